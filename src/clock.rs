@@ -1,0 +1,51 @@
+//! The one seam through which time enters: everything that needs to know what time it is is handed a [`Clock`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
+
+use crate::trust::timestamp::Timestamp;
+
+/// Tells the time. The daemon and the one-shot use [`SystemClock`]; the demo, the simulator and the tests a [`SimulatedClock`].
+pub trait Clock: Send + Sync {
+    /// The present moment, in whole seconds.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
+            Err(before) => Timestamp::from_unix(
+                i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |seconds| -seconds),
+            ),
+        }
+    }
+}
+
+/// A clock that stands still until it is set; clones share the hand.
+#[derive(Debug, Clone)]
+pub struct SimulatedClock(Arc<AtomicI64>);
+
+impl SimulatedClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(now.unix())))
+    }
+
+    /// Moves the hand, forward or backward.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.unix(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix(self.0.load(Ordering::SeqCst))
+    }
+}

@@ -1,0 +1,19 @@
+//! trustsync makes the yearly rotation of a vendor's client certificate a non-event, and can prove it.
+//!
+//! A pure core ([`trust`]) decides, a thin shell acts. The core has no clock, network, disk or randomness: it takes what
+//! was observed and the time, and returns a plan. One cycle is one call from left to right:
+//!
+//! ```text
+//!  source ─▶ observe ─▶ inspect ─▶ verify ─▶ plan ─▶ publish ─▶ turn: check · switch · reload ─▶ prove
+//!  genesys              trust      trust     trust   store      trust::turn decides, target acts
+//! ```
+//!
+//! The one-shot is that cycle once, the demo is that cycle against a simulated vendor and clock.
+
+pub mod clock;
+pub mod genesys;
+pub mod settings;
+pub mod simulator;
+pub mod store;
+pub mod target;
+pub mod trust;
