@@ -1,3 +1,9 @@
 //! The configuration: raw as written, resolved as the program uses it. Two different types.
 
+pub mod load;
+mod raw;
+pub mod resolve;
 pub mod resolved;
+
+pub use load::SettingsError;
+pub use resolve::{Loaded, read};

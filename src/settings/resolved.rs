@@ -1,13 +1,15 @@
 //! Settings with every preset applied and every value judged: what the program uses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
-use crate::trust::set::Authority;
+use crate::trust::render::Output;
+use crate::trust::set::{Authority, SlotId};
+use crate::trust::{plan, verify};
 
 /// A text that is never shown: its `Debug` says `[redacted]`, and it has no `Display` and no serialisation.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +44,90 @@ pub enum SecretOrigin {
     Given(Secret),
 }
 
+/// Everything that the program was told, judged.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The sources, by name.
+    pub sources: BTreeMap<String, Source>,
+    /// The stores, by name, each with its targets.
+    pub stores: BTreeMap<String, Store>,
+    /// How often someone (the daemon, or a timer that runs `sync`) is meant to look; `status` measures staleness by it.
+    pub interval: Duration,
+    /// How the planner judges times.
+    pub plan: plan::Policy,
+    /// How certificates are judged.
+    pub verify: verify::Policy,
+}
+
+/// A trust directory, the union of its slots' sets.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its folder.
+    pub path: PathBuf,
+    /// How many generations stay for `rollback`.
+    pub keep: usize,
+    /// The sources whose slots it unites.
+    pub sources: BTreeSet<String>,
+    /// Roots of other clients of the same virtual hosts.
+    pub extra_anchors: Vec<PathBuf>,
+    /// The servers that consume it.
+    pub targets: Vec<Target>,
+    /// How long a leaf stays that is no longer listed.
+    pub grace: Duration,
+}
+
+impl Store {
+    /// The families of files that its targets need.
+    #[must_use]
+    pub fn outputs(&self) -> BTreeSet<Output> {
+        self.targets.iter().flat_map(|target| target.kind.outputs().iter().copied()).collect()
+    }
+}
+
+/// A server that consumes a store.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its name in the configuration, and its link's in the store.
+    pub name: String,
+    /// The preset that it started from.
+    pub kind: Kind,
+    /// The server's own configuration test.
+    pub check: Option<Vec<String>>,
+    /// How long that may take.
+    pub check_timeout: Duration,
+    /// How it is told.
+    pub reload: Reload,
+    /// How long telling may take.
+    pub reload_timeout: Duration,
+    /// How it proves what it serves.
+    pub proof: Option<WireProof>,
+}
+
+/// A preset of outputs, check, reload and proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Chain bundle, map bodies, the generation's header; `nginx -t`; SIGHUP.
+    Nginx,
+    /// The files that every generation has; no check, nothing told, nothing proven unless configured.
+    Generic,
+}
+
+impl Kind {
+    /// Every kind, by its name.
+    pub const ALL: [(&'static str, Self); 2] = [("nginx", Self::Nginx), ("generic", Self::Generic)];
+
+    /// The files that it needs besides those of every generation.
+    #[must_use]
+    pub fn outputs(self) -> &'static [Output] {
+        match self {
+            Self::Nginx => &[Output::Nginx],
+            Self::Generic => &[],
+        }
+    }
+}
+
 /// A Genesys Cloud region with credentials.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -73,6 +159,13 @@ pub struct Source {
     pub ca_file: Option<PathBuf>,
     /// Proxy instead of the environment's.
     pub proxy: Option<Url>,
+}
+
+impl Source {
+    /// Its slots: one an authority.
+    pub fn slots(&self) -> impl Iterator<Item = (SlotId, Authority)> {
+        self.authorities.iter().map(|authority| (SlotId::new(&self.name, &self.region, *authority), *authority))
+    }
 }
 
 /// `identity =`.

@@ -3,9 +3,17 @@
 
 pub mod anchor;
 pub mod certificate;
+pub mod finding;
 pub mod fingerprint;
+pub mod manifest;
+pub mod memory;
+pub mod observation;
 pub mod pem;
+pub mod plan;
 pub mod refusal;
+pub mod render;
 pub mod set;
+pub mod state;
 pub mod timestamp;
+pub mod turn;
 pub mod verify;

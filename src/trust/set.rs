@@ -1,7 +1,7 @@
 //! The trust set: whom the servers may admit, and why.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,9 @@ impl Authority {
     /// The authority of that name, compared without case as the API demands.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::DigiCert, Self::Genesys].into_iter().find(|authority| authority.name().eq_ignore_ascii_case(name))
+        [Self::DigiCert, Self::Genesys]
+            .into_iter()
+            .find(|authority| authority.name().eq_ignore_ascii_case(name))
     }
 
     /// The API's name for it.
@@ -51,7 +53,26 @@ impl SlotId {
     /// The slot of `authority` at `source` (its name in the configuration) in `region` (the AWS name).
     #[must_use]
     pub fn new(source: &str, region: &str, authority: Authority) -> Self {
-        Self(format!("{source}.{region}.{}", authority.name().to_ascii_lowercase()))
+        Self(format!(
+            "{source}.{region}.{}",
+            authority.name().to_ascii_lowercase()
+        ))
+    }
+
+    /// The authority whose slot this is.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        self.0
+            .rsplit('.')
+            .next()
+            .and_then(Authority::named)
+            .unwrap_or(Authority::DigiCert)
+    }
+
+    /// The source's name in the configuration.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.0.split('.').next().unwrap_or_default()
     }
 
     /// Its text, which is also its folder's name in a generation.
@@ -157,6 +178,8 @@ pub struct TrustSet {
     pub denied: BTreeMap<Fingerprint, Denial>,
     /// The intermediates and roots on the accepted paths.
     pub chain: BTreeMap<Fingerprint, Certificate>,
+    /// Roots of other clients of the same virtual host: in the bundle, never in our allowlist.
+    pub extra: BTreeMap<Fingerprint, Certificate>,
 }
 
 impl TrustSet {
@@ -164,5 +187,70 @@ impl TrustSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pins.is_empty() && self.name_rules.is_empty()
+    }
+
+    /// Pins a leaf for a slot.
+    pub fn pin(&mut self, slot: &SlotId, leaf: &Certificate, role: Role) {
+        self.pins
+            .entry(leaf.fingerprint())
+            .or_insert_with(|| Pin {
+                leaf: leaf.clone(),
+                roles: BTreeMap::new(),
+            })
+            .roles
+            .insert(slot.clone(), role);
+    }
+
+    /// Admits by issuer and name for a slot.
+    pub fn admit_by_name(&mut self, slot: &SlotId, root: &Certificate, names: &BTreeSet<String>) {
+        match self
+            .name_rules
+            .iter_mut()
+            .find(|rule| rule.root == *root && rule.names == *names)
+        {
+            Some(rule) => {
+                rule.slots.insert(slot.clone());
+            }
+            None => {
+                self.name_rules.push(NameRule {
+                    root: root.clone(),
+                    names: names.clone(),
+                    slots: BTreeSet::from([slot.clone()]),
+                });
+                self.name_rules.sort();
+            }
+        }
+    }
+
+    /// What the set says, in one digest: two sets with the same digest need no new generation. Order, bytes of the
+    /// answer and times have no part in it.
+    #[must_use]
+    pub fn digest(&self) -> Fingerprint {
+        let mut text = String::new();
+        for (fingerprint, pin) in &self.pins {
+            let _ = writeln!(text, "pin {fingerprint}");
+            for (slot, role) in &pin.roles {
+                let _ = writeln!(text, " {slot} {role}");
+            }
+        }
+        for rule in &self.name_rules {
+            let _ = writeln!(
+                text,
+                "rule {} {:?} {:?}",
+                rule.root.fingerprint(),
+                rule.names,
+                rule.slots
+            );
+        }
+        for (fingerprint, denial) in &self.denied {
+            let _ = writeln!(text, "denied {fingerprint} {:?}", denial.reason);
+        }
+        for fingerprint in self.chain.keys() {
+            let _ = writeln!(text, "chain {fingerprint}");
+        }
+        for fingerprint in self.extra.keys() {
+            let _ = writeln!(text, "extra {fingerprint}");
+        }
+        Fingerprint::of(text.as_bytes())
     }
 }

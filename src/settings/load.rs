@@ -1,0 +1,204 @@
+//! Reads the configuration: the TOML file, then the environment over it, with the origin of every value.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use config::{Config, Environment, File, FileFormat};
+
+use super::raw::{KNOWN, Raw};
+
+/// The largest configuration file that is read.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What the environment's names begin with.
+const PREFIX: &str = "TRUSTSYNC";
+
+/// Why the configuration could not be read or makes no sense. Exit code 3.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file could not be read.
+    #[error("the configuration {} cannot be read: {source}. Nothing was done; trust is unchanged. Write it (see README, \"Configure\"), or name another with --config.", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is far too large to be one.
+    #[error("the configuration {} is larger than {LARGEST} bytes: not read", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no TOML of the expected shape.
+    #[error("the configuration {}, line {line}, column {column}: {message}. Nothing was done; trust is unchanged.", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The environment does not fit.
+    #[error("the configuration from the environment: {0}. Nothing was done; trust is unchanged.")]
+    Environment(String),
+    /// Values that cannot be.
+    #[error("the configuration {}: {}. Nothing was done; trust is unchanged.", path.display(), problems.join("; "))]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Each with its key and what to do.
+        problems: Vec<String>,
+    },
+}
+
+/// Where values were set.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    file: PathBuf,
+    in_file: BTreeSet<String>,
+    in_environment: BTreeSet<String>,
+}
+
+impl Origins {
+    /// Where the value of `key` (dotted) comes from, for people.
+    #[must_use]
+    pub fn of(&self, key: &str) -> String {
+        if self.in_environment.contains(key) {
+            format!("environment {PREFIX}__{}", key.replace('.', "__").to_uppercase())
+        } else if self.in_file.contains(key) {
+            self.file.display().to_string()
+        } else {
+            "default".to_owned()
+        }
+    }
+}
+
+/// Reads file and environment. Unknown keys are errors that name the nearest known one.
+pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Raw, Origins), SettingsError> {
+    let text = read(path)?;
+    let mut problems = Vec::new();
+
+    let table = toml::Deserializer::parse(&text).map_err(|error| malformed(path, &text, &error))?;
+    let in_file: Raw = serde_ignored::deserialize(table, |key| problems.extend(unknown(&key.to_string())))
+        .map_err(|error| malformed(path, &text, &error))?;
+    for (name, source) in &in_file.source {
+        if source.client_secret.is_some() {
+            problems.push(format!(
+                "source.{name}.client_secret stands in the file: a secret belongs in a file of its own \
+                 (client_secret_file), in the systemd credential {name}-client-secret, or in the environment"
+            ));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(SettingsError::Wrong { path: path.to_owned(), problems });
+    }
+
+    let ours: config::Map<String, String> = environment
+        .iter()
+        .filter(|(name, _)| name.to_ascii_uppercase().starts_with("TRUSTSYNC__"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let environment = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours.clone()));
+    let layered = Config::builder()
+        .add_source(File::from_str(&text, FileFormat::Toml))
+        .add_source(environment)
+        .build()
+        .map_err(|_| SettingsError::Environment("its values do not fit into the file's tables".to_owned()))?;
+    let raw: Raw = serde_ignored::deserialize(layered, |key| problems.extend(unknown(&key.to_string())))
+        .map_err(|error: config::ConfigError| SettingsError::Environment(without_value(&error)))?;
+    if !problems.is_empty() {
+        return Err(SettingsError::Environment(problems.join("; ")));
+    }
+
+    let origins = Origins {
+        file: path.to_owned(),
+        in_file: toml::from_str::<toml::Table>(&text).map(|table| flattened(&table)).unwrap_or_default(),
+        in_environment: ours
+            .keys()
+            .map(|name| name.to_ascii_lowercase().trim_start_matches("trustsync__").replace("__", "."))
+            .collect(),
+    };
+    Ok((raw, origins))
+}
+
+fn read(path: &Path) -> Result<String, SettingsError> {
+    use std::io::Read;
+    let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    file.take(LARGEST.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > LARGEST {
+        return Err(SettingsError::TooLarge { path: path.to_owned() });
+    }
+    Ok(text)
+}
+
+/// The parser's own rendering quotes the line, which may hold a secret: position and message alone are shown.
+fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    SettingsError::Malformed {
+        path: path.to_owned(),
+        line: before.matches('\n').count().saturating_add(1),
+        column: before.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1),
+        message: error.message().trim_end().replace('\n', ", "),
+    }
+}
+
+/// config's messages quote the value, which may be a secret; the key is what helps.
+fn without_value(error: &config::ConfigError) -> String {
+    match error {
+        config::ConfigError::Type { key: Some(key), expected, .. } => format!("{key} is not {expected}"),
+        config::ConfigError::At { key: Some(key), error, .. } => match &**error {
+            config::ConfigError::Type { expected, .. } => format!("{key} is not {expected}"),
+            _ => format!("{key} has a value that does not fit"),
+        },
+        _ => "a value does not fit its key".to_owned(),
+    }
+}
+
+/// A message for an unknown key, with the nearest known one of its table.
+fn unknown(key: &str) -> Option<String> {
+    if key.ends_with(".client_secret") {
+        return None;
+    }
+    // serde_ignored writes `?` for the step into an Option.
+    let parts: Vec<&str> = key.split('.').filter(|part| *part != "?").collect();
+    let (last, table) = parts.split_last()?;
+    let fits = |pattern: &str| {
+        let steps: Vec<&str> = pattern.split('.').filter(|step| !step.is_empty()).collect();
+        steps.len() == table.len() && steps.iter().zip(table).all(|(step, part)| *step == "*" || step == part)
+    };
+    let known = KNOWN.iter().find(|(pattern, _)| fits(pattern)).map(|(_, keys)| *keys).unwrap_or_default();
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(candidate, last), *candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(2));
+    let table = table.join(".");
+    let place = if table.is_empty() { String::new() } else { format!("{table}.") };
+    Some(match nearest {
+        Some((_, nearest)) => format!("unknown key {place}{last}: did you mean {place}{nearest}?"),
+        None => format!("unknown key {place}{last}: known here are {}", known.join(", ")),
+    })
+}
+
+fn flattened(table: &toml::Table) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    let mut open: Vec<(String, &toml::Table)> = vec![(String::new(), table)];
+    while let Some((prefix, table)) = open.pop() {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match value {
+                toml::Value::Table(inner) => open.push((key, inner)),
+                _ => {
+                    keys.insert(key);
+                }
+            }
+        }
+    }
+    keys
+}

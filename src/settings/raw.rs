@@ -1,0 +1,188 @@
+//! The configuration as written: every value optional, nothing judged. [`super::resolve`] makes sense of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::resolved::Secret;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Raw {
+    pub source: BTreeMap<String, RawSource>,
+    pub store: BTreeMap<String, RawStore>,
+    pub target: BTreeMap<String, RawTarget>,
+    pub schedule: RawSchedule,
+    pub alarms: RawAlarms,
+}
+
+/// The keys of each table, for naming the nearest known one. `*` stands for a name of the user's.
+pub const KNOWN: &[(&str, &[&str])] = &[
+    ("", &["source", "store", "target", "schedule", "alarms"]),
+    (
+        "source.*",
+        &[
+            "region", "client_id", "client_secret_file", "authorities", "genesys_anchors", "digicert_anchors",
+            "identity", "api", "login", "path", "ca_file", "proxy",
+        ],
+    ),
+    ("store.*", &["path", "grace", "keep", "sources", "extra_anchors"]),
+    ("target.*", &["kind", "store", "check", "check_timeout", "reload", "reload_timeout", "proof"]),
+    ("target.*.reload", &["signal", "pidfile", "process", "systemd", "command", "http"]),
+    ("target.*.proof", &["connect", "server_name", "generation", "path", "settle", "timeout"]),
+    ("schedule", &["interval", "window"]),
+    ("alarms", &["upcoming_missing"]),
+    ("alarms.upcoming_missing", &["warning", "critical"]),
+];
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawSource {
+    pub region: Option<String>,
+    pub client_id: Option<String>,
+    pub client_secret: Option<RawSecret>,
+    pub client_secret_file: Option<PathBuf>,
+    pub authorities: Option<List>,
+    pub genesys_anchors: Option<List>,
+    pub digicert_anchors: Option<List>,
+    pub identity: Option<List>,
+    pub api: Option<String>,
+    pub login: Option<String>,
+    pub path: Option<String>,
+    pub ca_file: Option<PathBuf>,
+    pub proxy: Option<RawSecret>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawStore {
+    pub path: Option<PathBuf>,
+    pub grace: Option<String>,
+    pub keep: Option<u32>,
+    pub sources: Option<List>,
+    pub extra_anchors: Option<List>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawTarget {
+    pub kind: Option<String>,
+    pub store: Option<String>,
+    pub check: Option<List>,
+    pub check_timeout: Option<String>,
+    pub reload: Option<RawReload>,
+    pub reload_timeout: Option<String>,
+    pub proof: Option<RawProof>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawReload {
+    pub signal: Option<String>,
+    pub pidfile: Option<PathBuf>,
+    pub process: Option<String>,
+    pub systemd: Option<String>,
+    pub command: Option<List>,
+    pub http: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawProof {
+    pub connect: Option<List>,
+    pub server_name: Option<String>,
+    pub generation: Option<String>,
+    pub path: Option<String>,
+    pub settle: Option<String>,
+    pub timeout: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawSchedule {
+    pub interval: Option<String>,
+    pub window: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawAlarms {
+    pub upcoming_missing: RawMissing,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawMissing {
+    pub warning: Option<String>,
+    pub critical: Option<String>,
+}
+
+/// A list; from the environment, which has no lists, a text that is split at commas because the key is a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct List(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = List;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<List, E> {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Ok(List(items.map(str::to_owned).collect()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<List, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = sequence.next_element()? {
+                    items.push(item);
+                }
+                Ok(List(items))
+            }
+        }
+        deserializer.deserialize_any(Items)
+    }
+}
+
+/// A text that may hold a secret. Whatever its type, reading it never fails with its value in the message.
+#[derive(Debug, Clone)]
+pub struct RawSecret(pub Secret);
+
+impl<'de> Deserialize<'de> for RawSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyScalar;
+        impl Visitor<'_> for AnyScalar {
+            type Value = RawSecret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawSecret, E> {
+                Ok(RawSecret(Secret::new(text.to_owned())))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<RawSecret, E> {
+                Ok(RawSecret(Secret::new(number.to_string())))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<RawSecret, E> {
+                Ok(RawSecret(Secret::new(number.to_string())))
+            }
+
+            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<RawSecret, E> {
+                Ok(RawSecret(Secret::new(truth.to_string())))
+            }
+        }
+        deserializer.deserialize_any(AnyScalar)
+    }
+}

@@ -1,0 +1,425 @@
+//! From raw to resolved: presets applied, every value judged, all problems told at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use super::load::{self, Origins, SettingsError};
+use super::raw::{List, Raw, RawProof, RawReload, RawSource, RawStore, RawTarget};
+use super::resolved::{
+    GenerationEvidence, IdentitySetting, Kind, Reload, SecretOrigin, Settings, Signal, Source, Store, Target, WireProof,
+};
+use crate::genesys::region::Region;
+use crate::trust::set::Authority;
+use crate::trust::{plan, verify};
+
+/// The path of the listing, as the vendor documents it.
+pub const LISTING_PATH: &str = "/api/v2/integrations/actions/certificates";
+
+/// Where a store stands unless it is told otherwise.
+pub const STORE_PATH: &str = "/var/lib/trustsync";
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Resolved settings, with the origin of each value for `config show`.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the program uses.
+    pub settings: Settings,
+    /// Where each value was set.
+    pub origins: Origins,
+}
+
+/// Reads, layers, resolves. `environment` is the process's, passed in so that tests need not change their own.
+pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, SettingsError> {
+    let (raw, origins) = load::load(path, environment)?;
+    let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut resolver = Resolver { base, credentials: environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from), problems: Vec::new() };
+    let settings = resolver.settings(&raw);
+    if resolver.problems.is_empty() {
+        Ok(Loaded { settings, origins })
+    } else {
+        Err(SettingsError::Wrong { path: path.to_owned(), problems: resolver.problems })
+    }
+}
+
+struct Resolver {
+    /// Relative paths are taken from the folder of the file.
+    base: PathBuf,
+    /// systemd's `$CREDENTIALS_DIRECTORY`.
+    credentials: Option<PathBuf>,
+    problems: Vec<String>,
+}
+
+impl Resolver {
+    fn settings(&mut self, raw: &Raw) -> Settings {
+        for name in raw.source.keys().chain(raw.store.keys()).chain(raw.target.keys()) {
+            let fits = name.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+                && name.len() <= 40
+                && name.chars().all(|each| each.is_ascii_lowercase() || each.is_ascii_digit() || "_-".contains(each));
+            if !fits {
+                self.problem(format!("the name {name:?} must be 1 to 40 of a-z 0-9 _ -, and begin with a letter or digit"));
+            }
+        }
+        if raw.source.is_empty() {
+            self.problem("there is no [source.NAME]: name a region and credentials (see README, \"Configure\")".to_owned());
+        }
+        let sources: BTreeMap<String, Source> =
+            raw.source.iter().filter_map(|(name, source)| Some((name.clone(), self.source(name, source)?))).collect();
+
+        let default = BTreeMap::from([("main".to_owned(), RawStore::default())]);
+        let raw_stores = if raw.store.is_empty() { &default } else { &raw.store };
+        let mut stores: BTreeMap<String, Store> =
+            raw_stores.iter().map(|(name, store)| (name.clone(), self.store(name, store, raw))).collect();
+        for (name, target) in &raw.target {
+            let store = match (&target.store, stores.len()) {
+                (Some(store), _) => store.clone(),
+                (None, 1) => stores.keys().next().cloned().unwrap_or_default(),
+                (None, _) => {
+                    self.problem(format!("target.{name}.store is missing: there are several stores"));
+                    continue;
+                }
+            };
+            let resolved = self.target(name, target);
+            match stores.get_mut(&store) {
+                Some(store) => store.targets.extend(resolved),
+                None => self.problem(format!("target.{name}.store names {store:?}, which is no [store]")),
+            }
+        }
+
+        let missing = &raw.alarms.upcoming_missing;
+        let policy = plan::Policy::default();
+        Settings {
+            interval: self.duration("schedule.interval", raw.schedule.interval.as_deref(), Duration::from_secs(3_600)),
+            plan: plan::Policy {
+                window: self.duration("schedule.window", raw.schedule.window.as_deref(), policy.window),
+                upcoming_missing_warning: self.duration(
+                    "alarms.upcoming_missing.warning",
+                    missing.warning.as_deref(),
+                    policy.upcoming_missing_warning,
+                ),
+                upcoming_missing_critical: self.duration(
+                    "alarms.upcoming_missing.critical",
+                    missing.critical.as_deref(),
+                    policy.upcoming_missing_critical,
+                ),
+                ..policy
+            },
+            verify: verify::Policy::default(),
+            sources,
+            stores,
+        }
+    }
+
+    fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
+        let key = |field: &str| format!("source.{name}.{field}");
+        let Some(region_name) = &raw.region else {
+            self.problem(format!("{} is missing: the AWS name of your Genesys Cloud region, such as eu-west-1 (trustsync regions)", key("region")));
+            return None;
+        };
+        let region = match Region::named(region_name) {
+            Ok(region) => region,
+            Err(unknown) => {
+                self.problem(format!("{}: {unknown}", key("region")));
+                return None;
+            }
+        };
+        let client_id = raw.client_id.clone().unwrap_or_default();
+        if client_id.is_empty() {
+            self.problem(format!("{} is missing: the id of an OAuth client with the grant \"Client Credentials\"", key("client_id")));
+        }
+        let client_secret = self.secret(name, raw)?;
+        let authorities = self.authorities(&key("authorities"), raw.authorities.as_ref());
+        let identity = self.identity(&key("identity"), raw.identity.as_ref());
+        let genesys_anchors = self.paths(raw.genesys_anchors.as_ref());
+        if authorities.contains(&Authority::Genesys) {
+            if genesys_anchors.is_empty() {
+                self.problem(format!("{} is missing: with the authority Genesys the region's root comes as a file from the vendor's page", key("genesys_anchors")));
+            }
+            if identity == IdentitySetting::Learn && region.certificate_name.is_none() {
+                self.problem(format!("{} is missing: the vendor publishes no certificate name for {region_name}, and a name is never learned for Genesys; give [\"name\"] or \"any\"", key("identity")));
+            }
+        }
+        let path = raw.path.clone().unwrap_or_else(|| LISTING_PATH.to_owned());
+        if !path.starts_with('/') || path.contains(['?', '#']) {
+            self.problem(format!("{} must begin with / and have no query", key("path")));
+        }
+        Some(Source {
+            name: name.to_owned(),
+            region: region.aws.to_owned(),
+            region_name: region.certificate_name.map(str::to_owned),
+            client_id,
+            client_secret,
+            authorities,
+            digicert_anchors: self.paths(raw.digicert_anchors.as_ref()),
+            genesys_anchors,
+            identity,
+            api: self.base_url(&key("api"), raw.api.as_deref().unwrap_or(region.api))?,
+            login: self.base_url(&key("login"), raw.login.as_deref().unwrap_or(region.login))?,
+            path,
+            ca_file: raw.ca_file.as_ref().map(|path| self.base.join(path)),
+            proxy: match &raw.proxy {
+                Some(proxy) => self.proxy(&key("proxy"), proxy.0.expose()),
+                None => None,
+            },
+        })
+    }
+
+    /// The credential wins, then the environment (the only place where the secret itself may stand), then the file.
+    fn secret(&mut self, name: &str, raw: &RawSource) -> Option<SecretOrigin> {
+        let credential = self.credentials.as_ref().map(|folder| folder.join(format!("{name}-client-secret")));
+        if let Some(credential) = credential.filter(|path| path.exists()) {
+            return Some(SecretOrigin::File(credential));
+        }
+        match (&raw.client_secret, &raw.client_secret_file) {
+            (Some(secret), _) => Some(SecretOrigin::Given(secret.0.clone())),
+            (None, Some(file)) => Some(SecretOrigin::File(self.base.join(file))),
+            (None, None) => {
+                self.problem(format!("source.{name}.client_secret_file is missing: a file that holds the OAuth client's secret, readable by its owner (and group) alone"));
+                None
+            }
+        }
+    }
+
+    fn authorities(&mut self, key: &str, raw: Option<&List>) -> BTreeSet<Authority> {
+        let Some(List(names)) = raw else { return BTreeSet::from([Authority::DigiCert]) };
+        let mut authorities = BTreeSet::new();
+        for name in names {
+            match Authority::named(name) {
+                Some(authority) => {
+                    authorities.insert(authority);
+                }
+                None => self.problem(format!("{key}: {name:?} is no authority; known are DigiCert and Genesys")),
+            }
+        }
+        if names.is_empty() {
+            self.problem(format!("{key} is empty: name DigiCert, Genesys, or both"));
+        }
+        authorities
+    }
+
+    fn identity(&mut self, key: &str, raw: Option<&List>) -> IdentitySetting {
+        let Some(List(names)) = raw else { return IdentitySetting::Learn };
+        match names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["learn"] => IdentitySetting::Learn,
+            ["any"] => IdentitySetting::Any,
+            [] => {
+                self.problem(format!("{key} is empty: \"learn\", a list of names, or \"any\""));
+                IdentitySetting::Learn
+            }
+            names => {
+                for name in names {
+                    if !name.chars().all(|each| each.is_ascii_alphanumeric() || "-._".contains(each)) || name.len() > 253 {
+                        self.problem(format!("{key}: {name:?} is no host name"));
+                    }
+                }
+                IdentitySetting::Names(names.iter().map(|name| (*name).to_owned()).collect())
+            }
+        }
+    }
+
+    fn store(&mut self, name: &str, raw: &RawStore, whole: &Raw) -> Store {
+        let sources: BTreeSet<String> = match &raw.sources {
+            Some(List(names)) => names.iter().cloned().collect(),
+            None => whole.source.keys().cloned().collect(),
+        };
+        for source in sources.iter().filter(|source| !whole.source.contains_key(*source)) {
+            self.problem(format!("store.{name}.sources names {source:?}, which is no [source]"));
+        }
+        let keep = raw.keep.unwrap_or(10);
+        if !(2..=1_000).contains(&keep) {
+            self.problem(format!("store.{name}.keep must be 2 to 1000: without an older generation there is no rollback"));
+        }
+        let path = self.base.join(raw.path.clone().unwrap_or_else(|| PathBuf::from(STORE_PATH)));
+        if path.parent().is_none() {
+            self.problem(format!("store.{name}.path is the root folder"));
+        }
+        Store {
+            name: name.to_owned(),
+            path,
+            keep: keep as usize,
+            sources,
+            extra_anchors: self.paths(raw.extra_anchors.as_ref()),
+            targets: Vec::new(),
+            grace: self.duration(&format!("store.{name}.grace"), raw.grace.as_deref(), 14 * DAY),
+        }
+    }
+
+    fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
+        let key = |field: &str| format!("target.{name}.{field}");
+        let known = Kind::ALL.map(|(known, _)| known).join(", ");
+        let Some(kind_name) = &raw.kind else {
+            self.problem(format!("{} is missing; known are {known}", key("kind")));
+            return None;
+        };
+        let Some((_, kind)) = Kind::ALL.into_iter().find(|(known, _)| known == kind_name) else {
+            self.problem(format!("{}: {kind_name:?} is not known; known are {known}", key("kind")));
+            return None;
+        };
+        let preset_check = (kind == Kind::Nginx).then(|| vec!["nginx".to_owned(), "-t".to_owned()]);
+        let check = raw.check.as_ref().map_or(preset_check, |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
+        Some(Target {
+            name: name.to_owned(),
+            kind,
+            check,
+            check_timeout: self.duration(&key("check_timeout"), raw.check_timeout.as_deref(), Duration::from_secs(30)),
+            reload: self.reload(&key("reload"), kind, raw.reload.as_ref()),
+            reload_timeout: self.duration(&key("reload_timeout"), raw.reload_timeout.as_deref(), Duration::from_secs(30)),
+            proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, proof)),
+        })
+    }
+
+    fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
+        let nginx = Reload::Signal { signal: Signal::Hup, pidfile: PathBuf::from("/run/nginx.pid"), process: "nginx".to_owned() };
+        let preset = if kind == Kind::Nginx { nginx } else { Reload::None };
+        let Some(raw) = raw else { return preset };
+        let ways = [raw.signal.is_some(), raw.systemd.is_some(), raw.command.is_some(), raw.http.is_some()];
+        if ways.iter().filter(|way| **way).count() > 1 {
+            self.problem(format!("{key} names several ways: one of signal, systemd, command, http"));
+        }
+        if let Some(unit) = &raw.systemd {
+            return Reload::Systemd { unit: unit.clone() };
+        }
+        if let Some(List(argv)) = &raw.command {
+            if argv.is_empty() {
+                self.problem(format!("{key}.command is empty"));
+            }
+            return Reload::Command(argv.clone());
+        }
+        if let Some(url) = &raw.http {
+            return match self.url(&format!("{key}.http"), url) {
+                Some(url) => Reload::Http(url),
+                None => Reload::None,
+            };
+        }
+        let Some(signal) = &raw.signal else {
+            // A table with a pidfile alone changes the preset's.
+            return match (preset, &raw.pidfile) {
+                (Reload::Signal { signal, process, .. }, Some(pidfile)) => {
+                    Reload::Signal { signal, pidfile: self.base.join(pidfile), process: raw.process.clone().unwrap_or(process) }
+                }
+                _ => Reload::None,
+            };
+        };
+        let signal = match signal.trim_start_matches("SIG") {
+            "HUP" => Signal::Hup,
+            "USR1" => Signal::Usr1,
+            "USR2" => Signal::Usr2,
+            "none" => return Reload::None,
+            _ => {
+                self.problem(format!("{key}.signal: {signal:?} is none of HUP, USR1, USR2"));
+                Signal::Hup
+            }
+        };
+        let process = raw.process.clone().or_else(|| (kind == Kind::Nginx).then(|| "nginx".to_owned()));
+        let pidfile = raw.pidfile.clone().or_else(|| (kind == Kind::Nginx).then(|| PathBuf::from("/run/nginx.pid")));
+        let (Some(process), Some(pidfile)) = (process, pidfile) else {
+            self.problem(format!("{key} needs pidfile (which process) and process (the name that it must bear)"));
+            return Reload::None;
+        };
+        Reload::Signal { signal, pidfile: self.base.join(pidfile), process }
+    }
+
+    fn proof(&mut self, key: &str, kind: Kind, raw: &RawProof) -> Option<WireProof> {
+        let connect = raw.connect.as_ref().map(|List(addresses)| addresses.clone()).unwrap_or_default();
+        if connect.is_empty() {
+            self.problem(format!("{key}.connect is missing: the addresses where the server listens, such as [\"127.0.0.1:443\"]"));
+            return None;
+        }
+        for address in &connect {
+            let fits = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            if !fits {
+                self.problem(format!("{key}.connect: {address:?} is no host:port"));
+            }
+        }
+        let default = if kind == Kind::Nginx { "header" } else { "none" };
+        let generation = match raw.generation.as_deref().unwrap_or(default) {
+            "header" => GenerationEvidence::Header,
+            "none" => GenerationEvidence::None,
+            other => {
+                self.problem(format!("{key}.generation: {other:?} is neither \"header\" nor \"none\""));
+                GenerationEvidence::None
+            }
+        };
+        let path = raw.path.clone().unwrap_or_else(|| "/".to_owned());
+        if !path.starts_with('/') || path.chars().any(|each| !each.is_ascii_graphic()) {
+            self.problem(format!("{key}.path must begin with / and have no spaces"));
+        }
+        if let Some(name) = raw.server_name.as_ref().filter(|name| name.chars().any(|each| !each.is_ascii_graphic())) {
+            self.problem(format!("{key}.server_name: {name:?} is no host name"));
+        }
+        Some(WireProof {
+            connect,
+            server_name: raw.server_name.clone(),
+            generation,
+            path,
+            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), Duration::from_millis(500)),
+            timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
+        })
+    }
+
+    fn paths(&self, raw: Option<&List>) -> Vec<PathBuf> {
+        raw.map(|List(paths)| paths.iter().map(|path| self.base.join(path)).collect()).unwrap_or_default()
+    }
+
+    fn duration(&mut self, key: &str, raw: Option<&str>, default: Duration) -> Duration {
+        let Some(text) = raw else { return default };
+        match humantime::parse_duration(text) {
+            Ok(duration) if duration <= 3_660 * DAY => duration,
+            Ok(_) => {
+                self.problem(format!("{key}: {text:?} is longer than ten years"));
+                default
+            }
+            Err(error) => {
+                self.problem(format!("{key}: {text:?} is no duration such as \"14d\" or \"90s\": {error}"));
+                default
+            }
+        }
+    }
+
+    fn url(&mut self, key: &str, text: &str) -> Option<Url> {
+        match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Some(url),
+            Ok(_) => {
+                self.problem(format!("{key}: {text:?} is no http or https URL with a host"));
+                None
+            }
+            Err(error) => {
+                self.problem(format!("{key}: {text:?} is no URL: {error}"));
+                None
+            }
+        }
+    }
+
+    fn base_url(&mut self, key: &str, text: &str) -> Option<Url> {
+        let url = self.url(key, text)?;
+        let loopback = match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        if url.scheme() != "https" && !loopback {
+            self.problem(format!("{key}: {text:?} must be https: the client secret and the token go there"));
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            self.problem(format!("{key} must have neither credentials nor a query"));
+        }
+        Some(url)
+    }
+
+    /// A proxy's URL may hold credentials: it is never quoted.
+    fn proxy(&mut self, key: &str, text: &str) -> Option<Url> {
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+        if url.is_none() {
+            self.problem(format!("{key} is no http or https URL with a host"));
+        }
+        url
+    }
+
+    fn problem(&mut self, text: String) {
+        self.problems.push(text);
+    }
+}

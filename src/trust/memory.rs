@@ -1,0 +1,147 @@
+//! What the planner remembers from poll to poll of each slot: roles, sightings, absences. Written into `state.json`; the
+//! certificates themselves stand in the generation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::set::{Denial, Role, SlotId};
+use crate::trust::timestamp::Timestamp;
+
+/// How many clean answers must agree before a role changes or a leaf may leave (design, rule 3).
+pub const AGREEING_ANSWERS: u32 = 3;
+
+/// The memory of all slots, and the operator's words that bind them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// By slot, configured or not.
+    pub slots: BTreeMap<SlotId, SlotMemory>,
+    /// Leaves that are denied for good (distrusted) or until they expire (revoked).
+    pub denied: BTreeMap<Fingerprint, Denial>,
+    /// The operator's freeze.
+    pub hold: Option<Hold>,
+}
+
+/// An operator's freeze: no addition or removal but revocation and distrust.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// When it ends by itself.
+    pub until: Timestamp,
+    /// Who set it, for people: `rollback to generation 41`.
+    pub reason: String,
+}
+
+/// What is remembered of one slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotMemory {
+    /// The names its leaves must carry, once learned.
+    pub identity: Option<BTreeSet<String>>,
+    /// What the slot trusts: by leaf where leaves are pinned, by root where a name rule admits.
+    pub entries: BTreeMap<Fingerprint, Entry>,
+    /// The last clean answer.
+    pub last_clean: Option<Timestamp>,
+    /// The last answer of which at least one listing was whole.
+    pub last_heard: Option<Timestamp>,
+    /// Since when the configuration no longer has this slot.
+    pub unconfigured_since: Option<Timestamp>,
+    /// How often the two listings of one poll contradicted each other.
+    #[serde(default)]
+    pub disagreements: u64,
+}
+
+/// One trusted thing of a slot: a pinned leaf, or the root of a name rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its role.
+    pub role: Role,
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// When it was last listed and verified.
+    pub last_seen: Timestamp,
+    /// The certificates of the paths on which it was accepted, leaf excluded.
+    pub chain: BTreeSet<Fingerprint>,
+    /// For a name rule: the names that a leaf must bear; empty means the issuer alone.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<String>,
+    /// The clean answers without it, since it was last listed.
+    pub absence: Option<Absence>,
+    /// Another role that the latest clean answers give it.
+    pub proposal: Option<Proposal>,
+}
+
+/// A run of clean answers without an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// How many.
+    pub answers: u32,
+    /// The first of them.
+    pub first: Timestamp,
+    /// The latest of them.
+    pub last: Timestamp,
+}
+
+/// A role that clean answers agree on, but not often enough yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The role.
+    pub role: Role,
+    /// How many clean answers in a row gave it.
+    pub answers: u32,
+}
+
+impl Entry {
+    /// An entry that was seen for the first time.
+    #[must_use]
+    pub fn seen(role: Role, now: Timestamp) -> Self {
+        Self {
+            role,
+            first_seen: now,
+            last_seen: now,
+            chain: BTreeSet::new(),
+            names: BTreeSet::new(),
+            absence: None,
+            proposal: None,
+        }
+    }
+
+    /// A clean answer gave it `role` (retiring: it did not list it).
+    pub fn hear(&mut self, role: Role, now: Timestamp) {
+        self.absence = match (role, self.absence) {
+            (Role::Retiring, Some(run)) => Some(Absence {
+                answers: run.answers.saturating_add(1),
+                last: now,
+                ..run
+            }),
+            (Role::Retiring, None) => Some(Absence {
+                answers: 1,
+                first: now,
+                last: now,
+            }),
+            _ => None,
+        };
+        self.proposal = match self.proposal {
+            _ if role == self.role => None,
+            Some(proposal) if proposal.role == role => Some(Proposal {
+                role,
+                answers: proposal.answers.saturating_add(1),
+            }),
+            _ => Some(Proposal { role, answers: 1 }),
+        };
+        if let Some(proposal) = self
+            .proposal
+            .filter(|proposal| proposal.answers >= AGREEING_ANSWERS)
+        {
+            self.role = proposal.role;
+            self.proposal = None;
+        }
+    }
+
+    /// Whether absence has lasted long enough for it to leave.
+    #[must_use]
+    pub fn may_leave(&self, grace: std::time::Duration) -> bool {
+        self.absence.is_some_and(|run| {
+            run.answers >= AGREEING_ANSWERS && run.last.since(run.first) >= grace
+        })
+    }
+}

@@ -1,0 +1,441 @@
+//! From what the vendor said to what each slot heard: entities are sorted to slots, verified one by one, and given
+//! their identity. Nothing is decided here; [`crate::trust::plan`] does that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::trust::anchor::Anchors;
+use crate::trust::certificate::Certificate;
+use crate::trust::finding::Finding;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::refusal::Refusal;
+use crate::trust::set::{Authority, SlotId};
+use crate::trust::timestamp::Timestamp;
+use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict, Verified};
+
+/// One entity of a listing, as the wire had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedEntity<'a> {
+    /// `signingAuthority`.
+    pub authority: Option<&'a str>,
+    /// `certificate`.
+    pub certificate: Option<&'a str>,
+    /// `status`.
+    pub status: Option<&'a str>,
+    /// `type`.
+    pub kind: Option<&'a str>,
+}
+
+/// What one poll of a source brought: each listing whole, or nothing of it.
+#[derive(Debug, Clone, Default)]
+pub struct Poll<'a> {
+    /// The listing without filter, where it could be had.
+    pub unfiltered: Option<Vec<ListedEntity<'a>>>,
+    /// The listing with `status=Upcoming`, where it could be had.
+    pub upcoming: Option<Vec<ListedEntity<'a>>>,
+    /// Whether the answer's `Date` agrees with our clock.
+    pub clock_agrees: bool,
+}
+
+/// By what a slot judges.
+#[derive(Debug, Clone)]
+pub struct SlotRules {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its authority.
+    pub authority: Authority,
+    /// The roots that it accepts chains to.
+    pub anchors: Anchors,
+    /// The names its leaves must carry.
+    pub identity: IdentityRule,
+}
+
+/// How a slot comes to the names its leaves must carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentityRule {
+    /// The region's name where Current carries it, else what all Currents of a complete answer agree on.
+    Learn {
+        /// The region's name, where the table has it.
+        region_name: Option<String>,
+        /// What was learned before, and stands.
+        learned: Option<BTreeSet<String>>,
+    },
+    /// Fixed by the configuration, or by the table for Genesys.
+    Fixed(Identity),
+}
+
+/// What a slot heard in one poll.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its authority.
+    pub authority: Authority,
+    /// Each distinct entity of the slot, judged.
+    pub sightings: Vec<Sighting>,
+    /// Both listings came whole, every authority in them is known, and the vendor's clock agrees with ours.
+    pub complete: bool,
+    /// The names its leaves must carry, where now known.
+    pub identity: Option<Identity>,
+    /// Whether that identity was learned just now.
+    pub learned_now: bool,
+    /// How often the two listings contradicted each other about the slot.
+    pub disagreements: u64,
+}
+
+/// One judged entity.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    /// How it was listed.
+    pub listed: Listed,
+    /// What policy says of it.
+    pub judged: Judged,
+}
+
+/// The status that the vendor gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Listed {
+    /// `Current`.
+    Current,
+    /// `Upcoming`.
+    Upcoming,
+}
+
+impl Listed {
+    fn named(name: &str) -> Option<Self> {
+        if name.eq_ignore_ascii_case("Current") {
+            Some(Self::Current)
+        } else if name.eq_ignore_ascii_case("Upcoming") {
+            Some(Self::Upcoming)
+        } else {
+            None
+        }
+    }
+}
+
+/// A verdict with the identity rule included.
+#[derive(Debug, Clone)]
+pub enum Judged {
+    /// It may enter.
+    Accepted(Verified),
+    /// It would be accepted, but its validity is over.
+    Expired(Certificate, Refusal),
+    /// It may not.
+    Refused(Refusal),
+}
+
+impl Judged {
+    /// The leaf's fingerprint, unless it was refused.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Accepted(verified) => Some(verified.leaf().fingerprint()),
+            Self::Expired(leaf, _) => Some(leaf.fingerprint()),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+/// What one poll of one source comes to.
+#[derive(Debug, Clone)]
+pub struct Interpretation {
+    /// By slot, in the order of the rules.
+    pub heard: Vec<Heard>,
+    /// What was worth saying.
+    pub findings: Vec<Finding>,
+}
+
+/// Sorts and judges the entities of one poll. `source` names it in findings.
+#[must_use]
+pub fn interpret(
+    source: &str,
+    poll: &Poll<'_>,
+    rules: &[SlotRules],
+    policy: &Policy,
+    now: Timestamp,
+) -> Interpretation {
+    let mut findings = Vec::new();
+    let unfiltered = sort(
+        source,
+        poll.unfiltered.as_deref().unwrap_or_default(),
+        &mut findings,
+    );
+    let upcoming = sort(
+        source,
+        poll.upcoming.as_deref().unwrap_or_default(),
+        &mut findings,
+    );
+    let authorities_known = unfiltered.authorities_known && upcoming.authorities_known;
+    let both = poll.unfiltered.is_some() && poll.upcoming.is_some();
+    let heard = rules
+        .iter()
+        .map(|rules| {
+            let first = unfiltered.of(rules.authority);
+            let second = upcoming.of(rules.authority);
+            let disagreements = if both {
+                disagreements(rules, &first, &second, &mut findings)
+            } else {
+                0
+            };
+            let union: BTreeSet<_> = first.union(&second).copied().collect();
+            let whole = both && authorities_known;
+            hear(
+                rules,
+                &union,
+                whole,
+                poll.clock_agrees,
+                disagreements,
+                policy,
+                now,
+                &mut findings,
+            )
+        })
+        .collect();
+    Interpretation { heard, findings }
+}
+
+struct Sorted<'a> {
+    by_authority: BTreeMap<Authority, BTreeSet<(Listed, &'a str)>>,
+    authorities_known: bool,
+}
+
+impl<'a> Sorted<'a> {
+    fn of(&self, authority: Authority) -> BTreeSet<(Listed, &'a str)> {
+        self.by_authority
+            .get(&authority)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// An entity without a type is taken for a client certificate, the only kind that the vendor documents; one without a
+/// certificate is kept, so that it is refused by name.
+fn sort<'a>(
+    source: &str,
+    entities: &[ListedEntity<'a>],
+    findings: &mut Vec<Finding>,
+) -> Sorted<'a> {
+    let mut sorted = Sorted {
+        by_authority: BTreeMap::new(),
+        authorities_known: true,
+    };
+    for entity in entities {
+        let Some(authority) = entity.authority.and_then(Authority::named) else {
+            sorted.authorities_known = false;
+            findings.push(Finding::warning(
+                "entity_of_unknown_authority",
+                source,
+                format!(
+                    "The listing has an entity whose signing authority is {}, which trustsync does not know. It was \
+                     skipped, and nothing of this answer counts towards a removal. What is trusted stays.",
+                    quoted(entity.authority)
+                ),
+            ));
+            continue;
+        };
+        if !entity
+            .kind
+            .is_none_or(|kind| kind.eq_ignore_ascii_case("Client"))
+        {
+            findings.push(skipped(source, authority, "type", entity.kind));
+            continue;
+        }
+        let Some(listed) = entity.status.and_then(Listed::named) else {
+            findings.push(skipped(source, authority, "status", entity.status));
+            continue;
+        };
+        sorted
+            .by_authority
+            .entry(authority)
+            .or_default()
+            .insert((listed, entity.certificate.unwrap_or_default()));
+    }
+    sorted
+}
+
+fn skipped(source: &str, authority: Authority, field: &str, value: Option<&str>) -> Finding {
+    Finding::warning(
+        "entity_skipped",
+        source,
+        format!(
+            "The listing has a {authority} entity whose {field} is {}, which trustsync does not know: skipped. What is \
+             trusted stays.",
+            quoted(value)
+        ),
+    )
+}
+
+/// The vendor's text, bounded and harmless, for a message.
+fn quoted(value: Option<&str>) -> String {
+    value.map_or_else(
+        || "missing".to_owned(),
+        |text| format!("{:?}", text.chars().take(60).collect::<String>()),
+    )
+}
+
+/// The unfiltered listing may lack Upcoming altogether (nobody documents that it has them); where it has some, they must
+/// be the filtered ones, and no certificate may have two statuses.
+fn disagreements(
+    rules: &SlotRules,
+    unfiltered: &BTreeSet<(Listed, &str)>,
+    filtered: &BTreeSet<(Listed, &str)>,
+    findings: &mut Vec<Finding>,
+) -> u64 {
+    let texts = |set: &BTreeSet<(Listed, &str)>, listed: Listed| -> BTreeSet<String> {
+        set.iter()
+            .filter(|(status, _)| *status == listed)
+            .map(|(_, text)| text.split_whitespace().collect::<String>())
+            .collect()
+    };
+    let upcoming_in_unfiltered = texts(unfiltered, Listed::Upcoming);
+    let upcoming_in_filtered = texts(filtered, Listed::Upcoming);
+    let current = texts(unfiltered, Listed::Current);
+    let mut found = Vec::new();
+    if !upcoming_in_unfiltered.is_empty() && upcoming_in_unfiltered != upcoming_in_filtered {
+        found.push("they list different upcoming certificates");
+    }
+    if current.intersection(&upcoming_in_filtered).next().is_some()
+        || current
+            .intersection(&upcoming_in_unfiltered)
+            .next()
+            .is_some()
+    {
+        found.push("a certificate is listed as Current and as Upcoming");
+    }
+    for what in &found {
+        findings.push(Finding::note(
+            "listing_disagreement",
+            &rules.slot,
+            format!(
+                "The vendor's two listings (without filter, and status=Upcoming) contradict each other: {what}. Their \
+                 union counts; the vendor says that this happens while a rotation is in progress."
+            ),
+        ));
+    }
+    found.len() as u64
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one poll's facts, used in this one place"
+)]
+fn hear(
+    rules: &SlotRules,
+    union: &BTreeSet<(Listed, &str)>,
+    whole: bool,
+    clock_agrees: bool,
+    disagreements: u64,
+    policy: &Policy,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> Heard {
+    let verdicts: Vec<(Listed, Verdict)> = union
+        .iter()
+        .map(|(listed, text)| (*listed, verify::judge(text, &rules.anchors, policy, now)))
+        .collect();
+    let (identity, learned_now) = identity(rules, &verdicts, whole, findings);
+    let mut sightings: Vec<Sighting> = Vec::new();
+    for (listed, verdict) in verdicts {
+        let judged = judge_identity(verdict, identity.as_ref());
+        let seen = |sighting: &Sighting| {
+            sighting.listed == listed
+                && judged
+                    .fingerprint()
+                    .is_some_and(|fingerprint| sighting.judged.fingerprint() == Some(fingerprint))
+        };
+        if !sightings.iter().any(seen) {
+            sightings.push(Sighting { listed, judged });
+        }
+    }
+    Heard {
+        slot: rules.slot.clone(),
+        authority: rules.authority,
+        sightings,
+        complete: whole && clock_agrees,
+        identity,
+        learned_now,
+        disagreements,
+    }
+}
+
+fn judge_identity(verdict: Verdict, identity: Option<&Identity>) -> Judged {
+    match verdict {
+        Verdict::Accepted(candidate) => match identity {
+            Some(identity) => candidate
+                .admit(identity)
+                .map_or_else(Judged::Refused, Judged::Accepted),
+            None => Judged::Refused(Refusal::identity_unknown(candidate.leaf())),
+        },
+        Verdict::Expired(candidate, refusal) => Judged::Expired(candidate.leaf().clone(), refusal),
+        Verdict::Refused(refusal) => Judged::Refused(refusal),
+    }
+}
+
+/// The names that bind this poll, and whether they were learned from it (design, "Identity").
+fn identity(
+    rules: &SlotRules,
+    verdicts: &[(Listed, Verdict)],
+    whole: bool,
+    findings: &mut Vec<Finding>,
+) -> (Option<Identity>, bool) {
+    let region_name = match &rules.identity {
+        IdentityRule::Fixed(identity) => return (Some(identity.clone()), false),
+        IdentityRule::Learn {
+            learned: Some(names),
+            ..
+        } => return (Some(Identity::Names(names.clone())), false),
+        IdentityRule::Learn {
+            region_name,
+            learned: None,
+        } => region_name,
+    };
+    let currents: Vec<&Candidate> = verdicts
+        .iter()
+        .filter(|(listed, _)| *listed == Listed::Current)
+        .filter_map(|(_, verdict)| match verdict {
+            Verdict::Accepted(candidate) | Verdict::Expired(candidate, _) => Some(candidate),
+            Verdict::Refused(_) => None,
+        })
+        .collect();
+    if let Some(name) = region_name {
+        let expected = Identity::Names(BTreeSet::from([name.clone()]));
+        if currents
+            .iter()
+            .any(|current| (*current).clone().admit(&expected).is_ok())
+        {
+            return (Some(expected), true);
+        }
+    }
+    let listed_currents = verdicts
+        .iter()
+        .filter(|(listed, _)| *listed == Listed::Current)
+        .count();
+    if !whole || currents.is_empty() || currents.len() != listed_currents {
+        return (None, false);
+    }
+    let agreed = currents
+        .iter()
+        .map(|current| {
+            current
+                .leaf()
+                .identity_names()
+                .iter()
+                .map(|name| name.to_ascii_lowercase())
+                .collect()
+        })
+        .reduce(|agreed: BTreeSet<String>, names| agreed.intersection(&names).cloned().collect())
+        .unwrap_or_default();
+    if agreed.is_empty() {
+        return (None, false);
+    }
+    let line = verify::identity_line(&agreed);
+    findings.push(Finding::warning(
+        "identity_learned",
+        &rules.slot,
+        format!(
+            "The current certificate does not carry the name that the vendor's page gives for the region{}. Its own names \
+             were adopted, and its successors must carry one of them. To pin them in the configuration: {line}",
+            region_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default()
+        ),
+    ));
+    (Some(Identity::Names(agreed)), true)
+}

@@ -1,0 +1,696 @@
+//! The planner: what to trust after a poll. Pure and total; slot by slot, no slot disturbs another.
+//!
+//! ```text
+//!   memory + what each slot heard ──▶ slot: additions (the table) · roles · absences · expiry ──▶ memory'
+//!   committed set + verified leaves ─────────────────────────────────── union of memory' ──▶ trust set'
+//! ```
+//!
+//! Its promises (design, rules 2 to 5): an addition needs only itself to be verified; a removal needs three clean
+//! answers a grace apart; the last entry of a slot never leaves by absence or expiry; the set becomes empty through
+//! denial alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::trust::certificate::Certificate;
+use crate::trust::finding::Finding;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::memory::{Entry, Memory, SlotMemory};
+use crate::trust::observation::{Heard, Judged, Listed, Sighting};
+use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
+use crate::trust::timestamp::Timestamp;
+use crate::trust::verify::{Identity, Verified};
+
+/// How long things may last before they are said or done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a leaf that is no longer listed stays trusted.
+    pub grace: Duration,
+    /// The time before Current's end in which Upcoming is expected to appear.
+    pub window: Duration,
+    /// How long before Current's end a missing Upcoming is a warning.
+    pub upcoming_missing_warning: Duration,
+    /// How long before Current's end a missing Upcoming is critical.
+    pub upcoming_missing_critical: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days.saturating_mul(86_400));
+        Self {
+            grace: days(14),
+            window: days(90),
+            upcoming_missing_warning: days(45),
+            upcoming_missing_critical: days(14),
+        }
+    }
+}
+
+/// Everything that the planner looks at.
+#[derive(Debug, Clone)]
+pub struct Input<'a> {
+    /// What is remembered of earlier polls.
+    pub memory: &'a Memory,
+    /// The set of the newest generation, as recorded on disk.
+    pub committed: &'a TrustSet,
+    /// Every slot of the configuration.
+    pub configured: &'a BTreeSet<SlotId>,
+    /// What the slots heard; one that is configured and not here was silent, and contributes what it had.
+    pub heard: &'a [Heard],
+    /// Roots of other clients of the same virtual host.
+    pub extra_anchors: &'a BTreeMap<Fingerprint, Certificate>,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// What is to be trusted, what is to be remembered, and what was found.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The trust set from now on.
+    pub set: TrustSet,
+    /// The memory from now on.
+    pub memory: Memory,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// Whether an entity of some slot was refused, or a slot lacks a valid Current: exit 5.
+    pub answer_refused: bool,
+    /// Whether a verified addition is kept back by a hold: exit 7.
+    pub held_back: bool,
+}
+
+/// Plans one cycle.
+#[must_use]
+pub fn plan(input: &Input<'_>) -> Plan {
+    let mut memory = input.memory.clone();
+    if memory
+        .hold
+        .as_ref()
+        .is_some_and(|hold| hold.until <= input.now)
+    {
+        memory.hold = None;
+    }
+    let mut turn = Planner {
+        input,
+        held: memory.hold.is_some(),
+        certificates: known(input.committed),
+        findings: Vec::new(),
+    };
+    let mut answer_refused = false;
+    let mut held_back = false;
+
+    for heard in input.heard {
+        let slot = memory.slots.entry(heard.slot.clone()).or_default();
+        let outcome = turn.hear(slot, heard, &memory.denied);
+        answer_refused |= outcome.refused;
+        held_back |= outcome.held_back;
+    }
+    turn.retire_unconfigured(&mut memory);
+    turn.drop_denied(&mut memory);
+
+    let set = turn.union(&memory);
+    // A slot that is configured no longer and holds nothing any more is forgotten.
+    memory
+        .slots
+        .retain(|slot, held| input.configured.contains(slot) || !held.entries.is_empty());
+    Plan {
+        set,
+        memory,
+        findings: turn.findings,
+        answer_refused,
+        held_back,
+    }
+}
+
+fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
+    let leaves = set.pins.values().map(|pin| &pin.leaf);
+    let roots = set.name_rules.iter().map(|rule| &rule.root);
+    leaves
+        .chain(roots)
+        .chain(set.chain.values())
+        .map(|certificate| (certificate.fingerprint(), certificate.clone()))
+        .collect()
+}
+
+struct Planner<'a> {
+    input: &'a Input<'a>,
+    held: bool,
+    certificates: BTreeMap<Fingerprint, Certificate>,
+    findings: Vec<Finding>,
+}
+
+struct SlotOutcome {
+    refused: bool,
+    held_back: bool,
+}
+
+/// The best that the answer says of Current: the row of the design's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    RefusedOrAbsent,
+    Expired,
+    Valid,
+}
+
+impl Planner<'_> {
+    fn hear(
+        &mut self,
+        slot: &mut SlotMemory,
+        heard: &Heard,
+        denied: &BTreeMap<Fingerprint, Denial>,
+    ) -> SlotOutcome {
+        let now = self.input.now;
+        slot.unconfigured_since = None;
+        slot.last_heard = Some(now);
+        slot.disagreements = slot.disagreements.saturating_add(heard.disagreements);
+        if let (true, Some(Identity::Names(names))) = (heard.learned_now, &heard.identity) {
+            slot.identity = Some(names.clone());
+        }
+
+        let standing = standing(heard);
+        let all_accepted = heard
+            .sightings
+            .iter()
+            .all(|sighting| matches!(sighting.judged, Judged::Accepted(_)));
+        self.report_sightings(heard, standing);
+
+        let admissible = admissible(heard, standing, slot.entries.is_empty());
+        let roles = listed_roles(heard);
+        let mut held_back = false;
+        for (fingerprint, verified) in &admissible {
+            if denied.contains_key(fingerprint) {
+                self.findings.push(Finding::critical(
+                    "denied_certificate_listed",
+                    &heard.slot,
+                    format!("{} is listed by the vendor, but denied here (revoked or distrusted): it stays out.", name(verified.leaf())),
+                ));
+                continue;
+            }
+            let Some(role) = roles.get(fingerprint).copied() else {
+                continue;
+            };
+            let key = entry_key(heard.authority, verified);
+            if !slot.entries.contains_key(&key) && self.held {
+                held_back = true;
+                self.findings.push(Finding::critical(
+                    "addition_held_back",
+                    &heard.slot,
+                    format!(
+                        "{} verified as {role}, but a hold keeps it out. Calls will fail once the vendor presents it. To \
+                         let it in: trustsync release",
+                        name(verified.leaf())
+                    ),
+                ));
+                continue;
+            }
+            self.admit(slot, heard, key, role, verified);
+        }
+        let alive = alive(heard);
+        for (key, entry) in &mut slot.entries {
+            if alive.contains(key) {
+                entry.last_seen = now;
+                entry.absence = None;
+            }
+        }
+
+        if heard.complete && all_accepted && standing == Standing::Valid {
+            slot.last_clean = Some(now);
+            self.hear_cleanly(slot, heard, &roles, &alive);
+        }
+        self.let_leave(slot, heard);
+        self.report_slot(slot, heard, standing);
+        SlotOutcome {
+            refused: !all_accepted || standing != Standing::Valid,
+            held_back,
+        }
+    }
+
+    fn admit(
+        &mut self,
+        slot: &mut SlotMemory,
+        heard: &Heard,
+        key: Fingerprint,
+        role: Role,
+        verified: &Verified,
+    ) {
+        let now = self.input.now;
+        let entry = slot
+            .entries
+            .entry(key)
+            .or_insert_with(|| Entry::seen(role, now));
+        entry.last_seen = now;
+        entry.absence = None;
+        for certificate in verified.chain() {
+            self.certificates
+                .entry(certificate.fingerprint())
+                .or_insert_with(|| certificate.clone());
+        }
+        // Growing alone: a vendor that lists now one cross-signed path, now another, makes no new generation each time.
+        entry.chain.extend(
+            verified
+                .chain()
+                .iter()
+                .map(Certificate::fingerprint)
+                .filter(|chain| *chain != key),
+        );
+        match heard.authority {
+            Authority::DigiCert => {
+                self.certificates
+                    .entry(key)
+                    .or_insert_with(|| verified.leaf().clone());
+            }
+            Authority::Genesys => {
+                entry.names = visible_names(verified.leaf(), heard.identity.as_ref())
+            }
+        }
+    }
+
+    /// A clean answer: absences and changes of role count.
+    fn hear_cleanly(
+        &self,
+        slot: &mut SlotMemory,
+        heard: &Heard,
+        roles: &BTreeMap<Fingerprint, Role>,
+        alive: &BTreeSet<Fingerprint>,
+    ) {
+        for (key, entry) in &mut slot.entries {
+            let role = match heard.authority {
+                Authority::DigiCert => roles.get(key).copied(),
+                Authority::Genesys => alive.contains(key).then_some(Role::Current),
+            };
+            match role {
+                Some(role) => entry.hear(role, self.input.now),
+                // Listed as Upcoming, but no successor of Current: a sign of life without a change of role.
+                None if alive.contains(key) => entry.proposal = None,
+                None => entry.hear(Role::Retiring, self.input.now),
+            }
+        }
+    }
+
+    /// Removals by absence and by expiry; never the slot's last entry, and none during a hold.
+    fn let_leave(&mut self, slot: &mut SlotMemory, heard: &Heard) {
+        if self.held {
+            return;
+        }
+        let now = self.input.now;
+        let ends: BTreeMap<Fingerprint, Timestamp> = slot
+            .entries
+            .keys()
+            .filter_map(|key| {
+                self.certificates
+                    .get(key)
+                    .map(|certificate| (*key, certificate.facts().not_after))
+            })
+            .collect();
+        let expired = |key: &Fingerprint| ends.get(key).is_some_and(|end| *end < now);
+        let leaving: BTreeSet<Fingerprint> = slot
+            .entries
+            .iter()
+            .filter(|(key, entry)| {
+                entry.may_leave(self.input.policy.grace) || (heard.complete && expired(key))
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        let kept = if leaving.len() == slot.entries.len() {
+            leaving
+                .iter()
+                .max_by_key(|key| (ends.get(*key), **key))
+                .copied()
+        } else {
+            None
+        };
+        for key in leaving.iter().filter(|key| Some(**key) != kept) {
+            let why = if expired(key) {
+                "it has expired"
+            } else {
+                "the vendor no longer lists it, and its grace is over"
+            };
+            self.findings.push(Finding::note(
+                "certificate_left",
+                &heard.slot,
+                format!("{} left: {why}.", self.named(key)),
+            ));
+            slot.entries.remove(key);
+        }
+    }
+
+    /// A slot that the configuration no longer has retires by the clock alone; the store's last entry stays.
+    fn retire_unconfigured(&mut self, memory: &mut Memory) {
+        let now = self.input.now;
+        let gone: Vec<SlotId> = memory
+            .slots
+            .keys()
+            .filter(|slot| !self.input.configured.contains(*slot))
+            .cloned()
+            .collect();
+        for slot in gone {
+            let others = memory
+                .slots
+                .iter()
+                .any(|(id, held)| *id != slot && !held.entries.is_empty());
+            let Some(held) = memory.slots.get_mut(&slot) else {
+                continue;
+            };
+            let since = *held.unconfigured_since.get_or_insert(now);
+            for entry in held.entries.values_mut() {
+                entry.role = Role::Retiring;
+            }
+            let over = now.since(since) >= self.input.policy.grace && now >= since;
+            if over && others && !self.held {
+                held.entries.clear();
+                self.findings.push(Finding::note("slot_retired", &slot, "The slot left the configuration, and its grace is over: its certificates left."));
+            } else if !held.entries.is_empty() {
+                let text = if over && !others {
+                    "The slot left the configuration, but what it trusts is the last that the store trusts: it stays until \
+                     `distrust`."
+                        .to_owned()
+                } else {
+                    format!(
+                        "The slot left the configuration: what it trusts leaves on {}.",
+                        since.plus(self.input.policy.grace)
+                    )
+                };
+                self.findings
+                    .push(Finding::warning("slot_retiring", &slot, text));
+            }
+        }
+    }
+
+    /// The operator's distrust and a CRL's revocation act at once, hold or not.
+    fn drop_denied(&mut self, memory: &mut Memory) {
+        for (slot, held) in &mut memory.slots {
+            let denied: Vec<Fingerprint> = held
+                .entries
+                .keys()
+                .filter(|key| memory.denied.contains_key(*key))
+                .copied()
+                .collect();
+            for key in denied {
+                held.entries.remove(&key);
+                self.findings.push(Finding::critical(
+                    "denied_certificate_left",
+                    slot,
+                    format!(
+                        "{} is denied: it left the trust set at once.",
+                        self.named(&key)
+                    ),
+                ));
+            }
+        }
+    }
+
+    /// The union of all slots. An entry whose certificate is nowhere to be had cannot be published; recovery counts it.
+    fn union(&self, memory: &Memory) -> TrustSet {
+        let mut set = TrustSet {
+            denied: memory.denied.clone(),
+            extra: self.input.extra_anchors.clone(),
+            ..TrustSet::default()
+        };
+        for (slot, held) in &memory.slots {
+            for (key, entry) in &held.entries {
+                let Some(certificate) = self.certificates.get(key) else {
+                    continue;
+                };
+                for link in &entry.chain {
+                    if let Some(certificate) = self.certificates.get(link) {
+                        set.chain.insert(*link, certificate.clone());
+                    }
+                }
+                if slot.authority() == Authority::Genesys {
+                    set.chain.insert(*key, certificate.clone());
+                    set.admit_by_name(slot, certificate, &entry.names);
+                } else {
+                    set.pin(slot, certificate, entry.role);
+                }
+            }
+        }
+        set
+    }
+
+    fn report_sightings(&mut self, heard: &Heard, standing: Standing) {
+        for sighting in &heard.sightings {
+            let (what, refusal) = match &sighting.judged {
+                Judged::Accepted(_) => continue,
+                Judged::Expired(_, refusal) => ("expired", refusal),
+                Judged::Refused(refusal) => ("refused", refusal),
+            };
+            let (event, which) = match sighting.listed {
+                Listed::Current => (format!("current_{what}"), "current"),
+                Listed::Upcoming => (format!("upcoming_{what}"), "upcoming"),
+            };
+            self.findings.push(Finding::critical(
+                &event,
+                &heard.slot,
+                format!(
+                    "The vendor's {which} certificate is refused: {refusal} What is trusted stays."
+                ),
+            ));
+        }
+        if standing == Standing::RefusedOrAbsent
+            && !heard
+                .sightings
+                .iter()
+                .any(|sighting| sighting.listed == Listed::Current)
+        {
+            self.findings.push(Finding::critical(
+                "current_absent",
+                &heard.slot,
+                format!(
+                    "The vendor's answer has no current {} certificate. What is trusted stays.",
+                    heard.authority
+                ),
+            ));
+        }
+    }
+
+    /// The conditions of the slot as it stands now: Upcoming missing or early, last leaf expired, retirement blocked.
+    fn report_slot(&mut self, slot: &SlotMemory, heard: &Heard, standing: Standing) {
+        let now = self.input.now;
+        if heard.authority == Authority::DigiCert && standing == Standing::Valid {
+            self.report_upcoming(heard);
+        }
+        for (key, entry) in &slot.entries {
+            let Some(certificate) = self.certificates.get(key).cloned() else {
+                continue;
+            };
+            let end = certificate.facts().not_after;
+            if end < now && slot.entries.len() == 1 {
+                self.findings.push(Finding::critical(
+                    "last_certificate_expired",
+                    &heard.slot,
+                    format!(
+                        "{} expired on {end} and is the last that the slot trusts: it stays published, but servers refuse it.",
+                        name(&certificate)
+                    ),
+                ));
+            }
+            let overdue = entry
+                .last_seen
+                .plus(self.input.policy.grace.saturating_mul(2));
+            if entry.last_seen < now
+                && now > overdue
+                && entry.absence.is_none_or(|run| run.last < now)
+                && slot.entries.len() > 1
+            {
+                self.findings.push(Finding::warning(
+                    "retirement_blocked",
+                    &heard.slot,
+                    format!(
+                        "{} was last listed on {}, but no clean answer lets it leave. It stays trusted, at the latest until \
+                         it expires on {end}.",
+                        name(&certificate),
+                        entry.last_seen
+                    ),
+                ));
+            }
+        }
+    }
+
+    fn report_upcoming(&mut self, heard: &Heard) {
+        let now = self.input.now;
+        let accepted = |listed: Listed| {
+            heard
+                .sightings
+                .iter()
+                .filter(move |sighting| sighting.listed == listed)
+                .filter_map(|sighting| match &sighting.judged {
+                    Judged::Accepted(verified) => Some(verified.leaf()),
+                    _ => None,
+                })
+        };
+        let Some(current) = accepted(Listed::Current).max_by_key(|leaf| leaf.facts().not_after)
+        else {
+            return;
+        };
+        let facts = current.facts();
+        let left = facts.not_after.since(now);
+        let successor = accepted(Listed::Upcoming).find(|leaf| {
+            leaf.fingerprint() != current.fingerprint() && leaf.facts().not_after > facts.not_after
+        });
+        if let Some(successor) = successor {
+            if left > self.input.policy.window {
+                self.findings.push(Finding::note(
+                    "upcoming_early",
+                    &heard.slot,
+                    format!(
+                        "{} is listed as upcoming although the current certificate has {} days left: accepted.",
+                        name(successor),
+                        now.days_until(facts.not_after)
+                    ),
+                ));
+            }
+            return;
+        }
+        if let Some(odd) = accepted(Listed::Upcoming).next() {
+            self.findings.push(Finding::warning(
+                "upcoming_is_no_successor",
+                &heard.slot,
+                format!("{} is listed as upcoming, but is the current one or ends no later: it does not count as upcoming.", name(odd)),
+            ));
+        }
+        let half_life = facts.not_after.since(facts.not_before) / 2;
+        let policy = self.input.policy;
+        let severity = if left <= policy.upcoming_missing_critical.min(half_life) {
+            Finding::critical
+        } else if left <= policy.upcoming_missing_warning.min(half_life) {
+            Finding::warning
+        } else {
+            return;
+        };
+        self.findings.push(severity(
+            "upcoming_missing",
+            &heard.slot,
+            format!(
+                "The current certificate ends on {} ({} days), and the vendor lists no valid upcoming one. Calls fail from \
+                 then on unless one appears; ask the vendor.",
+                facts.not_after,
+                now.days_until(facts.not_after)
+            ),
+        ));
+    }
+
+    fn named(&self, key: &Fingerprint) -> String {
+        self.certificates.get(key).map_or_else(|| key.short(), name)
+    }
+}
+
+/// A certificate in a sentence: subject's name, head of the fingerprint, end.
+fn name(certificate: &Certificate) -> String {
+    let facts = certificate.facts();
+    let name = certificate
+        .identity_names()
+        .first()
+        .unwrap_or(&facts.subject);
+    format!(
+        "{} ({}, until {})",
+        name.chars().take(100).collect::<String>(),
+        facts.fingerprint.short(),
+        facts.not_after
+    )
+}
+
+fn standing(heard: &Heard) -> Standing {
+    heard
+        .sightings
+        .iter()
+        .filter(|sighting| sighting.listed == Listed::Current)
+        .map(|sighting| match sighting.judged {
+            Judged::Accepted(_) => Standing::Valid,
+            Judged::Expired(..) => Standing::Expired,
+            Judged::Refused(_) => Standing::RefusedOrAbsent,
+        })
+        .max()
+        .unwrap_or(Standing::RefusedOrAbsent)
+}
+
+/// The verified leaves that the table lets in.
+fn admissible(heard: &Heard, standing: Standing, empty: bool) -> BTreeMap<Fingerprint, &Verified> {
+    if standing == Standing::RefusedOrAbsent && empty {
+        return BTreeMap::new();
+    }
+    heard
+        .sightings
+        .iter()
+        .filter(|sighting| {
+            heard.authority == Authority::DigiCert || sighting.listed == Listed::Current
+        })
+        .filter_map(accepted)
+        .map(|verified| (verified.leaf().fingerprint(), verified))
+        .collect()
+}
+
+fn accepted(sighting: &Sighting) -> Option<&Verified> {
+    match &sighting.judged {
+        Judged::Accepted(verified) => Some(verified),
+        _ => None,
+    }
+}
+
+/// The keys of the entries that the answer lists, whatever their status and even if expired by now: no absence.
+fn alive(heard: &Heard) -> BTreeSet<Fingerprint> {
+    heard
+        .sightings
+        .iter()
+        .filter_map(|sighting| match &sighting.judged {
+            Judged::Accepted(verified) => Some(entry_key(heard.authority, verified)),
+            Judged::Expired(leaf, _) => Some(leaf.fingerprint()),
+            Judged::Refused(_) => None,
+        })
+        .collect()
+}
+
+/// The role that the answer gives each listed, unrefused leaf. An Upcoming that is also Current is Current; one that
+/// does not end later than the latest-ending Current is no successor, and has none.
+fn listed_roles(heard: &Heard) -> BTreeMap<Fingerprint, Role> {
+    let leaf = |sighting: &Sighting| match &sighting.judged {
+        Judged::Accepted(verified) => Some(verified.leaf().clone()),
+        Judged::Expired(leaf, _) => Some(leaf.clone()),
+        Judged::Refused(_) => None,
+    };
+    let of = |listed: Listed| {
+        heard
+            .sightings
+            .iter()
+            .filter(move |sighting| sighting.listed == listed)
+            .filter_map(leaf)
+    };
+    let end = of(Listed::Current).map(|leaf| leaf.facts().not_after).max();
+    let upcoming =
+        of(Listed::Upcoming).filter(|leaf| end.is_none_or(|end| leaf.facts().not_after > end));
+    upcoming
+        .map(|leaf| (leaf.fingerprint(), Role::Upcoming))
+        .chain(of(Listed::Current).map(|leaf| (leaf.fingerprint(), Role::Current)))
+        .collect()
+}
+
+/// What an accepted leaf enters as: itself where leaves are pinned, its root where a name rule admits.
+fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
+    match authority {
+        Authority::DigiCert => verified.leaf().fingerprint(),
+        Authority::Genesys => verified
+            .chain()
+            .last()
+            .unwrap_or(verified.leaf())
+            .fingerprint(),
+    }
+}
+
+/// Of the names that bind, those that the witness bears as its common name: what servers without a view of the SAN can
+/// ask for. None means that the issuer alone decides there.
+fn visible_names(witness: &Certificate, identity: Option<&Identity>) -> BTreeSet<String> {
+    match identity {
+        Some(Identity::Names(names)) => names
+            .iter()
+            .filter(|name| {
+                witness
+                    .facts()
+                    .common_names
+                    .iter()
+                    .any(|common| common.eq_ignore_ascii_case(name))
+            })
+            .cloned()
+            .collect(),
+        _ => BTreeSet::new(),
+    }
+}

@@ -1,0 +1,308 @@
+//! From a trust set to the files of a generation: named bytes, the same for the same set, number and marker. No file is
+//! ever empty; a set that admits nobody says *deny all* in a form that its server still loads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::trust::certificate::Certificate;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::manifest::{CertificateFacts, Manifest, SCHEMA};
+use crate::trust::memory::Memory;
+use crate::trust::pem;
+use crate::trust::set::{NameRule, Role, SlotId, TrustSet};
+use crate::trust::timestamp::Timestamp;
+
+/// Raised when the form of any file changes, so that an upgrade makes a new generation.
+const FORM: u32 = 1;
+
+/// A family of files that some kind of server reads, besides those that every generation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// `nginx/admit.map`, `nginx/generation.map`.
+    Nginx,
+}
+
+/// What a generation is made from.
+#[derive(Debug, Clone)]
+pub struct Content<'a> {
+    /// Whom to trust.
+    pub set: &'a TrustSet,
+    /// What is remembered of the slots, for the manifest.
+    pub memory: &'a Memory,
+    /// The families of files that targets need.
+    pub outputs: &'a BTreeSet<Output>,
+}
+
+/// What a generation is called.
+#[derive(Debug, Clone)]
+pub struct Label<'a> {
+    /// The store's id.
+    pub store: &'a str,
+    /// The number.
+    pub generation: u64,
+    /// When it is committed.
+    pub committed: Timestamp,
+    /// Why.
+    pub cause: &'a str,
+    /// The generation marker, which servers advertise and nobody can present.
+    pub marker: &'a Certificate,
+}
+
+impl Content<'_> {
+    /// What decides whether a new generation is needed: the set, and the form in which it is rendered.
+    #[must_use]
+    pub fn digest(&self) -> Fingerprint {
+        Fingerprint::of(
+            format!(
+                "form {FORM} outputs {:?} set {}",
+                self.outputs,
+                self.set.digest()
+            )
+            .as_bytes(),
+        )
+    }
+
+    /// Every file of the generation, by its path; the manifest is among them and names the others.
+    #[must_use]
+    pub fn render(&self, label: &Label<'_>) -> BTreeMap<String, Vec<u8>> {
+        let set = self.set;
+        let authorities = bundle(set);
+        let marker = pem_of(label.marker);
+        let mut texts: BTreeMap<String, String> = BTreeMap::new();
+        texts.insert("trust-bundle.pem".into(), format!("{authorities}{marker}"));
+        texts.insert(
+            "chain.pem".into(),
+            if authorities.is_empty() {
+                marker.clone()
+            } else {
+                authorities
+            },
+        );
+        let leaves: String = set.pins.values().map(|pin| pem_of(&pin.leaf)).collect();
+        texts.insert(
+            "leaves.pem".into(),
+            if leaves.is_empty() { marker } else { leaves },
+        );
+        texts.insert("fingerprints.txt".into(), fingerprints(set, label));
+        texts.extend(self.slot_files());
+        if self.outputs.contains(&Output::Nginx) {
+            texts.insert("nginx/admit.map".into(), nginx_admit(set, label));
+            texts.insert(
+                "nginx/generation.map".into(),
+                format!("default \"{:06}\";\n", label.generation),
+            );
+        }
+        let mut files: BTreeMap<String, Vec<u8>> = texts
+            .into_iter()
+            .map(|(path, text)| (path, text.into_bytes()))
+            .collect();
+        let manifest = self.manifest(label, &files);
+        let mut json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+        json.push(b'\n');
+        files.insert("manifest.json".into(), json);
+        files
+    }
+
+    /// `<slot>/current.pem` and `upcoming.pem`: leaf and chain, for people and for tools that want one file.
+    fn slot_files(&self) -> BTreeMap<String, String> {
+        let mut files: BTreeMap<String, String> = BTreeMap::new();
+        for (slot, held) in &self.memory.slots {
+            for (key, entry) in &held.entries {
+                let Some(pin) = self.set.pins.get(key) else {
+                    continue;
+                };
+                if entry.role == Role::Retiring {
+                    continue;
+                }
+                let chain = entry
+                    .chain
+                    .iter()
+                    .filter_map(|link| self.set.chain.get(link));
+                let ordered = path_order(&pin.leaf, chain.collect());
+                let text: String = std::iter::once(&pin.leaf)
+                    .chain(ordered)
+                    .map(pem_of)
+                    .collect();
+                // Two currents in one slot: both, one after the other.
+                files
+                    .entry(slot_path(slot, entry.role))
+                    .or_default()
+                    .push_str(&text);
+            }
+        }
+        files
+    }
+
+    fn manifest(&self, label: &Label<'_>, files: &BTreeMap<String, Vec<u8>>) -> Manifest {
+        let set = self.set;
+        let leaves = set.pins.values().map(|pin| &pin.leaf);
+        let certificates = leaves.chain(set.chain.values()).chain(set.extra.values());
+        Manifest {
+            schema: SCHEMA,
+            store: label.store.to_owned(),
+            generation: label.generation,
+            committed: label.committed,
+            cause: label.cause.to_owned(),
+            digest: self.digest(),
+            deny_all: set.is_empty(),
+            slots: Manifest::slots_of(self.memory),
+            denied: set.denied.clone(),
+            chain: set.chain.keys().copied().collect(),
+            extra: set.extra.keys().copied().collect(),
+            certificates: certificates
+                .map(|held| (held.fingerprint(), CertificateFacts::from(held)))
+                .collect(),
+            files: files
+                .iter()
+                .map(|(path, bytes)| (path.clone(), Fingerprint::of(bytes)))
+                .collect(),
+        }
+    }
+}
+
+fn slot_path(slot: &SlotId, role: Role) -> String {
+    format!("{slot}/{role}.pem")
+}
+
+fn pem_of(certificate: &Certificate) -> String {
+    pem::encode("CERTIFICATE", certificate.der())
+}
+
+/// Roots and intermediates, ours and the operator's; nothing where nobody is admitted and nobody else is served.
+fn bundle(set: &TrustSet) -> String {
+    set.chain
+        .iter()
+        .chain(
+            set.extra
+                .iter()
+                .filter(|(key, _)| !set.chain.contains_key(*key)),
+        )
+        .map(|(_, held)| pem_of(held))
+        .collect()
+}
+
+/// Leaf's issuer first, as far as issuers are found; then the rest.
+fn path_order<'a>(leaf: &'a Certificate, mut chain: Vec<&'a Certificate>) -> Vec<&'a Certificate> {
+    let mut ordered: Vec<&Certificate> = Vec::new();
+    let mut issuer = &leaf.facts().issuer_der;
+    while let Some(at) = chain
+        .iter()
+        .position(|link| link.facts().subject_der == *issuer)
+    {
+        let link = chain.remove(at);
+        issuer = &link.facts().issuer_der;
+        ordered.push(link);
+    }
+    ordered.extend(chain);
+    ordered
+}
+
+/// A line for each pin; a reader that finds only comments admits nobody.
+fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
+    let mut text = format!(
+        "# trustsync generation {:06} store {}\n",
+        label.generation, label.store
+    );
+    text.push_str(
+        "# role, SHA-256 and SHA-1 of the certificate, its last valid second, its name\n",
+    );
+    if set.pins.is_empty() {
+        text.push_str("# no certificate is pinned: deny all\n");
+    }
+    let mut pins: Vec<_> = set.pins.values().collect();
+    pins.sort_by_key(|pin| (pin.role(), pin.leaf.fingerprint()));
+    for pin in pins {
+        let facts = pin.leaf.facts();
+        let name = pin.leaf.identity_names().first().unwrap_or(&facts.subject);
+        let _ = writeln!(
+            text,
+            "{} sha256:{} sha1:{} {} {}",
+            pin.role(),
+            facts.fingerprint,
+            facts.sha1,
+            facts.not_after,
+            one_line(name)
+        );
+    }
+    text
+}
+
+/// A certificate's own text on a line of ours: nothing in it may end the line or look like more than text.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .take(200)
+        .map(|character| {
+            if character.is_ascii_graphic() {
+                character
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+/// The body of the user's `map` block; the first match wins: denied, pins, names. It stands inside the block, so that it
+/// can carry no directive.
+fn nginx_admit(set: &TrustSet, label: &Label<'_>) -> String {
+    let mut text = format!(
+        "# trustsync generation {:06} store {}\n",
+        label.generation, label.store
+    );
+    if set.is_empty() {
+        text.push_str("# nobody is trusted: deny all\n");
+    }
+    for denial in set.denied.values() {
+        if let Some(sha1) = &denial.sha1 {
+            let _ = writeln!(
+                text,
+                "{} \"\";",
+                nginx_regex(&format!(r"^SUCCESS\|{sha1}\|"))
+            );
+        }
+    }
+    for pin in set.pins.values() {
+        let pattern = format!(r"^SUCCESS\|{}\|", pin.leaf.facts().sha1);
+        let _ = writeln!(text, "{} \"{}\";", nginx_regex(&pattern), pin.role());
+    }
+    for rule in &set.name_rules {
+        for pattern in name_patterns(rule) {
+            let _ = writeln!(text, "{} \"name\";", nginx_regex(&pattern));
+        }
+    }
+    text
+}
+
+/// Issuer DN and subject DN, both RFC 2253 with the common name first; other attributes may change at a renewal, but none
+/// of their values can hold an unescaped comma.
+fn name_patterns(rule: &NameRule) -> Vec<String> {
+    let issuer = escaped(&rule.root.facts().subject);
+    if rule.names.is_empty() {
+        return vec![format!(r"^SUCCESS\|[0-9a-f]{{40}}\|{issuer}\|")];
+    }
+    rule.names
+        .iter()
+        .map(|name| {
+            let name = escaped(name);
+            format!(r"^SUCCESS\|[0-9a-f]{{40}}\|{issuer}\|CN=(?i:{name})(?:,(?:OU|O|L|ST|C)=(?:[^,+\\]|\\.)*)*\z")
+        })
+        .collect()
+}
+
+/// Text that a regular expression matches literally.
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::new(), |mut escaped, character| {
+        if !character.is_ascii_alphanumeric() && character != ' ' && character != '=' {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+        escaped
+    })
+}
+
+/// A regular expression as a quoted nginx key: each backslash doubled, each quote escaped.
+fn nginx_regex(pattern: &str) -> String {
+    format!("\"~{}\"", pattern.replace('\\', r"\\").replace('"', "\\\""))
+}

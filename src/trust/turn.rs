@@ -1,0 +1,376 @@
+//! A target's turn as a pure state machine: events in, next step out. The cycle interprets the steps; everything that
+//! decides stands here.
+//!
+//! ```text
+//!  link ≠ wanted:  read back ─▶ check privately ─▶ switch ─▶ reload ─▶ prove
+//!                                 │ fails: blame needs *new fails, old passes, new fails*: then the link stays
+//!                                 │ old fails too: the server is broken without us: switch forward, reload owed
+//!                                 └ no namespace: the same by switching first, and back
+//!  link = wanted:  prove ─▶ unproven: check ─▶ reload ─▶ prove
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// A generation's number.
+pub type Number = u64;
+
+/// What a turn starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Situation {
+    /// The newest committed generation.
+    pub wanted: Number,
+    /// The one that the target's link names.
+    pub linked: Option<Number>,
+    /// The one that the server is known to serve.
+    pub acknowledged: Option<Number>,
+    /// The one for which the user was told that the server does not include our files.
+    pub told_not_wired: Option<Number>,
+    /// Whether the server has a configuration test.
+    pub checkable: bool,
+    /// Whether the server can be told at all; one that watches by itself cannot.
+    pub tellable: bool,
+    /// Whether a proof is configured.
+    pub provable: bool,
+    /// Whether the loaded allowlist can show its generation, so that the chain alone is not enough.
+    pub allowlist_provable: bool,
+    /// Whether `wanted` drops a revoked or distrusted leaf: such a generation is never taken back.
+    pub drops_denied: bool,
+    /// The operator asked for the whole turn.
+    pub forced: bool,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Read every file of the wanted generation back with an independent parser, and count.
+    ReadBack,
+    /// Run the server's check with this generation where the link leads, seen by nobody else.
+    CheckPrivately(Number),
+    /// Run the server's check as things stand.
+    Check,
+    /// Let the target's link name this generation.
+    Switch(Number),
+    /// Tell the server.
+    Reload,
+    /// Ask the server what it serves. `told`: it was told just now, so wait for it.
+    Prove {
+        /// Whether a reload has just happened.
+        told: bool,
+    },
+    /// The turn is over.
+    Finish(Outcome),
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It worked.
+    Succeeded,
+    /// It did not, in these words.
+    Failed(String),
+    /// A private check is not to be had here, for this reason.
+    NoNamespace(String),
+    /// What the proof came to.
+    Proof(Proof),
+}
+
+/// What a proof can come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// Chain and allowlist are those of the wanted generation.
+    Proven,
+    /// The chain is; the allowlist does not show itself, for this reason.
+    ChainOnly(String),
+    /// Loaded, but these servers never ask our variable.
+    NotEnforced(String),
+    /// The server never showed a marker of this store.
+    NotWired(String),
+    /// It still answers with both, or not steadily with the new.
+    NotYet(String),
+    /// It serves another generation.
+    Refuted(String),
+    /// Nothing can be seen there, for this reason.
+    Unverifiable(String),
+    /// Nobody answers.
+    Unreachable(String),
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server serves what is wanted, by this evidence.
+    Settled(Evidence),
+    /// It does not, or nobody knows: the reload stays owed.
+    Owed(Owed),
+}
+
+/// By what a generation was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// Chain and allowlist were seen on the wire.
+    Proven,
+    /// The chain was; nothing more can be seen there.
+    ChainOnly(String),
+    /// The reload succeeded; nothing can be seen there.
+    ReloadedNotProven(String),
+    /// Proven earlier; now nobody answers.
+    ProvenEarlier(String),
+}
+
+/// Why a reload stays owed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owed {
+    /// A file of the generation did not read back.
+    Unreadable(String),
+    /// The link could not be switched.
+    NotSwitched(String),
+    /// The server's check refused the generation and accepts the old one: the link stays there.
+    Refused(String),
+    /// The check refuses, and the generation must not be taken back.
+    RefusedButKept(String),
+    /// The check fails with the old generation too: the server is broken without us.
+    BrokenWithoutUs {
+        /// What the check said of the new generation.
+        new: String,
+        /// What it said of the old one.
+        old: String,
+    },
+    /// The check fails, and there is no old generation to compare with.
+    CheckFailed(String),
+    /// The server could not be told.
+    NotTold(String),
+    /// It was told, and the proof says otherwise.
+    Unproven(Proof),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    ProvingFirst,
+    ReadingBack,
+    PrivateNew,
+    PrivateOld { new: String },
+    PrivateNewAgain { new: String },
+    SwitchingForward(Then),
+    InPlaceNew,
+    SwitchingBack { new: String },
+    InPlaceOld { new: String },
+    SwitchingForwardAgain { new: String },
+    InPlaceNewAgain { new: String },
+    TakingBack { new: String },
+    Reloading,
+    Proving,
+    Finished,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Then {
+    Check,
+    Reload,
+    Finish(Owed),
+}
+
+/// A turn under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    situation: Situation,
+    phase: Phase,
+}
+
+impl Turn {
+    /// Begins a turn; the second value is its first step.
+    #[must_use]
+    pub fn begin(situation: Situation) -> (Self, Step) {
+        let placed = situation.linked == Some(situation.wanted);
+        let mut turn = Self {
+            situation,
+            phase: Phase::Finished,
+        };
+        let step = if placed && turn.situation.provable && !turn.situation.forced {
+            turn.enter(Phase::ProvingFirst, Step::Prove { told: false })
+        } else if placed
+            && !turn.situation.forced
+            && turn.situation.acknowledged == Some(turn.situation.wanted)
+        {
+            turn.finish(Outcome::Settled(Evidence::ReloadedNotProven(
+                "no proof is configured".to_owned(),
+            )))
+        } else {
+            turn.enter(Phase::ReadingBack, Step::ReadBack)
+        };
+        (turn, step)
+    }
+
+    /// Takes what came of the last step; says the next one.
+    pub fn on(&mut self, event: Event) -> Step {
+        let phase = std::mem::replace(&mut self.phase, Phase::Finished);
+        match (phase, event) {
+            (Phase::ProvingFirst, Event::Proof(proof)) => self.proven_first(proof),
+            (Phase::ReadingBack, Event::Succeeded) => self.place(),
+            (Phase::ReadingBack, Event::Failed(why)) => self.owe(Owed::Unreadable(why)),
+
+            (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => {
+                self.forward(Then::Reload)
+            }
+            (Phase::PrivateNew, Event::NoNamespace(_)) => self.forward(Then::Check),
+            (Phase::PrivateNew, Event::Failed(new)) => match self.situation.linked {
+                Some(old) => self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old)),
+                None => self.owe(Owed::CheckFailed(new)),
+            },
+            (Phase::PrivateOld { new }, Event::Succeeded) => {
+                let wanted = self.situation.wanted;
+                self.enter(Phase::PrivateNewAgain { new }, Step::CheckPrivately(wanted))
+            }
+            (Phase::PrivateOld { new }, Event::Failed(old) | Event::NoNamespace(old)) => {
+                self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
+            }
+            (Phase::PrivateNewAgain { .. }, Event::Failed(new)) if self.situation.drops_denied => {
+                self.forward(Then::Finish(Owed::RefusedButKept(new)))
+            }
+            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => {
+                self.owe(Owed::Refused(new))
+            }
+
+            (Phase::SwitchingForward(Then::Check), Event::Succeeded) => {
+                self.enter(Phase::InPlaceNew, Step::Check)
+            }
+            (Phase::SwitchingForward(Then::Reload), Event::Succeeded) => self.tell(),
+            (Phase::SwitchingForward(Then::Finish(owed)), Event::Succeeded) => self.owe(owed),
+            (
+                Phase::SwitchingForward(_)
+                | Phase::SwitchingBack { .. }
+                | Phase::SwitchingForwardAgain { .. },
+                Event::Failed(why),
+            ) => self.owe(Owed::NotSwitched(why)),
+
+            (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
+            (Phase::InPlaceNew, Event::Failed(new)) => match self.situation.linked {
+                Some(old) if old != self.situation.wanted && !self.situation.drops_denied => {
+                    self.enter(Phase::SwitchingBack { new }, Step::Switch(old))
+                }
+                Some(old) if old != self.situation.wanted => self.owe(Owed::RefusedButKept(new)),
+                _ => self.owe(Owed::CheckFailed(new)),
+            },
+            (Phase::SwitchingBack { new }, Event::Succeeded) => {
+                self.enter(Phase::InPlaceOld { new }, Step::Check)
+            }
+            (Phase::InPlaceOld { new }, Event::Succeeded) => {
+                let wanted = self.situation.wanted;
+                self.enter(Phase::SwitchingForwardAgain { new }, Step::Switch(wanted))
+            }
+            (Phase::InPlaceOld { new }, Event::Failed(old)) => {
+                self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
+            }
+            (Phase::SwitchingForwardAgain { new }, Event::Succeeded) => {
+                self.enter(Phase::InPlaceNewAgain { new }, Step::Check)
+            }
+            (Phase::InPlaceNewAgain { new }, Event::Failed(_)) => {
+                let old = self.situation.linked.unwrap_or(self.situation.wanted);
+                self.enter(Phase::TakingBack { new }, Step::Switch(old))
+            }
+            (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
+            (Phase::TakingBack { new }, Event::Failed(why)) => self.owe(Owed::NotSwitched(
+                format!("{why}; the check had refused the generation: {new}"),
+            )),
+
+            (Phase::Reloading, Event::Succeeded) => self.prove(),
+            (Phase::Reloading, Event::Failed(why)) => self.owe(Owed::NotTold(why)),
+            (Phase::Proving, Event::Proof(proof)) => self.proven(proof),
+
+            // An event that answers no step says that the interpreter is wrong; owing is always safe.
+            (phase, event) => self.owe(Owed::NotTold(format!("unexpected {event:?} in {phase:?}"))),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, step: Step) -> Step {
+        self.phase = phase;
+        step
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Step {
+        self.enter(Phase::Finished, Step::Finish(outcome))
+    }
+
+    fn owe(&mut self, owed: Owed) -> Step {
+        self.finish(Outcome::Owed(owed))
+    }
+
+    fn forward(&mut self, then: Then) -> Step {
+        let wanted = self.situation.wanted;
+        self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
+    }
+
+    /// The generation reads back well: bring it where it will stand.
+    fn place(&mut self) -> Step {
+        let Situation {
+            wanted,
+            linked,
+            checkable,
+            ..
+        } = self.situation;
+        match linked {
+            _ if !checkable => self.forward(Then::Reload),
+            Some(linked) if linked != wanted => {
+                self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted))
+            }
+            // On the first turn there is nothing to go back to; and what stands already is judged as it stands.
+            _ => self.forward(Then::Check),
+        }
+    }
+
+    fn tell(&mut self) -> Step {
+        if self.situation.tellable {
+            self.enter(Phase::Reloading, Step::Reload)
+        } else {
+            self.prove()
+        }
+    }
+
+    fn prove(&mut self) -> Step {
+        if self.situation.provable {
+            self.enter(Phase::Proving, Step::Prove { told: true })
+        } else {
+            self.finish(Outcome::Settled(Evidence::ReloadedNotProven(
+                "no proof is configured".to_owned(),
+            )))
+        }
+    }
+
+    /// Asked before anything was done: after a crash, and in every cycle without change.
+    fn proven_first(&mut self, proof: Proof) -> Step {
+        let acknowledged = self.situation.acknowledged == Some(self.situation.wanted);
+        match proof {
+            Proof::Proven => self.finish(Outcome::Settled(Evidence::Proven)),
+            Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
+                self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
+            }
+            Proof::Unverifiable(why) if acknowledged => {
+                self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why)))
+            }
+            Proof::Unreachable(why) if acknowledged => {
+                self.finish(Outcome::Settled(Evidence::ProvenEarlier(why)))
+            }
+            // Loaded as it is; telling it again would change nothing.
+            Proof::NotEnforced(_) => self.owe(Owed::Unproven(proof)),
+            Proof::NotWired(_) if self.situation.told_not_wired == Some(self.situation.wanted) => {
+                self.owe(Owed::Unproven(proof))
+            }
+            _ => self.enter(Phase::ReadingBack, Step::ReadBack),
+        }
+    }
+
+    fn proven(&mut self, proof: Proof) -> Step {
+        match proof {
+            Proof::Proven => self.finish(Outcome::Settled(Evidence::Proven)),
+            Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
+                self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
+            }
+            Proof::Unverifiable(why) => {
+                self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why)))
+            }
+            proof => self.owe(Owed::Unproven(proof)),
+        }
+    }
+}
