@@ -1,0 +1,301 @@
+//! Single files and directories, made durable: what a rename exposes was fsynced before, and the directory is after.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::store::error::StoreError;
+
+/// The longest line that [`append`] takes, without its newline.
+pub const MAX_LINE: usize = 64 * 1024;
+
+const FILE_MODE: u32 = 0o644;
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// Whether [`replace`] had to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// The file now has the new bytes.
+    Written,
+    /// It had them before.
+    Unchanged,
+}
+
+/// Replaces one file by one rename, with mode 0644 whatever the umask; leaves it alone where it has these bytes already.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
+    if bytes.is_empty() {
+        return Err(StoreError::Empty {
+            what: path.display().to_string(),
+        });
+    }
+    let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    match read(path, limit) {
+        Ok(Some(old)) if old == bytes => return Ok(Replaced::Unchanged),
+        Ok(_) | Err(StoreError::TooLarge { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let temporary = temporary(path)?;
+    remove_stale(&temporary)?;
+    write_new(&temporary, bytes)
+        .and_then(|()| rename(&temporary, path))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    sync_directory(parent(path))?;
+    Ok(Replaced::Written)
+}
+
+/// Reads a regular file of at most `limit` bytes; `None` where there is none. A symlink, a pipe or a device is an error.
+pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    // Without O_NONBLOCK, a pipe in the file's place would hang us.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+        .open(path);
+    match opened {
+        Ok(file) => read_bounded(&file, path, limit).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is(&error, Errno::LOOP) => Err(StoreError::Unfit {
+            path: path.to_owned(),
+            what: "is a symlink, not a regular file".into(),
+        }),
+        Err(error) => Err(StoreError::io("open", path, error)),
+    }
+}
+
+pub(super) fn read_bounded(file: &File, path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
+    let failed = |error| StoreError::io("read", path, error);
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(StoreError::Unfit {
+            path: path.to_owned(),
+            what: format!("is {}, not a regular file", super::kind(&found)),
+        });
+    }
+    let mut bytes = Vec::new();
+    if found.len() <= limit {
+        // It may grow while we read.
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    }
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if found.len() > limit || length > limit {
+        return Err(StoreError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
+    }
+    Ok(bytes)
+}
+
+/// Appends one line and fsyncs it. A line that a crash tore is closed first, so that it spoils only itself.
+pub fn append(path: &Path, line: &str) -> Result<(), StoreError> {
+    let refused = |why| StoreError::BadName {
+        name: line.chars().take(40).collect(),
+        what: "line of evidence",
+        why,
+    };
+    if line.is_empty() {
+        return Err(StoreError::Empty {
+            what: format!("the line for {}", path.display()),
+        });
+    }
+    if line.len() > MAX_LINE {
+        return Err(refused("it is longer than 64 KiB"));
+    }
+    if line.contains('\n') {
+        return Err(refused("it has a line break inside"));
+    }
+    let (mut file, created) = open_to_append(path)?;
+    let failed = |error| StoreError::io("append to", path, error);
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(StoreError::Unfit {
+            path: path.to_owned(),
+            what: format!("is {}, not a regular file", super::kind(&found)),
+        });
+    }
+    let mut last = [b'\n'];
+    if found.len() > 0 {
+        file.seek(SeekFrom::End(-1)).map_err(failed)?;
+        file.read_exact(&mut last).map_err(failed)?;
+    }
+    let mut bytes = Vec::with_capacity(line.len().saturating_add(2));
+    if last != *b"\n" {
+        bytes.push(b'\n');
+    }
+    bytes.extend_from_slice(line.as_bytes());
+    bytes.push(b'\n');
+    file.write_all(&bytes).map_err(|error| {
+        let error = failed(error);
+        // What a full disk took of it is half a line.
+        drop(file.set_len(found.len()));
+        error
+    })?;
+    settle_mode(&file, path, FILE_MODE)?;
+    sync(&file, path)?;
+    if created {
+        sync_directory(parent(path))?;
+    }
+    Ok(())
+}
+
+fn open_to_append(path: &Path) -> Result<(File, bool), StoreError> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .append(true)
+        .mode(FILE_MODE)
+        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK));
+    match options.open(path) {
+        Ok(file) => Ok((file, false)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = options
+                .create_new(true)
+                .open(path)
+                .map_err(|error| StoreError::io("create", path, error))?;
+            Ok((file, true))
+        }
+        Err(error) => Err(StoreError::io("open", path, error)),
+    }
+}
+
+/// Creates a file that must not exist yet, and fsyncs it; its directory is the caller's to fsync.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(|error| StoreError::io("create", path, error))?;
+    file.write_all(bytes)
+        .map_err(|error| StoreError::io("write", path, error))?;
+    settle_mode(&file, path, FILE_MODE)?;
+    sync(&file, path)
+}
+
+/// Creates an empty directory of mode 0755 whatever the umask, under another name first: a crash before the `fchmod`
+/// must not leave one that servers cannot enter.
+pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
+    let temporary = temporary(path)?;
+    remove_empty(&temporary)?;
+    let made = make_directory(&temporary)?;
+    sync(&made, &temporary)?;
+    rename(&temporary, path)?;
+    sync_directory(parent(path))
+}
+
+/// Creates a directory in place; the open handle is the caller's to fsync once it is filled.
+pub(super) fn make_directory(path: &Path) -> Result<File, StoreError> {
+    DirBuilder::new()
+        .mode(DIRECTORY_MODE)
+        .create(path)
+        .map_err(|error| StoreError::io("create", path, error))?;
+    let directory = open_directory(path).map_err(|error| StoreError::io("open", path, error))?;
+    settle_mode(&directory, path, DIRECTORY_MODE)?;
+    Ok(directory)
+}
+
+pub(super) fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags(OFlags::DIRECTORY | OFlags::NOFOLLOW))
+        .open(path)
+}
+
+/// The umask had its say when the file was created; this has the last word.
+pub(super) fn settle_mode(file: &File, path: &Path, mode: u32) -> Result<(), StoreError> {
+    let failed = |error| StoreError::io("set the mode of", path, error);
+    if file.metadata().map_err(failed)?.mode() & 0o7777 != mode {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+            .map_err(|error| failed(error.into()))?;
+    }
+    Ok(())
+}
+
+pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
+    file.sync_all()
+        .map_err(|error| StoreError::io("fsync", path, error))
+}
+
+/// Makes the names in a directory durable. Some network filesystems cannot, and answer EINVAL: nothing more can be done.
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let synced = File::open(path).and_then(|directory| directory.sync_all());
+    match synced {
+        Err(error) if is(&error, Errno::INVAL) => Ok(()),
+        other => other.map_err(|error| StoreError::io("fsync", path, error)),
+    }
+}
+
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::rename(from, to).map_err(|error| StoreError::io("rename into place", to, error))
+}
+
+/// The name under which the next content of `path` is prepared, in the same directory, so that a rename can expose it.
+pub(super) fn temporary(path: &Path) -> Result<PathBuf, StoreError> {
+    let Some(name) = path.file_name() else {
+        return Err(StoreError::BadName {
+            name: path.display().to_string(),
+            what: "file",
+            why: "it has no last part",
+        });
+    };
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".new");
+    Ok(path.with_file_name(hidden))
+}
+
+/// Whether [`temporary`] gave a file that name.
+pub(super) fn is_temporary(name: &str) -> bool {
+    name.len() > ".?.new".len() - 1 && name.starts_with('.') && name.ends_with(".new")
+}
+
+/// Removes a file or link that a crash left, so that it cannot wedge us.
+pub(super) fn remove_stale(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove the leftover", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory that a crash left before anything was put into it; one with something in it is not ours.
+pub(super) fn remove_empty(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove the leftover", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory and what is in it, following no symlink.
+pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+pub(super) fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+pub(super) fn flags(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).unwrap_or(0)
+}

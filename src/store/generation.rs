@@ -1,0 +1,315 @@
+//! A generation: one immutable state of the store, whole or not there at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::store::error::StoreError;
+use crate::store::file;
+use crate::store::link;
+
+/// The folder of all generations.
+pub const DIRECTORY: &str = "generations";
+
+/// The files of a generation: path relative to it, with `/` between its parts, to content.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+pub(super) const UNFINISHED: &str = ".new-";
+pub(super) const LEAVING: &str = ".old-";
+
+const MAX_PART: usize = 128;
+const MAX_DEPTH: usize = 4;
+
+/// How a generation is called on disk: `000042`.
+#[must_use]
+pub fn name(number: u64) -> String {
+    format!("{number:06}")
+}
+
+/// The number of a generation that is called `name`, if that is how we call one.
+#[must_use]
+pub fn number(text: &str) -> Option<u64> {
+    let number = text.parse().ok()?;
+    (name(number) == text).then_some(number)
+}
+
+/// Where generation `number` stands.
+#[must_use]
+pub fn path(root: &Path, number: u64) -> PathBuf {
+    root.join(DIRECTORY).join(name(number))
+}
+
+/// Writes and publishes a generation. It is durable when this returns; on any error it is not there, and what was
+/// written of it is gone or left to the next sweep.
+pub fn write(root: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
+    let directories = judge(files)?;
+    let generations = root.join(DIRECTORY);
+    let published = path(root, number);
+    // A rename would silently replace an empty directory.
+    match fs::symlink_metadata(&published) {
+        Ok(_) => return Err(StoreError::AlreadyThere { path: published }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(StoreError::io("look at", &published, error)),
+    }
+    let unfinished = generations.join(format!("{UNFINISHED}{}", name(number)));
+    file::remove_tree(&unfinished)?;
+    build(&unfinished, &directories, files)
+        .and_then(|()| file::rename(&unfinished, &published))
+        // Gives a full disk its space back.
+        .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
+    file::sync_directory(&generations)
+}
+
+fn build(at: &Path, directories: &BTreeSet<&str>, files: &Files) -> Result<(), StoreError> {
+    let mut made: Vec<(PathBuf, File)> = vec![(at.to_owned(), file::make_directory(at)?)];
+    // In this order a directory comes after the one that it stands in.
+    for relative in directories {
+        let path = at.join(relative);
+        let directory = file::make_directory(&path)?;
+        made.push((path, directory));
+    }
+    for (relative, bytes) in files {
+        file::write_new(&at.join(relative), bytes)?;
+    }
+    for (path, directory) in made.iter().rev() {
+        file::sync(directory, path)?;
+    }
+    Ok(())
+}
+
+/// Judges names and contents, and yields every directory that the files need.
+fn judge(files: &Files) -> Result<BTreeSet<&str>, StoreError> {
+    if files.is_empty() {
+        return Err(StoreError::Empty {
+            what: "a generation".into(),
+        });
+    }
+    let mut directories = BTreeSet::new();
+    for (relative, bytes) in files {
+        judge_relative(relative)?;
+        if bytes.is_empty() {
+            return Err(StoreError::Empty {
+                what: relative.clone(),
+            });
+        }
+        directories.extend(
+            relative
+                .match_indices('/')
+                .filter_map(|(end, _)| relative.get(..end)),
+        );
+    }
+    match directories
+        .iter()
+        .find(|directory| files.contains_key(**directory))
+    {
+        None => Ok(directories),
+        Some(both) => Err(bad(
+            both,
+            "another file's path makes it a directory as well",
+        )),
+    }
+}
+
+fn judge_relative(relative: &str) -> Result<(), StoreError> {
+    let mut depth = 0_usize;
+    for part in relative.split('/') {
+        depth = depth.saturating_add(1);
+        if part.is_empty() {
+            return Err(bad(relative, "a part of it is empty"));
+        }
+        if part.len() > MAX_PART {
+            return Err(bad(relative, "a part of it is longer than 128 bytes"));
+        }
+        if part.starts_with(['.', '-']) {
+            return Err(bad(relative, "a part of it begins with a dot or a dash"));
+        }
+        if !part
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-@+".contains(&b))
+        {
+            return Err(bad(
+                relative,
+                "only letters, digits and . _ - @ + may stand in it",
+            ));
+        }
+    }
+    if depth > MAX_DEPTH {
+        return Err(bad(relative, "it is more than four levels deep"));
+    }
+    Ok(())
+}
+
+fn bad(relative: &str, why: &'static str) -> StoreError {
+    StoreError::BadName {
+        name: relative.chars().take(80).collect(),
+        what: "path in a generation",
+        why,
+    }
+}
+
+/// Every published generation.
+pub fn list(root: &Path) -> Result<BTreeSet<u64>, StoreError> {
+    let directory = root.join(DIRECTORY);
+    let mut found = BTreeSet::new();
+    for (name, kind) in entries(&directory)? {
+        if let Some(number) = number(&name)
+            && kind.is_dir()
+        {
+            found.insert(number);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads a file of a generation, at most `limit` bytes; `None` where the generation or the file is missing. No part of
+/// the path beneath the generation may be a symlink.
+pub fn read_file(
+    root: &Path,
+    number: u64,
+    relative: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    judge_relative(relative)?;
+    let mut at = path(root, number);
+    let mut parts = relative.split('/').peekable();
+    let mut opened = file::open_directory(&at);
+    while let Some(part) = parts.next() {
+        let directory = match opened {
+            Ok(directory) => directory,
+            Err(error) => return missing_or(&at, error),
+        };
+        at.push(part);
+        let wanted = if parts.peek().is_some() {
+            OFlags::DIRECTORY
+        } else {
+            OFlags::NONBLOCK
+        };
+        opened = rustix::fs::openat(
+            &directory,
+            part,
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | wanted,
+            Mode::empty(),
+        )
+        .map(File::from)
+        .map_err(io::Error::from);
+    }
+    match opened {
+        Ok(file) => file::read_bounded(&file, &at, limit).map(Some),
+        Err(error) => missing_or(&at, error),
+    }
+}
+
+fn missing_or(at: &Path, error: io::Error) -> Result<Option<Vec<u8>>, StoreError> {
+    if error.kind() == io::ErrorKind::NotFound {
+        return Ok(None);
+    }
+    if file::is(&error, rustix::io::Errno::LOOP) || file::is(&error, rustix::io::Errno::NOTDIR) {
+        return Err(StoreError::Unfit {
+            path: at.to_owned(),
+            what: "is a symlink or of another kind than we wrote".into(),
+        });
+    }
+    Err(StoreError::io("open", at, error))
+}
+
+/// Removes a generation that no link names: renamed away first, so that no reader finds half of it under its number.
+pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
+    if let Some(link) = link::naming(root)?.remove(&number) {
+        return Err(StoreError::InUse {
+            path: path(root, number),
+            link,
+        });
+    }
+    take_apart(root, number)
+}
+
+/// As [`remove`], for who has asked the links already.
+pub(super) fn take_apart(root: &Path, number: u64) -> Result<(), StoreError> {
+    let generations = root.join(DIRECTORY);
+    let published = path(root, number);
+    let leaving = generations.join(format!("{LEAVING}{}", name(number)));
+    file::remove_tree(&leaving)?;
+    match fs::rename(&published, &leaving) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|error| StoreError::io("rename away", &published, error))?,
+    }
+    // Else a power cut could bring the number back with some of its files gone.
+    file::sync_directory(&generations)?;
+    file::remove_tree(&leaving)
+}
+
+/// Names and kinds in a directory; names that are no UTF-8 are not ours.
+pub(super) fn entries(directory: &Path) -> Result<Vec<(String, fs::FileType)>, StoreError> {
+    let failed = |error| StoreError::io("list", directory, error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().into_string() {
+            found.push((name, entry.file_type().map_err(failed)?));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_name() {
+        assert_eq!(name(42), "000042");
+        assert_eq!(name(12_345_678), "12345678");
+        for (text, expected) in [
+            ("000042", Some(42)),
+            ("12345678", Some(12_345_678)),
+            ("42", None),
+            ("0000042", None),
+            ("+00042", None),
+            (".new-000042", None),
+            ("", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(number(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_could_lead_out_is_refused() {
+        for good in [
+            "a",
+            "nginx/allow.map",
+            "hashed/1f2e3d4c.0",
+            "us.us-east-1.DigiCert/current.pem",
+        ] {
+            judge_relative(good).unwrap();
+        }
+        let long = "x".repeat(129);
+        for bad in [
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "a/../b",
+            "a//b",
+            "a/",
+            ".new",
+            "a/.b",
+            "-rf",
+            "a b",
+            "a\0b",
+            "a\\b",
+            "a/b/c/d/e",
+            "ä",
+            "a\nb",
+            &long,
+        ] {
+            assert!(judge_relative(bad).is_err(), "{bad:?}");
+        }
+        let both: Files = [("a".to_owned(), vec![1]), ("a/b".to_owned(), vec![1])].into();
+        assert!(matches!(judge(&both), Err(StoreError::BadName { .. })));
+    }
+}

@@ -1,0 +1,159 @@
+//! The links that readers follow: `current`, and one a target. Each is switched by one rename.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::store::error::StoreError;
+use crate::store::{TARGETS, file, generation};
+
+/// The link for readers that are no target.
+pub const CURRENT: &str = "current";
+
+/// One link of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkPath {
+    root: PathBuf,
+    path: PathBuf,
+    prefix: &'static str,
+}
+
+/// What a link says. It is read as a number and never followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// There is none.
+    Missing,
+    /// It names this generation, in our own form.
+    Generation(u64),
+    /// It was not made by us: where it points, or what stands in its place.
+    Foreign(String),
+}
+
+impl LinkPath {
+    /// `<root>/current`.
+    #[must_use]
+    pub fn current(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            path: root.join(CURRENT),
+            prefix: "generations/",
+        }
+    }
+
+    /// `<root>/target/<name>`.
+    pub fn target(root: &Path, name: &str) -> Result<Self, StoreError> {
+        let refused = |why| {
+            Err(StoreError::BadName {
+                name: name.chars().take(80).collect(),
+                what: "target's name",
+                why,
+            })
+        };
+        if name.is_empty() || name.len() > 64 {
+            return refused("it must have 1 to 64 letters");
+        }
+        if name.starts_with(['.', '-']) {
+            return refused("it begins with a dot or a dash");
+        }
+        if !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        {
+            return refused("only letters, digits and . _ - may stand in it");
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            path: root.join(TARGETS).join(name),
+            prefix: "../generations/",
+        })
+    }
+
+    /// Where the link stands.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the link says now.
+    pub fn read(&self) -> Result<Link, StoreError> {
+        let found = match fs::symlink_metadata(&self.path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Link::Missing),
+            Err(error) => return Err(StoreError::io("look at", &self.path, error)),
+        };
+        if !found.is_symlink() {
+            return Ok(Link::Foreign(format!("({})", super::kind(&found))));
+        }
+        let target = fs::read_link(&self.path)
+            .map_err(|error| StoreError::io("read the link", &self.path, error))?;
+        let number = target
+            .to_str()
+            .and_then(|text| text.strip_prefix(self.prefix))
+            .and_then(generation::number);
+        Ok(number.map_or_else(
+            || Link::Foreign(target.display().to_string()),
+            Link::Generation,
+        ))
+    }
+
+    /// Lets the link name generation `number`, durably. A symlink of somebody else's is replaced (the caller has read it
+    /// first, and said so); a file or directory in its place is an error.
+    pub fn switch(&self, number: u64) -> Result<(), StoreError> {
+        let generation = generation::path(&self.root, number);
+        if !fs::symlink_metadata(&generation).is_ok_and(|found| found.is_dir()) {
+            return Err(StoreError::NoSuchGeneration { path: generation });
+        }
+        if let Ok(found) = fs::symlink_metadata(&self.path)
+            && !found.is_symlink()
+        {
+            return Err(StoreError::Unfit {
+                path: self.path.clone(),
+                what: format!("is {}, where our own link belongs", super::kind(&found)),
+            });
+        }
+        let temporary = file::temporary(&self.path)?;
+        file::remove_stale(&temporary)?;
+        symlink(
+            format!("{}{}", self.prefix, generation::name(number)),
+            &temporary,
+        )
+        .map_err(|error| StoreError::io("create the link", &temporary, error))?;
+        file::rename(&temporary, &self.path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+        file::sync_directory(file::parent(&self.path))
+    }
+}
+
+/// Every target's link, by the target's name.
+pub fn targets(root: &Path) -> Result<BTreeMap<String, Link>, StoreError> {
+    let mut found = BTreeMap::new();
+    for (name, _) in generation::entries(&root.join(TARGETS))? {
+        if let Ok(link) = LinkPath::target(root, &name) {
+            found.insert(name, link.read()?);
+        }
+    }
+    Ok(found)
+}
+
+/// The generations that any symlink here names, in whatever form: what a stranger's link seems to name is spared, too.
+pub(super) fn naming(root: &Path) -> Result<BTreeMap<u64, PathBuf>, StoreError> {
+    let mut named = BTreeMap::new();
+    for directory in [root.to_owned(), root.join(TARGETS)] {
+        for (name, kind) in generation::entries(&directory)? {
+            // A leftover names nothing: no reader knows it.
+            if !kind.is_symlink() || file::is_temporary(&name) {
+                continue;
+            }
+            let link = directory.join(name);
+            let target = fs::read_link(&link)
+                .map_err(|error| StoreError::io("read the link", &link, error))?;
+            for part in target.iter().filter_map(|part| part.to_str()) {
+                if let Some(number) = generation::number(part) {
+                    named.insert(number, link.clone());
+                }
+            }
+        }
+    }
+    Ok(named)
+}

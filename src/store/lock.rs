@@ -1,0 +1,155 @@
+//! One writer: a lock held for a cycle, not for a process' life, and whoever waits is told for whom.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+use crate::store::error::StoreError;
+use crate::store::file;
+use crate::trust::timestamp::Timestamp;
+
+/// The lock's file. It is never removed: a second file of that name would be a second lock.
+pub const LOCK: &str = "lock";
+
+const POLL: Duration = Duration::from_millis(50);
+const MAX_COMMAND: usize = 200;
+
+/// The right to write, until it is dropped. The kernel takes it back from a process that dies.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+/// Who holds the lock, by its own word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id, in its own namespace.
+    pub pid: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// What it was started as.
+    pub command: String,
+}
+
+/// The right to write could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else writes.
+    #[error(
+        "another writer holds {}: {}. Waited {}; nothing was read or changed. Let it finish, or wait longer (--lock-timeout)",
+        .path.display(), Named(.holder), humantime::format_duration(*.waited)
+    )]
+    Held {
+        /// The lock's file.
+        path: PathBuf,
+        /// Who, where it could say so.
+        holder: Option<Holder>,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The lock's file could not be opened or locked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Lock {
+    /// Takes the lock of the store at `root`, waiting at most `timeout` (zero: tries once). It blocks the thread.
+    /// `command` and `now` are what others will be told of us.
+    pub fn acquire(
+        root: &Path,
+        command: &str,
+        now: Timestamp,
+        timeout: Duration,
+    ) -> Result<Self, LockError> {
+        let path = root.join(LOCK);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .custom_flags(file::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+            .open(&path)
+            .map_err(|error| StoreError::io("open the lock", &path, error))?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < timeout => {
+                    thread::sleep(POLL.min(timeout.saturating_sub(begun.elapsed())));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::Held {
+                        holder: holder(&mut file),
+                        path,
+                        waited: timeout,
+                    });
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(StoreError::io("lock", &path, error).into());
+                }
+            }
+        }
+        file::settle_mode(&file, &path, 0o640)?;
+        let me = Holder {
+            pid: std::process::id(),
+            since: now,
+            command: command.to_owned(),
+        };
+        // A courtesy: on a full disk we are a nameless holder, and the write that matters fails in its own words.
+        drop(sign(&mut file, &me));
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.file.set_len(0));
+        drop(self.file.unlock());
+    }
+}
+
+fn sign(file: &mut File, holder: &Holder) -> std::io::Result<()> {
+    let command: String = holder
+        .command
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_COMMAND)
+        .collect();
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(format!("{} {} {command}\n", holder.pid, holder.since).as_bytes())
+}
+
+fn holder(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.take(1024).read_to_string(&mut text).ok()?;
+    let mut words = text.trim_end().splitn(3, ' ');
+    Some(Holder {
+        pid: words.next()?.parse().ok()?,
+        since: words.next()?.parse().ok()?,
+        command: words.next()?.to_owned(),
+    })
+}
+
+struct Named<'a>(&'a Option<Holder>);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(holder) => write!(
+                f,
+                "process {} ({}), since {}",
+                holder.pid, holder.command, holder.since
+            ),
+            None => f.write_str("a process that left no name (fuser shows it)"),
+        }
+    }
+}
