@@ -25,11 +25,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub mod contents;
 pub mod error;
 pub mod file;
 pub mod generation;
 pub mod link;
 pub mod lock;
+pub mod read_back;
 pub mod sweep;
 
 pub use error::{Cause, StoreError};

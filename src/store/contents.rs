@@ -1,0 +1,255 @@
+//! What a store holds, as recorded on disk: its state, and the generation that `current` names. Recorded is not verified;
+//! lost or corrupt is not empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::store::{Link, LinkPath, StoreError, file, generation, link};
+use crate::trust::certificate::Certificate;
+use crate::trust::finding::Finding;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::manifest::{Manifest, ManifestError};
+use crate::trust::pem;
+use crate::trust::set::TrustSet;
+use crate::trust::state::{State, StateError};
+
+/// The state's file.
+pub const STATE: &str = "state.json";
+
+/// The evidence's file.
+pub const EVIDENCE: &str = "evidence.jsonl";
+
+/// The largest file of a generation, and the largest state, that is read back.
+const LARGEST: u64 = 32 * 1024 * 1024;
+
+/// What a store holds.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// Its state, rebuilt where it was lost.
+    pub state: State,
+    /// The newest generation, where one was committed.
+    pub manifest: Option<Manifest>,
+    /// The trust set of that generation.
+    pub set: TrustSet,
+    /// What was found wrong on the way.
+    pub findings: Vec<Finding>,
+    /// Whether what is published is not as it was written: a new generation repairs it.
+    pub drifted: bool,
+}
+
+/// The store cannot be used at all. What is published stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentsError {
+    /// The disk said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state is of a newer trustsync.
+    #[error("{path} {source}. Nothing was changed; what is published stays.")]
+    State {
+        /// The file.
+        path: String,
+        /// Why.
+        source: StateError,
+    },
+    /// A manifest is of a newer trustsync.
+    #[error("{path} {source}. Nothing was changed; what is published stays.")]
+    Manifest {
+        /// The file.
+        path: String,
+        /// Why.
+        source: ManifestError,
+    },
+}
+
+/// Reads the store at `root`. `birth` gives the id of a store that has none yet.
+pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, ContentsError> {
+    let mut findings = Vec::new();
+    let subject = root.display().to_string();
+    let links = Links::read(root)?;
+    let mut drifted = false;
+    if let Some(what) = &links.foreign {
+        drifted = true;
+        findings.push(Finding::warning("store_drift", &subject, format!("{what} It was not made by trustsync, is not followed, and is replaced.")));
+    }
+
+    let manifest = newest_intact(root, &links, &mut findings)?;
+    let found = match file::read(&root.join(STATE), LARGEST)? {
+        None => None,
+        Some(bytes) => match State::read(&bytes) {
+            Ok(state) => Some(Ok(state)),
+            Err(error @ StateError::Newer(_)) => {
+                return Err(ContentsError::State { path: root.join(STATE).display().to_string(), source: error });
+            }
+            Err(error) => Some(Err(error)),
+        },
+    };
+    let virgin = manifest.is_none() && links.named.is_empty() && generation::list(root)?.is_empty();
+    let mut state = match found {
+        Some(Ok(state)) => state,
+        lost => {
+            let store = manifest.as_ref().map_or_else(birth, |manifest| manifest.store.clone());
+            let what = match lost {
+                Some(Err(error)) => format!("{STATE} {error}."),
+                _ => format!("{STATE} is missing."),
+            };
+            match &manifest {
+                Some(manifest) => findings.push(Finding::critical(
+                    "state_lost",
+                    &subject,
+                    format!("{what} It was rebuilt from the manifest of generation {:06}: what is trusted stays, answers are counted anew. If nobody removed it, look at the disk.", manifest.generation),
+                )),
+                None if !virgin || what.contains("no state") => findings.push(Finding::critical(
+                    "state_lost",
+                    &subject,
+                    format!("{what} No intact manifest is named by a link either: the store begins anew, and only adds. What links name stays until then."),
+                )),
+                None => {}
+            }
+            State::born(store)
+        }
+    };
+    if let Some(manifest) = &manifest {
+        state.follow(manifest);
+    }
+    state.generation = state.generation.max(links.named.iter().max().copied().unwrap_or(0));
+
+    let mut certificates = BTreeMap::new();
+    if let Some(manifest) = &manifest {
+        let damaged = damage(root, manifest)?;
+        if !damaged.is_empty() {
+            drifted = true;
+            findings.push(Finding::warning(
+                "store_drift",
+                &subject,
+                format!("Generation {:06} is not as it was written: {}. A new generation repairs it.", manifest.generation, damaged.join(", ")),
+            ));
+        }
+        certificates = certificates_of(root, manifest.generation)?;
+        drifted |= links.current != Some(manifest.generation);
+    }
+    find_elsewhere(root, &state, &mut certificates)?;
+    let lost: Vec<String> = forget_lost(&mut state, &certificates);
+    if !lost.is_empty() {
+        findings.push(Finding::critical(
+            "certificate_lost",
+            &subject,
+            format!("The store's records name certificates that stand in no generation on disk: {}. They can be trusted again only when the vendor lists them.", lost.join(", ")),
+        ));
+    }
+    let set = manifest.as_ref().map(|manifest| manifest.set(&certificates)).unwrap_or_default();
+    Ok(Contents { state, manifest, set, findings, drifted })
+}
+
+/// Every link of a store, read as numbers.
+struct Links {
+    current: Option<u64>,
+    named: BTreeSet<u64>,
+    foreign: Option<String>,
+}
+
+impl Links {
+    fn read(root: &Path) -> Result<Self, StoreError> {
+        let mut foreign = None;
+        let current = match LinkPath::current(root).read()? {
+            Link::Missing => None,
+            Link::Generation(number) => Some(number),
+            Link::Foreign(target) => {
+                foreign = Some(format!("The link {} is {target:?}.", link::CURRENT));
+                None
+            }
+        };
+        let targets = link::targets(root)?;
+        let named = targets.values().filter_map(|link| match link {
+            Link::Generation(number) => Some(*number),
+            _ => None,
+        });
+        Ok(Self { current, named: named.chain(current).collect(), foreign })
+    }
+}
+
+/// The manifest of `current`; where that one is damaged, the newest intact one that any link names.
+fn newest_intact(root: &Path, links: &Links, findings: &mut Vec<Finding>) -> Result<Option<Manifest>, ContentsError> {
+    let others = links.named.iter().rev().filter(|number| Some(**number) != links.current);
+    for number in links.current.iter().chain(others) {
+        match manifest_of(root, *number) {
+            Ok(Some(manifest)) => return Ok(Some(manifest)),
+            Ok(None) => findings.push(damaged_manifest(root, *number, "is missing.")),
+            Err(ContentsError::Manifest { source: ManifestError::Corrupt(why), .. }) => {
+                findings.push(damaged_manifest(root, *number, &format!("is damaged: {why}.")));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn damaged_manifest(root: &Path, number: u64, what: &str) -> Finding {
+    Finding::critical("manifest_damaged", root.display(), format!("The manifest of generation {number:06} {what} The next intact one that a link names is used."))
+}
+
+/// The manifest of a generation; `None` where there is none.
+pub fn manifest_of(root: &Path, number: u64) -> Result<Option<Manifest>, ContentsError> {
+    let Some(bytes) = generation::read_file(root, number, "manifest.json", LARGEST)? else { return Ok(None) };
+    Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Manifest {
+        path: generation::path(root, number).join("manifest.json").display().to_string(),
+        source,
+    })
+}
+
+/// The files of a generation that are missing or not as its manifest says.
+fn damage(root: &Path, manifest: &Manifest) -> Result<Vec<String>, StoreError> {
+    let mut damaged = Vec::new();
+    for (path, digest) in &manifest.files {
+        match generation::read_file(root, manifest.generation, path, LARGEST) {
+            Ok(Some(bytes)) if Fingerprint::of(&bytes) == *digest => {}
+            Ok(Some(_)) => damaged.push(format!("{path} was changed")),
+            Ok(None) => damaged.push(format!("{path} is missing")),
+            Err(error) => damaged.push(format!("{path}: {error}")),
+        }
+    }
+    Ok(damaged)
+}
+
+/// The certificates that a generation holds, by fingerprint.
+pub fn certificates_of(root: &Path, number: u64) -> Result<BTreeMap<Fingerprint, Certificate>, StoreError> {
+    let mut certificates = BTreeMap::new();
+    for path in ["leaves.pem", "chain.pem"] {
+        let bytes = generation::read_file(root, number, path, LARGEST).unwrap_or_default().unwrap_or_default();
+        let blocks = pem::scan(&String::from_utf8_lossy(&bytes));
+        let parsed = blocks.into_iter().filter_map(|block| Certificate::parse(&block.bytes.ok()?).ok());
+        certificates.extend(parsed.map(|certificate| (certificate.fingerprint(), certificate)));
+    }
+    Ok(certificates)
+}
+
+/// Certificates that the records name and `current` lacks may stand in another generation.
+fn find_elsewhere(root: &Path, state: &State, certificates: &mut BTreeMap<Fingerprint, Certificate>) -> Result<(), StoreError> {
+    let named = |certificates: &BTreeMap<Fingerprint, Certificate>| {
+        let entries = state.memory.slots.values().flat_map(|slot| &slot.entries);
+        entries
+            .flat_map(|(key, entry)| entry.chain.iter().chain(std::iter::once(key)))
+            .any(|fingerprint| !certificates.contains_key(fingerprint))
+    };
+    let mut generations = generation::list(root)?;
+    while named(certificates) {
+        let Some(number) = generations.pop_last() else { break };
+        for (fingerprint, certificate) in certificates_of(root, number)? {
+            certificates.entry(fingerprint).or_insert(certificate);
+        }
+    }
+    Ok(())
+}
+
+fn forget_lost(state: &mut State, certificates: &BTreeMap<Fingerprint, Certificate>) -> Vec<String> {
+    let mut lost = Vec::new();
+    for slot in state.memory.slots.values_mut() {
+        slot.entries.retain(|key, _| {
+            let known = certificates.contains_key(key);
+            if !known {
+                lost.push(key.short());
+            }
+            known
+        });
+    }
+    lost
+}

@@ -1,0 +1,132 @@
+//! Reads a generation back before any server is shown it: every file by an independent strict parser, and counted. Some
+//! servers load one certificate of two and say nothing, one dies of a bad file that its own check passed (servers.md); so
+//! what stands on the disk is judged, not what was meant.
+
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::store::contents::{self, ContentsError};
+use crate::store::{StoreError, generation};
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::manifest::Manifest;
+
+const LARGEST: u64 = 32 * 1024 * 1024;
+
+/// What did not read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadBackError {
+    /// The disk said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
+    /// There is no such generation any more.
+    #[error("generation {0:06} has no manifest.")]
+    NoManifest(u64),
+    /// A file is not what the manifest says.
+    #[error("{path} is not as it was written.")]
+    Changed {
+        /// The file.
+        path: String,
+    },
+    /// A file is missing.
+    #[error("{path} is missing.")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// A file does not hold what it should.
+    #[error("{path} holds {found} where {expected} are meant.")]
+    Count {
+        /// The file.
+        path: String,
+        /// What was found.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+}
+
+/// Reads generation `number` of the store at `root` back.
+pub fn read_back(root: &Path, number: u64) -> Result<(), ReadBackError> {
+    let manifest = contents::manifest_of(root, number)?.ok_or(ReadBackError::NoManifest(number))?;
+    for (path, digest) in &manifest.files {
+        let missing = || ReadBackError::Missing { path: path.clone() };
+        let bytes = generation::read_file(root, number, path, LARGEST)?.ok_or_else(missing)?;
+        if Fingerprint::of(&bytes) != *digest {
+            return Err(ReadBackError::Changed { path: path.clone() });
+        }
+        judge(path, &bytes, &manifest)?;
+    }
+    Ok(())
+}
+
+fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackError> {
+    let count = |found: String, expected: String| Err(ReadBackError::Count { path: path.to_owned(), found, expected });
+    let authorities = manifest.chain.union(&manifest.extra).count();
+    let pins = pinned(manifest);
+    let expected = match path {
+        "trust-bundle.pem" => authorities.saturating_add(1),
+        "chain.pem" => authorities.max(1),
+        "leaves.pem" => pins.max(1),
+        _ if path.ends_with(".pem") => return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(())),
+        "fingerprints.txt" => {
+            let lines = text(bytes).lines().filter(|line| !line.starts_with('#')).count();
+            return if lines == pins { Ok(()) } else { count(format!("{lines} lines"), format!("{pins} pins")) };
+        }
+        "nginx/admit.map" | "nginx/generation.map" => {
+            let text = text(bytes);
+            let odd = text.lines().find(|line| !line.starts_with('#') && !is_map_line(line));
+            return odd.map_or(Ok(()), |line| count(format!("{line:?}"), "lines of a map".into()));
+        }
+        _ => return Ok(()),
+    };
+    match certificates(bytes) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(found) => count(format!("{found} certificates"), expected.to_string()),
+        Err(why) => count(why, format!("{expected} certificates")),
+    }
+}
+
+fn pinned(manifest: &Manifest) -> usize {
+    let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == crate::trust::set::Authority::DigiCert);
+    slots.flat_map(|(_, held)| held.entries.keys()).collect::<std::collections::BTreeSet<_>>().len()
+}
+
+/// Not our own scanner: a fault in that one must not judge itself.
+fn certificates(bytes: &[u8]) -> Result<usize, String> {
+    let mut found = 0_usize;
+    for certificate in CertificateDer::pem_slice_iter(bytes) {
+        let der = certificate.map_err(|error| error.to_string())?;
+        let (rest, _) = x509_parser::parse_x509_certificate(&der).map_err(|error| error.to_string())?;
+        if !rest.is_empty() {
+            return Err("bytes after a certificate".to_owned());
+        }
+        found = found.saturating_add(1);
+    }
+    let markers = text(bytes).matches("-----BEGIN").count();
+    if markers == found { Ok(found) } else { Err(format!("{found} readable certificates under {markers} markers")) }
+}
+
+fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// `"key" "value";` or `default "value";`: nothing that could be a directive, and no quote left open.
+fn is_map_line(line: &str) -> bool {
+    let Some(body) = line.strip_suffix("\";") else { return false };
+    let Some((key, value)) = body.rsplit_once(" \"") else { return false };
+    let plain = |text: &str| text.chars().all(|each| each.is_ascii_alphanumeric());
+    let key_is_quoted = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).is_some_and(|key| {
+        let mut escaped = false;
+        key.chars().all(|each| {
+            let open = !escaped && each == '"';
+            escaped = !escaped && each == '\\';
+            !open && !each.is_control()
+        })
+    });
+    plain(value) && (key == "default" || key_is_quoted)
+}
