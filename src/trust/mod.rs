@@ -3,6 +3,7 @@
 
 pub mod anchor;
 pub mod certificate;
+mod distinguished_name;
 pub mod fingerprint;
 pub mod pem;
 pub mod refusal;
