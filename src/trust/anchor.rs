@@ -1,7 +1,166 @@
-//! The roots that we accept chains to: our own list, never the system's.
+//! The roots that we accept chains to: our own list, never the system's, from which roots get removed for reasons that
+//! concern web browsers.
 
-use crate::trust::certificate::Certificate;
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use crate::trust::certificate::{Certificate, Unreadable};
+use crate::trust::pem::{self, BlockError};
 
 /// The anchors of one authority, for one slot.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Anchors(pub Vec<Certificate>);
+
+/// Why a file of anchors was refused. One bad block refuses the whole file: it is configuration, and half of what the
+/// operator meant to trust is not what the operator meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnchorError {
+    /// Neither PEM nor DER.
+    #[error("it contains no certificate, neither as PEM nor as DER")]
+    NoCertificate,
+    /// A block that is none.
+    #[error("block {ordinal} cannot be read: {error}")]
+    Block {
+        /// Counted from 1.
+        ordinal: usize,
+        /// Why.
+        error: BlockError,
+    },
+    /// A block of another kind.
+    #[error("block {ordinal} is no certificate but {label:?}")]
+    Foreign {
+        /// Counted from 1.
+        ordinal: usize,
+        /// Its label.
+        label: String,
+    },
+    /// A certificate that cannot be read.
+    #[error("block {ordinal} is {error}")]
+    Unreadable {
+        /// Counted from 1.
+        ordinal: usize,
+        /// Why.
+        error: Unreadable,
+    },
+    /// A certificate that may not issue any.
+    #[error("{subject} (sha256 {fingerprint}) is no CA certificate (basicConstraints CA:TRUE), so it cannot be an anchor")]
+    NotACa {
+        /// Its subject.
+        subject: String,
+        /// Its fingerprint.
+        fingerprint: String,
+    },
+}
+
+macro_rules! digicert {
+    ($name:literal) => {
+        include_str!(concat!("anchors/", $name, ".pem"))
+    };
+}
+
+/// DigiCert's roots that can be above a client certificate. Published at
+/// <https://www.digicert.com/kb/digicert-root-certificates.htm>.
+///
+/// Left out: *TLS ECC P384 Root G5* and *TLS RSA4096 Root G5*, which issue server certificates only, and *High Assurance
+/// EV Root CA*, which is for EV server certificates and code.
+const DIGICERT: [&str; 7] = [
+    // The one in the vendor's sample, above "DigiCert Assured ID Client CA G2".
+    digicert!("digicert-assured-id-root-g2"),
+    // DigiCert's first root for client certificates. Its own signature is SHA-1, which nobody relies on.
+    digicert!("digicert-assured-id-root-ca"),
+    // The ECC sister of Assured ID Root G2.
+    digicert!("digicert-assured-id-root-g3"),
+    // The Global Roots sign S/MIME and client intermediates besides those for servers.
+    digicert!("digicert-global-root-ca"),
+    digicert!("digicert-global-root-g2"),
+    digicert!("digicert-global-root-g3"),
+    // RSA 4096; DigiCert's root for everything that is no web server: S/MIME, client authentication, code.
+    digicert!("digicert-trusted-root-g4"),
+];
+
+impl Anchors {
+    /// The anchors that are built in.
+    #[must_use]
+    pub fn digicert() -> Self {
+        // A test holds that each of these can be read.
+        Self::of(DIGICERT.into_iter().filter_map(|text| Self::read_pem(text).ok()).flat_map(|read| read.0).collect())
+    }
+
+    /// These certificates, each once, in the order of their fingerprints.
+    #[must_use]
+    pub fn of(mut certificates: Vec<Certificate>) -> Self {
+        certificates.sort();
+        certificates.dedup();
+        Self(certificates)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        Self::of(self.0)
+    }
+
+    /// The certificates.
+    #[must_use]
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.0
+    }
+
+    /// Reads a configured file: PEM, or the DER of one certificate.
+    pub fn read(bytes: &[u8]) -> Result<Self, AnchorError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if pem::count(text) > 0 => Self::read_pem(text),
+            _ if bytes.first() == Some(&0x30) => {
+                let certificate =
+                    Certificate::parse(bytes).map_err(|error| AnchorError::Unreadable { ordinal: 1, error })?;
+                Ok(Self(vec![must_be_ca(certificate)?]))
+            }
+            _ => Err(AnchorError::NoCertificate),
+        }
+    }
+
+    /// Reads PEM, every block of which must be a CA certificate.
+    pub fn read_pem(text: &str) -> Result<Self, AnchorError> {
+        let mut certificates = Vec::new();
+        for (at, block) in pem::scan(text).into_iter().enumerate() {
+            let ordinal = at.saturating_add(1);
+            let der = block.bytes.map_err(|error| AnchorError::Block { ordinal, error })?;
+            if block.label != "CERTIFICATE" {
+                return Err(AnchorError::Foreign { ordinal, label: block.label });
+            }
+            let certificate =
+                Certificate::parse(&der).map_err(|error| AnchorError::Unreadable { ordinal, error })?;
+            certificates.push(must_be_ca(certificate)?);
+        }
+        if certificates.is_empty() { Err(AnchorError::NoCertificate) } else { Ok(Self::of(certificates)) }
+    }
+}
+
+fn must_be_ca(certificate: Certificate) -> Result<Certificate, AnchorError> {
+    if certificate.facts().is_ca {
+        return Ok(certificate);
+    }
+    Err(AnchorError::NotACa {
+        subject: certificate.facts().subject.clone(),
+        fingerprint: certificate.fingerprint().to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_anchor_can_be_read_and_is_there_once() {
+        for text in DIGICERT {
+            assert_eq!(Anchors::read_pem(text).unwrap().0.len(), 1, "{text}");
+        }
+        assert_eq!(Anchors::digicert().0.len(), DIGICERT.len());
+    }
+}

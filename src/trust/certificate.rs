@@ -1,12 +1,32 @@
 //! A parsed certificate and its facts. Parsed is not verified: see [`crate::trust::verify`].
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::fmt;
 use std::sync::Arc;
 
-use crate::trust::fingerprint::Fingerprint;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension, X509Extension};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+
+use crate::trust::distinguished_name;
+use crate::trust::fingerprint::{Fingerprint, hex};
+use crate::trust::pem;
 use crate::trust::timestamp::Timestamp;
 
+/// The largest certificate that is read. Real ones have one to four kilobytes.
+pub const LARGEST: usize = 64 * 1024;
+
 /// A certificate that could be read, with the facts that policy, rendering and people need. Cloning is cheap.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Certificate {
     der: Arc<[u8]>,
     facts: Arc<Facts>,
@@ -19,13 +39,15 @@ pub struct Facts {
     pub fingerprint: Fingerprint,
     /// SHA-1 of the DER in lower-case hex (nginx's `$ssl_client_fingerprint`).
     pub sha1: String,
+    /// The X.509 version, 3 for every certificate of this century.
+    pub version: u32,
     /// Serial number in upper-case hex, as its DER bytes stand.
     pub serial: String,
-    /// Subject, RFC 2253 text (last RDN first).
+    /// Subject, RFC 2253 text (last RDN first), as OpenSSL prints it.
     pub subject: String,
     /// Subject, DER of the Name.
     pub subject_der: Vec<u8>,
-    /// Issuer, RFC 2253 text.
+    /// Issuer, RFC 2253 text, as OpenSSL prints it.
     pub issuer: String,
     /// Issuer, DER of the Name.
     pub issuer_der: Vec<u8>,
@@ -37,16 +59,101 @@ pub struct Facts {
     pub common_names: Vec<String>,
     /// Every dNSName of the SAN.
     pub dns_names: Vec<String>,
+    /// The SAN's other names, for people: `IP 192.0.2.1`, `email a@b`, `URI ...`.
+    pub other_names: Vec<String>,
     /// basicConstraints cA.
     pub is_ca: bool,
+    /// basicConstraints pathLenConstraint.
+    pub path_len: Option<u32>,
     /// The key, for people: `RSA 2048`, `EC P-256`, `Ed25519`.
     pub key: String,
+    /// The key, for policy.
+    pub key_kind: KeyKind,
+    /// SHA-256 of the SubjectPublicKeyInfo: the same key in two certificates has the same.
+    pub key_fingerprint: Fingerprint,
     /// The signature algorithm, for people: `SHA-256 with RSA`.
     pub signature: String,
+    /// The signature algorithm, for policy.
+    pub signature_kind: SignatureKind,
+    /// Key usages by their names in RFC 5280; absent where the extension is.
+    pub key_usages: Option<Vec<&'static str>>,
     /// Extended key usages, for people: `clientAuth`, `serverAuth`, or the OID.
     pub extended_key_usages: Vec<String>,
     /// CRL distribution points with a URL.
     pub crl_urls: Vec<String>,
+    /// subjectKeyIdentifier.
+    pub subject_key_id: Option<Vec<u8>>,
+    /// authorityKeyIdentifier's keyIdentifier.
+    pub authority_key_id: Option<Vec<u8>>,
+    /// Whether it carries name constraints.
+    pub has_name_constraints: bool,
+    /// Critical extensions that nothing here processes, by OID.
+    pub unknown_critical_extensions: Vec<String>,
+    /// Extensions that stand in it more than once, by OID; RFC 5280, 4.2 forbids it.
+    pub duplicate_extensions: Vec<String>,
+    /// Extensions whose content could not be read, by OID, whether policy reads them or not.
+    pub malformed_extensions: Vec<String>,
+}
+
+impl Facts {
+    /// Whether subject and issuer are the same name (RFC 5280, 3.2: *self-issued*).
+    #[must_use]
+    pub fn self_issued(&self) -> bool {
+        self.subject_der == self.issuer_der
+    }
+}
+
+/// A public key, as far as policy distinguishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA.
+    Rsa {
+        /// Length of the modulus in bits.
+        bits: usize,
+        /// Whether modulus and exponent are what ring and RFC 8017 call a public key: both odd, 3 ≤ e < 2^33.
+        sound: bool,
+    },
+    /// A named curve with an uncompressed point.
+    Ec(Curve),
+    /// Ed25519.
+    Ed25519,
+    /// Anything else, in words.
+    Other(String),
+}
+
+/// The curves that can be named in policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Curve {
+    /// secp256r1.
+    P256,
+    /// secp384r1.
+    P384,
+    /// secp521r1.
+    P521,
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rsa { bits, .. } => write!(f, "RSA {bits}"),
+            Self::Ec(Curve::P256) => f.write_str("EC P-256"),
+            Self::Ec(Curve::P384) => f.write_str("EC P-384"),
+            Self::Ec(Curve::P521) => f.write_str("EC P-521"),
+            Self::Ed25519 => f.write_str("Ed25519"),
+            Self::Other(words) => f.write_str(words),
+        }
+    }
+}
+
+/// How much a signature algorithm is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureKind {
+    /// SHA-256 or better with RSA, ECDSA or Ed25519.
+    Sound,
+    /// MD2, MD5 or SHA-1: forgeable.
+    Weak,
+    /// Not known to us.
+    Unknown,
 }
 
 /// The DER was no certificate that can be read.
@@ -56,14 +163,28 @@ pub struct Unreadable(pub String);
 
 impl Certificate {
     /// Reads exactly one certificate; bytes after it are an error.
-    pub fn parse(_der: &[u8]) -> Result<Self, Unreadable> {
-        Err(Unreadable("not built yet".into()))
+    pub fn parse(der: &[u8]) -> Result<Self, Unreadable> {
+        if der.len() > LARGEST {
+            return Err(Unreadable(format!("{} bytes are more than a certificate has ({LARGEST})", der.len())));
+        }
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| Unreadable(brief(&error)))?;
+        if !rest.is_empty() {
+            return Err(Unreadable(format!("{} bytes follow its end", rest.len())));
+        }
+        let facts = read_facts(der, &parsed);
+        Ok(Self { der: der.into(), facts: Arc::new(facts) })
     }
 
     /// The DER, as it came.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// Canonical PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.der)
     }
 
     /// What it says of itself.
@@ -89,6 +210,13 @@ impl Certificate {
     }
 }
 
+/// Short: a certificate stands in many structures that are printed in tests and logs.
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({} {})", self.fingerprint().short(), self.facts.subject)
+    }
+}
+
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
         self.facts.fingerprint == other.facts.fingerprint
@@ -106,5 +234,259 @@ impl PartialOrd for Certificate {
 impl Ord for Certificate {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.facts.fingerprint.cmp(&other.facts.fingerprint)
+    }
+}
+
+/// The parser's errors quote their input; a hundred characters say enough.
+fn brief(error: &impl fmt::Display) -> String {
+    error.to_string().chars().filter(|character| !character.is_control()).take(100).collect()
+}
+
+fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
+    let key_kind = key_kind(parsed.public_key());
+    let (signature, signature_kind) = signature(&parsed.signature_algorithm);
+    let mut facts = Facts {
+        fingerprint: Fingerprint::of(der),
+        sha1: hex(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, der).as_ref()),
+        version: parsed.version().0.saturating_add(1),
+        serial: hex(parsed.raw_serial()).to_ascii_uppercase(),
+        subject: distinguished_name::rfc2253(parsed.subject()),
+        subject_der: parsed.subject().as_raw().to_vec(),
+        issuer: distinguished_name::rfc2253(parsed.issuer()),
+        issuer_der: parsed.issuer().as_raw().to_vec(),
+        not_before: Timestamp::from_unix(parsed.validity().not_before.timestamp()),
+        not_after: Timestamp::from_unix(parsed.validity().not_after.timestamp()),
+        common_names: parsed
+            .subject()
+            .iter_common_name()
+            .filter_map(|attribute| distinguished_name::text_of(attribute.attr_value()))
+            .collect(),
+        dns_names: Vec::new(),
+        other_names: Vec::new(),
+        is_ca: false,
+        path_len: None,
+        key: key_kind.to_string(),
+        key_kind,
+        key_fingerprint: Fingerprint::of(parsed.public_key().raw),
+        signature,
+        signature_kind,
+        key_usages: None,
+        extended_key_usages: Vec::new(),
+        crl_urls: Vec::new(),
+        subject_key_id: None,
+        authority_key_id: None,
+        has_name_constraints: false,
+        unknown_critical_extensions: Vec::new(),
+        duplicate_extensions: Vec::new(),
+        malformed_extensions: Vec::new(),
+    };
+    let mut seen = Vec::new();
+    for extension in parsed.extensions() {
+        if seen.contains(&&extension.oid) {
+            push_once(&mut facts.duplicate_extensions, extension.oid.to_id_string());
+        }
+        seen.push(&extension.oid);
+        read_extension(&mut facts, extension);
+    }
+    facts
+}
+
+fn push_once(list: &mut Vec<String>, entry: String) {
+    if !list.contains(&entry) {
+        list.push(entry);
+    }
+}
+
+fn read_extension(facts: &mut Facts, extension: &X509Extension<'_>) {
+    let mut processed = true;
+    let mut malformed = false;
+    match extension.parsed_extension() {
+        ParsedExtension::BasicConstraints(constraints) => {
+            facts.is_ca = constraints.ca;
+            facts.path_len = constraints.path_len_constraint;
+        }
+        ParsedExtension::KeyUsage(usage) => {
+            let names = KEY_USAGES.iter().enumerate();
+            facts.key_usages =
+                Some(names.filter(|(bit, _)| usage.flags >> bit & 1 == 1).map(|(_, name)| *name).collect());
+        }
+        ParsedExtension::ExtendedKeyUsage(usage) => {
+            let named = [
+                (usage.client_auth, "clientAuth"),
+                (usage.server_auth, "serverAuth"),
+                (usage.email_protection, "emailProtection"),
+                (usage.code_signing, "codeSigning"),
+                (usage.time_stamping, "timeStamping"),
+                (usage.ocsp_signing, "OCSPSigning"),
+                (usage.any, "anyExtendedKeyUsage"),
+            ];
+            let named = named.into_iter().filter(|(present, _)| *present).map(|(_, name)| name.to_owned());
+            facts.extended_key_usages = named.chain(usage.other.iter().map(|oid| oid.to_id_string())).collect();
+            malformed = facts.extended_key_usages.is_empty();
+        }
+        ParsedExtension::SubjectAlternativeName(alternative) => {
+            malformed = alternative.general_names.is_empty();
+            for name in &alternative.general_names {
+                malformed |= !read_name(facts, name);
+            }
+        }
+        ParsedExtension::CRLDistributionPoints(points) => {
+            for point in points.iter() {
+                if let Some(DistributionPointName::FullName(names)) = &point.distribution_point {
+                    let urls = names.iter().filter_map(|name| match name {
+                        GeneralName::URI(url) => Some((*url).to_owned()),
+                        _ => None,
+                    });
+                    facts.crl_urls.extend(urls);
+                }
+            }
+        }
+        ParsedExtension::NameConstraints(_) => facts.has_name_constraints = true,
+        ParsedExtension::SubjectKeyIdentifier(id) => {
+            facts.subject_key_id = Some(id.0.to_vec());
+            processed = false;
+        }
+        ParsedExtension::AuthorityKeyIdentifier(id) => {
+            facts.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+            processed = false;
+        }
+        ParsedExtension::ParseError { .. } => {
+            malformed = true;
+            processed = false;
+        }
+        _ => processed = false,
+    }
+    let oid = extension.oid.to_id_string();
+    if malformed {
+        push_once(&mut facts.malformed_extensions, oid.clone());
+    }
+    if extension.critical && !processed {
+        push_once(&mut facts.unknown_critical_extensions, oid);
+    }
+}
+
+/// In the order of their bits (RFC 5280, 4.2.1.3).
+const KEY_USAGES: [&str; 9] = [
+    "digitalSignature",
+    "nonRepudiation",
+    "keyEncipherment",
+    "dataEncipherment",
+    "keyAgreement",
+    "keyCertSign",
+    "cRLSign",
+    "encipherOnly",
+    "decipherOnly",
+];
+
+/// Files one name of the SAN; false where it could not be read.
+fn read_name(facts: &mut Facts, name: &GeneralName<'_>) -> bool {
+    let other = match name {
+        GeneralName::DNSName(name) => {
+            facts.dns_names.push((*name).to_owned());
+            return name.is_ascii();
+        }
+        GeneralName::RFC822Name(address) => format!("email {address}"),
+        GeneralName::URI(url) => format!("URI {url}"),
+        GeneralName::IPAddress(bytes) => match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
+            (Ok(bytes), _) => format!("IP {}", std::net::Ipv4Addr::from(bytes)),
+            (_, Ok(bytes)) => format!("IP {}", std::net::Ipv6Addr::from(bytes)),
+            _ => return false,
+        },
+        GeneralName::DirectoryName(name) => format!("DN {}", distinguished_name::rfc2253(name)),
+        GeneralName::RegisteredID(oid) => format!("OID {}", oid.to_id_string()),
+        GeneralName::OtherName(oid, _) => format!("otherName {}", oid.to_id_string()),
+        GeneralName::X400Address(_) => "X.400 address".to_owned(),
+        GeneralName::EDIPartyName(_) => "EDI party name".to_owned(),
+        GeneralName::Invalid(..) => return false,
+    };
+    facts.other_names.push(other);
+    true
+}
+
+fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> KeyKind {
+    match key.algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.1" => match key.parsed() {
+            Ok(PublicKey::RSA(rsa)) => rsa_key(rsa.modulus, rsa.exponent),
+            _ => KeyKind::Other("RSA, unreadable".into()),
+        },
+        "1.2.840.10045.2.1" => {
+            let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.clone().oid().ok());
+            let (curve, length) = match curve.map(|oid| oid.to_id_string()).as_deref() {
+                Some("1.2.840.10045.3.1.7") => (Curve::P256, 65),
+                Some("1.3.132.0.34") => (Curve::P384, 97),
+                Some("1.3.132.0.35") => (Curve::P521, 133),
+                Some("1.2.840.10045.3.1.1") => return KeyKind::Other("EC P-192".into()),
+                Some("1.3.132.0.33") => return KeyKind::Other("EC P-224".into()),
+                Some("1.3.132.0.10") => return KeyKind::Other("EC secp256k1".into()),
+                Some(other) => return KeyKind::Other(format!("EC on curve {other}")),
+                None => return KeyKind::Other("EC with explicit parameters".into()),
+            };
+            let point = &key.subject_public_key.data;
+            if point.first() == Some(&4) && point.len() == length {
+                KeyKind::Ec(curve)
+            } else {
+                KeyKind::Other(format!("{} with a malformed or compressed point", KeyKind::Ec(curve)))
+            }
+        }
+        "1.3.101.112" if key.subject_public_key.data.len() == 32 => KeyKind::Ed25519,
+        "1.3.101.113" => KeyKind::Other("Ed448".into()),
+        "1.2.840.10040.4.1" => KeyKind::Other("DSA".into()),
+        "1.2.840.113549.1.1.10" => KeyKind::Other("RSA restricted to PSS".into()),
+        other => KeyKind::Other(format!("key of algorithm {other}")),
+    }
+}
+
+fn rsa_key(modulus: &[u8], exponent: &[u8]) -> KeyKind {
+    let significant = |bytes: &[u8]| bytes.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<u8>>();
+    // The first byte of a positive DER integer has its highest bit clear.
+    let positive = [modulus, exponent].iter().all(|bytes| bytes.first().is_some_and(|byte| *byte < 0x80));
+    let (modulus, exponent) = (significant(modulus), significant(exponent));
+    let leading = modulus.first().map_or(0, |byte| byte.leading_zeros());
+    let bits = modulus.len().saturating_mul(8).saturating_sub(usize::try_from(leading).unwrap_or(0));
+    let value = exponent.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let odd = |bytes: &[u8]| bytes.last().is_some_and(|byte| byte & 1 == 1);
+    let sound =
+        positive && odd(&modulus) && odd(&exponent) && exponent.len() <= 5 && (3..1 << 33).contains(&value);
+    KeyKind::Rsa { bits, sound }
+}
+
+fn signature(algorithm: &AlgorithmIdentifier<'_>) -> (String, SignatureKind) {
+    let oid = algorithm.algorithm.to_id_string();
+    let (words, kind) = match oid.as_str() {
+        "1.2.840.113549.1.1.11" => ("SHA-256 with RSA", SignatureKind::Sound),
+        "1.2.840.113549.1.1.12" => ("SHA-384 with RSA", SignatureKind::Sound),
+        "1.2.840.113549.1.1.13" => ("SHA-512 with RSA", SignatureKind::Sound),
+        "1.2.840.10045.4.3.2" => ("SHA-256 with ECDSA", SignatureKind::Sound),
+        "1.2.840.10045.4.3.3" => ("SHA-384 with ECDSA", SignatureKind::Sound),
+        "1.2.840.10045.4.3.4" => ("SHA-512 with ECDSA", SignatureKind::Sound),
+        "1.3.101.112" => ("Ed25519", SignatureKind::Sound),
+        "1.2.840.113549.1.1.10" => return pss(algorithm),
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => ("SHA-1 with RSA", SignatureKind::Weak),
+        "1.2.840.10045.4.1" => ("SHA-1 with ECDSA", SignatureKind::Weak),
+        "1.2.840.10040.4.3" | "1.3.14.3.2.27" => ("SHA-1 with DSA", SignatureKind::Weak),
+        "1.2.840.113549.1.1.4" => ("MD5 with RSA", SignatureKind::Weak),
+        "1.2.840.113549.1.1.2" => ("MD2 with RSA", SignatureKind::Weak),
+        "1.2.840.113549.1.1.14" => ("SHA-224 with RSA", SignatureKind::Unknown),
+        "1.2.840.10045.4.3.1" => ("SHA-224 with ECDSA", SignatureKind::Unknown),
+        "2.16.840.1.101.3.4.3.2" => ("SHA-256 with DSA", SignatureKind::Unknown),
+        "1.3.101.113" => ("Ed448", SignatureKind::Unknown),
+        other => return (format!("algorithm {other}"), SignatureKind::Unknown),
+    };
+    (words.to_owned(), kind)
+}
+
+/// RSASSA-PSS names its hash in the parameters; without any it is SHA-1 (RFC 4055, 3.1).
+fn pss(algorithm: &AlgorithmIdentifier<'_>) -> (String, SignatureKind) {
+    use x509_parser::signature_algorithm::SignatureAlgorithm;
+    let hash = match SignatureAlgorithm::try_from(algorithm) {
+        Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => parameters.hash_algorithm_oid().to_id_string(),
+        _ => return ("RSASSA-PSS with unreadable parameters".into(), SignatureKind::Unknown),
+    };
+    match hash.as_str() {
+        "2.16.840.1.101.3.4.2.1" => ("SHA-256 with RSASSA-PSS".into(), SignatureKind::Sound),
+        "2.16.840.1.101.3.4.2.2" => ("SHA-384 with RSASSA-PSS".into(), SignatureKind::Sound),
+        "2.16.840.1.101.3.4.2.3" => ("SHA-512 with RSASSA-PSS".into(), SignatureKind::Sound),
+        "1.3.14.3.2.26" => ("SHA-1 with RSASSA-PSS".into(), SignatureKind::Weak),
+        other => (format!("RSASSA-PSS with hash {other}"), SignatureKind::Unknown),
     }
 }

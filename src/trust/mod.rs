@@ -3,6 +3,7 @@
 
 pub mod anchor;
 pub mod certificate;
+mod distinguished_name;
 pub mod finding;
 pub mod fingerprint;
 pub mod manifest;

@@ -1,0 +1,387 @@
+//! The verification policy: the only place where a leaf becomes trusted.
+//!
+//! What a source sends is treated as an adversary's: it may have broken the vendor's API, the network or a CA.
+//!
+//! ```text
+//!  text ─▶ blocks ─▶ certificates ─▶ the one leaf ─▶ leaf's rules ─┐
+//!          (pem)     (certificate)                                 ├─▶ Verdict ─▶ Candidate::admit ─▶ Verified
+//!                          └──▶ paths to an anchor ─▶ issuers' rules ─▶ signatures
+//!                               (path)                (rules)           (signed: webpki)
+//! ```
+//!
+//! rustls-webpki alone is not enough: it accepts a leaf without any extended key usage, ignores keyCertSign, and treats an
+//! anchor as a name and a key, so that its expiry, path length and usages do not count. So the path is built here, each
+//! certificate on it is judged by our own rules, which can say what is wrong and with which certificate, and webpki then
+//! judges the same path again, by its own reading of the same bytes. A path counts only if both accept it.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+mod path;
+mod rules;
+mod signed;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use crate::trust::anchor::Anchors;
+use crate::trust::certificate::{Certificate, Curve};
+use crate::trust::pem::{self, BlockError};
+use crate::trust::refusal::{Refusal, Rule, Violation, quoted};
+use crate::trust::timestamp::Timestamp;
+
+use path::Path;
+
+/// The longest certificate string that is judged. The vendor's has some six kilobytes.
+const LONGEST_TEXT: usize = 1024 * 1024;
+/// How many complete paths are judged for one leaf. Twelve certificates with the same names make more than that; the
+/// vendor's string has one path.
+const MOST_PATHS: usize = 64;
+/// More issuers than webpki follows between a leaf and its anchor (six) are never accepted, whatever the policy says.
+const LONGEST_CHAIN: usize = 8;
+
+/// `[verify]`: what a leaf and its path must satisfy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The shortest RSA modulus of any key on the path, anchor included. 2048: NIST SP 800-131A, and ring checks no less.
+    pub min_rsa_bits: usize,
+    /// The curves that a key may be on, besides Ed25519, which is always fine. All three by default; a P-521 key can only
+    /// be a leaf's, since ring cannot check its signatures.
+    pub curves: BTreeSet<Curve>,
+    /// The longest validity of a leaf, notBefore to notAfter. 825 days: the longest that the CA/Browser Forum's S/MIME
+    /// requirements (which govern public client certificates) still allow. No lower bound: lifetimes shrink.
+    pub max_validity: Duration,
+    /// The most certificates on a path, leaf and anchor included. 4: the vendor's has 3, and one more may be a cross-sign.
+    pub max_chain: usize,
+    /// The most certificates in one string. 10: thrice the vendor's.
+    pub max_certificates: usize,
+    /// How far ahead a notBefore may lie, for clocks that are late. 5 minutes, as Kerberos allows. Nothing is allowed for
+    /// notAfter, at which servers make no allowance either.
+    pub clock_skew: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            min_rsa_bits: 2048,
+            curves: BTreeSet::from([Curve::P256, Curve::P384, Curve::P521]),
+            max_validity: Duration::from_secs(825 * 86_400),
+            max_chain: 4,
+            max_certificates: 10,
+            clock_skew: Duration::from_secs(300),
+        }
+    }
+}
+
+/// A leaf whose path to an anchor satisfies every rule but identity, which is judged by [`Candidate::admit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    leaf: Certificate,
+    chain: Vec<Certificate>,
+    notes: Vec<String>,
+}
+
+/// A leaf that policy accepted, with its path. Only this module makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    leaf: Certificate,
+    chain: Vec<Certificate>,
+}
+
+/// Which names a slot's leaves must carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// One of these, without ASCII case.
+    Names(BTreeSet<String>),
+    /// The check is switched off.
+    Any,
+}
+
+/// What policy says of one certificate string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It verifies now.
+    Accepted(Candidate),
+    /// Its leaf's validity is over, but in the last second of it, it would have been accepted.
+    Expired(Candidate, Refusal),
+    /// It does not verify.
+    Refused(Refusal),
+}
+
+/// Judges one certificate string (a leaf and its chain, in any order) by every rule but identity.
+#[must_use]
+pub fn judge(text: &str, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
+    match read(text, policy) {
+        Ok((certificates, notes)) => judge_read(certificates, notes, anchors, policy, now),
+        Err(violation) => Verdict::Refused(Refusal::because(None, violation)),
+    }
+}
+
+/// Judges certificates that were read before, such as a recorded leaf and its chain, by the same rules.
+#[must_use]
+pub fn judge_certificates(
+    certificates: Vec<Certificate>,
+    anchors: &Anchors,
+    policy: &Policy,
+    now: Timestamp,
+) -> Verdict {
+    judge_read(certificates, Vec::new(), anchors, policy, now)
+}
+
+/// Every block of the text as a certificate, or the reason why one is none; and what was odd but not wrong.
+fn read(text: &str, policy: &Policy) -> Result<(Vec<Certificate>, Vec<String>), Violation> {
+    if text.len() > LONGEST_TEXT {
+        let what = format!("it has {} bytes, more than {LONGEST_TEXT}", text.len());
+        return Err(Violation::of(Rule::TooLarge, what));
+    }
+    let blocks = pem::scan(text);
+    let is_key = |block: &pem::Block| pem::is_private(&block.label) || block.bytes == Err(BlockError::PrivateKey);
+    if let Some(at) = blocks.iter().position(is_key) {
+        let what = format!("block {} of {} is a private key", at.saturating_add(1), blocks.len());
+        return Err(Violation::of(Rule::PrivateKey, what));
+    }
+    if blocks.len() > policy.max_certificates {
+        let what = format!("it has {} PEM blocks, more than {}", blocks.len(), policy.max_certificates);
+        return Err(Violation::of(Rule::TooManyCertificates, what));
+    }
+    let expected = pem::count(text);
+    let mut certificates = Vec::new();
+    let mut notes = Vec::new();
+    for (at, block) in blocks.into_iter().enumerate() {
+        let which = format!("block {} of {expected}", at.saturating_add(1));
+        if !block.label.is_empty() && block.label != "CERTIFICATE" {
+            let what = format!("{which} is no certificate but \"{}\"", quoted(&block.label));
+            return Err(Violation::of(Rule::ForeignBlock, what));
+        }
+        let der = block
+            .bytes
+            .map_err(|error| Violation::of(Rule::BrokenPem, format!("{which} cannot be read: {error}")))?;
+        let certificate = Certificate::parse(&der)
+            .map_err(|error| Violation::of(Rule::UnreadableCertificate, format!("{which} is {error}")))?;
+        certificates.push(certificate);
+        notes.extend(block.oddities.into_iter().map(|oddity| format!("{which} has {}", oddity.text())));
+    }
+    if certificates.is_empty() {
+        return Err(Violation::of(Rule::NoCertificate, "it has no BEGIN CERTIFICATE marker"));
+    }
+    if certificates.len() != expected {
+        let what = format!("of {expected} BEGIN markers only {} could be read", certificates.len());
+        return Err(Violation::of(Rule::BrokenPem, what));
+    }
+    Ok((certificates, notes))
+}
+
+fn judge_read(
+    certificates: Vec<Certificate>,
+    mut notes: Vec<String>,
+    anchors: &Anchors,
+    policy: &Policy,
+    now: Timestamp,
+) -> Verdict {
+    let given = certificates.len();
+    let distinct: BTreeSet<Certificate> = certificates.into_iter().collect();
+    if distinct.len() < given {
+        notes.push(format!("{} certificates stand in it more than once", given.saturating_sub(distinct.len())));
+    }
+    if distinct.len() > policy.max_certificates {
+        let what = format!("it has {} certificates, more than {}", distinct.len(), policy.max_certificates);
+        return Verdict::Refused(Refusal::because(None, Violation::of(Rule::TooManyCertificates, what)));
+    }
+    let leaf = match the_leaf(&distinct) {
+        Ok(leaf) => leaf.clone(),
+        Err(refusal) => return Verdict::Refused(refusal),
+    };
+    let others: Vec<Certificate> = distinct.into_iter().filter(|other| *other != leaf).collect();
+
+    let mut violations = rules::of_leaf(&leaf, policy, now);
+    // What the path looks like is asked for the last moment at which the leaf was valid, so that "only expired" means it.
+    let moment = now.min(leaf.facts().not_after);
+    let found = find_path(&leaf, &others, anchors, policy, moment);
+    let chain = match found {
+        Ok(chain) => chain,
+        Err(of_path) => {
+            violations.extend(of_path);
+            Vec::new()
+        }
+    };
+    let surplus = others.iter().filter(|other| !chain.contains(other) && !anchors.0.contains(other)).count();
+    if surplus > 0 {
+        notes.push(format!("{surplus} certificates in it are not on the accepted path, and were left out"));
+    }
+    let only_expired = violations.iter().all(|violation| violation.rule == Rule::Expired);
+    match Refusal::from_violations(Some(&leaf), violations) {
+        None => Verdict::Accepted(Candidate { leaf, chain, notes }),
+        Some(refusal) if only_expired => Verdict::Expired(Candidate { leaf, chain, notes }, refusal),
+        Some(refusal) => Verdict::Refused(refusal),
+    }
+}
+
+/// The one certificate that is not a CA.
+fn the_leaf(certificates: &BTreeSet<Certificate>) -> Result<&Certificate, Refusal> {
+    let leaves: Vec<&Certificate> = certificates.iter().filter(|certificate| !certificate.facts().is_ca).collect();
+    match leaves.as_slice() {
+        [leaf] => Ok(leaf),
+        [] => {
+            let issued_nothing = |candidate: &&Certificate| {
+                !certificates
+                    .iter()
+                    .any(|other| other != *candidate && other.facts().issuer_der == candidate.facts().subject_der)
+            };
+            let mut ends = certificates.iter().filter(issued_nothing);
+            let what = "it has no leaf: every certificate in it is a CA (basicConstraints CA:TRUE)";
+            Err(match (ends.next(), ends.next()) {
+                (Some(end), None) => Refusal::because(Some(end), Violation::by(end, Rule::LeafIsCa, what)),
+                _ => Refusal::because(None, Violation::of(Rule::LeafIsCa, what)),
+            })
+        }
+        several => {
+            // An intermediate whose CA flag is missing looks like a second leaf; say so where the names show it.
+            let issuer = several.iter().find(|issuer| {
+                several
+                    .iter()
+                    .any(|other| other != *issuer && other.facts().issuer_der == issuer.facts().subject_der)
+            });
+            if let Some(issuer) = issuer {
+                let what = "a certificate has the name of another's issuer but is no CA (basicConstraints CA:TRUE)";
+                return Err(Refusal::because(None, Violation::by(issuer, Rule::IssuerNotCa, what)));
+            }
+            let names: Vec<String> = several
+                .iter()
+                .map(|leaf| format!("{} ({})", quoted(&leaf.facts().subject), leaf.fingerprint().short()))
+                .take(3)
+                .collect();
+            let what = format!("it has {} leaves where one is expected: {}", several.len(), names.join(", "));
+            Err(Refusal::because(None, Violation::of(Rule::SeveralLeaves, what)))
+        }
+    }
+}
+
+/// The accepted path above the leaf, root last; or what is wrong with the path that is least wrong.
+fn find_path(
+    leaf: &Certificate,
+    others: &[Certificate],
+    anchors: &Anchors,
+    policy: &Policy,
+    moment: Timestamp,
+) -> Result<Vec<Certificate>, Vec<Violation>> {
+    let longest = policy.max_chain.min(LONGEST_CHAIN);
+    let mut judged = 0_usize;
+    let mut least_wrong: Option<Vec<Violation>> = None;
+    let mut accepted = None;
+    let outcome = path::walk(leaf, others, &anchors.0, longest, &mut |candidate: &Path<'_>| {
+        judged = judged.saturating_add(1);
+        if judged > MOST_PATHS {
+            return ControlFlow::Break(());
+        }
+        let mut violations = rules::of_path(candidate, policy, moment);
+        if violations.is_empty() {
+            violations.extend(signed::check(candidate, moment).err());
+        }
+        if violations.is_empty() {
+            accepted = Some(candidate.above().cloned().collect());
+            return ControlFlow::Break(());
+        }
+        if least_wrong.as_ref().is_none_or(|least| weight(&violations) < weight(least)) {
+            least_wrong = Some(violations);
+        }
+        ControlFlow::Continue(())
+    });
+    if let Some(chain) = accepted {
+        return Ok(chain);
+    }
+    let mut violations = least_wrong.unwrap_or_default();
+    if judged > MOST_PATHS || outcome.gave_up {
+        let what = "too many of its certificates bear the same names: no path was found in a bounded number of attempts";
+        violations.push(Violation::of(Rule::TooManyPaths, what));
+    } else if violations.is_empty() && outcome.too_long {
+        let what = format!("its only paths have more than {longest} certificates, leaf and anchor included");
+        violations.push(Violation::of(Rule::ChainTooLong, what));
+    } else if violations.is_empty() {
+        let missing = outcome.missing.map_or_else(|| leaf.facts().issuer.clone(), |end| end.facts().issuer.clone());
+        let what = format!(
+            "no certificate of the string and none of the {} anchors has the name of its issuer, {}",
+            anchors.0.len(),
+            quoted(&missing)
+        );
+        violations.push(Violation::of(Rule::UnknownIssuer, what));
+    }
+    Err(violations)
+}
+
+/// The fewer violations, and the less specific the first, the closer a path came; the order of the string plays no part.
+fn weight(violations: &[Violation]) -> (usize, Option<std::cmp::Reverse<Rule>>) {
+    (violations.len(), violations.iter().map(|violation| violation.rule).min().map(std::cmp::Reverse))
+}
+
+impl Candidate {
+    /// The leaf.
+    #[must_use]
+    pub fn leaf(&self) -> &Certificate {
+        &self.leaf
+    }
+
+    /// Intermediates first, then the root, which is our anchor's own copy.
+    #[must_use]
+    pub fn chain(&self) -> &[Certificate] {
+        &self.chain
+    }
+
+    /// What was odd but not wrong: PEM that other readers stumble on, duplicates, surplus certificates.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Judges the identity rule: one identity name equals, without ASCII case, one of the leaf's dNSName SANs, or its CN
+    /// where it has no dNSName. Nothing else is equal: no wildcard, no final dot, no Unicode folding, and a name with an
+    /// embedded NUL equals none. A leaf with several CNs and no dNSName must match with each of them, since servers differ
+    /// in which one they look at.
+    pub fn admit(self, identity: &Identity) -> Result<Verified, Refusal> {
+        let Identity::Names(expected) = identity else {
+            return Ok(Verified { leaf: self.leaf, chain: self.chain });
+        };
+        let matches =
+            |found: &String| expected.iter().any(|name| !name.is_empty() && name.eq_ignore_ascii_case(found));
+        let found = self.leaf.identity_names();
+        let by_dns_name = !self.leaf.facts().dns_names.is_empty();
+        let admitted = if by_dns_name { found.iter().any(matches) } else { !found.is_empty() && found.iter().all(matches) };
+        if admitted {
+            return Ok(Verified { leaf: self.leaf, chain: self.chain });
+        }
+        let list = |names: &mut dyn Iterator<Item = &String>| {
+            let names: Vec<String> = names.take(8).map(|name| format!("\"{}\"", quoted(name))).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        let kind = if by_dns_name { "dNSName" } else { "CN" };
+        let line = match found {
+            [] => "no identity list can accept a leaf without a name; identity = \"any\" switches the check off".to_owned(),
+            names => format!("the line that would accept it: identity = [{}]", list(&mut names.iter())),
+        };
+        let what = format!(
+            "its identity is not the expected one: expected {}, found {} ({kind}); {line}",
+            list(&mut expected.iter()),
+            list(&mut found.iter()),
+        );
+        Err(Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what)))
+    }
+}
+
+impl Verified {
+    /// The leaf.
+    #[must_use]
+    pub fn leaf(&self) -> &Certificate {
+        &self.leaf
+    }
+
+    /// Intermediates first, then the root, which is our anchor's own copy.
+    #[must_use]
+    pub fn chain(&self) -> &[Certificate] {
+        &self.chain
+    }
+}

@@ -1,0 +1,103 @@
+//! Signatures and name constraints, by rustls-webpki over ring. The only file that names webpki.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, VerifiedPath};
+
+use crate::trust::refusal::{Rule, Violation};
+use crate::trust::timestamp::Timestamp;
+use crate::trust::verify::path::Path;
+
+/// Which extended key usages are needed is judged by our own rules; here they only have to be readable.
+struct Readable;
+
+impl ExtendedKeyUsageValidator for Readable {
+    fn validate(&self, mut usages: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        usages.try_for_each(|usage| usage.map(drop))
+    }
+}
+
+/// Whether webpki accepts exactly this path, at a moment that our own rules have found to be within everything's validity.
+pub(super) fn check(path: &Path<'_>, moment: Timestamp) -> Result<(), Violation> {
+    let Some((leaf, intermediates)) = path.below.split_first() else {
+        return Err(Violation::of(Rule::UnknownIssuer, "the path is empty"));
+    };
+    let refused = |error: Error| {
+        let (rule, what) = words(&error);
+        // webpki does not say which certificate it was, so only the anchor or the leaf could be named wrongly.
+        Violation::of(rule, format!("{what} (on the path to {})", path.anchor.fingerprint().short()))
+    };
+    let leaf_der = CertificateDer::from(leaf.der());
+    let anchor_der = CertificateDer::from(path.anchor.der());
+    let intermediate_ders: Vec<_> = intermediates.iter().map(|issuer| CertificateDer::from(issuer.der())).collect();
+    let leaf = EndEntityCert::try_from(&leaf_der).map_err(refused)?;
+    let anchor = webpki::anchor_from_trusted_cert(&anchor_der).map_err(refused)?;
+    // The clock-skew allowance was granted already; webpki knows none.
+    let latest_beginning = path.below.iter().map(|certificate| certificate.facts().not_before).max();
+    let moment = latest_beginning.map_or(moment, |beginning| beginning.max(moment));
+    let seconds = u64::try_from(moment.unix()).unwrap_or(0);
+    let same_path = |found: &VerifiedPath<'_>| {
+        let same = found.intermediate_certificates().count() == intermediates.len()
+            && found
+                .intermediate_certificates()
+                .zip(&intermediate_ders)
+                .all(|(found, expected)| found.der() == *expected);
+        if same { Ok(()) } else { Err(Error::UnknownIssuer) }
+    };
+    leaf.verify_for_usage(
+        webpki::ALL_VERIFICATION_ALGS,
+        &[anchor],
+        &intermediate_ders,
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+        Readable,
+        None,
+        Some(&same_path),
+    )
+    .map_err(refused)?;
+    Ok(())
+}
+
+/// webpki's error as a rule of ours and a clause.
+fn words(error: &Error) -> (Rule, String) {
+    let (rule, what) = match error {
+        Error::InvalidSignatureForPublicKey => (Rule::BadSignature, "a signature is wrong"),
+        Error::SignatureAlgorithmMismatch => {
+            (Rule::BadSignature, "a certificate names two different signature algorithms")
+        }
+        Error::NameConstraintViolation => (Rule::NameConstraints, "a name is outside an issuer's name constraints"),
+        Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint => {
+            (Rule::NameConstraints, "an issuer's name constraints are malformed")
+        }
+        Error::MaximumNameConstraintComparisonsExceeded => {
+            (Rule::NameConstraints, "an issuer's name constraints take too much work to check")
+        }
+        Error::PathLenConstraintViolated => (Rule::PathLength, "an issuer's path length constraint is broken"),
+        Error::CertExpired { .. } => (Rule::IssuerExpired, "a certificate of the path has expired"),
+        Error::CertNotValidYet { .. } => (Rule::IssuerNotYetValid, "a certificate of the path is not valid yet"),
+        Error::InvalidCertValidity => (Rule::ValidityReversed, "a certificate's validity begins after it ends"),
+        Error::CaUsedAsEndEntity => (Rule::LeafIsCa, "the leaf is a CA"),
+        Error::EndEntityUsedAsCa => (Rule::IssuerNotCa, "an issuer is no CA"),
+        Error::UnsupportedCriticalExtension => {
+            (Rule::UnknownCriticalExtension, "a certificate has an unknown critical extension")
+        }
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            (Rule::UnsupportedSignature, "a signature algorithm, or its combination with the issuer's key, is not known")
+        }
+        Error::MaximumPathBuildCallsExceeded
+        | Error::MaximumPathDepthExceeded
+        | Error::MaximumSignatureChecksExceeded => (Rule::TooManyPaths, "checking its path takes too much work"),
+        Error::UnknownIssuer => (Rule::UnknownIssuer, "no issuer on the path fits"),
+        other => return (Rule::Malformed, format!("webpki finds a certificate of the path malformed: {other:?}")),
+    };
+    (rule, what.to_owned())
+}
