@@ -20,9 +20,9 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) => Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
-            Err(before) => Timestamp::from_unix(
-                i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |seconds| -seconds),
-            ),
+            Err(before) => {
+                Timestamp::from_unix(i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |seconds| -seconds))
+            }
         }
     }
 }

@@ -102,7 +102,8 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Raw,
         .filter(|(name, _)| name.to_ascii_uppercase().starts_with("TRUSTSYNC__"))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let environment = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours.clone()));
+    let environment =
+        Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours.clone()));
     let layered = Config::builder()
         .add_source(File::from_str(&text, FileFormat::Toml))
         .add_source(environment)

@@ -36,7 +36,11 @@ pub struct Loaded {
 pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, SettingsError> {
     let (raw, origins) = load::load(path, environment)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut resolver = Resolver { base, credentials: environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from), problems: Vec::new() };
+    let mut resolver = Resolver {
+        base,
+        credentials: environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        problems: Vec::new(),
+    };
     let settings = resolver.settings(&raw);
     if resolver.problems.is_empty() {
         Ok(Loaded { settings, origins })
@@ -60,11 +64,15 @@ impl Resolver {
                 && name.len() <= 40
                 && name.chars().all(|each| each.is_ascii_lowercase() || each.is_ascii_digit() || "_-".contains(each));
             if !fits {
-                self.problem(format!("the name {name:?} must be 1 to 40 of a-z 0-9 _ -, and begin with a letter or digit"));
+                self.problem(format!(
+                    "the name {name:?} must be 1 to 40 of a-z 0-9 _ -, and begin with a letter or digit"
+                ));
             }
         }
         if raw.source.is_empty() {
-            self.problem("there is no [source.NAME]: name a region and credentials (see README, \"Configure\")".to_owned());
+            self.problem(
+                "there is no [source.NAME]: name a region and credentials (see README, \"Configure\")".to_owned(),
+            );
         }
         let sources: BTreeMap<String, Source> =
             raw.source.iter().filter_map(|(name, source)| Some((name.clone(), self.source(name, source)?))).collect();
@@ -116,7 +124,10 @@ impl Resolver {
     fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
         let key = |field: &str| format!("source.{name}.{field}");
         let Some(region_name) = &raw.region else {
-            self.problem(format!("{} is missing: the AWS name of your Genesys Cloud region, such as eu-west-1 (trustsync regions)", key("region")));
+            self.problem(format!(
+                "{} is missing: the AWS name of your Genesys Cloud region, such as eu-west-1 (trustsync regions)",
+                key("region")
+            ));
             return None;
         };
         let region = match Region::named(region_name) {
@@ -128,7 +139,10 @@ impl Resolver {
         };
         let client_id = raw.client_id.clone().unwrap_or_default();
         if client_id.is_empty() {
-            self.problem(format!("{} is missing: the id of an OAuth client with the grant \"Client Credentials\"", key("client_id")));
+            self.problem(format!(
+                "{} is missing: the id of an OAuth client with the grant \"Client Credentials\"",
+                key("client_id")
+            ));
         }
         let client_secret = self.secret(name, raw)?;
         let authorities = self.authorities(&key("authorities"), raw.authorities.as_ref());
@@ -211,7 +225,9 @@ impl Resolver {
             }
             names => {
                 for name in names {
-                    if !name.chars().all(|each| each.is_ascii_alphanumeric() || "-._".contains(each)) || name.len() > 253 {
+                    if !name.chars().all(|each| each.is_ascii_alphanumeric() || "-._".contains(each))
+                        || name.len() > 253
+                    {
                         self.problem(format!("{key}: {name:?} is no host name"));
                     }
                 }
@@ -230,7 +246,9 @@ impl Resolver {
         }
         let keep = raw.keep.unwrap_or(10);
         if !(2..=1_000).contains(&keep) {
-            self.problem(format!("store.{name}.keep must be 2 to 1000: without an older generation there is no rollback"));
+            self.problem(format!(
+                "store.{name}.keep must be 2 to 1000: without an older generation there is no rollback"
+            ));
         }
         let path = self.base.join(raw.path.clone().unwrap_or_else(|| PathBuf::from(STORE_PATH)));
         if path.parent().is_none() {
@@ -266,13 +284,21 @@ impl Resolver {
             check,
             check_timeout: self.duration(&key("check_timeout"), raw.check_timeout.as_deref(), Duration::from_secs(30)),
             reload: self.reload(&key("reload"), kind, raw.reload.as_ref()),
-            reload_timeout: self.duration(&key("reload_timeout"), raw.reload_timeout.as_deref(), Duration::from_secs(30)),
+            reload_timeout: self.duration(
+                &key("reload_timeout"),
+                raw.reload_timeout.as_deref(),
+                Duration::from_secs(30),
+            ),
             proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, proof)),
         })
     }
 
     fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
-        let nginx = Reload::Signal { signal: Signal::Hup, pidfile: PathBuf::from("/run/nginx.pid"), process: "nginx".to_owned() };
+        let nginx = Reload::Signal {
+            signal: Signal::Hup,
+            pidfile: PathBuf::from("/run/nginx.pid"),
+            process: "nginx".to_owned(),
+        };
         let preset = if kind == Kind::Nginx { nginx } else { Reload::None };
         let Some(raw) = raw else { return preset };
         let ways = [raw.signal.is_some(), raw.systemd.is_some(), raw.command.is_some(), raw.http.is_some()];
@@ -297,9 +323,11 @@ impl Resolver {
         let Some(signal) = &raw.signal else {
             // A table with a pidfile alone changes the preset's.
             return match (preset, &raw.pidfile) {
-                (Reload::Signal { signal, process, .. }, Some(pidfile)) => {
-                    Reload::Signal { signal, pidfile: self.base.join(pidfile), process: raw.process.clone().unwrap_or(process) }
-                }
+                (Reload::Signal { signal, process, .. }, Some(pidfile)) => Reload::Signal {
+                    signal,
+                    pidfile: self.base.join(pidfile),
+                    process: raw.process.clone().unwrap_or(process),
+                },
                 _ => Reload::None,
             };
         };
@@ -325,11 +353,14 @@ impl Resolver {
     fn proof(&mut self, key: &str, kind: Kind, raw: &RawProof) -> Option<WireProof> {
         let connect = raw.connect.as_ref().map(|List(addresses)| addresses.clone()).unwrap_or_default();
         if connect.is_empty() {
-            self.problem(format!("{key}.connect is missing: the addresses where the server listens, such as [\"127.0.0.1:443\"]"));
+            self.problem(format!(
+                "{key}.connect is missing: the addresses where the server listens, such as [\"127.0.0.1:443\"]"
+            ));
             return None;
         }
         for address in &connect {
-            let fits = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            let fits =
+                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
             if !fits {
                 self.problem(format!("{key}.connect: {address:?} is no host:port"));
             }

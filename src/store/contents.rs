@@ -69,7 +69,11 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
     let mut drifted = false;
     if let Some(what) = &links.foreign {
         drifted = true;
-        findings.push(Finding::warning("store_drift", &subject, format!("{what} It was not made by trustsync, is not followed, and is replaced.")));
+        findings.push(Finding::warning(
+            "store_drift",
+            &subject,
+            format!("{what} It was not made by trustsync, is not followed, and is replaced."),
+        ));
     }
 
     let manifest = newest_intact(root, &links, &mut findings)?;
@@ -121,7 +125,11 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
             findings.push(Finding::warning(
                 "store_drift",
                 &subject,
-                format!("Generation {:06} is not as it was written: {}. A new generation repairs it.", manifest.generation, damaged.join(", ")),
+                format!(
+                    "Generation {:06} is not as it was written: {}. A new generation repairs it.",
+                    manifest.generation,
+                    damaged.join(", ")
+                ),
             ));
         }
         certificates = certificates_of(root, manifest.generation)?;
@@ -184,7 +192,11 @@ fn newest_intact(root: &Path, links: &Links, findings: &mut Vec<Finding>) -> Res
 }
 
 fn damaged_manifest(root: &Path, number: u64, what: &str) -> Finding {
-    Finding::critical("manifest_damaged", root.display(), format!("The manifest of generation {number:06} {what} The next intact one that a link names is used."))
+    Finding::critical(
+        "manifest_damaged",
+        root.display(),
+        format!("The manifest of generation {number:06} {what} The next intact one that a link names is used."),
+    )
 }
 
 /// The manifest of a generation; `None` where there is none.
@@ -223,7 +235,11 @@ pub fn certificates_of(root: &Path, number: u64) -> Result<BTreeMap<Fingerprint,
 }
 
 /// Certificates that the records name and `current` lacks may stand in another generation.
-fn find_elsewhere(root: &Path, state: &State, certificates: &mut BTreeMap<Fingerprint, Certificate>) -> Result<(), StoreError> {
+fn find_elsewhere(
+    root: &Path,
+    state: &State,
+    certificates: &mut BTreeMap<Fingerprint, Certificate>,
+) -> Result<(), StoreError> {
     let named = |certificates: &BTreeMap<Fingerprint, Certificate>| {
         let entries = state.memory.slots.values().flat_map(|slot| &slot.entries);
         entries

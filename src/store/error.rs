@@ -54,9 +54,7 @@ pub enum StoreError {
         link: PathBuf,
     },
     /// No format is ever written empty: servers read an empty file as "trust nobody" or refuse to load it.
-    #[error(
-        "{what} is empty, and no format is ever written empty; nothing was written, the old one stays"
-    )]
+    #[error("{what} is empty, and no format is ever written empty; nothing was written, the old one stays")]
     Empty {
         /// A file, or the whole set of files.
         what: String,
@@ -141,12 +139,7 @@ pub enum Cause {
 impl StoreError {
     /// Looks behind an I/O error at once, while the disk still is as it was.
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            operation,
-            path: path.to_owned(),
-            cause: Cause::behind(path, &source),
-            source,
-        }
+        Self::Io { operation, path: path.to_owned(), cause: Cause::behind(path, &source), source }
     }
 }
 
@@ -157,9 +150,7 @@ impl Cause {
             Some(Errno::NOSPC) => match rustix::fs::statvfs(nearest_directory(path).as_path()) {
                 // Filesystems without a fixed number of inodes report f_files = 0.
                 Ok(found) if found.f_files > 0 && found.f_favail == 0 => Self::NoInodes,
-                Ok(found) => Self::DiskFull {
-                    available: found.f_bavail.saturating_mul(found.f_frsize),
-                },
+                Ok(found) => Self::DiskFull { available: found.f_bavail.saturating_mul(found.f_frsize) },
                 Err(_) => Self::DiskFull { available: 0 },
             },
             Some(Errno::DQUOT) => Self::Quota { euid },
@@ -183,9 +174,7 @@ impl Cause {
 
     fn advice(&self) -> &'static str {
         match self {
-            Self::DiskFull { .. } => {
-                "Free space on that filesystem and run again; nothing needs repair"
-            }
+            Self::DiskFull { .. } => "Free space on that filesystem and run again; nothing needs repair",
             Self::NoInodes => {
                 "Remove files from that filesystem (their number counts, not their size) and run again; \
                  nothing needs repair"
@@ -197,9 +186,7 @@ impl Cause {
                 "Mount it read-write (under systemd: ReadWritePaths=; in a container: a writable volume). One that \
                  turned read-only by itself points to a failing disk: see dmesg"
             }
-            Self::WrongOwner { .. } => {
-                "Run as its owner, or give the store to this user (chown -R), and run again"
-            }
+            Self::WrongOwner { .. } => "Run as its owner, or give the store to this user (chown -R), and run again",
             Self::Other(_) => "Look into that first, then run again",
         }
     }
@@ -211,18 +198,10 @@ impl fmt::Display for Cause {
             Self::DiskFull { available } => {
                 write!(f, "the disk is full ({available} bytes left)")
             }
-            Self::NoInodes => {
-                f.write_str("its filesystem has no inodes left, though it may have space")
-            }
+            Self::NoInodes => f.write_str("its filesystem has no inodes left, though it may have space"),
             Self::Quota { euid } => write!(f, "the disk quota of uid {euid} is used up"),
             Self::ReadOnly => f.write_str("its filesystem is read-only"),
-            Self::WrongOwner {
-                refused_by,
-                owner,
-                group,
-                mode,
-                euid,
-            } => {
+            Self::WrongOwner { refused_by, owner, group, mode, euid } => {
                 write!(
                     f,
                     "permission denied: {} belongs to uid {owner}, gid {group} (mode {mode:04o}), and we run as uid {euid}",
@@ -254,12 +233,7 @@ mod tests {
     use super::*;
 
     fn text(errno: Errno) -> String {
-        StoreError::io(
-            "write",
-            Path::new("/nonexistent/store/x"),
-            io::Error::from(errno),
-        )
-        .to_string()
+        StoreError::io("write", Path::new("/nonexistent/store/x"), io::Error::from(errno)).to_string()
     }
 
     #[test]
@@ -274,14 +248,8 @@ mod tests {
         ] {
             let text = text(errno);
             assert!(text.contains(said), "{text}");
-            assert!(
-                text.contains("No published generation was touched"),
-                "{text}"
-            );
-            assert!(
-                text.contains("run again") || text.contains("dmesg"),
-                "{text}"
-            );
+            assert!(text.contains("No published generation was touched"), "{text}");
+            assert!(text.contains("run again") || text.contains("dmesg"), "{text}");
         }
     }
 }

@@ -29,9 +29,7 @@ pub enum Replaced {
 /// Replaces one file by one rename, with mode 0644 whatever the umask; leaves it alone where it has these bytes already.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
     if bytes.is_empty() {
-        return Err(StoreError::Empty {
-            what: path.display().to_string(),
-        });
+        return Err(StoreError::Empty { what: path.display().to_string() });
     }
     let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     match read(path, limit) {
@@ -51,17 +49,13 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
 /// Reads a regular file of at most `limit` bytes; `None` where there is none. A symlink, a pipe or a device is an error.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     // Without O_NONBLOCK, a pipe in the file's place would hang us.
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
-        .open(path);
+    let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
     match opened {
         Ok(file) => read_bounded(&file, path, limit).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if is(&error, Errno::LOOP) => Err(StoreError::Unfit {
-            path: path.to_owned(),
-            what: "is a symlink, not a regular file".into(),
-        }),
+        Err(error) if is(&error, Errno::LOOP) => {
+            Err(StoreError::Unfit { path: path.to_owned(), what: "is a symlink, not a regular file".into() })
+        }
         Err(error) => Err(StoreError::io("open", path, error)),
     }
 }
@@ -78,31 +72,20 @@ pub(super) fn read_bounded(file: &File, path: &Path, limit: u64) -> Result<Vec<u
     let mut bytes = Vec::new();
     if found.len() <= limit {
         // It may grow while we read.
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
     }
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if found.len() > limit || length > limit {
-        return Err(StoreError::TooLarge {
-            path: path.to_owned(),
-            limit,
-        });
+        return Err(StoreError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
 }
 
 /// Appends one line and fsyncs it. A line that a crash tore is closed first, so that it spoils only itself.
 pub fn append(path: &Path, line: &str) -> Result<(), StoreError> {
-    let refused = |why| StoreError::BadName {
-        name: line.chars().take(40).collect(),
-        what: "line of evidence",
-        why,
-    };
+    let refused = |why| StoreError::BadName { name: line.chars().take(40).collect(), what: "line of evidence", why };
     if line.is_empty() {
-        return Err(StoreError::Empty {
-            what: format!("the line for {}", path.display()),
-        });
+        return Err(StoreError::Empty { what: format!("the line for {}", path.display()) });
     }
     if line.len() > MAX_LINE {
         return Err(refused("it is longer than 64 KiB"));
@@ -146,18 +129,11 @@ pub fn append(path: &Path, line: &str) -> Result<(), StoreError> {
 
 fn open_to_append(path: &Path) -> Result<(File, bool), StoreError> {
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .append(true)
-        .mode(FILE_MODE)
-        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK));
+    options.read(true).append(true).mode(FILE_MODE).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK));
     match options.open(path) {
         Ok(file) => Ok((file, false)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = options
-                .create_new(true)
-                .open(path)
-                .map_err(|error| StoreError::io("create", path, error))?;
+            let file = options.create_new(true).open(path).map_err(|error| StoreError::io("create", path, error))?;
             Ok((file, true))
         }
         Err(error) => Err(StoreError::io("open", path, error)),
@@ -172,8 +148,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .mode(FILE_MODE)
         .open(path)
         .map_err(|error| StoreError::io("create", path, error))?;
-    file.write_all(bytes)
-        .map_err(|error| StoreError::io("write", path, error))?;
+    file.write_all(bytes).map_err(|error| StoreError::io("write", path, error))?;
     settle_mode(&file, path, FILE_MODE)?;
     sync(&file, path)
 }
@@ -191,35 +166,27 @@ pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
 
 /// Creates a directory in place; the open handle is the caller's to fsync once it is filled.
 pub(super) fn make_directory(path: &Path) -> Result<File, StoreError> {
-    DirBuilder::new()
-        .mode(DIRECTORY_MODE)
-        .create(path)
-        .map_err(|error| StoreError::io("create", path, error))?;
+    DirBuilder::new().mode(DIRECTORY_MODE).create(path).map_err(|error| StoreError::io("create", path, error))?;
     let directory = open_directory(path).map_err(|error| StoreError::io("open", path, error))?;
     settle_mode(&directory, path, DIRECTORY_MODE)?;
     Ok(directory)
 }
 
 pub(super) fn open_directory(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags(OFlags::DIRECTORY | OFlags::NOFOLLOW))
-        .open(path)
+    OpenOptions::new().read(true).custom_flags(flags(OFlags::DIRECTORY | OFlags::NOFOLLOW)).open(path)
 }
 
 /// The umask had its say when the file was created; this has the last word.
 pub(super) fn settle_mode(file: &File, path: &Path, mode: u32) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("set the mode of", path, error);
     if file.metadata().map_err(failed)?.mode() & 0o7777 != mode {
-        rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
-            .map_err(|error| failed(error.into()))?;
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(|error| failed(error.into()))?;
     }
     Ok(())
 }
 
 pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
-    file.sync_all()
-        .map_err(|error| StoreError::io("fsync", path, error))
+    file.sync_all().map_err(|error| StoreError::io("fsync", path, error))
 }
 
 /// Makes the names in a directory durable. Some network filesystems cannot, and answer EINVAL: nothing more can be done.
@@ -238,11 +205,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
 /// The name under which the next content of `path` is prepared, in the same directory, so that a rename can expose it.
 pub(super) fn temporary(path: &Path) -> Result<PathBuf, StoreError> {
     let Some(name) = path.file_name() else {
-        return Err(StoreError::BadName {
-            name: path.display().to_string(),
-            what: "file",
-            why: "it has no last part",
-        });
+        return Err(StoreError::BadName { name: path.display().to_string(), what: "file", why: "it has no last part" });
     };
     let mut hidden = OsString::from(".");
     hidden.push(name);
@@ -278,9 +241,7 @@ pub(super) fn remove_empty(path: &Path) -> Result<(), StoreError> {
 /// Removes a directory and what is in it, following no symlink.
 pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove", path, error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
         _ => Ok(()),
     }
 }

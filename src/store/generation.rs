@@ -83,33 +83,19 @@ fn build(at: &Path, directories: &BTreeSet<&str>, files: &Files) -> Result<(), S
 /// Judges names and contents, and yields every directory that the files need.
 fn judge(files: &Files) -> Result<BTreeSet<&str>, StoreError> {
     if files.is_empty() {
-        return Err(StoreError::Empty {
-            what: "a generation".into(),
-        });
+        return Err(StoreError::Empty { what: "a generation".into() });
     }
     let mut directories = BTreeSet::new();
     for (relative, bytes) in files {
         judge_relative(relative)?;
         if bytes.is_empty() {
-            return Err(StoreError::Empty {
-                what: relative.clone(),
-            });
+            return Err(StoreError::Empty { what: relative.clone() });
         }
-        directories.extend(
-            relative
-                .match_indices('/')
-                .filter_map(|(end, _)| relative.get(..end)),
-        );
+        directories.extend(relative.match_indices('/').filter_map(|(end, _)| relative.get(..end)));
     }
-    match directories
-        .iter()
-        .find(|directory| files.contains_key(**directory))
-    {
+    match directories.iter().find(|directory| files.contains_key(**directory)) {
         None => Ok(directories),
-        Some(both) => Err(bad(
-            both,
-            "another file's path makes it a directory as well",
-        )),
+        Some(both) => Err(bad(both, "another file's path makes it a directory as well")),
     }
 }
 
@@ -126,14 +112,8 @@ fn judge_relative(relative: &str) -> Result<(), StoreError> {
         if part.starts_with(['.', '-']) {
             return Err(bad(relative, "a part of it begins with a dot or a dash"));
         }
-        if !part
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-@+".contains(&b))
-        {
-            return Err(bad(
-                relative,
-                "only letters, digits and . _ - @ + may stand in it",
-            ));
+        if !part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@+".contains(&b)) {
+            return Err(bad(relative, "only letters, digits and . _ - @ + may stand in it"));
         }
     }
     if depth > MAX_DEPTH {
@@ -143,11 +123,7 @@ fn judge_relative(relative: &str) -> Result<(), StoreError> {
 }
 
 fn bad(relative: &str, why: &'static str) -> StoreError {
-    StoreError::BadName {
-        name: relative.chars().take(80).collect(),
-        what: "path in a generation",
-        why,
-    }
+    StoreError::BadName { name: relative.chars().take(80).collect(), what: "path in a generation", why }
 }
 
 /// Every published generation.
@@ -166,12 +142,7 @@ pub fn list(root: &Path) -> Result<BTreeSet<u64>, StoreError> {
 
 /// Reads a file of a generation, at most `limit` bytes; `None` where the generation or the file is missing. No part of
 /// the path beneath the generation may be a symlink.
-pub fn read_file(
-    root: &Path,
-    number: u64,
-    relative: &str,
-    limit: u64,
-) -> Result<Option<Vec<u8>>, StoreError> {
+pub fn read_file(root: &Path, number: u64, relative: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     judge_relative(relative)?;
     let mut at = path(root, number);
     let mut parts = relative.split('/').peekable();
@@ -182,11 +153,7 @@ pub fn read_file(
             Err(error) => return missing_or(&at, error),
         };
         at.push(part);
-        let wanted = if parts.peek().is_some() {
-            OFlags::DIRECTORY
-        } else {
-            OFlags::NONBLOCK
-        };
+        let wanted = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
         opened = rustix::fs::openat(
             &directory,
             part,
@@ -218,10 +185,7 @@ fn missing_or(at: &Path, error: io::Error) -> Result<Option<Vec<u8>>, StoreError
 /// Removes a generation that no link names: renamed away first, so that no reader finds half of it under its number.
 pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
     if let Some(link) = link::naming(root)?.remove(&number) {
-        return Err(StoreError::InUse {
-            path: path(root, number),
-            link,
-        });
+        return Err(StoreError::InUse { path: path(root, number), link });
     }
     take_apart(root, number)
 }
@@ -279,12 +243,7 @@ mod tests {
 
     #[test]
     fn a_path_that_could_lead_out_is_refused() {
-        for good in [
-            "a",
-            "nginx/allow.map",
-            "hashed/1f2e3d4c.0",
-            "us.us-east-1.DigiCert/current.pem",
-        ] {
+        for good in ["a", "nginx/allow.map", "hashed/1f2e3d4c.0", "us.us-east-1.DigiCert/current.pem"] {
             judge_relative(good).unwrap();
         }
         let long = "x".repeat(129);

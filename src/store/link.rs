@@ -35,39 +35,23 @@ impl LinkPath {
     /// `<root>/current`.
     #[must_use]
     pub fn current(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            path: root.join(CURRENT),
-            prefix: "generations/",
-        }
+        Self { root: root.to_owned(), path: root.join(CURRENT), prefix: "generations/" }
     }
 
     /// `<root>/target/<name>`.
     pub fn target(root: &Path, name: &str) -> Result<Self, StoreError> {
-        let refused = |why| {
-            Err(StoreError::BadName {
-                name: name.chars().take(80).collect(),
-                what: "target's name",
-                why,
-            })
-        };
+        let refused =
+            |why| Err(StoreError::BadName { name: name.chars().take(80).collect(), what: "target's name", why });
         if name.is_empty() || name.len() > 64 {
             return refused("it must have 1 to 64 letters");
         }
         if name.starts_with(['.', '-']) {
             return refused("it begins with a dot or a dash");
         }
-        if !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        {
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
             return refused("only letters, digits and . _ - may stand in it");
         }
-        Ok(Self {
-            root: root.to_owned(),
-            path: root.join(TARGETS).join(name),
-            prefix: "../generations/",
-        })
+        Ok(Self { root: root.to_owned(), path: root.join(TARGETS).join(name), prefix: "../generations/" })
     }
 
     /// Where the link stands.
@@ -86,16 +70,9 @@ impl LinkPath {
         if !found.is_symlink() {
             return Ok(Link::Foreign(format!("({})", super::kind(&found))));
         }
-        let target = fs::read_link(&self.path)
-            .map_err(|error| StoreError::io("read the link", &self.path, error))?;
-        let number = target
-            .to_str()
-            .and_then(|text| text.strip_prefix(self.prefix))
-            .and_then(generation::number);
-        Ok(number.map_or_else(
-            || Link::Foreign(target.display().to_string()),
-            Link::Generation,
-        ))
+        let target = fs::read_link(&self.path).map_err(|error| StoreError::io("read the link", &self.path, error))?;
+        let number = target.to_str().and_then(|text| text.strip_prefix(self.prefix)).and_then(generation::number);
+        Ok(number.map_or_else(|| Link::Foreign(target.display().to_string()), Link::Generation))
     }
 
     /// Lets the link name generation `number`, durably. A symlink of somebody else's is replaced (the caller has read it
@@ -115,11 +92,8 @@ impl LinkPath {
         }
         let temporary = file::temporary(&self.path)?;
         file::remove_stale(&temporary)?;
-        symlink(
-            format!("{}{}", self.prefix, generation::name(number)),
-            &temporary,
-        )
-        .map_err(|error| StoreError::io("create the link", &temporary, error))?;
+        symlink(format!("{}{}", self.prefix, generation::name(number)), &temporary)
+            .map_err(|error| StoreError::io("create the link", &temporary, error))?;
         file::rename(&temporary, &self.path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
         file::sync_directory(file::parent(&self.path))
     }
@@ -146,8 +120,7 @@ pub(super) fn naming(root: &Path) -> Result<BTreeMap<u64, PathBuf>, StoreError> 
                 continue;
             }
             let link = directory.join(name);
-            let target = fs::read_link(&link)
-                .map_err(|error| StoreError::io("read the link", &link, error))?;
+            let target = fs::read_link(&link).map_err(|error| StoreError::io("read the link", &link, error))?;
             for part in target.iter().filter_map(|part| part.to_str()) {
                 if let Some(number) = generation::number(part) {
                     named.insert(number, link.clone());

@@ -61,12 +61,7 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock of the store at `root`, waiting at most `timeout` (zero: tries once). It blocks the thread.
     /// `command` and `now` are what others will be told of us.
-    pub fn acquire(
-        root: &Path,
-        command: &str,
-        now: Timestamp,
-        timeout: Duration,
-    ) -> Result<Self, LockError> {
+    pub fn acquire(root: &Path, command: &str, now: Timestamp, timeout: Duration) -> Result<Self, LockError> {
         let path = root.join(LOCK);
         let mut file = OpenOptions::new()
             .read(true)
@@ -85,11 +80,7 @@ impl Lock {
                     thread::sleep(POLL.min(timeout.saturating_sub(begun.elapsed())));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(LockError::Held {
-                        holder: holder(&mut file),
-                        path,
-                        waited: timeout,
-                    });
+                    return Err(LockError::Held { holder: holder(&mut file), path, waited: timeout });
                 }
                 Err(TryLockError::Error(error)) => {
                     return Err(StoreError::io("lock", &path, error).into());
@@ -97,11 +88,7 @@ impl Lock {
             }
         }
         file::settle_mode(&file, &path, 0o640)?;
-        let me = Holder {
-            pid: std::process::id(),
-            since: now,
-            command: command.to_owned(),
-        };
+        let me = Holder { pid: std::process::id(), since: now, command: command.to_owned() };
         // A courtesy: on a full disk we are a nameless holder, and the write that matters fails in its own words.
         drop(sign(&mut file, &me));
         Ok(Self { file })
@@ -116,12 +103,7 @@ impl Drop for Lock {
 }
 
 fn sign(file: &mut File, holder: &Holder) -> std::io::Result<()> {
-    let command: String = holder
-        .command
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_COMMAND)
-        .collect();
+    let command: String = holder.command.chars().filter(|c| !c.is_control()).take(MAX_COMMAND).collect();
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     file.write_all(format!("{} {} {command}\n", holder.pid, holder.since).as_bytes())
@@ -144,11 +126,7 @@ struct Named<'a>(&'a Option<Holder>);
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(holder) => write!(
-                f,
-                "process {} ({}), since {}",
-                holder.pid, holder.command, holder.since
-            ),
+            Some(holder) => write!(f, "process {} ({}), since {}", holder.pid, holder.command, holder.since),
             None => f.write_str("a process that left no name (fuser shows it)"),
         }
     }

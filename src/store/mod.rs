@@ -62,9 +62,7 @@ impl Store {
                 file::create_directory(&path)?;
             }
         }
-        Ok(Self {
-            root: root.to_owned(),
-        })
+        Ok(Self { root: root.to_owned() })
     }
 
     /// Opens the store for a reader, which needs no write access and creates nothing; `None` where there is none yet.
@@ -77,9 +75,7 @@ impl Store {
                 return Ok(None);
             }
         }
-        Ok(Some(Self {
-            root: root.to_owned(),
-        }))
+        Ok(Some(Self { root: root.to_owned() }))
     }
 
     /// The trust directory itself.
@@ -96,10 +92,9 @@ fn root_is_there(root: &Path) -> Result<bool, StoreError> {
         Err(error) => Err(StoreError::io("look at", root, error)),
         Ok(found) if found.is_symlink() => match fs::metadata(root) {
             Ok(led_to) => judge_directory(root, &led_to).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::Unfit {
-                path: root.to_owned(),
-                what: "is a symlink that leads nowhere".into(),
-            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::Unfit { path: root.to_owned(), what: "is a symlink that leads nowhere".into() })
+            }
             Err(error) => Err(StoreError::io("follow", root, error)),
         },
         Ok(found) => judge_directory(root, &found).map(|()| true),
@@ -116,17 +111,11 @@ fn part_is_there(path: &Path) -> Result<bool, StoreError> {
 
 fn judge_directory(path: &Path, found: &fs::Metadata) -> Result<(), StoreError> {
     if !found.is_dir() {
-        return Err(StoreError::Unfit {
-            path: path.to_owned(),
-            what: format!("is {}, not a directory", kind(found)),
-        });
+        return Err(StoreError::Unfit { path: path.to_owned(), what: format!("is {}, not a directory", kind(found)) });
     }
     // Whoever may rename in it can put any trust in front of the servers.
     if found.mode() & 0o002 != 0 {
-        return Err(StoreError::OpenToAll {
-            path: path.to_owned(),
-            mode: found.mode() & 0o7777,
-        });
+        return Err(StoreError::OpenToAll { path: path.to_owned(), mode: found.mode() & 0o7777 });
     }
     Ok(())
 }

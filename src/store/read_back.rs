@@ -72,7 +72,9 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         "trust-bundle.pem" => authorities.saturating_add(1),
         "chain.pem" => authorities.max(1),
         "leaves.pem" => pins.max(1),
-        _ if path.ends_with(".pem") => return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(())),
+        _ if path.ends_with(".pem") => {
+            return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(()));
+        }
         "fingerprints.txt" => {
             let lines = text(bytes).lines().filter(|line| !line.starts_with('#')).count();
             return if lines == pins { Ok(()) } else { count(format!("{lines} lines"), format!("{pins} pins")) };

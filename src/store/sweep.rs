@@ -22,9 +22,7 @@ pub fn sweep(root: &Path, keep: &BTreeSet<u64>) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
     let generations = root.join(generation::DIRECTORY);
     for (name, _) in generation::entries(&generations)? {
-        let half = [generation::UNFINISHED, generation::LEAVING]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
+        let half = [generation::UNFINISHED, generation::LEAVING].iter().any(|prefix| name.starts_with(prefix));
         if half {
             let path = generations.join(name);
             file::remove_tree(&path)?;

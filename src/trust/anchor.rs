@@ -48,7 +48,9 @@ pub enum AnchorError {
         error: Unreadable,
     },
     /// A certificate that may not issue any.
-    #[error("{subject} (sha256 {fingerprint}) is no CA certificate (basicConstraints CA:TRUE), so it cannot be an anchor")]
+    #[error(
+        "{subject} (sha256 {fingerprint}) is no CA certificate (basicConstraints CA:TRUE), so it cannot be an anchor"
+    )]
     NotACa {
         /// Its subject.
         subject: String,
@@ -134,8 +136,7 @@ impl Anchors {
             if block.label != "CERTIFICATE" {
                 return Err(AnchorError::Foreign { ordinal, label: block.label });
             }
-            let certificate =
-                Certificate::parse(&der).map_err(|error| AnchorError::Unreadable { ordinal, error })?;
+            let certificate = Certificate::parse(&der).map_err(|error| AnchorError::Unreadable { ordinal, error })?;
             certificates.push(must_be_ca(certificate)?);
         }
         if certificates.is_empty() { Err(AnchorError::NoCertificate) } else { Ok(Self::of(certificates)) }

@@ -202,11 +202,7 @@ impl Certificate {
     /// The names by which a leaf is identified: its dNSName SANs, or its common names where it has none.
     #[must_use]
     pub fn identity_names(&self) -> &[String] {
-        if self.facts.dns_names.is_empty() {
-            &self.facts.common_names
-        } else {
-            &self.facts.dns_names
-        }
+        if self.facts.dns_names.is_empty() { &self.facts.common_names } else { &self.facts.dns_names }
     }
 }
 
@@ -445,8 +441,7 @@ fn rsa_key(modulus: &[u8], exponent: &[u8]) -> KeyKind {
     let bits = modulus.len().saturating_mul(8).saturating_sub(usize::try_from(leading).unwrap_or(0));
     let value = exponent.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
     let odd = |bytes: &[u8]| bytes.last().is_some_and(|byte| byte & 1 == 1);
-    let sound =
-        positive && odd(&modulus) && odd(&exponent) && exponent.len() <= 5 && (3..1 << 33).contains(&value);
+    let sound = positive && odd(&modulus) && odd(&exponent) && exponent.len() <= 5 && (3..1 << 33).contains(&value);
     KeyKind::Rsa { bits, sound }
 }
 

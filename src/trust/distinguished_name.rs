@@ -86,9 +86,7 @@ fn characters(value: &Any<'_>) -> Option<Vec<Character>> {
         PRINTABLE_STRING | IA5_STRING | NUMERIC_STRING | TELETEX_STRING => {
             Some(bytes.iter().map(|byte| Character::Decoded(char::from(*byte))).collect())
         }
-        BMP_STRING if bytes.len().is_multiple_of(2) => {
-            bytes.chunks(2).map(|pair| decoded(big_endian(pair))).collect()
-        }
+        BMP_STRING if bytes.len().is_multiple_of(2) => bytes.chunks(2).map(|pair| decoded(big_endian(pair))).collect(),
         UNIVERSAL_STRING if bytes.len().is_multiple_of(4) => {
             bytes.chunks(4).map(|quad| decoded(big_endian(quad))).collect()
         }

@@ -56,18 +56,8 @@ impl Finding {
     }
 
     /// A finding of any severity.
-    pub fn new(
-        severity: Severity,
-        event: &str,
-        subject: impl fmt::Display,
-        text: impl Into<String>,
-    ) -> Self {
-        Self {
-            severity,
-            event: event.to_owned(),
-            subject: subject.to_string(),
-            text: text.into(),
-        }
+    pub fn new(severity: Severity, event: &str, subject: impl fmt::Display, text: impl Into<String>) -> Self {
+        Self { severity, event: event.to_owned(), subject: subject.to_string(), text: text.into() }
     }
 
     /// What identifies the alarm from cycle to cycle: `upcoming_refused:us.us-east-1.digicert`.

@@ -103,9 +103,7 @@ pub(crate) fn schema_of(bytes: &[u8]) -> Result<u32, String> {
     struct Versioned {
         schema: u32,
     }
-    serde_json::from_slice::<Versioned>(bytes)
-        .map(|versioned| versioned.schema)
-        .map_err(|error| error.to_string())
+    serde_json::from_slice::<Versioned>(bytes).map(|versioned| versioned.schema).map_err(|error| error.to_string())
 }
 
 impl Manifest {
@@ -131,18 +129,8 @@ impl Manifest {
             .slots
             .iter()
             .map(|(slot, held)| {
-                let entries = held
-                    .entries
-                    .iter()
-                    .map(|(key, held)| (*key, entry(held)))
-                    .collect();
-                (
-                    slot.clone(),
-                    ManifestSlot {
-                        identity: held.identity.clone(),
-                        entries,
-                    },
-                )
+                let entries = held.entries.iter().map(|(key, held)| (*key, entry(held))).collect();
+                (slot.clone(), ManifestSlot { identity: held.identity.clone(), entries })
             })
             .collect()
     }
@@ -160,26 +148,11 @@ impl Manifest {
             .slots
             .iter()
             .map(|(slot, held)| {
-                let entries = held
-                    .entries
-                    .iter()
-                    .map(|(key, held)| (*key, entry(held)))
-                    .collect();
-                (
-                    slot.clone(),
-                    SlotMemory {
-                        identity: held.identity.clone(),
-                        entries,
-                        ..SlotMemory::default()
-                    },
-                )
+                let entries = held.entries.iter().map(|(key, held)| (*key, entry(held))).collect();
+                (slot.clone(), SlotMemory { identity: held.identity.clone(), entries, ..SlotMemory::default() })
             })
             .collect();
-        Memory {
-            slots,
-            denied: self.denied.clone(),
-            hold: None,
-        }
+        Memory { slots, denied: self.denied.clone(), hold: None }
     }
 
     /// The trust set that this generation holds, from the certificates that stand beside it. What is missing there is
@@ -187,13 +160,7 @@ impl Manifest {
     #[must_use]
     pub fn set(&self, certificates: &BTreeMap<Fingerprint, Certificate>) -> TrustSet {
         let of = |keys: &BTreeSet<Fingerprint>| {
-            keys.iter()
-                .filter_map(|key| {
-                    certificates
-                        .get(key)
-                        .map(|certificate| (*key, certificate.clone()))
-                })
-                .collect()
+            keys.iter().filter_map(|key| certificates.get(key).map(|certificate| (*key, certificate.clone()))).collect()
         };
         let mut set = TrustSet {
             denied: self.denied.clone(),

@@ -108,30 +108,18 @@ impl Entry {
     /// A clean answer gave it `role` (retiring: it did not list it).
     pub fn hear(&mut self, role: Role, now: Timestamp) {
         self.absence = match (role, self.absence) {
-            (Role::Retiring, Some(run)) => Some(Absence {
-                answers: run.answers.saturating_add(1),
-                last: now,
-                ..run
-            }),
-            (Role::Retiring, None) => Some(Absence {
-                answers: 1,
-                first: now,
-                last: now,
-            }),
+            (Role::Retiring, Some(run)) => Some(Absence { answers: run.answers.saturating_add(1), last: now, ..run }),
+            (Role::Retiring, None) => Some(Absence { answers: 1, first: now, last: now }),
             _ => None,
         };
         self.proposal = match self.proposal {
             _ if role == self.role => None,
-            Some(proposal) if proposal.role == role => Some(Proposal {
-                role,
-                answers: proposal.answers.saturating_add(1),
-            }),
+            Some(proposal) if proposal.role == role => {
+                Some(Proposal { role, answers: proposal.answers.saturating_add(1) })
+            }
             _ => Some(Proposal { role, answers: 1 }),
         };
-        if let Some(proposal) = self
-            .proposal
-            .filter(|proposal| proposal.answers >= AGREEING_ANSWERS)
-        {
+        if let Some(proposal) = self.proposal.filter(|proposal| proposal.answers >= AGREEING_ANSWERS) {
             self.role = proposal.role;
             self.proposal = None;
         }
@@ -140,8 +128,6 @@ impl Entry {
     /// Whether absence has lasted long enough for it to leave.
     #[must_use]
     pub fn may_leave(&self, grace: std::time::Duration) -> bool {
-        self.absence.is_some_and(|run| {
-            run.answers >= AGREEING_ANSWERS && run.last.since(run.first) >= grace
-        })
+        self.absence.is_some_and(|run| run.answers >= AGREEING_ANSWERS && run.last.since(run.first) >= grace)
     }
 }

@@ -7,7 +7,7 @@ use crate::trust::anchor::Anchors;
 use crate::trust::certificate::Certificate;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::refusal::Refusal;
+use crate::trust::refusal::{Refusal, quoted};
 use crate::trust::set::{Authority, SlotId};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict, Verified};
@@ -154,16 +154,8 @@ pub fn interpret(
     now: Timestamp,
 ) -> Interpretation {
     let mut findings = Vec::new();
-    let unfiltered = sort(
-        source,
-        poll.unfiltered.as_deref().unwrap_or_default(),
-        &mut findings,
-    );
-    let upcoming = sort(
-        source,
-        poll.upcoming.as_deref().unwrap_or_default(),
-        &mut findings,
-    );
+    let unfiltered = sort(source, poll.unfiltered.as_deref().unwrap_or_default(), &mut findings);
+    let upcoming = sort(source, poll.upcoming.as_deref().unwrap_or_default(), &mut findings);
     let authorities_known = unfiltered.authorities_known && upcoming.authorities_known;
     let both = poll.unfiltered.is_some() && poll.upcoming.is_some();
     let heard = rules
@@ -171,23 +163,10 @@ pub fn interpret(
         .map(|rules| {
             let first = unfiltered.of(rules.authority);
             let second = upcoming.of(rules.authority);
-            let disagreements = if both {
-                disagreements(rules, &first, &second, &mut findings)
-            } else {
-                0
-            };
+            let disagreements = if both { disagreements(rules, &first, &second, &mut findings) } else { 0 };
             let union: BTreeSet<_> = first.union(&second).copied().collect();
             let whole = both && authorities_known;
-            hear(
-                rules,
-                &union,
-                whole,
-                poll.clock_agrees,
-                disagreements,
-                policy,
-                now,
-                &mut findings,
-            )
+            hear(rules, &union, whole, poll.clock_agrees, disagreements, policy, now, &mut findings)
         })
         .collect();
     Interpretation { heard, findings }
@@ -200,24 +179,14 @@ struct Sorted<'a> {
 
 impl<'a> Sorted<'a> {
     fn of(&self, authority: Authority) -> BTreeSet<(Listed, &'a str)> {
-        self.by_authority
-            .get(&authority)
-            .cloned()
-            .unwrap_or_default()
+        self.by_authority.get(&authority).cloned().unwrap_or_default()
     }
 }
 
 /// An entity without a type is taken for a client certificate, the only kind that the vendor documents; one without a
 /// certificate is kept, so that it is refused by name.
-fn sort<'a>(
-    source: &str,
-    entities: &[ListedEntity<'a>],
-    findings: &mut Vec<Finding>,
-) -> Sorted<'a> {
-    let mut sorted = Sorted {
-        by_authority: BTreeMap::new(),
-        authorities_known: true,
-    };
+fn sort<'a>(source: &str, entities: &[ListedEntity<'a>], findings: &mut Vec<Finding>) -> Sorted<'a> {
+    let mut sorted = Sorted { by_authority: BTreeMap::new(), authorities_known: true };
     for entity in entities {
         let Some(authority) = entity.authority.and_then(Authority::named) else {
             sorted.authorities_known = false;
@@ -227,15 +196,12 @@ fn sort<'a>(
                 format!(
                     "The listing has an entity whose signing authority is {}, which trustsync does not know. It was \
                      skipped, and nothing of this answer counts towards a removal. What is trusted stays.",
-                    quoted(entity.authority)
+                    shown(entity.authority)
                 ),
             ));
             continue;
         };
-        if !entity
-            .kind
-            .is_none_or(|kind| kind.eq_ignore_ascii_case("Client"))
-        {
+        if !entity.kind.is_none_or(|kind| kind.eq_ignore_ascii_case("Client")) {
             findings.push(skipped(source, authority, "type", entity.kind));
             continue;
         }
@@ -243,11 +209,7 @@ fn sort<'a>(
             findings.push(skipped(source, authority, "status", entity.status));
             continue;
         };
-        sorted
-            .by_authority
-            .entry(authority)
-            .or_default()
-            .insert((listed, entity.certificate.unwrap_or_default()));
+        sorted.by_authority.entry(authority).or_default().insert((listed, entity.certificate.unwrap_or_default()));
     }
     sorted
 }
@@ -259,17 +221,14 @@ fn skipped(source: &str, authority: Authority, field: &str, value: Option<&str>)
         format!(
             "The listing has a {authority} entity whose {field} is {}, which trustsync does not know: skipped. What is \
              trusted stays.",
-            quoted(value)
+            shown(value)
         ),
     )
 }
 
 /// The vendor's text, bounded and harmless, for a message.
-fn quoted(value: Option<&str>) -> String {
-    value.map_or_else(
-        || "missing".to_owned(),
-        |text| format!("{:?}", text.chars().take(60).collect::<String>()),
-    )
+fn shown(value: Option<&str>) -> String {
+    value.map_or_else(|| "missing".to_owned(), |text| format!("{:?}", quoted(text)))
 }
 
 /// The unfiltered listing may lack Upcoming altogether (nobody documents that it has them); where it has some, they must
@@ -294,10 +253,7 @@ fn disagreements(
         found.push("they list different upcoming certificates");
     }
     if current.intersection(&upcoming_in_filtered).next().is_some()
-        || current
-            .intersection(&upcoming_in_unfiltered)
-            .next()
-            .is_some()
+        || current.intersection(&upcoming_in_unfiltered).next().is_some()
     {
         found.push("a certificate is listed as Current and as Upcoming");
     }
@@ -314,10 +270,7 @@ fn disagreements(
     found.len() as u64
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one poll's facts, used in this one place"
-)]
+#[expect(clippy::too_many_arguments, reason = "one poll's facts, used in this one place")]
 fn hear(
     rules: &SlotRules,
     union: &BTreeSet<(Listed, &str)>,
@@ -328,19 +281,15 @@ fn hear(
     now: Timestamp,
     findings: &mut Vec<Finding>,
 ) -> Heard {
-    let verdicts: Vec<(Listed, Verdict)> = union
-        .iter()
-        .map(|(listed, text)| (*listed, verify::judge(text, &rules.anchors, policy, now)))
-        .collect();
+    let verdicts: Vec<(Listed, Verdict)> =
+        union.iter().map(|(listed, text)| (*listed, verify::judge(text, &rules.anchors, policy, now))).collect();
     let (identity, learned_now) = identity(rules, &verdicts, whole, findings);
     let mut sightings: Vec<Sighting> = Vec::new();
     for (listed, verdict) in verdicts {
         let judged = judge_identity(verdict, identity.as_ref());
         let seen = |sighting: &Sighting| {
             sighting.listed == listed
-                && judged
-                    .fingerprint()
-                    .is_some_and(|fingerprint| sighting.judged.fingerprint() == Some(fingerprint))
+                && judged.fingerprint().is_some_and(|fingerprint| sighting.judged.fingerprint() == Some(fingerprint))
         };
         if !sightings.iter().any(seen) {
             sightings.push(Sighting { listed, judged });
@@ -360,10 +309,8 @@ fn hear(
 fn judge_identity(verdict: Verdict, identity: Option<&Identity>) -> Judged {
     match verdict {
         Verdict::Accepted(candidate) => match identity {
-            Some(identity) => candidate
-                .admit(identity)
-                .map_or_else(Judged::Refused, Judged::Accepted),
-            None => Judged::Refused(Refusal::identity_unknown(candidate.leaf())),
+            Some(identity) => candidate.admit(identity).map_or_else(Judged::Refused, Judged::Accepted),
+            None => Judged::Refused(candidate.without_identity()),
         },
         Verdict::Expired(candidate, refusal) => Judged::Expired(candidate.leaf().clone(), refusal),
         Verdict::Refused(refusal) => Judged::Refused(refusal),
@@ -379,14 +326,8 @@ fn identity(
 ) -> (Option<Identity>, bool) {
     let region_name = match &rules.identity {
         IdentityRule::Fixed(identity) => return (Some(identity.clone()), false),
-        IdentityRule::Learn {
-            learned: Some(names),
-            ..
-        } => return (Some(Identity::Names(names.clone())), false),
-        IdentityRule::Learn {
-            region_name,
-            learned: None,
-        } => region_name,
+        IdentityRule::Learn { learned: Some(names), .. } => return (Some(Identity::Names(names.clone())), false),
+        IdentityRule::Learn { region_name, learned: None } => region_name,
     };
     let currents: Vec<&Candidate> = verdicts
         .iter()
@@ -398,36 +339,26 @@ fn identity(
         .collect();
     if let Some(name) = region_name {
         let expected = Identity::Names(BTreeSet::from([name.clone()]));
-        if currents
-            .iter()
-            .any(|current| (*current).clone().admit(&expected).is_ok())
-        {
+        if currents.iter().any(|current| (*current).clone().admit(&expected).is_ok()) {
             return (Some(expected), true);
         }
     }
-    let listed_currents = verdicts
-        .iter()
-        .filter(|(listed, _)| *listed == Listed::Current)
-        .count();
+    let listed_currents = verdicts.iter().filter(|(listed, _)| *listed == Listed::Current).count();
     if !whole || currents.is_empty() || currents.len() != listed_currents {
         return (None, false);
     }
     let agreed = currents
         .iter()
-        .map(|current| {
-            current
-                .leaf()
-                .identity_names()
-                .iter()
-                .map(|name| name.to_ascii_lowercase())
-                .collect()
-        })
+        .map(|current| current.leaf().identity_names().iter().map(|name| name.to_ascii_lowercase()).collect())
         .reduce(|agreed: BTreeSet<String>, names| agreed.intersection(&names).cloned().collect())
         .unwrap_or_default();
     if agreed.is_empty() {
         return (None, false);
     }
-    let line = verify::identity_line(&agreed);
+    let line = format!(
+        "identity = [{}]",
+        agreed.iter().map(|name| format!("\"{}\"", quoted(name))).collect::<Vec<_>>().join(", ")
+    );
     findings.push(Finding::warning(
         "identity_learned",
         &rules.slot,

@@ -154,7 +154,12 @@ pub fn scan(text: &str) -> Vec<Block> {
     }
     for block in &mut blocks {
         let mut seen = Vec::new();
-        block.oddities.retain(|oddity| !seen.contains(oddity) && { seen.push(*oddity); true });
+        block.oddities.retain(|oddity| {
+            !seen.contains(oddity) && {
+                seen.push(*oddity);
+                true
+            }
+        });
     }
     blocks
 }

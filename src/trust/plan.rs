@@ -84,19 +84,11 @@ pub struct Plan {
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut memory = input.memory.clone();
-    if memory
-        .hold
-        .as_ref()
-        .is_some_and(|hold| hold.until <= input.now)
-    {
+    if memory.hold.as_ref().is_some_and(|hold| hold.until <= input.now) {
         memory.hold = None;
     }
-    let mut turn = Planner {
-        input,
-        held: memory.hold.is_some(),
-        certificates: known(input.committed),
-        findings: Vec::new(),
-    };
+    let mut turn =
+        Planner { input, held: memory.hold.is_some(), certificates: known(input.committed), findings: Vec::new() };
     let mut answer_refused = false;
     let mut held_back = false;
 
@@ -111,16 +103,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
 
     let set = turn.union(&memory);
     // A slot that is configured no longer and holds nothing any more is forgotten.
-    memory
-        .slots
-        .retain(|slot, held| input.configured.contains(slot) || !held.entries.is_empty());
-    Plan {
-        set,
-        memory,
-        findings: turn.findings,
-        answer_refused,
-        held_back,
-    }
+    memory.slots.retain(|slot, held| input.configured.contains(slot) || !held.entries.is_empty());
+    Plan { set, memory, findings: turn.findings, answer_refused, held_back }
 }
 
 fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
@@ -154,12 +138,7 @@ enum Standing {
 }
 
 impl Planner<'_> {
-    fn hear(
-        &mut self,
-        slot: &mut SlotMemory,
-        heard: &Heard,
-        denied: &BTreeMap<Fingerprint, Denial>,
-    ) -> SlotOutcome {
+    fn hear(&mut self, slot: &mut SlotMemory, heard: &Heard, denied: &BTreeMap<Fingerprint, Denial>) -> SlotOutcome {
         let now = self.input.now;
         slot.unconfigured_since = None;
         slot.last_heard = Some(now);
@@ -169,10 +148,7 @@ impl Planner<'_> {
         }
 
         let standing = standing(heard);
-        let all_accepted = heard
-            .sightings
-            .iter()
-            .all(|sighting| matches!(sighting.judged, Judged::Accepted(_)));
+        let all_accepted = heard.sightings.iter().all(|sighting| matches!(sighting.judged, Judged::Accepted(_)));
         self.report_sightings(heard, standing);
 
         let admissible = admissible(heard, standing, slot.entries.is_empty());
@@ -183,7 +159,10 @@ impl Planner<'_> {
                 self.findings.push(Finding::critical(
                     "denied_certificate_listed",
                     &heard.slot,
-                    format!("{} is listed by the vendor, but denied here (revoked or distrusted): it stays out.", name(verified.leaf())),
+                    format!(
+                        "{} is listed by the vendor, but denied here (revoked or distrusted): it stays out.",
+                        name(verified.leaf())
+                    ),
                 ));
                 continue;
             }
@@ -220,49 +199,24 @@ impl Planner<'_> {
         }
         self.let_leave(slot, heard);
         self.report_slot(slot, heard, standing);
-        SlotOutcome {
-            refused: !all_accepted || standing != Standing::Valid,
-            held_back,
-        }
+        SlotOutcome { refused: !all_accepted || standing != Standing::Valid, held_back }
     }
 
-    fn admit(
-        &mut self,
-        slot: &mut SlotMemory,
-        heard: &Heard,
-        key: Fingerprint,
-        role: Role,
-        verified: &Verified,
-    ) {
+    fn admit(&mut self, slot: &mut SlotMemory, heard: &Heard, key: Fingerprint, role: Role, verified: &Verified) {
         let now = self.input.now;
-        let entry = slot
-            .entries
-            .entry(key)
-            .or_insert_with(|| Entry::seen(role, now));
+        let entry = slot.entries.entry(key).or_insert_with(|| Entry::seen(role, now));
         entry.last_seen = now;
         entry.absence = None;
         for certificate in verified.chain() {
-            self.certificates
-                .entry(certificate.fingerprint())
-                .or_insert_with(|| certificate.clone());
+            self.certificates.entry(certificate.fingerprint()).or_insert_with(|| certificate.clone());
         }
         // Growing alone: a vendor that lists now one cross-signed path, now another, makes no new generation each time.
-        entry.chain.extend(
-            verified
-                .chain()
-                .iter()
-                .map(Certificate::fingerprint)
-                .filter(|chain| *chain != key),
-        );
+        entry.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|chain| *chain != key));
         match heard.authority {
             Authority::DigiCert => {
-                self.certificates
-                    .entry(key)
-                    .or_insert_with(|| verified.leaf().clone());
+                self.certificates.entry(key).or_insert_with(|| verified.leaf().clone());
             }
-            Authority::Genesys => {
-                entry.names = visible_names(verified.leaf(), heard.identity.as_ref())
-            }
+            Authority::Genesys => entry.names = visible_names(verified.leaf(), heard.identity.as_ref()),
         }
     }
 
@@ -297,35 +251,23 @@ impl Planner<'_> {
         let ends: BTreeMap<Fingerprint, Timestamp> = slot
             .entries
             .keys()
-            .filter_map(|key| {
-                self.certificates
-                    .get(key)
-                    .map(|certificate| (*key, certificate.facts().not_after))
-            })
+            .filter_map(|key| self.certificates.get(key).map(|certificate| (*key, certificate.facts().not_after)))
             .collect();
         let expired = |key: &Fingerprint| ends.get(key).is_some_and(|end| *end < now);
         let leaving: BTreeSet<Fingerprint> = slot
             .entries
             .iter()
-            .filter(|(key, entry)| {
-                entry.may_leave(self.input.policy.grace) || (heard.complete && expired(key))
-            })
+            .filter(|(key, entry)| entry.may_leave(self.input.policy.grace) || (heard.complete && expired(key)))
             .map(|(key, _)| *key)
             .collect();
         let kept = if leaving.len() == slot.entries.len() {
-            leaving
-                .iter()
-                .max_by_key(|key| (ends.get(*key), **key))
-                .copied()
+            leaving.iter().max_by_key(|key| (ends.get(*key), **key)).copied()
         } else {
             None
         };
         for key in leaving.iter().filter(|key| Some(**key) != kept) {
-            let why = if expired(key) {
-                "it has expired"
-            } else {
-                "the vendor no longer lists it, and its grace is over"
-            };
+            let why =
+                if expired(key) { "it has expired" } else { "the vendor no longer lists it, and its grace is over" };
             self.findings.push(Finding::note(
                 "certificate_left",
                 &heard.slot,
@@ -338,17 +280,10 @@ impl Planner<'_> {
     /// A slot that the configuration no longer has retires by the clock alone; the store's last entry stays.
     fn retire_unconfigured(&mut self, memory: &mut Memory) {
         let now = self.input.now;
-        let gone: Vec<SlotId> = memory
-            .slots
-            .keys()
-            .filter(|slot| !self.input.configured.contains(*slot))
-            .cloned()
-            .collect();
+        let gone: Vec<SlotId> =
+            memory.slots.keys().filter(|slot| !self.input.configured.contains(*slot)).cloned().collect();
         for slot in gone {
-            let others = memory
-                .slots
-                .iter()
-                .any(|(id, held)| *id != slot && !held.entries.is_empty());
+            let others = memory.slots.iter().any(|(id, held)| *id != slot && !held.entries.is_empty());
             let Some(held) = memory.slots.get_mut(&slot) else {
                 continue;
             };
@@ -359,7 +294,11 @@ impl Planner<'_> {
             let over = now.since(since) >= self.input.policy.grace && now >= since;
             if over && others && !self.held {
                 held.entries.clear();
-                self.findings.push(Finding::note("slot_retired", &slot, "The slot left the configuration, and its grace is over: its certificates left."));
+                self.findings.push(Finding::note(
+                    "slot_retired",
+                    &slot,
+                    "The slot left the configuration, and its grace is over: its certificates left.",
+                ));
             } else if !held.entries.is_empty() {
                 let text = if over && !others {
                     "The slot left the configuration, but what it trusts is the last that the store trusts: it stays until \
@@ -371,8 +310,7 @@ impl Planner<'_> {
                         since.plus(self.input.policy.grace)
                     )
                 };
-                self.findings
-                    .push(Finding::warning("slot_retiring", &slot, text));
+                self.findings.push(Finding::warning("slot_retiring", &slot, text));
             }
         }
     }
@@ -380,21 +318,14 @@ impl Planner<'_> {
     /// The operator's distrust and a CRL's revocation act at once, hold or not.
     fn drop_denied(&mut self, memory: &mut Memory) {
         for (slot, held) in &mut memory.slots {
-            let denied: Vec<Fingerprint> = held
-                .entries
-                .keys()
-                .filter(|key| memory.denied.contains_key(*key))
-                .copied()
-                .collect();
+            let denied: Vec<Fingerprint> =
+                held.entries.keys().filter(|key| memory.denied.contains_key(*key)).copied().collect();
             for key in denied {
                 held.entries.remove(&key);
                 self.findings.push(Finding::critical(
                     "denied_certificate_left",
                     slot,
-                    format!(
-                        "{} is denied: it left the trust set at once.",
-                        self.named(&key)
-                    ),
+                    format!("{} is denied: it left the trust set at once.", self.named(&key)),
                 ));
             }
         }
@@ -402,11 +333,8 @@ impl Planner<'_> {
 
     /// The union of all slots. An entry whose certificate is nowhere to be had cannot be published; recovery counts it.
     fn union(&self, memory: &Memory) -> TrustSet {
-        let mut set = TrustSet {
-            denied: memory.denied.clone(),
-            extra: self.input.extra_anchors.clone(),
-            ..TrustSet::default()
-        };
+        let mut set =
+            TrustSet { denied: memory.denied.clone(), extra: self.input.extra_anchors.clone(), ..TrustSet::default() };
         for (slot, held) in &memory.slots {
             for (key, entry) in &held.entries {
                 let Some(certificate) = self.certificates.get(key) else {
@@ -442,24 +370,16 @@ impl Planner<'_> {
             self.findings.push(Finding::critical(
                 &event,
                 &heard.slot,
-                format!(
-                    "The vendor's {which} certificate is refused: {refusal} What is trusted stays."
-                ),
+                format!("The vendor's {which} certificate: {refusal}"),
             ));
         }
         if standing == Standing::RefusedOrAbsent
-            && !heard
-                .sightings
-                .iter()
-                .any(|sighting| sighting.listed == Listed::Current)
+            && !heard.sightings.iter().any(|sighting| sighting.listed == Listed::Current)
         {
             self.findings.push(Finding::critical(
                 "current_absent",
                 &heard.slot,
-                format!(
-                    "The vendor's answer has no current {} certificate. What is trusted stays.",
-                    heard.authority
-                ),
+                format!("The vendor's answer has no current {} certificate. What is trusted stays.", heard.authority),
             ));
         }
     }
@@ -485,9 +405,7 @@ impl Planner<'_> {
                     ),
                 ));
             }
-            let overdue = entry
-                .last_seen
-                .plus(self.input.policy.grace.saturating_mul(2));
+            let overdue = entry.last_seen.plus(self.input.policy.grace.saturating_mul(2));
             if entry.last_seen < now
                 && now > overdue
                 && entry.absence.is_none_or(|run| run.last < now)
@@ -510,24 +428,20 @@ impl Planner<'_> {
     fn report_upcoming(&mut self, heard: &Heard) {
         let now = self.input.now;
         let accepted = |listed: Listed| {
-            heard
-                .sightings
-                .iter()
-                .filter(move |sighting| sighting.listed == listed)
-                .filter_map(|sighting| match &sighting.judged {
+            heard.sightings.iter().filter(move |sighting| sighting.listed == listed).filter_map(|sighting| {
+                match &sighting.judged {
                     Judged::Accepted(verified) => Some(verified.leaf()),
                     _ => None,
-                })
+                }
+            })
         };
-        let Some(current) = accepted(Listed::Current).max_by_key(|leaf| leaf.facts().not_after)
-        else {
+        let Some(current) = accepted(Listed::Current).max_by_key(|leaf| leaf.facts().not_after) else {
             return;
         };
         let facts = current.facts();
         let left = facts.not_after.since(now);
-        let successor = accepted(Listed::Upcoming).find(|leaf| {
-            leaf.fingerprint() != current.fingerprint() && leaf.facts().not_after > facts.not_after
-        });
+        let successor = accepted(Listed::Upcoming)
+            .find(|leaf| leaf.fingerprint() != current.fingerprint() && leaf.facts().not_after > facts.not_after);
         if let Some(successor) = successor {
             if left > self.input.policy.window {
                 self.findings.push(Finding::note(
@@ -546,7 +460,10 @@ impl Planner<'_> {
             self.findings.push(Finding::warning(
                 "upcoming_is_no_successor",
                 &heard.slot,
-                format!("{} is listed as upcoming, but is the current one or ends no later: it does not count as upcoming.", name(odd)),
+                format!(
+                    "{} is listed as upcoming, but is the current one or ends no later: it does not count as upcoming.",
+                    name(odd)
+                ),
             ));
         }
         let half_life = facts.not_after.since(facts.not_before) / 2;
@@ -578,16 +495,8 @@ impl Planner<'_> {
 /// A certificate in a sentence: subject's name, head of the fingerprint, end.
 fn name(certificate: &Certificate) -> String {
     let facts = certificate.facts();
-    let name = certificate
-        .identity_names()
-        .first()
-        .unwrap_or(&facts.subject);
-    format!(
-        "{} ({}, until {})",
-        name.chars().take(100).collect::<String>(),
-        facts.fingerprint.short(),
-        facts.not_after
-    )
+    let name = certificate.identity_names().first().unwrap_or(&facts.subject);
+    format!("{} ({}, until {})", name.chars().take(100).collect::<String>(), facts.fingerprint.short(), facts.not_after)
 }
 
 fn standing(heard: &Heard) -> Standing {
@@ -612,9 +521,7 @@ fn admissible(heard: &Heard, standing: Standing, empty: bool) -> BTreeMap<Finger
     heard
         .sightings
         .iter()
-        .filter(|sighting| {
-            heard.authority == Authority::DigiCert || sighting.listed == Listed::Current
-        })
+        .filter(|sighting| heard.authority == Authority::DigiCert || sighting.listed == Listed::Current)
         .filter_map(accepted)
         .map(|verified| (verified.leaf().fingerprint(), verified))
         .collect()
@@ -648,16 +555,9 @@ fn listed_roles(heard: &Heard) -> BTreeMap<Fingerprint, Role> {
         Judged::Expired(leaf, _) => Some(leaf.clone()),
         Judged::Refused(_) => None,
     };
-    let of = |listed: Listed| {
-        heard
-            .sightings
-            .iter()
-            .filter(move |sighting| sighting.listed == listed)
-            .filter_map(leaf)
-    };
+    let of = |listed: Listed| heard.sightings.iter().filter(move |sighting| sighting.listed == listed).filter_map(leaf);
     let end = of(Listed::Current).map(|leaf| leaf.facts().not_after).max();
-    let upcoming =
-        of(Listed::Upcoming).filter(|leaf| end.is_none_or(|end| leaf.facts().not_after > end));
+    let upcoming = of(Listed::Upcoming).filter(|leaf| end.is_none_or(|end| leaf.facts().not_after > end));
     upcoming
         .map(|leaf| (leaf.fingerprint(), Role::Upcoming))
         .chain(of(Listed::Current).map(|leaf| (leaf.fingerprint(), Role::Current)))
@@ -668,11 +568,7 @@ fn listed_roles(heard: &Heard) -> BTreeMap<Fingerprint, Role> {
 fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
     match authority {
         Authority::DigiCert => verified.leaf().fingerprint(),
-        Authority::Genesys => verified
-            .chain()
-            .last()
-            .unwrap_or(verified.leaf())
-            .fingerprint(),
+        Authority::Genesys => verified.chain().last().unwrap_or(verified.leaf()).fingerprint(),
     }
 }
 
@@ -682,13 +578,7 @@ fn visible_names(witness: &Certificate, identity: Option<&Identity>) -> BTreeSet
     match identity {
         Some(Identity::Names(names)) => names
             .iter()
-            .filter(|name| {
-                witness
-                    .facts()
-                    .common_names
-                    .iter()
-                    .any(|common| common.eq_ignore_ascii_case(name))
-            })
+            .filter(|name| witness.facts().common_names.iter().any(|common| common.eq_ignore_ascii_case(name)))
             .cloned()
             .collect(),
         _ => BTreeSet::new(),

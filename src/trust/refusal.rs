@@ -186,10 +186,14 @@ impl Rule {
                 "Compare both names with the vendor's page; only if the new one is the vendor's, set the line above.",
             ),
             Self::NoClientAuth => ("no-client-auth", "a leaf names clientAuth among its extended key usages", VENDOR),
-            Self::LeafKeyUsage => ("leaf-key-usage", "a leaf may make signatures, and may not sign certificates", VENDOR),
+            Self::LeafKeyUsage => {
+                ("leaf-key-usage", "a leaf may make signatures, and may not sign certificates", VENDOR)
+            }
             Self::ValidityTooLong => ("validity-too-long", "a leaf's validity is within the policy's maximum", POLICY),
             Self::WeakKey => ("weak-key", "keys are strong enough", POLICY),
-            Self::BadRsaKey => ("bad-rsa-key", "an RSA key has an odd modulus and an odd exponent from 3 to 2^33", VENDOR),
+            Self::BadRsaKey => {
+                ("bad-rsa-key", "an RSA key has an odd modulus and an odd exponent from 3 to 2^33", VENDOR)
+            }
             Self::WeakSignature => ("weak-signature", "no signature below the anchor uses MD5 or SHA-1", VENDOR),
             Self::UnsupportedSignature => ("unsupported-signature", "signature algorithms are known", VENDOR),
             Self::DuplicateExtension => ("duplicate-extension", "no extension stands twice", VENDOR),

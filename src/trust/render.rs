@@ -55,14 +55,7 @@ impl Content<'_> {
     /// What decides whether a new generation is needed: the set, and the form in which it is rendered.
     #[must_use]
     pub fn digest(&self) -> Fingerprint {
-        Fingerprint::of(
-            format!(
-                "form {FORM} outputs {:?} set {}",
-                self.outputs,
-                self.set.digest()
-            )
-            .as_bytes(),
-        )
+        Fingerprint::of(format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest()).as_bytes())
     }
 
     /// Every file of the generation, by its path; the manifest is among them and names the others.
@@ -73,32 +66,17 @@ impl Content<'_> {
         let marker = pem_of(label.marker);
         let mut texts: BTreeMap<String, String> = BTreeMap::new();
         texts.insert("trust-bundle.pem".into(), format!("{authorities}{marker}"));
-        texts.insert(
-            "chain.pem".into(),
-            if authorities.is_empty() {
-                marker.clone()
-            } else {
-                authorities
-            },
-        );
+        texts.insert("chain.pem".into(), if authorities.is_empty() { marker.clone() } else { authorities });
         let leaves: String = set.pins.values().map(|pin| pem_of(&pin.leaf)).collect();
-        texts.insert(
-            "leaves.pem".into(),
-            if leaves.is_empty() { marker } else { leaves },
-        );
+        texts.insert("leaves.pem".into(), if leaves.is_empty() { marker } else { leaves });
         texts.insert("fingerprints.txt".into(), fingerprints(set, label));
         texts.extend(self.slot_files());
         if self.outputs.contains(&Output::Nginx) {
             texts.insert("nginx/admit.map".into(), nginx_admit(set, label));
-            texts.insert(
-                "nginx/generation.map".into(),
-                format!("default \"{:06}\";\n", label.generation),
-            );
+            texts.insert("nginx/generation.map".into(), format!("default \"{:06}\";\n", label.generation));
         }
-        let mut files: BTreeMap<String, Vec<u8>> = texts
-            .into_iter()
-            .map(|(path, text)| (path, text.into_bytes()))
-            .collect();
+        let mut files: BTreeMap<String, Vec<u8>> =
+            texts.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
         let manifest = self.manifest(label, &files);
         let mut json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         json.push(b'\n');
@@ -117,20 +95,11 @@ impl Content<'_> {
                 if entry.role == Role::Retiring {
                     continue;
                 }
-                let chain = entry
-                    .chain
-                    .iter()
-                    .filter_map(|link| self.set.chain.get(link));
+                let chain = entry.chain.iter().filter_map(|link| self.set.chain.get(link));
                 let ordered = path_order(&pin.leaf, chain.collect());
-                let text: String = std::iter::once(&pin.leaf)
-                    .chain(ordered)
-                    .map(pem_of)
-                    .collect();
+                let text: String = std::iter::once(&pin.leaf).chain(ordered).map(pem_of).collect();
                 // Two currents in one slot: both, one after the other.
-                files
-                    .entry(slot_path(slot, entry.role))
-                    .or_default()
-                    .push_str(&text);
+                files.entry(slot_path(slot, entry.role)).or_default().push_str(&text);
             }
         }
         files
@@ -152,13 +121,8 @@ impl Content<'_> {
             denied: set.denied.clone(),
             chain: set.chain.keys().copied().collect(),
             extra: set.extra.keys().copied().collect(),
-            certificates: certificates
-                .map(|held| (held.fingerprint(), CertificateFacts::from(held)))
-                .collect(),
-            files: files
-                .iter()
-                .map(|(path, bytes)| (path.clone(), Fingerprint::of(bytes)))
-                .collect(),
+            certificates: certificates.map(|held| (held.fingerprint(), CertificateFacts::from(held))).collect(),
+            files: files.iter().map(|(path, bytes)| (path.clone(), Fingerprint::of(bytes))).collect(),
         }
     }
 }
@@ -175,11 +139,7 @@ fn pem_of(certificate: &Certificate) -> String {
 fn bundle(set: &TrustSet) -> String {
     set.chain
         .iter()
-        .chain(
-            set.extra
-                .iter()
-                .filter(|(key, _)| !set.chain.contains_key(*key)),
-        )
+        .chain(set.extra.iter().filter(|(key, _)| !set.chain.contains_key(*key)))
         .map(|(_, held)| pem_of(held))
         .collect()
 }
@@ -188,10 +148,7 @@ fn bundle(set: &TrustSet) -> String {
 fn path_order<'a>(leaf: &'a Certificate, mut chain: Vec<&'a Certificate>) -> Vec<&'a Certificate> {
     let mut ordered: Vec<&Certificate> = Vec::new();
     let mut issuer = &leaf.facts().issuer_der;
-    while let Some(at) = chain
-        .iter()
-        .position(|link| link.facts().subject_der == *issuer)
-    {
+    while let Some(at) = chain.iter().position(|link| link.facts().subject_der == *issuer) {
         let link = chain.remove(at);
         issuer = &link.facts().issuer_der;
         ordered.push(link);
@@ -202,13 +159,8 @@ fn path_order<'a>(leaf: &'a Certificate, mut chain: Vec<&'a Certificate>) -> Vec
 
 /// A line for each pin; a reader that finds only comments admits nobody.
 fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
-    let mut text = format!(
-        "# trustsync generation {:06} store {}\n",
-        label.generation, label.store
-    );
-    text.push_str(
-        "# role, SHA-256 and SHA-1 of the certificate, its last valid second, its name\n",
-    );
+    let mut text = format!("# trustsync generation {:06} store {}\n", label.generation, label.store);
+    text.push_str("# role, SHA-256 and SHA-1 of the certificate, its last valid second, its name\n");
     if set.pins.is_empty() {
         text.push_str("# no certificate is pinned: deny all\n");
     }
@@ -232,35 +184,19 @@ fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
 
 /// A certificate's own text on a line of ours: nothing in it may end the line or look like more than text.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .take(200)
-        .map(|character| {
-            if character.is_ascii_graphic() {
-                character
-            } else {
-                '_'
-            }
-        })
-        .collect()
+    text.chars().take(200).map(|character| if character.is_ascii_graphic() { character } else { '_' }).collect()
 }
 
 /// The body of the user's `map` block; the first match wins: denied, pins, names. It stands inside the block, so that it
 /// can carry no directive.
 fn nginx_admit(set: &TrustSet, label: &Label<'_>) -> String {
-    let mut text = format!(
-        "# trustsync generation {:06} store {}\n",
-        label.generation, label.store
-    );
+    let mut text = format!("# trustsync generation {:06} store {}\n", label.generation, label.store);
     if set.is_empty() {
         text.push_str("# nobody is trusted: deny all\n");
     }
     for denial in set.denied.values() {
         if let Some(sha1) = &denial.sha1 {
-            let _ = writeln!(
-                text,
-                "{} \"\";",
-                nginx_regex(&format!(r"^SUCCESS\|{sha1}\|"))
-            );
+            let _ = writeln!(text, "{} \"\";", nginx_regex(&format!(r"^SUCCESS\|{sha1}\|")));
         }
     }
     for pin in set.pins.values() {

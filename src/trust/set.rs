@@ -22,9 +22,7 @@ impl Authority {
     /// The authority of that name, compared without case as the API demands.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::DigiCert, Self::Genesys]
-            .into_iter()
-            .find(|authority| authority.name().eq_ignore_ascii_case(name))
+        [Self::DigiCert, Self::Genesys].into_iter().find(|authority| authority.name().eq_ignore_ascii_case(name))
     }
 
     /// The API's name for it.
@@ -53,20 +51,13 @@ impl SlotId {
     /// The slot of `authority` at `source` (its name in the configuration) in `region` (the AWS name).
     #[must_use]
     pub fn new(source: &str, region: &str, authority: Authority) -> Self {
-        Self(format!(
-            "{source}.{region}.{}",
-            authority.name().to_ascii_lowercase()
-        ))
+        Self(format!("{source}.{region}.{}", authority.name().to_ascii_lowercase()))
     }
 
     /// The authority whose slot this is.
     #[must_use]
     pub fn authority(&self) -> Authority {
-        self.0
-            .rsplit('.')
-            .next()
-            .and_then(Authority::named)
-            .unwrap_or(Authority::DigiCert)
+        self.0.rsplit('.').next().and_then(Authority::named).unwrap_or(Authority::DigiCert)
     }
 
     /// The source's name in the configuration.
@@ -193,21 +184,14 @@ impl TrustSet {
     pub fn pin(&mut self, slot: &SlotId, leaf: &Certificate, role: Role) {
         self.pins
             .entry(leaf.fingerprint())
-            .or_insert_with(|| Pin {
-                leaf: leaf.clone(),
-                roles: BTreeMap::new(),
-            })
+            .or_insert_with(|| Pin { leaf: leaf.clone(), roles: BTreeMap::new() })
             .roles
             .insert(slot.clone(), role);
     }
 
     /// Admits by issuer and name for a slot.
     pub fn admit_by_name(&mut self, slot: &SlotId, root: &Certificate, names: &BTreeSet<String>) {
-        match self
-            .name_rules
-            .iter_mut()
-            .find(|rule| rule.root == *root && rule.names == *names)
-        {
+        match self.name_rules.iter_mut().find(|rule| rule.root == *root && rule.names == *names) {
             Some(rule) => {
                 rule.slots.insert(slot.clone());
             }
@@ -234,13 +218,7 @@ impl TrustSet {
             }
         }
         for rule in &self.name_rules {
-            let _ = writeln!(
-                text,
-                "rule {} {:?} {:?}",
-                rule.root.fingerprint(),
-                rule.names,
-                rule.slots
-            );
+            let _ = writeln!(text, "rule {} {:?} {:?}", rule.root.fingerprint(), rule.names, rule.slots);
         }
         for (fingerprint, denial) in &self.denied {
             let _ = writeln!(text, "denied {fingerprint} {:?}", denial.reason);

@@ -184,19 +184,11 @@ impl Turn {
     #[must_use]
     pub fn begin(situation: Situation) -> (Self, Step) {
         let placed = situation.linked == Some(situation.wanted);
-        let mut turn = Self {
-            situation,
-            phase: Phase::Finished,
-        };
+        let mut turn = Self { situation, phase: Phase::Finished };
         let step = if placed && turn.situation.provable && !turn.situation.forced {
             turn.enter(Phase::ProvingFirst, Step::Prove { told: false })
-        } else if placed
-            && !turn.situation.forced
-            && turn.situation.acknowledged == Some(turn.situation.wanted)
-        {
-            turn.finish(Outcome::Settled(Evidence::ReloadedNotProven(
-                "no proof is configured".to_owned(),
-            )))
+        } else if placed && !turn.situation.forced && turn.situation.acknowledged == Some(turn.situation.wanted) {
+            turn.finish(Outcome::Settled(Evidence::ReloadedNotProven("no proof is configured".to_owned())))
         } else {
             turn.enter(Phase::ReadingBack, Step::ReadBack)
         };
@@ -211,9 +203,7 @@ impl Turn {
             (Phase::ReadingBack, Event::Succeeded) => self.place(),
             (Phase::ReadingBack, Event::Failed(why)) => self.owe(Owed::Unreadable(why)),
 
-            (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => {
-                self.forward(Then::Reload)
-            }
+            (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
             (Phase::PrivateNew, Event::NoNamespace(_)) => self.forward(Then::Check),
             (Phase::PrivateNew, Event::Failed(new)) => match self.situation.linked {
                 Some(old) => self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old)),
@@ -229,19 +219,13 @@ impl Turn {
             (Phase::PrivateNewAgain { .. }, Event::Failed(new)) if self.situation.drops_denied => {
                 self.forward(Then::Finish(Owed::RefusedButKept(new)))
             }
-            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => {
-                self.owe(Owed::Refused(new))
-            }
+            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => self.owe(Owed::Refused(new)),
 
-            (Phase::SwitchingForward(Then::Check), Event::Succeeded) => {
-                self.enter(Phase::InPlaceNew, Step::Check)
-            }
+            (Phase::SwitchingForward(Then::Check), Event::Succeeded) => self.enter(Phase::InPlaceNew, Step::Check),
             (Phase::SwitchingForward(Then::Reload), Event::Succeeded) => self.tell(),
             (Phase::SwitchingForward(Then::Finish(owed)), Event::Succeeded) => self.owe(owed),
             (
-                Phase::SwitchingForward(_)
-                | Phase::SwitchingBack { .. }
-                | Phase::SwitchingForwardAgain { .. },
+                Phase::SwitchingForward(_) | Phase::SwitchingBack { .. } | Phase::SwitchingForwardAgain { .. },
                 Event::Failed(why),
             ) => self.owe(Owed::NotSwitched(why)),
 
@@ -253,9 +237,7 @@ impl Turn {
                 Some(old) if old != self.situation.wanted => self.owe(Owed::RefusedButKept(new)),
                 _ => self.owe(Owed::CheckFailed(new)),
             },
-            (Phase::SwitchingBack { new }, Event::Succeeded) => {
-                self.enter(Phase::InPlaceOld { new }, Step::Check)
-            }
+            (Phase::SwitchingBack { new }, Event::Succeeded) => self.enter(Phase::InPlaceOld { new }, Step::Check),
             (Phase::InPlaceOld { new }, Event::Succeeded) => {
                 let wanted = self.situation.wanted;
                 self.enter(Phase::SwitchingForwardAgain { new }, Step::Switch(wanted))
@@ -271,9 +253,9 @@ impl Turn {
                 self.enter(Phase::TakingBack { new }, Step::Switch(old))
             }
             (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
-            (Phase::TakingBack { new }, Event::Failed(why)) => self.owe(Owed::NotSwitched(
-                format!("{why}; the check had refused the generation: {new}"),
-            )),
+            (Phase::TakingBack { new }, Event::Failed(why)) => {
+                self.owe(Owed::NotSwitched(format!("{why}; the check had refused the generation: {new}")))
+            }
 
             (Phase::Reloading, Event::Succeeded) => self.prove(),
             (Phase::Reloading, Event::Failed(why)) => self.owe(Owed::NotTold(why)),
@@ -304,37 +286,24 @@ impl Turn {
 
     /// The generation reads back well: bring it where it will stand.
     fn place(&mut self) -> Step {
-        let Situation {
-            wanted,
-            linked,
-            checkable,
-            ..
-        } = self.situation;
+        let Situation { wanted, linked, checkable, .. } = self.situation;
         match linked {
             _ if !checkable => self.forward(Then::Reload),
-            Some(linked) if linked != wanted => {
-                self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted))
-            }
+            Some(linked) if linked != wanted => self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted)),
             // On the first turn there is nothing to go back to; and what stands already is judged as it stands.
             _ => self.forward(Then::Check),
         }
     }
 
     fn tell(&mut self) -> Step {
-        if self.situation.tellable {
-            self.enter(Phase::Reloading, Step::Reload)
-        } else {
-            self.prove()
-        }
+        if self.situation.tellable { self.enter(Phase::Reloading, Step::Reload) } else { self.prove() }
     }
 
     fn prove(&mut self) -> Step {
         if self.situation.provable {
             self.enter(Phase::Proving, Step::Prove { told: true })
         } else {
-            self.finish(Outcome::Settled(Evidence::ReloadedNotProven(
-                "no proof is configured".to_owned(),
-            )))
+            self.finish(Outcome::Settled(Evidence::ReloadedNotProven("no proof is configured".to_owned())))
         }
     }
 
@@ -346,12 +315,8 @@ impl Turn {
             Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
                 self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
             }
-            Proof::Unverifiable(why) if acknowledged => {
-                self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why)))
-            }
-            Proof::Unreachable(why) if acknowledged => {
-                self.finish(Outcome::Settled(Evidence::ProvenEarlier(why)))
-            }
+            Proof::Unverifiable(why) if acknowledged => self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why))),
+            Proof::Unreachable(why) if acknowledged => self.finish(Outcome::Settled(Evidence::ProvenEarlier(why))),
             // Loaded as it is; telling it again would change nothing.
             Proof::NotEnforced(_) => self.owe(Owed::Unproven(proof)),
             Proof::NotWired(_) if self.situation.told_not_wired == Some(self.situation.wanted) => {
@@ -367,9 +332,7 @@ impl Turn {
             Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
                 self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
             }
-            Proof::Unverifiable(why) => {
-                self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why)))
-            }
+            Proof::Unverifiable(why) => self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why))),
             proof => self.owe(Owed::Unproven(proof)),
         }
     }

@@ -159,9 +159,8 @@ fn read(text: &str, policy: &Policy) -> Result<(Vec<Certificate>, Vec<String>), 
             let what = format!("{which} is no certificate but \"{}\"", quoted(&block.label));
             return Err(Violation::of(Rule::ForeignBlock, what));
         }
-        let der = block
-            .bytes
-            .map_err(|error| Violation::of(Rule::BrokenPem, format!("{which} cannot be read: {error}")))?;
+        let der =
+            block.bytes.map_err(|error| Violation::of(Rule::BrokenPem, format!("{which} cannot be read: {error}")))?;
         let certificate = Certificate::parse(&der)
             .map_err(|error| Violation::of(Rule::UnreadableCertificate, format!("{which} is {error}")))?;
         certificates.push(certificate);
@@ -243,9 +242,7 @@ fn the_leaf(certificates: &BTreeSet<Certificate>) -> Result<&Certificate, Refusa
         several => {
             // An intermediate whose CA flag is missing looks like a second leaf; say so where the names show it.
             let issuer = several.iter().find(|issuer| {
-                several
-                    .iter()
-                    .any(|other| other != *issuer && other.facts().issuer_der == issuer.facts().subject_der)
+                several.iter().any(|other| other != *issuer && other.facts().issuer_der == issuer.facts().subject_der)
             });
             if let Some(issuer) = issuer {
                 let what = "a certificate has the name of another's issuer but is no CA (basicConstraints CA:TRUE)";
@@ -297,7 +294,8 @@ fn find_path(
     }
     let mut violations = least_wrong.unwrap_or_default();
     if judged > MOST_PATHS || outcome.gave_up {
-        let what = "too many of its certificates bear the same names: no path was found in a bounded number of attempts";
+        let what =
+            "too many of its certificates bear the same names: no path was found in a bounded number of attempts";
         violations.push(Violation::of(Rule::TooManyPaths, what));
     } else if violations.is_empty() && outcome.too_long {
         let what = format!("its only paths have more than {longest} certificates, leaf and anchor included");
@@ -346,11 +344,11 @@ impl Candidate {
         let Identity::Names(expected) = identity else {
             return Ok(Verified { leaf: self.leaf, chain: self.chain });
         };
-        let matches =
-            |found: &String| expected.iter().any(|name| !name.is_empty() && name.eq_ignore_ascii_case(found));
+        let matches = |found: &String| expected.iter().any(|name| !name.is_empty() && name.eq_ignore_ascii_case(found));
         let found = self.leaf.identity_names();
         let by_dns_name = !self.leaf.facts().dns_names.is_empty();
-        let admitted = if by_dns_name { found.iter().any(matches) } else { !found.is_empty() && found.iter().all(matches) };
+        let admitted =
+            if by_dns_name { found.iter().any(matches) } else { !found.is_empty() && found.iter().all(matches) };
         if admitted {
             return Ok(Verified { leaf: self.leaf, chain: self.chain });
         }
@@ -360,7 +358,8 @@ impl Candidate {
         };
         let kind = if by_dns_name { "dNSName" } else { "CN" };
         let line = match found {
-            [] => "no identity list can accept a leaf without a name; identity = \"any\" switches the check off".to_owned(),
+            [] => "no identity list can accept a leaf without a name; identity = \"any\" switches the check off"
+                .to_owned(),
             names => format!("the line that would accept it: identity = [{}]", list(&mut names.iter())),
         };
         let what = format!(
@@ -369,6 +368,13 @@ impl Candidate {
             list(&mut found.iter()),
         );
         Err(Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what)))
+    }
+
+    /// The refusal of a leaf whose slot has no identity yet: nothing could be learned from this answer.
+    #[must_use]
+    pub fn without_identity(&self) -> Refusal {
+        let what = "the slot has no identity yet, and this answer is not complete and agreed enough to learn one from";
+        Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what))
     }
 }
 

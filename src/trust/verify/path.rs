@@ -63,8 +63,7 @@ pub(super) fn walk<'a>(
     let others: Vec<&Certificate> =
         others.iter().filter(|other| other.facts().is_ca && !anchors.contains(other)).collect();
     let anchors = anchors.iter().collect();
-    let mut walk =
-        Walk { others, anchors, longest, steps: 0, depth_of_missing: 0, outcome: Outcome::default(), visit };
+    let mut walk = Walk { others, anchors, longest, steps: 0, depth_of_missing: 0, outcome: Outcome::default(), visit };
     let _ = walk.step(&mut vec![leaf], leaf);
     walk.outcome
 }
@@ -107,11 +106,7 @@ impl<'a> Walk<'a, '_> {
 
 /// Those with the name of the issuer, the ones with the named key first. No key stands on a path twice under the same
 /// name: that would be a loop.
-fn issuers_of<'a>(
-    tip: &Certificate,
-    among: &[&'a Certificate],
-    below: &[&'a Certificate],
-) -> Vec<&'a Certificate> {
+fn issuers_of<'a>(tip: &Certificate, among: &[&'a Certificate], below: &[&'a Certificate]) -> Vec<&'a Certificate> {
     let named = &tip.facts().authority_key_id;
     let is_loop = |issuer: &Certificate| {
         below.iter().any(|passed| {

@@ -200,15 +200,17 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
     let serial = facts.serial.strip_prefix("00").unwrap_or(&facts.serial);
     let negative = facts.serial.chars().next().and_then(|digit| digit.to_digit(16)).is_none_or(|digit| digit >= 8);
     if negative || serial.chars().all(|digit| digit == '0') || facts.serial.len() > 40 {
-        violates(Rule::Malformed, "a certificate's serial number is negative, zero or longer than 20 octets".to_owned());
+        violates(
+            Rule::Malformed,
+            "a certificate's serial number is negative, zero or longer than 20 octets".to_owned(),
+        );
     }
     found
 }
 
 /// The extensions that the rules read: basic constraints, key usages, SAN, name constraints, key identifiers. A
 /// malformed one of another kind (a policy's text, say) decides nothing, and refusing it would only cost an outage.
-const RELEVANT: [&str; 7] =
-    ["2.5.29.19", "2.5.29.15", "2.5.29.37", "2.5.29.17", "2.5.29.30", "2.5.29.14", "2.5.29.35"];
+const RELEVANT: [&str; 7] = ["2.5.29.19", "2.5.29.15", "2.5.29.37", "2.5.29.17", "2.5.29.30", "2.5.29.14", "2.5.29.35"];
 
 /// The signature that somebody else made on it; an anchor's own is not asked for.
 fn of_signature(certificate: &Certificate) -> Option<Violation> {

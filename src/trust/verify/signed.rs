@@ -89,9 +89,11 @@ fn words(error: &Error) -> (Rule, String) {
         Error::UnsupportedCriticalExtension => {
             (Rule::UnknownCriticalExtension, "a certificate has an unknown critical extension")
         }
-        Error::UnsupportedSignatureAlgorithmContext(_)
-        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            (Rule::UnsupportedSignature, "a signature algorithm, or its combination with the issuer's key, is not known")
+        Error::UnsupportedSignatureAlgorithmContext(_) | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            (
+                Rule::UnsupportedSignature,
+                "a signature algorithm, or its combination with the issuer's key, is not known",
+            )
         }
         Error::MaximumPathBuildCallsExceeded
         | Error::MaximumPathDepthExceeded
