@@ -81,7 +81,11 @@ impl Certificate {
     /// The names by which a leaf is identified: its dNSName SANs, or its common names where it has none.
     #[must_use]
     pub fn identity_names(&self) -> &[String] {
-        if self.facts.dns_names.is_empty() { &self.facts.common_names } else { &self.facts.dns_names }
+        if self.facts.dns_names.is_empty() {
+            &self.facts.common_names
+        } else {
+            &self.facts.dns_names
+        }
     }
 }
 

@@ -33,10 +33,13 @@ impl Fingerprint {
 /// Bytes as lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes.iter().fold(
+        String::with_capacity(bytes.len().saturating_mul(2)),
+        |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        },
+    )
 }
 
 impl fmt::Display for Fingerprint {
@@ -57,12 +60,21 @@ impl FromStr for Fingerprint {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = || NotAFingerprint(text.chars().take(100).collect());
         let mut bytes = [0; 32];
-        let mut digits = text.chars().filter(|character| *character != ':').map(|digit| digit.to_digit(16));
+        let mut digits = text
+            .chars()
+            .filter(|character| *character != ':')
+            .map(|digit| digit.to_digit(16));
         for byte in &mut bytes {
-            let (Some(Some(high)), Some(Some(low))) = (digits.next(), digits.next()) else { return Err(refused()) };
+            let (Some(Some(high)), Some(Some(low))) = (digits.next(), digits.next()) else {
+                return Err(refused());
+            };
             *byte = u8::try_from(high << 4 | low).map_err(|_| refused())?;
         }
-        if digits.next().is_some() { Err(refused()) } else { Ok(Self(bytes)) }
+        if digits.next().is_some() {
+            Err(refused())
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 
@@ -74,7 +86,9 @@ impl Serialize for Fingerprint {
 
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -90,7 +104,13 @@ mod tests {
         assert_eq!(text.to_uppercase().parse(), Ok(fingerprint));
         let pairs: Vec<&str> = (0..64).step_by(2).map(|at| &text[at..at + 2]).collect();
         assert_eq!(pairs.join(":").parse(), Ok(fingerprint));
-        for wrong in ["", "ab", &text[1..], &format!("{text}0"), &text.replacen('0', "g", 1).replacen(&text[..1], "x", 1)] {
+        for wrong in [
+            "",
+            "ab",
+            &text[1..],
+            &format!("{text}0"),
+            &text.replacen('0', "g", 1).replacen(&text[..1], "x", 1),
+        ] {
             assert!(wrong.parse::<Fingerprint>().is_err(), "{wrong}");
         }
     }

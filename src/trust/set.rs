@@ -22,7 +22,9 @@ impl Authority {
     /// The authority of that name, compared without case as the API demands.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::DigiCert, Self::Genesys].into_iter().find(|authority| authority.name().eq_ignore_ascii_case(name))
+        [Self::DigiCert, Self::Genesys]
+            .into_iter()
+            .find(|authority| authority.name().eq_ignore_ascii_case(name))
     }
 
     /// The API's name for it.
@@ -51,7 +53,10 @@ impl SlotId {
     /// The slot of `authority` at `source` (its name in the configuration) in `region` (the AWS name).
     #[must_use]
     pub fn new(source: &str, region: &str, authority: Authority) -> Self {
-        Self(format!("{source}.{region}.{}", authority.name().to_ascii_lowercase()))
+        Self(format!(
+            "{source}.{region}.{}",
+            authority.name().to_ascii_lowercase()
+        ))
     }
 
     /// Its text, which is also its folder's name in a generation.

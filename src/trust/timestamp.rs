@@ -66,17 +66,25 @@ fn signed_seconds(duration: Duration) -> i64 {
 impl fmt::Display for Timestamp {
     /// Proleptic Gregorian, after Howard Hinnant's `civil_from_days`; humantime refuses moments before 1970, which
     /// certificates may carry.
-    #[expect(clippy::arithmetic_side_effects, reason = "every divisor is a non-zero constant and i128 holds any i64 day")]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "every divisor is a non-zero constant and i128 holds any i64 day"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days = i128::from(self.0.div_euclid(86_400)) + 719_468;
         let second = self.0.rem_euclid(86_400);
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let month = if shifted_month < 10 {
+            shifted_month + 3
+        } else {
+            shifted_month - 9
+        };
         let year = year_of_era + era * 400 + i128::from(month <= 2);
         write!(
             f,
@@ -100,8 +108,12 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = || NotATimestamp(text.chars().take(40).collect());
         let moment = humantime::parse_rfc3339(text).map_err(|_| refused())?;
-        let since = moment.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| refused())?;
-        i64::try_from(since.as_secs()).map(Self).map_err(|_| refused())
+        let since = moment
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_err(|_| refused())?;
+        i64::try_from(since.as_secs())
+            .map(Self)
+            .map_err(|_| refused())
     }
 }
 
@@ -113,7 +125,9 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -66,7 +66,10 @@ impl Candidate {
 
     /// Judges the identity rule.
     pub fn admit(self, _identity: &Identity) -> Result<Verified, Refusal> {
-        Ok(Verified { leaf: self.leaf, chain: self.chain })
+        Ok(Verified {
+            leaf: self.leaf,
+            chain: self.chain,
+        })
     }
 }
 
