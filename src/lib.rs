@@ -12,6 +12,7 @@
 
 pub mod clock;
 pub mod genesys;
+pub mod http_client;
 pub mod settings;
 pub mod simulator;
 pub mod store;

@@ -1,3 +1,25 @@
-//! The vendor's side as a client sees it: regions, token, listing.
+//! The vendor's side as a client sees it: regions, token, listing. It asks and returns what was said, bounded but
+//! unjudged; [`crate::trust`] judges.
+//!
+//! ```text
+//!  Client::fetch ─▶ token (oauth, cached) ─▶ listing, unfiltered ─▶ listing, status=Upcoming
+//!                         └────────── each page: one exchange, tried again as `retry` says ──────────┘
+//! ```
+//!
+//! A secret or a token is sent to its own host and nowhere else, and stands in no error, `Debug` or log: every text from
+//! the wire that is shown passes [`scrub::Scrub`].
 
+pub mod client;
+pub mod error;
+mod exchange;
+pub mod listing;
+pub mod oauth;
+pub mod region;
+pub mod retry;
+pub mod scrub;
 pub mod wire;
+
+pub use client::{Client, ClientError, Fetched};
+pub use error::{FailureClass, FetchError, FetchFailure};
+pub use listing::Listing;
+pub use region::{Region, UnknownRegion};

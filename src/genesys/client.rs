@@ -1,0 +1,294 @@
+//! Asks one source for its two listings, within a deadline.
+
+use std::time::Duration;
+
+use ring::rand::SystemRandom;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::genesys::error::{FetchError, FetchFailure};
+use crate::genesys::exchange::Exchange;
+use crate::genesys::listing::{self, Filter, Listing, Place};
+use crate::genesys::oauth::{self, TokenCache};
+use crate::genesys::retry;
+use crate::genesys::scrub::Scrub;
+use crate::http_client::{self, Limits, OutboundError, shown};
+use crate::settings::resolved::{Secret, SecretOrigin, Source};
+use crate::trust::timestamp::Timestamp;
+
+/// The client could not be built; a matter of configuration (exit 3).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("source {source_name}: {reason}")]
+pub struct ClientError {
+    /// The source's name in the configuration.
+    pub source_name: String,
+    /// Why.
+    pub reason: OutboundError,
+}
+
+/// What the vendor said: each listing, or why there is none. If one fails, the other still counts.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The listing without a filter.
+    pub unfiltered: Result<Listing, FetchError>,
+    /// The listing with `status=Upcoming`.
+    pub upcoming: Result<Listing, FetchError>,
+    /// The vendor's clock, as its last good answer told it.
+    pub date: Option<Timestamp>,
+}
+
+/// A source and the means to ask it. It keeps its token and connections, so a daemon keeps it.
+pub struct Client {
+    http: reqwest::Client,
+    limits: Limits,
+    source: String,
+    client_id: String,
+    secret: SecretOrigin,
+    token_url: Url,
+    listing_url: Url,
+    path: String,
+    proxy: Option<String>,
+    proxy_password: Option<Secret>,
+    tokens: TokenCache,
+    scrub: Scrub,
+}
+
+impl Client {
+    /// A client of `source`. Nothing is asked yet, and the secret is not read yet.
+    pub fn new(source: &Source, limits: Limits) -> Result<Self, ClientError> {
+        let fail = |reason| ClientError {
+            source_name: source.name.clone(),
+            reason,
+        };
+        let http = http_client::build(
+            &[&source.api, &source.login],
+            source.ca_file.as_deref(),
+            source.proxy.as_ref(),
+            limits,
+        )
+        .map_err(fail)?;
+        let path = format!("/{}", source.path.trim_start_matches('/'));
+        Ok(Self {
+            http,
+            limits,
+            source: source.name.clone(),
+            client_id: source.client_id.clone(),
+            secret: source.client_secret.clone(),
+            token_url: below(&source.login, "/oauth/token").map_err(fail)?,
+            listing_url: below(&source.api, &path).map_err(fail)?,
+            path,
+            proxy: source.proxy.as_ref().map(shown),
+            proxy_password: source
+                .proxy
+                .as_ref()
+                .and_then(Url::password)
+                .map(|text| Secret::new(text.to_owned())),
+            tokens: TokenCache::default(),
+            scrub: Scrub::default(),
+        })
+    }
+
+    /// Asks for both listings, trying again as [`retry`] allows, all within `deadline`. An error is one of the token or of
+    /// its acceptance, without which neither listing can be had.
+    pub async fn fetch(
+        &mut self,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let ends = Instant::now()
+            .checked_add(deadline)
+            .unwrap_or_else(|| far_from(Instant::now()));
+        let mut renewed = false;
+        let unfiltered = self
+            .listing(Filter::Unfiltered, now, ends, &mut renewed)
+            .await?;
+        let upcoming = self
+            .listing(Filter::Upcoming, now, ends, &mut renewed)
+            .await?;
+        let date = [&upcoming, &unfiltered]
+            .into_iter()
+            .find_map(|listing| listing.as_ref().ok()?.date);
+        if let (Ok(unfiltered), Ok(upcoming)) = (&unfiltered, &upcoming) {
+            tracing::debug!(
+                event = "listings_read",
+                source = %self.source,
+                unfiltered = unfiltered.entities.len(),
+                upcoming = upcoming.entities.len(),
+                vendor_time = date.map(tracing::field::display),
+                "both listings were read"
+            );
+        }
+        Ok(Fetched {
+            unfiltered,
+            upcoming,
+            date,
+        })
+    }
+
+    /// One listing. The outer error is the token's: a 401 buys a new one, once in a fetch.
+    async fn listing(
+        &mut self,
+        filter: Filter,
+        now: Timestamp,
+        ends: Instant,
+        renewed: &mut bool,
+    ) -> Result<Result<Listing, FetchError>, FetchError> {
+        loop {
+            let token = self.token(now, ends).await?;
+            let ends = match filter {
+                // Half of what is left, so that its retries do not eat the other's time.
+                Filter::Unfiltered => {
+                    let start = Instant::now();
+                    start
+                        .checked_add(ends.saturating_duration_since(start) / 2)
+                        .unwrap_or(ends)
+                }
+                Filter::Upcoming => ends,
+            };
+            let place = Place {
+                url: &self.listing_url,
+                path: &self.path,
+            };
+            let listing = listing::read(
+                &self.exchange(now),
+                &place,
+                filter,
+                &token,
+                &self.source,
+                ends,
+            )
+            .await;
+            match listing {
+                Err(error) if matches!(error.failure(), FetchFailure::TokenRefused(_)) => {
+                    self.tokens.forget();
+                    if *renewed {
+                        return Err(error);
+                    }
+                    *renewed = true;
+                    tracing::info!(
+                        event = "token_refused",
+                        source = %self.source,
+                        correlation_id = error.correlation_id(),
+                        "the API refused the token; taking a new one, once"
+                    );
+                }
+                listing => return Ok(listing),
+            }
+        }
+    }
+
+    /// The token at hand, or a new one.
+    async fn token(&mut self, now: Timestamp, ends: Instant) -> Result<Secret, FetchError> {
+        if let Some(token) = self.tokens.usable(now) {
+            return Ok(token.text.clone());
+        }
+        let secret = oauth::read_secret(&self.secret)
+            .map_err(|error| FetchError::new(format!("POST {}", self.token_url), error.into()))?;
+        let basic = oauth::basic(&self.client_id, &secret);
+        let proxy_password = self.proxy_password.as_ref().map(Secret::expose);
+        self.scrub = Scrub::new(
+            [secret.expose(), basic.expose()]
+                .into_iter()
+                .chain(proxy_password),
+        );
+        let mut attempts = Attempts::until(ends, &self.source);
+        let token = loop {
+            match oauth::ask_token(
+                &self.exchange(now),
+                &self.token_url,
+                &self.client_id,
+                &basic,
+                ends,
+            )
+            .await
+            {
+                Ok(token) => break token,
+                Err(error) => attempts.pause_after(error).await?,
+            }
+        };
+        tracing::debug!(event = "token_taken", source = %self.source, life_s = token.life.as_secs(), "took a new token");
+        let text = token.text.clone();
+        self.scrub.forbid(text.expose());
+        self.tokens.keep(token);
+        Ok(text)
+    }
+
+    fn exchange(&self, now: Timestamp) -> Exchange<'_> {
+        Exchange {
+            http: &self.http,
+            limits: self.limits,
+            proxy: self.proxy.as_deref(),
+            scrub: &self.scrub,
+            now,
+        }
+    }
+}
+
+/// A path below a base URL, whatever path that has of its own.
+fn below(base: &Url, path: &str) -> Result<Url, OutboundError> {
+    let refused = |reason| OutboundError::Url {
+        url: shown(base),
+        reason,
+    };
+    let url: Url = format!("{}{path}", base.as_str().trim_end_matches('/'))
+        .parse()
+        .map_err(|_| refused("with the path it is no URL"))?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refused("the path has a query or a fragment"));
+    }
+    if url.host() != base.host() || url.port() != base.port() {
+        return Err(refused("the path leads to another host"));
+    }
+    Ok(url)
+}
+
+/// A deadline beyond the clock's end is none.
+fn far_from(now: Instant) -> Instant {
+    now.checked_add(Duration::from_secs(30 * 365 * 86_400))
+        .unwrap_or(now)
+}
+
+/// The attempts at one request.
+pub(super) struct Attempts<'a> {
+    made: u32,
+    ends: Instant,
+    source: &'a str,
+}
+
+impl<'a> Attempts<'a> {
+    pub fn until(ends: Instant, source: &'a str) -> Self {
+        Self {
+            made: 0,
+            ends,
+            source,
+        }
+    }
+
+    /// Waits for the next attempt and says so, or gives the error back if there is none.
+    pub async fn pause_after(&mut self, error: FetchError) -> Result<(), FetchError> {
+        self.made = self.made.saturating_add(1);
+        let error = error.after_attempts(self.made);
+        let remaining = self.ends.saturating_duration_since(Instant::now());
+        let Some(delay) = retry::next_delay(self.made, &error, remaining, random()) else {
+            return Err(error);
+        };
+        tracing::info!(
+            event = "vendor_request_retried",
+            source = %self.source,
+            attempt = self.made,
+            retry_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            correlation_id = error.correlation_id(),
+            error = %error,
+            "a request to the vendor failed and is tried again"
+        );
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+}
+
+/// In 0..1; without a source of randomness the middle will do, for it only spreads the waiting.
+fn random() -> f64 {
+    ring::rand::generate::<[u8; 4]>(&SystemRandom::new()).map_or(0.5, |bytes| {
+        f64::from(u32::from_le_bytes(bytes.expose())) / (f64::from(u32::MAX) + 1.0)
+    })
+}

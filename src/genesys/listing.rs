@@ -1,0 +1,475 @@
+//! The listing of certificates: read whole, page by page, or refused whole (the vendor's page on mTLS data actions;
+//! paging as in the vendor's SDKs). Its entities are not judged here.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, AUTHORIZATION};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::genesys::client::Attempts;
+use crate::genesys::error::{FetchError, FetchFailure};
+use crate::genesys::exchange::Exchange;
+use crate::genesys::oauth::authorization;
+use crate::genesys::wire::Entity;
+use crate::http_client::shown;
+use crate::settings::resolved::Secret;
+use crate::trust::timestamp::Timestamp;
+
+/// The bytes of one listing, over all its pages.
+pub const LISTING_BYTES: usize = 4 * 1024 * 1024;
+/// The pages of one listing.
+pub const PAGES: usize = 20;
+/// The entities of one listing. The vendor has at most a handful.
+pub const ENTITIES: usize = 1_000;
+
+/// One listing, complete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Its entities, in the order of its pages, unjudged.
+    pub entities: Vec<Entity>,
+    /// How many the vendor said there are, where it said so. It is not held to that.
+    pub total: Option<u64>,
+    /// The vendor's clock.
+    pub date: Option<Timestamp>,
+    /// The vendor's id of the last page's request.
+    pub correlation_id: Option<String>,
+}
+
+/// Which listing is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// None: everything, if the vendor really lists everything.
+    Unfiltered,
+    /// `status=Upcoming`.
+    Upcoming,
+}
+
+impl Filter {
+    fn pair(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Unfiltered => None,
+            Self::Upcoming => Some(("status", "Upcoming")),
+        }
+    }
+}
+
+/// Where a listing is.
+pub(super) struct Place<'a> {
+    pub url: &'a Url,
+    /// Its path as the vendor knows it, where `api` puts another before it.
+    pub path: &'a str,
+}
+
+/// Asks for every page of a listing.
+pub(super) async fn read(
+    exchange: &Exchange<'_>,
+    place: &Place<'_>,
+    filter: Filter,
+    token: &Secret,
+    source: &str,
+    ends: Instant,
+) -> Result<Listing, FetchError> {
+    let mut listing = Listing::default();
+    let mut used = 0_usize;
+    let mut asked = BTreeSet::new();
+    let mut query = String::new();
+    for number in 1..=PAGES {
+        let url = page_url(place.url, &query, filter);
+        let name = exchange.scrub.clean(&shown_request(&url));
+        let fail = |failure| FetchError::new(name.clone(), failure);
+        if !asked.insert(url.query().unwrap_or_default().to_owned()) {
+            return Err(fail(FetchFailure::PagingLoop { page: number }));
+        }
+        let bearer = authorization("Bearer", token).map_err(fail)?;
+        let mut attempts = Attempts::until(ends, source);
+        let answer = loop {
+            let request = exchange
+                .http
+                .get(url.clone())
+                .header(AUTHORIZATION, bearer.clone())
+                .header(ACCEPT, "application/json");
+            let asked = match exchange
+                .ask(request, &name, &url, (used, LISTING_BYTES), ends)
+                .await
+            {
+                Ok(answer) if answer.status == StatusCode::OK => Ok(answer),
+                Ok(answer) => Err(exchange.refusal(&answer, &name, |said| match said.status {
+                    401 => Some(FetchFailure::TokenRefused(said)),
+                    403 => Some(FetchFailure::Forbidden(said)),
+                    _ => None,
+                })),
+                Err(error) => Err(error),
+            };
+            match asked {
+                Ok(answer) => break answer,
+                Err(error) => attempts.pause_after(error).await?,
+            }
+        };
+        let correlation = answer.correlation(exchange.scrub);
+        let refuse = |failure| fail(failure).with_correlation(correlation.clone());
+        if answer.is_html() {
+            return Err(refuse(FetchFailure::Html));
+        }
+        let page: Page = serde_json::from_slice(&answer.body)
+            .map_err(|error| refuse(FetchFailure::NotJson(json_trouble(&error))))?;
+        used = used.saturating_add(answer.body.len());
+        let next = page
+            .next(place, number)
+            .map_err(|failure| refuse(clean_target(failure, exchange)))?;
+        let Some(Entities(entities)) = page.entities else {
+            return Err(refuse(FetchFailure::NoEntities));
+        };
+        listing.entities.extend(entities);
+        if listing.entities.len() > ENTITIES {
+            return Err(refuse(FetchFailure::TooManyEntities { limit: ENTITIES }));
+        }
+        listing.total = listing.total.or(page.total.number());
+        listing.date = answer.date().or(listing.date);
+        listing.correlation_id = correlation.clone();
+        match next {
+            Some(next) => query = next,
+            None if listing.entities.is_empty() && filter == Filter::Unfiltered => {
+                return Err(refuse(FetchFailure::Empty));
+            }
+            None => return Ok(listing),
+        }
+    }
+    let name = exchange
+        .scrub
+        .clean(&format!("GET {}", page_url(place.url, "", filter)));
+    Err(FetchError::new(
+        name,
+        FetchFailure::TooManyPages { limit: PAGES },
+    ))
+}
+
+/// Always our own URL, of the vendor's words the query alone, and never without the filter.
+fn page_url(base: &Url, query: &str, filter: Filter) -> Url {
+    let mut url = base.clone();
+    url.set_query((!query.is_empty()).then_some(query));
+    if let Some((key, value)) = filter.pair()
+        && !url.query_pairs().any(|(name, _)| name == key)
+    {
+        url.query_pairs_mut().append_pair(key, value);
+    }
+    url
+}
+
+/// Of a query, which may be the vendor's words, only what we know is shown.
+fn shown_request(url: &Url) -> String {
+    let known: Vec<String> = url
+        .query_pairs()
+        .filter(|(key, value)| {
+            (key == "status" && value == "Upcoming")
+                || (key == "pageNumber"
+                    && value.len() <= 20
+                    && value.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let query = if known.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", known.join("&"))
+    };
+    format!("GET {}{}{query}", shown(url), url.path())
+}
+
+fn clean_target(failure: FetchFailure, exchange: &Exchange<'_>) -> FetchFailure {
+    match failure {
+        FetchFailure::NextElsewhere { target } => FetchFailure::NextElsewhere {
+            target: exchange.scrub.clean(&target),
+        },
+        other => other,
+    }
+}
+
+/// What is wrong with a JSON text, and where. serde's own words would quote values, and one may be a token.
+pub(super) fn json_trouble(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        Category::Data => "a field has another type than the API's, or stands twice",
+        Category::Syntax | Category::Io => "it is no valid JSON",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
+/// One page. Strict on what trust depends on; the numbers are a courtesy, whatever type they come in.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    entities: Option<Entities>,
+    #[serde(default)]
+    page_number: Loose,
+    #[serde(default)]
+    page_count: Loose,
+    #[serde(default)]
+    total: Loose,
+    #[serde(default)]
+    next_uri: Loose,
+}
+
+impl Page {
+    /// The query of the next page: that of `nextUri`, which must lead to the same place, else the next number.
+    fn next(&self, place: &Place<'_>, read: usize) -> Result<Option<String>, FetchFailure> {
+        match &self.next_uri {
+            Loose::Text(next) if !next.trim().is_empty() => {
+                let Ok(next) = place.url.join(next.trim()) else {
+                    return Err(FetchFailure::NextElsewhere {
+                        target: "an address that is no URL".into(),
+                    });
+                };
+                let same_server = next.scheme() == place.url.scheme()
+                    && next.host() == place.url.host()
+                    && next.port_or_known_default() == place.url.port_or_known_default()
+                    && next.username().is_empty()
+                    && next.password().is_none();
+                if !same_server || (next.path() != place.url.path() && next.path() != place.path) {
+                    return Err(FetchFailure::NextElsewhere {
+                        target: format!("{}{}", shown(&next), next.path()),
+                    });
+                }
+                Ok(Some(next.query().unwrap_or_default().to_owned()))
+            }
+            Loose::Text(_) | Loose::Absent => {
+                let number = self
+                    .page_number
+                    .number()
+                    .unwrap_or(u64::try_from(read).unwrap_or(u64::MAX));
+                let more = self.page_count.number().is_some_and(|count| count > number);
+                Ok(more.then(|| format!("pageNumber={}", number.saturating_add(1))))
+            }
+            Loose::Number(_) | Loose::Other => {
+                Err(FetchFailure::NotJson("its nextUri is no text".into()))
+            }
+        }
+    }
+}
+
+/// The entities of a page, of which no more are kept than one too many: a page of four million bytes holds a million `{}`.
+struct Entities(Vec<Entity>);
+
+impl<'de> Deserialize<'de> for Entities {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+        impl<'de> Visitor<'de> for Bounded {
+            type Value = Entities;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of entities")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Entities, A::Error> {
+                let mut entities = Vec::new();
+                while entities.len() <= ENTITIES {
+                    match items.next_element()? {
+                        Some(entity) => entities.push(entity),
+                        None => return Ok(Entities(entities)),
+                    }
+                }
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Entities(entities))
+            }
+        }
+        deserializer.deserialize_seq(Bounded)
+    }
+}
+
+/// A field that may come as anything without harm: a number, a text, or something that is not kept.
+#[derive(Debug, Default, PartialEq)]
+pub(super) enum Loose {
+    #[default]
+    Absent,
+    Number(u64),
+    Text(String),
+    Other,
+}
+
+impl Loose {
+    /// As a number; one in a text counts too.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(text) => text.parse().ok(),
+            Self::Absent | Self::Other => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Loose {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Loose;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_unit<E>(self) -> Result<Loose, E> {
+                Ok(Loose::Absent)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Loose, E> {
+                Ok(Loose::Other)
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Loose, E> {
+                Ok(Loose::Number(number))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Loose, E> {
+                Ok(Loose::Other)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Loose, E> {
+                Ok(Loose::Other)
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Loose, E> {
+                Ok(Loose::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Loose, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Loose::Other)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Loose, A::Error> {
+                while items.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Loose::Other)
+            }
+        }
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(next_uri: &str) -> Result<Option<String>, FetchFailure> {
+        let url: Url = "https://api.example/base/api/v2/certificates"
+            .parse()
+            .unwrap();
+        let page: Page =
+            serde_json::from_str(&format!(r#"{{"entities":[],"nextUri":{next_uri}}}"#)).unwrap();
+        page.next(
+            &Place {
+                url: &url,
+                path: "/api/v2/certificates",
+            },
+            1,
+        )
+    }
+
+    #[test]
+    fn the_next_page_is_asked_at_the_same_place_only() {
+        for (same, query) in [
+            (
+                r#""/api/v2/certificates?pageNumber=2""#,
+                Some("pageNumber=2"),
+            ),
+            (
+                r#""/base/api/v2/certificates?pageNumber=2""#,
+                Some("pageNumber=2"),
+            ),
+            (
+                r#""https://API.example:443/api/v2/certificates?pageNumber=2#x""#,
+                Some("pageNumber=2"),
+            ),
+            (r#""?pageNumber=2""#, Some("pageNumber=2")),
+            (r#""""#, None),
+            ("null", None),
+        ] {
+            assert_eq!(next(same), Ok(query.map(str::to_owned)), "{same}");
+        }
+        for elsewhere in [
+            r#""https://evil.example/api/v2/certificates""#,
+            r#""//evil.example/api/v2/certificates""#,
+            r#""\\\\evil.example/api/v2/certificates""#,
+            r#""http://api.example/api/v2/certificates""#,
+            r#""https://api.example:444/api/v2/certificates""#,
+            r#""https://api.example@evil.example/api/v2/certificates""#,
+            r#""https://x:y@api.example/api/v2/certificates""#,
+            r#""https://api.example/api/v2/other""#,
+            r#""/api/v2/certificates/../other""#,
+            r#""https://""#,
+        ] {
+            assert!(
+                matches!(next(elsewhere), Err(FetchFailure::NextElsewhere { .. })),
+                "{elsewhere}"
+            );
+        }
+        assert!(matches!(next("7"), Err(FetchFailure::NotJson(_))));
+    }
+
+    #[test]
+    fn the_numbers_of_a_page_may_come_as_anything() {
+        for (fields, query) in [
+            (r#""pageNumber":1,"pageCount":2"#, Some("pageNumber=2")),
+            (r#""pageNumber":"1","pageCount":"2""#, Some("pageNumber=2")),
+            (r#""pageCount":2"#, Some("pageNumber=2")),
+            (r#""pageNumber":2,"pageCount":2"#, None),
+            (
+                r#""pageNumber":{"a":[1,{}]},"pageCount":[2],"total":-1"#,
+                None,
+            ),
+            (r#""total":1e400"#, None),
+            (
+                r#""pageCount":true,"total":1.5,"unknown":{"unknown":1}"#,
+                None,
+            ),
+        ] {
+            let text = format!(r#"{{"entities":[],{fields}}}"#);
+            let Ok(page) = serde_json::from_str::<Page>(&text) else {
+                assert!(fields.contains("1e400"), "{fields}");
+                continue;
+            };
+            let url: Url = "https://api.example/".parse().unwrap();
+            assert_eq!(
+                page.next(
+                    &Place {
+                        url: &url,
+                        path: "/"
+                    },
+                    1
+                ),
+                Ok(query.map(str::to_owned)),
+                "{fields}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_million_empty_entities_are_counted_but_not_kept() {
+        let text = format!(r#"{{"entities":[{}{{}}]}}"#, "{},".repeat(1_000_000));
+        let page: Page = serde_json::from_str(&text).unwrap();
+        assert_eq!(page.entities.unwrap().0.len(), ENTITIES + 1);
+    }
+
+    #[test]
+    fn the_upcoming_filter_is_never_lost_on_the_way() {
+        let base: Url = "https://api.example/certificates".parse().unwrap();
+        assert_eq!(
+            page_url(&base, "", Filter::Unfiltered).as_str(),
+            "https://api.example/certificates"
+        );
+        for query in ["", "status=Upcoming"] {
+            assert_eq!(
+                page_url(&base, query, Filter::Upcoming).query(),
+                Some("status=Upcoming")
+            );
+        }
+        assert_eq!(
+            page_url(&base, "pageNumber=2", Filter::Upcoming).query(),
+            Some("pageNumber=2&status=Upcoming")
+        );
+    }
+}
