@@ -37,11 +37,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connect: Self::CONNECT,
-            read: Self::READ,
-            whole: Self::WHOLE,
-        }
+        Self { connect: Self::CONNECT, read: Self::READ, whole: Self::WHOLE }
     }
 }
 
@@ -82,9 +78,7 @@ pub enum OutboundError {
         reason: &'static str,
     },
     /// `proxy` cannot be used.
-    #[error(
-        "proxy {proxy} cannot be used: {reason}; it must be http://HOST:PORT or https://HOST:PORT"
-    )]
+    #[error("proxy {proxy} cannot be used: {reason}; it must be http://HOST:PORT or https://HOST:PORT")]
     Proxy {
         /// The proxy, less its userinfo.
         proxy: String,
@@ -120,18 +114,11 @@ pub fn build(
         builder = builder.no_proxy().proxy(proxy_for_https(url)?);
     }
     // reqwest's own texts may hold a URL with its userinfo; the causes beneath do not.
-    builder
-        .build()
-        .map_err(|error| OutboundError::Library(root_cause(&error)))
+    builder.build().map_err(|error| OutboundError::Library(root_cause(&error)))
 }
 
 fn judge_url(url: &Url) -> Result<(), OutboundError> {
-    let refused = |reason| {
-        Err(OutboundError::Url {
-            url: shown(url),
-            reason,
-        })
-    };
+    let refused = |reason| Err(OutboundError::Url { url: shown(url), reason });
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(url) => {}
@@ -150,10 +137,7 @@ fn judge_url(url: &Url) -> Result<(), OutboundError> {
 }
 
 fn proxy_for_https(url: &Url) -> Result<reqwest::Proxy, OutboundError> {
-    let refused = |reason: &str| OutboundError::Proxy {
-        proxy: shown(url),
-        reason: reason.into(),
-    };
+    let refused = |reason: &str| OutboundError::Proxy { proxy: shown(url), reason: reason.into() };
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refused("its scheme is neither http nor https"));
     }
@@ -187,35 +171,24 @@ pub fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, OutboundError>
     roots.add_parsable_certificates(system.certs);
     match ca_file {
         Some(path) => {
-            let refused = |reason| OutboundError::CaFile {
-                path: path.to_owned(),
-                reason,
-            };
+            let refused = |reason| OutboundError::CaFile { path: path.to_owned(), reason };
             for (at, certificate) in read_ca_file(path).map_err(refused)?.into_iter().enumerate() {
                 roots.add(certificate).map_err(|error| {
-                    refused(format!(
-                        "its certificate {} cannot be a root: {error}",
-                        at.saturating_add(1)
-                    ))
+                    refused(format!("its certificate {} cannot be a root: {error}", at.saturating_add(1)))
                 })?;
             }
         }
         None if roots.is_empty() => {
-            let found = system
-                .errors
-                .first()
-                .map_or_else(|| "none found".into(), ToString::to_string);
+            let found = system.errors.first().map_or_else(|| "none found".into(), ToString::to_string);
             return Err(OutboundError::NoRoots { system: found });
         }
         None => {}
     }
-    Ok(
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| OutboundError::Library(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth(),
-    )
+    Ok(ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| OutboundError::Library(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 /// A file of every public root there is has a quarter of this.
@@ -225,25 +198,18 @@ const CA_FILE_BYTES: u64 = 1024 * 1024;
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut text = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(CA_FILE_BYTES.saturating_add(1))
-        .read_to_end(&mut text)
-        .map_err(|error| error.to_string())?;
+    file.take(CA_FILE_BYTES.saturating_add(1)).read_to_end(&mut text).map_err(|error| error.to_string())?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > CA_FILE_BYTES {
         return Err(format!("it has more than {CA_FILE_BYTES} bytes"));
     }
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("it is no well-formed PEM ({error:?})"))?;
-    let begun = text
-        .windows(BEGIN.len())
-        .filter(|window| window == &BEGIN)
-        .count();
+    let begun = text.windows(BEGIN.len()).filter(|window| window == &BEGIN).count();
     match certificates.len() {
         0 => Err("there is no certificate in it".into()),
         read if read == begun => Ok(certificates),
-        read => Err(format!(
-            "only {read} of its {begun} certificates can be read: each BEGIN must start a line"
-        )),
+        read => Err(format!("only {read} of its {begun} certificates can be read: each BEGIN must start a line")),
     }
 }
 
@@ -290,9 +256,7 @@ pub enum Transport {
         reason: String,
     },
     /// No TCP connection.
-    #[error(
-        "no connection to {host} ({reason}); check routes and firewalls, or whether it needs a `proxy`"
-    )]
+    #[error("no connection to {host} ({reason}); check routes and firewalls, or whether it needs a `proxy`")]
     Connect {
         /// With whom.
         host: String,
@@ -362,9 +326,7 @@ pub enum Transport {
         reason: String,
     },
     /// Another reason not to believe the server's certificate.
-    #[error(
-        "{host} showed a server certificate that cannot be accepted ({reason}), so nothing was sent"
-    )]
+    #[error("{host} showed a server certificate that cannot be accepted ({reason}), so nothing was sent")]
     ServerCertificate {
         /// Who.
         host: String,
@@ -420,10 +382,7 @@ impl Transport {
                 | Self::Proxy { .. }
                 | Self::Tls { .. }
                 | Self::Closed { .. }
-                | Self::TimedOut {
-                    phase: Phase::Connect | Phase::Head | Phase::Body | Phase::Whole,
-                    ..
-                }
+                | Self::TimedOut { phase: Phase::Connect | Phase::Head | Phase::Body | Phase::Whole, .. }
         )
     }
 
@@ -439,34 +398,18 @@ impl Transport {
     ) -> Self {
         let host = host.to_owned();
         if error.is_connect() && error.is_timeout() {
-            return Self::TimedOut {
-                phase: Phase::Connect,
-                after: limits.connect,
-            };
+            return Self::TimedOut { phase: Phase::Connect, after: limits.connect };
         }
         let reason = clean(&root_cause(error));
         // hyper-util does not export its tunnel's error, so its words are read; the tests with a real proxy notice a change.
-        if let Some(tunnel) = causes(error)
-            .map(ToString::to_string)
-            .find(|text| text.starts_with("tunnel error: "))
-        {
-            let proxy = proxy
-                .unwrap_or("that of HTTPS_PROXY or ALL_PROXY in the environment")
-                .to_owned();
+        if let Some(tunnel) = causes(error).map(ToString::to_string).find(|text| text.starts_with("tunnel error: ")) {
+            let proxy = proxy.unwrap_or("that of HTTPS_PROXY or ALL_PROXY in the environment").to_owned();
             return if tunnel.ends_with("proxy authorization required") {
                 Self::ProxyAuthentication { proxy, host }
             } else if tunnel.ends_with("unsuccessful") {
-                Self::Proxy {
-                    proxy,
-                    host,
-                    reason: "it refused the CONNECT request".into(),
-                }
+                Self::Proxy { proxy, host, reason: "it refused the CONNECT request".into() }
             } else {
-                Self::Proxy {
-                    proxy,
-                    host,
-                    reason,
-                }
+                Self::Proxy { proxy, host, reason }
             };
         }
         if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
@@ -507,21 +450,14 @@ impl Transport {
 
 /// An error and what caused it. `io::Error` hides what it wraps from `source`, so that is looked into.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        }
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
     })
 }
 
 fn root_cause(error: &(dyn Error + 'static)) -> String {
-    causes(error)
-        .last()
-        .map_or_else(String::new, ToString::to_string)
+    causes(error).last().map_or_else(String::new, ToString::to_string)
 }
 
 /// Whether a body broke off, rather than being unreadable.
@@ -529,9 +465,9 @@ fn root_cause(error: &(dyn Error + 'static)) -> String {
 pub fn broke_off(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| {
         cause.downcast_ref::<io::Error>().is_some()
-            || cause.downcast_ref::<hyper::Error>().is_some_and(|http| {
-                http.is_incomplete_message() || http.is_closed() || http.is_canceled()
-            })
+            || cause
+                .downcast_ref::<hyper::Error>()
+                .is_some_and(|http| http.is_incomplete_message() || http.is_closed() || http.is_canceled())
     })
 }
 
@@ -545,12 +481,7 @@ mod tests {
 
     #[test]
     fn only_https_or_loopback_without_credentials_is_asked() {
-        for good in [
-            "https://api.example",
-            "http://127.0.0.1:8080",
-            "http://[::1]:1",
-            "http://localhost/",
-        ] {
+        for good in ["https://api.example", "http://127.0.0.1:8080", "http://[::1]:1", "http://localhost/"] {
             judge_url(&url(good)).unwrap();
         }
         for bad in [
@@ -562,57 +493,36 @@ mod tests {
             "data:text/plain,hunter2",
         ] {
             let refused = judge_url(&url(bad)).unwrap_err();
-            assert!(
-                !format!("{refused} {refused:?}").contains("hunter2"),
-                "{refused}"
-            );
+            assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused}");
         }
     }
 
     #[test]
     fn a_proxy_of_another_scheme_is_refused_without_its_password() {
-        let refused =
-            proxy_for_https(&url("socks5://user:hunter2@proxy.example:1080")).unwrap_err();
-        assert!(
-            refused.to_string().contains("socks5://proxy.example:1080"),
-            "{refused}"
-        );
+        let refused = proxy_for_https(&url("socks5://user:hunter2@proxy.example:1080")).unwrap_err();
+        assert!(refused.to_string().contains("socks5://proxy.example:1080"), "{refused}");
         assert!(!format!("{refused} {refused:?}").contains("hunter2"));
     }
 
     #[test]
     fn a_ca_file_is_believed_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
-        let pem = rcgen::generate_simple_self_signed(vec!["ca.example".into()])
-            .unwrap()
-            .cert
-            .pem();
+        let pem = rcgen::generate_simple_self_signed(vec!["ca.example".into()]).unwrap().cert.pem();
         for (text, reason) in [
             (String::new(), "no certificate"),
             ("not PEM at all".into(), "no certificate"),
             (pem.replace("-----END", "----END"), "PEM"),
             (format!("{pem} {pem}"), "only 1 of its 2"),
-            (
-                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
-                "certificate 1 cannot be a root",
-            ),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), "certificate 1 cannot be a root"),
             ("x".repeat(1_100_000), "more than"),
         ] {
             let path = folder.path().join("ca.pem");
             std::fs::write(&path, &text).unwrap();
             let refused = tls_config(Some(&path)).unwrap_err().to_string();
-            assert!(
-                refused.contains(reason) && refused.contains("ca.pem"),
-                "{refused}"
-            );
+            assert!(refused.contains(reason) && refused.contains("ca.pem"), "{refused}");
         }
-        let missing = tls_config(Some(&folder.path().join("missing.pem")))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            missing.contains("missing.pem") && missing.contains("No such file"),
-            "{missing}"
-        );
+        let missing = tls_config(Some(&folder.path().join("missing.pem"))).unwrap_err().to_string();
+        assert!(missing.contains("missing.pem") && missing.contains("No such file"), "{missing}");
         let path = folder.path().join("ca.pem");
         std::fs::write(&path, format!("{pem}{pem}")).unwrap();
         tls_config(Some(&path)).unwrap();

@@ -56,17 +56,10 @@ pub struct Client {
 impl Client {
     /// A client of `source`. Nothing is asked yet, and the secret is not read yet.
     pub fn new(source: &Source, limits: Limits) -> Result<Self, ClientError> {
-        let fail = |reason| ClientError {
-            source_name: source.name.clone(),
-            reason,
-        };
-        let http = http_client::build(
-            &[&source.api, &source.login],
-            source.ca_file.as_deref(),
-            source.proxy.as_ref(),
-            limits,
-        )
-        .map_err(fail)?;
+        let fail = |reason| ClientError { source_name: source.name.clone(), reason };
+        let http =
+            http_client::build(&[&source.api, &source.login], source.ca_file.as_deref(), source.proxy.as_ref(), limits)
+                .map_err(fail)?;
         let path = format!("/{}", source.path.trim_start_matches('/'));
         Ok(Self {
             http,
@@ -78,11 +71,7 @@ impl Client {
             listing_url: below(&source.api, &path).map_err(fail)?,
             path,
             proxy: source.proxy.as_ref().map(shown),
-            proxy_password: source
-                .proxy
-                .as_ref()
-                .and_then(Url::password)
-                .map(|text| Secret::new(text.to_owned())),
+            proxy_password: source.proxy.as_ref().and_then(Url::password).map(|text| Secret::new(text.to_owned())),
             tokens: TokenCache::default(),
             scrub: Scrub::default(),
         })
@@ -90,24 +79,12 @@ impl Client {
 
     /// Asks for both listings, trying again as [`retry`] allows, all within `deadline`. An error is one of the token or of
     /// its acceptance, without which neither listing can be had.
-    pub async fn fetch(
-        &mut self,
-        now: Timestamp,
-        deadline: Duration,
-    ) -> Result<Fetched, FetchError> {
-        let ends = Instant::now()
-            .checked_add(deadline)
-            .unwrap_or_else(|| far_from(Instant::now()));
+    pub async fn fetch(&mut self, now: Timestamp, deadline: Duration) -> Result<Fetched, FetchError> {
+        let ends = Instant::now().checked_add(deadline).unwrap_or_else(|| far_from(Instant::now()));
         let mut renewed = false;
-        let unfiltered = self
-            .listing(Filter::Unfiltered, now, ends, &mut renewed)
-            .await?;
-        let upcoming = self
-            .listing(Filter::Upcoming, now, ends, &mut renewed)
-            .await?;
-        let date = [&upcoming, &unfiltered]
-            .into_iter()
-            .find_map(|listing| listing.as_ref().ok()?.date);
+        let unfiltered = self.listing(Filter::Unfiltered, now, ends, &mut renewed).await?;
+        let upcoming = self.listing(Filter::Upcoming, now, ends, &mut renewed).await?;
+        let date = [&upcoming, &unfiltered].into_iter().find_map(|listing| listing.as_ref().ok()?.date);
         if let (Ok(unfiltered), Ok(upcoming)) = (&unfiltered, &upcoming) {
             tracing::debug!(
                 event = "listings_read",
@@ -118,11 +95,7 @@ impl Client {
                 "both listings were read"
             );
         }
-        Ok(Fetched {
-            unfiltered,
-            upcoming,
-            date,
-        })
+        Ok(Fetched { unfiltered, upcoming, date })
     }
 
     /// One listing. The outer error is the token's: a 401 buys a new one, once in a fetch.
@@ -139,25 +112,12 @@ impl Client {
                 // Half of what is left, so that its retries do not eat the other's time.
                 Filter::Unfiltered => {
                     let start = Instant::now();
-                    start
-                        .checked_add(ends.saturating_duration_since(start) / 2)
-                        .unwrap_or(ends)
+                    start.checked_add(ends.saturating_duration_since(start) / 2).unwrap_or(ends)
                 }
                 Filter::Upcoming => ends,
             };
-            let place = Place {
-                url: &self.listing_url,
-                path: &self.path,
-            };
-            let listing = listing::read(
-                &self.exchange(now),
-                &place,
-                filter,
-                &token,
-                &self.source,
-                ends,
-            )
-            .await;
+            let place = Place { url: &self.listing_url, path: &self.path };
+            let listing = listing::read(&self.exchange(now), &place, filter, &token, &self.source, ends).await;
             match listing {
                 Err(error) if matches!(error.failure(), FetchFailure::TokenRefused(_)) => {
                     self.tokens.forget();
@@ -186,22 +146,10 @@ impl Client {
             .map_err(|error| FetchError::new(format!("POST {}", self.token_url), error.into()))?;
         let basic = oauth::basic(&self.client_id, &secret);
         let proxy_password = self.proxy_password.as_ref().map(Secret::expose);
-        self.scrub = Scrub::new(
-            [secret.expose(), basic.expose()]
-                .into_iter()
-                .chain(proxy_password),
-        );
+        self.scrub = Scrub::new([secret.expose(), basic.expose()].into_iter().chain(proxy_password));
         let mut attempts = Attempts::until(ends, &self.source);
         let token = loop {
-            match oauth::ask_token(
-                &self.exchange(now),
-                &self.token_url,
-                &self.client_id,
-                &basic,
-                ends,
-            )
-            .await
-            {
+            match oauth::ask_token(&self.exchange(now), &self.token_url, &self.client_id, &basic, ends).await {
                 Ok(token) => break token,
                 Err(error) => attempts.pause_after(error).await?,
             }
@@ -214,22 +162,13 @@ impl Client {
     }
 
     fn exchange(&self, now: Timestamp) -> Exchange<'_> {
-        Exchange {
-            http: &self.http,
-            limits: self.limits,
-            proxy: self.proxy.as_deref(),
-            scrub: &self.scrub,
-            now,
-        }
+        Exchange { http: &self.http, limits: self.limits, proxy: self.proxy.as_deref(), scrub: &self.scrub, now }
     }
 }
 
 /// A path below a base URL, whatever path that has of its own.
 fn below(base: &Url, path: &str) -> Result<Url, OutboundError> {
-    let refused = |reason| OutboundError::Url {
-        url: shown(base),
-        reason,
-    };
+    let refused = |reason| OutboundError::Url { url: shown(base), reason };
     let url: Url = format!("{}{path}", base.as_str().trim_end_matches('/'))
         .parse()
         .map_err(|_| refused("with the path it is no URL"))?;
@@ -244,8 +183,7 @@ fn below(base: &Url, path: &str) -> Result<Url, OutboundError> {
 
 /// A deadline beyond the clock's end is none.
 fn far_from(now: Instant) -> Instant {
-    now.checked_add(Duration::from_secs(30 * 365 * 86_400))
-        .unwrap_or(now)
+    now.checked_add(Duration::from_secs(30 * 365 * 86_400)).unwrap_or(now)
 }
 
 /// The attempts at one request.
@@ -257,11 +195,7 @@ pub(super) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     pub fn until(ends: Instant, source: &'a str) -> Self {
-        Self {
-            made: 0,
-            ends,
-            source,
-        }
+        Self { made: 0, ends, source }
     }
 
     /// Waits for the next attempt and says so, or gives the error back if there is none.
@@ -288,7 +222,6 @@ impl<'a> Attempts<'a> {
 
 /// In 0..1; without a source of randomness the middle will do, for it only spreads the waiting.
 fn random() -> f64 {
-    ring::rand::generate::<[u8; 4]>(&SystemRandom::new()).map_or(0.5, |bytes| {
-        f64::from(u32::from_le_bytes(bytes.expose())) / (f64::from(u32::MAX) + 1.0)
-    })
+    ring::rand::generate::<[u8; 4]>(&SystemRandom::new())
+        .map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes.expose())) / (f64::from(u32::MAX) + 1.0))
 }

@@ -48,9 +48,7 @@ impl fmt::Display for Refused {
         match (&self.code, &self.message) {
             (Some(code), Some(message)) => write!(f, " ({code}: {message})"),
             (Some(said), None) | (None, Some(said)) => write!(f, " ({said})"),
-            (None, None) if self.html => {
-                f.write_str(" (with an HTML page: a proxy or captive portal?)")
-            }
+            (None, None) if self.html => f.write_str(" (with an HTML page: a proxy or captive portal?)"),
             (None, None) => Ok(()),
         }
     }
@@ -98,9 +96,7 @@ pub enum FetchFailure {
     )]
     Forbidden(Refused),
     /// The path leads nowhere.
-    #[error(
-        "there is nothing at this address: {0}; check api, login and path in the configuration"
-    )]
+    #[error("there is nothing at this address: {0}; check api, login and path in the configuration")]
     NotFound(Refused),
     /// The rate limit.
     #[error(
@@ -113,9 +109,7 @@ pub enum FetchFailure {
     )]
     ProxyAuthentication(Refused),
     /// The vendor's own trouble.
-    #[error(
-        "the vendor's service failed: {0}; it should pass by itself, else see the vendor's status page"
-    )]
+    #[error("the vendor's service failed: {0}; it should pass by itself, else see the vendor's status page")]
     ServerTrouble(Refused),
     /// Any other no.
     #[error("it was refused: {0}")]
@@ -198,13 +192,7 @@ impl FetchError {
     /// The failure of `request` (method and URL, cleaned).
     #[must_use]
     pub fn new(request: String, failure: FetchFailure) -> Self {
-        Self {
-            request,
-            failure,
-            correlation: None,
-            retry_after: None,
-            attempts: 1,
-        }
+        Self { request, failure, correlation: None, retry_after: None, attempts: 1 }
     }
 
     /// With the vendor's id for it.
@@ -249,9 +237,7 @@ impl FetchError {
     pub fn is_transient(&self) -> bool {
         match &self.failure {
             FetchFailure::Transport(transport) => transport.is_transient(),
-            FetchFailure::TooManyRequests(_)
-            | FetchFailure::ServerTrouble(_)
-            | FetchFailure::Truncated { .. } => true,
+            FetchFailure::TooManyRequests(_) | FetchFailure::ServerTrouble(_) | FetchFailure::Truncated { .. } => true,
             FetchFailure::Refused(said) => matches!(said.status, 408 | 409),
             _ => false,
         }

@@ -44,15 +44,10 @@ impl Exchange<'_> {
         (used, limit): (usize, usize),
         ends: Instant,
     ) -> Result<Answer, FetchError> {
-        let clock = Stopwatch {
-            started: Instant::now(),
-            ends,
-            whole: self.limits.whole,
-        };
+        let clock = Stopwatch { started: Instant::now(), ends, whole: self.limits.whole };
         let host = self.scrub.clean(url.host_str().unwrap_or("?"));
         let clean = |text: &str| self.scrub.clean(text);
-        let transport =
-            |error: &reqwest::Error| Transport::of(error, &host, self.proxy, self.limits, &clean);
+        let transport = |error: &reqwest::Error| Transport::of(error, &host, self.proxy, self.limits, &clean);
         let fail = |failure: FetchFailure| FetchError::new(name.to_owned(), failure);
 
         // The head's limit begins with the connection, which has its own.
@@ -75,64 +70,38 @@ impl Exchange<'_> {
                 .get(LOCATION)
                 .and_then(|location| location.to_str().ok())
                 .and_then(|location| url.join(location).ok())
-                .map_or_else(
-                    || "nowhere (no Location)".to_owned(),
-                    |target| http_client::shown(&target),
-                );
-            return Err(answered(FetchFailure::Redirect {
-                status: status.as_u16(),
-                target: clean(&target),
-            }));
+                .map_or_else(|| "nowhere (no Location)".to_owned(), |target| http_client::shown(&target));
+            return Err(answered(FetchFailure::Redirect { status: status.as_u16(), target: clean(&target) }));
         }
         let body = if status == StatusCode::OK {
             if let Some(encoding) = unasked_encoding(&headers) {
                 return Err(answered(FetchFailure::ContentEncoding(clean(&encoding))));
             }
-            self.read(response, &clock, limit.saturating_sub(used))
-                .await
-                .map_err(|(stop, _)| {
-                    answered(match stop {
-                        Stop::Late(late) => late.into(),
-                        Stop::Full => FetchFailure::TooLarge { limit },
-                        Stop::Broken { received, reason } => FetchFailure::Truncated {
-                            received,
-                            reason: clean(&reason),
-                        },
-                    })
-                })?
+            self.read(response, &clock, limit.saturating_sub(used)).await.map_err(|(stop, _)| {
+                answered(match stop {
+                    Stop::Late(late) => late.into(),
+                    Stop::Full => FetchFailure::TooLarge { limit },
+                    Stop::Broken { received, reason } => FetchFailure::Truncated { received, reason: clean(&reason) },
+                })
+            })?
         } else {
             // The status is the answer; a body that is late, cut or too long takes nothing from it.
             let readable = unasked_encoding(&headers).is_none();
-            let body = self
-                .read(response, &clock, ERROR_BYTES)
-                .await
-                .unwrap_or_else(|(_, read)| read);
+            let body = self.read(response, &clock, ERROR_BYTES).await.unwrap_or_else(|(_, read)| read);
             if readable { body } else { Vec::new() }
         };
-        Ok(Answer {
-            status,
-            body,
-            headers,
-        })
+        Ok(Answer { status, body, headers })
     }
 
     /// Reads in the pieces in which it comes; stops at `limit` whatever the server has announced or still sends.
-    async fn read(
-        &self,
-        mut response: Response,
-        clock: &Stopwatch,
-        limit: usize,
-    ) -> Result<Vec<u8>, (Stop, Vec<u8>)> {
+    async fn read(&self, mut response: Response, clock: &Stopwatch, limit: usize) -> Result<Vec<u8>, (Stop, Vec<u8>)> {
         let mut body = Vec::new();
         let announced = response.content_length().unwrap_or(0);
         if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
             return Err((Stop::Full, body));
         }
         loop {
-            match clock
-                .within(Phase::Body, self.limits.read, response.chunk())
-                .await
-            {
+            match clock.within(Phase::Body, self.limits.read, response.chunk()).await {
                 Err(late) => return Err((Stop::Late(late), body)),
                 Ok(Err(error)) => {
                     let reason = if http_client::broke_off(&error) {
@@ -140,13 +109,7 @@ impl Exchange<'_> {
                     } else {
                         "its framing is broken"
                     };
-                    return Err((
-                        Stop::Broken {
-                            received: body.len(),
-                            reason: reason.into(),
-                        },
-                        body,
-                    ));
+                    return Err((Stop::Broken { received: body.len(), reason: reason.into() }, body));
                 }
                 Ok(Ok(None)) => return Ok(body),
                 Ok(Ok(Some(piece))) if body.len().saturating_add(piece.len()) > limit => {
@@ -195,32 +158,17 @@ struct Stopwatch {
 
 impl Stopwatch {
     /// Waits for `work` until the first of its own limit, the request's and the caller's deadline, and names which it was.
-    async fn within<T>(
-        &self,
-        phase: Phase,
-        limit: Duration,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Transport> {
+    async fn within<T>(&self, phase: Phase, limit: Duration, work: impl Future<Output = T>) -> Result<T, Transport> {
         let now = Instant::now();
         let own = (now.checked_add(limit), phase, limit);
-        let whole = (
-            self.started.checked_add(self.whole),
-            Phase::Whole,
-            self.whole,
-        );
-        let deadline = (
-            Some(self.ends),
-            Phase::Deadline,
-            self.ends.saturating_duration_since(self.started),
-        );
+        let whole = (self.started.checked_add(self.whole), Phase::Whole, self.whole);
+        let deadline = (Some(self.ends), Phase::Deadline, self.ends.saturating_duration_since(self.started));
         let first = [own, whole, deadline]
             .into_iter()
             .filter_map(|(at, phase, after)| Some((at?, phase, after)))
             .min_by_key(|(at, ..)| *at);
         match first {
-            Some((at, phase, after)) => timeout_at(at, work)
-                .await
-                .map_err(|_| Transport::TimedOut { phase, after }),
+            Some((at, phase, after)) => timeout_at(at, work).await.map_err(|_| Transport::TimedOut { phase, after }),
             None => Ok(work.await),
         }
     }
@@ -234,9 +182,7 @@ impl Answer {
 
     /// The server's clock.
     pub fn date(&self) -> Option<Timestamp> {
-        httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?)
-            .ok()
-            .and_then(timestamp)
+        httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok().and_then(timestamp)
     }
 
     /// Whether this is a page for people rather than an answer.
@@ -245,11 +191,7 @@ impl Answer {
             .headers
             .get(CONTENT_TYPE)
             .and_then(|kind| kind.to_str().ok())
-            .is_some_and(|kind| {
-                kind.trim_start()
-                    .to_ascii_lowercase()
-                    .starts_with("text/html")
-            });
+            .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
         says_so
             || self
                 .body
@@ -263,12 +205,7 @@ impl Answer {
     /// `Retry-After` in either form, else `inin-ratelimit-reset`. A date is reckoned by the server's own clock where it
     /// tells it, so that ours being wrong does not matter.
     fn retry_after(&self, now: Timestamp) -> Option<Duration> {
-        let text = |name: &str| {
-            self.headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::trim)
-        };
+        let text = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
         let date = |text: &str| {
             let until = httpdate::parse_http_date(text).ok().and_then(timestamp)?;
@@ -316,7 +253,5 @@ fn unasked_encoding(headers: &HeaderMap) -> Option<String> {
 
 fn timestamp(moment: std::time::SystemTime) -> Option<Timestamp> {
     let since = moment.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_secs())
-        .ok()
-        .map(Timestamp::from_unix)
+    i64::try_from(since.as_secs()).ok().map(Timestamp::from_unix)
 }

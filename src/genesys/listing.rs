@@ -88,15 +88,9 @@ pub(super) async fn read(
         let bearer = authorization("Bearer", token).map_err(fail)?;
         let mut attempts = Attempts::until(ends, source);
         let answer = loop {
-            let request = exchange
-                .http
-                .get(url.clone())
-                .header(AUTHORIZATION, bearer.clone())
-                .header(ACCEPT, "application/json");
-            let asked = match exchange
-                .ask(request, &name, &url, (used, LISTING_BYTES), ends)
-                .await
-            {
+            let request =
+                exchange.http.get(url.clone()).header(AUTHORIZATION, bearer.clone()).header(ACCEPT, "application/json");
+            let asked = match exchange.ask(request, &name, &url, (used, LISTING_BYTES), ends).await {
                 Ok(answer) if answer.status == StatusCode::OK => Ok(answer),
                 Ok(answer) => Err(exchange.refusal(&answer, &name, |said| match said.status {
                     401 => Some(FetchFailure::TokenRefused(said)),
@@ -118,9 +112,7 @@ pub(super) async fn read(
         let page: Page = serde_json::from_slice(&answer.body)
             .map_err(|error| refuse(FetchFailure::NotJson(json_trouble(&error))))?;
         used = used.saturating_add(answer.body.len());
-        let next = page
-            .next(place, number)
-            .map_err(|failure| refuse(clean_target(failure, exchange)))?;
+        let next = page.next(place, number).map_err(|failure| refuse(clean_target(failure, exchange)))?;
         let Some(Entities(entities)) = page.entities else {
             return Err(refuse(FetchFailure::NoEntities));
         };
@@ -139,13 +131,8 @@ pub(super) async fn read(
             None => return Ok(listing),
         }
     }
-    let name = exchange
-        .scrub
-        .clean(&format!("GET {}", page_url(place.url, "", filter)));
-    Err(FetchError::new(
-        name,
-        FetchFailure::TooManyPages { limit: PAGES },
-    ))
+    let name = exchange.scrub.clean(&format!("GET {}", page_url(place.url, "", filter)));
+    Err(FetchError::new(name, FetchFailure::TooManyPages { limit: PAGES }))
 }
 
 /// Always our own URL, of the vendor's words the query alone, and never without the filter.
@@ -166,25 +153,17 @@ fn shown_request(url: &Url) -> String {
         .query_pairs()
         .filter(|(key, value)| {
             (key == "status" && value == "Upcoming")
-                || (key == "pageNumber"
-                    && value.len() <= 20
-                    && value.bytes().all(|byte| byte.is_ascii_digit()))
+                || (key == "pageNumber" && value.len() <= 20 && value.bytes().all(|byte| byte.is_ascii_digit()))
         })
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let query = if known.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", known.join("&"))
-    };
+    let query = if known.is_empty() { String::new() } else { format!("?{}", known.join("&")) };
     format!("GET {}{}{query}", shown(url), url.path())
 }
 
 fn clean_target(failure: FetchFailure, exchange: &Exchange<'_>) -> FetchFailure {
     match failure {
-        FetchFailure::NextElsewhere { target } => FetchFailure::NextElsewhere {
-            target: exchange.scrub.clean(&target),
-        },
+        FetchFailure::NextElsewhere { target } => FetchFailure::NextElsewhere { target: exchange.scrub.clean(&target) },
         other => other,
     }
 }
@@ -221,9 +200,7 @@ impl Page {
         match &self.next_uri {
             Loose::Text(next) if !next.trim().is_empty() => {
                 let Ok(next) = place.url.join(next.trim()) else {
-                    return Err(FetchFailure::NextElsewhere {
-                        target: "an address that is no URL".into(),
-                    });
+                    return Err(FetchFailure::NextElsewhere { target: "an address that is no URL".into() });
                 };
                 let same_server = next.scheme() == place.url.scheme()
                     && next.host() == place.url.host()
@@ -231,23 +208,16 @@ impl Page {
                     && next.username().is_empty()
                     && next.password().is_none();
                 if !same_server || (next.path() != place.url.path() && next.path() != place.path) {
-                    return Err(FetchFailure::NextElsewhere {
-                        target: format!("{}{}", shown(&next), next.path()),
-                    });
+                    return Err(FetchFailure::NextElsewhere { target: format!("{}{}", shown(&next), next.path()) });
                 }
                 Ok(Some(next.query().unwrap_or_default().to_owned()))
             }
             Loose::Text(_) | Loose::Absent => {
-                let number = self
-                    .page_number
-                    .number()
-                    .unwrap_or(u64::try_from(read).unwrap_or(u64::MAX));
+                let number = self.page_number.number().unwrap_or(u64::try_from(read).unwrap_or(u64::MAX));
                 let more = self.page_count.number().is_some_and(|count| count > number);
                 Ok(more.then(|| format!("pageNumber={}", number.saturating_add(1))))
             }
-            Loose::Number(_) | Loose::Other => {
-                Err(FetchFailure::NotJson("its nextUri is no text".into()))
-            }
+            Loose::Number(_) | Loose::Other => Err(FetchFailure::NotJson("its nextUri is no text".into())),
         }
     }
 }
@@ -355,35 +325,17 @@ mod tests {
     use super::*;
 
     fn next(next_uri: &str) -> Result<Option<String>, FetchFailure> {
-        let url: Url = "https://api.example/base/api/v2/certificates"
-            .parse()
-            .unwrap();
-        let page: Page =
-            serde_json::from_str(&format!(r#"{{"entities":[],"nextUri":{next_uri}}}"#)).unwrap();
-        page.next(
-            &Place {
-                url: &url,
-                path: "/api/v2/certificates",
-            },
-            1,
-        )
+        let url: Url = "https://api.example/base/api/v2/certificates".parse().unwrap();
+        let page: Page = serde_json::from_str(&format!(r#"{{"entities":[],"nextUri":{next_uri}}}"#)).unwrap();
+        page.next(&Place { url: &url, path: "/api/v2/certificates" }, 1)
     }
 
     #[test]
     fn the_next_page_is_asked_at_the_same_place_only() {
         for (same, query) in [
-            (
-                r#""/api/v2/certificates?pageNumber=2""#,
-                Some("pageNumber=2"),
-            ),
-            (
-                r#""/base/api/v2/certificates?pageNumber=2""#,
-                Some("pageNumber=2"),
-            ),
-            (
-                r#""https://API.example:443/api/v2/certificates?pageNumber=2#x""#,
-                Some("pageNumber=2"),
-            ),
+            (r#""/api/v2/certificates?pageNumber=2""#, Some("pageNumber=2")),
+            (r#""/base/api/v2/certificates?pageNumber=2""#, Some("pageNumber=2")),
+            (r#""https://API.example:443/api/v2/certificates?pageNumber=2#x""#, Some("pageNumber=2")),
             (r#""?pageNumber=2""#, Some("pageNumber=2")),
             (r#""""#, None),
             ("null", None),
@@ -402,10 +354,7 @@ mod tests {
             r#""/api/v2/certificates/../other""#,
             r#""https://""#,
         ] {
-            assert!(
-                matches!(next(elsewhere), Err(FetchFailure::NextElsewhere { .. })),
-                "{elsewhere}"
-            );
+            assert!(matches!(next(elsewhere), Err(FetchFailure::NextElsewhere { .. })), "{elsewhere}");
         }
         assert!(matches!(next("7"), Err(FetchFailure::NotJson(_))));
     }
@@ -417,15 +366,9 @@ mod tests {
             (r#""pageNumber":"1","pageCount":"2""#, Some("pageNumber=2")),
             (r#""pageCount":2"#, Some("pageNumber=2")),
             (r#""pageNumber":2,"pageCount":2"#, None),
-            (
-                r#""pageNumber":{"a":[1,{}]},"pageCount":[2],"total":-1"#,
-                None,
-            ),
+            (r#""pageNumber":{"a":[1,{}]},"pageCount":[2],"total":-1"#, None),
             (r#""total":1e400"#, None),
-            (
-                r#""pageCount":true,"total":1.5,"unknown":{"unknown":1}"#,
-                None,
-            ),
+            (r#""pageCount":true,"total":1.5,"unknown":{"unknown":1}"#, None),
         ] {
             let text = format!(r#"{{"entities":[],{fields}}}"#);
             let Ok(page) = serde_json::from_str::<Page>(&text) else {
@@ -433,17 +376,7 @@ mod tests {
                 continue;
             };
             let url: Url = "https://api.example/".parse().unwrap();
-            assert_eq!(
-                page.next(
-                    &Place {
-                        url: &url,
-                        path: "/"
-                    },
-                    1
-                ),
-                Ok(query.map(str::to_owned)),
-                "{fields}"
-            );
+            assert_eq!(page.next(&Place { url: &url, path: "/" }, 1), Ok(query.map(str::to_owned)), "{fields}");
         }
     }
 
@@ -457,19 +390,10 @@ mod tests {
     #[test]
     fn the_upcoming_filter_is_never_lost_on_the_way() {
         let base: Url = "https://api.example/certificates".parse().unwrap();
-        assert_eq!(
-            page_url(&base, "", Filter::Unfiltered).as_str(),
-            "https://api.example/certificates"
-        );
+        assert_eq!(page_url(&base, "", Filter::Unfiltered).as_str(), "https://api.example/certificates");
         for query in ["", "status=Upcoming"] {
-            assert_eq!(
-                page_url(&base, query, Filter::Upcoming).query(),
-                Some("status=Upcoming")
-            );
+            assert_eq!(page_url(&base, query, Filter::Upcoming).query(), Some("status=Upcoming"));
         }
-        assert_eq!(
-            page_url(&base, "pageNumber=2", Filter::Upcoming).query(),
-            Some("pageNumber=2&status=Upcoming")
-        );
+        assert_eq!(page_url(&base, "pageNumber=2", Filter::Upcoming).query(), Some("pageNumber=2&status=Upcoming"));
     }
 }

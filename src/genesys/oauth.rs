@@ -57,61 +57,33 @@ const SECRET_BYTES: u64 = 64 * 1024;
 /// Reads the secret from where it is, so that a renewed file is seen. Of a symlink the target is judged.
 pub fn read_secret(origin: &SecretOrigin) -> Result<Secret, SecretError> {
     let (text, shown) = match origin {
-        SecretOrigin::Given(secret) => (
-            secret.expose().to_owned(),
-            "from the environment".to_owned(),
-        ),
+        SecretOrigin::Given(secret) => (secret.expose().to_owned(), "from the environment".to_owned()),
         SecretOrigin::File(path) => {
             let shown = format!("file {}", path.display());
-            let unreadable = |reason: String| SecretError::Unreadable {
-                path: path.clone(),
-                reason,
-            };
+            let unreadable = |reason: String| SecretError::Unreadable { path: path.clone(), reason };
             // Asked by path first: to open a pipe would wait for its other end.
-            if !std::fs::metadata(path)
-                .map_err(|error| unreadable(error.to_string()))?
-                .is_file()
-            {
+            if !std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.is_file() {
                 return Err(unreadable("it is no regular file".into()));
             }
             let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-            let mode = file
-                .metadata()
-                .map_err(|error| unreadable(error.to_string()))?
-                .mode()
-                & 0o7777;
+            let mode = file.metadata().map_err(|error| unreadable(error.to_string()))?.mode() & 0o7777;
             if mode & 0o004 != 0 {
-                return Err(SecretError::WorldReadable {
-                    path: path.clone(),
-                    mode,
-                });
+                return Err(SecretError::WorldReadable { path: path.clone(), mode });
             }
             let mut bytes = Vec::new();
             file.take(SECRET_BYTES.saturating_add(1))
                 .read_to_end(&mut bytes)
                 .map_err(|error| unreadable(error.to_string()))?;
             if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_BYTES {
-                return Err(SecretError::Unusable {
-                    origin: shown,
-                    reason: "it has more than 64 KiB",
-                });
+                return Err(SecretError::Unusable { origin: shown, reason: "it has more than 64 KiB" });
             }
-            let text = String::from_utf8(bytes).map_err(|_| SecretError::Unusable {
-                origin: shown.clone(),
-                reason: "it is no UTF-8 text",
-            })?;
-            let text = text.strip_suffix('\n').map_or(text.as_str(), |line| {
-                line.strip_suffix('\r').unwrap_or(line)
-            });
+            let text = String::from_utf8(bytes)
+                .map_err(|_| SecretError::Unusable { origin: shown.clone(), reason: "it is no UTF-8 text" })?;
+            let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
             (text.to_owned(), shown)
         }
     };
-    let unusable = |reason| {
-        Err(SecretError::Unusable {
-            origin: shown,
-            reason,
-        })
-    };
+    let unusable = |reason| Err(SecretError::Unusable { origin: shown, reason });
     if text.is_empty() {
         unusable("it is empty")
     } else if text.chars().any(char::is_control) {
@@ -189,15 +161,10 @@ pub(super) async fn ask_token(
     let request = exchange
         .http
         .post(url.clone())
-        .header(
-            AUTHORIZATION,
-            authorization("Basic", basic).map_err(|why| FetchError::new(name.clone(), why))?,
-        )
+        .header(AUTHORIZATION, authorization("Basic", basic).map_err(|why| FetchError::new(name.clone(), why))?)
         .header(ACCEPT, "application/json")
         .form(&[("grant_type", "client_credentials")]);
-    let answer = exchange
-        .ask(request, &name, url, (0, TOKEN_BYTES), ends)
-        .await?;
+    let answer = exchange.ask(request, &name, url, (0, TOKEN_BYTES), ends).await?;
     if answer.status != reqwest::StatusCode::OK {
         return Err(exchange.refusal(&answer, &name, |said| {
             let invalid_client = said.code.as_deref() == Some("invalid_client");
@@ -209,47 +176,33 @@ pub(super) async fn ask_token(
             }
         }));
     }
-    grant(&answer, exchange.now).map_err(|failure| {
-        FetchError::new(name, failure).with_correlation(answer.correlation(exchange.scrub))
-    })
+    grant(&answer, exchange.now)
+        .map_err(|failure| FetchError::new(name, failure).with_correlation(answer.correlation(exchange.scrub)))
 }
 
 fn grant(answer: &Answer, now: Timestamp) -> Result<Token, FetchFailure> {
     if answer.is_html() {
         return Err(FetchFailure::Html);
     }
-    let granted: Granted = serde_json::from_slice(&answer.body)
-        .map_err(|error| FetchFailure::NotJson(json_trouble(&error)))?;
+    let granted: Granted =
+        serde_json::from_slice(&answer.body).map_err(|error| FetchFailure::NotJson(json_trouble(&error)))?;
     let text = granted.access_token.unwrap_or_default();
     if text.is_empty() {
         return Err(FetchFailure::NoToken("access_token is missing"));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(FetchFailure::NoToken(
-            "access_token has characters that no token has",
-        ));
+        return Err(FetchFailure::NoToken("access_token has characters that no token has"));
     }
     if matches!(&granted.token_type, Loose::Text(kind) if !kind.eq_ignore_ascii_case("bearer")) {
         return Err(FetchFailure::NoToken("its token_type is not bearer"));
     }
     // Without a life it serves this once.
-    let life = granted
-        .expires_in
-        .number()
-        .map_or(Duration::ZERO, Duration::from_secs)
-        .min(LONGEST_LIFE);
-    Ok(Token {
-        text: Secret::new(text),
-        since: now,
-        life,
-    })
+    let life = granted.expires_in.number().map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_LIFE);
+    Ok(Token { text: Secret::new(text), since: now, life })
 }
 
 /// An Authorization header that no library shows.
-pub(super) fn authorization(
-    scheme: &str,
-    credentials: &Secret,
-) -> Result<HeaderValue, FetchFailure> {
+pub(super) fn authorization(scheme: &str, credentials: &Secret) -> Result<HeaderValue, FetchFailure> {
     let mut value = HeaderValue::from_str(&format!("{scheme} {}", credentials.expose()))
         .map_err(|_| FetchFailure::NoToken("it cannot be sent in a header"))?;
     value.set_sensitive(true);
@@ -273,24 +226,14 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         let origin = SecretOrigin::File(link);
-        for (content, secret) in [
-            (&b"0123"[..], "0123"),
-            (b"hunter2\n", "hunter2"),
-            (b"hunter2\r\n", "hunter2"),
-            (b" sp ace ", " sp ace "),
-        ] {
+        for (content, secret) in
+            [(&b"0123"[..], "0123"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), (b" sp ace ", " sp ace ")]
+        {
             write(content, 0o640);
             assert_eq!(read_secret(&origin).unwrap().expose(), secret);
         }
         let big = vec![b'x'; 65_537];
-        for content in [
-            &b""[..],
-            b"\n",
-            b"hunter2\n\n",
-            b"hunter2\0",
-            b"hunter2\xff",
-            &big,
-        ] {
+        for content in [&b""[..], b"\n", b"hunter2\n\n", b"hunter2\0", b"hunter2\xff", &big] {
             write(content, 0o600);
             let refused = read_secret(&origin).unwrap_err();
             assert!(matches!(refused, SecretError::Unusable { .. }), "{refused}");
@@ -300,12 +243,7 @@ mod tests {
         let refused = read_secret(&origin).unwrap_err();
         assert!(refused.to_string().contains("0644"), "{refused}");
         let folder_itself = SecretOrigin::File(folder.path().to_owned());
-        assert!(
-            read_secret(&folder_itself)
-                .unwrap_err()
-                .to_string()
-                .contains("no regular file")
-        );
+        assert!(read_secret(&folder_itself).unwrap_err().to_string().contains("no regular file"));
         let missing = read_secret(&SecretOrigin::File(folder.path().join("none"))).unwrap_err();
         assert!(missing.to_string().contains("No such file"), "{missing}");
         assert!(read_secret(&SecretOrigin::Given(Secret::new(String::new()))).is_err());
@@ -316,24 +254,13 @@ mod tests {
         let since = Timestamp::from_unix(1_000_000);
         let mut cache = TokenCache::default();
         assert!(cache.usable(since).is_none());
-        cache.keep(Token {
-            text: Secret::new("t".into()),
-            since,
-            life: Duration::from_secs(300),
-        });
+        cache.keep(Token { text: Secret::new("t".into()), since, life: Duration::from_secs(300) });
         let after = |seconds| since.plus(Duration::from_secs(seconds));
         assert!(cache.usable(since).is_some());
         assert!(cache.usable(after(269)).is_some());
         assert!(cache.usable(after(270)).is_none());
-        assert!(
-            cache.usable(since.minus(Duration::from_secs(1))).is_none(),
-            "the clock went back"
-        );
-        cache.keep(Token {
-            text: Secret::new("t".into()),
-            since,
-            life: Duration::from_secs(86_400),
-        });
+        assert!(cache.usable(since.minus(Duration::from_secs(1))).is_none(), "the clock went back");
+        cache.keep(Token { text: Secret::new("t".into()), since, life: Duration::from_secs(86_400) });
         assert!(cache.usable(after(86_339)).is_some());
         assert!(cache.usable(after(86_340)).is_none());
         cache.forget();

@@ -44,30 +44,17 @@ const ALIKE: f64 = 0.75;
 impl Region {
     /// The region of that AWS name.
     pub fn named(name: &str) -> Result<&'static Self, UnknownRegion> {
-        Self::ALL
-            .iter()
-            .find(|region| region.aws == name)
-            .ok_or_else(|| UnknownRegion {
-                name: name
-                    .chars()
-                    .filter(|character| !character.is_control())
-                    .take(60)
-                    .collect(),
-                nearest: Self::nearest_to(name),
-            })
+        Self::ALL.iter().find(|region| region.aws == name).ok_or_else(|| UnknownRegion {
+            name: name.chars().filter(|character| !character.is_control()).take(60).collect(),
+            nearest: Self::nearest_to(name),
+        })
     }
 
     /// People also write the domain, so that is compared too.
     fn nearest_to(name: &str) -> Option<&'static str> {
-        let name: String = name
-            .chars()
-            .take(60)
-            .collect::<String>()
-            .trim()
-            .to_lowercase();
-        let likeness = |region: &Self| {
-            strsim::jaro_winkler(region.aws, &name).max(strsim::jaro_winkler(region.domain, &name))
-        };
+        let name: String = name.chars().take(60).collect::<String>().trim().to_lowercase();
+        let likeness =
+            |region: &Self| strsim::jaro_winkler(region.aws, &name).max(strsim::jaro_winkler(region.domain, &name));
         Self::ALL
             .iter()
             .map(|region| (likeness(region), region.aws))
@@ -219,21 +206,12 @@ mod tests {
             serde_json::from_str(include_str!("../../tests/data/regions.json")).unwrap();
         let rows: Vec<_> = researched
             .iter()
-            .map(|row| {
-                ["aws_region", "domain", "api", "login", "dataactions_name"]
-                    .map(|key| row[key].as_str())
-            })
+            .map(|row| ["aws_region", "domain", "api", "login", "dataactions_name"].map(|key| row[key].as_str()))
             .collect();
         let ours: Vec<_> = Region::ALL
             .iter()
             .map(|region| {
-                [
-                    Some(region.aws),
-                    Some(region.domain),
-                    Some(region.api),
-                    Some(region.login),
-                    region.certificate_name,
-                ]
+                [Some(region.aws), Some(region.domain), Some(region.api), Some(region.login), region.certificate_name]
             })
             .collect();
         assert_eq!(ours, rows);
@@ -243,11 +221,9 @@ mod tests {
     #[test]
     fn an_unknown_region_names_the_known_ones_and_the_nearest() {
         assert_eq!(Region::named("eu-west-1").unwrap().domain, "mypurecloud.ie");
-        for (wrong, nearest) in [
-            ("eu-west1", "eu-west-1"),
-            ("US-EAST-1", "us-east-1"),
-            ("mypurecloud.de", "eu-central-1"),
-        ] {
+        for (wrong, nearest) in
+            [("eu-west1", "eu-west-1"), ("US-EAST-1", "us-east-1"), ("mypurecloud.de", "eu-central-1")]
+        {
             let refused = Region::named(wrong).unwrap_err();
             assert_eq!(refused.nearest(), Some(nearest), "{wrong}");
             for region in Region::ALL {

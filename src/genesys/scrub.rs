@@ -24,8 +24,7 @@ impl Scrub {
         if !secret.is_empty() && !self.forbidden.contains(&secret) {
             self.forbidden.push(secret);
             // The longest first: the secret may be a part of what it was encoded into.
-            self.forbidden
-                .sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+            self.forbidden.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         }
     }
 
@@ -40,9 +39,7 @@ impl Scrub {
             while let Some(at) = rest.to_ascii_lowercase().find(secret.as_str()) {
                 kept.push_str(rest.get(..at).unwrap_or_default());
                 kept.push_str("[redacted]");
-                rest = rest
-                    .get(at.saturating_add(secret.len())..)
-                    .unwrap_or_default();
+                rest = rest.get(at.saturating_add(secret.len())..).unwrap_or_default();
             }
             kept.push_str(rest);
             text = kept;
@@ -60,9 +57,7 @@ fn plain(text: &str) -> String {
         character.is_control()
             || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
-    text.chars()
-        .filter(|character| !hides(*character))
-        .collect()
+    text.chars().filter(|character| !hides(*character)).collect()
 }
 
 #[cfg(test)]
@@ -83,10 +78,7 @@ mod tests {
             assert_eq!(scrub.clean(text), clean);
         }
         let long = format!("{}s3cret", "x".repeat(297));
-        assert!(
-            !scrub.clean(&long).contains("s3c"),
-            "the cut left a part of it"
-        );
+        assert!(!scrub.clean(&long).contains("s3c"), "the cut left a part of it");
         assert_eq!(scrub.clean(&"y".repeat(5_000)).len(), 303);
     }
 }

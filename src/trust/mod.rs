@@ -3,6 +3,7 @@
 
 pub mod anchor;
 pub mod certificate;
+pub mod difference;
 mod distinguished_name;
 pub mod finding;
 pub mod fingerprint;

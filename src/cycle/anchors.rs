@@ -1,0 +1,62 @@
+//! The anchors of a slot: built in, or from the files that the configuration names. Read in every cycle, so that a
+//! replaced file counts at once.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::settings::resolved::{Source, Store};
+use crate::trust::anchor::{AnchorError, Anchors};
+use crate::trust::certificate::Certificate;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::set::Authority;
+
+/// Far more than any collection of roots.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// An anchor's file cannot be used. Exit code 3.
+#[derive(Debug, thiserror::Error)]
+pub enum AnchorsError {
+    /// It cannot be read.
+    #[error("the anchors in {} cannot be read: {source}. Nothing was done; trust is unchanged.", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It holds no anchors.
+    #[error("the anchors in {} cannot be used: {source} Nothing was done; trust is unchanged.", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: AnchorError,
+    },
+}
+
+/// The anchors of one authority at one source.
+pub fn of(source: &Source, authority: Authority) -> Result<Anchors, AnchorsError> {
+    match authority {
+        Authority::DigiCert if source.digicert_anchors.is_empty() => Ok(Anchors::digicert()),
+        Authority::DigiCert => read_all(&source.digicert_anchors),
+        Authority::Genesys => read_all(&source.genesys_anchors),
+    }
+}
+
+/// The roots of other clients of the same virtual hosts.
+pub fn extra(store: &Store) -> Result<BTreeMap<Fingerprint, Certificate>, AnchorsError> {
+    let anchors = read_all(&store.extra_anchors)?;
+    Ok(anchors.certificates().iter().map(|root| (root.fingerprint(), root.clone())).collect())
+}
+
+fn read_all(paths: &[PathBuf]) -> Result<Anchors, AnchorsError> {
+    paths.iter().try_fold(Anchors::default(), |anchors, path| Ok(anchors.and(read(path)?)))
+}
+
+fn read(path: &Path) -> Result<Anchors, AnchorsError> {
+    let unreadable = |source| AnchorsError::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(unreadable)?.take(LARGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+    Anchors::read(&bytes).map_err(|source| AnchorsError::Unusable { path: path.to_owned(), source })
+}

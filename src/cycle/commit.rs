@@ -1,0 +1,78 @@
+//! Makes a generation: mints its marker, renders its files, writes them, and lets `current` name it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::marker::{self, MintError};
+use crate::store::contents::{self, Contents};
+use crate::store::{self, LinkPath, StoreError, generation};
+use crate::trust::certificate::Certificate;
+use crate::trust::fingerprint::hex;
+use crate::trust::manifest::Manifest;
+use crate::trust::marker_name::MarkerName;
+use crate::trust::render::{Content, Label};
+use crate::trust::timestamp::Timestamp;
+
+/// A generation could not be made. Nothing was switched.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The disk said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The marker could not be minted.
+    #[error("the generation marker could not be minted: {0}. Nothing was published; what servers read stays.")]
+    Marker(String),
+}
+
+impl From<MintError> for CommitError {
+    fn from(error: MintError) -> Self {
+        Self::Marker(error.to_string())
+    }
+}
+
+/// The id of a store that is being born: 64 random bits.
+pub fn draw_store_id() -> String {
+    let mut bytes = [0; 8];
+    // ring's SystemRandom fails only where the kernel has no randomness; the id then is merely not unique.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    hex(&bytes)
+}
+
+/// Writes the next generation and switches `current` to it.
+pub fn commit(root: &Path, contents: &Contents, content: &Content<'_>, cause: &str, now: Timestamp) -> Result<Manifest, CommitError> {
+    let on_disk = generation::list(root)?.last().copied().unwrap_or(0);
+    let number = contents.state.generation.max(on_disk).saturating_add(1);
+    let name = MarkerName { store_id: contents.state.store.clone(), generation: number, digest_head: content.digest().short() };
+    let marker = Certificate::parse(&marker::mint(&name)?).map_err(|error| CommitError::Marker(error.to_string()))?;
+    let files = content.render(&Label { store: &contents.state.store, generation: number, committed: now, cause, marker: &marker });
+    let manifest = files.get("manifest.json").map(|bytes| Manifest::read(bytes));
+    let manifest = manifest.and_then(Result::ok).ok_or_else(|| CommitError::Marker("its manifest did not read back".to_owned()))?;
+    generation::write(root, number, &files)?;
+    LinkPath::current(root).switch(number)?;
+    Ok(manifest)
+}
+
+/// Removes what a writer that died left: half-made things, and a generation that was written but never committed.
+pub fn sweep_leftovers(root: &Path) -> Result<(), StoreError> {
+    let mut keep = generation::list(root)?;
+    if let store::Link::Generation(current) = LinkPath::current(root).read()? {
+        keep.retain(|number| *number <= current);
+    }
+    store::sweep(root, &keep).map(drop)
+}
+
+/// Removes generations beyond the newest `keep` with different sets.
+pub fn sweep_old(root: &Path, keep: usize, newest: u64) -> Result<(), StoreError> {
+    let mut kept = BTreeSet::new();
+    let mut digests = BTreeSet::new();
+    for number in generation::list(root)?.into_iter().rev().filter(|number| *number <= newest) {
+        let digest = contents::manifest_of(root, number).ok().flatten().map(|manifest| manifest.digest);
+        if digests.len() < keep || digest.is_some_and(|digest| digests.contains(&digest)) {
+            kept.insert(number);
+            digests.extend(digest);
+        }
+    }
+    store::sweep(root, &kept).map(drop)
+}

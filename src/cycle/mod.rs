@@ -1,0 +1,237 @@
+//! The one path: observe, verify, plan, publish, take each target's turn. The one-shot, the demo and every later feature
+//! are this cycle; what differs is the settings and the clock that it is handed.
+//!
+//! ```text
+//!  observe (network, no lock) ─▶ lock ─▶ contents ─▶ interpret ─▶ plan ─▶ commit ─▶ turns ─▶ state
+//! ```
+//! The network is asked before the lock is taken, so that a slow vendor keeps no operator waiting.
+
+mod anchors;
+mod commit;
+mod evidence;
+mod observe;
+mod report;
+mod turns;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::settings::resolved::{Settings, Store as StoreSettings};
+use crate::store::contents::{self, Contents, ContentsError};
+use crate::store::{self, Lock, LockError, Store, StoreError, file};
+use crate::trust::difference::Difference;
+use crate::trust::finding::Finding;
+use crate::trust::plan::{self, Plan};
+use crate::trust::render::Content;
+use crate::trust::set::SlotId;
+
+pub use anchors::AnchorsError;
+pub use commit::CommitError;
+pub use observe::{Clients, Observed};
+pub use report::{Report, TargetReport};
+
+use crate::exit::Exit;
+
+/// How a cycle is run.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// How long asking the sources may take in all.
+    pub deadline: Duration,
+    /// How long to wait for another writer.
+    pub lock_timeout: Duration,
+    /// The command, as the lock's holder is named to others.
+    pub command: &'a str,
+}
+
+/// Why a cycle could not be run. What is published stays.
+#[derive(Debug, thiserror::Error)]
+pub enum CycleError {
+    /// An anchor's file cannot be used.
+    #[error(transparent)]
+    Anchors(#[from] AnchorsError),
+    /// Another writer.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The disk said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store's records cannot be used.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
+    /// A generation could not be made.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl CycleError {
+    /// The exit code it ends in.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Anchors(_) => Exit::Configuration,
+            Self::Lock(LockError::Held { .. }) => Exit::Locked,
+            Self::Lock(LockError::Store(_)) | Self::Store(_) | Self::Contents(_) => Exit::Store,
+            Self::Commit(CommitError::Store(_)) => Exit::Store,
+            Self::Commit(CommitError::Marker(_)) => Exit::Unexpected,
+        }
+    }
+}
+
+/// Runs one cycle for one store.
+pub async fn run(
+    settings: &Settings,
+    store: &StoreSettings,
+    clients: &mut Clients,
+    clock: &dyn Clock,
+    options: &Options<'_>,
+) -> Result<Report, CycleError> {
+    let observed = observe::ask(settings, store, clients, clock, options.deadline).await;
+    let mut session = Session::open(store, clock, options)?;
+    let plan = session.plan(settings, &observed)?;
+    let mut report = Report::of(&session.contents, &observed, &plan);
+    session.adopt(&plan, "cycle", &mut report)?;
+    session.take_turns(&BTreeSet::new(), &mut report).await?;
+    session.close(&mut report)?;
+    Ok(report)
+}
+
+/// What a cycle would do: asks the sources, reads the store, writes nothing and tells nobody.
+pub async fn rehearse(
+    settings: &Settings,
+    store: &StoreSettings,
+    clients: &mut Clients,
+    clock: &dyn Clock,
+    options: &Options<'_>,
+) -> Result<Report, CycleError> {
+    let observed = observe::ask(settings, store, clients, clock, options.deadline).await;
+    let contents = look(store)?;
+    let plan = plan_with(settings, store, &contents, &observed, clock)?;
+    let mut report = Report::of(&contents, &observed, &plan);
+    report.rehearsed = true;
+    Ok(report)
+}
+
+/// Reads a store without the lock and without writing; an empty one where there is none yet.
+pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
+    match Store::look(&store.path)? {
+        Some(opened) => contents::read(opened.root(), String::new),
+        None => Ok(Contents::unborn()),
+    }
+}
+
+fn plan_with(
+    settings: &Settings,
+    store: &StoreSettings,
+    contents: &Contents,
+    observed: &[Observed],
+    clock: &dyn Clock,
+) -> Result<Plan, CycleError> {
+    let now = clock.now();
+    let extra = anchors::extra(store)?;
+    let interpreted = observe::interpret(settings, observed, &contents.state.memory, now)?;
+    let configured: BTreeSet<SlotId> = store
+        .sources
+        .iter()
+        .filter_map(|name| settings.sources.get(name))
+        .flat_map(|source| source.slots().map(|(slot, _)| slot))
+        .collect();
+    let policy = plan::Policy { grace: store.grace, ..settings.plan.clone() };
+    let mut plan = plan::plan(&plan::Input {
+        memory: &contents.state.memory,
+        committed: &contents.set,
+        configured: &configured,
+        heard: &interpreted.heard,
+        extra_anchors: &extra,
+        policy: &policy,
+        now,
+    });
+    plan.findings.splice(0..0, interpreted.findings);
+    Ok(plan)
+}
+
+/// A store under the lock, for the length of one cycle or command.
+pub struct Session<'a> {
+    store: &'a StoreSettings,
+    clock: &'a dyn Clock,
+    opened: Store,
+    /// What it holds.
+    pub contents: Contents,
+    _lock: Lock,
+}
+
+impl<'a> Session<'a> {
+    /// Creates what is missing, takes the lock, sweeps what a crash left, reads.
+    pub fn open(store: &'a StoreSettings, clock: &'a dyn Clock, options: &Options<'_>) -> Result<Self, CycleError> {
+        let opened = Store::open(&store.path)?;
+        let lock = Lock::acquire(opened.root(), options.command, clock.now(), options.lock_timeout)?;
+        commit::sweep_leftovers(opened.root())?;
+        let contents = contents::read(opened.root(), commit::draw_store_id)?;
+        Ok(Self { store, clock, opened, contents, _lock: lock })
+    }
+
+    fn plan(&self, settings: &Settings, observed: &[Observed]) -> Result<Plan, CycleError> {
+        plan_with(settings, self.store, &self.contents, observed, self.clock)
+    }
+
+    /// Makes a plan real: a new generation where the set (or its form, or what is on the disk) differs, and the memory.
+    pub fn adopt(&mut self, plan: &Plan, cause: &str, report: &mut Report) -> Result<(), CycleError> {
+        let outputs = self.store.outputs();
+        let content = Content { set: &plan.set, memory: &plan.memory, outputs: &outputs };
+        let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
+        // An empty store stays empty until something may enter; one that was emptied by denial says so.
+        let nothing_yet = published.is_none() && plan.set.is_empty();
+        if !nothing_yet && (published != Some(content.digest()) || self.contents.drifted) {
+            let manifest = commit::commit(self.opened.root(), &self.contents, &content, cause, self.clock.now())?;
+            report.committed(&manifest, Difference::between(&self.contents.set, &plan.set));
+            self.contents.manifest = Some(manifest);
+            self.contents.set = plan.set.clone();
+            self.contents.drifted = false;
+        }
+        self.contents.state.memory = plan.memory.clone();
+        if let Some(manifest) = &self.contents.manifest {
+            self.contents.state.generation = self.contents.state.generation.max(manifest.generation);
+        }
+        report.note_sources(&mut self.contents.state, self.clock.now());
+        self.save()?;
+        if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
+            evidence::committed(self.opened.root(), manifest, &report.difference)?;
+            commit::sweep_old(self.opened.root(), self.store.keep, manifest.generation)?;
+        }
+        Ok(())
+    }
+
+    /// Takes every target's turn; those in `forced` from the beginning.
+    pub async fn take_turns(&mut self, forced: &BTreeSet<String>, report: &mut Report) -> Result<(), CycleError> {
+        let Some(manifest) = self.contents.manifest.clone() else { return Ok(()) };
+        for target in &self.store.targets {
+            let mut state = self.contents.state.targets.remove(&target.name).unwrap_or_default();
+            let turn = turns::Turns { root: self.opened.root(), manifest: &manifest, target, clock: self.clock };
+            let outcome = turn.take(&mut state, forced.contains(&target.name), report).await;
+            self.contents.state.targets.insert(target.name.clone(), state);
+            // What one target came to must not be lost to a crash in the next one's turn.
+            self.save()?;
+            outcome?;
+        }
+        self.contents.state.targets.retain(|name, _| self.store.targets.iter().any(|target| target.name == *name));
+        Ok(())
+    }
+
+    /// Writes the alarms and the state, and lets go of the lock.
+    pub fn close(mut self, report: &mut Report) -> Result<(), CycleError> {
+        self.contents.state.raise(&report.findings, self.clock.now());
+        report.finish(&self.contents.state);
+        self.save()
+    }
+
+    fn save(&self) -> Result<(), CycleError> {
+        let bytes = self.contents.state.to_bytes();
+        file::replace(&self.opened.root().join(store::contents::STATE), &bytes)?;
+        Ok(())
+    }
+
+    /// What is found besides.
+    pub fn finding(&mut self, finding: Finding) {
+        self.contents.findings.push(finding);
+    }
+}

@@ -1,0 +1,176 @@
+//! Asks the sources, and turns what they said into what the slots heard.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{CycleError, anchors};
+use crate::clock::Clock;
+use crate::exit::Exit;
+use crate::genesys::{Client, ClientError, FailureClass, FetchError, Fetched, Listing};
+use crate::http_client::Limits;
+use crate::settings::resolved::{IdentitySetting, Settings, Source, Store};
+use crate::trust::finding::Finding;
+use crate::trust::memory::Memory;
+use crate::trust::observation::{self, Heard, IdentityRule, ListedEntity, Poll, SlotRules};
+use crate::trust::set::{Authority, SlotId};
+use crate::trust::timestamp::Timestamp;
+use crate::trust::verify::Identity;
+
+/// How far the vendor's clock may be from ours before nothing is removed.
+const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(300);
+
+/// A client for each source; it keeps tokens and connections from cycle to cycle.
+#[derive(Default)]
+pub struct Clients(BTreeMap<String, Client>);
+
+impl Clients {
+    /// A client for every source of the settings. Nothing is asked yet.
+    pub fn of(settings: &Settings) -> Result<Self, ClientError> {
+        let client = |source: &Source| Ok((source.name.clone(), Client::new(source, Limits::default())?));
+        settings.sources.values().map(client).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// What one source said in this cycle.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The source's name.
+    pub source: String,
+    /// Its answer, or why there is none.
+    pub answer: Result<Fetched, FetchError>,
+    /// When it was asked.
+    pub asked: Timestamp,
+}
+
+impl Observed {
+    /// The failures of this source: one for all, or one for a listing.
+    pub fn failures(&self) -> impl Iterator<Item = &FetchError> {
+        let (whole, listings) = match &self.answer {
+            Err(error) => (Some(error), [None, None]),
+            Ok(fetched) => (None, [fetched.unfiltered.as_ref().err(), fetched.upcoming.as_ref().err()]),
+        };
+        whole.into_iter().chain(listings.into_iter().flatten())
+    }
+
+    /// The exit codes that its failures lead to.
+    pub fn exits(&self) -> impl Iterator<Item = Exit> {
+        self.failures().map(|error| match error.class() {
+            FailureClass::Unreachable | FailureClass::RefusedUs => Exit::Source,
+            FailureClass::AnswerRefused => Exit::Answer,
+            FailureClass::Misconfigured => Exit::Configuration,
+        })
+    }
+}
+
+/// Asks every source of the store, all at once, so that a slow one delays no other.
+pub async fn ask(settings: &Settings, store: &Store, clients: &mut Clients, clock: &dyn Clock, deadline: Duration) -> Vec<Observed> {
+    let mut asking = JoinSet::new();
+    let now = clock.now();
+    for source in store.sources.iter().filter(|source| settings.sources.contains_key(*source)) {
+        let Some(mut client) = clients.0.remove(source) else { continue };
+        let source = source.clone();
+        asking.spawn(async move {
+            let answer = client.fetch(now, deadline).await;
+            (client, Observed { source, answer, asked: now })
+        });
+    }
+    let mut observed = Vec::new();
+    while let Some(done) = asking.join_next().await {
+        // A task that panicked would be a fault of ours; its source is then silent, and contributes what it had.
+        let Ok((client, said)) = done else { continue };
+        clients.0.insert(said.source.clone(), client);
+        observed.push(said);
+    }
+    observed.sort_by(|one, other| one.source.cmp(&other.source));
+    observed
+}
+
+/// What all slots heard.
+pub struct Interpreted {
+    pub heard: Vec<Heard>,
+    pub findings: Vec<Finding>,
+}
+
+/// Judges what the sources said; a source that failed is silent.
+pub fn interpret(settings: &Settings, observed: &[Observed], memory: &Memory, now: Timestamp) -> Result<Interpreted, CycleError> {
+    let mut interpreted = Interpreted { heard: Vec::new(), findings: Vec::new() };
+    for said in observed {
+        let Some(source) = settings.sources.get(&said.source) else { continue };
+        for error in said.failures() {
+            interpreted.findings.push(failed(said, error));
+        }
+        let Ok(fetched) = &said.answer else { continue };
+        if fetched.unfiltered.is_err() && fetched.upcoming.is_err() {
+            continue;
+        }
+        let clock_agrees = clocks_agree(said, fetched, &mut interpreted.findings);
+        let poll = Poll {
+            unfiltered: fetched.unfiltered.as_ref().ok().map(entities),
+            upcoming: fetched.upcoming.as_ref().ok().map(entities),
+            clock_agrees,
+        };
+        let rules = source.slots().map(|(slot, authority)| rules(source, slot, authority, memory)).collect::<Result<Vec<_>, _>>()?;
+        let one = observation::interpret(&source.name, &poll, &rules, &settings.verify, now);
+        interpreted.heard.extend(one.heard);
+        interpreted.findings.extend(one.findings);
+    }
+    Ok(interpreted)
+}
+
+fn failed(said: &Observed, error: &FetchError) -> Finding {
+    let event = match error.class() {
+        FailureClass::Unreachable => "source_unreachable",
+        FailureClass::RefusedUs => "source_refused_us",
+        FailureClass::AnswerRefused => "answer_refused",
+        FailureClass::Misconfigured => "source_misconfigured",
+    };
+    Finding::warning(event, &said.source, format!("{error}. Trust is unchanged by this answer."))
+}
+
+fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
+    match fetched.date {
+        Some(date) if date.distance(said.asked) <= CLOCKS_AGREE_WITHIN => true,
+        Some(date) => {
+            findings.push(Finding::warning(
+                "clocks_disagree",
+                &said.source,
+                format!(
+                    "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. Look at this machine's time synchronisation.",
+                    said.asked,
+                    humantime::format_duration(CLOCKS_AGREE_WITHIN)
+                ),
+            ));
+            false
+        }
+        None => {
+            findings.push(Finding::note("vendor_clock_unknown", &said.source, "The answer has no usable Date: nothing is removed by it."));
+            false
+        }
+    }
+}
+
+fn entities(listing: &Listing) -> Vec<ListedEntity<'_>> {
+    let listed = listing.entities.iter();
+    listed
+        .map(|entity| ListedEntity {
+            authority: entity.signing_authority.as_deref(),
+            certificate: entity.certificate.as_deref(),
+            status: entity.status.as_deref(),
+            kind: entity.kind.as_deref(),
+        })
+        .collect()
+}
+
+fn rules(source: &Source, slot: SlotId, authority: Authority, memory: &Memory) -> Result<SlotRules, CycleError> {
+    let learned = memory.slots.get(&slot).and_then(|held| held.identity.clone());
+    let identity = match (&source.identity, authority, &source.region_name) {
+        (IdentitySetting::Any, ..) => IdentityRule::Fixed(Identity::Any),
+        (IdentitySetting::Names(names), ..) => IdentityRule::Fixed(Identity::Names(names.clone())),
+        // Never learned for Genesys: the table has the name, or the settings were refused.
+        (IdentitySetting::Learn, Authority::Genesys, Some(name)) => IdentityRule::Fixed(Identity::Names([name.clone()].into())),
+        (IdentitySetting::Learn, _, region_name) => IdentityRule::Learn { region_name: region_name.clone(), learned },
+    };
+    Ok(SlotRules { anchors: anchors::of(source, authority)?, slot, authority, identity })
+}

@@ -1,0 +1,73 @@
+//! Exit codes: part of the interface (README, "Exit codes").
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, changed or not.
+    Done = 0,
+    /// A fault of ours, or one that has no code of its own.
+    Unexpected = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The configuration is wrong.
+    Configuration = 3,
+    /// The source is unreachable or refused us; trust is unchanged.
+    Source = 4,
+    /// An answer or an entity of the source was refused.
+    Answer = 5,
+    /// The store could not be written.
+    Store = 6,
+    /// A target's reload or proof is owed, or a hold keeps a verified addition back.
+    Owed = 7,
+    /// Another writer holds the lock.
+    Locked = 8,
+    /// A server's own check refused the generation.
+    Check = 9,
+    /// Changed (with `--detailed-exit-code`, instead of 0).
+    Changed = 10,
+}
+
+impl Exit {
+    /// The exit of a cycle with these causes: the first of 6, 5, 4, 9, 7; what is none of them before those.
+    #[must_use]
+    pub fn of(causes: &BTreeSet<Self>) -> Self {
+        let ranked = [
+            Self::Usage,
+            Self::Configuration,
+            Self::Unexpected,
+            Self::Locked,
+            Self::Store,
+            Self::Answer,
+            Self::Source,
+            Self::Check,
+            Self::Owed,
+            Self::Changed,
+        ];
+        ranked.into_iter().find(|cause| causes.contains(cause)).unwrap_or(Self::Done)
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_causes_end_in_the_first_of_store_answer_source_check_owed() {
+        let ranked = [Exit::Store, Exit::Answer, Exit::Source, Exit::Check, Exit::Owed];
+        for (at, first) in ranked.iter().enumerate() {
+            assert_eq!(Exit::of(&ranked[at..].iter().copied().collect()), *first);
+        }
+        assert_eq!(Exit::of(&BTreeSet::new()), Exit::Done);
+        assert_eq!(ranked.map(|exit| exit as u8), [6, 5, 4, 9, 7]);
+    }
+}
