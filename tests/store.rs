@@ -118,12 +118,9 @@ fn modes_do_not_depend_on_the_umask() {
     }
     let directory = TempDir::new().unwrap();
     let test = "modes_do_not_depend_on_the_umask";
-    assert!(
-        again(test, "umask", directory.path())
-            .status()
-            .unwrap()
-            .success()
-    );
+    let ended = again(test, "umask", directory.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
     let root = directory.path().join("store");
     for (path, mode) in [
         ("", 0o755),

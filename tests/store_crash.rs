@@ -176,14 +176,10 @@ fn killed_at_any_call_readers_see_a_whole_generation_and_the_next_run_converges(
     );
     // The test binary writes to its terminal, too: what was hit includes every call on the store.
     for family in strace::ALL {
-        let on_store = |call: &&Call| family.contains(&call.name.as_str()) && call.touches(&root);
-        let wanted = calls.iter().filter(on_store).count();
+        let wanted = strace::count(&calls, family, &root);
         let hit: u32 = family.iter().filter_map(|name| hits.get(name)).sum();
         assert!(wanted > 0, "the store made no call of {family:?}");
-        assert!(
-            hit as usize >= wanted,
-            "{family:?}: {hit} hits for {wanted} calls"
-        );
+        assert!(hit >= wanted, "{family:?}: {hit} hits for {wanted} calls");
     }
 }
 
@@ -394,4 +390,39 @@ fn the_harness_notices_a_real_program_that_forgets_to_fsync() {
         ])
         .current_dir(root);
     assert_durable(&strace::record(&careful), root);
+}
+
+#[test]
+fn the_harness_kills_before_the_call_takes_effect() {
+    let directory = TempDir::new().unwrap();
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    let mut outcomes = Vec::new();
+    let hits = strace::kill_points(
+        Follow::MainThread,
+        &[strace::RENAME],
+        || {
+            fs::write(&from, "x").unwrap();
+            let _ = fs::remove_file(&to);
+            let mut command = std::process::Command::new("mv");
+            command.arg(&from).arg(&to);
+            command
+        },
+        |point| {
+            assert_eq!(
+                (from.exists(), to.exists()),
+                (point.is_some(), point.is_none())
+            );
+            outcomes.push(point.is_some());
+        },
+    );
+    assert_eq!(hits.values().sum::<u32>(), 1, "{hits:?}");
+    assert_eq!(outcomes.iter().filter(|killed| **killed).count(), 1);
+    assert!(outcomes.len() > 1);
+}
+
+#[test]
+#[should_panic(expected = "was ever hit: the test proves nothing")]
+fn the_harness_fails_when_it_never_hit_a_call() {
+    let command = || std::process::Command::new("true");
+    strace::kill_points(Follow::MainThread, &[strace::SYMLINK], command, |_| {});
 }

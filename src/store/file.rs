@@ -257,32 +257,28 @@ pub(super) fn is_temporary(name: &str) -> bool {
 
 /// Removes a file or link that a crash left, so that it cannot wedge us.
 pub(super) fn remove_stale(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove the leftover", path, error))
-        }
-        _ => Ok(()),
-    }
+    remove_leftover(path, |path| fs::remove_file(path))
 }
 
 /// Removes a directory that a crash left before anything was put into it; one with something in it is not ours.
 pub(super) fn remove_empty(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove the leftover", path, error))
-        }
-        _ => Ok(()),
-    }
+    remove_leftover(path, |path| fs::remove_dir(path))
 }
 
 /// Removes a directory and what is in it, following no symlink.
 pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove", path, error))
-        }
-        _ => Ok(()),
+    remove_leftover(path, |path| fs::remove_dir_all(path))
+}
+
+fn remove_leftover(
+    path: &Path,
+    remove: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), StoreError> {
+    // Asked first: a read-only disk refuses to remove even what is not there, and that would be told as our trouble.
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
     }
+    remove(path).map_err(|error| StoreError::io("remove", path, error))
 }
 
 pub(super) fn parent(path: &Path) -> &Path {

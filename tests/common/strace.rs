@@ -189,6 +189,12 @@ impl Call {
     }
 }
 
+/// How many of `calls` were of this family and touched `root` or anything beneath: as many kills must at least hit.
+pub fn count(calls: &[Call], family: Family, root: &Path) -> u32 {
+    let ours = |call: &&Call| family.contains(&call.name.as_str()) && call.touches(root);
+    u32::try_from(calls.iter().filter(ours).count()).unwrap()
+}
+
 /// Runs `command` to its end (which must be a success) and yields every call that it and its children made of those
 /// that matter to a disk.
 pub fn record(command: &Command) -> Vec<Call> {
