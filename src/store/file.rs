@@ -220,22 +220,12 @@ pub(super) fn is_temporary(name: &str) -> bool {
 
 /// Removes a file or link that a crash left, so that it cannot wedge us.
 pub(super) fn remove_stale(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove the leftover", path, error))
-        }
-        _ => Ok(()),
-    }
+    remove_leftover(path, |path| fs::remove_file(path))
 }
 
 /// Removes a directory that a crash left before anything was put into it; one with something in it is not ours.
 pub(super) fn remove_empty(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove the leftover", path, error))
-        }
-        _ => Ok(()),
-    }
+    remove_leftover(path, |path| fs::remove_dir(path))
 }
 
 /// Removes a directory and what is in it, following no symlink.
@@ -244,6 +234,7 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
         _ => Ok(()),
     }
+    remove(path).map_err(|error| StoreError::io("remove", path, error))
 }
 
 pub(super) fn parent(path: &Path) -> &Path {
