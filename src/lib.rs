@@ -12,6 +12,7 @@
 
 pub mod clock;
 pub mod genesys;
+pub mod marker;
 pub mod settings;
 pub mod simulator;
 pub mod store;

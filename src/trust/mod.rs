@@ -4,6 +4,7 @@
 pub mod anchor;
 pub mod certificate;
 pub mod fingerprint;
+pub mod marker_name;
 pub mod pem;
 pub mod refusal;
 pub mod set;
