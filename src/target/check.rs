@@ -1,0 +1,133 @@
+//! The server's own check of its configuration, with the new generation where it will stand.
+//!
+//! ```text
+//!  in private (root):   unshare --mount ─▶ bind NEW over what the link resolves to ─▶ nginx -t     nobody else sees it
+//!  in place:            the link was switched first ─▶ nginx -t
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+pub use crate::target::process::Environment;
+use crate::target::process::{OUTPUT_KEPT, Ran, Run, RunError};
+
+/// How long a server's check may take: a big configuration with slow name resolution takes tens of seconds.
+pub const CHECK_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the server's own check says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server would load this.
+    Passed,
+    /// It would not.
+    Failed {
+        /// How the check ended, and what it said.
+        output: String,
+    },
+    /// The check itself could not be run, so nothing is known of the generation.
+    CouldNotRun(String),
+    /// No private view of the files could be made; a check in place may still work.
+    PrivateUnavailable(String),
+}
+
+/// Runs the check with the files as they stand.
+pub async fn in_place(argv: &[String], environment: &Environment, limit: Duration) -> Outcome {
+    match (Run {
+        argv,
+        environment,
+        limit,
+        output_kept: OUTPUT_KEPT,
+    })
+    .to_end()
+    .await
+    {
+        Ok(ran) => judged(&ran, &ran.output),
+        Err(error) => Outcome::CouldNotRun(error.to_string()),
+    }
+}
+
+/// Says that the private view stands: what failed before this line was ours, what fails after it is the check.
+const VIEW_STANDS: &str = "trustsync: the private view stands";
+
+/// `$1` is bound over `$2`, then the rest is run.
+const IN_PRIVATE: &str = r#"mount --bind -- "$1" "$2" || exit 1
+printf '%s\n' 'trustsync: the private view stands'
+shift 2
+exec "$@""#;
+
+/// Runs the check in a mount namespace of its own, where the directory that `link` resolves to shows the content of
+/// `new`. The rest of the machine goes on seeing the old one. Needs root and util-linux.
+pub async fn in_private(
+    argv: &[String],
+    new: &Path,
+    link: &Path,
+    environment: &Environment,
+    limit: Duration,
+) -> Outcome {
+    if argv.is_empty() {
+        return Outcome::CouldNotRun(RunError::Empty.to_string());
+    }
+    let stands = |path: &Path| {
+        path.canonicalize()
+            .map_err(|error| format!("{} cannot be resolved: {error}", path.display()))
+            .and_then(|path| {
+                path.into_os_string()
+                    .into_string()
+                    .map_err(|path| format!("{path:?} is no UTF-8"))
+            })
+    };
+    let (new, old) = match (stands(new), stands(link)) {
+        (Ok(new), Ok(old)) => (new, old),
+        (Err(reason), _) | (_, Err(reason)) => return Outcome::PrivateUnavailable(reason),
+    };
+    let mut wrapped: Vec<String> = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--",
+        "sh",
+        "-c",
+        IN_PRIVATE,
+        "sh",
+    ]
+    .map(String::from)
+    .to_vec();
+    wrapped.extend([new, old]);
+    wrapped.extend_from_slice(argv);
+    let ran = match (Run {
+        argv: &wrapped,
+        environment,
+        limit,
+        output_kept: OUTPUT_KEPT,
+    })
+    .to_end()
+    .await
+    {
+        Ok(ran) => ran,
+        Err(error) => return Outcome::PrivateUnavailable(error.to_string()),
+    };
+    match ran.output.split_once(VIEW_STANDS) {
+        Some((_, output)) => judged(&ran, output),
+        None => Outcome::PrivateUnavailable(format!(
+            "no private mount namespace with the new files over the old could be made ({})",
+            ran.describe()
+        )),
+    }
+}
+
+/// 126 and 127 are what `exec` of a shell, and every wrapper after its model, say of a program that cannot be run.
+fn judged(ran: &Ran, output: &str) -> Outcome {
+    let told = Ran {
+        output: output.to_owned(),
+        ..ran.clone()
+    };
+    match ran.status.code() {
+        _ if ran.timed_out => Outcome::CouldNotRun(told.describe()),
+        Some(0) => Outcome::Passed,
+        Some(126 | 127) => Outcome::CouldNotRun(told.describe()),
+        _ => Outcome::Failed {
+            output: told.describe(),
+        },
+    }
+}

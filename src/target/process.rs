@@ -1,0 +1,274 @@
+//! Runs a program that is not ours: a server's own check, a reload command, a hook.
+//!
+//! What the rest of the program may rely on: no shell is involved; the program gets nothing but `PATH`, `LANG=C` and the
+//! `TRUSTSYNC_*` variables it was given, and no input; it and all that it started in its process group are ended when its
+//! time is over; what it says is kept only up to a bound; and nothing that it leaves behind can hold us up.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// How much of a program's output is kept, unless its caller says otherwise.
+pub const OUTPUT_KEPT: usize = 64 * 1024;
+
+/// How long a program has between TERM and KILL.
+const LAST_CHANCE: Duration = Duration::from_secs(2);
+
+/// How long we read on, at most, once the program itself has ended: what it started may hold its output open for ever.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Where programs are looked for when we have no `PATH` of our own.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The `TRUSTSYNC_*` variables that a program is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, OsString>);
+
+impl Environment {
+    /// With `TRUSTSYNC_<name>` set to `value`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0
+            .insert(format!("TRUSTSYNC_{name}"), value.as_ref().to_owned());
+        self
+    }
+}
+
+/// What to run, and its bounds.
+#[derive(Debug, Clone)]
+pub struct Run<'a> {
+    /// The program and its arguments.
+    pub argv: &'a [String],
+    /// The variables it is given.
+    pub environment: &'a Environment,
+    /// How long it may take.
+    pub limit: Duration,
+    /// How many bytes of its output are kept; the rest is read and thrown away.
+    pub output_kept: usize,
+}
+
+/// What became of a program that was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The beginning of what it wrote to stdout and stderr, in the order written, with no control characters but line
+    /// ends and tabs.
+    pub output: String,
+    /// It wrote more than was kept.
+    pub output_cut: bool,
+    /// It was ended by us, since its time was over.
+    pub timed_out: bool,
+}
+
+/// Why a program could not be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no argument at all.
+    #[error("the command is empty: it needs at least a program's name")]
+    Empty,
+    /// The program could not be started.
+    #[error("{program} could not be started: {source}")]
+    Start {
+        /// Its name, as configured.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program was started, and then the system failed us.
+    #[error("lost sight of {program}: {source}")]
+    Watch {
+        /// Its name, as configured.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Ran {
+    /// It ended in time, with exit code 0.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.status.success() && !self.timed_out
+    }
+
+    /// How it ended and its last words, for people: `exit code 1: nginx: [emerg] ...`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = if self.timed_out {
+            "it did not end in time and was killed".to_owned()
+        } else if let Some(code) = self.status.code() {
+            format!("exit code {code}")
+        } else {
+            self.status.to_string()
+        };
+        let output = self.output.trim();
+        if !output.is_empty() {
+            text.push_str(": ");
+            text.push_str(output);
+        }
+        if self.output_cut {
+            text.push_str(" [...]");
+        }
+        text
+    }
+}
+
+impl Run<'_> {
+    /// Runs it to its end, or to the end of its time. If the future is dropped, the whole group is killed.
+    pub async fn to_end(&self) -> Result<Ran, RunError> {
+        let Some((program, arguments)) = self.argv.split_first() else {
+            return Err(RunError::Empty);
+        };
+        let lost = |source| RunError::Watch {
+            program: program.clone(),
+            source,
+        };
+        let deadline = Instant::now() + self.limit;
+
+        let (reader, writer) = io::pipe().map_err(lost)?;
+        let mut heard = Heard {
+            from: pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(lost)?,
+            kept: Vec::new(),
+            bound: self.output_kept,
+            cut: false,
+        };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env(
+                "PATH",
+                std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
+            )
+            .env("LANG", "C")
+            .envs(&self.environment.0)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().map_err(lost)?)
+            .stderr(writer)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| RunError::Start {
+                program: program.clone(),
+                source,
+            })?;
+        // Declared after the child, so dropped before it: as long as the child is not reaped, no other process can bear
+        // the group's number.
+        let mut group = Group::of(&child);
+
+        let in_time = tokio::select! {
+            // Cancel-safe: `wait` may be called again, and a dropped `read` has read nothing.
+            status = timeout_at(deadline, child.wait()) => status.ok(),
+            never = heard.listen_on() => match never {},
+        };
+        let (status, timed_out) = match in_time {
+            Some(status) => {
+                group.ended();
+                // What it started may live on with its blessing (a restarted server): it is left alone.
+                let _ = timeout(LAST_WORDS, heard.listen()).await;
+                (status, false)
+            }
+            None => {
+                group.signal(Signal::TERM);
+                let _ = timeout(LAST_CHANCE, async {
+                    heard.listen().await;
+                    while !group.leader_has_ended() {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                })
+                .await;
+                group.signal(Signal::KILL);
+                let status = child.wait().await;
+                group.ended();
+                (status, true)
+            }
+        };
+        Ok(Ran {
+            status: status.map_err(lost)?,
+            output: printable(&heard.kept),
+            output_cut: heard.cut,
+            timed_out,
+        })
+    }
+}
+
+/// The output, read as long as there is any and kept as far as is wanted.
+struct Heard {
+    from: pipe::Receiver,
+    kept: Vec<u8>,
+    bound: usize,
+    cut: bool,
+}
+
+impl Heard {
+    /// Reads to the end.
+    async fn listen(&mut self) {
+        let mut chunk = [0; 16 * 1024];
+        while let Ok(read @ 1..) = self.from.read(&mut chunk).await {
+            let space = self.bound.saturating_sub(self.kept.len());
+            self.cut |= read > space;
+            self.kept.extend(chunk.iter().take(read.min(space)));
+        }
+    }
+
+    /// Reads to the end, and then waits for ever: an arm of a `select!` that only the other one ends.
+    async fn listen_on(&mut self) -> std::convert::Infallible {
+        self.listen().await;
+        std::future::pending().await
+    }
+}
+
+/// The process group that a child leads. Killed when dropped, unless the child was seen to end.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(Pid::from_raw),
+        )
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.0 {
+            let _ = kill_process_group(leader, signal);
+        }
+    }
+
+    /// Whether the leader is gone, without reaping it.
+    fn leader_has_ended(&self) -> bool {
+        let Some(leader) = self.0 else { return true };
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(leader), look), Ok(None))
+    }
+
+    fn ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Output as it may be shown on a terminal or in a log: no control characters but line ends and tabs.
+#[must_use]
+pub fn printable(output: &[u8]) -> String {
+    String::from_utf8_lossy(output)
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
+}
