@@ -11,8 +11,11 @@
 //! The one-shot is that cycle once, the demo is that cycle against a simulated vendor and clock.
 
 pub mod clock;
+pub mod cycle;
+pub mod exit;
 pub mod genesys;
 pub mod http_client;
+pub mod marker;
 pub mod settings;
 pub mod simulator;
 pub mod store;

@@ -1,9 +1,6 @@
 //! Makes generation markers. Here is randomness: a key that nobody ever holds.
 
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    date_time_ymd,
-};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
 
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
@@ -54,22 +51,12 @@ mod tests {
 
     #[test]
     fn a_marker_expired_in_1970_can_sign_nothing_and_serves_nothing() {
-        let name = MarkerName {
-            store_id: "store".into(),
-            generation: 42,
-            digest_head: "0123abcd".into(),
-        };
+        let name = MarkerName { store_id: "store".into(), generation: 42, digest_head: "0123abcd".into() };
         let der = mint(&name).unwrap();
         let (rest, marker) = X509Certificate::from_der(&der).unwrap();
         assert!(rest.is_empty());
         assert_eq!(marker.subject(), marker.issuer());
-        let common_name = marker
-            .subject()
-            .iter_common_name()
-            .next()
-            .unwrap()
-            .as_str()
-            .unwrap();
+        let common_name = marker.subject().iter_common_name().next().unwrap().as_str().unwrap();
         assert_eq!(MarkerName::parse(common_name), Some(name));
         assert_eq!(marker.validity().not_before.timestamp(), 0);
         assert_eq!(marker.validity().not_after.timestamp(), 86_400);
@@ -81,11 +68,7 @@ mod tests {
 
     #[test]
     fn a_name_that_could_not_be_read_back_is_refused() {
-        let name = MarkerName {
-            store_id: "two words".into(),
-            generation: 1,
-            digest_head: "0123abcd".into(),
-        };
+        let name = MarkerName { store_id: "two words".into(), generation: 1, digest_head: "0123abcd".into() };
         assert!(matches!(mint(&name), Err(MintError::Name(_))));
     }
 }

@@ -1,11 +1,6 @@
 //! The store's durable primitives through their public doors, on real filesystems: modes, immutability, leftovers,
 //! links, the lock, and disks that refuse.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "common/privilege.rs"]
 mod privilege;
@@ -21,27 +16,16 @@ use std::time::Duration;
 use privilege::{Tmpfs, as_nobody, binary_for_everyone, is_root, role, second_role};
 use tempfile::TempDir;
 use trustsync::store::file::{self, Replaced};
-use trustsync::store::{
-    Cause, Files, Link, LinkPath, Lock, LockError, Store, StoreError, generation, link, sweep,
-};
+use trustsync::store::{Cause, Files, Link, LinkPath, Lock, LockError, Store, StoreError, generation, link, sweep};
 use trustsync::trust::timestamp::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_unix(1_795_446_000);
 
 fn files(word: &str) -> Files {
-    [
-        ("manifest.json", word.len()),
-        ("nginx/allow.map", 100),
-        ("us.us-east-1.DigiCert/current.pem", 5_000),
-    ]
-    .into_iter()
-    .map(|(name, size)| {
-        (
-            name.to_owned(),
-            word.repeat(size.div_ceil(word.len())).into_bytes(),
-        )
-    })
-    .collect()
+    [("manifest.json", word.len()), ("nginx/allow.map", 100), ("us.us-east-1.DigiCert/current.pem", 5_000)]
+        .into_iter()
+        .map(|(name, size)| (name.to_owned(), word.repeat(size.div_ceil(word.len())).into_bytes()))
+        .collect()
 }
 
 fn store_in(directory: &Path) -> PathBuf {
@@ -69,16 +53,12 @@ fn assert_first_is_untouched(root: &Path) {
 }
 
 fn hidden(root: &Path) -> Vec<PathBuf> {
-    [
-        root.to_owned(),
-        root.join("generations"),
-        root.join("target"),
-    ]
-    .iter()
-    .flat_map(|directory| fs::read_dir(directory).unwrap())
-    .map(|entry| entry.unwrap().path())
-    .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with('.'))
-    .collect()
+    [root.to_owned(), root.join("generations"), root.join("target")]
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with('.'))
+        .collect()
 }
 
 fn again(test: &str, role: &str, root: &Path) -> Command {
@@ -95,14 +75,8 @@ fn a_published_generation_is_read_back_whole_through_its_links() {
         generation::read_file(&root, 1, "nginx/allow.map", 1000).unwrap(),
         Some(files("one")["nginx/allow.map"].clone())
     );
-    assert_eq!(
-        generation::read_file(&root, 1, "nginx/none", 1000).unwrap(),
-        None
-    );
-    assert_eq!(
-        generation::read_file(&root, 2, "nginx/allow.map", 1000).unwrap(),
-        None
-    );
+    assert_eq!(generation::read_file(&root, 1, "nginx/none", 1000).unwrap(), None);
+    assert_eq!(generation::read_file(&root, 2, "nginx/allow.map", 1000).unwrap(), None);
     assert_eq!(link::targets(&root).unwrap()["nginx"], Link::Generation(1));
 }
 
@@ -147,10 +121,7 @@ fn a_published_generation_is_never_written_again() {
     assert!(matches!(error, StoreError::AlreadyThere { .. }), "{error}");
     assert_first_is_untouched(&root);
     fs::create_dir(root.join("generations/000002")).unwrap();
-    assert!(matches!(
-        generation::write(&root, 2, &files("two")),
-        Err(StoreError::AlreadyThere { .. })
-    ));
+    assert!(matches!(generation::write(&root, 2, &files("two")), Err(StoreError::AlreadyThere { .. })));
 }
 
 #[test]
@@ -167,10 +138,7 @@ fn nothing_empty_and_nothing_outside_is_ever_written() {
         let text = generation::write(&root, 1, &files).unwrap_err().to_string();
         assert!(text.contains(said), "{text}");
     }
-    assert!(matches!(
-        file::replace(&root.join("state.json"), b""),
-        Err(StoreError::Empty { .. })
-    ));
+    assert!(matches!(file::replace(&root.join("state.json"), b""), Err(StoreError::Empty { .. })));
     assert!(LinkPath::target(&root, "../current").is_err());
     assert_eq!(generation::list(&root).unwrap(), BTreeSet::new());
     assert_eq!(hidden(&root), Vec::<PathBuf>::new());
@@ -189,14 +157,8 @@ fn what_a_crash_left_wedges_nothing() {
     LinkPath::current(&root).switch(2).unwrap();
     LinkPath::target(&root, "nginx").unwrap().switch(2).unwrap();
     file::replace(&root.join("state.json"), b"{}").unwrap();
-    assert_eq!(
-        LinkPath::current(&root).read().unwrap(),
-        Link::Generation(2)
-    );
-    assert_eq!(
-        fs::read(root.join("target/nginx/manifest.json")).unwrap(),
-        b"two"
-    );
+    assert_eq!(LinkPath::current(&root).read().unwrap(), Link::Generation(2));
+    assert_eq!(fs::read(root.join("target/nginx/manifest.json")).unwrap(), b"two");
     assert_eq!(fs::read(root.join("state.json")).unwrap(), b"{}");
     assert_eq!(hidden(&root), Vec::<PathBuf>::new());
 }
@@ -222,16 +184,10 @@ fn the_sweep_takes_leftovers_and_old_generations_but_none_that_a_link_names() {
     assert_eq!(swept.generations, BTreeSet::from([3, 4]));
     assert_eq!(swept.leftovers.len(), 5, "{swept:?}");
     // 1 and 2 by targets' links, 5 by current, 6 kept.
-    assert_eq!(
-        generation::list(&root).unwrap(),
-        BTreeSet::from([1, 2, 5, 6])
-    );
+    assert_eq!(generation::list(&root).unwrap(), BTreeSet::from([1, 2, 5, 6]));
     assert_eq!(hidden(&root), Vec::<PathBuf>::new());
     assert!(root.join("notes-of-the-operator").exists());
-    assert_eq!(
-        sweep(&root, &BTreeSet::from([6])).unwrap(),
-        Default::default()
-    );
+    assert_eq!(sweep(&root, &BTreeSet::from([6])).unwrap(), Default::default());
 
     let error = generation::remove(&root, 5).unwrap_err();
     assert!(error.to_string().contains("current"), "{error}");
@@ -265,17 +221,11 @@ fn a_link_that_is_not_ours_is_foreign_and_never_followed() {
     assert_eq!(target.read().unwrap(), Link::Generation(1));
 
     fs::create_dir(current.path()).unwrap();
-    assert_eq!(
-        current.read().unwrap(),
-        Link::Foreign("(a directory)".into())
-    );
+    assert_eq!(current.read().unwrap(), Link::Foreign("(a directory)".into()));
     assert!(matches!(current.switch(1), Err(StoreError::Unfit { .. })));
     fs::remove_dir(current.path()).unwrap();
     let error = current.switch(2).unwrap_err();
-    assert!(
-        matches!(error, StoreError::NoSuchGeneration { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, StoreError::NoSuchGeneration { .. }), "{error}");
     assert_eq!(current.read().unwrap(), Link::Missing);
 }
 
@@ -290,51 +240,27 @@ fn reading_is_bounded_and_follows_no_symlink_and_waits_for_no_pipe() {
     ));
     symlink("/etc/passwd", at.join("stolen")).unwrap();
     symlink("nginx", at.join("alias")).unwrap();
-    let pipe = Command::new("mkfifo")
-        .arg(at.join("pipe"))
-        .status()
-        .unwrap();
+    let pipe = Command::new("mkfifo").arg(at.join("pipe")).status().unwrap();
     assert!(pipe.success());
-    for odd in [
-        "stolen",
-        "alias/allow.map",
-        "pipe",
-        "nginx",
-        "manifest.json/x",
-    ] {
+    for odd in ["stolen", "alias/allow.map", "pipe", "nginx", "manifest.json/x"] {
         let error = generation::read_file(&root, 1, odd, 10_000).unwrap_err();
         assert!(matches!(error, StoreError::Unfit { .. }), "{odd}: {error}");
     }
     assert!(generation::read_file(&root, 1, "../../lock", 10_000).is_err());
-    assert!(matches!(
-        file::read(&at.join("stolen"), 10_000),
-        Err(StoreError::Unfit { .. })
-    ));
-    assert!(matches!(
-        file::read(&at.join("pipe"), 10_000),
-        Err(StoreError::Unfit { .. })
-    ));
+    assert!(matches!(file::read(&at.join("stolen"), 10_000), Err(StoreError::Unfit { .. })));
+    assert!(matches!(file::read(&at.join("pipe"), 10_000), Err(StoreError::Unfit { .. })));
 }
 
 #[test]
 fn equal_bytes_are_not_written_again() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("state.json");
-    assert_eq!(
-        file::replace(&path, b"{\"a\":1}").unwrap(),
-        Replaced::Written
-    );
+    assert_eq!(file::replace(&path, b"{\"a\":1}").unwrap(), Replaced::Written);
     let inode = fs::metadata(&path).unwrap().ino();
-    assert_eq!(
-        file::replace(&path, b"{\"a\":1}").unwrap(),
-        Replaced::Unchanged
-    );
+    assert_eq!(file::replace(&path, b"{\"a\":1}").unwrap(), Replaced::Unchanged);
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
     for next in ["{\"a\":2}", "{}", "{\"longer\":true}"] {
-        assert_eq!(
-            file::replace(&path, next.as_bytes()).unwrap(),
-            Replaced::Written
-        );
+        assert_eq!(file::replace(&path, next.as_bytes()).unwrap(), Replaced::Written);
         assert_eq!(file::read(&path, 100).unwrap(), Some(next.into()));
     }
 }
@@ -347,10 +273,7 @@ fn a_torn_line_of_evidence_spoils_only_itself() {
     fs::write(&path, "{\"n\":1}\n{\"n\":").unwrap();
     file::append(&path, "{\"n\":3}").unwrap();
     file::append(&path, "{\"n\":4}").unwrap();
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        "{\"n\":1}\n{\"n\":\n{\"n\":3}\n{\"n\":4}\n"
-    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"n\":1}\n{\"n\":\n{\"n\":3}\n{\"n\":4}\n");
     assert!(file::append(&path, "two\nlines").is_err());
     assert!(file::append(&path, "").is_err());
     assert!(file::append(&path, &"x".repeat(file::MAX_LINE + 1)).is_err());
@@ -367,11 +290,7 @@ fn a_second_writer_is_told_who_holds_the_lock() {
     }
     let directory = TempDir::new().unwrap();
     let root = store_in(directory.path());
-    let mut other = again(test, "holder", &root)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut other = again(test, "holder", &root).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(other.stdout.take().unwrap()).lines();
     assert!(said.any(|line| line.unwrap() == "held"));
 
@@ -392,11 +311,7 @@ fn a_second_writer_is_told_who_holds_the_lock() {
     other.kill().unwrap();
     let lock = Lock::acquire(&root, "trustsync run", NOW, Duration::from_secs(30)).unwrap();
     other.wait().unwrap();
-    assert!(
-        fs::read_to_string(root.join("lock"))
-            .unwrap()
-            .contains("trustsync run")
-    );
+    assert!(fs::read_to_string(root.join("lock")).unwrap().contains("trustsync run"));
     drop(lock);
     assert!(root.join("lock").exists());
     Lock::acquire(&root, "x", NOW, Duration::ZERO).unwrap();
@@ -438,18 +353,12 @@ fn assert_every_write_fails(root: &Path, said: &[&str], expected: impl Fn(&Cause
         for part in said.iter().chain(&["No published generation was touched"]) {
             assert!(text.contains(part), "{what}: {part:?} is not in: {text}");
         }
-        assert!(
-            matches!(&error, StoreError::Io { cause, .. } if expected(cause)),
-            "{what}: {error:?}"
-        );
+        assert!(matches!(&error, StoreError::Io { cause, .. } if expected(cause)), "{what}: {error:?}");
         assert_first_is_untouched(root);
     };
     judge("generation", generation::write(root, 2, &files("two")));
     let large = vec![b'x'; 30_000];
-    judge(
-        "state",
-        file::replace(&root.join("state.json"), &large).map(drop),
-    );
+    judge("state", file::replace(&root.join("state.json"), &large).map(drop));
     judge("evidence", {
         let line = "x".repeat(30_000);
         file::append(&root.join("evidence.jsonl"), &line)
@@ -459,10 +368,7 @@ fn assert_every_write_fails(root: &Path, said: &[&str], expected: impl Fn(&Cause
 
 #[test]
 fn a_full_disk_is_named_and_the_old_generation_stays() {
-    let Some(disk) = Tmpfs::mount(
-        "a_full_disk_is_named_and_the_old_generation_stays",
-        "size=64k",
-    ) else {
+    let Some(disk) = Tmpfs::mount("a_full_disk_is_named_and_the_old_generation_stays", "size=64k") else {
         return;
     };
     let root = store_with_one(disk.path());
@@ -472,13 +378,8 @@ fn a_full_disk_is_named_and_the_old_generation_stays() {
     assert_every_write_fails(&root, &["the disk is full", "Free space"], |cause| {
         matches!(cause, Cause::DiskFull { .. })
     });
-    assert_eq!(
-        hidden(&root),
-        Vec::<PathBuf>::new(),
-        "the failed write gave its space back"
-    );
-    Lock::acquire(&root, "test", NOW, Duration::ZERO)
-        .expect("a full disk does not keep us from the lock");
+    assert_eq!(hidden(&root), Vec::<PathBuf>::new(), "the failed write gave its space back");
+    Lock::acquire(&root, "test", NOW, Duration::ZERO).expect("a full disk does not keep us from the lock");
     fs::remove_file(&ballast).unwrap();
     generation::write(&root, 2, &files("two")).unwrap();
 }
@@ -496,9 +397,7 @@ fn a_disk_without_inodes_is_named_and_the_old_generation_stays() {
     while fs::write(ballast.join(count.to_string()), "").is_ok() {
         count += 1;
     }
-    assert_every_write_fails(&root, &["no inodes left", "their number counts"], |cause| {
-        *cause == Cause::NoInodes
-    });
+    assert_every_write_fails(&root, &["no inodes left", "their number counts"], |cause| *cause == Cause::NoInodes);
     let error = LinkPath::current(&root).switch(1).unwrap_err();
     assert!(error.to_string().contains("no inodes left"), "{error}");
     assert_first_is_untouched(&root);
@@ -523,10 +422,7 @@ fn a_disk_that_runs_out_of_inodes_in_the_middle_keeps_no_half_generation() {
         count -= 1;
         fs::remove_file(ballast.join(count.to_string())).unwrap();
         let error = generation::write(&root, 2, &files("two")).unwrap_err();
-        assert!(
-            error.to_string().contains("no inodes left"),
-            "{free} free: {error}"
-        );
+        assert!(error.to_string().contains("no inodes left"), "{free} free: {error}");
         assert_first_is_untouched(&root);
         assert_eq!(hidden(&root), Vec::<PathBuf>::new());
     }
@@ -542,16 +438,12 @@ fn a_read_only_disk_is_named_and_the_old_generation_stays() {
     };
     let root = store_with_one(disk.path());
     disk.remount("ro");
-    assert_every_write_fails(&root, &["is read-only", "read-write"], |cause| {
-        *cause == Cause::ReadOnly
-    });
+    assert_every_write_fails(&root, &["is read-only", "read-write"], |cause| *cause == Cause::ReadOnly);
     let error = LinkPath::current(&root).switch(1).unwrap_err();
     assert!(error.to_string().contains("is read-only"), "{error}");
     let error = Lock::acquire(&root, "test", NOW, Duration::ZERO).unwrap_err();
     assert!(error.to_string().contains("is read-only"), "{error}");
-    Store::look(&root)
-        .unwrap()
-        .expect("readers need no write access");
+    Store::look(&root).unwrap().expect("readers need no write access");
     disk.remount("rw");
     generation::write(&root, 2, &files("two")).unwrap();
 }
@@ -560,30 +452,15 @@ fn a_read_only_disk_is_named_and_the_old_generation_stays() {
 fn a_store_of_another_user_is_named_with_its_owner_and_ours() {
     let test = "a_store_of_another_user_is_named_with_its_owner_and_ours";
     if let Some((_, root)) = role() {
-        let said = [
-            "belongs to uid 4711",
-            "mode 0755",
-            "we run as uid 65534",
-            "chown",
-        ];
+        let said = ["belongs to uid 4711", "mode 0755", "we run as uid 65534", "chown"];
         assert_every_write_fails(&root, &said, |cause| {
-            matches!(
-                cause,
-                Cause::WrongOwner {
-                    owner: 4711,
-                    euid: 65534,
-                    ..
-                }
-            )
+            matches!(cause, Cause::WrongOwner { owner: 4711, euid: 65534, .. })
         });
         let error = LinkPath::current(&root).switch(1).unwrap_err();
         assert!(error.to_string().contains("belongs to uid 4711"), "{error}");
         let error = Lock::acquire(&root, "test", NOW, Duration::ZERO).unwrap_err();
         assert!(error.to_string().contains("belongs to uid 4711"), "{error}");
-        assert!(
-            sweep(&root, &BTreeSet::new()).is_ok(),
-            "nothing to sweep, nothing to write"
-        );
+        assert!(sweep(&root, &BTreeSet::new()).is_ok(), "nothing to sweep, nothing to write");
         return;
     }
     if !is_root(test) {
@@ -596,11 +473,8 @@ fn a_store_of_another_user_is_named_with_its_owner_and_ours() {
         chown(root.join(part), Some(4711), Some(4711)).unwrap();
     }
     let (_kept, program) = binary_for_everyone(&std::env::current_exe().unwrap());
-    let ended = as_nobody(&second_role(&program, test, "stranger", &root))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&ended.stdout).into_owned()
-        + &String::from_utf8_lossy(&ended.stderr);
+    let ended = as_nobody(&second_role(&program, test, "stranger", &root)).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
     assert_first_is_untouched(&root);

@@ -1,11 +1,6 @@
 //! The store under kills at every system call that changes it, and under the question whether what a rename exposed had
 //! been fsynced; with the harness' own proofs that it would notice.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "common/privilege.rs"]
 mod privilege;
@@ -29,12 +24,7 @@ const STATES: [&str; 2] = ["{\"wanted\":\"old\"}", "{\"wanted\":\"new\"}"];
 
 fn content(word: &str) -> Files {
     ["manifest.json", "nginx/allow.map", "slot/current.pem"]
-        .map(|name| {
-            (
-                name.to_owned(),
-                format!("{word} {name}\n").repeat(300).into_bytes(),
-            )
-        })
+        .map(|name| (name.to_owned(), format!("{word} {name}\n").repeat(300).into_bytes()))
         .into()
 }
 
@@ -64,8 +54,7 @@ fn publish(root: &Path, word: &str, state: &str) {
     if target.read().unwrap() != Link::Generation(wanted) {
         target.switch(wanted).unwrap();
     }
-    if file::replace(&root.join("state.json"), state.as_bytes()).unwrap() == file::Replaced::Written
-    {
+    if file::replace(&root.join("state.json"), state.as_bytes()).unwrap() == file::Replaced::Written {
         file::append(&root.join("evidence.jsonl"), state).unwrap();
     }
     sweep(root, &BTreeSet::from([wanted])).unwrap();
@@ -82,9 +71,7 @@ fn publish_under_a_tight_umask(root: &Path) {
 fn shown(link: &Path) -> &'static str {
     let word = ["old", "new"]
         .into_iter()
-        .find(|word| {
-            fs::read(link.join("manifest.json")).unwrap() == content(word)["manifest.json"]
-        })
+        .find(|word| fs::read(link.join("manifest.json")).unwrap() == content(word)["manifest.json"])
         .unwrap_or_else(|| panic!("{} shows neither", link.display()));
     assert_whole(link, word);
     word
@@ -119,15 +106,9 @@ fn assert_converges(root: &Path) {
     publish(root, "new", STATES[1]);
     assert_eq!(shown(&root.join("current")), "new");
     assert_eq!(shown(&root.join("target/nginx")), "new");
-    assert_eq!(
-        fs::read_to_string(root.join("state.json")).unwrap(),
-        STATES[1]
-    );
+    assert_eq!(fs::read_to_string(root.join("state.json")).unwrap(), STATES[1]);
     let evidence = fs::read_to_string(root.join("evidence.jsonl")).unwrap();
-    assert!(
-        evidence.ends_with('\n') && evidence.starts_with(STATES[0]),
-        "{evidence}"
-    );
+    assert!(evidence.ends_with('\n') && evidence.starts_with(STATES[0]), "{evidence}");
     assert_eq!(generation::list(root).unwrap().len(), 1);
     for directory in ["", "generations", "target"] {
         for entry in fs::read_dir(root.join(directory)).unwrap() {
@@ -201,12 +182,7 @@ fn a_store_that_is_made_from_nothing_is_durable_and_survives_a_kill_at_any_call(
         }
         writer(test, &root)
     };
-    let families = [
-        strace::RENAME,
-        strace::SYMLINK,
-        strace::FSYNC,
-        strace::MKDIR,
-    ];
+    let families = [strace::RENAME, strace::SYMLINK, strace::FSYNC, strace::MKDIR];
     strace::kill_points(Follow::Everything, &families, fresh, |_| {
         for link in [root.join("current"), root.join("target/nginx")] {
             if link.is_symlink() {
@@ -233,48 +209,21 @@ fn publication() -> Vec<Call> {
     let here = || Argument::Descriptor(-100, PathBuf::from("/elsewhere"));
     vec![
         Call::made("mkdir", vec![path("/s/generations/.new-000002")]),
-        Call::made(
-            "mkdirat",
-            vec![here(), path("/s/generations/.new-000002/nginx")],
-        ),
-        Call::made(
-            "openat",
-            vec![here(), path("/s/generations/.new-000002/nginx/a"), flags()],
-        ),
-        Call::made(
-            "write",
-            vec![fd("/s/generations/.new-000002/nginx/a"), path("text")],
-        ),
+        Call::made("mkdirat", vec![here(), path("/s/generations/.new-000002/nginx")]),
+        Call::made("openat", vec![here(), path("/s/generations/.new-000002/nginx/a"), flags()]),
+        Call::made("write", vec![fd("/s/generations/.new-000002/nginx/a"), path("text")]),
         Call::made("fchmod", vec![fd("/s/generations/.new-000002/nginx/a")]),
         Call::made("fsync", vec![fd("/s/generations/.new-000002/nginx/a")]),
         Call::made("fsync", vec![fd("/s/generations/.new-000002/nginx")]),
         Call::made("fsync", vec![fd("/s/generations/.new-000002")]),
-        Call::made(
-            "rename",
-            vec![
-                path("/s/generations/.new-000002"),
-                path("/s/generations/000002"),
-            ],
-        ),
+        Call::made("rename", vec![path("/s/generations/.new-000002"), path("/s/generations/000002")]),
         Call::made("fsync", vec![fd("/s/generations")]),
-        Call::made(
-            "symlink",
-            vec![path("generations/000002"), path("/s/.current.new")],
-        ),
+        Call::made("symlink", vec![path("generations/000002"), path("/s/.current.new")]),
         Call::made("rename", vec![path("/s/.current.new"), path("/s/current")]),
         Call::made("fsync", vec![fd("/s")]),
-        Call::made(
-            "rename",
-            vec![
-                path("/s/generations/000001"),
-                path("/s/generations/.old-000001"),
-            ],
-        ),
+        Call::made("rename", vec![path("/s/generations/000001"), path("/s/generations/.old-000001")]),
         Call::made("fsync", vec![fd("/s/generations")]),
-        Call::made(
-            "unlinkat",
-            vec![fd("/s/generations/.old-000001"), path("a")],
-        ),
+        Call::made("unlinkat", vec![fd("/s/generations/.old-000001"), path("a")]),
         Call::made("rmdir", vec![path("/s/generations/.old-000001")]),
     ]
 }
@@ -283,19 +232,14 @@ fn publication() -> Vec<Call> {
 fn the_harness_notices_each_fsync_that_is_missing() {
     let root = Path::new("/s");
     assert_durable(&publication(), root);
-    let fsyncs: Vec<usize> = (0..publication().len())
-        .filter(|at| publication()[*at].name == "fsync")
-        .collect();
+    let fsyncs: Vec<usize> = (0..publication().len()).filter(|at| publication()[*at].name == "fsync").collect();
     assert_eq!(fsyncs.len(), 6);
     for at in fsyncs {
         let mut calls = publication();
         let missing = calls.remove(at);
         let faults = durability_faults(&calls, root);
         let place = missing.descriptor().unwrap().display().to_string();
-        assert!(
-            faults.iter().any(|fault| fault.contains(&place)),
-            "without {missing:?}: {faults:?}"
-        );
+        assert!(faults.iter().any(|fault| fault.contains(&place)), "without {missing:?}: {faults:?}");
         // One that failed is as good as none.
         let mut calls = publication();
         calls[at].result = Some(-1);
@@ -320,17 +264,10 @@ fn the_harness_notices_an_fsync_that_comes_too_early_or_too_late() {
     assert!(text(&calls).contains("/s/generations was not fsynced after"));
     let mut calls = publication();
     calls.swap(14, 15);
-    assert!(
-        text(&calls).contains("was unlinked before"),
-        "{}",
-        text(&calls)
-    );
+    assert!(text(&calls).contains("was unlinked before"), "{}", text(&calls));
 
     let append = [
-        Call::made(
-            "rename",
-            vec![path("/s/.state.json.new"), path("/s/state.json")],
-        ),
+        Call::made("rename", vec![path("/s/.state.json.new"), path("/s/state.json")]),
         Call::made("fsync", vec![fd("/s")]),
         Call::made("write", vec![fd("/s/evidence.jsonl"), path("line")]),
     ];
@@ -361,10 +298,7 @@ fn the_harness_reads_what_strace_writes() {
     assert_eq!(calls[1].descriptor(), Some(Path::new("/s/gone")));
     assert_eq!((calls[2].pid, calls[2].result), (12, Some(5000)));
     assert_eq!(calls[2].descriptor(), Some(Path::new("/s/x")));
-    assert_eq!(
-        calls[3].paths(),
-        [PathBuf::from("/s/.a"), PathBuf::from("/s/d/b")]
-    );
+    assert_eq!(calls[3].paths(), [PathBuf::from("/s/.a"), PathBuf::from("/s/d/b")]);
     assert_eq!(calls[4].result, None);
 }
 
@@ -376,19 +310,11 @@ fn the_harness_notices_a_real_program_that_forgets_to_fsync() {
     let mut careless = std::process::Command::new("sh");
     careless.args(["-c", script]).current_dir(root);
     let faults = durability_faults(&strace::record(&careless), root).join("\n");
-    assert!(
-        faults.contains("a was never fsynced after its last change"),
-        "{faults}"
-    );
+    assert!(faults.contains("a was never fsynced after its last change"), "{faults}");
     assert!(faults.contains("was never fsynced after"), "{faults}");
 
     let mut careful = std::process::Command::new("sh");
-    careful
-        .args([
-            "-c",
-            "set -eu; echo new > .a.new; sync .a.new; mv .a.new a; sync .",
-        ])
-        .current_dir(root);
+    careful.args(["-c", "set -eu; echo new > .a.new; sync .a.new; mv .a.new a; sync ."]).current_dir(root);
     assert_durable(&strace::record(&careful), root);
 }
 
@@ -408,10 +334,7 @@ fn the_harness_kills_before_the_call_takes_effect() {
             command
         },
         |point| {
-            assert_eq!(
-                (from.exists(), to.exists()),
-                (point.is_some(), point.is_none())
-            );
+            assert_eq!((from.exists(), to.exists()), (point.is_some(), point.is_none()));
             outcomes.push(point.is_some());
         },
     );

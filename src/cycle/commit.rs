@@ -41,14 +41,32 @@ pub fn draw_store_id() -> String {
 }
 
 /// Writes the next generation and switches `current` to it.
-pub fn commit(root: &Path, contents: &Contents, content: &Content<'_>, cause: &str, now: Timestamp) -> Result<Manifest, CommitError> {
+pub fn commit(
+    root: &Path,
+    contents: &Contents,
+    content: &Content<'_>,
+    cause: &str,
+    now: Timestamp,
+) -> Result<Manifest, CommitError> {
     let on_disk = generation::list(root)?.last().copied().unwrap_or(0);
     let number = contents.state.generation.max(on_disk).saturating_add(1);
-    let name = MarkerName { store_id: contents.state.store.clone(), generation: number, digest_head: content.digest().short() };
+    let name = MarkerName {
+        store_id: contents.state.store.clone(),
+        generation: number,
+        digest_head: content.digest().short(),
+    };
     let marker = Certificate::parse(&marker::mint(&name)?).map_err(|error| CommitError::Marker(error.to_string()))?;
-    let files = content.render(&Label { store: &contents.state.store, generation: number, committed: now, cause, marker: &marker });
+    let files = content.render(&Label {
+        store: &contents.state.store,
+        generation: number,
+        committed: now,
+        cause,
+        marker: &marker,
+    });
     let manifest = files.get("manifest.json").map(|bytes| Manifest::read(bytes));
-    let manifest = manifest.and_then(Result::ok).ok_or_else(|| CommitError::Marker("its manifest did not read back".to_owned()))?;
+    let manifest = manifest
+        .and_then(Result::ok)
+        .ok_or_else(|| CommitError::Marker("its manifest did not read back".to_owned()))?;
     generation::write(root, number, &files)?;
     LinkPath::current(root).switch(number)?;
     Ok(manifest)

@@ -31,7 +31,14 @@ pub fn committed(root: &Path, manifest: &Manifest, difference: &Difference) -> R
 }
 
 /// A target was told, proven, or neither.
-pub fn target(root: &Path, event: &str, target: &str, generation: u64, detail: &str, now: Timestamp) -> Result<(), StoreError> {
+pub fn target(
+    root: &Path,
+    event: &str,
+    target: &str,
+    generation: u64,
+    detail: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let detail: String = detail.chars().take(2_000).collect();
     append(root, &json!({"event": event, "time": now, "generation": generation, "target": target, "detail": detail}))
 }

@@ -65,7 +65,13 @@ impl Observed {
 }
 
 /// Asks every source of the store, all at once, so that a slow one delays no other.
-pub async fn ask(settings: &Settings, store: &Store, clients: &mut Clients, clock: &dyn Clock, deadline: Duration) -> Vec<Observed> {
+pub async fn ask(
+    settings: &Settings,
+    store: &Store,
+    clients: &mut Clients,
+    clock: &dyn Clock,
+    deadline: Duration,
+) -> Vec<Observed> {
     let mut asking = JoinSet::new();
     let now = clock.now();
     for source in store.sources.iter().filter(|source| settings.sources.contains_key(*source)) {
@@ -94,7 +100,12 @@ pub struct Interpreted {
 }
 
 /// Judges what the sources said; a source that failed is silent.
-pub fn interpret(settings: &Settings, observed: &[Observed], memory: &Memory, now: Timestamp) -> Result<Interpreted, CycleError> {
+pub fn interpret(
+    settings: &Settings,
+    observed: &[Observed],
+    memory: &Memory,
+    now: Timestamp,
+) -> Result<Interpreted, CycleError> {
     let mut interpreted = Interpreted { heard: Vec::new(), findings: Vec::new() };
     for said in observed {
         let Some(source) = settings.sources.get(&said.source) else { continue };
@@ -111,7 +122,10 @@ pub fn interpret(settings: &Settings, observed: &[Observed], memory: &Memory, no
             upcoming: fetched.upcoming.as_ref().ok().map(entities),
             clock_agrees,
         };
-        let rules = source.slots().map(|(slot, authority)| rules(source, slot, authority, memory)).collect::<Result<Vec<_>, _>>()?;
+        let rules = source
+            .slots()
+            .map(|(slot, authority)| rules(source, slot, authority, memory))
+            .collect::<Result<Vec<_>, _>>()?;
         let one = observation::interpret(&source.name, &poll, &rules, &settings.verify, now);
         interpreted.heard.extend(one.heard);
         interpreted.findings.extend(one.findings);
@@ -145,7 +159,11 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
             false
         }
         None => {
-            findings.push(Finding::note("vendor_clock_unknown", &said.source, "The answer has no usable Date: nothing is removed by it."));
+            findings.push(Finding::note(
+                "vendor_clock_unknown",
+                &said.source,
+                "The answer has no usable Date: nothing is removed by it.",
+            ));
             false
         }
     }
@@ -169,7 +187,9 @@ fn rules(source: &Source, slot: SlotId, authority: Authority, memory: &Memory) -
         (IdentitySetting::Any, ..) => IdentityRule::Fixed(Identity::Any),
         (IdentitySetting::Names(names), ..) => IdentityRule::Fixed(Identity::Names(names.clone())),
         // Never learned for Genesys: the table has the name, or the settings were refused.
-        (IdentitySetting::Learn, Authority::Genesys, Some(name)) => IdentityRule::Fixed(Identity::Names([name.clone()].into())),
+        (IdentitySetting::Learn, Authority::Genesys, Some(name)) => {
+            IdentityRule::Fixed(Identity::Names([name.clone()].into()))
+        }
         (IdentitySetting::Learn, _, region_name) => IdentityRule::Learn { region_name: region_name.clone(), learned },
     };
     Ok(SlotRules { anchors: anchors::of(source, authority)?, slot, authority, identity })

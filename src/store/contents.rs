@@ -37,6 +37,20 @@ pub struct Contents {
     pub drifted: bool,
 }
 
+impl Contents {
+    /// Of a store that does not exist yet.
+    #[must_use]
+    pub fn unborn() -> Self {
+        Self {
+            state: State::born(String::new()),
+            manifest: None,
+            set: TrustSet::default(),
+            findings: Vec::new(),
+            drifted: false,
+        }
+    }
+}
+
 /// The store cannot be used at all. What is published stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {

@@ -230,9 +230,13 @@ pub(super) fn remove_empty(path: &Path) -> Result<(), StoreError> {
 
 /// Removes a directory and what is in it, following no symlink.
 pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
-        _ => Ok(()),
+    remove_leftover(path, |path| fs::remove_dir_all(path))
+}
+
+fn remove_leftover(path: &Path, remove: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), StoreError> {
+    // Asked first: a read-only disk refuses to remove even what is not there, and that would be told as our trouble.
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
     }
     remove(path).map_err(|error| StoreError::io("remove", path, error))
 }

@@ -32,15 +32,7 @@ pub enum Outcome {
 
 /// Runs the check with the files as they stand.
 pub async fn in_place(argv: &[String], environment: &Environment, limit: Duration) -> Outcome {
-    match (Run {
-        argv,
-        environment,
-        limit,
-        output_kept: OUTPUT_KEPT,
-    })
-    .to_end()
-    .await
-    {
+    match (Run { argv, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
         Ok(ran) => judged(&ran, &ran.output),
         Err(error) => Outcome::CouldNotRun(error.to_string()),
     }
@@ -70,40 +62,19 @@ pub async fn in_private(
     let stands = |path: &Path| {
         path.canonicalize()
             .map_err(|error| format!("{} cannot be resolved: {error}", path.display()))
-            .and_then(|path| {
-                path.into_os_string()
-                    .into_string()
-                    .map_err(|path| format!("{path:?} is no UTF-8"))
-            })
+            .and_then(|path| path.into_os_string().into_string().map_err(|path| format!("{path:?} is no UTF-8")))
     };
     let (new, old) = match (stands(new), stands(link)) {
         (Ok(new), Ok(old)) => (new, old),
         (Err(reason), _) | (_, Err(reason)) => return Outcome::PrivateUnavailable(reason),
     };
-    let mut wrapped: Vec<String> = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--",
-        "sh",
-        "-c",
-        IN_PRIVATE,
-        "sh",
-    ]
-    .map(String::from)
-    .to_vec();
+    let mut wrapped: Vec<String> =
+        ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", IN_PRIVATE, "sh"]
+            .map(String::from)
+            .to_vec();
     wrapped.extend([new, old]);
     wrapped.extend_from_slice(argv);
-    let ran = match (Run {
-        argv: &wrapped,
-        environment,
-        limit,
-        output_kept: OUTPUT_KEPT,
-    })
-    .to_end()
-    .await
-    {
+    let ran = match (Run { argv: &wrapped, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
         Ok(ran) => ran,
         Err(error) => return Outcome::PrivateUnavailable(error.to_string()),
     };
@@ -118,16 +89,11 @@ pub async fn in_private(
 
 /// 126 and 127 are what `exec` of a shell, and every wrapper after its model, say of a program that cannot be run.
 fn judged(ran: &Ran, output: &str) -> Outcome {
-    let told = Ran {
-        output: output.to_owned(),
-        ..ran.clone()
-    };
+    let told = Ran { output: output.to_owned(), ..ran.clone() };
     match ran.status.code() {
         _ if ran.timed_out => Outcome::CouldNotRun(told.describe()),
         Some(0) => Outcome::Passed,
         Some(126 | 127) => Outcome::CouldNotRun(told.describe()),
-        _ => Outcome::Failed {
-            output: told.describe(),
-        },
+        _ => Outcome::Failed { output: told.describe() },
     }
 }

@@ -37,8 +37,7 @@ impl Environment {
     /// With `TRUSTSYNC_<name>` set to `value`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.0
-            .insert(format!("TRUSTSYNC_{name}"), value.as_ref().to_owned());
+        self.0.insert(format!("TRUSTSYNC_{name}"), value.as_ref().to_owned());
         self
     }
 }
@@ -129,10 +128,7 @@ impl Run<'_> {
         let Some((program, arguments)) = self.argv.split_first() else {
             return Err(RunError::Empty);
         };
-        let lost = |source| RunError::Watch {
-            program: program.clone(),
-            source,
-        };
+        let lost = |source| RunError::Watch { program: program.clone(), source };
         let deadline = Instant::now() + self.limit;
 
         let (reader, writer) = io::pipe().map_err(lost)?;
@@ -145,10 +141,7 @@ impl Run<'_> {
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
-            .env(
-                "PATH",
-                std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
-            )
+            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()))
             .env("LANG", "C")
             .envs(&self.environment.0)
             .stdin(Stdio::null())
@@ -157,10 +150,7 @@ impl Run<'_> {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|source| RunError::Start {
-                program: program.clone(),
-                source,
-            })?;
+            .map_err(|source| RunError::Start { program: program.clone(), source })?;
         // Declared after the child, so dropped before it: as long as the child is not reaped, no other process can bear
         // the group's number.
         let mut group = Group::of(&child);
@@ -192,12 +182,7 @@ impl Run<'_> {
                 (status, true)
             }
         };
-        Ok(Ran {
-            status: status.map_err(lost)?,
-            output: printable(&heard.kept),
-            output_cut: heard.cut,
-            timed_out,
-        })
+        Ok(Ran { status: status.map_err(lost)?, output: printable(&heard.kept), output_cut: heard.cut, timed_out })
     }
 }
 
@@ -232,12 +217,7 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn of(child: &Child) -> Self {
-        Self(
-            child
-                .id()
-                .and_then(|id| i32::try_from(id).ok())
-                .and_then(Pid::from_raw),
-        )
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
     fn signal(&self, signal: Signal) {
@@ -267,8 +247,5 @@ impl Drop for Group {
 /// Output as it may be shown on a terminal or in a log: no control characters but line ends and tabs.
 #[must_use]
 pub fn printable(output: &[u8]) -> String {
-    String::from_utf8_lossy(output)
-        .chars()
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
-        .collect()
+    String::from_utf8_lossy(output).chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }

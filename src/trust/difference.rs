@@ -61,15 +61,34 @@ impl Difference {
         }
         let rule = |action, rule: &NameRule| {
             let names: Vec<&str> = rule.names.iter().map(String::as_str).collect();
-            let what = if names.is_empty() { "name rule: issuer alone".to_owned() } else { format!("name rule: {}", names.join(", ")) };
+            let what = if names.is_empty() {
+                "name rule: issuer alone".to_owned()
+            } else {
+                format!("name rule: {}", names.join(", "))
+            };
             change(action, &what, &rule.root)
         };
-        let same = |one: &NameRule, others: &[NameRule]| others.iter().any(|other| other.root == one.root && other.names == one.names);
-        changes.extend(after.name_rules.iter().filter(|one| !same(one, &before.name_rules)).map(|one| rule(Action::Added, one)));
-        changes.extend(before.name_rules.iter().filter(|one| !same(one, &after.name_rules)).map(|one| rule(Action::Removed, one)));
-        for (what, old, new) in [("chain", &before.chain, &after.chain), ("extra anchor", &before.extra, &after.extra)] {
-            changes.extend(new.iter().filter(|(key, _)| !old.contains_key(*key)).map(|(_, held)| change(Action::Added, what, held)));
-            changes.extend(old.iter().filter(|(key, _)| !new.contains_key(*key)).map(|(_, held)| change(Action::Removed, what, held)));
+        let same = |one: &NameRule, others: &[NameRule]| {
+            others.iter().any(|other| other.root == one.root && other.names == one.names)
+        };
+        changes.extend(
+            after.name_rules.iter().filter(|one| !same(one, &before.name_rules)).map(|one| rule(Action::Added, one)),
+        );
+        changes.extend(
+            before.name_rules.iter().filter(|one| !same(one, &after.name_rules)).map(|one| rule(Action::Removed, one)),
+        );
+        for (what, old, new) in [("chain", &before.chain, &after.chain), ("extra anchor", &before.extra, &after.extra)]
+        {
+            changes.extend(
+                new.iter()
+                    .filter(|(key, _)| !old.contains_key(*key))
+                    .map(|(_, held)| change(Action::Added, what, held)),
+            );
+            changes.extend(
+                old.iter()
+                    .filter(|(key, _)| !new.contains_key(*key))
+                    .map(|(_, held)| change(Action::Removed, what, held)),
+            );
         }
         let denied = |action, fingerprint: &Fingerprint| Change {
             action,
@@ -78,8 +97,12 @@ impl Difference {
             subject: String::new(),
             not_after: None,
         };
-        changes.extend(after.denied.keys().filter(|key| !before.denied.contains_key(*key)).map(|key| denied(Action::Added, key)));
-        changes.extend(before.denied.keys().filter(|key| !after.denied.contains_key(*key)).map(|key| denied(Action::Removed, key)));
+        changes.extend(
+            after.denied.keys().filter(|key| !before.denied.contains_key(*key)).map(|key| denied(Action::Added, key)),
+        );
+        changes.extend(
+            before.denied.keys().filter(|key| !after.denied.contains_key(*key)).map(|key| denied(Action::Removed, key)),
+        );
         changes.sort_by_key(|change| change.action);
         Self { changes }
     }

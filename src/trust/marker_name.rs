@@ -24,36 +24,24 @@ impl MarkerName {
     /// The commonName: `trustsync <store id> <generation, six digits at least> <digest head>`.
     #[must_use]
     pub fn to_common_name(&self) -> String {
-        format!(
-            "trustsync {} {:06} {}",
-            self.store_id, self.generation, self.digest_head
-        )
+        format!("trustsync {} {:06} {}", self.store_id, self.generation, self.digest_head)
     }
 
     /// Reads a commonName; nothing but what [`MarkerName::to_common_name`] writes is one.
     #[must_use]
     pub fn parse(common_name: &str) -> Option<Self> {
         let mut words = common_name.split(' ');
-        let (Some("trustsync"), Some(store_id), Some(generation), Some(digest_head), None) = (
-            words.next(),
-            words.next(),
-            words.next(),
-            words.next(),
-            words.next(),
-        ) else {
+        let (Some("trustsync"), Some(store_id), Some(generation), Some(digest_head), None) =
+            (words.next(), words.next(), words.next(), words.next(), words.next())
+        else {
             return None;
         };
         let of = |text: &str, allowed: fn(u8) -> bool| text.bytes().all(allowed);
         let fits = (1..=36).contains(&store_id.len())
-            && of(store_id, |byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
-            })
+            && of(store_id, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
             && of(generation, |byte| byte.is_ascii_digit())
             && digest_head.len() == 8
-            && of(
-                digest_head,
-                |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-            );
+            && of(digest_head, |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let name = Self {
             store_id: store_id.to_owned(),
             generation: generation.parse().ok()?,
@@ -76,11 +64,7 @@ mod tests {
     #[test]
     fn reads_back_what_it_writes_and_nothing_else() {
         for generation in [0, 1, 42, 999_999, 1_000_000, u64::MAX] {
-            let name = MarkerName {
-                store_id: "a1b2-c3".into(),
-                generation,
-                digest_head: "00ff12ab".into(),
-            };
+            let name = MarkerName { store_id: "a1b2-c3".into(), generation, digest_head: "00ff12ab".into() };
             assert_eq!(MarkerName::parse(&name.to_common_name()), Some(name));
         }
         for other in [

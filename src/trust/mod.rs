@@ -8,6 +8,7 @@ mod distinguished_name;
 pub mod finding;
 pub mod fingerprint;
 pub mod manifest;
+pub mod marker_name;
 pub mod memory;
 pub mod observation;
 pub mod pem;

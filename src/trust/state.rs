@@ -121,7 +121,7 @@ impl State {
     /// What is trusted stands in the newest generation; the state contributes its counters. So a crash between the two
     /// writes, or a state restored from a backup, changes nothing of the trust.
     pub fn follow(&mut self, manifest: &Manifest) {
-        self.generation = manifest.generation;
+        self.generation = self.generation.max(manifest.generation);
         self.store.clone_from(&manifest.store);
         let mut told = manifest.memory();
         for (slot, held) in &mut told.slots {

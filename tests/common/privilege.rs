@@ -23,13 +23,7 @@ pub fn not_run(test: &str, why: &str) {
     let line = format!("{test}: {why}\n");
     let _ = std::io::stderr().write_all(format!("NOT RUN {line}").as_bytes());
     if let Some(path) = std::env::var_os("TRUSTSYNC_NOT_RUN") {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .unwrap()
-            .write_all(line.as_bytes())
-            .unwrap();
+        OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(line.as_bytes()).unwrap();
     }
 }
 
@@ -61,10 +55,7 @@ impl Tmpfs {
             .expect("mount (util-linux) is needed");
         if !mounted.status.success() {
             let why = String::from_utf8_lossy(&mounted.stderr);
-            not_run(
-                test,
-                &format!("needs a machine where root may mount: {}", why.trim()),
-            );
+            not_run(test, &format!("needs a machine where root may mount: {}", why.trim()));
             return None;
         }
         Some(Self { at })
@@ -76,21 +67,15 @@ impl Tmpfs {
 
     /// Changes its options: `ro`, `rw`.
     pub fn remount(&self, option: &str) {
-        let status = Command::new("mount")
-            .args(["-o", &format!("remount,{option}")])
-            .arg(self.path())
-            .status()
-            .unwrap();
+        let status =
+            Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(self.path()).status().unwrap();
         assert!(status.success(), "remount,{option} failed");
     }
 }
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
 }
 
@@ -108,10 +93,7 @@ pub fn second_role(program: &Path, test: &str, role: &str, root: &Path) -> Comma
 /// The role that [`second_role`] gave us, with its directory.
 pub fn role() -> Option<(String, PathBuf)> {
     let role = std::env::var("TRUSTSYNC_TEST_ROLE").ok()?;
-    Some((
-        role,
-        PathBuf::from(std::env::var_os("TRUSTSYNC_TEST_ROOT")?),
-    ))
+    Some((role, PathBuf::from(std::env::var_os("TRUSTSYNC_TEST_ROOT")?)))
 }
 
 /// A copy of this binary that every user can run, wherever the build directory stands.
@@ -128,11 +110,7 @@ pub fn binary_for_everyone(program: &Path) -> (TempDir, PathBuf) {
 /// The same command, run as a user that owns nothing.
 pub fn as_nobody(command: &Command) -> Command {
     let mut other = Command::new("setpriv");
-    other.args([
-        format!("--reuid={NOBODY}"),
-        format!("--regid={NOBODY}"),
-        "--clear-groups".into(),
-    ]);
+    other.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".into()]);
     other.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         other.env(name, value.map(OsString::from).unwrap_or_default());

@@ -26,9 +26,7 @@ pub const CHMOD: Family = &["fchmod", "fchmodat", "chmod"];
 pub const TRUNCATE: Family = &["ftruncate", "truncate"];
 
 /// Everything that changes a store.
-pub const ALL: &[Family] = &[
-    WRITE, RENAME, SYMLINK, FSYNC, UNLINK, MKDIR, CHMOD, TRUNCATE,
-];
+pub const ALL: &[Family] = &[WRITE, RENAME, SYMLINK, FSYNC, UNLINK, MKDIR, CHMOD, TRUNCATE];
 
 /// More kills than any cycle of ours has calls: the process does not end.
 const ENDLESS: u32 = 5_000;
@@ -107,9 +105,7 @@ fn run_killed(command: &Command, follow: Follow, point: KillPoint) -> Output {
     if follow == Follow::Everything {
         options.push("-f");
     }
-    traced(command, &options)
-        .output()
-        .expect("strace is needed (tests/run installs it)")
+    traced(command, &options).output().expect("strace is needed (tests/run installs it)")
 }
 
 /// One system call that was made.
@@ -136,12 +132,7 @@ pub enum Argument {
 impl Call {
     /// A call as a test writes it by hand.
     pub fn made(name: &str, arguments: Vec<Argument>) -> Self {
-        Self {
-            pid: 1,
-            name: name.to_owned(),
-            arguments,
-            result: Some(0),
-        }
+        Self { pid: 1, name: name.to_owned(), arguments, result: Some(0) }
     }
 
     fn succeeded(&self) -> bool {
@@ -200,15 +191,7 @@ pub fn count(calls: &[Call], family: Family, root: &Path) -> u32 {
 pub fn record(command: &Command) -> Vec<Call> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut names: Vec<&str> = ALL.concat();
-    names.extend([
-        "open",
-        "openat",
-        "openat2",
-        "creat",
-        "link",
-        "linkat",
-        "fallocate",
-    ]);
+    names.extend(["open", "openat", "openat2", "creat", "link", "linkat", "fallocate"]);
     let set: Vec<String> = names.iter().map(|name| format!("?{name}")).collect();
     let ended = traced(
         command,
@@ -250,10 +233,7 @@ fn traced(command: &Command, options: &[&str]) -> Command {
     if let Some(directory) = command.get_current_dir() {
         traced.current_dir(directory);
     }
-    traced
-        .arg("--")
-        .arg(command.get_program())
-        .args(command.get_args());
+    traced.arg("--").arg(command.get_program()).args(command.get_args());
     traced
 }
 
@@ -271,10 +251,7 @@ pub fn parse(log: &str) -> Vec<Call> {
         let text = text.trim_start();
         if let Some(head) = text.strip_suffix("<unfinished ...>") {
             unfinished.insert(pid, head.to_owned());
-        } else if let Some((_, tail)) = text
-            .strip_prefix("<... ")
-            .and_then(|rest| rest.split_once(" resumed>"))
-        {
+        } else if let Some((_, tail)) = text.strip_prefix("<... ").and_then(|rest| rest.split_once(" resumed>")) {
             let head = unfinished.remove(&pid).unwrap_or_default();
             calls.extend(parse_call(pid, &format!("{head}{tail}")));
         } else {
@@ -293,17 +270,10 @@ fn parse_call(pid: u32, text: &str) -> Option<Call> {
     let (arguments, after) = split_arguments(rest);
     let result = after.split_once('=').and_then(|(_, result)| {
         let result = result.trim_start();
-        let end = result
-            .find(|c: char| c != '-' && !c.is_ascii_digit())
-            .unwrap_or(result.len());
+        let end = result.find(|c: char| c != '-' && !c.is_ascii_digit()).unwrap_or(result.len());
         result[..end].parse().ok()
     });
-    Some(Call {
-        pid,
-        name: name.to_owned(),
-        arguments: arguments.iter().map(|text| argument(text)).collect(),
-        result,
-    })
+    Some(Call { pid, name: name.to_owned(), arguments: arguments.iter().map(|text| argument(text)).collect(), result })
 }
 
 /// Splits at the commas that stand outside quotes, brackets and `<paths>`; yields what follows the closing parenthesis.
@@ -343,24 +313,12 @@ fn split_arguments(text: &str) -> (Vec<String>, &str) {
 fn argument(text: &str) -> Argument {
     if let Some(quoted) = text.strip_prefix('"') {
         let quoted = quoted.trim_end_matches('.');
-        return Argument::Text(
-            quoted
-                .strip_suffix('"')
-                .unwrap_or(quoted)
-                .replace("\\\"", "\""),
-        );
+        return Argument::Text(quoted.strip_suffix('"').unwrap_or(quoted).replace("\\\"", "\""));
     }
     if let Some((number, path)) = text.split_once('<')
-        && let Some(path) = path
-            .strip_suffix("(deleted)")
-            .unwrap_or(path)
-            .strip_suffix('>')
+        && let Some(path) = path.strip_suffix("(deleted)").unwrap_or(path).strip_suffix('>')
     {
-        let number = if number == "AT_FDCWD" {
-            Some(-100)
-        } else {
-            number.parse().ok()
-        };
+        let number = if number == "AT_FDCWD" { Some(-100) } else { number.parse().ok() };
         if let Some(number) = number {
             return Argument::Descriptor(number, PathBuf::from(path));
         }
@@ -385,10 +343,7 @@ pub fn assert_durable(calls: &[Call], root: &Path) {
 ///
 /// No rename at all beneath `root` is a fault as well: nothing was shown.
 pub fn durability_faults(calls: &[Call], root: &Path) -> Vec<String> {
-    let mut watch = Watch {
-        root,
-        ..Watch::default()
-    };
+    let mut watch = Watch { root, ..Watch::default() };
     for call in calls.iter().filter(|call| call.succeeded()) {
         watch.see(call);
     }
@@ -429,13 +384,10 @@ impl Watch<'_> {
         } else if WRITE.contains(&name) {
             self.changed(if name == "copy_file_range" {
                 // (from, offset, to, ...)
-                call.arguments
-                    .iter()
-                    .rev()
-                    .find_map(|argument| match argument {
-                        Argument::Descriptor(_, path) => Some(path.as_path()),
-                        _ => None,
-                    })
+                call.arguments.iter().rev().find_map(|argument| match argument {
+                    Argument::Descriptor(_, path) => Some(path.as_path()),
+                    _ => None,
+                })
             } else {
                 call.descriptor()
             });
@@ -497,10 +449,8 @@ impl Watch<'_> {
     }
 
     fn unlinked(&mut self, path: &Path) {
-        if let Some((parent, _)) = self
-            .renamed
-            .iter()
-            .find(|(_, renamed)| path.starts_with(renamed) && path != renamed.as_path())
+        if let Some((parent, _)) =
+            self.renamed.iter().find(|(_, renamed)| path.starts_with(renamed) && path != renamed.as_path())
         {
             self.faults.push(format!(
                 "{} was unlinked before {} was fsynced after the rename of what held it",
@@ -547,23 +497,13 @@ impl Watch<'_> {
 
     fn finish(mut self) -> Vec<String> {
         for path in &self.unsynced {
-            self.faults.push(format!(
-                "{} was never fsynced after its last change",
-                path.display()
-            ));
+            self.faults.push(format!("{} was never fsynced after its last change", path.display()));
         }
         for (parent, renamed) in &self.renamed {
-            self.faults.push(format!(
-                "{} was never fsynced after {} was renamed",
-                parent.display(),
-                renamed.display()
-            ));
+            self.faults.push(format!("{} was never fsynced after {} was renamed", parent.display(), renamed.display()));
         }
         if self.renames == 0 {
-            self.faults.push(format!(
-                "nothing beneath {} was ever renamed: nothing is shown",
-                self.root.display()
-            ));
+            self.faults.push(format!("nothing beneath {} was ever renamed: nothing is shown", self.root.display()));
         }
         self.faults
     }

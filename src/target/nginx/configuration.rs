@@ -54,11 +54,7 @@ const DEPTH: usize = 64;
 
 /// Reads the whole text of `file`.
 pub fn read(text: &str, file: &Arc<Path>) -> Result<Vec<Directive>, Unreadable> {
-    Reader {
-        file,
-        rest: text.chars().peekable(),
-    }
-    .block(0)
+    Reader { file, rest: text.chars().peekable() }.block(0)
 }
 
 struct Reader<'a> {
@@ -111,12 +107,7 @@ impl Reader<'_> {
                 Token::End => return Err(Unreadable::Ends("a directive")),
             }
         };
-        Ok(Directive {
-            name,
-            arguments,
-            block,
-            file: self.file.clone(),
-        })
+        Ok(Directive { name, arguments, block, file: self.file.clone() })
     }
 
     fn token(&mut self) -> Result<Token, Unreadable> {
@@ -271,12 +262,7 @@ mod tests {
 
     fn leaf(name: &str, arguments: &[&str]) -> Directive {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Directive {
-            name: name.into(),
-            arguments,
-            block: None,
-            file: here(),
-        }
+        Directive { name: name.into(), arguments, block: None, file: here() }
     }
 
     #[test]
@@ -297,10 +283,7 @@ mod tests {
             [
                 leaf("a", &["x { # y;", "q\"z", "w#x"]),
                 leaf("f", &["${g}h", "\\d", "\\"]),
-                Directive {
-                    block: Some(vec![leaf("return", &["403"])]),
-                    ..leaf("if", &["($x", "=", ""])
-                },
+                Directive { block: Some(vec![leaf("return", &["403"])]), ..leaf("if", &["($x", "=", ""]) },
                 leaf("~^SUCCESS\\|ab\\|", &["current"]),
                 leaf("log_format", &["m", "$a", "b"]),
             ]
@@ -329,9 +312,7 @@ mod tests {
 
     #[test]
     fn what_nginx_would_not_load_is_not_read() {
-        for text in [
-            "a", "a {", "}", "a \"x;", "a b }", ";", "{ }", "a 'x'y;", "a \\",
-        ] {
+        for text in ["a", "a {", "}", "a \"x;", "a b }", ";", "{ }", "a 'x'y;", "a \\"] {
             assert!(read(text, &here()).is_err(), "{text}");
         }
         assert_eq!(read(&"a {".repeat(1000), &here()), Err(Unreadable::TooDeep));

@@ -57,32 +57,19 @@ pub fn assemble(dump: &str) -> Result<Configuration, DumpError> {
     let mut files = BTreeMap::new();
     for (path, text) in &sections {
         let directives =
-            read(text, &Arc::from(path.as_path())).map_err(|reason| DumpError::File {
-                path: path.clone(),
-                reason,
-            })?;
+            read(text, &Arc::from(path.as_path())).map_err(|reason| DumpError::File { path: path.clone(), reason })?;
         files.entry(tidy(path)).or_insert(directives);
     }
     let main = files.get(&tidy(main)).cloned().unwrap_or_default();
     let mut budget = DIRECTIVES;
-    let directives = in_place(
-        main,
-        &Files {
-            prefix: &prefix,
-            files: &files,
-        },
-        0,
-        &mut budget,
-    )?;
+    let directives = in_place(main, &Files { prefix: &prefix, files: &files }, 0, &mut budget)?;
     Ok(Configuration { directives, prefix })
 }
 
 fn sections(dump: &str) -> Vec<(PathBuf, String)> {
     let mut sections: Vec<(PathBuf, String)> = Vec::new();
     for line in dump.lines() {
-        if let Some(path) = line
-            .strip_prefix(HEADING)
-            .and_then(|rest| rest.strip_suffix(':'))
+        if let Some(path) = line.strip_prefix(HEADING).and_then(|rest| rest.strip_suffix(':'))
             && path.starts_with('/')
         {
             sections.push((path.into(), String::new()));
@@ -118,12 +105,7 @@ fn in_place(
                 directive.arguments = vec![asked_for.to_string_lossy().into_owned()];
                 whole.push(directive);
                 for included in contents {
-                    whole.extend(in_place(
-                        included.clone(),
-                        files,
-                        depth.saturating_add(1),
-                        budget,
-                    )?);
+                    whole.extend(in_place(included.clone(), files, depth.saturating_add(1), budget)?);
                 }
             }
             _ => {
@@ -141,26 +123,16 @@ impl Files<'_> {
     /// As glob(3) would find them, in its order; a pattern that matches nothing is no error, a plain name is.
     fn matching(&self, pattern: &Path) -> Result<Vec<&Vec<Directive>>, DumpError> {
         if pattern.to_string_lossy().contains(['*', '?', '[']) {
-            Ok(self
-                .files
-                .iter()
-                .filter(|(file, _)| path_matches(pattern, file))
-                .map(|(_, content)| content)
-                .collect())
+            Ok(self.files.iter().filter(|(file, _)| path_matches(pattern, file)).map(|(_, content)| content).collect())
         } else {
-            self.files
-                .get(pattern)
-                .map(|content| vec![content])
-                .ok_or_else(|| DumpError::Missing(pattern.to_owned()))
+            self.files.get(pattern).map(|content| vec![content]).ok_or_else(|| DumpError::Missing(pattern.to_owned()))
         }
     }
 }
 
 /// Without `.` and doubled slashes; `..` stays, since what it means depends on links.
 pub(super) fn tidy(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|component| *component != Component::CurDir)
-        .collect()
+    path.components().filter(|component| *component != Component::CurDir).collect()
 }
 
 fn path_matches(pattern: &Path, path: &Path) -> bool {
@@ -187,10 +159,7 @@ fn name_matches(pattern: &[char], name: &[char]) -> bool {
     match (pattern, name) {
         ([], []) => true,
         (['*', rest @ ..], _) => {
-            name_matches(rest, name)
-                || name
-                    .split_first()
-                    .is_some_and(|(_, shorter)| name_matches(pattern, shorter))
+            name_matches(rest, name) || name.split_first().is_some_and(|(_, shorter)| name_matches(pattern, shorter))
         }
         (['?', rest @ ..], [_, shorter @ ..]) => name_matches(rest, shorter),
         (['[', rest @ ..], [first, shorter @ ..]) => {
@@ -199,20 +168,13 @@ fn name_matches(pattern: &[char], name: &[char]) -> bool {
                 set => (false, set),
             };
             // A `]` that comes first is a member.
-            let Some(end) = set
-                .iter()
-                .skip(1)
-                .position(|c| *c == ']')
-                .map(|at| at.saturating_add(1))
-            else {
+            let Some(end) = set.iter().skip(1).position(|c| *c == ']').map(|at| at.saturating_add(1)) else {
                 return *first == '[' && name_matches(rest, shorter);
             };
             let (members, after) = set.split_at(end);
-            is_member(members, *first) != negated
-                && name_matches(after.get(1..).unwrap_or_default(), shorter)
+            is_member(members, *first) != negated && name_matches(after.get(1..).unwrap_or_default(), shorter)
         }
-        (['\\', wanted, rest @ ..], [first, shorter @ ..])
-        | ([wanted, rest @ ..], [first, shorter @ ..]) => {
+        (['\\', wanted, rest @ ..], [first, shorter @ ..]) | ([wanted, rest @ ..], [first, shorter @ ..]) => {
             wanted == first && name_matches(rest, shorter)
         }
         _ => false,
@@ -232,10 +194,7 @@ mod tests {
     use super::*;
 
     fn dump(files: &[(&str, &str)]) -> String {
-        files
-            .iter()
-            .map(|(path, text)| format!("# configuration file {path}:\n{text}\n\n"))
-            .collect()
+        files.iter().map(|(path, text)| format!("# configuration file {path}:\n{text}\n\n")).collect()
     }
 
     fn read_plain(text: &str) -> Vec<Directive> {
@@ -243,9 +202,7 @@ mod tests {
     }
 
     fn without_origin(directives: Vec<Directive>) -> Vec<Directive> {
-        let plain = directives
-            .into_iter()
-            .filter(|directive| directive.name != "include");
+        let plain = directives.into_iter().filter(|directive| directive.name != "include");
         plain
             .map(|directive| Directive {
                 block: directive.block.map(without_origin),
@@ -267,19 +224,12 @@ mod tests {
                 "user x; http { map $a $b { default ''; include maps/b.map; } include sites/*; }",
             ),
             ("/etc/nginx/maps/b.map", "one 1; # two 2;\n"),
-            (
-                "/etc/nginx/sites/a.conf",
-                "server { include common; listen 1; }",
-            ),
+            ("/etc/nginx/sites/a.conf", "server { include common; listen 1; }"),
             ("/etc/nginx/common", "root /srv;"),
-            (
-                "/etc/nginx/sites/b.conf",
-                "server { include /etc/nginx/./common; listen 2; }",
-            ),
+            ("/etc/nginx/sites/b.conf", "server { include /etc/nginx/./common; listen 2; }"),
             ("/etc/nginx/sites/.hidden", "server { listen 3; }"),
         ]);
-        let put_together =
-            assemble(&format!("nginx: the configuration file is ok\n{text}")).unwrap();
+        let put_together = assemble(&format!("nginx: the configuration file is ok\n{text}")).unwrap();
         let plain = read_plain(
             "user x; http { map $a $b { default ''; one 1; } server { root /srv; listen 1; } server { root /srv; listen 2; } }",
         );
@@ -290,19 +240,10 @@ mod tests {
     #[test]
     fn a_dump_that_does_not_add_up_is_an_error() {
         assert_eq!(assemble("nginx: [emerg] broken"), Err(DumpError::Empty));
-        assert_eq!(
-            whole(&[("/n/a", "include b;")]),
-            Err(DumpError::Missing("/n/b".into()))
-        );
+        assert_eq!(whole(&[("/n/a", "include b;")]), Err(DumpError::Missing("/n/b".into())));
         assert_eq!(whole(&[("/n/a", "include a;")]), Err(DumpError::TooBig));
-        assert!(matches!(
-            whole(&[("/n/a", "http {")]),
-            Err(DumpError::File { .. })
-        ));
-        assert_eq!(
-            without_origin(whole(&[("/n/a", "include b/*.conf;")]).unwrap().directives),
-            []
-        );
+        assert!(matches!(whole(&[("/n/a", "http {")]), Err(DumpError::File { .. })));
+        assert_eq!(without_origin(whole(&[("/n/a", "include b/*.conf;")]).unwrap().directives), []);
     }
 
     #[test]

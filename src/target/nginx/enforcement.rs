@@ -61,7 +61,9 @@ pub fn judge(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
                 _ if asked.everywhere => {}
                 places if places.is_empty() => {
                     if asked.handed_on {
-                        notes.push(format!("{name} hands the allowlist's verdict to what stands behind it, and refuses nobody itself"));
+                        notes.push(format!(
+                            "{name} hands the allowlist's verdict to what stands behind it, and refuses nobody itself"
+                        ));
                     }
                     strangers.push(name);
                 }
@@ -72,9 +74,7 @@ pub fn judge(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
             }
         }
         if asking > 0 && context.admits.is_empty() {
-            notes.push(format!(
-                "no map includes {ALLOWLIST} by this target's link, so nothing can ask it"
-            ));
+            notes.push(format!("no map includes {ALLOWLIST} by this target's link, so nothing can ask it"));
         }
     }
     notes.sort();
@@ -82,10 +82,7 @@ pub fn judge(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
     match (asking, strangers.is_empty()) {
         (0, _) => Enforcement::NotIncluded,
         (_, true) => Enforcement::Enforced { notes },
-        (_, false) => Enforcement::NotEnforced {
-            servers: strangers,
-            notes,
-        },
+        (_, false) => Enforcement::NotEnforced { servers: strangers, notes },
     }
 }
 
@@ -109,31 +106,20 @@ struct Asked {
 impl<'a> Context<'a> {
     fn of(body: &'a [Directive], ours: &dyn Fn(&str) -> bool) -> Self {
         let includes_ours = |map: &&Directive| {
-            map.body()
-                .iter()
-                .filter(|entry| entry.name == "include")
-                .filter_map(Directive::argument)
-                .any(|path| {
-                    ours(path)
-                        && Path::new(path).file_name().is_some_and(|name| {
-                            name == ALLOWLIST || name.to_string_lossy().contains('*')
-                        })
-                })
+            map.body().iter().filter(|entry| entry.name == "include").filter_map(Directive::argument).any(|path| {
+                ours(path)
+                    && Path::new(path)
+                        .file_name()
+                        .is_some_and(|name| name == ALLOWLIST || name.to_string_lossy().contains('*'))
+            })
         };
-        let admits = all(body, "map")
-            .filter(includes_ours)
-            .filter_map(destination)
-            .collect();
+        let admits = all(body, "map").filter(includes_ours).filter_map(destination).collect();
         let tls_addresses = all(body, "server")
             .flat_map(|server| all(server.body(), "listen"))
             .filter(|listen| is_tls(listen))
             .filter_map(address)
             .collect();
-        Self {
-            body,
-            admits,
-            tls_addresses,
-        }
+        Self { body, admits, tls_addresses }
     }
 
     fn servers(&self) -> impl Iterator<Item = &'a Directive> {
@@ -144,16 +130,12 @@ impl<'a> Context<'a> {
     /// the level above says.
     fn asks_by_our_file(&self, server: &Directive, ours: &dyn Fn(&str) -> bool) -> bool {
         let said = |name: &str| {
-            all(server.body(), name)
-                .last()
-                .or_else(|| all(self.body, name).last())
-                .and_then(Directive::argument)
+            all(server.body(), name).last().or_else(|| all(self.body, name).last()).and_then(Directive::argument)
         };
         let mut listens = all(server.body(), "listen");
         let tls = said("ssl") == Some("on")
-            || listens.any(|listen| {
-                is_tls(listen) || address(listen).is_some_and(|at| self.tls_addresses.contains(&at))
-            });
+            || listens
+                .any(|listen| is_tls(listen) || address(listen).is_some_and(|at| self.tls_addresses.contains(&at)));
         tls && matches!(said("ssl_verify_client"), Some("on" | "optional" | "optional_no_ca"))
             // The trusted file verifies clients just as well; only its names are not advertised.
             && ["ssl_client_certificate", "ssl_trusted_certificate"].into_iter().filter_map(said).any(ours)
@@ -178,19 +160,12 @@ impl<'a> Context<'a> {
         let mut variables = self.admits.clone();
         loop {
             let known = variables.len();
-            for map in self.body.iter().filter(|directive| {
-                matches!(directive.name.as_str(), "map" | "split_clients" | "geo")
-            }) {
+            for map in
+                self.body.iter().filter(|directive| matches!(directive.name.as_str(), "map" | "split_clients" | "geo"))
+            {
                 let sources = map.arguments.len().saturating_sub(1);
-                let hangs = map
-                    .arguments
-                    .iter()
-                    .take(sources)
-                    .any(|source| mentions(source, &variables))
-                    || map
-                        .body()
-                        .iter()
-                        .any(|entry| mentions_any(entry, &variables));
+                let hangs = map.arguments.iter().take(sources).any(|source| mentions(source, &variables))
+                    || map.body().iter().any(|entry| mentions_any(entry, &variables));
                 if hangs {
                     variables.extend(destination(map));
                 }
@@ -210,18 +185,11 @@ fn all<'d>(body: &'d [Directive], name: &str) -> impl Iterator<Item = &'d Direct
 
 /// The variable that a `map` fills: its last argument.
 fn destination(map: &Directive) -> Option<String> {
-    map.arguments
-        .last()
-        .and_then(|variable| variable.strip_prefix('$'))
-        .map(str::to_ascii_lowercase)
+    map.arguments.last().and_then(|variable| variable.strip_prefix('$')).map(str::to_ascii_lowercase)
 }
 
 fn is_tls(listen: &Directive) -> bool {
-    listen
-        .arguments
-        .iter()
-        .skip(1)
-        .any(|option| option == "ssl" || option == "quic")
+    listen.arguments.iter().skip(1).any(|option| option == "ssl" || option == "quic")
 }
 
 /// An address in one of the forms that mean the same: `443`, `*:443`, `0.0.0.0:443`.
@@ -239,12 +207,9 @@ fn address(listen: &Directive) -> Option<String> {
 
 fn add_set(body: &[Directive], variables: &mut BTreeSet<String>) {
     for directive in body {
-        if (matches!(directive.name.as_str(), "set" | "auth_request_set")
-            || directive.name.starts_with("set_by_lua"))
+        if (matches!(directive.name.as_str(), "set" | "auth_request_set") || directive.name.starts_with("set_by_lua"))
             && let Some((variable, value)) = directive.arguments.split_first()
-            && value
-                .iter()
-                .any(|value| mentions(value, variables) || mentions_in_lua(value, variables))
+            && value.iter().any(|value| mentions(value, variables) || mentions_in_lua(value, variables))
         {
             variables.extend(variable.strip_prefix('$').map(str::to_ascii_lowercase));
         }
@@ -252,12 +217,7 @@ fn add_set(body: &[Directive], variables: &mut BTreeSet<String>) {
     }
 }
 
-fn look_for(
-    variables: &BTreeSet<String>,
-    body: &[Directive],
-    location: Option<&str>,
-    asked: &mut Asked,
-) {
+fn look_for(variables: &BTreeSet<String>, body: &[Directive], location: Option<&str>, asked: &mut Asked) {
     for directive in body {
         if mentions_any(directive, variables) {
             if decides(&directive.name) {
@@ -267,8 +227,7 @@ fn look_for(
                         asked.places.insert(location.to_owned());
                     }
                 }
-            } else if directive.name.ends_with("_set_header") || directive.name.ends_with("_param")
-            {
+            } else if directive.name.ends_with("_set_header") || directive.name.ends_with("_param") {
                 asked.handed_on = true;
             }
         }
@@ -284,38 +243,24 @@ fn look_for(
 /// Whether what this directive says can keep a client out. What is only logged, shown or handed on does not; nor does
 /// `return`, whose variables are text for the client.
 fn decides(directive: &str) -> bool {
-    matches!(
-        directive,
-        "if" | "rewrite" | "try_files" | "auth_request" | "auth_basic"
-    ) || directive.ends_with("_pass")
-        || [
-            "access_by_lua",
-            "rewrite_by_lua",
-            "server_rewrite_by_lua",
-            "content_by_lua",
-            "preread_by_lua",
-        ]
-        .into_iter()
-        .any(|phase| directive.starts_with(phase))
+    matches!(directive, "if" | "rewrite" | "try_files" | "auth_request" | "auth_basic")
+        || directive.ends_with("_pass")
+        || ["access_by_lua", "rewrite_by_lua", "server_rewrite_by_lua", "content_by_lua", "preread_by_lua"]
+            .into_iter()
+            .any(|phase| directive.starts_with(phase))
 }
 
 fn mentions_any(directive: &Directive, variables: &BTreeSet<String>) -> bool {
     let lua = directive.name.contains("_by_lua");
-    directive
-        .arguments
-        .iter()
-        .any(|text| mentions(text, variables) || (lua && mentions_in_lua(text, variables)))
+    directive.arguments.iter().any(|text| mentions(text, variables) || (lua && mentions_in_lua(text, variables)))
 }
 
 /// `$name` or `${name}`; names know no case.
 fn mentions(text: &str, variables: &BTreeSet<String>) -> bool {
     text.split('$').skip(1).any(|after| {
         let name = after.strip_prefix('{').unwrap_or(after);
-        let end = name
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(name.len());
-        name.get(..end)
-            .is_some_and(|name| variables.contains(&name.to_ascii_lowercase()))
+        let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len());
+        name.get(..end).is_some_and(|name| variables.contains(&name.to_ascii_lowercase()))
     })
 }
 
@@ -334,19 +279,9 @@ fn describe(server: &Directive) -> String {
         .map(String::as_str)
         .filter(|name| !name.is_empty())
         .collect();
-    let listens: Vec<&str> = all(server.body(), "listen")
-        .filter_map(Directive::argument)
-        .collect();
-    let name = if names.is_empty() {
-        "(no name)".to_owned()
-    } else {
-        names.join(" ")
-    };
-    format!(
-        "server {name} on {} in {}",
-        listens.join(", "),
-        server.file.display()
-    )
+    let listens: Vec<&str> = all(server.body(), "listen").filter_map(Directive::argument).collect();
+    let name = if names.is_empty() { "(no name)".to_owned() } else { names.join(" ") };
+    format!("server {name} on {} in {}", listens.join(", "), server.file.display())
 }
 
 #[cfg(test)]
@@ -355,7 +290,8 @@ mod tests {
     use crate::target::nginx::dump::assemble;
 
     const LINK: &str = "/store/target/nginx";
-    const MAP: &str = "map \"$ssl_client_verify|$x\" $trustsync_admit { default ''; include /store/target/nginx/nginx/admit.map; }";
+    const MAP: &str =
+        "map \"$ssl_client_verify|$x\" $trustsync_admit { default ''; include /store/target/nginx/nginx/admit.map; }";
     const TLS: &str = "listen 443 ssl; server_name a.example; ssl_client_certificate /store/target/nginx/trust-bundle.pem; ssl_verify_client on;";
 
     /// The judgement on an http block with these contents.
@@ -388,10 +324,7 @@ mod tests {
             "access_by_lua_block { if ngx.var.trustsync_admit == '' then ngx.exit(403) end }",
         ] {
             let maps = "map \"$host:$trustsync_admit\" $both { default 1; } map $both $also_ours { default 0; ~x 1; } map $host $chosen { default $trustsync_admit; }";
-            assert!(
-                enforced(&format!("{MAP} {maps} server {{ {TLS} {test} }}")),
-                "{test}"
-            );
+            assert!(enforced(&format!("{MAP} {maps} server {{ {TLS} {test} }}")), "{test}");
         }
         assert!(enforced(&format!(
             "map $x $mine {{ include {LINK}/nginx/admit.map; }} server {{ {TLS} if ($mine = '') {{ return 403; }} }}"
@@ -413,14 +346,9 @@ mod tests {
             "log_by_lua_block { print(ngx.var.trustsync_admit) }",
             "access_by_lua_block { -- ngx.var.trustsync_admit\n }",
         ] {
-            assert!(
-                !enforced(&format!("{MAP} server {{ {TLS} {test}\n }}")),
-                "{test}"
-            );
+            assert!(!enforced(&format!("{MAP} server {{ {TLS} {test}\n }}")), "{test}");
         }
-        let handed_on = of(&format!(
-            "{MAP} server {{ {TLS} location / {{ proxy_set_header X $trustsync_admit; }} }}"
-        ));
+        let handed_on = of(&format!("{MAP} server {{ {TLS} location / {{ proxy_set_header X $trustsync_admit; }} }}"));
         assert!(
             matches!(&handed_on, Enforcement::NotEnforced { notes, .. } if notes[0].contains("hands")),
             "{handed_on:?}"
@@ -444,13 +372,8 @@ mod tests {
         let judged = of(&format!(
             "{MAP} server {{ {TLS} set $d $trustsync_admit; if ($d = '') {{ return 403; }} }} server {{ {other} if ($d = '') {{ return 403; }} }}"
         ));
-        let Enforcement::NotEnforced { servers, .. } = judged else {
-            panic!("{judged:?}")
-        };
-        assert_eq!(
-            servers,
-            ["server b.example on 443 in /etc/nginx/nginx.conf"]
-        );
+        let Enforcement::NotEnforced { servers, .. } = judged else { panic!("{judged:?}") };
+        assert_eq!(servers, ["server b.example on 443 in /etc/nginx/nginx.conf"]);
     }
 
     #[test]
@@ -458,18 +381,14 @@ mod tests {
         let judged = of(&format!(
             "{MAP} server {{ {TLS} location /a {{ if ($trustsync_admit = '') {{ return 403; }} }} location /b {{ }} }}"
         ));
-        let Enforcement::Enforced { notes } = judged else {
-            panic!("{judged:?}")
-        };
+        let Enforcement::Enforced { notes } = judged else { panic!("{judged:?}") };
         assert!(notes[0].contains("location /a only"), "{notes:?}");
     }
 
     #[test]
     fn what_the_http_level_hands_down_is_known_and_plain_ports_are_left_out() {
         let down = "ssl_client_certificate /store/target/nginx/trust-bundle.pem; ssl_verify_client optional;";
-        assert!(!enforced(&format!(
-            "{MAP} {down} server {{ listen 1 ssl; }}"
-        )));
+        assert!(!enforced(&format!("{MAP} {down} server {{ listen 1 ssl; }}")));
         assert!(!enforced(&format!(
             "{MAP} {down} server {{ listen 1 ssl; server_name a; if ($trustsync_admit = '') {{ return 403; }} }} server {{ listen *:1; server_name b; }}"
         )));
@@ -500,11 +419,7 @@ mod tests {
             "server { listen 1 ssl; ssl_client_certificate /store/target/nginx/trust-bundle.pem; }",
             "# server { listen 1 ssl; ssl_verify_client on; ssl_client_certificate /store/target/nginx/trust-bundle.pem; }",
         ] {
-            let http = if http == MAP {
-                http.to_owned()
-            } else {
-                format!("{MAP} {http}\n")
-            };
+            let http = if http == MAP { http.to_owned() } else { format!("{MAP} {http}\n") };
             assert_eq!(of(&http), Enforcement::NotIncluded, "{http}");
         }
     }

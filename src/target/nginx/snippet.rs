@@ -25,9 +25,7 @@ pub fn server(link: &Path) -> String {
 
 /// Every path of the snippets stands in double quotes.
 fn within_quotes(link: &Path) -> String {
-    link.to_string_lossy()
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
+    link.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]
@@ -38,22 +36,11 @@ mod tests {
     fn every_path_of_the_snippets_is_quoted_and_becomes_the_targets() {
         let link = Path::new("/srv/a \"b\"/target/edge");
         for snippet in [http(link), server(link)] {
-            assert!(
-                snippet.contains("\"/srv/a \\\"b\\\"/target/edge/"),
-                "{snippet}"
-            );
+            assert!(snippet.contains("\"/srv/a \\\"b\\\"/target/edge/"), "{snippet}");
             assert!(!snippet.contains("/var/lib"), "{snippet}");
         }
-        for line in HTTP
-            .lines()
-            .chain(SERVER.lines())
-            .filter(|line| !line.trim_start().starts_with('#'))
-        {
-            assert_eq!(
-                line.contains(DEFAULT_LINK),
-                line.contains(&format!("\"{DEFAULT_LINK}/")),
-                "{line}"
-            );
+        for line in HTTP.lines().chain(SERVER.lines()).filter(|line| !line.trim_start().starts_with('#')) {
+            assert_eq!(line.contains(DEFAULT_LINK), line.contains(&format!("\"{DEFAULT_LINK}/")), "{line}");
         }
     }
 }

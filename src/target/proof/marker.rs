@@ -13,11 +13,7 @@ pub fn find_in(names: &[Vec<u8>]) -> Vec<MarkerName> {
 
 fn read(der: &[u8]) -> Option<MarkerName> {
     let (rest, name) = X509Name::from_der(der).ok()?;
-    if !rest.is_empty()
-        || !name
-            .iter_organization()
-            .any(|value| value.as_str() == Ok(MARKER_ORGANIZATION))
-    {
+    if !rest.is_empty() || !name.iter_organization().any(|value| value.as_str() == Ok(MARKER_ORGANIZATION)) {
         return None;
     }
     let mut common_names = name.iter_common_name();
@@ -36,42 +32,21 @@ mod tests {
     use crate::marker::mint;
 
     fn subject_of(der: &[u8]) -> Vec<u8> {
-        X509Certificate::from_der(der)
-            .unwrap()
-            .1
-            .subject()
-            .as_raw()
-            .to_vec()
+        X509Certificate::from_der(der).unwrap().1.subject().as_raw().to_vec()
     }
 
     fn plain_subject(organization: &str, common_name: &str) -> Vec<u8> {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = DistinguishedName::new();
-        parameters
-            .distinguished_name
-            .push(DnType::OrganizationName, organization);
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        subject_of(
-            parameters
-                .self_signed(&KeyPair::generate().unwrap())
-                .unwrap()
-                .der(),
-        )
+        parameters.distinguished_name.push(DnType::OrganizationName, organization);
+        parameters.distinguished_name.push(DnType::CommonName, common_name);
+        subject_of(parameters.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
     }
 
     #[test]
     fn markers_of_any_store_are_found_among_authorities_and_garbage() {
-        let ours = MarkerName {
-            store_id: "ours".into(),
-            generation: 7,
-            digest_head: "0123abcd".into(),
-        };
-        let theirs = MarkerName {
-            store_id: "theirs".into(),
-            ..ours.clone()
-        };
+        let ours = MarkerName { store_id: "ours".into(), generation: 7, digest_head: "0123abcd".into() };
+        let theirs = MarkerName { store_id: "theirs".into(), ..ours.clone() };
         let names = [
             plain_subject("DigiCert", "Some CA"),
             subject_of(&mint(&theirs).unwrap()),

@@ -136,17 +136,12 @@ pub async fn prove(proof: &WireProof, wanted: &Wanted, patience: Patience) -> Pr
     for connect in &proof.connect {
         match resolve(connect).await {
             Ok(found) => {
-                for address in found
-                    .into_iter()
-                    .take(ADDRESSES.saturating_sub(looks.len()))
-                {
+                for address in found.into_iter().take(ADDRESSES.saturating_sub(looks.len())) {
                     let place = addresses.len();
                     addresses.push(AddressProof {
                         connect: connect.clone(),
                         address: Some(address),
-                        proof: Proof::Unreachable {
-                            reason: "it was not looked at".into(),
-                        },
+                        proof: Proof::Unreachable { reason: "it was not looked at".into() },
                         looks: 0,
                     });
                     let mut watch = Watch::over(address, proof.clone(), wanted.clone(), patience);
@@ -171,9 +166,7 @@ pub async fn prove(proof: &WireProof, wanted: &Wanted, patience: Patience) -> Pr
     }
     let highest = addresses.iter().map(|address| address.proof.clone()).max();
     ProofReport {
-        proof: highest.unwrap_or_else(|| Proof::Unverifiable {
-            reason: "no address to look at is configured".into(),
-        }),
+        proof: highest.unwrap_or_else(|| Proof::Unverifiable { reason: "no address to look at is configured".into() }),
         addresses,
     }
 }
@@ -182,11 +175,7 @@ async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
     match timeout(SIGHTING_LIMIT, lookup_host(connect)).await {
         Ok(Ok(found)) => {
             let found: BTreeSet<SocketAddr> = found.collect();
-            if found.is_empty() {
-                Err(format!("{connect} resolves to no address"))
-            } else {
-                Ok(found)
-            }
+            if found.is_empty() { Err(format!("{connect} resolves to no address")) } else { Ok(found) }
         }
         Ok(Err(error)) => Err(format!("{connect} cannot be resolved: {error}")),
         Err(_) => Err(format!("{connect} could not be resolved in time")),
@@ -214,14 +203,13 @@ fn judge(sighting: &Sighting, wanted: &Wanted, evidence: GenerationEvidence) -> 
     let Some(names) = &sighting.names else {
         return Seen::NotAsked;
     };
-    let of_store: Vec<MarkerName> = marker::find_in(names)
-        .into_iter()
-        .filter(|marker| marker.store_id == wanted.store_id)
-        .collect();
+    let of_store: Vec<MarkerName> =
+        marker::find_in(names).into_iter().filter(|marker| marker.store_id == wanted.store_id).collect();
     // Two markers of one store: files of two generations were put together, and the older one acts too.
-    if let Some(other) = of_store.iter().find(|marker| {
-        marker.generation != wanted.generation || marker.digest_head != wanted.digest_head
-    }) {
+    if let Some(other) = of_store
+        .iter()
+        .find(|marker| marker.generation != wanted.generation || marker.digest_head != wanted.digest_head)
+    {
         return Seen::Old(other.generation, Part::Chain);
     }
     if of_store.is_empty() {
@@ -256,13 +244,7 @@ struct Streak {
 
 impl Watch {
     fn over(address: SocketAddr, settings: WireProof, wanted: Wanted, patience: Patience) -> Self {
-        Self {
-            address,
-            settings,
-            wanted,
-            patience,
-            looks: 0,
-        }
+        Self { address, settings, wanted, patience, looks: 0 }
     }
 
     async fn to_verdict(&mut self) -> Proof {
@@ -275,9 +257,7 @@ impl Watch {
         let mut was_new = false;
         loop {
             let began = Instant::now();
-            let limit = SIGHTING_LIMIT
-                .min(deadline.saturating_duration_since(began))
-                .max(PAUSE);
+            let limit = SIGHTING_LIMIT.min(deadline.saturating_duration_since(began)).max(PAUSE);
             let server_name = self.settings.server_name.as_deref();
             let seen = match look(self.address, server_name, &self.settings.path, limit).await {
                 Ok(sighting) => judge(&sighting, &self.wanted, self.settings.generation),
@@ -286,16 +266,10 @@ impl Watch {
             self.looks = self.looks.saturating_add(1);
             was_new |= matches!(seen, Seen::New | Seen::NewWithoutHeader);
             let current = match streak.take() {
-                Some(same) if same.seen.continues(&seen) => Streak {
-                    seen,
-                    looks: same.looks.saturating_add(1),
-                    ..same
-                },
-                _ => Streak {
-                    seen,
-                    since: Instant::now(),
-                    looks: 1,
-                },
+                Some(same) if same.seen.continues(&seen) => {
+                    Streak { seen, looks: same.looks.saturating_add(1), ..same }
+                }
+                _ => Streak { seen, since: Instant::now(), looks: 1 },
             };
             // From the end of the first look to the beginning of the last: what lies between was surely served.
             let lasted = began.saturating_duration_since(current.since);
@@ -307,9 +281,7 @@ impl Watch {
                 return match current.seen {
                     Seen::Nothing(reason) => Proof::Unreachable { reason },
                     seen @ Seen::Old(..) if lasted >= self.settings.settle => self.verdict(seen),
-                    seen if was_new => Proof::NotYet {
-                        reason: format!("last seen: {seen}"),
-                    },
+                    seen if was_new => Proof::NotYet { reason: format!("last seen: {seen}") },
                     seen => self.verdict(seen),
                 };
             }
@@ -322,12 +294,8 @@ impl Watch {
     fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
         match (self.patience, seen) {
             (Patience::LongRunning, _) => true,
-            (Patience::JustTold, Seen::New | Seen::NewWithoutHeader) => {
-                lasted >= self.settings.settle
-            }
-            (Patience::JustTold, Seen::NoMarker | Seen::NotAsked) => {
-                lasted >= UNWIRED.max(self.settings.settle)
-            }
+            (Patience::JustTold, Seen::New | Seen::NewWithoutHeader) => lasted >= self.settings.settle,
+            (Patience::JustTold, Seen::NoMarker | Seen::NotAsked) => lasted >= UNWIRED.max(self.settings.settle),
             (Patience::JustTold, Seen::Old(..) | Seen::Nothing(_)) => false,
         }
     }
@@ -365,9 +333,7 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => f.write_str("the wanted generation"),
-            Self::NewWithoutHeader => {
-                f.write_str("the wanted chain, without the allowlist's header")
-            }
+            Self::NewWithoutHeader => f.write_str("the wanted chain, without the allowlist's header"),
             Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
             Self::NoMarker => f.write_str("no marker of this store"),
             Self::NotAsked => f.write_str("no request for a client certificate"),
@@ -393,10 +359,9 @@ impl fmt::Display for Proof {
             Self::Unverifiable { reason } => write!(f, "unverifiable: {reason}"),
             Self::NotWired => f.write_str("not wired: the server shows no marker of this store"),
             Self::Unreachable { reason } => write!(f, "unreachable: {reason}"),
-            Self::NotYet { reason } => write!(
-                f,
-                "not yet: the wanted generation was seen, but not steadily ({reason})"
-            ),
+            Self::NotYet { reason } => {
+                write!(f, "not yet: the wanted generation was seen, but not steadily ({reason})")
+            }
             Self::Refuted { generation, part } => {
                 write!(f, "refuted: generation {generation:06} is served in {part}")
             }
@@ -411,33 +376,16 @@ mod tests {
     #[test]
     fn over_several_addresses_the_worst_outcome_stands() {
         let mut proofs = [
-            Proof::Refuted {
-                generation: 1,
-                part: Part::Chain,
-            },
+            Proof::Refuted { generation: 1, part: Part::Chain },
             Proof::Proven,
             Proof::NotWired,
-            Proof::Unverifiable {
-                reason: String::new(),
-            },
-            Proof::ChainOnly {
-                reason: String::new(),
-            },
-            Proof::NotYet {
-                reason: String::new(),
-            },
-            Proof::Unreachable {
-                reason: String::new(),
-            },
+            Proof::Unverifiable { reason: String::new() },
+            Proof::ChainOnly { reason: String::new() },
+            Proof::NotYet { reason: String::new() },
+            Proof::Unreachable { reason: String::new() },
         ];
         proofs.sort();
         assert_eq!(proofs.first(), Some(&Proof::Proven));
-        assert_eq!(
-            proofs.last(),
-            Some(&Proof::Refuted {
-                generation: 1,
-                part: Part::Chain
-            })
-        );
+        assert_eq!(proofs.last(), Some(&Proof::Refuted { generation: 1, part: Part::Chain }));
     }
 }

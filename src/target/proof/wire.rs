@@ -63,35 +63,24 @@ pub async fn look(
     path: &str,
     limit: Duration,
 ) -> Result<Sighting, WireError> {
-    timeout(limit, look_unhurried(address, server_name, path))
-        .await
-        .unwrap_or(Err(WireError::Timeout(limit)))
+    timeout(limit, look_unhurried(address, server_name, path)).await.unwrap_or(Err(WireError::Timeout(limit)))
 }
 
-async fn look_unhurried(
-    address: SocketAddr,
-    server_name: Option<&str>,
-    path: &str,
-) -> Result<Sighting, WireError> {
+async fn look_unhurried(address: SocketAddr, server_name: Option<&str>, path: &str) -> Result<Sighting, WireError> {
     let name = match server_name {
-        Some(name) => ServerName::try_from(name.to_owned())
-            .map_err(|_| WireError::ServerName(printable(name.as_bytes())))?,
+        Some(name) => {
+            ServerName::try_from(name.to_owned()).map_err(|_| WireError::ServerName(printable(name.as_bytes())))?
+        }
         // No name is sent for an IP address (RFC 6066 §3).
         None => ServerName::IpAddress(address.ip().into()),
     };
     let asked = Arc::new(Asked::default());
-    let config =
-        client_config(asked.clone()).map_err(|error| WireError::Handshake(error.to_string()))?;
-    let connection = TcpStream::connect(address)
-        .await
-        .map_err(|error| WireError::Connect(error.to_string()))?;
+    let config = client_config(asked.clone()).map_err(|error| WireError::Handshake(error.to_string()))?;
+    let connection = TcpStream::connect(address).await.map_err(|error| WireError::Connect(error.to_string()))?;
     let _ = connection.set_nodelay(true);
 
     let host = server_name.map_or_else(|| address.to_string(), str::to_owned);
-    let generation_header = match TlsConnector::from(Arc::new(config))
-        .connect(name, connection)
-        .await
-    {
+    let generation_header = match TlsConnector::from(Arc::new(config)).connect(name, connection).await {
         Ok(mut stream) => {
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: trustsync\r\nAccept: */*\r\nConnection: close\r\n\r\n"
@@ -107,10 +96,7 @@ async fn look_unhurried(
         Err(_) if asked.names().is_some() => None,
         Err(error) => return Err(WireError::Handshake(error.to_string())),
     };
-    Ok(Sighting {
-        names: asked.names(),
-        generation_header,
-    })
+    Ok(Sighting { names: asked.names(), generation_header })
 }
 
 /// Reads up to the end of the answer's head, the bound, an error or the end, whichever comes first.
@@ -160,23 +146,13 @@ struct Asked(Mutex<Option<Vec<Vec<u8>>>>);
 
 impl Asked {
     fn names(&self) -> Option<Vec<Vec<u8>>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl ResolvesClientCert for Asked {
-    fn resolve(
-        &self,
-        root_hint_subjects: &[&[u8]],
-        _: &[SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
-        let names = root_hint_subjects
-            .iter()
-            .map(|name| name.to_vec())
-            .collect();
+    fn resolve(&self, root_hint_subjects: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let names = root_hint_subjects.iter().map(|name| name.to_vec()).collect();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
         None
     }
@@ -232,25 +208,10 @@ mod tests {
     #[test]
     fn the_header_counts_only_once_in_a_whole_http_head() {
         let of = |text: &str| generation_in(text.as_bytes());
-        assert_eq!(
-            of("HTTP/1.1 400 Bad\r\nx-trustsync-generation:  000042 \r\n\r\nbody"),
-            Some("000042".into())
-        );
-        assert_eq!(
-            of("HTTP/1.1 200 OK\r\nX-Trustsync-Generation: 000042"),
-            None
-        );
-        assert_eq!(
-            of("HTTP/1.1 200 OK\r\n\r\nX-Trustsync-Generation: 000042\r\n\r\n"),
-            None
-        );
-        assert_eq!(
-            of("SSH-2.0\r\nX-Trustsync-Generation: 000042\r\n\r\n"),
-            None
-        );
-        assert_eq!(
-            of("HTTP/1.1 200 OK\r\nX-Trustsync-Generation: 1\r\nX-Trustsync-Generation: 2\r\n\r\n"),
-            None
-        );
+        assert_eq!(of("HTTP/1.1 400 Bad\r\nx-trustsync-generation:  000042 \r\n\r\nbody"), Some("000042".into()));
+        assert_eq!(of("HTTP/1.1 200 OK\r\nX-Trustsync-Generation: 000042"), None);
+        assert_eq!(of("HTTP/1.1 200 OK\r\n\r\nX-Trustsync-Generation: 000042\r\n\r\n"), None);
+        assert_eq!(of("SSH-2.0\r\nX-Trustsync-Generation: 000042\r\n\r\n"), None);
+        assert_eq!(of("HTTP/1.1 200 OK\r\nX-Trustsync-Generation: 1\r\nX-Trustsync-Generation: 2\r\n\r\n"), None);
     }
 }

@@ -18,21 +18,13 @@ pub(super) async fn post(url: &Url) -> Result<Told, ReloadError> {
     if !(url.scheme() == "https" || url.scheme() == "http" && names_this_machine(url)) {
         return Err(ReloadError::NotLoopback { url: shown });
     }
-    let no_answer = |reason: String| ReloadError::NoAnswer {
-        url: shown.clone(),
-        reason,
-    };
+    let no_answer = |reason: String| ReloadError::NoAnswer { url: shown.clone(), reason };
     let client = client(url).map_err(no_answer)?;
-    let mut response = client
-        .post(url.clone())
-        .send()
-        .await
-        .map_err(|error| no_answer(with_causes(error.without_url())))?;
+    let mut response =
+        client.post(url.clone()).send().await.map_err(|error| no_answer(with_causes(error.without_url())))?;
     let status = response.status();
     if status.is_success() {
-        return Ok(Told::Answered {
-            status: status.as_u16(),
-        });
+        return Ok(Told::Answered { status: status.as_u16() });
     }
     let mut body = Vec::new();
     while body.len() < BODY_QUOTED {
@@ -42,11 +34,7 @@ pub(super) async fn post(url: &Url) -> Result<Told, ReloadError> {
         body.extend_from_slice(&chunk);
     }
     body.truncate(BODY_QUOTED);
-    Err(ReloadError::Refused {
-        url: shown,
-        status: status.as_u16(),
-        body: printable(&body),
-    })
+    Err(ReloadError::Refused { url: shown, status: status.as_u16(), body: printable(&body) })
 }
 
 fn client(url: &Url) -> Result<reqwest::Client, String> {
@@ -54,12 +42,11 @@ fn client(url: &Url) -> Result<reqwest::Client, String> {
     if url.scheme() == "https" {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    let tls =
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .timeout(HTTP_LIMIT)

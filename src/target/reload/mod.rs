@@ -161,11 +161,7 @@ pub enum ReloadError {
 /// Tells the server.
 pub async fn tell(reload: &Reload, environment: &Environment) -> Result<Told, ReloadError> {
     match reload {
-        Reload::Signal {
-            signal,
-            pidfile,
-            process,
-        } => signal::send(*signal, pidfile, process),
+        Reload::Signal { signal, pidfile, process } => signal::send(*signal, pidfile, process),
         Reload::Systemd { unit } => systemd::reload(unit, environment).await,
         Reload::Command(argv) => command::run(argv, environment).await,
         Reload::Http(url) => http::post(url).await,

@@ -24,16 +24,10 @@ const COMM_LENGTH: usize = 15;
 pub(super) fn send(signal: Signal, pidfile: &Path, process: &str) -> Result<Told, ReloadError> {
     let pid = read_pidfile(pidfile)?;
     let number = pid.as_raw_nonzero().get();
-    let stale = || ReloadError::Stale {
-        path: pidfile.to_owned(),
-        pid: number,
-    };
+    let stale = || ReloadError::Stale { path: pidfile.to_owned(), pid: number };
     let held = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| match errno {
         Errno::SRCH => stale(),
-        errno => ReloadError::Signal {
-            pid: number,
-            reason: errno.to_string(),
-        },
+        errno => ReloadError::Signal { pid: number, reason: errno.to_string() },
     })?;
     let name = name_of(number, process);
     // A zombie still has a name, and one that ended while we looked has none.
@@ -44,19 +38,10 @@ pub(super) fn send(signal: Signal, pidfile: &Path, process: &str) -> Result<Told
         Ok(found) if found == process => {}
         Ok(found) => {
             let wanted = process.to_owned();
-            return Err(ReloadError::OtherProcess {
-                path: pidfile.to_owned(),
-                pid: number,
-                found,
-                wanted,
-            });
+            return Err(ReloadError::OtherProcess { path: pidfile.to_owned(), pid: number, found, wanted });
         }
         Err(error) => {
-            return Err(ReloadError::Hidden {
-                path: pidfile.to_owned(),
-                pid: number,
-                reason: error.to_string(),
-            });
+            return Err(ReloadError::Hidden { path: pidfile.to_owned(), pid: number, reason: error.to_string() });
         }
     }
     let sent = match signal {
@@ -65,93 +50,52 @@ pub(super) fn send(signal: Signal, pidfile: &Path, process: &str) -> Result<Told
         Signal::Usr2 => rustix::process::Signal::USR2,
     };
     match pidfd_send_signal(&held, sent) {
-        Ok(()) => Ok(Told::Signalled {
-            pid: number,
-            signal,
-        }),
+        Ok(()) => Ok(Told::Signalled { pid: number, signal }),
         Err(Errno::SRCH) => Err(stale()),
-        Err(errno @ Errno::PERM) => Err(ReloadError::NotPermitted {
-            pid: number,
-            reason: errno.to_string(),
-        }),
-        Err(errno) => Err(ReloadError::Signal {
-            pid: number,
-            reason: errno.to_string(),
-        }),
+        Err(errno @ Errno::PERM) => Err(ReloadError::NotPermitted { pid: number, reason: errno.to_string() }),
+        Err(errno) => Err(ReloadError::Signal { pid: number, reason: errno.to_string() }),
     }
 }
 
 /// One decimal number above 1 (0 and negative ones mean groups to kill(2), 1 is init), with a line end at most.
 fn read_pidfile(path: &Path) -> Result<Pid, ReloadError> {
-    let unreadable = |source| ReloadError::PidfileUnreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| ReloadError::PidfileUnreadable { path: path.to_owned(), source };
     // NONBLOCK: a FIFO in its place must not hold us up.
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
-    let file: File = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(unreadable)?;
+    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
     if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(unreadable(io::Error::other("it is no regular file")));
     }
     let mut content = Vec::new();
-    file.take(64)
-        .read_to_end(&mut content)
-        .map_err(unreadable)?;
+    file.take(64).read_to_end(&mut content).map_err(unreadable)?;
     let digits = content.trim_ascii();
     let number = (digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit))
         .then(|| std::str::from_utf8(digits).ok()?.parse::<i32>().ok())
         .flatten()
         .filter(|number| *number > 1);
-    number
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| ReloadError::PidfileGarbage {
-            path: path.to_owned(),
-            found: printable(&content).chars().take(40).collect(),
-        })
+    number.and_then(Pid::from_raw).ok_or_else(|| ReloadError::PidfileGarbage {
+        path: path.to_owned(),
+        found: printable(&content).chars().take(40).collect(),
+    })
 }
 
 /// The file name of its executable, where we may see it, else its `comm`.
 fn name_of(pid: i32, wanted: &str) -> io::Result<String> {
     if let Ok(executable) = fs::read_link(format!("/proc/{pid}/exe")) {
-        let name = executable
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = executable.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // An upgraded server runs on from a file that is gone.
-        return Ok(name
-            .strip_suffix(" (deleted)")
-            .map_or(name.clone(), str::to_owned));
+        return Ok(name.strip_suffix(" (deleted)").map_or(name.clone(), str::to_owned));
     }
     let mut comm = fs::read_to_string(format!("/proc/{pid}/comm"))?;
     if comm.ends_with('\n') {
         comm.pop();
     }
     // comm is cut: as much of it as can be seen must agree.
-    Ok(
-        if wanted.len() > COMM_LENGTH && wanted.get(..COMM_LENGTH) == Some(&comm) {
-            wanted.to_owned()
-        } else {
-            comm
-        },
-    )
+    Ok(if wanted.len() > COMM_LENGTH && wanted.get(..COMM_LENGTH) == Some(&comm) { wanted.to_owned() } else { comm })
 }
 
 /// A pidfd is readable once its process has ended (pidfd_open(2)).
 fn has_ended(held: &OwnedFd) -> bool {
     let mut watched = [PollFd::from_borrowed_fd(held.as_fd(), PollFlags::IN)];
-    matches!(
-        poll(
-            &mut watched,
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0
-            })
-        ),
-        Ok(1..)
-    )
+    matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
 }

@@ -1,0 +1,170 @@
+//! What a cycle came to: one type for the terminal, the log, JSON and the exit code.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::Observed;
+use crate::exit::Exit;
+use crate::store::contents::Contents;
+use crate::trust::difference::Difference;
+use crate::trust::finding::{Finding, Severity};
+use crate::trust::manifest::Manifest;
+use crate::trust::plan::Plan;
+use crate::trust::state::State;
+use crate::trust::timestamp::Timestamp;
+use crate::trust::turn::{Evidence, Owed};
+
+/// What a cycle came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The newest committed generation; none before the first.
+    pub generation: Option<u64>,
+    /// Whether this cycle committed it.
+    pub committed: bool,
+    /// Whether nothing was written or told.
+    pub rehearsed: bool,
+    /// Whether nobody at all is admitted.
+    pub deny_all: bool,
+    /// What changed, or would.
+    pub difference: Difference,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// Each target's turn.
+    pub targets: Vec<TargetReport>,
+    /// Why the exit is not 0.
+    #[serde(skip)]
+    pub causes: BTreeSet<Exit>,
+    #[serde(skip)]
+    sources: Vec<SourceOutcome>,
+}
+
+#[derive(Debug, Clone)]
+struct SourceOutcome {
+    source: String,
+    asked: Timestamp,
+    error: Option<String>,
+}
+
+/// How a target's turn ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetReport {
+    /// The target.
+    pub target: String,
+    /// The generation that it should serve.
+    pub wanted: u64,
+    /// By what it was settled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Evidence>,
+    /// Why it is owed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owed: Option<Owed>,
+    /// Whether it was told in this turn.
+    pub told: bool,
+}
+
+impl Report {
+    /// The report of a plan, before anything is done about it.
+    #[must_use]
+    pub fn of(contents: &Contents, observed: &[Observed], plan: &Plan) -> Self {
+        let mut causes: BTreeSet<Exit> = observed.iter().flat_map(Observed::exits).collect();
+        if plan.answer_refused {
+            causes.insert(Exit::Answer);
+        }
+        if plan.held_back {
+            causes.insert(Exit::Owed);
+        }
+        let sources = observed.iter().map(|said| {
+            let errors: Vec<String> = said.failures().map(ToString::to_string).collect();
+            SourceOutcome {
+                source: said.source.clone(),
+                asked: said.asked,
+                error: (!errors.is_empty()).then(|| errors.join("; ")),
+            }
+        });
+        let mut findings = contents.findings.clone();
+        findings.extend(plan.findings.iter().cloned());
+        Self {
+            generation: contents.manifest.as_ref().map(|manifest| manifest.generation),
+            committed: false,
+            rehearsed: false,
+            deny_all: contents.manifest.is_some() && plan.set.is_empty(),
+            difference: Difference::between(&contents.set, &plan.set),
+            findings,
+            targets: Vec::new(),
+            causes,
+            sources: sources.collect(),
+        }
+    }
+
+    /// The report of a command that asks no source.
+    #[must_use]
+    pub fn without_poll(contents: &Contents) -> Self {
+        Self {
+            generation: contents.manifest.as_ref().map(|manifest| manifest.generation),
+            committed: false,
+            rehearsed: false,
+            deny_all: contents.manifest.is_some() && contents.set.is_empty(),
+            difference: Difference::default(),
+            findings: contents.findings.clone(),
+            targets: Vec::new(),
+            causes: BTreeSet::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    /// Whether anything was committed.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.committed
+    }
+
+    pub(super) fn committed(&mut self, manifest: &Manifest, difference: Difference) {
+        self.generation = Some(manifest.generation);
+        self.committed = true;
+        self.deny_all = manifest.deny_all;
+        self.difference = difference;
+    }
+
+    pub(super) fn note_sources(&self, state: &mut State, _now: Timestamp) {
+        for outcome in &self.sources {
+            let source = state.sources.entry(outcome.source.clone()).or_default();
+            source.last_attempt = Some(outcome.asked);
+            match &outcome.error {
+                None => {
+                    source.last_success = Some(outcome.asked);
+                    source.failures = 0;
+                    source.last_error = None;
+                }
+                Some(error) => {
+                    source.failures = source.failures.saturating_add(1);
+                    source.last_error = Some(error.clone());
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, state: &State) {
+        if self.generation.is_none() && !state.memory.slots.is_empty() {
+            let text = "Nothing has been published yet: the store waits for the first valid current certificate. What the servers run with now stays.";
+            self.findings.push(Finding::critical("store_empty", &state.store, text));
+        }
+    }
+
+    /// The most urgent finding.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self, detailed: bool) -> Exit {
+        match Exit::of(&self.causes) {
+            Exit::Done if detailed && (self.committed || (self.rehearsed && !self.difference.is_empty())) => {
+                Exit::Changed
+            }
+            exit => exit,
+        }
+    }
+}
