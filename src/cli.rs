@@ -1,0 +1,144 @@
+//! The command line as people type it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{demo, simulate};
+
+/// Keeps servers trusting Genesys Cloud's current and upcoming client certificate, and proves that they do.
+#[derive(Debug, Parser)]
+#[command(name = "trustsync", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What every command knows.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command knows.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/trustsync/config.toml")]
+    pub config: PathBuf,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// How the log is written to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Say more (twice: everything).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// How long to wait for another writer.
+    #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "30s")]
+    pub lock_timeout: Duration,
+    /// The store, where several are configured.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub store: Option<String>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON document.
+    Json,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line an event.
+    Text,
+    /// A JSON object an event.
+    Json,
+    /// systemd's journal, with its fields.
+    Journald,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask the vendor, publish what verifies, tell the servers, prove it; once
+    Sync(Sync),
+    /// What is trusted, a timeline of it, sources, targets, alarms (exit 0 ok, 1 warning, 2 critical, 3 unknown)
+    Status,
+    /// Take a target's turn again now: check, reload, prove
+    Reload {
+        /// The target's name in the configuration.
+        target: String,
+    },
+    /// What is in a PEM or DER file
+    Inspect {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// The generations that are kept
+    History,
+    /// What changed from a generation to the current one
+    Diff {
+        /// The older generation [default: the one before the current].
+        generation: Option<u64>,
+        /// Compare with the certificates of this file instead.
+        #[arg(long, value_name = "FILE", conflicts_with = "generation")]
+        with: Option<PathBuf>,
+    },
+    /// Publish an older generation's set anew, and hold it
+    Rollback {
+        /// The generation [default: the newest one with another set].
+        generation: Option<u64>,
+        /// How long the hold lasts that keeps the next cycle from undoing it.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
+        hold: Duration,
+    },
+    /// Freeze the trust set: nothing enters or leaves but by revocation and distrust
+    Hold {
+        /// For how long.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
+        length: Duration,
+    },
+    /// End a hold
+    Release,
+    /// Judge or show the configuration
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: Config,
+    },
+    /// The regions of Genesys Cloud that are known
+    Regions,
+    /// Serve a Genesys-like API with its own PKI, for tests and drills
+    Simulate(simulate::Args),
+    /// Run the main job on embedded parts: simulator, a whole rotation, a TLS server; no account needed
+    Demo(demo::Args),
+}
+
+/// `trustsync sync`.
+#[derive(Debug, Clone, Args)]
+pub struct Sync {
+    /// Print what would change; write nothing, tell nobody
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long asking the vendor may take in all, retries included
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
+    pub deadline: Duration,
+    /// Exit with 10 instead of 0 if anything changed, or would
+    #[arg(long)]
+    pub detailed_exit_code: bool,
+}
+
+/// `trustsync config`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Config {
+    /// Judge it: every problem at once, exit 3 if there is one
+    Check,
+    /// Every value in force and where it was set; secrets are not shown
+    Show,
+}

@@ -1,0 +1,72 @@
+//! `trustsync history`: the generations that are kept.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{Failure, load, print, the_store};
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::store::contents;
+use crate::store::{Link, LinkPath, Store, generation, link};
+use crate::trust::timestamp::Timestamp;
+
+#[derive(Serialize)]
+struct Line {
+    generation: u64,
+    committed: Timestamp,
+    cause: String,
+    trusted: usize,
+    deny_all: bool,
+    digest: String,
+    named_by: Vec<String>,
+}
+
+pub fn run(global: &Global) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    let store = the_store(global, &loaded)?;
+    let mut lines = Vec::new();
+    let mut damaged = Vec::new();
+    if let Some(opened) = Store::look(&store.path)? {
+        let root = opened.root();
+        let current = LinkPath::current(root).read()?;
+        let targets = link::targets(root)?;
+        for number in generation::list(root)? {
+            match contents::manifest_of(root, number) {
+                Ok(Some(manifest)) => {
+                    let here = Link::Generation(number);
+                    let mut named_by: Vec<String> = Vec::new();
+                    named_by.extend((current == here).then(|| "current".to_owned()));
+                    named_by.extend(targets.iter().filter(|(_, link)| **link == here).map(|(name, _)| format!("target {name}")));
+                    lines.push(Line {
+                        generation: number,
+                        committed: manifest.committed,
+                        cause: manifest.cause.clone(),
+                        trusted: manifest.slots.values().map(|slot| slot.entries.len()).sum(),
+                        deny_all: manifest.deny_all,
+                        digest: manifest.digest.short(),
+                        named_by,
+                    });
+                }
+                Ok(None) => damaged.push(format!("generation {number:06} has no manifest")),
+                Err(error) => damaged.push(error.to_string()),
+            }
+        }
+    }
+    print(global.output, &lines, || {
+        let mut text = String::new();
+        for line in &lines {
+            let named = if line.named_by.is_empty() { String::new() } else { format!("  <- {}", line.named_by.join(", ")) };
+            let what = if line.deny_all { "DENY ALL".to_owned() } else { format!("{} trusted", line.trusted) };
+            let _ = writeln!(text, "{:06}  {}  {what:<11} set {}  {}{named}", line.generation, line.committed, line.digest, line.cause);
+        }
+        if lines.is_empty() {
+            text.push_str("No generation yet: run trustsync sync.\n");
+        }
+        text
+    })?;
+    for what in damaged {
+        tracing::warn!(event = "generation_damaged", "{what}");
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,177 @@
+//! One file a command. Each reads its settings, does its one thing and says with which code to exit.
+
+mod configuration;
+pub mod demo;
+mod diff;
+mod history;
+mod hold;
+mod inspect;
+mod regions;
+mod reload;
+mod rollback;
+pub mod simulate;
+mod status;
+mod sync;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::cli::{Cli, Command, Global, Output};
+use crate::clock::SystemClock;
+use crate::cycle::{CycleError, Options, Session};
+use crate::exit::Exit;
+use crate::genesys::ClientError;
+use crate::log;
+use crate::settings::resolved::Store;
+use crate::settings::{self, Loaded, SettingsError};
+use crate::store::contents::ContentsError;
+use crate::store::StoreError;
+
+/// Parses the command line, runs the command, says why where it fails.
+#[must_use]
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // A reader that has gone away needs no help text.
+            let _ = error.print();
+            return exit;
+        }
+    };
+    log::start(cli.global.log_format, cli.global.verbose);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Failure::Runtime(error)),
+    };
+    match runtime.block_on(run(&cli)) {
+        Ok(exit) => exit,
+        Err(failure) => fail(&failure),
+    }
+}
+
+async fn run(cli: &Cli) -> Result<Exit, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Sync(arguments) => sync::run(global, arguments).await,
+        Command::Status => status::run(global),
+        Command::Reload { target } => reload::run(global, target).await,
+        Command::Inspect { files } => inspect::run(global, files),
+        Command::History => history::run(global),
+        Command::Diff { generation, with } => diff::run(global, *generation, with.as_deref()),
+        Command::Rollback { generation, hold } => rollback::run(global, *generation, *hold).await,
+        Command::Hold { length } => hold::hold(global, *length),
+        Command::Release => hold::release(global),
+        Command::Config { command } => configuration::run(global, *command),
+        Command::Regions => regions::run(global),
+        Command::Simulate(arguments) => simulate::run(arguments).await.map_err(|error| Failure::Other(error.to_string())),
+        Command::Demo(arguments) => demo::run(arguments).await,
+    }
+}
+
+fn fail(failure: &Failure) -> Exit {
+    if let Failure::Output(error) = failure
+        && error.kind() == io::ErrorKind::BrokenPipe
+    {
+        return Exit::Done;
+    }
+    // One line a failure in the log, so that a journal has it too.
+    tracing::error!(event = "failed", exit = failure.exit() as u8, "{failure}");
+    failure.exit()
+}
+
+/// Why a command ended without doing its thing.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A source's client could not be built.
+    #[error("{0}. Nothing was done; trust is unchanged.")]
+    Client(#[from] ClientError),
+    /// The cycle.
+    #[error(transparent)]
+    Cycle(#[from] CycleError),
+    /// The store.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
+    /// What was asked for cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// Standard output.
+    #[error("the result could not be printed: {0}")]
+    Output(#[from] io::Error),
+    /// The runtime.
+    #[error("the runtime could not be started: {0}")]
+    Runtime(io::Error),
+    /// Anything else, in its own words.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Cycle(error.into())
+    }
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(_) | Self::Client(_) => Exit::Configuration,
+            Self::Cycle(error) => error.exit(),
+            Self::Contents(_) => Exit::Store,
+            Self::Usage(_) => Exit::Usage,
+            Self::Output(_) | Self::Runtime(_) | Self::Other(_) => Exit::Unexpected,
+        }
+    }
+}
+
+/// The settings, from the file and the process's environment.
+fn load(global: &Global) -> Result<Loaded, SettingsError> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    settings::read(&global.config, &environment)
+}
+
+/// The store that the command is about.
+fn the_store<'a>(global: &Global, loaded: &'a Loaded) -> Result<&'a Store, Failure> {
+    let stores = &loaded.settings.stores;
+    let names = || stores.keys().cloned().collect::<Vec<_>>().join(", ");
+    match &global.store {
+        Some(name) => stores.get(name).ok_or_else(|| Failure::Usage(format!("there is no store {name:?}; configured are {}", names()))),
+        None if stores.len() == 1 => stores.values().next().ok_or_else(|| Failure::Usage("no store is configured".to_owned())),
+        None => Err(Failure::Usage(format!("several stores are configured: choose one with --store: {}", names()))),
+    }
+}
+
+/// Every store that the command is about.
+fn the_stores<'a>(global: &Global, loaded: &'a Loaded) -> Result<Vec<&'a Store>, Failure> {
+    if global.store.is_some() { Ok(vec![the_store(global, loaded)?]) } else { Ok(loaded.settings.stores.values().collect()) }
+}
+
+fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {
+    Options { deadline: std::time::Duration::from_secs(60), lock_timeout: global.lock_timeout, command }
+}
+
+fn open<'a>(global: &Global, store: &'a Store, command: &str) -> Result<Session<'a>, CycleError> {
+    static CLOCK: SystemClock = SystemClock;
+    Session::open(store, &CLOCK, &options(global, command))
+}
+
+/// Prints the result: text for people, or the value as JSON.
+fn print(output: Output, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Text => out.write_all(text().as_bytes())?,
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    out.flush()
+}

@@ -1,0 +1,33 @@
+//! `trustsync reload TARGET`: takes a target's turn again from the beginning.
+
+use super::{Failure, load, open, print, the_stores};
+use crate::cli::Global;
+use crate::cycle::Report;
+use crate::exit::Exit;
+use crate::log;
+
+pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    let stores = the_stores(global, &loaded)?;
+    let Some(store) = stores.iter().find(|store| store.targets.iter().any(|known| known.name == target)) else {
+        let known: Vec<&str> = stores.iter().flat_map(|store| &store.targets).map(|known| known.name.as_str()).collect();
+        return Err(Failure::Usage(format!("there is no target {target:?}; configured are: {}", known.join(", "))));
+    };
+    let mut session = open(global, store, "trustsync reload")?;
+    if session.contents.manifest.is_none() {
+        return Err(Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned()));
+    }
+    let mut report = Report::without_poll(&session.contents);
+    session.take_turn_again(target, &mut report).await?;
+    let exit = report.exit(false);
+    session.close(&mut report)?;
+    log::findings(&report.findings, true);
+    print(global.output, &report.targets, || {
+        report
+            .targets
+            .iter()
+            .map(|line| format!("target {}: {}\n", line.target, super::status::target_line(line.settled.as_ref(), line.owed.as_ref())))
+            .collect()
+    })?;
+    Ok(exit)
+}

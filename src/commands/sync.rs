@@ -1,0 +1,76 @@
+//! `trustsync sync`: one cycle, then exit.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::{Failure, load, options, print, the_stores};
+use crate::cli::{Global, Sync};
+use crate::clock::SystemClock;
+use crate::cycle::{self, Clients, Options, Report};
+use crate::exit::Exit;
+use crate::log;
+
+pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    let mut clients = Clients::of(&loaded.settings)?;
+    let options = Options { deadline: arguments.deadline, ..options(global, "trustsync sync") };
+    let mut reports = Vec::new();
+    let mut exits = BTreeSet::new();
+    for store in the_stores(global, &loaded)? {
+        let settings = &loaded.settings;
+        let report = if arguments.dry_run {
+            cycle::rehearse(settings, store, &mut clients, &SystemClock, &options).await
+        } else {
+            cycle::run(settings, store, &mut clients, &SystemClock, &options).await
+        };
+        match report {
+            Ok(report) => {
+                say(&store.name, &report);
+                exits.insert(report.exit(arguments.detailed_exit_code));
+                reports.push((store.name.clone(), report));
+            }
+            // One store's trouble keeps no other from its cycle.
+            Err(error) => {
+                tracing::error!(event = "cycle_failed", store = store.name, exit = error.exit() as u8, "{error}");
+                exits.insert(error.exit());
+            }
+        }
+    }
+    let json: serde_json::Map<String, serde_json::Value> = reports
+        .iter()
+        .filter_map(|(name, report)| Some((name.clone(), serde_json::to_value(report).ok()?)))
+        .collect();
+    print(global.output, &json, || reports.iter().map(|(name, report)| text(name, report)).collect())?;
+    Ok(Exit::of(&exits))
+}
+
+fn say(store: &str, report: &Report) {
+    log::findings(&report.findings, report.committed);
+    let owed = report.targets.iter().filter(|target| target.owed.is_some()).count();
+    let generation = report.generation.unwrap_or(0);
+    let settled = report.targets.len().saturating_sub(owed);
+    let changes = report.difference.changes.len();
+    match (report.rehearsed, report.committed) {
+        (true, _) => tracing::info!(event = "rehearsed", store, generation, changes, "nothing was written, nobody was told"),
+        (false, true) => tracing::info!(event = "published", store, generation, changes, settled, owed, "a new generation was published"),
+        (false, false) => tracing::info!(event = "unchanged", store, generation, settled, owed, "nothing changed"),
+    }
+}
+
+fn text(store: &str, report: &Report) -> String {
+    let mut text = String::new();
+    let generation = report.generation.map_or_else(|| "no generation yet".to_owned(), |number| format!("generation {number:06}"));
+    let _ = match (report.rehearsed, report.committed, report.difference.is_empty()) {
+        (true, _, true) => writeln!(text, "{store}: {generation}; nothing would change"),
+        (true, _, false) => writeln!(text, "{store}: {generation}; this would change:"),
+        (false, true, _) => writeln!(text, "{store}: published {generation}{}", if report.deny_all { ": DENY ALL" } else { "" }),
+        (false, false, _) => writeln!(text, "{store}: {generation}, unchanged"),
+    };
+    if report.rehearsed || report.committed {
+        text.push_str(&report.difference.to_text());
+    }
+    for target in &report.targets {
+        let _ = writeln!(text, "{store}: target {}: {}", target.target, super::status::target_line(target.settled.as_ref(), target.owed.as_ref()));
+    }
+    text
+}

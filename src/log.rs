@@ -1,0 +1,56 @@
+//! The log: one line an event, to standard error, with structured fields and stable event names. Only our own events:
+//! what libraries trace may hold more of a request than should be written anywhere.
+
+use std::io::IsTerminal;
+
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::LogFormat;
+use crate::trust::finding::{Finding, Severity};
+
+/// Starts the log. Where journald cannot be reached, text is written instead, and says so.
+pub fn start(format: LogFormat, verbose: u8) {
+    let level = match verbose {
+        0 => Level::INFO,
+        1 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    let ours = Targets::new().with_target("trustsync", level);
+    let registry = tracing_subscriber::registry().with(ours);
+    let text = || {
+        let terminal = std::io::stderr().is_terminal();
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(terminal)
+    };
+    // A second start (tests that call the library) leaves the first log in place.
+    let _ = match format {
+        LogFormat::Text => registry.with(text()).try_init(),
+        LogFormat::Json => {
+            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            registry.with(layer.with_target(false)).try_init()
+        }
+        LogFormat::Journald => match tracing_journald::layer() {
+            Ok(layer) => registry.with(layer).try_init(),
+            Err(error) => {
+                let started = registry.with(text()).try_init();
+                tracing::warn!(event = "journald_unreachable", %error, "journald cannot be reached: logging as text");
+                started
+            }
+        },
+    };
+}
+
+/// Logs what was found: an alarm as a warning or an error; a note where something changed, else only with `-v`.
+pub fn findings(findings: &[Finding], changed: bool) {
+    for finding in findings {
+        let Finding { event, subject, text, .. } = finding;
+        match finding.severity {
+            Severity::Critical => tracing::error!(event, subject, "{text}"),
+            Severity::Warning => tracing::warn!(event, subject, "{text}"),
+            Severity::Note if changed => tracing::info!(event, subject, "{text}"),
+            Severity::Note => tracing::debug!(event, subject, "{text}"),
+        }
+    }
+}
