@@ -115,7 +115,7 @@ pub enum Command {
     /// The regions of Genesys Cloud that are known
     Regions,
     /// Serve a Genesys-like API with its own PKI, for tests and drills
-    Simulate(simulate::Args),
+    Simulate(simulate::SimulateArgs),
     /// Run the main job on embedded parts: simulator, a whole rotation, a TLS server; no account needed
     Demo(demo::Args),
 }

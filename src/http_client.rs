@@ -233,11 +233,11 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "connecting took longer than the connect limit",
-            Self::Head => "no answer began within the read limit",
-            Self::Body => "the answer's body stood still for longer than the read limit",
-            Self::Whole => "the whole answer took longer than the request limit",
-            Self::Deadline => "the deadline of the run was reached, of which was left",
+            Self::Connect => "connecting took longer than the limit of",
+            Self::Head => "no answer began within",
+            Self::Body => "the answer's body stood still for",
+            Self::Whole => "the whole answer took longer than the limit of",
+            Self::Deadline => "the run's deadline was reached, which left for this request",
         })
     }
 }
@@ -288,12 +288,14 @@ pub enum Transport {
     },
     /// The server's chain ends at nobody we know.
     #[error(
-        "{host} showed a certificate of an unknown CA, so nothing was sent; if a proxy inspects TLS on the way, or this is a private \
+        "{host} showed a certificate of an unknown CA ({reason}), so nothing was sent; if a proxy inspects TLS on the way, or this is a private \
          endpoint, put that CA's certificate into a file and name it as `ca_file`; if not, someone else answers in its place"
     )]
     UnknownCa {
         /// Who.
         host: String,
+        /// The library's words.
+        reason: String,
     },
     /// The server's certificate is another's.
     #[error(
@@ -344,7 +346,7 @@ pub enum Transport {
         reason: String,
     },
     /// A limit was reached.
-    #[error("{phase} ({after:?})")]
+    #[error("{phase} {after:?}")]
     TimedOut {
         /// Which.
         phase: Phase,
@@ -407,7 +409,11 @@ impl Transport {
             return if tunnel.ends_with("proxy authorization required") {
                 Self::ProxyAuthentication { proxy, host }
             } else if tunnel.ends_with("unsuccessful") {
-                Self::Proxy { proxy, host, reason: "it refused the CONNECT request".into() }
+                Self::Proxy {
+                    proxy,
+                    host,
+                    reason: "it refused the CONNECT request, as some do for wrong credentials too".into(),
+                }
             } else {
                 Self::Proxy { proxy, host, reason }
             };
@@ -431,7 +437,8 @@ impl Transport {
         use CertificateError as Certificate;
         match error {
             rustls::Error::InvalidCertificate(why) => match why {
-                Certificate::UnknownIssuer => Self::UnknownCa { host },
+                // A CA that only bears the name of one we know shows as a bad signature.
+                Certificate::UnknownIssuer | Certificate::BadSignature => Self::UnknownCa { host, reason },
                 Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                     Self::WrongName { host, reason }
                 }

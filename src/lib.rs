@@ -10,11 +10,14 @@
 //!
 //! The one-shot is that cycle once, the demo is that cycle against a simulated vendor and clock.
 
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod cycle;
 pub mod exit;
 pub mod genesys;
 pub mod http_client;
+pub mod log;
 pub mod marker;
 pub mod settings;
 pub mod simulator;

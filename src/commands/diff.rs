@@ -37,24 +37,31 @@ pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<
         }
     };
     let difference = Difference::between(&before, &held.set);
-    print(global.output, &difference, || if difference.is_empty() { "no difference\n".to_owned() } else { difference.to_text() })?;
+    print(global.output, &difference, || {
+        if difference.is_empty() { "no difference\n".to_owned() } else { difference.to_text() }
+    })?;
     Ok(Exit::Done)
 }
 
 /// Which certificates stand only in the store, and which only in the file.
 fn against_file(global: &Global, set: &TrustSet, file: &Path) -> Result<Exit, Failure> {
     let bytes = read_bounded(file)?;
-    let theirs: BTreeSet<Fingerprint> = super::inspect::certificates(&bytes).iter().map(Certificate::fingerprint).collect();
-    let held: Vec<&Certificate> = set.pins.values().map(|pin| &pin.leaf).chain(set.chain.values()).chain(set.extra.values()).collect();
+    let theirs: BTreeSet<Fingerprint> =
+        super::inspect::certificates(&bytes).iter().map(Certificate::fingerprint).collect();
+    let held: Vec<&Certificate> =
+        set.pins.values().map(|pin| &pin.leaf).chain(set.chain.values()).chain(set.extra.values()).collect();
     let ours: BTreeSet<Fingerprint> = held.iter().map(|certificate| certificate.fingerprint()).collect();
-    let only_here: Vec<&&Certificate> = held.iter().filter(|certificate| !theirs.contains(&certificate.fingerprint())).collect();
+    let only_here: Vec<&&Certificate> =
+        held.iter().filter(|certificate| !theirs.contains(&certificate.fingerprint())).collect();
     let only_there: Vec<&Fingerprint> = theirs.difference(&ours).collect();
     let value = json!({
         "only_in_store": only_here.iter().map(|certificate| certificate.fingerprint()).collect::<Vec<_>>(),
         "only_in_file": only_there,
     });
     print(global.output, &value, || {
-        let here = only_here.iter().map(|held| format!("store only  sha256:{} {}\n", held.fingerprint(), held.facts().subject));
+        let here = only_here
+            .iter()
+            .map(|held| format!("store only  sha256:{} {}\n", held.fingerprint(), held.facts().subject));
         let there = only_there.iter().map(|fingerprint| format!("file only   sha256:{fingerprint}\n"));
         let text: String = here.chain(there).collect();
         if text.is_empty() { "no difference\n".to_owned() } else { text }

@@ -37,7 +37,9 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
                     let here = Link::Generation(number);
                     let mut named_by: Vec<String> = Vec::new();
                     named_by.extend((current == here).then(|| "current".to_owned()));
-                    named_by.extend(targets.iter().filter(|(_, link)| **link == here).map(|(name, _)| format!("target {name}")));
+                    named_by.extend(
+                        targets.iter().filter(|(_, link)| **link == here).map(|(name, _)| format!("target {name}")),
+                    );
                     lines.push(Line {
                         generation: number,
                         committed: manifest.committed,
@@ -56,9 +58,14 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
     print(global.output, &lines, || {
         let mut text = String::new();
         for line in &lines {
-            let named = if line.named_by.is_empty() { String::new() } else { format!("  <- {}", line.named_by.join(", ")) };
+            let named =
+                if line.named_by.is_empty() { String::new() } else { format!("  <- {}", line.named_by.join(", ")) };
             let what = if line.deny_all { "DENY ALL".to_owned() } else { format!("{} trusted", line.trusted) };
-            let _ = writeln!(text, "{:06}  {}  {what:<11} set {}  {}{named}", line.generation, line.committed, line.digest, line.cause);
+            let _ = writeln!(
+                text,
+                "{:06}  {}  {what:<11} set {}  {}{named}",
+                line.generation, line.committed, line.digest, line.cause
+            );
         }
         if lines.is_empty() {
             text.push_str("No generation yet: run trustsync sync.\n");

@@ -13,7 +13,9 @@ pub fn hold(global: &Global, length: Duration) -> Result<Exit, Failure> {
     let until = SystemClock.now().plus(length);
     let hold = Hold { until, reason: "the operator".to_owned() };
     set(global, "trustsync hold", Some(&hold))?;
-    println!("Held until {until}: nothing enters or leaves but by revocation and distrust. End it with: trustsync release");
+    println!(
+        "Held until {until}: nothing enters or leaves but by revocation and distrust. End it with: trustsync release"
+    );
     Ok(Exit::Done)
 }
 
@@ -29,7 +31,7 @@ fn set(global: &Global, command: &str, hold: Option<&Hold>) -> Result<(), Failur
         let mut session = open(global, store, command)?;
         session.contents.state.memory.hold = hold.cloned();
         let report = Report::without_poll(&session.contents);
-        session.keep_alarms(&report)?;
+        session.close_between(&report)?;
     }
     Ok(())
 }

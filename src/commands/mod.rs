@@ -27,8 +27,8 @@ use crate::genesys::ClientError;
 use crate::log;
 use crate::settings::resolved::Store;
 use crate::settings::{self, Loaded, SettingsError};
-use crate::store::contents::ContentsError;
 use crate::store::StoreError;
+use crate::store::contents::ContentsError;
 
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]
@@ -47,28 +47,30 @@ pub fn main() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::Runtime(error)),
     };
-    match runtime.block_on(run(&cli)) {
+    match runtime.block_on(run(cli)) {
         Ok(exit) => exit,
         Err(failure) => fail(&failure),
     }
 }
 
-async fn run(cli: &Cli) -> Result<Exit, Failure> {
+async fn run(cli: Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
-    match &cli.command {
-        Command::Sync(arguments) => sync::run(global, arguments).await,
+    match cli.command {
+        Command::Sync(arguments) => sync::run(global, &arguments).await,
         Command::Status => status::run(global),
-        Command::Reload { target } => reload::run(global, target).await,
-        Command::Inspect { files } => inspect::run(global, files),
+        Command::Reload { target } => reload::run(global, &target).await,
+        Command::Inspect { files } => inspect::run(global, &files),
         Command::History => history::run(global),
-        Command::Diff { generation, with } => diff::run(global, *generation, with.as_deref()),
-        Command::Rollback { generation, hold } => rollback::run(global, *generation, *hold).await,
-        Command::Hold { length } => hold::hold(global, *length),
+        Command::Diff { generation, with } => diff::run(global, generation, with.as_deref()),
+        Command::Rollback { generation, hold } => rollback::run(global, generation, hold).await,
+        Command::Hold { length } => hold::hold(global, length),
         Command::Release => hold::release(global),
-        Command::Config { command } => configuration::run(global, *command),
+        Command::Config { command } => configuration::run(global, command),
         Command::Regions => regions::run(global),
-        Command::Simulate(arguments) => simulate::run(arguments).await.map_err(|error| Failure::Other(error.to_string())),
-        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Simulate(arguments) => {
+            simulate::run(arguments).await.map(|()| Exit::Done).map_err(|error| Failure::Other(error.to_string()))
+        }
+        Command::Demo(arguments) => demo::run(&arguments).await,
     }
 }
 
@@ -143,15 +145,23 @@ fn the_store<'a>(global: &Global, loaded: &'a Loaded) -> Result<&'a Store, Failu
     let stores = &loaded.settings.stores;
     let names = || stores.keys().cloned().collect::<Vec<_>>().join(", ");
     match &global.store {
-        Some(name) => stores.get(name).ok_or_else(|| Failure::Usage(format!("there is no store {name:?}; configured are {}", names()))),
-        None if stores.len() == 1 => stores.values().next().ok_or_else(|| Failure::Usage("no store is configured".to_owned())),
+        Some(name) => stores
+            .get(name)
+            .ok_or_else(|| Failure::Usage(format!("there is no store {name:?}; configured are {}", names()))),
+        None if stores.len() == 1 => {
+            stores.values().next().ok_or_else(|| Failure::Usage("no store is configured".to_owned()))
+        }
         None => Err(Failure::Usage(format!("several stores are configured: choose one with --store: {}", names()))),
     }
 }
 
 /// Every store that the command is about.
 fn the_stores<'a>(global: &Global, loaded: &'a Loaded) -> Result<Vec<&'a Store>, Failure> {
-    if global.store.is_some() { Ok(vec![the_store(global, loaded)?]) } else { Ok(loaded.settings.stores.values().collect()) }
+    if global.store.is_some() {
+        Ok(vec![the_store(global, loaded)?])
+    } else {
+        Ok(loaded.settings.stores.values().collect())
+    }
 }
 
 fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {

@@ -15,7 +15,14 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
     print(global.output, &rows, || {
         Region::ALL
             .iter()
-            .map(|region| format!("{:<15} {:<24} {}\n", region.aws, region.domain, region.certificate_name.unwrap_or("(name not published: identity is learned)")))
+            .map(|region| {
+                format!(
+                    "{:<15} {:<24} {}\n",
+                    region.aws,
+                    region.domain,
+                    region.certificate_name.unwrap_or("(name not published: identity is learned)")
+                )
+            })
             .collect()
     })?;
     Ok(Exit::Done)

@@ -10,7 +10,8 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let stores = the_stores(global, &loaded)?;
     let Some(store) = stores.iter().find(|store| store.targets.iter().any(|known| known.name == target)) else {
-        let known: Vec<&str> = stores.iter().flat_map(|store| &store.targets).map(|known| known.name.as_str()).collect();
+        let known: Vec<&str> =
+            stores.iter().flat_map(|store| &store.targets).map(|known| known.name.as_str()).collect();
         return Err(Failure::Usage(format!("there is no target {target:?}; configured are: {}", known.join(", "))));
     };
     let mut session = open(global, store, "trustsync reload")?;
@@ -20,13 +21,19 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     let mut report = Report::without_poll(&session.contents);
     session.take_turn_again(target, &mut report).await?;
     let exit = report.exit(false);
-    session.close(&mut report)?;
+    session.close_between(&report)?;
     log::findings(&report.findings, true);
     print(global.output, &report.targets, || {
         report
             .targets
             .iter()
-            .map(|line| format!("target {}: {}\n", line.target, super::status::target_line(line.settled.as_ref(), line.owed.as_ref())))
+            .map(|line| {
+                format!(
+                    "target {}: {}\n",
+                    line.target,
+                    super::status::target_line(line.settled.as_ref(), line.owed.as_ref())
+                )
+            })
             .collect()
     })?;
     Ok(exit)

@@ -1,6 +1,5 @@
 //! `trustsync rollback`: publishes an older generation's set anew, under a new number, and holds it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Failure, load, open, print, the_store};
@@ -51,9 +50,9 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
     let mut report = Report::without_poll(&session.contents);
     let plan = Plan { set, memory, findings: Vec::new(), answer_refused: false, held_back: false };
     session.adopt(&plan, &cause, &mut report)?;
-    session.take_turns(&BTreeSet::new(), &mut report).await?;
+    session.take_turns(&mut report).await?;
     let exit = report.exit(false);
-    session.close(&mut report)?;
+    session.close_between(&report)?;
     log::findings(&report.findings, true);
     print(global.output, &report, || {
         let gone = report.difference.changes.iter().filter(|change| change.action == Action::Removed).count();

@@ -36,10 +36,8 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
             }
         }
     }
-    let json: serde_json::Map<String, serde_json::Value> = reports
-        .iter()
-        .filter_map(|(name, report)| Some((name.clone(), serde_json::to_value(report).ok()?)))
-        .collect();
+    let json: serde_json::Map<String, serde_json::Value> =
+        reports.iter().filter_map(|(name, report)| Some((name.clone(), serde_json::to_value(report).ok()?))).collect();
     print(global.output, &json, || reports.iter().map(|(name, report)| text(name, report)).collect())?;
     Ok(Exit::of(&exits))
 }
@@ -51,26 +49,44 @@ fn say(store: &str, report: &Report) {
     let settled = report.targets.len().saturating_sub(owed);
     let changes = report.difference.changes.len();
     match (report.rehearsed, report.committed) {
-        (true, _) => tracing::info!(event = "rehearsed", store, generation, changes, "nothing was written, nobody was told"),
-        (false, true) => tracing::info!(event = "published", store, generation, changes, settled, owed, "a new generation was published"),
+        (true, _) => {
+            tracing::info!(event = "rehearsed", store, generation, changes, "nothing was written, nobody was told")
+        }
+        (false, true) => tracing::info!(
+            event = "published",
+            store,
+            generation,
+            changes,
+            settled,
+            owed,
+            "a new generation was published"
+        ),
         (false, false) => tracing::info!(event = "unchanged", store, generation, settled, owed, "nothing changed"),
     }
 }
 
 fn text(store: &str, report: &Report) -> String {
     let mut text = String::new();
-    let generation = report.generation.map_or_else(|| "no generation yet".to_owned(), |number| format!("generation {number:06}"));
+    let generation =
+        report.generation.map_or_else(|| "no generation yet".to_owned(), |number| format!("generation {number:06}"));
     let _ = match (report.rehearsed, report.committed, report.difference.is_empty()) {
         (true, _, true) => writeln!(text, "{store}: {generation}; nothing would change"),
         (true, _, false) => writeln!(text, "{store}: {generation}; this would change:"),
-        (false, true, _) => writeln!(text, "{store}: published {generation}{}", if report.deny_all { ": DENY ALL" } else { "" }),
+        (false, true, _) => {
+            writeln!(text, "{store}: published {generation}{}", if report.deny_all { ": DENY ALL" } else { "" })
+        }
         (false, false, _) => writeln!(text, "{store}: {generation}, unchanged"),
     };
     if report.rehearsed || report.committed {
         text.push_str(&report.difference.to_text());
     }
     for target in &report.targets {
-        let _ = writeln!(text, "{store}: target {}: {}", target.target, super::status::target_line(target.settled.as_ref(), target.owed.as_ref()));
+        let _ = writeln!(
+            text,
+            "{store}: target {}: {}",
+            target.target,
+            super::status::target_line(target.settled.as_ref(), target.owed.as_ref())
+        );
     }
     text
 }

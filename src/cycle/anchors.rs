@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::settings::resolved::{Source, Store};
+use crate::settings::resolved::{Settings, Source, Store};
 use crate::trust::anchor::{AnchorError, Anchors};
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
@@ -48,6 +48,17 @@ pub fn of(source: &Source, authority: Authority) -> Result<Anchors, AnchorsError
 pub fn extra(store: &Store) -> Result<BTreeMap<Fingerprint, Certificate>, AnchorsError> {
     let anchors = read_all(&store.extra_anchors)?;
     Ok(anchors.certificates().iter().map(|root| (root.fingerprint(), root.clone())).collect())
+}
+
+/// Every anchors' file of the configuration that cannot be used.
+#[must_use]
+pub fn problems(settings: &Settings) -> Vec<String> {
+    let slots = settings
+        .sources
+        .values()
+        .flat_map(|source| source.authorities.iter().map(move |authority| of(source, *authority).err()));
+    let extra = settings.stores.values().map(|store| extra(store).err());
+    slots.chain(extra).flatten().map(|error| error.to_string()).collect()
 }
 
 fn read_all(paths: &[PathBuf]) -> Result<Anchors, AnchorsError> {

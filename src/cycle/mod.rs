@@ -17,16 +17,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::settings::resolved::{Settings, Store as StoreSettings};
+use crate::settings::resolved::{Settings, Store as StoreSettings, Target};
 use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{self, Lock, LockError, Store, StoreError, file};
 use crate::trust::difference::Difference;
-use crate::trust::finding::Finding;
 use crate::trust::plan::{self, Plan};
 use crate::trust::render::Content;
 use crate::trust::set::SlotId;
 
-pub use anchors::AnchorsError;
+pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
 pub use observe::{Clients, Observed};
 pub use report::{Report, TargetReport};
@@ -91,7 +90,7 @@ pub async fn run(
     let plan = session.plan(settings, &observed)?;
     let mut report = Report::of(&session.contents, &observed, &plan);
     session.adopt(&plan, "cycle", &mut report)?;
-    session.take_turns(&BTreeSet::new(), &mut report).await?;
+    session.take_turns(&mut report).await?;
     session.close(&mut report)?;
     Ok(report)
 }
@@ -201,26 +200,47 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Takes every target's turn; those in `forced` from the beginning.
-    pub async fn take_turns(&mut self, forced: &BTreeSet<String>, report: &mut Report) -> Result<(), CycleError> {
-        let Some(manifest) = self.contents.manifest.clone() else { return Ok(()) };
+    /// Takes every target's turn.
+    pub async fn take_turns(&mut self, report: &mut Report) -> Result<(), CycleError> {
         for target in &self.store.targets {
-            let mut state = self.contents.state.targets.remove(&target.name).unwrap_or_default();
-            let turn = turns::Turns { root: self.opened.root(), manifest: &manifest, target, clock: self.clock };
-            let outcome = turn.take(&mut state, forced.contains(&target.name), report).await;
-            self.contents.state.targets.insert(target.name.clone(), state);
-            // What one target came to must not be lost to a crash in the next one's turn.
-            self.save()?;
-            outcome?;
+            self.take_turn(target, false, report).await?;
         }
         self.contents.state.targets.retain(|name, _| self.store.targets.iter().any(|target| target.name == *name));
         Ok(())
     }
 
-    /// Writes the alarms and the state, and lets go of the lock.
+    /// Takes the turn of the target of this name from the beginning: check, reload, prove.
+    pub async fn take_turn_again(&mut self, name: &str, report: &mut Report) -> Result<(), CycleError> {
+        for target in self.store.targets.iter().filter(|target| target.name == name) {
+            self.take_turn(target, true, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_turn(&mut self, target: &Target, forced: bool, report: &mut Report) -> Result<(), CycleError> {
+        let Some(manifest) = self.contents.manifest.clone() else { return Ok(()) };
+        let mut state = self.contents.state.targets.remove(&target.name).unwrap_or_default();
+        let turn = turns::Turns { root: self.opened.root(), manifest: &manifest, target, clock: self.clock };
+        let outcome = turn.take(&mut state, forced, report).await;
+        if state.owed.is_none() {
+            self.contents.state.settled(&target.name);
+        }
+        self.contents.state.targets.insert(target.name.clone(), state);
+        // What one target came to must not be lost to a crash in the next one's turn.
+        self.save()?;
+        outcome
+    }
+
+    /// Writes the alarms of a whole cycle and the state, and lets go of the lock.
     pub fn close(mut self, report: &mut Report) -> Result<(), CycleError> {
-        self.contents.state.raise(&report.findings, self.clock.now());
         report.finish(&self.contents.state);
+        self.contents.state.raise(&report.findings, self.clock.now());
+        self.save()
+    }
+
+    /// Writes the state after a command that was no whole cycle: what it found is added to the alarms that stand.
+    pub fn close_between(mut self, report: &Report) -> Result<(), CycleError> {
+        self.contents.state.raise_besides(&report.findings, self.clock.now());
         self.save()
     }
 
@@ -228,10 +248,5 @@ impl<'a> Session<'a> {
         let bytes = self.contents.state.to_bytes();
         file::replace(&self.opened.root().join(store::contents::STATE), &bytes)?;
         Ok(())
-    }
-
-    /// What is found besides.
-    pub fn finding(&mut self, finding: Finding) {
-        self.contents.findings.push(finding);
     }
 }

@@ -80,6 +80,28 @@ impl Client {
     /// Asks for both listings, trying again as [`retry`] allows, all within `deadline`. An error is one of the token or of
     /// its acceptance, without which neither listing can be had.
     pub async fn fetch(&mut self, now: Timestamp, deadline: Duration) -> Result<Fetched, FetchError> {
+        let outcome = self.both_listings(now, deadline).await;
+        match &outcome {
+            Ok(fetched) => [&fetched.unfiltered, &fetched.upcoming]
+                .into_iter()
+                .filter_map(|listing| listing.as_ref().err())
+                .for_each(|error| self.log(error)),
+            Err(error) => self.log(error),
+        }
+        outcome
+    }
+
+    fn log(&self, error: &FetchError) {
+        tracing::warn!(
+            event = "vendor_request_failed",
+            source = %self.source,
+            correlation_id = error.correlation_id(),
+            error = %error,
+            "a request to the vendor failed"
+        );
+    }
+
+    async fn both_listings(&mut self, now: Timestamp, deadline: Duration) -> Result<Fetched, FetchError> {
         let ends = Instant::now().checked_add(deadline).unwrap_or_else(|| far_from(Instant::now()));
         let mut renewed = false;
         let unfiltered = self.listing(Filter::Unfiltered, now, ends, &mut renewed).await?;
@@ -191,17 +213,22 @@ pub(super) struct Attempts<'a> {
     made: u32,
     ends: Instant,
     source: &'a str,
+    last: Option<FetchError>,
 }
 
 impl<'a> Attempts<'a> {
     pub fn until(ends: Instant, source: &'a str) -> Self {
-        Self { made: 0, ends, source }
+        Self { made: 0, ends, source, last: None }
     }
 
     /// Waits for the next attempt and says so, or gives the error back if there is none.
     pub async fn pause_after(&mut self, error: FetchError) -> Result<(), FetchError> {
         self.made = self.made.saturating_add(1);
-        let error = error.after_attempts(self.made);
+        let error = match self.last.take() {
+            // That time ran out in the middle of a further attempt says less than what went wrong before.
+            Some(last) if error.is_deadline() => return Err(last),
+            _ => error.after_attempts(self.made),
+        };
         let remaining = self.ends.saturating_duration_since(Instant::now());
         let Some(delay) = retry::next_delay(self.made, &error, remaining, random()) else {
             return Err(error);
@@ -215,6 +242,7 @@ impl<'a> Attempts<'a> {
             error = %error,
             "a request to the vendor failed and is tried again"
         );
+        self.last = Some(error);
         tokio::time::sleep(delay).await;
         Ok(())
     }

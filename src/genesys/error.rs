@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::genesys::oauth::SecretError;
-use crate::http_client::Transport;
+use crate::http_client::{Phase, Transport};
 
 /// One request of ours that got no usable answer: to what, why, and how to name it to the vendor's support.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,6 +241,11 @@ impl FetchError {
             FetchFailure::Refused(said) => matches!(said.status, 408 | 409),
             _ => false,
         }
+    }
+
+    /// Whether it is only that the caller's deadline was reached.
+    pub(super) fn is_deadline(&self) -> bool {
+        matches!(self.failure, FetchFailure::Transport(Transport::TimedOut { phase: Phase::Deadline, .. }))
     }
 
     /// Whose fault it is.

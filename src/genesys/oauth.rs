@@ -171,7 +171,8 @@ pub(super) async fn ask_token(
             let client_id = exchange.scrub.clean(client_id);
             match said.status {
                 400 if invalid_client => Some(FetchFailure::UnknownClient { client_id, said }),
-                401 => Some(FetchFailure::WrongSecret { client_id, said }),
+                // A page for people comes from something in between, which knows of no secret.
+                401 if !said.html => Some(FetchFailure::WrongSecret { client_id, said }),
                 _ => None,
             }
         }));

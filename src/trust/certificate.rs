@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension, X509Extension};
+use x509_parser::extensions::{DistributionPointName, GeneralName, GeneralSubtree, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
@@ -85,8 +85,8 @@ pub struct Facts {
     pub subject_key_id: Option<Vec<u8>>,
     /// authorityKeyIdentifier's keyIdentifier.
     pub authority_key_id: Option<Vec<u8>>,
-    /// Whether it carries name constraints.
-    pub has_name_constraints: bool,
+    /// Its name constraints, where it has any.
+    pub name_constraints: Option<DnsConstraints>,
     /// Critical extensions that nothing here processes, by OID.
     pub unknown_critical_extensions: Vec<String>,
     /// Extensions that stand in it more than once, by OID; RFC 5280, 4.2 forbids it.
@@ -100,6 +100,30 @@ impl Facts {
     #[must_use]
     pub fn self_issued(&self) -> bool {
         self.subject_der == self.issuer_der
+    }
+}
+
+/// The host names of a certificate's name constraints; webpki checks these and all other kinds against SANs, but a
+/// common name that serves as identity is for us to check.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DnsConstraints {
+    /// Host names must be within one of these, where there are any.
+    pub permitted: Vec<String>,
+    /// Host names must be within none of these.
+    pub excluded: Vec<String>,
+}
+
+impl DnsConstraints {
+    /// Whether they allow a host name (RFC 5280, 4.2.1.10): equal to the base, or below it.
+    #[must_use]
+    pub fn allow(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let within = |base: &String| {
+            let base = base.to_ascii_lowercase();
+            base.is_empty() || name == base || name.strip_suffix(&base).is_some_and(|below| below.ends_with('.'))
+        };
+        let permitted = self.permitted.is_empty() || self.permitted.iter().any(within);
+        permitted && !self.excluded.iter().any(within)
     }
 }
 
@@ -235,7 +259,7 @@ impl Ord for Certificate {
 
 /// The parser's errors quote their input; a hundred characters say enough.
 fn brief(error: &impl fmt::Display) -> String {
-    error.to_string().chars().filter(|character| !character.is_control()).take(100).collect()
+    error.to_string().chars().filter(|character| character.is_ascii_graphic() || *character == ' ').take(100).collect()
 }
 
 fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
@@ -271,7 +295,7 @@ fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
         crl_urls: Vec::new(),
         subject_key_id: None,
         authority_key_id: None,
-        has_name_constraints: false,
+        name_constraints: None,
         unknown_critical_extensions: Vec::new(),
         duplicate_extensions: Vec::new(),
         malformed_extensions: Vec::new(),
@@ -337,7 +361,24 @@ fn read_extension(facts: &mut Facts, extension: &X509Extension<'_>) {
                 }
             }
         }
-        ParsedExtension::NameConstraints(_) => facts.has_name_constraints = true,
+        ParsedExtension::NameConstraints(constraints) => {
+            let dns_names = |subtrees: &Option<Vec<GeneralSubtree<'_>>>| -> Vec<String> {
+                let bases = subtrees.iter().flatten().map(|subtree| &subtree.base);
+                bases
+                    .filter_map(|base| match base {
+                        GeneralName::DNSName(name) => Some((*name).to_owned()),
+                        _ => None,
+                    })
+                    .collect()
+            };
+            let read = DnsConstraints {
+                permitted: dns_names(&constraints.permitted_subtrees),
+                excluded: dns_names(&constraints.excluded_subtrees),
+            };
+            // A constraint for hosts has no leading period, unlike one for URIs (RFC 5280, 4.2.1.10); readers differ on it.
+            malformed = read.permitted.iter().chain(&read.excluded).any(|name| name.starts_with('.'));
+            facts.name_constraints = Some(read);
+        }
         ParsedExtension::SubjectKeyIdentifier(id) => {
             facts.subject_key_id = Some(id.0.to_vec());
             processed = false;
@@ -475,7 +516,9 @@ fn pss(algorithm: &AlgorithmIdentifier<'_>) -> (String, SignatureKind) {
     use x509_parser::signature_algorithm::SignatureAlgorithm;
     let hash = match SignatureAlgorithm::try_from(algorithm) {
         Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => parameters.hash_algorithm_oid().to_id_string(),
-        _ => return ("RSASSA-PSS with unreadable parameters".into(), SignatureKind::Unknown),
+        _ => {
+            return ("RSASSA-PSS with unreadable parameters".into(), SignatureKind::Unknown);
+        }
     };
     match hash.as_str() {
         "2.16.840.1.101.3.4.2.1" => ("SHA-256 with RSASSA-PSS".into(), SignatureKind::Sound),

@@ -106,7 +106,8 @@ fn escape(characters: &[Character], text: &mut String) {
                 text.push('\\');
                 text.push(*c);
             }
-            Character::Decoded('#') if at == 0 => text.push_str("\\#"),
+            // A lone `#` is its own last character, for which OpenSSL forgets that it is also the first.
+            Character::Decoded('#') if at == 0 && last > 0 => text.push_str("\\#"),
             Character::Decoded(' ') if at == 0 || at == last => text.push_str("\\ "),
             Character::Decoded(c) if c.is_ascii() && !c.is_ascii_control() => text.push(*c),
             Character::Decoded(c) => {
@@ -115,7 +116,7 @@ fn escape(characters: &[Character], text: &mut String) {
                 }
             }
             Character::Byte(byte) if byte.is_ascii_graphic() => {
-                if b",+\"\\<>;".contains(byte) || (at == 0 && *byte == b'#') {
+                if b",+\"\\<>;".contains(byte) || (at == 0 && last > 0 && *byte == b'#') {
                     text.push('\\');
                 }
                 text.push(char::from(*byte));

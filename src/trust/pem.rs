@@ -65,7 +65,7 @@ pub enum BlockError {
     #[error("an END marker beside it has no BEGIN marker: a block may have been lost")]
     StrayEnd,
     /// A character that base64 does not have, such as the `...` of an abbreviated example.
-    #[error("its base64 contains {0:?}")]
+    #[error("its base64 contains '{}'", .0.escape_default())]
     NotBase64(char),
     /// Right characters, but of a wrong number, padding or final bits.
     #[error("its base64 is cut off or wrongly padded")]
@@ -168,19 +168,29 @@ pub fn scan(text: &str) -> Vec<Block> {
 fn read_section(section: &str) -> (Block, &str) {
     let mut oddities = Vec::new();
     let refused = |label: String, error| (Block { label, bytes: Err(error), oddities: Vec::new() }, "");
+    let broken_marker = || {
+        // Half a marker of a private key is as alarming as a whole one.
+        let start: String = section.chars().take(LONGEST_LABEL).collect();
+        let private = is_private(start.lines().next().unwrap_or_default());
+        refused(String::new(), if private { BlockError::PrivateKey } else { BlockError::BrokenMarker })
+    };
     let Some((label, body)) = section.split_once(DASHES) else {
-        return refused(String::new(), BlockError::BrokenMarker);
+        return broken_marker();
     };
     let wellformed = label.starts_with(' ')
         && label.len() <= LONGEST_LABEL
         && label.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ')
         && !label.trim().is_empty();
     if !wellformed {
-        return refused(String::new(), BlockError::BrokenMarker);
+        return broken_marker();
     }
     let label = label.trim().to_owned();
-    let Some((base64, ending)) = body.split_once(END) else { return refused(label, BlockError::NoEnd) };
-    let Some((end_label, after)) = ending.split_once(DASHES) else { return refused(label, BlockError::NoEnd) };
+    let Some((base64, ending)) = body.split_once(END) else {
+        return refused(label, BlockError::NoEnd);
+    };
+    let Some((end_label, after)) = ending.split_once(DASHES) else {
+        return refused(label, BlockError::NoEnd);
+    };
     if is_private(&label) {
         return (Block { label, bytes: Err(BlockError::PrivateKey), oddities }, after);
     }

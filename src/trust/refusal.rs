@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 
@@ -12,7 +14,8 @@ use crate::trust::fingerprint::Fingerprint;
 const LONGEST_QUOTE: usize = 160;
 
 /// The rules of the policy, the most specific first: where several are broken, the first one here is reported first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// A certificate string contains no private key (of anybody).
     PrivateKey,
@@ -40,7 +43,7 @@ pub enum Rule {
     NotYetValid,
     /// The leaf's identity is the one of its slot.
     Identity,
-    /// The leaf names clientAuth among its extended key usages; anyExtendedKeyUsage is not enough.
+    /// The leaf names clientAuth among its extended key usages, and not anyExtendedKeyUsage, alone or besides.
     NoClientAuth,
     /// A leaf with key usages has digitalSignature, and never keyCertSign (RFC 5280, 4.2.1.3).
     LeafKeyUsage,
@@ -185,7 +188,11 @@ impl Rule {
                 "a leaf carries the identity of its slot",
                 "Compare both names with the vendor's page; only if the new one is the vendor's, set the line above.",
             ),
-            Self::NoClientAuth => ("no-client-auth", "a leaf names clientAuth among its extended key usages", VENDOR),
+            Self::NoClientAuth => (
+                "no-client-auth",
+                "a leaf names clientAuth, and not just any usage, among its extended key usages",
+                VENDOR,
+            ),
             Self::LeafKeyUsage => {
                 ("leaf-key-usage", "a leaf may make signatures, and may not sign certificates", VENDOR)
             }
@@ -264,7 +271,7 @@ pub struct Refusal {
     /// Subject and fingerprint of the leaf that is not admitted, where it could be told.
     pub leaf: Option<(String, Fingerprint)>,
     /// What is reported first.
-    pub first: Violation,
+    pub first: Box<Violation>,
     /// What else was found, in the order of the rules.
     pub others: Vec<Violation>,
 }
@@ -275,7 +282,7 @@ impl Refusal {
         found.sort_by(|a, b| (a.rule, &a.what, &a.certificate).cmp(&(b.rule, &b.what, &b.certificate)));
         found.dedup();
         let mut found = found.into_iter();
-        let first = found.next()?;
+        let first = Box::new(found.next()?);
         let leaf = leaf.map(|leaf| (quoted(&leaf.facts().subject), leaf.fingerprint()));
         Some(Self { leaf, first, others: found.collect() })
     }
@@ -283,7 +290,7 @@ impl Refusal {
     /// The refusal for one violation.
     pub(crate) fn because(leaf: Option<&Certificate>, first: Violation) -> Self {
         let leaf = leaf.map(|leaf| (quoted(&leaf.facts().subject), leaf.fingerprint()));
-        Self { leaf, first, others: Vec::new() }
+        Self { leaf, first: Box::new(first), others: Vec::new() }
     }
 
     /// The most specific rule that was broken.
@@ -352,6 +359,9 @@ mod tests {
         assert!(Rule::ALL.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(Rule::ALL.iter().map(|rule| rule.name()).collect::<BTreeSet<_>>().len(), Rule::ALL.len());
         assert_eq!(Rule::ALL.len(), Rule::UnknownIssuer as usize + 1);
+        for rule in Rule::ALL {
+            assert_eq!(serde_json::to_string(&rule).unwrap(), format!("\"{}\"", rule.name()));
+        }
     }
 
     #[test]

@@ -150,17 +150,28 @@ impl State {
 
     /// Replaces the alarms by those of this cycle; one that persists keeps its beginning.
     pub fn raise(&mut self, findings: &[Finding], now: Timestamp) {
-        let mut alarms = BTreeMap::new();
+        let before = std::mem::take(&mut self.alarms);
+        self.raise_besides(findings, now);
+        for (id, alarm) in &mut self.alarms {
+            alarm.since = before.get(id).map_or(now, |known| known.since);
+        }
+    }
+
+    /// Adds alarms to those that stand: what was found about a target replaces what stood about it.
+    pub fn raise_besides(&mut self, findings: &[Finding], now: Timestamp) {
         for finding in findings.iter().filter(|finding| finding.severity > Severity::Note) {
             let id = finding.alarm_id();
-            let since = self.alarms.get(&id).map_or(now, |alarm| alarm.since);
-            let raised = Alarm { finding: finding.clone(), since };
-            let worse = alarms.get(&id).is_none_or(|known: &Alarm| known.finding.severity < finding.severity);
-            if worse {
-                alarms.insert(id, raised);
+            let known = self.alarms.get(&id);
+            if known.is_none_or(|known| known.finding.severity <= finding.severity) {
+                let since = known.map_or(now, |known| known.since);
+                self.alarms.insert(id, Alarm { finding: finding.clone(), since });
             }
         }
-        self.alarms = alarms;
+    }
+
+    /// A target was settled: what stood about it ends.
+    pub fn settled(&mut self, target: &str) {
+        self.alarms.retain(|_, alarm| alarm.finding.subject != target || !alarm.finding.event.starts_with("target_"));
     }
 }
 

@@ -32,8 +32,9 @@ const PAUSE: Duration = Duration::from_millis(30);
 /// The fewest sightings that make a streak, however slow they are.
 const STREAK: u32 = 3;
 
-/// For how long a server must show nothing of this store, or ask for no certificate, to be judged by that.
-const UNWIRED: Duration = Duration::from_secs(1);
+/// For how long a server that was told just now must show less than hoped (no header, no marker of this store, no request
+/// for a certificate) to be judged by that: a busy one may need most of a second before its first new answer.
+const LESS_THAN_HOPED: Duration = Duration::from_millis(1_200);
 
 /// How long a server that nobody told lately is looked at, at most.
 const LONG_RUNNING: Duration = Duration::from_secs(3);
@@ -145,7 +146,7 @@ pub async fn prove(proof: &WireProof, wanted: &Wanted, patience: Patience) -> Pr
                         looks: 0,
                     });
                     let mut watch = Watch::over(address, proof.clone(), wanted.clone(), patience);
-                    looks.spawn(async move { (place, watch.to_verdict().await, watch.looks) });
+                    looks.spawn(async move { (place, watch.look_until_settled().await, watch.looks) });
                 }
             }
             Err(reason) => addresses.push(AddressProof {
@@ -247,7 +248,7 @@ impl Watch {
         Self { address, settings, wanted, patience, looks: 0 }
     }
 
-    async fn to_verdict(&mut self) -> Proof {
+    async fn look_until_settled(&mut self) -> Proof {
         let patient = match self.patience {
             Patience::JustTold => self.settings.timeout,
             Patience::LongRunning => self.settings.timeout.min(LONG_RUNNING),
@@ -294,8 +295,10 @@ impl Watch {
     fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
         match (self.patience, seen) {
             (Patience::LongRunning, _) => true,
-            (Patience::JustTold, Seen::New | Seen::NewWithoutHeader) => lasted >= self.settings.settle,
-            (Patience::JustTold, Seen::NoMarker | Seen::NotAsked) => lasted >= UNWIRED.max(self.settings.settle),
+            (Patience::JustTold, Seen::New) => lasted >= self.settings.settle,
+            (Patience::JustTold, Seen::NewWithoutHeader | Seen::NoMarker | Seen::NotAsked) => {
+                lasted >= LESS_THAN_HOPED.max(self.settings.settle)
+            }
             (Patience::JustTold, Seen::Old(..) | Seen::Nothing(_)) => false,
         }
     }

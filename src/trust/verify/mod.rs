@@ -43,8 +43,6 @@ const LONGEST_TEXT: usize = 1024 * 1024;
 /// How many complete paths are judged for one leaf. Twelve certificates with the same names make more than that; the
 /// vendor's string has one path.
 const MOST_PATHS: usize = 64;
-/// More issuers than webpki follows between a leaf and its anchor (six) are never accepted, whatever the policy says.
-const LONGEST_CHAIN: usize = 8;
 
 /// `[verify]`: what a leaf and its path must satisfy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +55,8 @@ pub struct Policy {
     /// The longest validity of a leaf, notBefore to notAfter. 825 days: the longest that the CA/Browser Forum's S/MIME
     /// requirements (which govern public client certificates) still allow. No lower bound: lifetimes shrink.
     pub max_validity: Duration,
-    /// The most certificates on a path, leaf and anchor included. 4: the vendor's has 3, and one more may be a cross-sign.
+    /// The most certificates on a path, leaf and anchor included, self-issued intermediates not counted. 4: the vendor's
+    /// has 3, and one more may be a cross-sign. More than 8 in all are never accepted.
     pub max_chain: usize,
     /// The most certificates in one string. 10: thrice the vendor's.
     pub max_certificates: usize,
@@ -267,11 +266,10 @@ fn find_path(
     policy: &Policy,
     moment: Timestamp,
 ) -> Result<Vec<Certificate>, Vec<Violation>> {
-    let longest = policy.max_chain.min(LONGEST_CHAIN);
     let mut judged = 0_usize;
     let mut least_wrong: Option<Vec<Violation>> = None;
     let mut accepted = None;
-    let outcome = path::walk(leaf, others, &anchors.0, longest, &mut |candidate: &Path<'_>| {
+    let outcome = path::walk(leaf, others, &anchors.0, policy.max_chain, &mut |candidate: &Path<'_>| {
         judged = judged.saturating_add(1);
         if judged > MOST_PATHS {
             return ControlFlow::Break(());
@@ -298,7 +296,7 @@ fn find_path(
             "too many of its certificates bear the same names: no path was found in a bounded number of attempts";
         violations.push(Violation::of(Rule::TooManyPaths, what));
     } else if violations.is_empty() && outcome.too_long {
-        let what = format!("its only paths have more than {longest} certificates, leaf and anchor included");
+        let what = format!("its only paths have more than {} certificates, leaf and anchor included", policy.max_chain);
         violations.push(Violation::of(Rule::ChainTooLong, what));
     } else if violations.is_empty() {
         let missing = outcome.missing.map_or_else(|| leaf.facts().issuer.clone(), |end| end.facts().issuer.clone());
@@ -312,9 +310,11 @@ fn find_path(
     Err(violations)
 }
 
-/// The fewer violations, and the less specific the first, the closer a path came; the order of the string plays no part.
-fn weight(violations: &[Violation]) -> (usize, Option<std::cmp::Reverse<Rule>>) {
-    (violations.len(), violations.iter().map(|violation| violation.rule).min().map(std::cmp::Reverse))
+/// How far a path is from acceptance. One with a wrong signature only looked like a path, so it comes last; else fewer
+/// violations are nearer, and of equals the most specific reason survives. The order of the string plays no part.
+fn weight(violations: &[Violation]) -> (bool, usize, Option<Rule>) {
+    let first = violations.iter().map(|violation| violation.rule).min();
+    (first >= Some(Rule::BadSignature), violations.len(), first)
 }
 
 impl Candidate {
@@ -344,7 +344,7 @@ impl Candidate {
         let Identity::Names(expected) = identity else {
             return Ok(Verified { leaf: self.leaf, chain: self.chain });
         };
-        let matches = |found: &String| expected.iter().any(|name| !name.is_empty() && name.eq_ignore_ascii_case(found));
+        let matches = |found: &String| expected.iter().any(|name| is_plain(name) && name.eq_ignore_ascii_case(found));
         let found = self.leaf.identity_names();
         let by_dns_name = !self.leaf.facts().dns_names.is_empty();
         let admitted =
@@ -357,10 +357,10 @@ impl Candidate {
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         };
         let kind = if by_dns_name { "dNSName" } else { "CN" };
-        let line = match found {
-            [] => "no identity list can accept a leaf without a name; identity = \"any\" switches the check off"
-                .to_owned(),
-            names => format!("the line that would accept it: identity = [{}]", list(&mut names.iter())),
+        let line = if found.is_empty() || !found.iter().all(|name| is_plain(name)) {
+            "no identity list accepts a leaf without a plain name; identity = \"any\" switches the check off".to_owned()
+        } else {
+            format!("the line that would accept it: identity = [{}]", list(&mut found.iter()))
         };
         let what = format!(
             "its identity is not the expected one: expected {}, found {} ({kind}); {line}",
@@ -369,7 +369,17 @@ impl Candidate {
         );
         Err(Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what)))
     }
+}
 
+/// Whether a name can be an identity, and stand in a configuration: visible ASCII without quotes and backslashes.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 253
+        && name.chars().all(|character| character.is_ascii_graphic() || character == ' ')
+        && !name.contains(['"', '\\'])
+}
+
+impl Candidate {
     /// The refusal of a leaf whose slot has no identity yet: nothing could be learned from this answer.
     #[must_use]
     pub fn without_identity(&self) -> Refusal {

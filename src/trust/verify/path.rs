@@ -15,6 +15,9 @@ use crate::trust::certificate::Certificate;
 /// How many times a next issuer is tried in all, for one leaf.
 const MOST_STEPS: usize = 4096;
 
+/// The most certificates on any path, anchor included: webpki follows six between a leaf and its anchor.
+const LONGEST: usize = 8;
+
 /// A complete path.
 pub(super) struct Path<'a> {
     /// The leaf, then its issuer and so on, without the anchor.
@@ -76,7 +79,10 @@ impl<'a> Walk<'a, '_> {
             self.depth_of_missing = below.len();
             self.outcome.missing = Some(tip);
         }
-        if below.len() >= self.longest {
+        // Self-issued issuers, which only renew a key, count no more than for a path length constraint (RFC 5280, 6.1.4 l),
+        // but nothing exceeds what webpki follows.
+        let self_issued = below.iter().skip(1).filter(|issuer| issuer.facts().self_issued()).count();
+        if below.len().saturating_sub(self_issued) >= self.longest || below.len() >= LONGEST {
             self.outcome.too_long |= !(anchors.is_empty() && others.is_empty());
             return ControlFlow::Continue(());
         }

@@ -48,6 +48,9 @@ pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Ve
             format!("its extended key usages are {}, without clientAuth", facts.extended_key_usages.join(", "))
         };
         violates(Rule::NoClientAuth, present);
+    } else if facts.extended_key_usages.iter().any(|usage| usage == "anyExtendedKeyUsage") {
+        // CA/Browser Forum S/MIME requirements, 7.1.2.3 f: it shall not be present.
+        violates(Rule::NoClientAuth, "its extended key usages have anyExtendedKeyUsage besides clientAuth".to_owned());
     }
     if let Some(usages) = &facts.key_usages {
         if !usages.contains(&"digitalSignature") {
@@ -57,7 +60,7 @@ pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Ve
             violates(Rule::LeafKeyUsage, "it is no CA, and yet its key usages have keyCertSign".to_owned());
         }
     }
-    if facts.has_name_constraints {
+    if facts.name_constraints.is_some() {
         violates(Rule::Malformed, "it has name constraints, which only a CA may have (RFC 5280, 4.2.1.10)".to_owned());
     }
     found.extend(of_any(leaf, policy));
@@ -76,6 +79,7 @@ pub(super) fn of_path(path: &Path<'_>, policy: &Policy, moment: Timestamp) -> Ve
         if let Some(child) = child {
             found.extend(of_link(child, issuer));
         }
+        found.extend(path.below.first().and_then(|leaf| of_common_names(leaf, issuer)));
         if !issuer.facts().self_issued() {
             issuers_below = issuers_below.saturating_add(1);
         }
@@ -133,8 +137,21 @@ fn of_issuer(
     found.extend(of_any(issuer, policy));
     if !is_anchor {
         found.extend(of_signature(issuer));
+    } else if facts.self_issued() {
+        found.extend(of_link(issuer, issuer).filter(|violation| violation.rule == Rule::KeyIdentifier));
     }
     found
+}
+
+/// A leaf without dNSName is identified by its CN, which name constraints do not reach by themselves: without this rule,
+/// a CA that may only issue for its own domain could issue the vendor's name. OpenSSL has the same rule.
+fn of_common_names(leaf: &Certificate, issuer: &Certificate) -> Option<Violation> {
+    let constraints = issuer.facts().name_constraints.as_ref()?;
+    if !leaf.facts().dns_names.is_empty() || leaf.identity_names().iter().all(|name| constraints.allow(name)) {
+        return None;
+    }
+    let what = "its common name, which is its identity, is outside an issuer's name constraints";
+    Some(Violation::by(leaf, Rule::NameConstraints, what))
 }
 
 /// What a certificate and its issuer must agree on.

@@ -73,7 +73,11 @@ fn words(error: &Error) -> (Rule, String) {
         Error::SignatureAlgorithmMismatch => {
             (Rule::BadSignature, "a certificate names two different signature algorithms")
         }
-        Error::NameConstraintViolation => (Rule::NameConstraints, "a name is outside an issuer's name constraints"),
+        Error::NameConstraintViolation => (
+            Rule::NameConstraints,
+            "a name is outside an issuer's name constraints, or these are of a kind (directory name, email) that only a \
+             refusal is safe for here",
+        ),
         Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint => {
             (Rule::NameConstraints, "an issuer's name constraints are malformed")
         }
@@ -99,7 +103,9 @@ fn words(error: &Error) -> (Rule, String) {
         | Error::MaximumPathDepthExceeded
         | Error::MaximumSignatureChecksExceeded => (Rule::TooManyPaths, "checking its path takes too much work"),
         Error::UnknownIssuer => (Rule::UnknownIssuer, "no issuer on the path fits"),
-        other => return (Rule::Malformed, format!("webpki finds a certificate of the path malformed: {other:?}")),
+        other => {
+            return (Rule::Malformed, format!("webpki finds a certificate of the path malformed: {other:?}"));
+        }
     };
     (rule, what.to_owned())
 }

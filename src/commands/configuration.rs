@@ -1,0 +1,151 @@
+//! `trustsync config check` and `config show`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{Failure, load, print};
+use crate::cli::{Config, Global};
+use crate::cycle::Clients;
+use crate::exit::Exit;
+use crate::genesys::oauth::read_secret;
+use crate::settings::Loaded;
+use crate::settings::resolved::{GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Target, WireProof};
+
+pub fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    match command {
+        Config::Check => check(global, &loaded),
+        Config::Show => show(global, &loaded),
+    }
+}
+
+/// What can be judged without asking anybody: values, secrets, HTTPS roots, anchors.
+fn check(global: &Global, loaded: &Loaded) -> Result<Exit, Failure> {
+    let mut problems: Vec<String> = Vec::new();
+    problems.extend(Clients::of(&loaded.settings).err().map(|error| error.to_string()));
+    for source in loaded.settings.sources.values() {
+        problems
+            .extend(read_secret(&source.client_secret).err().map(|error| format!("source {}: {error}", source.name)));
+    }
+    problems.extend(crate::cycle::anchors_problems(&loaded.settings));
+    let value = json!({"ok": problems.is_empty(), "problems": problems});
+    print(global.output, &value, || {
+        if problems.is_empty() {
+            let (sources, stores) = (loaded.settings.sources.len(), loaded.settings.stores.len());
+            let targets: usize = loaded.settings.stores.values().map(|store| store.targets.len()).sum();
+            format!("The configuration is good: {sources} source(s), {stores} store(s), {targets} target(s).\n")
+        } else {
+            problems.iter().map(|problem| format!("{problem}\n")).collect()
+        }
+    })?;
+    Ok(if problems.is_empty() { Exit::Done } else { Exit::Configuration })
+}
+
+fn show(global: &Global, loaded: &Loaded) -> Result<Exit, Failure> {
+    let values = values(loaded);
+    let rows: Vec<_> = values
+        .iter()
+        .map(|(key, value)| json!({"key": key, "value": value, "origin": loaded.origins.of(key)}))
+        .collect();
+    print(global.output, &rows, || {
+        values.iter().map(|(key, value)| format!("{key} = {value}  # {}\n", loaded.origins.of(key))).collect()
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Every value in force, by its key; a secret only as a word.
+fn values(loaded: &Loaded) -> BTreeMap<String, String> {
+    let settings = &loaded.settings;
+    let mut values = BTreeMap::new();
+    let time = |duration| format!("\"{}\"", humantime::format_duration(duration));
+    let text = |text: &str| format!("{text:?}");
+    values.insert("schedule.interval".to_owned(), time(settings.interval));
+    values.insert("schedule.window".to_owned(), time(settings.plan.window));
+    values.insert("alarms.upcoming_missing.warning".to_owned(), time(settings.plan.upcoming_missing_warning));
+    values.insert("alarms.upcoming_missing.critical".to_owned(), time(settings.plan.upcoming_missing_critical));
+    for (name, source) in &settings.sources {
+        let mut put = |field: &str, value: String| values.insert(format!("source.{name}.{field}"), value);
+        put("region", text(&source.region));
+        put("client_id", text(&source.client_id));
+        match &source.client_secret {
+            SecretOrigin::File(path) => put("client_secret_file", format!("{path:?}")),
+            SecretOrigin::Given(_) => put("client_secret", "[redacted]".to_owned()),
+        };
+        put(
+            "authorities",
+            format!("{:?}", source.authorities.iter().map(|authority| authority.name()).collect::<Vec<_>>()),
+        );
+        put(
+            "identity",
+            match &source.identity {
+                IdentitySetting::Learn => "\"learn\"".to_owned(),
+                IdentitySetting::Any => "\"any\"".to_owned(),
+                IdentitySetting::Names(names) => format!("{names:?}").replace('{', "[").replace('}', "]"),
+            },
+        );
+        put("api", text(source.api.as_str()));
+        put("login", text(source.login.as_str()));
+        put("path", text(&source.path));
+        if source.digicert_anchors.is_empty() {
+            put("digicert_anchors", "built in".to_owned());
+        } else {
+            put("digicert_anchors", format!("{:?}", source.digicert_anchors));
+        }
+        if !source.genesys_anchors.is_empty() {
+            put("genesys_anchors", format!("{:?}", source.genesys_anchors));
+        }
+        if let Some(ca_file) = &source.ca_file {
+            put("ca_file", format!("{ca_file:?}"));
+        }
+        if let Some(proxy) = &source.proxy {
+            put("proxy", text(&crate::http_client::shown(proxy)));
+        }
+    }
+    for (name, store) in &settings.stores {
+        let mut put = |field: &str, value: String| values.insert(format!("store.{name}.{field}"), value);
+        put("path", format!("{:?}", store.path));
+        put("grace", time(store.grace));
+        put("keep", store.keep.to_string());
+        put("sources", format!("{:?}", store.sources.iter().collect::<Vec<_>>()));
+        if !store.extra_anchors.is_empty() {
+            put("extra_anchors", format!("{:?}", store.extra_anchors));
+        }
+        for target in &store.targets {
+            put_target(&mut values, target, &store.name);
+        }
+    }
+    values
+}
+
+fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &str) {
+    let time = |duration| format!("\"{}\"", humantime::format_duration(duration));
+    let mut put = |field: &str, value: String| values.insert(format!("target.{}.{field}", target.name), value);
+    put("kind", format!("{:?}", format!("{:?}", target.kind).to_lowercase()));
+    put("store", format!("{store:?}"));
+    put("check", target.check.as_ref().map_or_else(|| "[]".to_owned(), |argv| format!("{argv:?}")));
+    put("check_timeout", time(target.check_timeout));
+    put("reload_timeout", time(target.reload_timeout));
+    match &target.reload {
+        Reload::Signal { signal, pidfile, process } => {
+            put("reload.signal", format!("\"{signal:?}\"").to_uppercase());
+            put("reload.pidfile", format!("{pidfile:?}"));
+            put("reload.process", format!("{process:?}"));
+        }
+        Reload::Systemd { unit } => drop(put("reload.systemd", format!("{unit:?}"))),
+        Reload::Command(argv) => drop(put("reload.command", format!("{argv:?}"))),
+        Reload::Http(url) => drop(put("reload.http", format!("{:?}", url.as_str()))),
+        Reload::None => drop(put("reload", "\"none\"".to_owned())),
+    }
+    if let Some(WireProof { connect, server_name, generation, path, settle, timeout }) = &target.proof {
+        put("proof.connect", format!("{connect:?}"));
+        if let Some(server_name) = server_name {
+            put("proof.server_name", format!("{server_name:?}"));
+        }
+        let header = *generation == GenerationEvidence::Header;
+        put("proof.generation", if header { "\"header\"" } else { "\"none\"" }.to_owned());
+        put("proof.path", format!("{path:?}"));
+        put("proof.settle", time(*settle));
+        put("proof.timeout", time(*timeout));
+    }
+}

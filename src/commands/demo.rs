@@ -1,0 +1,429 @@
+//! `trustsync demo`: the main job on embedded parts. A simulated vendor with its own PKI, a simulated clock, an embedded
+//! TLS server that requires client certificates, and between them the real cycle, through a whole rotation.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::Failure;
+use crate::clock::{Clock, SimulatedClock, SystemClock};
+use crate::cycle::{self, Clients, Options, Report};
+use crate::exit::Exit;
+use crate::settings;
+use crate::simulator::pki::{ClientCertificate, DAY};
+use crate::simulator::present::{Admission, present};
+use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
+use crate::simulator::vendor::Vendor;
+use crate::simulator::world::{Impostor, VendorOptions};
+use crate::store::{file, generation};
+use crate::trust::fingerprint::hex;
+use crate::trust::timestamp::Timestamp;
+use crate::trust::turn::Evidence;
+
+/// `trustsync demo`.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Args {}
+
+/// What is broken on purpose, so that a test can see the demo fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Nothing.
+    None,
+    /// No generation can be written after the first one.
+    Publishing,
+    /// The server is never told.
+    Reloading,
+}
+
+/// How long a demo may take before it gives up.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs the demo on standard output; exit 0 if everything was as expected.
+pub async fn run(_arguments: &Args) -> Result<Exit, Failure> {
+    let mut out = io::stdout().lock();
+    let colour = out.is_terminal();
+    let demo = tokio::time::timeout(LIMIT, perform(&mut out, colour, Sabotage::None));
+    let as_expected = tokio::select! {
+        done = demo => done.map_err(|_| Failure::Other(format!("the demo did not end within {LIMIT:?}")))??,
+        _ = tokio::signal::ctrl_c() => return Ok(Exit::Unexpected),
+    };
+    Ok(if as_expected { Exit::Done } else { Exit::Unexpected })
+}
+
+/// Runs the demo; whether everything was as expected. Nothing is left behind.
+pub async fn perform(out: &mut impl Write, colour: bool, sabotage: Sabotage) -> Result<bool, Failure> {
+    let begun = Instant::now();
+    let mut stage = Stage::build(sabotage).await?;
+    let mut paper = Paper { out, colour, wrong: 0 };
+    paper.title(&stage)?;
+    for scene in Scene::ALL {
+        stage.enter(scene)?;
+        let cycles = stage.cycles(scene).await;
+        stage.sabotage()?;
+        let cast = stage.cast(scene).await?;
+        paper.scene(scene, &stage, &cycles, &cast)?;
+    }
+    let wrong = paper.wrong;
+    paper.ending(begun.elapsed())?;
+    stage.strike().await;
+    Ok(wrong == 0)
+}
+
+/// The rotation, scene by scene.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scene {
+    OutsideTheWindow,
+    WindowOpens,
+    VendorSwitches,
+    OldOneRetires,
+    GraceEnds,
+}
+
+impl Scene {
+    const ALL: [Self; 5] =
+        [Self::OutsideTheWindow, Self::WindowOpens, Self::VendorSwitches, Self::OldOneRetires, Self::GraceEnds];
+
+    /// Days since the beginning.
+    fn day(self) -> u64 {
+        match self {
+            Self::OutsideTheWindow => 0,
+            Self::WindowOpens => 35,
+            Self::VendorSwitches => 100,
+            Self::OldOneRetires => 101,
+            Self::GraceEnds => 115,
+        }
+    }
+
+    /// How many polls the scene shows, an hour apart: a change of role needs three that agree.
+    fn polls(self) -> u64 {
+        if self == Self::OldOneRetires { 3 } else { 1 }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::OutsideTheWindow => "Outside the window",
+            Self::WindowOpens => "The window opens: Upcoming appears",
+            Self::VendorSwitches => "The vendor switches",
+            Self::OldOneRetires => "The old certificate retires",
+            Self::GraceEnds => "The grace ends",
+        }
+    }
+
+    fn story(self) -> &'static str {
+        match self {
+            Self::OutsideTheWindow => "The vendor lists one certificate. It is pinned; others of the same CA stay out.",
+            Self::WindowOpens => "Less than 90 days left. The next certificate gets in months before it is needed.",
+            Self::VendorSwitches => "From now on the vendor presents the new one. Not a call is lost.",
+            Self::OldOneRetires => "Three answers agree that the old one is gone. It stays for its grace of 14 days.",
+            Self::GraceEnds => "The old one leaves, although it has not expired yet.",
+        }
+    }
+}
+
+/// Everything that the demo runs on.
+struct Stage {
+    vendor: Vendor,
+    server: TlsServer,
+    clock: SimulatedClock,
+    start: Timestamp,
+    settings: settings::resolved::Settings,
+    clients: Clients,
+    previous: Option<ClientCertificate>,
+    sabotage: Sabotage,
+    folder: Folder,
+}
+
+impl Stage {
+    async fn build(sabotage: Sabotage) -> Result<Self, Failure> {
+        let start = SystemClock.now();
+        let clock = SimulatedClock::at(start);
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let mut options = VendorOptions::new(Arc::clone(&shared));
+        options.days_left = Some(120);
+        options.rotate_at_days_left = None;
+        let vendor = Vendor::start(options).await.map_err(|error| Failure::Other(error.to_string()))?;
+        let folder = Folder::create()?;
+        let link = folder.path.join("store").join("target").join("server");
+        let server = TlsServer::start(TlsServerOptions::new(link, shared)).await;
+        let server = server.map_err(|error| Failure::Other(error.to_string()))?;
+        let configuration = folder.configure(&vendor, &server, sabotage)?;
+        let settings = settings::read(&configuration, &std::collections::BTreeMap::new())?.settings;
+        let clients = Clients::of(&settings)?;
+        Ok(Self { vendor, server, clock, start, settings, clients, previous: None, sabotage, folder })
+    }
+
+    fn enter(&mut self, scene: Scene) -> Result<(), Failure> {
+        self.clock.set(self.start.plus(DAY.saturating_mul(u32::try_from(scene.day()).unwrap_or(0))));
+        if scene == Scene::VendorSwitches {
+            let world = self.vendor.world();
+            self.previous = Some(world.current().map_err(|error| Failure::Other(error.to_string()))?);
+            world.rotate().map_err(|error| Failure::Other(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// The real cycle, as often as the scene needs it.
+    async fn cycles(&mut self, scene: Scene) -> Vec<Result<Report, String>> {
+        let options = Options {
+            deadline: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(1),
+            command: "trustsync demo",
+        };
+        let mut reports = Vec::new();
+        let Some(store) = self.settings.stores.values().next() else { return reports };
+        for poll in 0..scene.polls() {
+            if poll > 0 {
+                self.clock.set(self.clock.now().plus(Duration::from_secs(3_600)));
+            }
+            let report = cycle::run(&self.settings, store, &mut self.clients, &self.clock, &options).await;
+            reports.push(report.map_err(|error| error.to_string()));
+        }
+        reports
+    }
+
+    fn sabotage(&self) -> Result<(), Failure> {
+        if self.sabotage == Sabotage::Publishing {
+            let generations = self.folder.path.join("store").join(generation::DIRECTORY);
+            let aside = self.folder.path.join("store").join("aside");
+            if generations.is_dir() && !aside.exists() {
+                std::fs::rename(&generations, &aside)?;
+                std::fs::write(&generations, "in the way")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody knocks, with the key that belongs to the certificate.
+    async fn cast(&self, scene: Scene) -> Result<Vec<Part>, Failure> {
+        let world = self.vendor.world();
+        let issued = |certificate: Result<ClientCertificate, crate::simulator::pki::PkiError>| {
+            certificate.map_err(|error| Failure::Other(error.to_string()))
+        };
+        let current = issued(world.current())?;
+        let upcoming = world.upcoming().map_err(|error| Failure::Other(error.to_string()))?;
+        let stranger = issued(world.impostor(Impostor::Stranger))?;
+        let mut cast = vec![self.part("the vendor's current", Some(&current), true).await];
+        if let Some(upcoming) = &upcoming {
+            cast.push(self.part("the upcoming one", Some(upcoming), true).await);
+        }
+        if let Some(previous) = &self.previous {
+            cast.push(self.part("the previous one", Some(previous), scene != Scene::GraceEnds).await);
+        }
+        cast.push(self.part("a stranger of the same CA", Some(&stranger), false).await);
+        cast.push(self.part("nobody's (no certificate)", None, false).await);
+        Ok(cast)
+    }
+
+    async fn part(&self, who: &'static str, certificate: Option<&ClientCertificate>, expected: bool) -> Part {
+        Part { who, expected, admission: present(self.server.address(), certificate).await }
+    }
+
+    async fn strike(self) {
+        self.server.stop().await;
+        self.vendor.stop().await;
+    }
+}
+
+/// Somebody who knocks.
+struct Part {
+    who: &'static str,
+    expected: bool,
+    admission: Admission,
+}
+
+impl Part {
+    /// Nobody answering is no refusal.
+    fn as_expected(&self) -> bool {
+        match self.admission {
+            Admission::Admitted { .. } => self.expected,
+            Admission::Refused { .. } => !self.expected,
+            Admission::Unreachable(_) => false,
+        }
+    }
+}
+
+/// A folder of its own that goes when the demo ends, however it ends.
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn create() -> Result<Self, Failure> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut random = [0; 8];
+        SystemRandom::new().fill(&mut random).map_err(|_| Failure::Other("the system has no randomness".to_owned()))?;
+        let path = std::env::temp_dir().join(format!("trustsync-demo-{}", hex(&random)));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self { path })
+    }
+
+    fn configure(&self, vendor: &Vendor, server: &TlsServer, sabotage: Sabotage) -> Result<PathBuf, Failure> {
+        let write = |name: &str, text: &str| file::replace(&self.path.join(name), text.as_bytes()).map(drop);
+        let root = crate::trust::pem::encode("CERTIFICATE", &vendor.world().digicert_root_der());
+        write("api-ca.pem", vendor.ca_pem())?;
+        write("digicert-root.pem", &root)?;
+        write_secret(&self.path.join("client-secret"), vendor.client_secret())?;
+        let reload = match sabotage {
+            Sabotage::Reloading => String::new(),
+            _ => format!("reload = {{ http = \"{}\" }}", server.reload_url()),
+        };
+        let text = format!(
+            r#"
+[source.demo]
+region = "us-east-1"
+client_id = "{id}"
+client_secret_file = "client-secret"
+api = "{api}"
+login = "{api}"
+ca_file = "api-ca.pem"
+digicert_anchors = ["digicert-root.pem"]
+
+[store.main]
+path = "store"
+grace = "14d"
+
+[target.server]
+kind = "generic"
+{reload}
+proof = {{ connect = ["{server}"], generation = "header", settle = "60ms", timeout = "2s" }}
+"#,
+            id = vendor.client_id(),
+            api = vendor.api_url(),
+            server = server.address(),
+        );
+        write("config.toml", &text)?;
+        Ok(self.path.join("config.toml"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // The system's temporary folder is swept by others where this fails.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(secret.as_bytes())
+}
+
+/// What the demo prints on.
+struct Paper<'a, W: Write> {
+    out: &'a mut W,
+    colour: bool,
+    wrong: u32,
+}
+
+impl<W: Write> Paper<'_, W> {
+    fn title(&mut self, stage: &Stage) -> io::Result<()> {
+        let bold = self.paint("1", "trustsync demo: a whole rotation in fast motion, on this machine alone");
+        writeln!(self.out, "{bold}\n")?;
+        writeln!(
+            self.out,
+            "  vendor   a simulated Genesys Cloud at {} (own PKI, HTTPS, OAuth)",
+            stage.vendor.api_url()
+        )?;
+        writeln!(
+            self.out,
+            "  server   an embedded TLS server at {} that requires client certificates",
+            stage.server.address()
+        )?;
+        writeln!(
+            self.out,
+            "  between  the real cycle: fetch, verify, publish, reload, prove; only the clock is simulated"
+        )?;
+        self.out.flush()
+    }
+
+    fn scene(
+        &mut self,
+        scene: Scene,
+        stage: &Stage,
+        cycles: &[Result<Report, String>],
+        cast: &[Part],
+    ) -> io::Result<()> {
+        let left = stage
+            .vendor
+            .world()
+            .current()
+            .map_or(0, |current| stage.clock.now().days_until(current.validity().not_after));
+        let heading = self.paint("1", &format!("day {:>3}  {}", scene.day(), scene.title()));
+        writeln!(self.out, "\n{heading}")?;
+        writeln!(self.out, "         {}", scene.story())?;
+        writeln!(self.out, "         {} {left} days left of the vendor's certificate", bar(left))?;
+        for cycle in cycles {
+            self.cycle(cycle)?;
+        }
+        for part in cast {
+            let door =
+                if part.admission.is_admitted() { self.paint("32", "admitted") } else { self.paint("33", "refused ") };
+            let how = match &part.admission {
+                Admission::Admitted { .. } => String::new(),
+                other => format!("  {other}"),
+            };
+            let verdict = if part.as_expected() {
+                self.paint("32", "ok")
+            } else {
+                self.wrong = self.wrong.saturating_add(1);
+                self.paint("31", "NOT AS EXPECTED")
+            };
+            writeln!(self.out, "           {:<27} {door} {verdict}{how}", part.who)?;
+        }
+        self.out.flush()
+    }
+
+    fn cycle(&mut self, cycle: &Result<Report, String>) -> io::Result<()> {
+        match cycle {
+            Ok(report) => {
+                let number = report.generation.unwrap_or(0);
+                let mut line = if report.committed {
+                    format!("generation {number:06} published")
+                } else {
+                    format!("generation {number:06} stands, nothing to do")
+                };
+                for target in &report.targets {
+                    let _ = match (&target.settled, &target.owed) {
+                        (Some(Evidence::Proven), _) => write!(line, ", server proven to serve it"),
+                        (Some(other), _) => write!(line, ", server: {other:?}"),
+                        (None, owed) => write!(line, ", server OWED: {owed:?}"),
+                    };
+                    if target.settled != Some(Evidence::Proven) {
+                        self.wrong = self.wrong.saturating_add(1);
+                    }
+                }
+                let line = self.paint("36", &line);
+                writeln!(self.out, "         {line}")
+            }
+            Err(error) => {
+                self.wrong = self.wrong.saturating_add(1);
+                let line = self.paint("31", &format!("the cycle failed: {error}"));
+                writeln!(self.out, "         {line}")
+            }
+        }
+    }
+
+    fn ending(&mut self, took: Duration) -> io::Result<()> {
+        let seconds = took.as_secs_f32();
+        let line = match self.wrong {
+            0 => self.paint("32", &format!("Everything was as expected, in {seconds:.1} s. Nothing is left behind.")),
+            wrong => self.paint("31", &format!("{wrong} things were NOT as expected.")),
+        };
+        writeln!(self.out, "\n{line}")?;
+        self.out.flush()
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// A character for ten days, at most a year and a bit.
+fn bar(days: i64) -> String {
+    let full = usize::try_from(days / 10).unwrap_or(0).min(40);
+    format!("[{}{}]", "#".repeat(full), ".".repeat(40_usize.saturating_sub(full)))
+}

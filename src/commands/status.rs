@@ -1,0 +1,283 @@
+//! `trustsync status`: what is trusted, a timeline, sources, targets, alarms. Needs neither the lock nor write access.
+//! Exits as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Failure, load, print, the_stores};
+use crate::cli::Global;
+use crate::clock::{Clock, SystemClock};
+use crate::cycle;
+use crate::exit::Exit;
+use crate::settings::resolved::{Settings, Store};
+use crate::store::contents::Contents;
+use crate::trust::finding::{Finding, Severity};
+use crate::trust::memory::Hold;
+use crate::trust::refusal::quoted;
+use crate::trust::set::Role;
+use crate::trust::state::{Alarm, SourceState, TargetState};
+use crate::trust::timestamp::Timestamp;
+use crate::trust::turn::{Evidence, Owed};
+
+/// After this long without a successful poll, staleness is critical.
+const LONG_STALE: Duration = Duration::from_secs(7 * 86_400);
+
+/// How many intervals without a successful poll are a warning.
+const STALE_INTERVALS: u32 = 3;
+
+/// How wide the timeline is, and how many days it shows.
+const TIMELINE: i64 = 60;
+
+#[derive(Serialize)]
+struct Status {
+    store: String,
+    path: std::path::PathBuf,
+    state: &'static str,
+    generation: Option<u64>,
+    committed: Option<Timestamp>,
+    deny_all: bool,
+    trusted: Vec<Trusted>,
+    name_rules: Vec<String>,
+    hold: Option<Hold>,
+    sources: std::collections::BTreeMap<String, SourceState>,
+    targets: std::collections::BTreeMap<String, TargetStatus>,
+    alarms: Vec<Alarm>,
+}
+
+#[derive(Serialize)]
+struct Trusted {
+    role: Role,
+    name: String,
+    sha256: String,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    days_left: i64,
+    slots: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TargetStatus {
+    serves: Option<u64>,
+    #[serde(flatten)]
+    state: TargetState,
+}
+
+pub fn run(global: &Global) -> Result<Exit, Failure> {
+    let loaded = load(global).inspect_err(|_| ())?;
+    let now = SystemClock.now();
+    let mut worst = Worst::Ok;
+    let mut shown = Vec::new();
+    for store in the_stores(global, &loaded)? {
+        let contents = cycle::look(store)?;
+        let status = status(&loaded.settings, store, &contents, now);
+        worst = worst.max(worst_of(&status));
+        shown.push(status);
+    }
+    print(global.output, &shown, || shown.iter().map(|status| text(status, &loaded.settings, now)).collect())?;
+    Ok(match worst {
+        Worst::Ok => Exit::Done,
+        Worst::Warning => Exit::Unexpected,
+        Worst::Critical => Exit::Usage,
+        Worst::Unknown => Exit::Configuration,
+    })
+}
+
+/// In the order of urgency of a monitoring plugin's worst-of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worst {
+    Ok,
+    Unknown,
+    Warning,
+    Critical,
+}
+
+fn worst_of(status: &Status) -> Worst {
+    let alarms = status.alarms.iter().map(|alarm| match alarm.finding.severity {
+        Severity::Critical => Worst::Critical,
+        Severity::Warning => Worst::Warning,
+        Severity::Note => Worst::Ok,
+    });
+    let unknown = if status.generation.is_none() { Worst::Unknown } else { Worst::Ok };
+    alarms.chain([unknown]).max().unwrap_or(Worst::Ok)
+}
+
+fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Status {
+    let mut alarms: Vec<Alarm> = contents.state.alarms.values().cloned().collect();
+    let present =
+        contents.findings.iter().cloned().chain(stale(settings, store, contents, now)).chain(ending(contents, now));
+    for finding in present.filter(|finding| finding.severity > Severity::Note) {
+        if !alarms.iter().any(|alarm| alarm.finding.alarm_id() == finding.alarm_id()) {
+            alarms.push(Alarm { finding, since: now });
+        }
+    }
+    alarms.sort_by(|one, other| other.finding.severity.cmp(&one.finding.severity).then(one.since.cmp(&other.since)));
+    let trusted = contents.set.pins.values().map(|pin| {
+        let facts = pin.leaf.facts();
+        Trusted {
+            role: pin.role(),
+            name: pin.leaf.identity_names().first().unwrap_or(&facts.subject).clone(),
+            sha256: facts.fingerprint.to_string(),
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+            days_left: now.days_until(facts.not_after),
+            slots: pin.roles.keys().map(ToString::to_string).collect(),
+        }
+    });
+    let mut trusted: Vec<Trusted> = trusted.collect();
+    trusted.sort_by_key(|held| (held.role, held.not_after));
+    let targets = store.targets.iter().map(|target| {
+        let state = contents.state.targets.get(&target.name).cloned().unwrap_or_default();
+        (target.name.clone(), TargetStatus { serves: state.acknowledged, state })
+    });
+    let mut status = Status {
+        store: store.name.clone(),
+        path: store.path.clone(),
+        state: "ok",
+        generation: contents.manifest.as_ref().map(|manifest| manifest.generation),
+        committed: contents.manifest.as_ref().map(|manifest| manifest.committed),
+        deny_all: contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all),
+        trusted,
+        name_rules: contents.set.name_rules.iter().map(name_rule).collect(),
+        hold: contents.state.memory.hold.clone().filter(|hold| hold.until > now),
+        sources: contents.state.sources.clone(),
+        targets: targets.collect(),
+        alarms,
+    };
+    status.state = match worst_of(&status) {
+        Worst::Ok => "ok",
+        Worst::Unknown => "unknown",
+        Worst::Warning => "warning",
+        Worst::Critical => "critical",
+    };
+    status
+}
+
+fn name_rule(rule: &crate::trust::set::NameRule) -> String {
+    let names: Vec<&str> = rule.names.iter().map(String::as_str).collect();
+    let names = if names.is_empty() { "any name (issuer alone)".to_owned() } else { names.join(", ") };
+    format!("{names}, signed by {}, until {}", quoted(&rule.root.facts().subject), rule.root.facts().not_after)
+}
+
+/// Health is the time since the last successful poll, not whether something runs.
+fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Vec<Finding> {
+    let allowed = settings.interval.saturating_mul(STALE_INTERVALS);
+    let mut findings = Vec::new();
+    for source in &store.sources {
+        let last = contents.state.sources.get(source).and_then(|state| state.last_success);
+        let Some(last) = last else {
+            let text = "The source was never polled with success: what it lists is unknown. Run trustsync sync.";
+            findings.push(Finding::warning("source_stale", source, text));
+            continue;
+        };
+        let age = now.since(last);
+        if age > allowed {
+            let severity = if age > LONG_STALE { Severity::Critical } else { Severity::Warning };
+            let text = format!(
+                "The last successful poll was on {last}: a rotation since then would go unseen. Is `trustsync sync` run every {}?",
+                humantime::format_duration(settings.interval)
+            );
+            findings.push(Finding::new(severity, "source_stale", source, text));
+        }
+    }
+    findings
+}
+
+/// What the clock alone has brought since the last cycle.
+fn ending(contents: &Contents, now: Timestamp) -> Vec<Finding> {
+    let unexpired = contents.set.pins.values().any(|pin| pin.leaf.facts().not_after >= now);
+    if contents.set.pins.is_empty() || unexpired {
+        return Vec::new();
+    }
+    let text = "Every pinned certificate has expired: servers refuse the vendor's calls. Run trustsync sync.";
+    vec![Finding::critical("last_certificate_expired", &contents.state.store, text)]
+}
+
+/// How a target stands, in a line.
+pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
+    match (owed, settled) {
+        (Some(owed), _) => {
+            let owed = format!("{owed:?}");
+            format!("OWED: {}", quoted(&owed))
+        }
+        (None, Some(Evidence::Proven)) => "proven".to_owned(),
+        (None, Some(Evidence::ChainOnly(why))) => format!("chain only ({})", quoted(why)),
+        (None, Some(Evidence::ReloadedNotProven(why))) => format!("reloaded, not proven ({})", quoted(why)),
+        (None, Some(Evidence::ProvenEarlier(why))) => format!("proven earlier, does not answer now ({})", quoted(why)),
+        (None, None) => "never told".to_owned(),
+    }
+}
+
+fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
+    let mut text = String::new();
+    let generation = match (status.generation, status.committed) {
+        (Some(number), Some(committed)) => format!("generation {number:06}, committed {committed}"),
+        _ => "no generation yet: run trustsync sync".to_owned(),
+    };
+    let _ = writeln!(text, "{}: {} - {generation}", status.store, status.state.to_uppercase());
+    let _ = writeln!(text, "  {}", status.path.display());
+    if status.deny_all {
+        let _ = writeln!(text, "  DENY ALL: nobody is admitted");
+    }
+    if let Some(hold) = &status.hold {
+        let _ =
+            writeln!(text, "  HELD until {} ({}); end it with: trustsync release", hold.until, quoted(&hold.reason));
+    }
+    for held in &status.trusted {
+        let _ = writeln!(
+            text,
+            "\n  {:<9} {}\n            sha256 {}\n            until {} ({} days left)",
+            held.role.to_string(),
+            quoted(&held.name),
+            held.sha256,
+            held.not_after,
+            held.days_left
+        );
+        let _ = writeln!(text, "            {}", timeline(held, settings, now));
+    }
+    if !status.trusted.is_empty() {
+        let _ = writeln!(text, "            {:<30}{:>30}", "^ today", "120 days ahead");
+        let _ = writeln!(text, "            = valid   w window, the upcoming one is expected   . not valid");
+    }
+    for rule in &status.name_rules {
+        let _ = writeln!(text, "\n  name rule {rule}");
+    }
+    for (name, source) in &status.sources {
+        let last = source.last_success.map_or_else(|| "never".to_owned(), |at| at.to_string());
+        let _ = writeln!(text, "\n  source {name}: last successful poll {last}, {} failed since", source.failures);
+    }
+    for (name, target) in &status.targets {
+        let serves = target.serves.map_or_else(|| "nothing known".to_owned(), |number| format!("{number:06}"));
+        let line = target_line(target.state.evidence.as_ref(), target.state.owed.as_ref());
+        let _ = writeln!(text, "  target {name}: serves {serves}; {line}");
+    }
+    for alarm in &status.alarms {
+        let _ = writeln!(
+            text,
+            "\n  {} since {}: [{}] {}",
+            alarm.finding.severity.to_string().to_uppercase(),
+            alarm.since,
+            alarm.finding.alarm_id(),
+            alarm.finding.text
+        );
+    }
+    text
+}
+
+/// Two days a character, from today on.
+fn timeline(held: &Trusted, settings: &Settings, now: Timestamp) -> String {
+    let window = held.not_after.minus(settings.plan.window);
+    (0..TIMELINE)
+        .map(|step| now.plus(Duration::from_secs(u64::try_from(step).unwrap_or(0).saturating_mul(2 * 86_400))))
+        .map(|moment| {
+            if moment < held.not_before || moment > held.not_after {
+                '.'
+            } else if held.role == Role::Current && moment >= window {
+                'w'
+            } else {
+                '='
+            }
+        })
+        .collect()
+}

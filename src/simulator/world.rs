@@ -1,0 +1,757 @@
+//! The vendor's world: which certificates exist now, what the listing says of them, and which failures are in force.
+//!
+//! It advances whenever it is looked at, by the clock it was given: the Upcoming is issued when the window opens, becomes Current when
+//! the old Current ends (or when told), and the Genesys leaf is renewed without notice a month before its end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::simulator::failure::{Endpoint, Failure, Mode};
+use crate::simulator::pem_form::PemForm;
+use crate::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, PkiError, Validity, self_signed};
+use crate::trust::fingerprint::hex;
+use crate::trust::set::Authority;
+use crate::trust::timestamp::Timestamp;
+
+/// The vendor's organisation, as in the subjects of its leaves.
+const VENDOR: &str = "Simulated Genesys Cloud Services, Inc.";
+/// How many requests, tokens and failures are remembered; the oldest go first.
+const REMEMBERED: usize = 1_000;
+/// The path of the listing.
+pub const LISTING_PATH: &str = "/api/v2/integrations/actions/certificates";
+/// The path of the token endpoint.
+pub const TOKEN_PATH: &str = "/oauth/token";
+
+/// How a vendor is to be. Start from [`VendorOptions::new`].
+#[derive(Clone)]
+pub struct VendorOptions {
+    /// Where HTTPS listens; port 0 takes any.
+    pub listen: SocketAddr,
+    /// The time of this world.
+    pub clock: Arc<dyn Clock>,
+    /// The AWS region, for the Genesys root's name.
+    pub region: String,
+    /// The name in the leaves.
+    pub certificate_name: String,
+    /// The OAuth client's id.
+    pub client_id: String,
+    /// The OAuth client's secret; none makes one up.
+    pub client_secret: Option<String>,
+    /// `expires_in` of a token.
+    pub token_lifetime: Duration,
+    /// The life of a DigiCert leaf.
+    pub certificate_lifetime: Duration,
+    /// How many days the first Current has left; none: eleven twelfths of its life.
+    pub days_left: Option<u32>,
+    /// Upcoming is listed when Current has less than this left (or less than half its life, where that is shorter).
+    pub window: Duration,
+    /// Promote the Upcoming by itself when Current has this many days left or fewer (0: when it has ended); none: only when told.
+    pub rotate_at_days_left: Option<u32>,
+    /// What an unfiltered listing shows.
+    pub mode: Mode,
+    /// How certificates are written.
+    pub pem: PemForm,
+    /// Whether the Genesys leaf is listed too, as in the vendor's sample.
+    pub genesys: bool,
+    /// Whether the paging fields carry the host, rather than the path alone as Genesys does.
+    pub absolute_uris: bool,
+    /// How many listings a client may have in a minute.
+    pub rate_limit: u32,
+    /// The `Retry-After` of a failure that has one.
+    pub retry_after: Duration,
+    /// How long [`Failure::SlowHeaders`] waits.
+    pub slow: Duration,
+    /// How long [`Failure::SlowBody`] waits between two bytes.
+    pub drip: Duration,
+    /// Below which http URL the CRLs lie that the certificates name; none leaves the extension out.
+    pub crl_base: Option<String>,
+    /// More names for the HTTPS certificate, besides localhost and the loopback addresses.
+    pub tls_names: Vec<String>,
+}
+
+impl VendorOptions {
+    /// The vendor in us-east-1 on any port of 127.0.0.1, certificates of 397 days.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            clock,
+            region: "us-east-1".into(),
+            certificate_name: "dataactions.prod.us-east-1.mypurecloud.com".into(),
+            client_id: "5b7c8f3e-0000-4000-8000-51a71a7ed000".into(),
+            client_secret: None,
+            token_lifetime: DAY,
+            certificate_lifetime: DAY.saturating_mul(397),
+            days_left: None,
+            window: DAY.saturating_mul(90),
+            rotate_at_days_left: Some(0),
+            mode: Mode::default(),
+            pem: PemForm::default(),
+            genesys: true,
+            absolute_uris: false,
+            rate_limit: 300,
+            retry_after: Duration::from_secs(1),
+            slow: Duration::from_secs(600),
+            drip: Duration::from_millis(250),
+            crl_base: Some("http://crl.simulated-vendor.invalid".into()),
+            tls_names: Vec::new(),
+        }
+    }
+
+    /// Upcoming is listed when Current has less than this left.
+    fn effective_window(&self) -> Duration {
+        self.window.min(self.certificate_lifetime / 2)
+    }
+}
+
+/// Certificates that are not the vendor's, for those who try to get in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Impostor {
+    /// Another leaf of the vendor's own public intermediate, with another name.
+    Stranger,
+    /// Another leaf of the vendor's own public intermediate that even carries the region's name.
+    Namesake,
+    /// Self-signed, with the very subject of the vendor's.
+    Twin,
+    /// The region's name, signed by a CA that nobody configured.
+    OtherCa,
+    /// Once the vendor's, expired since a month.
+    Expired,
+}
+
+impl Impostor {
+    /// Every impostor.
+    pub const ALL: [Self; 5] = [Self::Stranger, Self::Namesake, Self::Twin, Self::OtherCa, Self::Expired];
+
+    /// Its name, which is its file's.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stranger => "stranger",
+            Self::Namesake => "namesake",
+            Self::Twin => "twin",
+            Self::OtherCa => "other-ca",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A request that the vendor saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenRequest {
+    /// When, by the world's clock.
+    pub at: Timestamp,
+    /// The endpoint, where it is one of the two.
+    pub endpoint: Option<Endpoint>,
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// The query, as sent.
+    pub query: String,
+    /// The Host header.
+    pub host: String,
+    /// Whether it carried an Authorization header.
+    pub authorization: bool,
+    /// The status of the answer; none where there was no proper answer.
+    pub status: Option<u16>,
+}
+
+/// How many requests came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// To the token endpoint.
+    pub token: u64,
+    /// To the listing.
+    pub listing: u64,
+    /// Elsewhere.
+    pub other: u64,
+}
+
+/// A failure in force.
+#[derive(Debug, Clone)]
+pub struct ActiveFailure {
+    /// What happens.
+    pub failure: Failure,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// To how many more requests; none: until cleared.
+    pub remaining: Option<u64>,
+    answers: BTreeMap<&'static str, u64>,
+}
+
+struct Token {
+    text: String,
+    expires: Timestamp,
+}
+
+struct State {
+    pki: Pki,
+    current: ClientCertificate,
+    upcoming: Option<ClientCertificate>,
+    genesys: ClientCertificate,
+    impostors: BTreeMap<Impostor, ClientCertificate>,
+    odd: BTreeMap<Failure, ClientCertificate>,
+    mode: Mode,
+    pem: PemForm,
+    failures: Vec<ActiveFailure>,
+    tokens: VecDeque<Token>,
+    seen: VecDeque<SeenRequest>,
+    counts: RequestCounts,
+    minute: Option<(Instant, u32)>,
+}
+
+struct Shared {
+    options: VendorOptions,
+    client_secret: String,
+    state: Mutex<State>,
+}
+
+/// A handle on the vendor's world; clones share it.
+#[derive(Clone)]
+pub struct World(Arc<Shared>);
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("region", &self.0.options.region).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    /// A fresh world with its own PKI.
+    pub fn new(options: VendorOptions) -> Result<Self, PkiError> {
+        let now = options.clock.now();
+        let pki = Pki::new(&options.region, now, options.crl_base.as_deref())?;
+        let left = match options.days_left {
+            Some(days) => DAY.saturating_mul(days),
+            None => options.certificate_lifetime / 12 * 11,
+        };
+        let current = pki.digicert_intermediate.issue(
+            VENDOR,
+            &LeafRequest::client(&options.certificate_name, ending(now, left, options.certificate_lifetime)),
+        )?;
+        let genesys = pki.genesys_root.issue(
+            VENDOR,
+            &LeafRequest::client(
+                &options.certificate_name,
+                ending(now, DAY.saturating_mul(200), DAY.saturating_mul(397)),
+            ),
+        )?;
+        let state = State {
+            pki,
+            current,
+            upcoming: None,
+            genesys,
+            impostors: BTreeMap::new(),
+            odd: BTreeMap::new(),
+            mode: options.mode,
+            pem: options.pem,
+            failures: Vec::new(),
+            tokens: VecDeque::new(),
+            seen: VecDeque::new(),
+            counts: RequestCounts::default(),
+            minute: None,
+        };
+        let client_secret = options.client_secret.clone().unwrap_or_else(random_text);
+        Ok(Self(Arc::new(Shared { options, client_secret, state: Mutex::new(state) })))
+    }
+
+    /// How it was made.
+    #[must_use]
+    pub fn options(&self) -> &VendorOptions {
+        &self.0.options
+    }
+
+    /// What time it is in it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.options.clock.now()
+    }
+
+    /// The OAuth client's secret.
+    #[must_use]
+    pub fn client_secret(&self) -> &str {
+        &self.0.client_secret
+    }
+
+    /// What the vendor presents now, by DigiCert.
+    pub fn current(&self) -> Result<ClientCertificate, PkiError> {
+        Ok(self.advanced()?.current.clone())
+    }
+
+    /// What the vendor will present, once the window is open.
+    pub fn upcoming(&self) -> Result<Option<ClientCertificate>, PkiError> {
+        Ok(self.advanced()?.upcoming.clone())
+    }
+
+    /// What the vendor presents now, by its own private root.
+    pub fn genesys(&self) -> Result<ClientCertificate, PkiError> {
+        Ok(self.advanced()?.genesys.clone())
+    }
+
+    /// Somebody who is not the vendor. The same one each time, until its validity would give it away.
+    pub fn impostor(&self, who: Impostor) -> Result<ClientCertificate, PkiError> {
+        let now = self.now();
+        let mut state = self.advanced()?;
+        if let Some(known) = state.impostors.get(&who)
+            && (who == Impostor::Expired) == (known.validity().not_after < now)
+            && known.validity().not_before <= now
+        {
+            return Ok(known.clone());
+        }
+        let name = self.0.options.certificate_name.as_str();
+        let valid = Validity::of(now.minus(DAY), DAY.saturating_mul(397));
+        let made = match who {
+            Impostor::Stranger => state
+                .pki
+                .digicert_intermediate
+                .issue("A Stranger, Ltd.", &LeafRequest::client("mail.stranger.example", valid)),
+            Impostor::Namesake => state.pki.digicert_intermediate.issue(VENDOR, &LeafRequest::client(name, valid)),
+            Impostor::Twin => self_signed(VENDOR, &LeafRequest::client(name, valid)),
+            Impostor::OtherCa => state.pki.other_root.issue(VENDOR, &LeafRequest::client(name, valid)),
+            Impostor::Expired => {
+                let over = Validity::of(now.minus(DAY.saturating_mul(427)), DAY.saturating_mul(397));
+                state.pki.digicert_intermediate.issue(VENDOR, &LeafRequest::client(name, over))
+            }
+        }?;
+        state.impostors.insert(who, made.clone());
+        Ok(made)
+    }
+
+    /// The public root, DER.
+    #[must_use]
+    pub fn digicert_root_der(&self) -> Vec<u8> {
+        self.locked().pki.digicert_root.der().to_vec()
+    }
+
+    /// The public intermediate, DER.
+    #[must_use]
+    pub fn digicert_intermediate_der(&self) -> Vec<u8> {
+        self.locked().pki.digicert_intermediate.der().to_vec()
+    }
+
+    /// The region's private root, DER.
+    #[must_use]
+    pub fn genesys_root_der(&self) -> Vec<u8> {
+        self.locked().pki.genesys_root.der().to_vec()
+    }
+
+    /// A root that nobody configured, DER.
+    #[must_use]
+    pub fn other_root_der(&self) -> Vec<u8> {
+        self.locked().pki.other_root.der().to_vec()
+    }
+
+    /// Promotes the Upcoming to Current now; without one, a fresh leaf is Current at once: an unscheduled rotation.
+    pub fn rotate(&self) -> Result<(), PkiError> {
+        let now = self.now();
+        let mut state = self.advanced()?;
+        let next = match state.upcoming.take() {
+            Some(upcoming) => upcoming,
+            None => self.leaf(&state.pki, Validity::of(now, self.0.options.certificate_lifetime))?,
+        };
+        state.current = next;
+        self.advance(&mut state, now)
+    }
+
+    /// Re-issues Current so that it has `days` left now, and Upcoming so that it fits: none outside the window, a fresh one in it.
+    pub fn set_days_left(&self, days: u32) -> Result<(), PkiError> {
+        let now = self.now();
+        let mut state = self.locked();
+        let validity = ending(now, DAY.saturating_mul(days), self.0.options.certificate_lifetime);
+        state.current = self.leaf(&state.pki, validity)?;
+        state.upcoming = None;
+        self.advance(&mut state, now)
+    }
+
+    /// Renews the Genesys leaf under the same root and name, without telling anyone.
+    pub fn renew_genesys(&self) -> Result<(), PkiError> {
+        let mut state = self.locked();
+        state.genesys = self.genesys_leaf(&state.pki, self.now())?;
+        Ok(())
+    }
+
+    /// Fails in this way from now on, for `count` requests to `endpoint` or until [`World::clear`]. Asking again for a failure that is in
+    /// force replaces it; what changes the listing's content strikes the listing alone.
+    pub fn fail(&self, failure: Failure, endpoint: Endpoint, count: Option<u64>) {
+        let mut state = self.locked();
+        state.failures.retain(|active| active.failure != failure);
+        if count != Some(0) && state.failures.len() < REMEMBERED {
+            state.failures.push(ActiveFailure { failure, endpoint, remaining: count, answers: BTreeMap::new() });
+        }
+    }
+
+    /// Ends every failure.
+    pub fn clear(&self) {
+        self.locked().failures.clear();
+    }
+
+    /// The failures in force.
+    #[must_use]
+    pub fn failures(&self) -> Vec<ActiveFailure> {
+        self.locked().failures.clone()
+    }
+
+    /// Sets what an unfiltered listing shows.
+    pub fn set_mode(&self, mode: Mode) {
+        self.locked().mode = mode;
+    }
+
+    /// What an unfiltered listing shows.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.locked().mode
+    }
+
+    /// Sets how certificates are written.
+    pub fn set_pem(&self, form: PemForm) {
+        self.locked().pem = form;
+    }
+
+    /// How certificates are written.
+    #[must_use]
+    pub fn pem(&self) -> PemForm {
+        self.locked().pem
+    }
+
+    /// Forgets every token: the next listing gets 401.
+    pub fn revoke_tokens(&self) {
+        self.locked().tokens.clear();
+    }
+
+    /// The latest requests, oldest first; at most a thousand.
+    #[must_use]
+    pub fn requests(&self) -> Vec<SeenRequest> {
+        self.locked().seen.iter().cloned().collect()
+    }
+
+    /// How many requests came, since the beginning.
+    #[must_use]
+    pub fn request_counts(&self) -> RequestCounts {
+        self.locked().counts
+    }
+
+    pub(super) fn note(&self, request: SeenRequest) {
+        let mut state = self.locked();
+        let counter = match request.endpoint {
+            Some(Endpoint::Token) => &mut state.counts.token,
+            Some(Endpoint::Listing) => &mut state.counts.listing,
+            Some(Endpoint::Both) | None => &mut state.counts.other,
+        };
+        *counter = counter.saturating_add(1);
+        if state.seen.len() >= REMEMBERED {
+            state.seen.pop_front();
+        }
+        state.seen.push_back(request);
+    }
+
+    pub(super) fn issue_token(&self) -> String {
+        let token = Token { text: random_text(), expires: self.now().plus(self.0.options.token_lifetime) };
+        let text = token.text.clone();
+        let mut state = self.locked();
+        if state.tokens.len() >= REMEMBERED {
+            state.tokens.pop_front();
+        }
+        state.tokens.push_back(token);
+        text
+    }
+
+    pub(super) fn judge_token(&self, text: &str) -> TokenState {
+        let now = self.now();
+        match self.locked().tokens.iter().find(|token| token.text == text) {
+            None => TokenState::Unknown,
+            Some(token) if token.expires <= now => TokenState::Expired,
+            Some(_) => TokenState::Good,
+        }
+    }
+
+    /// Counts one listing against the minute's allowance: how many were made, and when the minute ends.
+    pub(super) fn count_against_limit(&self) -> (u32, Duration) {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let now = Instant::now();
+        let mut state = self.locked();
+        let (began, made) = match state.minute {
+            Some((began, made)) if now.duration_since(began) < MINUTE => (began, made),
+            _ => (now, 0),
+        };
+        let made = made.saturating_add(1);
+        state.minute = Some((began, made));
+        (made, MINUTE.saturating_sub(now.duration_since(began)))
+    }
+
+    /// The failures that strike this request; each counts it.
+    pub(super) fn strike(&self, endpoint: Endpoint, status: Option<&str>) -> Vec<Strike> {
+        // Each filter is counted by itself, so that a client that always asks twice sees the listing flap.
+        let asked = match status {
+            None => "all",
+            Some("Current") => "current",
+            Some("Upcoming") => "upcoming",
+            Some(_) => "other",
+        };
+        let mut state = self.locked();
+        let mut strikes = Vec::new();
+        for active in &mut state.failures {
+            let struck =
+                active.endpoint.covers(endpoint) && (endpoint == Endpoint::Listing || !active.failure.is_content());
+            if !struck {
+                continue;
+            }
+            let answers = active.answers.entry(asked).or_default();
+            *answers = answers.saturating_add(1);
+            strikes.push(Strike { failure: active.failure, odd: *answers % 2 == 1 });
+            active.remaining = active.remaining.map(|left| left.saturating_sub(1));
+        }
+        state.failures.retain(|active| active.remaining != Some(0));
+        strikes
+    }
+
+    /// What the listing says of this filter, under these failures.
+    pub(super) fn listed(
+        &self,
+        status: Option<&str>,
+        kind: Option<&str>,
+        strikes: &[Strike],
+    ) -> Result<Vec<Listed>, PkiError> {
+        let mut state = self.advanced()?;
+        let struck = |failure| strikes.iter().any(|strike| strike.failure == failure);
+        let flapped = |failure| strikes.iter().any(|strike| strike.failure == failure && strike.odd);
+        let mut current = Some(state.current.clone());
+        let mut upcoming = state.upcoming.clone();
+        let mut genesys = state.genesys.clone();
+        for strike in strikes {
+            match strike.failure {
+                Failure::EmptyUpcoming => upcoming = None,
+                Failure::CurrentAbsent => current = None,
+                failure @ (Failure::UpcomingWrongName
+                | Failure::UpcomingStranger
+                | Failure::UpcomingExpired
+                | Failure::UpcomingNotYetValid
+                | Failure::UpcomingCa
+                | Failure::UpcomingOtherCa) => upcoming = Some(self.odd(&mut state, failure)?),
+                failure @ (Failure::CurrentExpired | Failure::CurrentWrongName | Failure::CurrentOtherCa) => {
+                    current = Some(self.odd(&mut state, failure)?)
+                }
+                failure @ Failure::GenesysOtherRoot => genesys = self.odd(&mut state, failure)?,
+                _ => {}
+            }
+        }
+        if flapped(Failure::FlappingCurrent) {
+            current = None;
+        }
+        if flapped(Failure::FlappingUpcoming) {
+            upcoming = None;
+        }
+        let form = state.pem;
+        let mut listed = Vec::new();
+        if let Some(current) = current {
+            let mut text = form.text(&current.with_issuers());
+            if struck(Failure::TwoLeaves) {
+                let second = self.odd(&mut state, Failure::TwoLeaves)?;
+                let both: Vec<Vec<u8>> = std::iter::once(second.der().to_vec()).chain(current.with_issuers()).collect();
+                text = form.text(&both);
+            }
+            if struck(Failure::PrivateKeyInPem) {
+                let stranger = self.odd(&mut state, Failure::PrivateKeyInPem)?;
+                text.push_str("\r\n ");
+                text.push_str(&form.labelled("PRIVATE KEY", stranger.key_der()));
+            }
+            if struck(Failure::TruncatedPem) {
+                let head: String = text.chars().take(200).collect();
+                text = format!("{head}...\r\n-----END CERTIFICATE-----");
+            }
+            listed.push(Listed::new(Authority::DigiCert, text, "Current"));
+        }
+        if let Some(upcoming) = upcoming {
+            let text = form.text(&upcoming.with_issuers());
+            listed.push(Listed::new(Authority::DigiCert, text, "Upcoming"));
+        }
+        if self.0.options.genesys {
+            let text = form.text(&genesys.presented());
+            listed.push(Listed::new(Authority::Genesys, text, "Current"));
+        }
+        for failure in
+            [Failure::UnknownStatus, Failure::UnknownType, Failure::UnknownAuthority, Failure::MissingAuthority]
+        {
+            if struck(failure) {
+                let leaf = self.odd(&mut state, failure)?;
+                let mut more = Listed::new(Authority::DigiCert, form.text(&leaf.with_issuers()), "Current");
+                match failure {
+                    Failure::UnknownStatus => more.status = "Superseded".into(),
+                    Failure::UnknownType => more.kind = "Server".into(),
+                    Failure::UnknownAuthority => more.authority = Some("Verisign".into()),
+                    _ => more.authority = None,
+                }
+                listed.push(more);
+            }
+        }
+        if struck(Failure::LowerCaseAuthority) {
+            for one in &mut listed {
+                one.authority = one.authority.take().map(|text| text.to_ascii_lowercase());
+            }
+        }
+        let mode = state.mode;
+        listed.retain(|one| match status {
+            Some(status) => one.status == status,
+            None => mode == Mode::ListsAll || one.status != "Upcoming",
+        });
+        listed.retain(|one| kind.is_none_or(|kind| one.kind == kind));
+        if struck(Failure::EmptyEntities) {
+            listed.clear();
+        }
+        Ok(listed)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock can leave the state half changed.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn advanced(&self) -> Result<MutexGuard<'_, State>, PkiError> {
+        let mut state = self.locked();
+        self.advance(&mut state, self.now())?;
+        Ok(state)
+    }
+
+    fn advance(&self, state: &mut State, now: Timestamp) -> Result<(), PkiError> {
+        let options = &self.0.options;
+        let life = options.certificate_lifetime;
+        let rotates = options.rotate_at_days_left.map(|days| {
+            // Never before the Upcoming is there.
+            DAY.saturating_mul(days).min(options.effective_window())
+        });
+        if rotates.is_some() && now > state.current.validity().not_after.plus(life) {
+            // A leap over more than a life: nobody saw what lay between.
+            state.current = self.leaf(&state.pki, Validity::of(now.minus(life / 4), life))?;
+            state.upcoming = None;
+        }
+        // A leap is at most a life now, so this takes a few turns at most.
+        for _ in 0..8 {
+            let ends = state.current.validity().not_after;
+            let opens = ends.minus(options.effective_window());
+            if state.upcoming.is_none() && now > opens {
+                state.upcoming = Some(self.leaf(&state.pki, Validity::of(opens, life))?);
+            }
+            let due = rotates.is_some_and(|left| now > ends.minus(left));
+            match state.upcoming.take_if(|_| due) {
+                Some(upcoming) => state.current = upcoming,
+                None => break,
+            }
+        }
+        if now > state.genesys.validity().not_after.minus(DAY.saturating_mul(30)) {
+            state.genesys = self.genesys_leaf(&state.pki, now)?;
+        }
+        Ok(())
+    }
+
+    fn leaf(&self, pki: &Pki, validity: Validity) -> Result<ClientCertificate, PkiError> {
+        pki.digicert_intermediate.issue(VENDOR, &LeafRequest::client(&self.0.options.certificate_name, validity))
+    }
+
+    fn genesys_leaf(&self, pki: &Pki, now: Timestamp) -> Result<ClientCertificate, PkiError> {
+        pki.genesys_root.issue(
+            VENDOR,
+            &LeafRequest::client(&self.0.options.certificate_name, Validity::of(now, DAY.saturating_mul(397))),
+        )
+    }
+
+    /// The leaf that a failure lists: the same one while it can serve, so that the listing does not change by itself.
+    fn odd(&self, state: &mut State, failure: Failure) -> Result<ClientCertificate, PkiError> {
+        let now = self.now();
+        let name = self.0.options.certificate_name.as_str();
+        let fresh = Validity::of(now.minus(DAY), DAY.saturating_mul(800));
+        let serves = |known: &ClientCertificate| {
+            let Validity { not_before, not_after } = known.validity();
+            match failure {
+                Failure::UpcomingExpired | Failure::CurrentExpired => not_after < now,
+                Failure::UpcomingNotYetValid => not_before > now,
+                _ => not_before <= now && now <= not_after,
+            }
+        };
+        if let Some(known) = state.odd.get(&failure).filter(|known| serves(known)) {
+            return Ok(known.clone());
+        }
+        let mut request = LeafRequest::client(name, fresh);
+        let issuer = match failure {
+            Failure::UpcomingOtherCa | Failure::CurrentOtherCa | Failure::GenesysOtherRoot => &state.pki.other_root,
+            _ => &state.pki.digicert_intermediate,
+        };
+        match failure {
+            Failure::UpcomingWrongName | Failure::CurrentWrongName => {
+                request = LeafRequest::client("dataactions.elsewhere.mypurecloud.example", fresh);
+            }
+            Failure::UpcomingStranger => {
+                request = LeafRequest::client("mail.stranger.example", fresh);
+            }
+            Failure::UpcomingExpired | Failure::CurrentExpired => {
+                request.validity = Validity::of(now.minus(DAY.saturating_mul(400)), DAY.saturating_mul(397));
+            }
+            Failure::UpcomingNotYetValid => {
+                request.validity = Validity::of(now.plus(DAY.saturating_mul(2)), DAY.saturating_mul(800));
+            }
+            Failure::UpcomingCa => request.ca = true,
+            _ => {}
+        }
+        let organisation = match failure {
+            Failure::UpcomingStranger => "A Stranger, Ltd.",
+            _ => VENDOR,
+        };
+        let made = issuer.issue(organisation, &request)?;
+        state.odd.insert(failure, made.clone());
+        Ok(made)
+    }
+}
+
+/// What a Bearer token is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenState {
+    Good,
+    Expired,
+    Unknown,
+}
+
+/// A failure that strikes a request, and whether it is the first, third... of its kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strike {
+    pub(super) failure: Failure,
+    odd: bool,
+}
+
+/// One entity of the listing.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub(super) authority: Option<String>,
+    pub(super) certificate: String,
+    pub(super) status: String,
+    pub(super) kind: String,
+}
+
+impl Listed {
+    fn new(authority: Authority, certificate: String, status: &str) -> Self {
+        Self {
+            authority: Some(authority.name().to_owned()),
+            certificate,
+            status: status.to_owned(),
+            kind: "Client".to_owned(),
+        }
+    }
+}
+
+/// A validity with `left` to go at `now`, of `lifetime` where that is not shorter.
+fn ending(now: Timestamp, left: Duration, lifetime: Duration) -> Validity {
+    let not_after = now.plus(left);
+    Validity { not_before: not_after.minus(lifetime).min(now), not_after }
+}
+
+/// 32 random hex digits. Without randomness from the kernel there is no TLS either, so that zeros would never be served.
+pub(super) fn random_text() -> String {
+    let mut bytes = [0; 16];
+    let _ = SystemRandom::new().fill(&mut bytes);
+    hex(&bytes)
+}
