@@ -211,7 +211,8 @@ async fn what_a_server_does_not_show_is_told_apart() {
         assert!(proof.starts_with(expected), "{proof}");
     };
     reload_with(&server(""), "unverifiable: the server does not ask").await;
-    reload_with(&server(&bundle), "chain only: the allowlist's generation header is absent").await;
+    reload_with(&server(&bundle), "chain only: the allowlist's generation header X-Trustsync-Generation is absent")
+        .await;
     reload_with(&format!("{}{}", snippet::http(&link), server(&bundle)), "chain only: the allowlist's").await;
     reload_with(&server(&format!("{bundle} add_header X-Trustsync-Generation 000003 always;")), "proven").await;
 

@@ -683,6 +683,34 @@ fn the_vendors_own_root_and_intermediate_fit_the_built_in_anchors() {
     }
 }
 
+/// Nobody but DigiCert can make a leaf that verifies below its intermediate; but one that is right in all but its signature
+/// shows that nothing else of the real chain breaks a rule.
+#[test]
+fn below_the_vendors_own_chain_only_the_forged_signature_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.key";
+    openssl(folder.path(), options);
+    let key = std::fs::read_to_string(folder.path().join("rsa.key")).unwrap();
+    let mut params = Ca::params("");
+    params.distinguished_name = DistinguishedName::new();
+    for (kind, value) in [
+        (DnType::CountryName, "US"),
+        (DnType::OrganizationName, "DigiCert Inc"),
+        (DnType::OrganizationalUnitName, "www.digicert.com"),
+        (DnType::CommonName, "DigiCert Assured ID Client CA G2"),
+    ] {
+        let value = DnValue::PrintableString(value.try_into().unwrap());
+        params.distinguished_name.push(kind, value);
+    }
+    let forger = Ca { params, key: KeyPair::from_pem(&key).unwrap(), pem: String::new() };
+    let leaf = forger.leaf(|p| p.use_authority_key_identifier_extension = false);
+    let text = leaf
+        + include_str!("data/digicert-assured-id-client-ca-g2.pem")
+        + include_str!("data/digicert-assured-id-root-g2.pem");
+    let refusal = refused(&text, &Anchors::digicert());
+    assert_eq!((refusal.rule(), refusal.others.len()), (Rule::BadSignature, 0), "{refusal}");
+}
+
 /// Runs openssl in a folder, which must succeed.
 fn openssl(folder: &Path, arguments: &str) -> String {
     let output = Command::new("openssl").current_dir(folder).args(arguments.split(' ')).output().unwrap();
@@ -939,5 +967,46 @@ proptest! {
         let (der, middle, anchors) = sample();
         let text = pem::encode("CERTIFICATE", der) + middle;
         let _ = judge(&text, anchors, &Policy::default(), Timestamp::from_unix(seconds));
+    }
+}
+
+#[test]
+fn the_core_is_pure_and_one_file_names_webpki() {
+    fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/trust"), &mut found);
+    assert!(found.len() > 8);
+    for path in found {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for line in &code {
+            let inside = line.replace("crate::trust", "");
+            assert!(!inside.contains("crate::"), "{}: {line}", path.display());
+            for effect in [
+                "SystemTime::now",
+                "Instant::now",
+                "std::fs",
+                "std::process",
+                "std::env",
+                "TcpStream",
+                "tokio",
+                "reqwest",
+                "rcgen",
+                "rand::",
+            ] {
+                assert!(!line.contains(effect), "{}: {line}", path.display());
+            }
+        }
+        let names_webpki = code.iter().any(|line| line.contains("webpki::"));
+        assert_eq!(names_webpki, path.ends_with("verify/signed.rs"), "{}", path.display());
     }
 }

@@ -100,7 +100,7 @@ impl Scene {
 
     /// How many polls the scene shows, an hour apart: a change of role needs three that agree.
     fn polls(self) -> u64 {
-        if self == Self::OldOneRetires { 3 } else { 1 }
+        if self == Self::OldOneRetires { 2 } else { 1 }
     }
 
     fn title(self) -> &'static str {

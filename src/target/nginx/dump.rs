@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use crate::target::nginx::configuration::{Directive, Unreadable, read};
 
-const HEADING: &str = "# configuration file ";
+/// What stands before each file's path.
+pub(super) const HEADING: &str = "# configuration file ";
 
 /// How deep includes may nest, and how many directives there may be in all.
 const DEPTH: usize = 32;

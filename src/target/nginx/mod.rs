@@ -25,8 +25,11 @@ pub async fn enforcement(check: &[String], link: &Path, environment: &Environmen
             return Enforcement::NotSeen("nginx -T prints more than 8 MiB".into());
         }
         Ok(ran) if ran.succeeded() => ran,
-        // A broken configuration prints no dump, so nothing of it can stand in this reason.
-        Ok(ran) => return Enforcement::NotSeen(format!("nginx -T failed ({})", ran.describe())),
+        Ok(mut ran) => {
+            // The configuration itself may hold secrets: a reason quotes only what stands before it.
+            ran.output = ran.output.split(dump::HEADING).next().unwrap_or_default().to_owned();
+            return Enforcement::NotSeen(format!("nginx -T failed ({})", ran.describe()));
+        }
         Err(error) => return Enforcement::NotSeen(error.to_string()),
     };
     match dump::assemble(&ran.output) {

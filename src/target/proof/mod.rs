@@ -318,7 +318,7 @@ impl Watch {
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
             Seen::NoMarker => Proof::NotWired,
             Seen::NotAsked => Proof::Unverifiable {
-                reason: "the server does not ask for a client certificate in its handshake (no ssl_verify_client for this address and name, or only for some locations)".into(),
+                reason: "the server does not ask for a client certificate in its handshake, at this address and by this name".into(),
             },
             Seen::Nothing(reason) => Proof::Unreachable { reason },
         }

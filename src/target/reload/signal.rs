@@ -21,6 +21,9 @@ use crate::target::reload::{ReloadError, Told};
 /// The longest name that /proc/PID/comm shows (`TASK_COMM_LEN` - 1, proc_pid_comm(5)).
 const COMM_LENGTH: usize = 15;
 
+/// More than any number with its line end.
+const PIDFILE_LENGTH: u64 = 64;
+
 pub(super) fn send(signal: Signal, pidfile: &Path, process: &str) -> Result<Told, ReloadError> {
     let pid = read_pidfile(pidfile)?;
     let number = pid.as_raw_nonzero().get();
@@ -67,12 +70,13 @@ fn read_pidfile(path: &Path) -> Result<Pid, ReloadError> {
         return Err(unreadable(io::Error::other("it is no regular file")));
     }
     let mut content = Vec::new();
-    file.take(64).read_to_end(&mut content).map_err(unreadable)?;
+    file.take(PIDFILE_LENGTH + 1).read_to_end(&mut content).map_err(unreadable)?;
     let digits = content.trim_ascii();
-    let number = (digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit))
-        .then(|| std::str::from_utf8(digits).ok()?.parse::<i32>().ok())
-        .flatten()
-        .filter(|number| *number > 1);
+    let number =
+        (content.len() as u64 <= PIDFILE_LENGTH && digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit))
+            .then(|| std::str::from_utf8(digits).ok()?.parse::<i32>().ok())
+            .flatten()
+            .filter(|number| *number > 1);
     number.and_then(Pid::from_raw).ok_or_else(|| ReloadError::PidfileGarbage {
         path: path.to_owned(),
         found: printable(&content).chars().take(40).collect(),

@@ -213,7 +213,7 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
     if facts.issuer_der.len() <= 2 || (facts.is_ca && facts.subject_der.len() <= 2) {
         violates(Rule::Malformed, "a certificate's issuer, or an issuer's own name, is empty".to_owned());
     }
-    // 20 octets of value (RFC 5280, 4.1.2.2), as OpenSSL and webpki count: without the zero that only keeps it positive.
+    // Positive, and at most 20 octets as its DER stands (RFC 5280, 4.1.2.2).
     let serial = facts.serial.strip_prefix("00").unwrap_or(&facts.serial);
     let negative = facts.serial.chars().next().and_then(|digit| digit.to_digit(16)).is_none_or(|digit| digit >= 8);
     if negative || serial.chars().all(|digit| digit == '0') || facts.serial.len() > 40 {
