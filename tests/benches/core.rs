@@ -15,12 +15,12 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
 use trustsync::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotRules};
+use trustsync::trust::pem;
 use trustsync::trust::plan::{self, Plan};
 use trustsync::trust::render::{Content, Label, Output};
 use trustsync::trust::set::{Authority, SlotId, TrustSet};
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{self, Identity, Policy};
-use trustsync::trust::pem;
 
 const SIZES: [usize; 4] = [2, 20, 200, 2_000];
 const NAME: &str = "dataactions.prod.us-east-1.mypurecloud.com";
@@ -91,8 +91,7 @@ fn cycle(criterion: &mut Criterion) {
         let planned = listing.plan(&heard);
         assert_eq!(planned.set.pins.len(), size, "every certificate is accepted");
         let content = Content { set: &planned.set, memory: &planned.memory, outputs: &outputs };
-        let label =
-            Label { store: "bench", generation: 1, committed: listing.now, cause: "bench", marker: &marker };
+        let label = Label { store: "bench", generation: 1, committed: listing.now, cause: "bench", marker: &marker };
         let files = content.render(&label);
 
         let mut group = criterion.benchmark_group("cycle");
