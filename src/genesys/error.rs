@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::genesys::oauth::SecretError;
+use crate::genesys::secret::SecretError;
 use crate::http_client::{Phase, Transport};
 
 /// One request of ours that got no usable answer: to what, why, and how to name it to the vendor's support.

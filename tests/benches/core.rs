@@ -36,16 +36,16 @@ impl Listing {
     fn of(size: usize) -> Self {
         let now = Timestamp::from_unix(1_800_000_000);
         let pki = Pki::new("us-east-1", now, None).unwrap();
-        let issuer: &CertificateAuthority = &pki.intermediate;
+        let issuer: &CertificateAuthority = &pki.digicert_intermediate;
         let texts = (0..size)
             .map(|_| {
                 let request = LeafRequest::client(NAME, Validity::of(now, DAY.saturating_mul(300)));
-                let leaf = issuer.issue(&request).unwrap();
+                let leaf = issuer.issue("Genesys Cloud Services, Inc.", &request).unwrap();
                 let chain = leaf.with_issuers();
                 chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect()
             })
             .collect();
-        let anchors = Anchors::of(vec![Certificate::parse(pki.root.der()).unwrap()]);
+        let anchors = Anchors::of(vec![Certificate::parse(pki.digicert_root.der()).unwrap()]);
         let slot = SlotId::new("bench", "us-east-1", Authority::DigiCert);
         let identity = IdentityRule::Fixed(Identity::Names(BTreeSet::from([NAME.to_owned()])));
         Self { texts, rules: SlotRules { slot, authority: Authority::DigiCert, anchors, identity }, now }
