@@ -35,6 +35,8 @@ pub struct Contents {
     pub findings: Vec<Finding>,
     /// Whether what is published is not as it was written: a new generation repairs it.
     pub drifted: bool,
+    /// Whether a writer died after it had committed the newest generation and before it had recorded that.
+    pub interrupted: bool,
 }
 
 impl Contents {
@@ -47,6 +49,7 @@ impl Contents {
             set: TrustSet::default(),
             findings: Vec::new(),
             drifted: false,
+            interrupted: false,
         }
     }
 }
@@ -126,7 +129,9 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
             State::born(store)
         }
     };
+    let mut interrupted = false;
     if let Some(manifest) = &manifest {
+        interrupted = state.generation < manifest.generation;
         state.follow(manifest);
     }
     state.generation = state.generation.max(links.named.iter().max().copied().unwrap_or(0));
@@ -158,8 +163,12 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
             format!("The store's records name certificates that stand in no generation on disk: {}. They can be trusted again only when the vendor lists them.", lost.join(", ")),
         ));
     }
-    let set = manifest.as_ref().map(|manifest| manifest.set(&certificates)).unwrap_or_default();
-    Ok(Contents { state, manifest, set, findings, drifted })
+    let set = match &manifest {
+        Some(manifest) => manifest.set(&certificates),
+        // The generation is lost, its certificates are not: what was trusted stays.
+        None => state.memory.set(&certificates),
+    };
+    Ok(Contents { state, manifest, set, findings, drifted, interrupted })
 }
 
 /// Every link of a store, read as numbers.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::{Entry, Memory, SlotMemory};
-use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
+use crate::trust::set::{Denial, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
 /// The schema that this version writes.
@@ -159,28 +159,8 @@ impl Manifest {
     /// missing in the set.
     #[must_use]
     pub fn set(&self, certificates: &BTreeMap<Fingerprint, Certificate>) -> TrustSet {
-        let of = |keys: &BTreeSet<Fingerprint>| {
-            keys.iter().filter_map(|key| certificates.get(key).map(|certificate| (*key, certificate.clone()))).collect()
-        };
-        let mut set = TrustSet {
-            denied: self.denied.clone(),
-            chain: of(&self.chain),
-            extra: of(&self.extra),
-            ..TrustSet::default()
-        };
-        for (slot, held) in &self.slots {
-            for (key, entry) in &held.entries {
-                let Some(certificate) = certificates.get(key) else {
-                    continue;
-                };
-                if slot.authority() == Authority::Genesys {
-                    set.admit_by_name(slot, certificate, &entry.names);
-                } else {
-                    set.pin(slot, certificate, entry.role);
-                }
-            }
-        }
-        set
+        let held = |key: &Fingerprint| certificates.get(key).map(|certificate| (*key, certificate.clone()));
+        TrustSet { extra: self.extra.iter().filter_map(held).collect(), ..self.memory().set(certificates) }
     }
 }
 

@@ -331,29 +331,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The union of all slots. An entry whose certificate is nowhere to be had cannot be published; recovery counts it.
     fn union(&self, memory: &Memory) -> TrustSet {
-        let mut set =
-            TrustSet { denied: memory.denied.clone(), extra: self.input.extra_anchors.clone(), ..TrustSet::default() };
-        for (slot, held) in &memory.slots {
-            for (key, entry) in &held.entries {
-                let Some(certificate) = self.certificates.get(key) else {
-                    continue;
-                };
-                for link in &entry.chain {
-                    if let Some(certificate) = self.certificates.get(link) {
-                        set.chain.insert(*link, certificate.clone());
-                    }
-                }
-                if slot.authority() == Authority::Genesys {
-                    set.chain.insert(*key, certificate.clone());
-                    set.admit_by_name(slot, certificate, &entry.names);
-                } else {
-                    set.pin(slot, certificate, entry.role);
-                }
-            }
-        }
-        set
+        TrustSet { extra: self.input.extra_anchors.clone(), ..memory.set(&self.certificates) }
     }
 
     fn report_sightings(&mut self, heard: &Heard, standing: Standing) {
