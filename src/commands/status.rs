@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Failure, load, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
-use crate::cycle;
+use crate::cycle::{self, TargetReport};
 use crate::exit::Exit;
 use crate::settings::resolved::{Settings, Store};
 use crate::store::contents::Contents;
@@ -194,13 +194,19 @@ fn ending(contents: &Contents, now: Timestamp) -> Vec<Finding> {
     vec![Finding::critical("last_certificate_expired", &contents.state.store, text)]
 }
 
+/// How a target's turn ended: a line, and what the user should add to the server's configuration.
+pub fn turn_text(turn: &TargetReport) -> String {
+    let mut text = format!("target {}: {}\n", turn.target, target_line(turn.settled.as_ref(), turn.owed.as_ref()));
+    if let Some(lines) = &turn.to_add {
+        let _ = writeln!(text, "\nTo wire it, add these lines to the server's configuration and reload it:\n\n{lines}");
+    }
+    text
+}
+
 /// How a target stands, in a line.
 pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
     match (owed, settled) {
-        (Some(owed), _) => {
-            let owed = format!("{owed:?}");
-            format!("OWED: {}", quoted(&owed))
-        }
+        (Some(owed), _) => format!("OWED: {owed}"),
         (None, Some(Evidence::Proven)) => "proven".to_owned(),
         (None, Some(Evidence::ChainOnly(why))) => format!("chain only ({})", quoted(why)),
         (None, Some(Evidence::ReloadedNotProven(why))) => format!("reloaded, not proven ({})", quoted(why)),

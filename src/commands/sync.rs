@@ -81,12 +81,7 @@ fn text(store: &str, report: &Report) -> String {
         text.push_str(&report.difference.to_text());
     }
     for target in &report.targets {
-        let _ = writeln!(
-            text,
-            "{store}: target {}: {}",
-            target.target,
-            super::status::target_line(target.settled.as_ref(), target.owed.as_ref())
-        );
+        let _ = write!(text, "{store}: {}", super::status::turn_text(target));
     }
     text
 }

@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod marker_name;
 pub mod memory;
 pub mod observation;
+pub mod owed;
 pub mod pem;
 pub mod plan;
 pub mod refusal;
