@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{demo, simulate};
+use crate::trust::set::Authority;
+use crate::trust::timestamp::Timestamp;
 
 /// Keeps servers trusting Genesys Cloud's current and upcoming client certificate, and proves that they do.
 #[derive(Debug, Parser)]
@@ -74,6 +76,8 @@ pub enum Command {
         /// The target's name in the configuration.
         target: String,
     },
+    /// Judge a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
+    Verify(Verify),
     /// What is in a PEM or DER file
     Inspect {
         /// The files.
@@ -132,6 +136,35 @@ pub struct Sync {
     /// Exit with 10 instead of 0 if anything changed, or would
     #[arg(long)]
     pub detailed_exit_code: bool,
+}
+
+/// `trustsync verify`.
+#[derive(Debug, Clone, Args)]
+pub struct Verify {
+    /// The leaf, PEM or DER; its chain may stand in the same file
+    pub leaf: Option<PathBuf>,
+    /// Roots to accept chains to, PEM or DER; they replace the built-in ones (repeatable)
+    #[arg(long = "anchor", value_name = "FILE")]
+    pub anchors: Vec<PathBuf>,
+    /// More certificates for the path (repeatable)
+    #[arg(long = "intermediate", value_name = "FILE")]
+    pub intermediates: Vec<PathBuf>,
+    /// Judge as of this moment [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub at: Option<Timestamp>,
+    /// A name of which the leaf must bear one (repeatable); without it the identity is not checked
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Whose built-in anchors are used
+    #[arg(long, value_name = "AUTHORITY", value_parser = authority, default_value = "DigiCert")]
+    pub authority: Authority,
+    /// List the anchors in force, with fingerprint and expiry
+    #[arg(long)]
+    pub list_anchors: bool,
+}
+
+fn authority(text: &str) -> Result<Authority, String> {
+    Authority::named(text).ok_or_else(|| "known are DigiCert and Genesys".to_owned())
 }
 
 /// `trustsync config`.

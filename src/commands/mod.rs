@@ -12,6 +12,7 @@ mod rollback;
 pub mod simulate;
 mod status;
 mod sync;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Sync(arguments) => sync::run(global, &arguments).await,
         Command::Status => status::run(global),
         Command::Reload { target } => reload::run(global, &target).await,
+        Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect { files } => inspect::run(global, &files),
         Command::History => history::run(global),
         Command::Diff { generation, with } => diff::run(global, generation, with.as_deref()),
