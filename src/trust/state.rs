@@ -274,7 +274,8 @@ impl Owed {
                 "target_unproven",
                 name,
                 format!(
-                    "The server was told of generation {wanted:06}, but that could not be proven: {proof:?}. {again}"
+                    "The server was told of generation {wanted:06}, but that could not be proven: {}. {again}",
+                    proof.words()
                 ),
             ),
         }

@@ -146,6 +146,62 @@ pub enum Owed {
     Unproven(Proof),
 }
 
+impl Proof {
+    /// In a few words.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::ChainOnly(_) => "chain only",
+            Self::NotEnforced(_) => "not enforced",
+            Self::NotWired(_) => "not wired",
+            Self::NotYet(_) => "not steadily served yet",
+            Self::Refuted(_) => "another generation is served",
+            Self::Unverifiable(_) => "unverifiable",
+            Self::Unreachable(_) => "it does not answer",
+        }
+    }
+}
+
+impl Evidence {
+    /// In a few words.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::ChainOnly(_) => "chain only",
+            Self::ReloadedNotProven(_) => "reloaded, not proven",
+            Self::ProvenEarlier(_) => "proven earlier, does not answer now",
+        }
+    }
+
+    /// Why it is not more.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Proven => None,
+            Self::ChainOnly(why) | Self::ReloadedNotProven(why) | Self::ProvenEarlier(why) => Some(why),
+        }
+    }
+}
+
+impl Owed {
+    /// In a few words; [`Owed::finding`] has the whole story.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "the generation did not read back",
+            Self::NotSwitched(_) => "its link could not be moved",
+            Self::Refused(_) => "its check refuses the new generation, the old one stays",
+            Self::RefusedButKept(_) => "its check refuses the new generation, which stays in place",
+            Self::BrokenWithoutUs { .. } => "its check fails with the old generation too",
+            Self::CheckFailed(_) => "its check fails",
+            Self::NotTold(_) => "it could not be told",
+            Self::Unproven(proof) => proof.words(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     ProvingFirst,
