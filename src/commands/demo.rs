@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::Failure;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::cycle::{self, Clients, Options, Report};
@@ -44,15 +46,23 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the demo on standard output; exit 0 if everything was as expected.
 pub async fn run(_arguments: &Args) -> Result<Exit, Failure> {
+    // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut out = io::stdout().lock();
-    let colour = out.is_terminal();
+    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let demo = tokio::time::timeout(LIMIT, perform(&mut out, colour, Sabotage::None));
     let as_expected = tokio::select! {
         done = demo => done.map_err(|_| Failure::Other(format!("the demo did not end within {LIMIT:?}")))??,
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Unexpected),
+        _ = interrupt.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
+        _ = terminate.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
+        _ = hangup.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
     };
     Ok(if as_expected { Exit::Done } else { Exit::Unexpected })
 }
+
+const CUT_SHORT: &str = "the demo was cut short by a signal; nothing is left behind";
 
 /// Runs the demo; whether everything was as expected. Nothing is left behind.
 pub async fn perform(out: &mut impl Write, colour: bool, sabotage: Sabotage) -> Result<bool, Failure> {
@@ -360,19 +370,18 @@ impl<W: Write> Paper<'_, W> {
             self.cycle(cycle)?;
         }
         for part in cast {
-            let door =
-                if part.admission.is_admitted() { self.paint("32", "admitted") } else { self.paint("33", "refused ") };
-            let how = match &part.admission {
-                Admission::Admitted { .. } => String::new(),
-                other => format!("  {other}"),
+            let door = match &part.admission {
+                Admission::Admitted { .. } => self.paint("32", "✔ admitted"),
+                Admission::Refused { how, .. } => self.paint("33", &format!("✘ refused ({how})")),
+                Admission::Unreachable(why) => self.paint("31", &format!("? nobody answered ({why})")),
             };
             let verdict = if part.as_expected() {
-                self.paint("32", "ok")
+                String::new()
             } else {
                 self.wrong = self.wrong.saturating_add(1);
-                self.paint("31", "NOT AS EXPECTED")
+                self.paint("31", "   <- NOT AS EXPECTED")
             };
-            writeln!(self.out, "           {:<27} {door} {verdict}{how}", part.who)?;
+            writeln!(self.out, "           {:<27} {door}{verdict}", part.who)?;
         }
         self.out.flush()
     }
@@ -388,9 +397,13 @@ impl<W: Write> Paper<'_, W> {
                 };
                 for target in &report.targets {
                     let _ = match (&target.settled, &target.owed) {
+                        (Some(Evidence::Proven), _) if target.told => {
+                            write!(line, ", server reloaded and proven to serve it")
+                        }
                         (Some(Evidence::Proven), _) => write!(line, ", server proven to serve it"),
-                        (Some(other), _) => write!(line, ", server: {other:?}"),
-                        (None, owed) => write!(line, ", server OWED: {owed:?}"),
+                        (Some(other), _) => write!(line, ", server: {}", other.words()),
+                        (None, Some(owed)) => write!(line, ", reload OWED: {owed}"),
+                        (None, None) => write!(line, ", server: nothing known"),
                     };
                     if target.settled != Some(Evidence::Proven) {
                         self.wrong = self.wrong.saturating_add(1);

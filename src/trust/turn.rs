@@ -146,6 +146,28 @@ pub enum Owed {
     Unproven(Proof),
 }
 
+impl Evidence {
+    /// In a few words.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::ChainOnly(_) => "chain only",
+            Self::ReloadedNotProven(_) => "reloaded, not proven",
+            Self::ProvenEarlier(_) => "proven earlier, does not answer now",
+        }
+    }
+
+    /// Why it is not more.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Proven => None,
+            Self::ChainOnly(why) | Self::ReloadedNotProven(why) | Self::ProvenEarlier(why) => Some(why),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     ProvingFirst,
