@@ -85,7 +85,7 @@ pub struct Entry {
     pub role: Role,
     /// When it was first seen.
     pub first_seen: Timestamp,
-    /// When it was last listed and verified.
+    /// When it was last listed.
     pub last_seen: Timestamp,
     /// The certificates of the paths on which it was accepted, leaf excluded.
     pub chain: BTreeSet<Fingerprint>,

@@ -227,7 +227,7 @@ impl Turn {
 
             (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
             (Phase::PrivateNew, Event::NoNamespace(_)) => self.forward(Then::Check),
-            (Phase::PrivateNew, Event::Failed(new)) => match self.situation.linked {
+            (Phase::PrivateNew, Event::Failed(new)) => match self.old() {
                 Some(old) => self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old)),
                 None => self.owe(Owed::CheckFailed(new)),
             },
@@ -238,7 +238,9 @@ impl Turn {
             (Phase::PrivateOld { new }, Event::Failed(old) | Event::NoNamespace(old)) => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
-            (Phase::PrivateNewAgain { .. }, Event::Failed(new)) if self.situation.drops_denied => {
+            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_))
+                if self.situation.drops_denied =>
+            {
                 self.forward(Then::Finish(Owed::RefusedButKept(new)))
             }
             (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => self.owe(Owed::Refused(new)),
@@ -252,12 +254,10 @@ impl Turn {
             ) => self.owe(Owed::NotSwitched(why)),
 
             (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
-            (Phase::InPlaceNew, Event::Failed(new)) => match self.situation.linked {
-                Some(old) if old != self.situation.wanted && !self.situation.drops_denied => {
-                    self.enter(Phase::SwitchingBack { new }, Step::Switch(old))
-                }
-                Some(old) if old != self.situation.wanted => self.owe(Owed::RefusedButKept(new)),
-                _ => self.owe(Owed::CheckFailed(new)),
+            (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
+                Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
+                Some(old) => self.enter(Phase::SwitchingBack { new }, Step::Switch(old)),
+                None => self.owe(Owed::CheckFailed(new)),
             },
             (Phase::SwitchingBack { new }, Event::Succeeded) => self.enter(Phase::InPlaceOld { new }, Step::Check),
             (Phase::InPlaceOld { new }, Event::Succeeded) => {
@@ -271,7 +271,7 @@ impl Turn {
                 self.enter(Phase::InPlaceNewAgain { new }, Step::Check)
             }
             (Phase::InPlaceNewAgain { new }, Event::Failed(_)) => {
-                let old = self.situation.linked.unwrap_or(self.situation.wanted);
+                let old = self.old().unwrap_or(self.situation.wanted);
                 self.enter(Phase::TakingBack { new }, Step::Switch(old))
             }
             (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
@@ -306,14 +306,21 @@ impl Turn {
         self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
     }
 
-    /// The generation reads back well: bring it where it will stand.
+    /// The generation to go back to, where there is one.
+    fn old(&self) -> Option<Number> {
+        self.situation.linked.filter(|linked| *linked != self.situation.wanted)
+    }
+
+    /// The generation reads back well: bring it where it will stand. What stands there already is judged as it stands,
+    /// and on the first turn there is nothing to go back to.
     fn place(&mut self) -> Step {
         let Situation { wanted, linked, checkable, .. } = self.situation;
-        match linked {
-            _ if !checkable => self.forward(Then::Reload),
-            Some(linked) if linked != wanted => self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted)),
-            // On the first turn there is nothing to go back to; and what stands already is judged as it stands.
-            _ => self.forward(Then::Check),
+        match (checkable, linked == Some(wanted), self.old()) {
+            (true, true, _) => self.enter(Phase::InPlaceNew, Step::Check),
+            (false, true, _) => self.tell(),
+            (true, false, Some(_)) => self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted)),
+            (true, false, None) => self.forward(Then::Check),
+            (false, false, _) => self.forward(Then::Reload),
         }
     }
 
