@@ -26,10 +26,6 @@ use crate::trust::fingerprint::hex;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
 
-/// `trustsync demo`.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Args {}
-
 /// What is broken on purpose, so that a test can see the demo fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
@@ -45,7 +41,7 @@ pub enum Sabotage {
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the demo on standard output; exit 0 if everything was as expected.
-pub async fn run(_arguments: &Args) -> Result<Exit, Failure> {
+pub async fn run() -> Result<Exit, Failure> {
     // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

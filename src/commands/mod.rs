@@ -72,7 +72,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Simulate(arguments) => {
             simulate::run(arguments).await.map(|()| Exit::Done).map_err(|error| Failure::Other(error.to_string()))
         }
-        Command::Demo(arguments) => demo::run(&arguments).await,
+        Command::Demo => demo::run().await,
     }
 }
 
