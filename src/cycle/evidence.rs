@@ -30,21 +30,6 @@ pub fn committed(root: &Path, manifest: &Manifest, difference: &Difference) -> R
     )
 }
 
-/// A generation was committed by a writer that died before it could record that, or just after.
-pub fn recovered(root: &Path, manifest: &Manifest) -> Result<(), StoreError> {
-    append(
-        root,
-        &json!({
-            "event": "committed",
-            "time": manifest.committed,
-            "generation": manifest.generation,
-            "cause": manifest.cause,
-            "digest": manifest.digest,
-            "recovered": true,
-        }),
-    )
-}
-
 /// A target was told, proven, or neither.
 pub fn target(
     root: &Path,

@@ -166,9 +166,6 @@ impl<'a> Session<'a> {
         let lock = Lock::acquire(opened.root(), options.command, clock.now(), options.lock_timeout)?;
         commit::sweep_leftovers(opened.root())?;
         let contents = contents::read(opened.root(), commit::draw_store_id)?;
-        if let Some(manifest) = contents.manifest.as_ref().filter(|_| contents.interrupted) {
-            evidence::recovered(opened.root(), manifest)?;
-        }
         Ok(Self { store, clock, opened, contents, _lock: lock })
     }
 
@@ -186,7 +183,6 @@ impl<'a> Session<'a> {
         if !nothing_yet && (published != Some(content.digest()) || self.contents.drifted) {
             let manifest = commit::commit(self.opened.root(), &self.contents, &content, cause, self.clock.now())?;
             report.committed(&manifest, Difference::between(&self.contents.set, &plan.set));
-            evidence::committed(self.opened.root(), &manifest, &report.difference)?;
             self.contents.manifest = Some(manifest);
             self.contents.set = plan.set.clone();
             self.contents.drifted = false;
@@ -198,6 +194,7 @@ impl<'a> Session<'a> {
         report.note_sources(&mut self.contents.state, self.clock.now());
         self.save()?;
         if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
+            evidence::committed(self.opened.root(), manifest, &report.difference)?;
             commit::sweep_old(self.opened.root(), self.store.keep, manifest.generation)?;
         }
         Ok(())

@@ -35,8 +35,6 @@ pub struct Contents {
     pub findings: Vec<Finding>,
     /// Whether what is published is not as it was written: a new generation repairs it.
     pub drifted: bool,
-    /// Whether a writer died after it had committed the newest generation and before it had recorded that.
-    pub interrupted: bool,
 }
 
 impl Contents {
@@ -49,7 +47,6 @@ impl Contents {
             set: TrustSet::default(),
             findings: Vec::new(),
             drifted: false,
-            interrupted: false,
         }
     }
 }
@@ -129,9 +126,7 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
             State::born(store)
         }
     };
-    let mut interrupted = false;
     if let Some(manifest) = &manifest {
-        interrupted = state.generation < manifest.generation;
         state.follow(manifest);
     }
     state.generation = state.generation.max(links.named.iter().max().copied().unwrap_or(0));
@@ -168,7 +163,7 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
         // The generation is lost, its certificates are not: what was trusted stays.
         None => state.memory.set(&certificates),
     };
-    Ok(Contents { state, manifest, set, findings, drifted, interrupted })
+    Ok(Contents { state, manifest, set, findings, drifted })
 }
 
 /// Every link of a store, read as numbers.
