@@ -2,6 +2,7 @@
 //! network or randomness.
 
 pub mod anchor;
+pub mod archive;
 pub mod certificate;
 pub mod difference;
 mod distinguished_name;
