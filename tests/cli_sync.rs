@@ -179,22 +179,30 @@ fn a_dry_run_shows_the_difference_and_writes_nothing_at_all() {
 fn a_dry_run_needs_no_write_access() {
     let sandbox = Sandbox::new();
     sandbox.sync(&[]).exits(0);
-    if !rustix::process::geteuid().is_root() {
-        // Who is not root sees the same by the tree above; root writes anywhere, so another user has to try.
-        return;
-    }
     use std::os::unix::fs::PermissionsExt;
     let for_all = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let readers = [(["sync", "--dry-run"].as_slice(), 0), (&["status"], 0), (&["history"], 0), (&["diff"], 0)];
+    if !rustix::process::geteuid().is_root() {
+        for_all(&sandbox.store(), 0o555);
+        let before = tree(sandbox.folder.path());
+        for (arguments, code) in readers {
+            sandbox.run(arguments).exits(code);
+        }
+        assert_eq!(tree(sandbox.folder.path()), before);
+        for_all(&sandbox.store(), 0o755);
+        return;
+    }
+    // Root writes anywhere, so another user has to try.
     for_all(sandbox.folder.path(), 0o755);
     std::os::unix::fs::chown(sandbox.path("client-secret"), Some(65534), Some(65534)).unwrap();
     let binary = sandbox.path("trustsync");
     fs::copy(env!("CARGO_BIN_EXE_trustsync"), &binary).unwrap();
     for_all(&binary, 0o755);
     let before = tree(sandbox.folder.path());
-    for (arguments, code) in [(vec!["sync", "--dry-run"], 0), (vec!["status"], 0), (vec!["history"], 0)] {
+    for (arguments, code) in readers {
         let mut command = std::process::Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&binary);
-        command.arg("--config").arg(sandbox.path("config.toml")).args(&arguments).current_dir(sandbox.folder.path());
+        command.arg("--config").arg(sandbox.path("config.toml")).args(arguments).current_dir(sandbox.folder.path());
         run(&mut command).exits(code);
     }
     assert_eq!(tree(sandbox.folder.path()), before);
