@@ -180,7 +180,16 @@ fn status_is_a_verdict_in_a_monitoring_plugins_codes() {
     sandbox.sync(&[]).exits(0);
     let status = sandbox.run(&["status"]).exits(0);
     let (current, upcoming) = (sandbox.current_leaf(), sandbox.upcoming_leaf());
-    status.says(&["main: OK", "generation 000001", &current, &upcoming, "current", "upcoming", "^ today", "target web:"]);
+    status.says(&[
+        "main: OK",
+        "generation 000001",
+        &current,
+        &upcoming,
+        "current",
+        "upcoming",
+        "^ today",
+        "target web:",
+    ]);
 
     sandbox.world().fail(Failure::Forbidden, Endpoint::Both, None);
     sandbox.sync(&[]).exits(4);
@@ -292,7 +301,10 @@ fn inspect_reads_every_form_and_names_what_is_odd() {
     let cut = file("cut.pem", &vendor.pem().as_bytes()[..200]);
     bare(&["inspect", &cut]).exits(5).says(&["0 certificate(s)", "odd:"]);
     for (name, bytes) in [("empty", &b""[..]), ("garbage", &[0xff; 2_000]), ("text", b"hello\x1b[2Jworld")] {
-        bare(&["inspect", &file(name, bytes)]).exits(5).says(&["neither PEM nor a DER certificate"]).never_says(&["\u{1b}"]);
+        bare(&["inspect", &file(name, bytes)])
+            .exits(5)
+            .says(&["neither PEM nor a DER certificate"])
+            .never_says(&["\u{1b}"]);
     }
     bare(&["inspect", "/does/not/exist"]).exits(2).says(&["/does/not/exist", "cannot be read"]);
     let huge = sandbox.path("huge");

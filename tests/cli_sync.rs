@@ -360,7 +360,11 @@ fn no_failure_of_the_vendor_costs_any_trust_and_each_is_said_once() {
         if code != 0 {
             let says = |line: &&&str| line.contains("Trust is unchanged") || line.contains("stays");
             let lines = ran.log();
-            assert!(lines.iter().filter(says).count() > 0, "{name} does not say what it means for trust:\n{}", ran.stderr);
+            assert!(
+                lines.iter().filter(says).count() > 0,
+                "{name} does not say what it means for trust:\n{}",
+                ran.stderr
+            );
             for line in &lines {
                 let text = line.split_once(' ').unwrap().1;
                 let again = lines.iter().filter(|other| other.split_once(' ').unwrap().1 == text).count();

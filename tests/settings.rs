@@ -94,7 +94,11 @@ proof = { connect = ["no-port"] }
     }
     // Every command says so, and does nothing.
     for arguments in [&["sync"][..], &["history"], &["config", "show"], &["hold"]] {
-        sandbox.run(arguments).exits(3).says(&["did you mean source.us.region?", "store.main.keep", "trust is unchanged"]);
+        sandbox.run(arguments).exits(3).says(&[
+            "did you mean source.us.region?",
+            "store.main.keep",
+            "trust is unchanged",
+        ]);
     }
     assert!(!sandbox.store().exists());
 }
@@ -131,7 +135,8 @@ fn an_unknown_region_lists_the_known_ones() {
 fn a_secret_in_the_file_is_refused_and_not_repeated() {
     let sandbox = Sandbox::new();
     let text = sandbox.configuration();
-    sandbox.configure(&text.replace("client_secret_file = \"client-secret\"", "client_secret = \"hunter2-very-secret\""));
+    sandbox
+        .configure(&text.replace("client_secret_file = \"client-secret\"", "client_secret = \"hunter2-very-secret\""));
     for arguments in [&["sync"][..], &["config", "check"], &["config", "show"], &["status"]] {
         let ran = sandbox.run(arguments).exits(3);
         ran.says(&["source.us.client_secret stands in the file", "client_secret_file"]).never_says(&["hunter2"]);
@@ -325,8 +330,16 @@ fn values_that_cannot_be_are_named_with_their_key() {
         ("path = \"store\"", "path = \"/\"", &["store.main.path", "root"]),
         ("path = \"store\"", "path = \"store\"\ngrace = \"20y\"", &["store.main.grace", "ten years"]),
         ("path = \"store\"", "path = \"store\"\n[alarms]\nupcoming_missing = { warning = \"x\" }", &["warning"]),
-        ("path = \"store\"", "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { signal = \"KILL\", pidfile = \"p\", process = \"x\" }", &["target.t.reload", "KILL", "HUP"]),
-        ("path = \"store\"", "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { http = \"http://127.0.0.1/\", systemd = \"x\" }", &["target.t.reload", "one of"]),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { signal = \"KILL\", pidfile = \"p\", process = \"x\" }",
+            &["target.t.reload", "KILL", "HUP"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { http = \"http://127.0.0.1/\", systemd = \"x\" }",
+            &["target.t.reload", "one of"],
+        ),
     ] {
         let text = good.replace(from, to);
         assert_ne!(text, good, "{from}");
