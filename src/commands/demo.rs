@@ -22,7 +22,7 @@ use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
 use crate::store::{file, generation};
-use crate::trust::fingerprint::hex;
+use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
 
@@ -43,9 +43,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Runs the demo on standard output; exit 0 if everything was as expected.
 pub async fn run() -> Result<Exit, Failure> {
     // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let caught = |kind| signal(kind).map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")));
+    let mut interrupt = caught(SignalKind::interrupt())?;
+    let mut terminate = caught(SignalKind::terminate())?;
+    let mut hangup = caught(SignalKind::hangup())?;
     let mut out = io::stdout().lock();
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let demo = tokio::time::timeout(LIMIT, perform(&mut out, colour, Sabotage::None));
@@ -225,7 +226,8 @@ impl Stage {
     }
 
     async fn part(&self, who: &'static str, certificate: Option<&ClientCertificate>, expected: bool) -> Part {
-        Part { who, expected, admission: present(self.server.address(), certificate).await }
+        let leaf = certificate.map_or_else(String::new, |held| Fingerprint::of(held.der()).short());
+        Part { who, leaf, expected, admission: present(self.server.address(), certificate).await }
     }
 
     async fn strike(self) {
@@ -237,6 +239,8 @@ impl Stage {
 /// Somebody who knocks.
 struct Part {
     who: &'static str,
+    /// The head of the fingerprint, so that the upcoming one is known again when it is current.
+    leaf: String,
     expected: bool,
     admission: Admission,
 }
@@ -263,7 +267,10 @@ impl Folder {
         let mut random = [0; 8];
         SystemRandom::new().fill(&mut random).map_err(|_| Failure::Other("the system has no randomness".to_owned()))?;
         let path = std::env::temp_dir().join(format!("trustsync-demo-{}", hex(&random)));
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
+            let path = path.display();
+            Failure::Other(format!("the demo's folder {path} cannot be made: {error}; name another place by TMPDIR"))
+        })?;
         Ok(Self { path })
     }
 
@@ -272,7 +279,8 @@ impl Folder {
         let root = crate::trust::pem::encode("CERTIFICATE", &vendor.world().digicert_root_der());
         write("api-ca.pem", vendor.ca_pem())?;
         write("digicert-root.pem", &root)?;
-        write_secret(&self.path.join("client-secret"), vendor.client_secret())?;
+        write_secret(&self.path.join("client-secret"), vendor.client_secret())
+            .map_err(|error| Failure::Other(format!("the demo's client secret cannot be written: {error}")))?;
         let reload = match sabotage {
             Sabotage::Reloading => String::new(),
             _ => format!("reload = {{ http = \"{}\" }}", server.reload_url()),
@@ -377,7 +385,8 @@ impl<W: Write> Paper<'_, W> {
                 self.wrong = self.wrong.saturating_add(1);
                 self.paint("31", "   <- NOT AS EXPECTED")
             };
-            writeln!(self.out, "           {:<27} {door}{verdict}", part.who)?;
+            let leaf = self.paint("2", &format!("{:<8}", part.leaf));
+            writeln!(self.out, "           {:<26} {leaf}  {door}{verdict}", part.who)?;
         }
         self.out.flush()
     }

@@ -89,7 +89,12 @@ impl Ran {
     #[track_caller]
     pub fn says(self, pieces: &[&str]) -> Self {
         for piece in pieces {
-            assert!(self.all().contains(piece), "{piece:?} is not in\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+            assert!(
+                self.all().contains(piece),
+                "{piece:?} is not in\n--- stdout\n{}\n--- stderr\n{}",
+                self.stdout,
+                self.stderr
+            );
         }
         self
     }
@@ -98,7 +103,12 @@ impl Ran {
     #[track_caller]
     pub fn never_says(self, pieces: &[&str]) -> Self {
         for piece in pieces {
-            assert!(!self.all().contains(piece), "{piece:?} is in\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+            assert!(
+                !self.all().contains(piece),
+                "{piece:?} is in\n--- stdout\n{}\n--- stderr\n{}",
+                self.stdout,
+                self.stderr
+            );
         }
         self
     }
