@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Memory, SlotMemory};
+use crate::trust::memory::{Entry, Hold, Memory, SlotMemory};
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub slots: BTreeMap<SlotId, ManifestSlot>,
     /// Denied leaves.
     pub denied: BTreeMap<Fingerprint, Denial>,
+    /// The operator's freeze that stood when it was made: a rollback and its hold are one commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// The certificates on the accepted paths.
     pub chain: BTreeSet<Fingerprint>,
     /// The roots of other clients.
@@ -152,27 +155,34 @@ impl Manifest {
                 (slot.clone(), SlotMemory { identity: held.identity.clone(), entries, ..SlotMemory::default() })
             })
             .collect();
-        Memory { slots, denied: self.denied.clone(), hold: None }
+        Memory { slots, denied: self.denied.clone(), hold: self.hold.clone() }
     }
 
     /// The trust set that this generation holds, from the certificates that stand beside it. What is missing there is
     /// missing in the set.
     #[must_use]
     pub fn set(&self, certificates: &BTreeMap<Fingerprint, Certificate>) -> TrustSet {
-        let of = |keys: &BTreeSet<Fingerprint>| {
-            keys.iter().filter_map(|key| certificates.get(key).map(|certificate| (*key, certificate.clone()))).collect()
-        };
-        let mut set = TrustSet {
-            denied: self.denied.clone(),
-            chain: of(&self.chain),
-            extra: of(&self.extra),
-            ..TrustSet::default()
-        };
-        for (slot, held) in &self.slots {
+        let found = |keys: &BTreeSet<Fingerprint>| certificates_among(certificates, keys);
+        let mut set = Self::set_of(&self.slots, certificates);
+        set.denied.clone_from(&self.denied);
+        set.chain = found(&self.chain);
+        set.extra = found(&self.extra);
+        set
+    }
+
+    /// The trust set of these slots, from the certificates that are to be had.
+    #[must_use]
+    pub fn set_of(
+        slots: &BTreeMap<SlotId, ManifestSlot>,
+        certificates: &BTreeMap<Fingerprint, Certificate>,
+    ) -> TrustSet {
+        let mut set = TrustSet::default();
+        for (slot, held) in slots {
             for (key, entry) in &held.entries {
                 let Some(certificate) = certificates.get(key) else {
                     continue;
                 };
+                set.chain.extend(certificates_among(certificates, &entry.chain));
                 if slot.authority() == Authority::Genesys {
                     set.admit_by_name(slot, certificate, &entry.names);
                 } else {
@@ -182,6 +192,13 @@ impl Manifest {
         }
         set
     }
+}
+
+fn certificates_among(
+    certificates: &BTreeMap<Fingerprint, Certificate>,
+    keys: &BTreeSet<Fingerprint>,
+) -> BTreeMap<Fingerprint, Certificate> {
+    keys.iter().filter_map(|key| certificates.get(key).map(|certificate| (*key, certificate.clone()))).collect()
 }
 
 impl From<&Certificate> for CertificateFacts {
