@@ -222,8 +222,7 @@ impl Stage {
 
     /// Nothing half-made anywhere.
     pub fn assert_no_leftovers(&self) {
-        let known: BTreeSet<&str> =
-            ["current", "target", "generations", "evidence.jsonl", "state.json", "lock"].into();
+        let known: BTreeSet<&str> = ["current", "target", "generations", "evidence.jsonl", "state.json", "lock"].into();
         for name in names(&self.store) {
             assert!(known.contains(name.as_str()), "{name} was left behind");
         }
