@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Memory, SlotMemory};
+use crate::trust::memory::{Entry, Hold, Memory, SlotMemory};
 use crate::trust::set::{Denial, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub slots: BTreeMap<SlotId, ManifestSlot>,
     /// Denied leaves.
     pub denied: BTreeMap<Fingerprint, Denial>,
+    /// The operator's freeze that stood when it was made: a rollback and its hold are one commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// The certificates on the accepted paths.
     pub chain: BTreeSet<Fingerprint>,
     /// The roots of other clients.
@@ -152,7 +155,7 @@ impl Manifest {
                 (slot.clone(), SlotMemory { identity: held.identity.clone(), entries, ..SlotMemory::default() })
             })
             .collect();
-        Memory { slots, denied: self.denied.clone(), hold: None }
+        Memory { slots, denied: self.denied.clone(), hold: self.hold.clone() }
     }
 
     /// The trust set that this generation holds, from the certificates that stand beside it. What is missing there is

@@ -121,6 +121,7 @@ impl State {
     /// What is trusted stands in the newest generation; the state contributes its counters. So a crash between the two
     /// writes, or a state restored from a backup, changes nothing of the trust.
     pub fn follow(&mut self, manifest: &Manifest) {
+        let behind = self.generation < manifest.generation;
         self.generation = self.generation.max(manifest.generation);
         self.store.clone_from(&manifest.store);
         let mut told = manifest.memory();
@@ -143,7 +144,10 @@ impl State {
             let counters = SlotMemory { entries: BTreeMap::new(), ..remembered.clone() };
             told.slots.entry(slot.clone()).or_insert(counters);
         }
-        told.hold = self.memory.hold.take();
+        // `hold` and `release` write the state alone; a rollback writes the manifest first, and may have died there.
+        if !behind {
+            told.hold = self.memory.hold.take();
+        }
         told.denied.extend(std::mem::take(&mut self.memory.denied));
         self.memory = told;
     }

@@ -285,6 +285,13 @@ impl Ran {
     }
 }
 
+/// It looked, and told of the generation before the rotation. (A warning: the vendor's clock was weeks behind then.)
+#[track_caller]
+pub fn assert_status_looks(ran: &Ran) {
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.out.contains("generation 000002") && ran.out.contains("clocks_disagree"), "{ran:?}");
+}
+
 /// Stands between trustsync and the server's admin listener, and counts.
 pub struct Reloads {
     address: SocketAddr,
