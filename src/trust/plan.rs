@@ -154,8 +154,10 @@ impl Planner<'_> {
         let admissible = admissible(heard, standing, slot.entries.is_empty());
         let roles = listed_roles(heard);
         let mut held_back = false;
+        let mut denied_listed = false;
         for (fingerprint, verified) in &admissible {
             if denied.contains_key(fingerprint) {
+                denied_listed = true;
                 self.findings.push(Finding::critical(
                     "denied_certificate_listed",
                     &heard.slot,
@@ -199,7 +201,7 @@ impl Planner<'_> {
         }
         self.let_leave(slot, heard);
         self.report_slot(slot, heard, standing);
-        SlotOutcome { refused: !all_accepted || standing != Standing::Valid, held_back }
+        SlotOutcome { refused: !all_accepted || denied_listed || standing != Standing::Valid, held_back }
     }
 
     fn admit(&mut self, slot: &mut SlotMemory, heard: &Heard, key: Fingerprint, role: Role, verified: &Verified) {
