@@ -238,10 +238,12 @@ async fn an_unrelated_broken_vhost_keeps_no_trust_back_from_whoever_mends_it() {
     let upcoming = stage.world().upcoming().unwrap().unwrap();
     assert_eq!(knock(&nginx, Some(&upcoming)), "403", "not loaded yet");
 
-    // Nobody has mended it: it stays owed, and says so.
+    // Nobody has mended it: it stays owed, and the same alarm says so.
+    stage.an_hour_later();
     let again = stage.cycle().await;
     assert_eq!((again.exit(false), stage.linked("nginx")), (Exit::Check, 2));
-    assert!(alarm(&again, "target_check_failed").contains("no_such_directive"));
+    assert!(alarm(&again, "target_broken").contains("no_such_directive"));
+    assert_eq!(stage.alarms(), ["target_broken:nginx"]);
 
     nginx.rewrite(&stage.wired("nginx"));
     nginx.reload();
@@ -333,6 +335,25 @@ async fn a_check_that_fails_once_blames_nobody() {
     assert_proven(&stage.cycle().await);
     assert!(!stage.root().join("once").exists());
     assert_eq!(stage.linked("nginx"), 2);
+}
+
+#[tokio::test]
+async fn a_generation_that_was_placed_in_a_broken_server_is_taken_back_if_it_proves_to_be_broken_too() {
+    let (mut stage, nginx) = proven_stage().await;
+    let script = "if [ -e broken ]; then echo 'broken anyway' >&2; exit 1; fi
+if grep -q 000002 \"$LINK/nginx/generation.map\"; then echo 'not this one' >&2; exit 1; fi";
+    let check = stage.wrapped_check("nginx", &nginx, script);
+    stage.configure(&[("nginx", &nginx, Some(check))]);
+    fs::write(stage.root().join("broken"), "").unwrap();
+    stage.on_day(45);
+    let report = stage.cycle().await;
+    assert!(alarm(&report, "target_broken").contains("With either the check says: exit code 1: broken anyway"));
+    assert_eq!(stage.linked("nginx"), 2);
+
+    fs::remove_file(stage.root().join("broken")).unwrap();
+    let report = stage.cycle().await;
+    assert!(alarm(&report, "target_check_refused").contains("not this one"));
+    assert_eq!((stage.linked("nginx"), stage.alarms()), (1, vec!["target_check_refused:nginx".to_owned()]));
 }
 
 #[tokio::test]
@@ -594,7 +615,8 @@ async fn a_generation_that_drops_a_denied_leaf_is_never_taken_back() {
     assert!(text.contains("still admits") && text.contains("not this one"), "{text}");
     assert_eq!(stage.linked("nginx"), 3);
     assert_eq!(knock(&nginx, Some(&upcoming)), "200", "as the alarm says");
-    stage.cycle().await;
+    let again = stage.cycle().await;
+    assert!(alarm(&again, "target_check_refused").contains("still admits"));
     assert_eq!(stage.linked("nginx"), 3);
 
     fs::remove_file(stage.root().join("refuse")).unwrap();

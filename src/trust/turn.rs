@@ -6,7 +6,7 @@
 //!                                 │ fails: blame needs *new fails, old passes, new fails*: then the link stays
 //!                                 │ old fails too: the server is broken without us: switch forward, reload owed
 //!                                 └ no namespace: the same by switching first, and back
-//!  link = wanted:  prove ─▶ unproven: check ─▶ reload ─▶ prove
+//!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,8 @@ pub struct Situation {
     pub provable: bool,
     /// Whether the loaded allowlist can show its generation, so that the chain alone is not enough.
     pub allowlist_provable: bool,
-    /// Whether `wanted` drops a revoked or distrusted leaf: such a generation is never taken back.
+    /// Whether `wanted` drops a revoked or distrusted leaf that the linked or the acknowledged generation trusts: such a
+    /// generation is never taken back.
     pub drops_denied: bool,
     /// The operator asked for the whole turn.
     pub forced: bool,
@@ -205,7 +206,7 @@ impl Turn {
 
             (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
             (Phase::PrivateNew, Event::NoNamespace(_)) => self.forward(Then::Check),
-            (Phase::PrivateNew, Event::Failed(new)) => match self.situation.linked {
+            (Phase::PrivateNew, Event::Failed(new)) => match self.old() {
                 Some(old) => self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old)),
                 None => self.owe(Owed::CheckFailed(new)),
             },
@@ -219,7 +220,13 @@ impl Turn {
             (Phase::PrivateNewAgain { .. }, Event::Failed(new)) if self.situation.drops_denied => {
                 self.forward(Then::Finish(Owed::RefusedButKept(new)))
             }
-            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => self.owe(Owed::Refused(new)),
+            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => match self.old() {
+                // It was placed when both failed; by now the server was mended, and this alone is in its way.
+                Some(old) if self.situation.linked != Some(old) => {
+                    self.enter(Phase::TakingBack { new }, Step::Switch(old))
+                }
+                _ => self.owe(Owed::Refused(new)),
+            },
 
             (Phase::SwitchingForward(Then::Check), Event::Succeeded) => self.enter(Phase::InPlaceNew, Step::Check),
             (Phase::SwitchingForward(Then::Reload), Event::Succeeded) => self.tell(),
@@ -230,12 +237,10 @@ impl Turn {
             ) => self.owe(Owed::NotSwitched(why)),
 
             (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
-            (Phase::InPlaceNew, Event::Failed(new)) => match self.situation.linked {
-                Some(old) if old != self.situation.wanted && !self.situation.drops_denied => {
-                    self.enter(Phase::SwitchingBack { new }, Step::Switch(old))
-                }
-                Some(old) if old != self.situation.wanted => self.owe(Owed::RefusedButKept(new)),
-                _ => self.owe(Owed::CheckFailed(new)),
+            (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
+                Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
+                Some(old) => self.enter(Phase::SwitchingBack { new }, Step::Switch(old)),
+                None => self.owe(Owed::CheckFailed(new)),
             },
             (Phase::SwitchingBack { new }, Event::Succeeded) => self.enter(Phase::InPlaceOld { new }, Step::Check),
             (Phase::InPlaceOld { new }, Event::Succeeded) => {
@@ -249,7 +254,7 @@ impl Turn {
                 self.enter(Phase::InPlaceNewAgain { new }, Step::Check)
             }
             (Phase::InPlaceNewAgain { new }, Event::Failed(_)) => {
-                let old = self.situation.linked.unwrap_or(self.situation.wanted);
+                let old = self.old().unwrap_or(self.situation.wanted);
                 self.enter(Phase::TakingBack { new }, Step::Switch(old))
             }
             (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
@@ -287,12 +292,19 @@ impl Turn {
     /// The generation reads back well: bring it where it will stand.
     fn place(&mut self) -> Step {
         let Situation { wanted, linked, checkable, .. } = self.situation;
-        match linked {
+        match self.old() {
             _ if !checkable => self.forward(Then::Reload),
-            Some(linked) if linked != wanted => self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted)),
-            // On the first turn there is nothing to go back to; and what stands already is judged as it stands.
+            Some(_) if linked.is_some() => self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted)),
+            // On the first turn there is nothing to go back to; and what is served already is judged as it stands.
             _ => self.forward(Then::Check),
         }
+    }
+
+    /// The generation to compare with and to go back to: where the link stands, or, where it was switched forward although
+    /// the check failed, what the server is known to have loaded.
+    fn old(&self) -> Option<Number> {
+        let Situation { wanted, linked, acknowledged, .. } = self.situation;
+        linked.filter(|linked| *linked != wanted).or(acknowledged.filter(|known| *known != wanted))
     }
 
     fn tell(&mut self) -> Step {
