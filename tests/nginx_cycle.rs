@@ -9,12 +9,15 @@ mod privilege;
 #[path = "common/nginx_stage.rs"]
 mod stage;
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use nginx::Nginx;
 use stage::{PLAIN, Stage, knock, server_block, told};
+use tokio::task::LocalSet;
 use trustsync::cycle::{Report, TargetReport};
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
@@ -467,25 +470,50 @@ async fn a_server_that_cannot_show_it_is_reloaded_but_not_proven_and_the_reason_
 
 #[tokio::test]
 async fn what_is_proven_of_many_workers_is_served_by_every_one_of_them() {
-    let (mut stage, nginx) = proven_stage().await;
+    let mut stage = Stage::begin().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    stage.configure(&[("nginx", &nginx, None)]);
+    stage.cycle().await;
+    nginx.rewrite(&stage.wired("nginx"));
     let file = nginx.dir().join("nginx.conf");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("worker_processes 2;", "worker_processes 6;")).unwrap();
     assert!(fs::read_to_string(&file).unwrap().contains("worker_processes 6;"));
     nginx.reload();
+    assert_proven(&stage.cycle().await);
+
+    // A crowd that knocks all the time, and writes down when it began to knock and which generation answered.
     let address: SocketAddr = nginx.address().parse().unwrap();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let crowd = LocalSet::new();
+    for _ in 0..4 {
+        let seen = Rc::clone(&seen);
+        crowd.spawn_local(async move {
+            loop {
+                let at = Instant::now();
+                let sighting = wire::look(address, Some("api.example.com"), "/", Duration::from_secs(5)).await.unwrap();
+                seen.borrow_mut().push((at, sighting.generation_header.unwrap()));
+            }
+        });
+    }
+    let mut mixed = 0;
     for expected in 2..=4 {
         stage.an_hour_later();
         stage.world().rotate().unwrap();
-        let report = stage.cycle().await;
+        let report = crowd.run_until(stage.cycle()).await;
+        let proven = Instant::now();
         assert_proven(&report);
         assert_eq!(report.generation, Some(expected));
-        let header = format!("{expected:06}");
-        for _ in 0..50 {
-            let seen = wire::look(address, Some("api.example.com"), "/", Duration::from_secs(5)).await.unwrap();
-            assert_eq!(seen.generation_header.as_deref(), Some(header.as_str()));
-        }
+        crowd.run_until(tokio::time::sleep(Duration::from_millis(300))).await;
+        let new = format!("{expected:06}");
+        let seen = std::mem::take(&mut *seen.borrow_mut());
+        let first_new = seen.iter().filter(|(_, header)| *header == new).map(|(at, _)| *at).min().unwrap();
+        let last_old = seen.iter().filter(|(_, header)| *header != new).map(|(at, _)| *at).max().unwrap();
+        mixed += usize::from(last_old > first_new);
+        let since = proven.checked_duration_since(last_old).expect("an old answer after the proof");
+        assert!(since >= Duration::from_millis(250), "proven {since:?} after the last old answer: mere luck");
     }
+    assert!(mixed > 0, "old answers never came after new ones: this shows nothing");
 }
 
 #[tokio::test]
