@@ -76,14 +76,14 @@ impl Turns<'_> {
                 .proof
                 .as_ref()
                 .is_some_and(|proof| proof.generation == GenerationEvidence::Header),
-            drops_denied: linked.is_some_and(|linked| self.drops_denied(linked)),
+            drops_denied: linked.into_iter().chain(state.acknowledged).any(|old| self.drops_denied(old)),
             forced,
         }
     }
 
-    /// Whether the generation that the link names trusts a leaf that is denied by now.
-    fn drops_denied(&self, linked: u64) -> bool {
-        let old = contents::manifest_of(self.root, linked).ok().flatten();
+    /// Whether this generation trusts a leaf that is denied by now.
+    fn drops_denied(&self, old: u64) -> bool {
+        let old = contents::manifest_of(self.root, old).ok().flatten();
         old.is_some_and(|old| {
             old.slots.values().any(|slot| slot.entries.keys().any(|key| self.manifest.denied.contains_key(key)))
         })

@@ -48,7 +48,7 @@ impl Owed {
                 "target_broken",
                 format!(
                     "The server's own check fails, with the old generation as with the new one: its configuration is broken elsewhere, and the server would not start again with it. It goes on with the old trust; {new} is in place for when it loads. Mend the configuration and reload the server as you always do: that loads the new trust. {again} {}",
-                    if now == old {
+                    if alike(now, old) {
                         format!("With either the check says: {}", sentence(now))
                     } else {
                         format!(
@@ -152,6 +152,12 @@ impl fmt::Display for Owed {
             },
         })
     }
+}
+
+/// Whether two outputs differ in numbers alone: times and processes.
+fn alike(one: &str, other: &str) -> bool {
+    let words = |text: &str| text.chars().filter(|character| !character.is_ascii_digit()).collect::<String>();
+    words(one) == words(other)
 }
 
 /// Somebody else's words as a sentence on one line, bounded.

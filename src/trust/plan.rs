@@ -157,10 +157,12 @@ impl Planner<'_> {
         let admissible = admissible(heard, standing, slot.entries.is_empty());
         let roles = listed_roles(heard);
         let mut held_back = false;
+        let mut denied_listed = false;
         let mut entering: Vec<(Fingerprint, Role, &Verified)> = Vec::new();
         for (fingerprint, verified) in &admissible {
             let key = entry_key(heard.authority, verified);
             if denied.contains_key(fingerprint) || denied.contains_key(&key) {
+                denied_listed = true;
                 self.findings.push(Finding::critical(
                     "denied_certificate_listed",
                     &heard.slot,
@@ -218,7 +220,7 @@ impl Planner<'_> {
         }
         // Where the listing that has Current did not come, its own failure is the cause, not a refusal.
         let lacks_current = heard.unfiltered_came && standing != Standing::Valid;
-        SlotOutcome { refused: !all_accepted || lacks_current, held_back }
+        SlotOutcome { refused: !all_accepted || denied_listed || lacks_current, held_back }
     }
 
     fn admit(

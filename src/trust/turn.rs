@@ -6,7 +6,7 @@
 //!                                 │ fails: blame needs *new fails, old passes, new fails*: then the link stays
 //!                                 │ old fails too: the server is broken without us: switch forward, reload owed
 //!                                 └ no namespace: the same by switching first, and back
-//!  link = wanted:  prove ─▶ unproven: check ─▶ reload ─▶ prove
+//!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,8 @@ pub struct Situation {
     pub provable: bool,
     /// Whether the loaded allowlist can show its generation, so that the chain alone is not enough.
     pub allowlist_provable: bool,
-    /// Whether `wanted` drops a revoked or distrusted leaf: such a generation is never taken back.
+    /// Whether `wanted` drops a revoked or distrusted leaf that the linked or the acknowledged generation trusts: such a
+    /// generation is never taken back.
     pub drops_denied: bool,
     /// The operator asked for the whole turn.
     pub forced: bool,
@@ -199,6 +200,8 @@ enum Then {
 pub struct Turn {
     situation: Situation,
     phase: Phase,
+    /// Where the link stands by now.
+    standing: Option<Number>,
 }
 
 impl Turn {
@@ -206,7 +209,7 @@ impl Turn {
     #[must_use]
     pub fn begin(situation: Situation) -> (Self, Step) {
         let placed = situation.linked == Some(situation.wanted);
-        let mut turn = Self { situation, phase: Phase::Finished };
+        let mut turn = Self { standing: situation.linked, situation, phase: Phase::Finished };
         let step = if placed && turn.situation.provable && !turn.situation.forced {
             turn.enter(Phase::ProvingFirst, Step::Prove { told: false })
         } else if placed && !turn.situation.forced && turn.situation.acknowledged == Some(turn.situation.wanted) {
@@ -220,6 +223,15 @@ impl Turn {
     /// Takes what came of the last step; says the next one.
     pub fn on(&mut self, event: Event) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Finished);
+        if event == Event::Succeeded {
+            match &phase {
+                Phase::SwitchingForward(_) | Phase::SwitchingForwardAgain { .. } => {
+                    self.standing = Some(self.situation.wanted);
+                }
+                Phase::SwitchingBack { .. } | Phase::TakingBack { .. } => self.standing = self.old(),
+                _ => {}
+            }
+        }
         match (phase, event) {
             (Phase::ProvingFirst, Event::Proof(proof)) => self.proven_first(proof),
             (Phase::ReadingBack, Event::Succeeded) => self.place(),
@@ -243,11 +255,13 @@ impl Turn {
             {
                 self.forward(Then::Finish(Owed::RefusedButKept(new)))
             }
-            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => self.owe(Owed::Refused(new)),
+            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => match self.old() {
+                // It was placed when both failed; by now the server was mended, and this alone is in its way.
+                Some(old) if self.standing != Some(old) => self.enter(Phase::TakingBack { new }, Step::Switch(old)),
+                _ => self.owe(Owed::Refused(new)),
+            },
 
-            (Phase::SwitchingForward(Then::Check), Event::Succeeded) => self.enter(Phase::InPlaceNew, Step::Check),
-            (Phase::SwitchingForward(Then::Reload), Event::Succeeded) => self.tell(),
-            (Phase::SwitchingForward(Then::Finish(owed)), Event::Succeeded) => self.owe(owed),
+            (Phase::SwitchingForward(then), Event::Succeeded) => self.placed(then),
             (
                 Phase::SwitchingForward(_) | Phase::SwitchingBack { .. } | Phase::SwitchingForwardAgain { .. },
                 Event::Failed(why),
@@ -301,27 +315,43 @@ impl Turn {
         self.finish(Outcome::Owed(owed))
     }
 
+    /// Lets the link name the wanted generation, unless it does already.
     fn forward(&mut self, then: Then) -> Step {
         let wanted = self.situation.wanted;
-        self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
-    }
-
-    /// The generation to go back to, where there is one.
-    fn old(&self) -> Option<Number> {
-        self.situation.linked.filter(|linked| *linked != self.situation.wanted)
-    }
-
-    /// The generation reads back well: bring it where it will stand. What stands there already is judged as it stands,
-    /// and on the first turn there is nothing to go back to.
-    fn place(&mut self) -> Step {
-        let Situation { wanted, linked, checkable, .. } = self.situation;
-        match (checkable, linked == Some(wanted), self.old()) {
-            (true, true, _) => self.enter(Phase::InPlaceNew, Step::Check),
-            (false, true, _) => self.tell(),
-            (true, false, Some(_)) => self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted)),
-            (true, false, None) => self.forward(Then::Check),
-            (false, false, _) => self.forward(Then::Reload),
+        if self.standing == Some(wanted) {
+            self.placed(then)
+        } else {
+            self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
         }
+    }
+
+    fn placed(&mut self, then: Then) -> Step {
+        match then {
+            Then::Check => self.enter(Phase::InPlaceNew, Step::Check),
+            Then::Reload => self.tell(),
+            Then::Finish(owed) => self.owe(owed),
+        }
+    }
+
+    /// The generation reads back well: bring it where it will stand. What stands there already and can be compared with
+    /// nothing is judged as it stands, and on the first turn there is nothing to go back to.
+    fn place(&mut self) -> Step {
+        let Situation { linked, checkable, .. } = self.situation;
+        match self.old() {
+            _ if !checkable => self.forward(Then::Reload),
+            Some(_) if linked.is_some() => {
+                let wanted = self.situation.wanted;
+                self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted))
+            }
+            _ => self.forward(Then::Check),
+        }
+    }
+
+    /// The generation to compare with and to go back to: where the link stands, or, where it was switched forward although
+    /// the check failed, what the server is known to have loaded.
+    fn old(&self) -> Option<Number> {
+        let Situation { wanted, linked, acknowledged, .. } = self.situation;
+        linked.filter(|linked| *linked != wanted).or(acknowledged.filter(|known| *known != wanted))
     }
 
     fn tell(&mut self) -> Step {
