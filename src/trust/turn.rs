@@ -150,15 +150,15 @@ pub enum Owed {
 enum Phase {
     ProvingFirst,
     ReadingBack,
-    PrivateNew,
+    PrivateNew { old: Number },
     PrivateOld { new: String },
     PrivateNewAgain { new: String },
     SwitchingForward(Then),
     InPlaceNew,
-    SwitchingBack { new: String },
-    InPlaceOld { new: String },
-    SwitchingForwardAgain { new: String },
-    InPlaceNewAgain { new: String },
+    SwitchingBack { old: Number, new: String },
+    InPlaceOld { old: Number, new: String },
+    SwitchingForwardAgain { old: Number, new: String },
+    InPlaceNewAgain { old: Number, new: String },
     TakingBack { new: String },
     Reloading,
     Proving,
@@ -203,12 +203,11 @@ impl Turn {
             (Phase::ReadingBack, Event::Succeeded) => self.place(),
             (Phase::ReadingBack, Event::Failed(why)) => self.owe(Owed::Unreadable(why)),
 
-            (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
-            (Phase::PrivateNew, Event::NoNamespace(_)) => self.forward(Then::Check),
-            (Phase::PrivateNew, Event::Failed(new)) => match self.old() {
-                Some(old) => self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old)),
-                None => self.owe(Owed::CheckFailed(new)),
-            },
+            (Phase::PrivateNew { .. } | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
+            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) => self.forward(Then::Check),
+            (Phase::PrivateNew { old }, Event::Failed(new)) => {
+                self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old))
+            }
             (Phase::PrivateOld { new }, Event::Succeeded) => {
                 let wanted = self.situation.wanted;
                 self.enter(Phase::PrivateNewAgain { new }, Step::CheckPrivately(wanted))
@@ -234,22 +233,23 @@ impl Turn {
             (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
             (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
                 Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
-                Some(old) => self.enter(Phase::SwitchingBack { new }, Step::Switch(old)),
+                Some(old) => self.enter(Phase::SwitchingBack { old, new }, Step::Switch(old)),
                 None => self.owe(Owed::CheckFailed(new)),
             },
-            (Phase::SwitchingBack { new }, Event::Succeeded) => self.enter(Phase::InPlaceOld { new }, Step::Check),
-            (Phase::InPlaceOld { new }, Event::Succeeded) => {
-                let wanted = self.situation.wanted;
-                self.enter(Phase::SwitchingForwardAgain { new }, Step::Switch(wanted))
+            (Phase::SwitchingBack { old, new }, Event::Succeeded) => {
+                self.enter(Phase::InPlaceOld { old, new }, Step::Check)
             }
-            (Phase::InPlaceOld { new }, Event::Failed(old)) => {
+            (Phase::InPlaceOld { old, new }, Event::Succeeded) => {
+                let wanted = self.situation.wanted;
+                self.enter(Phase::SwitchingForwardAgain { old, new }, Step::Switch(wanted))
+            }
+            (Phase::InPlaceOld { new, .. }, Event::Failed(old)) => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
-            (Phase::SwitchingForwardAgain { new }, Event::Succeeded) => {
-                self.enter(Phase::InPlaceNewAgain { new }, Step::Check)
+            (Phase::SwitchingForwardAgain { old, new }, Event::Succeeded) => {
+                self.enter(Phase::InPlaceNewAgain { old, new }, Step::Check)
             }
-            (Phase::InPlaceNewAgain { new }, Event::Failed(_)) => {
-                let old = self.old().unwrap_or(self.situation.wanted);
+            (Phase::InPlaceNewAgain { old, new }, Event::Failed(_)) => {
                 self.enter(Phase::TakingBack { new }, Step::Switch(old))
             }
             (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
@@ -293,12 +293,14 @@ impl Turn {
     /// and on the first turn there is nothing to go back to.
     fn place(&mut self) -> Step {
         let Situation { wanted, linked, checkable, .. } = self.situation;
-        match (checkable, linked == Some(wanted), self.old()) {
-            (true, true, _) => self.enter(Phase::InPlaceNew, Step::Check),
-            (false, true, _) => self.tell(),
-            (true, false, Some(_)) => self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted)),
-            (true, false, None) => self.forward(Then::Check),
-            (false, false, _) => self.forward(Then::Reload),
+        match (linked == Some(wanted), checkable) {
+            (true, true) => self.enter(Phase::InPlaceNew, Step::Check),
+            (true, false) => self.tell(),
+            (false, false) => self.forward(Then::Reload),
+            (false, true) => match self.old() {
+                Some(old) => self.enter(Phase::PrivateNew { old }, Step::CheckPrivately(wanted)),
+                None => self.forward(Then::Check),
+            },
         }
     }
 
