@@ -220,8 +220,8 @@ proptest! {
                 prop_assert!(!after.set.pins.contains_key(denied));
                 prop_assert!(after.set.denied.contains_key(denied));
             }
-            if after.memory.hold.is_some() {
-                prop_assert!(after.memory.hold.as_ref().unwrap().until > now);
+            if let Some(hold) = &after.memory.hold {
+                prop_assert!(hold.until > now);
                 prop_assert!(after.pinned().is_subset(&before.pinned()));
                 let kept = before.pinned().into_iter().filter(|pin| !after.memory.denied.contains_key(pin)).collect::<BTreeSet<_>>();
                 prop_assert_eq!(after.pinned(), kept);

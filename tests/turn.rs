@@ -411,8 +411,11 @@ fn every_situation() -> Vec<Situation> {
     situations
 }
 
+/// What was asked, and what came of it.
+type Path = Vec<(Step, Event)>;
+
 /// The whole tree of a turn; `judge` sees each path from its begin to its finish.
-fn walk(turn: &Turn, step: Step, path: &mut Vec<(Step, Event)>, judge: &mut dyn FnMut(&[(Step, Event)], &Outcome)) {
+fn walk(turn: &Turn, step: Step, path: &mut Path, judge: &mut dyn FnMut(&Path, &Outcome)) {
     assert!(path.len() <= 12, "it does not end: {path:?}");
     if let Step::Finish(outcome) = &step {
         return judge(path, outcome);

@@ -2,6 +2,7 @@
 //! servers load one certificate of two and say nothing, one dies of a bad file that its own check passed (servers.md); so
 //! what stands on the disk is judged, not what was meant.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -11,6 +12,7 @@ use crate::store::contents::{self, ContentsError};
 use crate::store::{StoreError, generation};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
+use crate::trust::set::Authority;
 
 const LARGEST: u64 = 32 * 1024 * 1024;
 
@@ -81,8 +83,13 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         }
         "nginx/admit.map" | "nginx/generation.map" => {
             let text = text(bytes);
-            let odd = text.lines().find(|line| !line.starts_with('#') && !is_map_line(line));
-            return odd.map_or(Ok(()), |line| count(format!("{line:?}"), "lines of a map".into()));
+            let lines = || text.lines().filter(|line| !line.starts_with('#'));
+            let meant = if path == "nginx/admit.map" { admitted(manifest) } else { 1 };
+            if let Some(odd) = lines().find(|line| !is_map_line(line)) {
+                return count(format!("{odd:?}"), "lines of a map".into());
+            }
+            let found = lines().count();
+            return if found == meant { Ok(()) } else { count(format!("{found} lines"), meant.to_string()) };
         }
         _ => return Ok(()),
     };
@@ -94,8 +101,21 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
 }
 
 fn pinned(manifest: &Manifest) -> usize {
-    let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == crate::trust::set::Authority::DigiCert);
-    slots.flat_map(|(_, held)| held.entries.keys()).collect::<std::collections::BTreeSet<_>>().len()
+    let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::DigiCert);
+    slots.flat_map(|(_, held)| held.entries.keys()).collect::<BTreeSet<_>>().len()
+}
+
+/// The lines that decide in a map: denied, pins, and each name of each name rule (or its issuer alone).
+fn admitted(manifest: &Manifest) -> usize {
+    let denied = manifest.denied.values().filter(|denial| denial.sha1.is_some()).count();
+    let rules: BTreeSet<_> = manifest
+        .slots
+        .iter()
+        .filter(|(slot, _)| slot.authority() == Authority::Genesys)
+        .flat_map(|(_, held)| held.entries.iter().map(|(root, entry)| (root, &entry.names)))
+        .collect();
+    let names = rules.iter().map(|(_, names)| names.len().max(1));
+    names.fold(denied.saturating_add(pinned(manifest)), usize::saturating_add)
 }
 
 /// Not our own scanner: a fault in that one must not judge itself.

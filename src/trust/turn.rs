@@ -173,15 +173,15 @@ impl Evidence {
 enum Phase {
     ProvingFirst,
     ReadingBack,
-    PrivateNew,
-    PrivateOld { new: String },
-    PrivateNewAgain { new: String },
+    PrivateNew { old: Number },
+    PrivateOld { old: Number, new: String },
+    PrivateNewAgain { old: Number, new: String },
     SwitchingForward(Then),
     InPlaceNew,
-    SwitchingBack { new: String },
-    InPlaceOld { new: String },
-    SwitchingForwardAgain { new: String },
-    InPlaceNewAgain { new: String },
+    SwitchingBack { old: Number, new: String },
+    InPlaceOld { old: Number, new: String },
+    SwitchingForwardAgain { old: Number, new: String },
+    InPlaceNewAgain { old: Number, new: String },
     TakingBack { new: String },
     Reloading,
     Proving,
@@ -223,45 +223,42 @@ impl Turn {
     /// Takes what came of the last step; says the next one.
     pub fn on(&mut self, event: Event) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Finished);
-        if event == Event::Succeeded {
-            match &phase {
-                Phase::SwitchingForward(_) | Phase::SwitchingForwardAgain { .. } => {
-                    self.standing = Some(self.situation.wanted);
-                }
-                Phase::SwitchingBack { .. } | Phase::TakingBack { .. } => self.standing = self.old(),
-                _ => {}
-            }
-        }
         match (phase, event) {
             (Phase::ProvingFirst, Event::Proof(proof)) => self.proven_first(proof),
             (Phase::ReadingBack, Event::Succeeded) => self.place(),
             (Phase::ReadingBack, Event::Failed(why)) => self.owe(Owed::Unreadable(why)),
 
-            (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
-            (Phase::PrivateNew, Event::NoNamespace(_)) => self.forward(Then::Check),
-            (Phase::PrivateNew, Event::Failed(new)) => match self.old() {
-                Some(old) => self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old)),
-                None => self.owe(Owed::CheckFailed(new)),
-            },
-            (Phase::PrivateOld { new }, Event::Succeeded) => {
-                let wanted = self.situation.wanted;
-                self.enter(Phase::PrivateNewAgain { new }, Step::CheckPrivately(wanted))
+            (Phase::PrivateNew { .. } | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
+            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) => self.forward(Then::Check),
+            (Phase::PrivateNew { old }, Event::Failed(new)) => {
+                self.enter(Phase::PrivateOld { old, new }, Step::CheckPrivately(old))
             }
-            (Phase::PrivateOld { new }, Event::Failed(old) | Event::NoNamespace(old)) => {
+            (Phase::PrivateOld { old, new }, Event::Succeeded) => {
+                let wanted = self.situation.wanted;
+                self.enter(Phase::PrivateNewAgain { old, new }, Step::CheckPrivately(wanted))
+            }
+            (Phase::PrivateOld { new, .. }, Event::Failed(old) | Event::NoNamespace(old)) => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
-            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_))
+            (Phase::PrivateNewAgain { new, .. }, Event::Failed(_) | Event::NoNamespace(_))
                 if self.situation.drops_denied =>
             {
                 self.forward(Then::Finish(Owed::RefusedButKept(new)))
             }
-            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => match self.old() {
-                // It was placed when both failed; by now the server was mended, and this alone is in its way.
-                Some(old) if self.standing != Some(old) => self.enter(Phase::TakingBack { new }, Step::Switch(old)),
-                _ => self.owe(Owed::Refused(new)),
-            },
+            (Phase::PrivateNewAgain { new, .. }, Event::Failed(_) | Event::NoNamespace(_))
+                if self.standing != Some(self.situation.wanted) =>
+            {
+                self.owe(Owed::Refused(new))
+            }
+            // It was placed when both failed; by now the server was mended, and this alone is in its way.
+            (Phase::PrivateNewAgain { old, new }, Event::Failed(_) | Event::NoNamespace(_)) => {
+                self.enter(Phase::TakingBack { new }, Step::Switch(old))
+            }
 
-            (Phase::SwitchingForward(then), Event::Succeeded) => self.placed(then),
+            (Phase::SwitchingForward(then), Event::Succeeded) => {
+                self.standing = Some(self.situation.wanted);
+                self.placed(then)
+            }
             (
                 Phase::SwitchingForward(_) | Phase::SwitchingBack { .. } | Phase::SwitchingForwardAgain { .. },
                 Event::Failed(why),
@@ -270,22 +267,25 @@ impl Turn {
             (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
             (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
                 Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
-                Some(old) => self.enter(Phase::SwitchingBack { new }, Step::Switch(old)),
+                Some(old) => self.enter(Phase::SwitchingBack { old, new }, Step::Switch(old)),
                 None => self.owe(Owed::CheckFailed(new)),
             },
-            (Phase::SwitchingBack { new }, Event::Succeeded) => self.enter(Phase::InPlaceOld { new }, Step::Check),
-            (Phase::InPlaceOld { new }, Event::Succeeded) => {
-                let wanted = self.situation.wanted;
-                self.enter(Phase::SwitchingForwardAgain { new }, Step::Switch(wanted))
+            (Phase::SwitchingBack { old, new }, Event::Succeeded) => {
+                self.standing = Some(old);
+                self.enter(Phase::InPlaceOld { old, new }, Step::Check)
             }
-            (Phase::InPlaceOld { new }, Event::Failed(old)) => {
+            (Phase::InPlaceOld { old, new }, Event::Succeeded) => {
+                let wanted = self.situation.wanted;
+                self.enter(Phase::SwitchingForwardAgain { old, new }, Step::Switch(wanted))
+            }
+            (Phase::InPlaceOld { new, .. }, Event::Failed(old)) => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
-            (Phase::SwitchingForwardAgain { new }, Event::Succeeded) => {
-                self.enter(Phase::InPlaceNewAgain { new }, Step::Check)
+            (Phase::SwitchingForwardAgain { old, new }, Event::Succeeded) => {
+                self.standing = Some(self.situation.wanted);
+                self.enter(Phase::InPlaceNewAgain { old, new }, Step::Check)
             }
-            (Phase::InPlaceNewAgain { new }, Event::Failed(_)) => {
-                let old = self.old().unwrap_or(self.situation.wanted);
+            (Phase::InPlaceNewAgain { old, new }, Event::Failed(_)) => {
                 self.enter(Phase::TakingBack { new }, Step::Switch(old))
             }
             (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
@@ -333,25 +333,22 @@ impl Turn {
         }
     }
 
-    /// The generation reads back well: bring it where it will stand. What stands there already and can be compared with
-    /// nothing is judged as it stands, and on the first turn there is nothing to go back to.
-    fn place(&mut self) -> Step {
-        let Situation { linked, checkable, .. } = self.situation;
-        match self.old() {
-            _ if !checkable => self.forward(Then::Reload),
-            Some(_) if linked.is_some() => {
-                let wanted = self.situation.wanted;
-                self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted))
-            }
-            _ => self.forward(Then::Check),
-        }
-    }
-
     /// The generation to compare with and to go back to: where the link stands, or, where it was switched forward although
     /// the check failed, what the server is known to have loaded.
     fn old(&self) -> Option<Number> {
         let Situation { wanted, linked, acknowledged, .. } = self.situation;
         linked.filter(|linked| *linked != wanted).or(acknowledged.filter(|known| *known != wanted))
+    }
+
+    /// The generation reads back well: bring it where it will stand. On the first turn there is nothing to go back to, and
+    /// what stands there already and can be compared with nothing is judged as it stands.
+    fn place(&mut self) -> Step {
+        let Situation { wanted, linked, checkable, .. } = self.situation;
+        match self.old() {
+            _ if !checkable => self.forward(Then::Reload),
+            Some(old) if linked.is_some() => self.enter(Phase::PrivateNew { old }, Step::CheckPrivately(wanted)),
+            _ => self.forward(Then::Check),
+        }
     }
 
     fn tell(&mut self) -> Step {

@@ -153,7 +153,7 @@ impl Answer {
     }
 
     pub fn poll(&self) -> Poll<'_> {
-        let (unfiltered, upcoming) = (self.unfiltered.as_ref(), self.upcoming.as_ref());
+        let (unfiltered, upcoming) = (self.unfiltered.as_deref(), self.upcoming.as_deref());
         Poll {
             unfiltered: unfiltered.map(all_listed),
             upcoming: upcoming.map(all_listed),
@@ -162,7 +162,7 @@ impl Answer {
     }
 }
 
-fn all_listed(entities: &Vec<Entity>) -> Vec<ListedEntity<'_>> {
+fn all_listed(entities: &[Entity]) -> Vec<ListedEntity<'_>> {
     entities.iter().map(listed).collect()
 }
 
@@ -324,14 +324,10 @@ impl MemoryStore {
     }
 
     fn observed(&self, source: &str, now: Timestamp, answer: Option<&Answer>) -> Observed {
-        let listing = |entities: &Option<Vec<Entity>>| match entities {
-            Some(entities) => Ok(Listing { entities: entities.clone(), ..Listing::default() }),
-            None => Err(unreachable_listing()),
-        };
         let answer = match answer {
             Some(answer) => Ok(Fetched {
-                unfiltered: listing(&answer.unfiltered),
-                upcoming: listing(&answer.upcoming),
+                unfiltered: whole_or_failed(&answer.unfiltered),
+                upcoming: whole_or_failed(&answer.upcoming),
                 date: Some(now),
             }),
             None => Err(unreachable_listing()),
@@ -369,6 +365,12 @@ impl MemoryStore {
     pub fn role(&self, leaf: &Leaf) -> Option<Role> {
         self.set.pins.get(&leaf.fingerprint).map(trustsync::trust::set::Pin::role)
     }
+}
+
+#[expect(clippy::result_large_err, reason = "as the client has it")]
+fn whole_or_failed(entities: &Option<Vec<Entity>>) -> Result<Listing, FetchError> {
+    let listing = |entities: &Vec<Entity>| Listing { entities: entities.clone(), ..Listing::default() };
+    entities.as_ref().map(listing).ok_or_else(unreachable_listing)
 }
 
 /// The vendor's own trouble: exit 4.
