@@ -15,6 +15,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use url::{Host, Url};
 
+use crate::trust::timestamp::span;
+
 /// How long a server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -346,7 +348,7 @@ pub enum Transport {
         reason: String,
     },
     /// A limit was reached.
-    #[error("{phase} {after:?}")]
+    #[error("{phase} {}", span(*.after))]
     TimedOut {
         /// Which.
         phase: Phase,
