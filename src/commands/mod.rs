@@ -29,6 +29,7 @@ use crate::settings::resolved::Store;
 use crate::settings::{self, Loaded, SettingsError};
 use crate::store::StoreError;
 use crate::store::contents::ContentsError;
+use crate::trust::finding::Finding;
 
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]
@@ -177,6 +178,12 @@ fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {
 fn open<'a>(global: &Global, store: &'a Store, command: &str) -> Result<Session<'a>, CycleError> {
     static CLOCK: SystemClock = SystemClock;
     Session::open(store, &CLOCK, &options(global, command))
+}
+
+/// What findings have for people to copy, which no log line has room for.
+fn details(findings: &[Finding]) -> String {
+    let detailed = findings.iter().filter_map(|finding| Some((finding, finding.details()?)));
+    detailed.map(|(finding, details)| format!("\n{}: {}\n\n{details}", finding.subject, finding.headline())).collect()
 }
 
 /// Prints the result: text for people, or the value as JSON.

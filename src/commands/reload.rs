@@ -24,7 +24,7 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     session.close_between(&report)?;
     log::findings(&report.findings, true);
     print(global.output, &report.targets, || {
-        report
+        let lines: String = report
             .targets
             .iter()
             .map(|line| {
@@ -34,7 +34,8 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
                     super::status::target_line(line.settled.as_ref(), line.owed.as_ref())
                 )
             })
-            .collect()
+            .collect();
+        format!("{lines}{}", super::details(&report.findings))
     })?;
     Ok(exit)
 }

@@ -88,5 +88,6 @@ fn text(store: &str, report: &Report) -> String {
             super::status::target_line(target.settled.as_ref(), target.owed.as_ref())
         );
     }
+    text.push_str(&super::details(&report.findings));
     text
 }

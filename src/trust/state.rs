@@ -235,7 +235,7 @@ impl Owed {
                 name,
                 format!(
                     "The server does not use this store's files yet: {why} It was told once and is not told again for this generation.{}",
-                    snippet.map(|snippet| format!(" To wire it:\n{snippet}")).unwrap_or_default()
+                    snippet.map(|snippet| format!(" To wire it, include this:\n\n{snippet}")).unwrap_or_default()
                 ),
             ),
             Self::Unproven(Proof::ChainOnly(why)) => Finding::critical(
@@ -243,7 +243,7 @@ impl Owed {
                 name,
                 format!(
                     "The server serves the chain of generation {wanted:06}, but its allowlist was not seen: {why} A server that trusts the chain alone admits strangers. Include the allowlist.{}",
-                    snippet.map(|snippet| format!(" The whole snippet:\n{snippet}")).unwrap_or_default()
+                    snippet.map(|snippet| format!(" The whole snippet:\n\n{snippet}")).unwrap_or_default()
                 ),
             ),
             Self::Unproven(Proof::NotEnforced(servers)) => Finding::critical(
