@@ -16,6 +16,8 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 use url::{Host, Url};
 
+use crate::trust::timestamp::span;
+
 /// How long a server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -364,7 +366,7 @@ pub enum Transport {
         reason: String,
     },
     /// A limit was reached.
-    #[error("{phase} {after:?}")]
+    #[error("{phase} {}", span(*.after))]
     TimedOut {
         /// Which.
         phase: Phase,

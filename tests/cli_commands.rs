@@ -20,6 +20,7 @@ use trustsync::settings;
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::DAY;
+use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
 
 fn bare(arguments: &[&str]) -> Ran {
     run(Command::new(env!("CARGO_BIN_EXE_trustsync")).args(arguments))
@@ -502,6 +503,39 @@ fn a_check_that_says_no_is_exit_9_and_keeps_no_other_target_from_its_turn() {
     sandbox.add_target("web");
     sandbox.sync(&[]).exits(9).says(&["target bad: OWED", "line 7 is wrong", "target web: reloaded"]);
     assert_eq!(sandbox.told("web"), 1);
+}
+
+#[test]
+fn a_server_that_is_not_wired_is_told_once_a_line_in_the_log_with_the_snippet_to_copy() {
+    // A server that asks for client certificates by another store's files.
+    let other = Sandbox::new();
+    other.append("\n[target.web]\nkind = \"generic\"\n");
+    other.sync(&[]).exits(0);
+    let link = other.store().join("target/web");
+    let (ready, started) = std::sync::mpsc::channel();
+    let (_stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let server = TlsServer::start(TlsServerOptions::new(link, Arc::new(SystemClock))).await.unwrap();
+            ready.send(server.address()).unwrap();
+            let _ = stopped.await;
+        });
+    });
+    let address = started.recv().unwrap();
+
+    let sandbox = Sandbox::new();
+    sandbox.append(&format!(
+        "\n[target.web]\nkind = \"nginx\"\ncheck = [\"/bin/true\"]\nreload = {{ command = [\"/bin/true\"] }}\n\
+         proof = {{ connect = [\"{address}\"], settle = \"50ms\", timeout = \"2s\" }}\n"
+    ));
+    let ran = sandbox.sync(&[]).exits(7);
+    let alarms: Vec<&str> = ran.log().into_iter().filter(|line| line.contains("target_not_wired")).collect();
+    assert_eq!(alarms.len(), 1, "{}", ran.stderr);
+    assert!(ran.log().iter().all(|line| line.starts_with("20")), "one line an event: {}", ran.stderr);
+    let include = format!("\"{}/", sandbox.store().join("target/web").display());
+    assert!(ran.stdout.contains(&include) && ran.stdout.contains("ssl_client_certificate"), "{}", ran.stdout);
+    ran.says(&["target web: OWED: not wired"]);
+    sandbox.run(&["status"]).exits(2).says(&["target_not_wired:web"]);
 }
 
 // --- regions ---

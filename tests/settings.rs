@@ -243,12 +243,13 @@ fn two_sources_and_two_stores_need_no_file_but_an_empty_one() {
     let mut sandbox = Sandbox::new();
     sandbox.configure("");
     sandbox.run(&["sync"]).exits(3).says(&["there is no [source.NAME]"]);
+    let (url, options) = (sandbox.vendor.url.clone(), sandbox.world().options().clone());
+    let secret = sandbox.world().client_secret().to_owned();
     for source in ["A", "B"] {
-        let url = sandbox.vendor.url.clone();
         for (key, value) in [
             ("REGION", "us-east-1"),
-            ("CLIENT_ID", &sandbox.world().options().client_id.clone()),
-            ("CLIENT_SECRET", &sandbox.world().client_secret().to_owned()),
+            ("CLIENT_ID", &options.client_id),
+            ("CLIENT_SECRET", &secret),
             ("API", &url),
             ("LOGIN", &url),
             ("CA_FILE", "api-ca.pem"),

@@ -116,9 +116,7 @@ pub fn interpret(
     let mut interpreted = Interpreted { heard: Vec::new(), findings: Vec::new() };
     for said in observed {
         let Some(source) = settings.sources.get(&said.source) else { continue };
-        for error in said.failures() {
-            interpreted.findings.push(failed(said, error));
-        }
+        interpreted.findings.extend(failed(said));
         let Ok(fetched) = &said.answer else { continue };
         if fetched.unfiltered.is_err() && fetched.upcoming.is_err() {
             continue;
@@ -140,14 +138,31 @@ pub fn interpret(
     Ok(interpreted)
 }
 
-fn failed(said: &Observed, error: &FetchError) -> Finding {
-    let event = match error.class() {
-        FailureClass::Unreachable => "source_unreachable",
-        FailureClass::RefusedUs => "source_refused_us",
-        FailureClass::AnswerRefused => "answer_refused",
-        FailureClass::Misconfigured => "source_misconfigured",
+/// What failed, and what it means. Two listings that failed alike are one failure, said once.
+fn failed(said: &Observed) -> Vec<Finding> {
+    let failures: Vec<&FetchError> = said.failures().collect();
+    let one_came = said.answer.as_ref().is_ok_and(|fetched| fetched.unfiltered.is_ok() || fetched.upcoming.is_ok());
+    let meaning = if one_came {
+        "The other listing counts: what it adds enters, and nothing leaves by this answer"
+    } else {
+        "Trust is unchanged"
     };
-    Finding::warning(event, &said.source, format!("{error}. Trust is unchanged by this answer."))
+    let finding = |error: &FetchError, alike: &str| {
+        let event = match error.class() {
+            FailureClass::Unreachable => "source_unreachable",
+            FailureClass::RefusedUs => "source_refused_us",
+            FailureClass::AnswerRefused => "answer_refused",
+            FailureClass::Misconfigured => "source_misconfigured",
+        };
+        Finding::warning(event, &said.source, format!("{error}.{alike} {meaning}."))
+    };
+    let kind = |error: &FetchError| std::mem::discriminant(error.failure());
+    match failures.as_slice() {
+        [one, other] if one.class() == other.class() && kind(one) == kind(other) => {
+            vec![finding(one, " The listing of upcoming certificates failed alike.")]
+        }
+        failures => failures.iter().map(|error| finding(error, "")).collect(),
+    }
 }
 
 fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
