@@ -121,7 +121,7 @@ impl Turns<'_> {
         let why = match told {
             Ok(Ok(told)) => {
                 let number = self.manifest.generation;
-                evidence::target(self.root, "told", &self.target.name, number, &format!("{told:?}"), self.clock.now())?;
+                evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
                 return Ok(Event::Succeeded);
             }
             Ok(Err(error)) => error.to_string(),

@@ -5,6 +5,7 @@ mod http;
 mod signal;
 mod systemd;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +41,25 @@ pub enum Told {
     },
     /// Nobody: this server watches its files by itself.
     Nobody,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signalled { pid, signal } => {
+                let name = match signal {
+                    Signal::Hup => "HUP",
+                    Signal::Usr1 => "USR1",
+                    Signal::Usr2 => "USR2",
+                };
+                write!(f, "{name} was sent to process {pid}")
+            }
+            Self::Ran { output } if output.trim().is_empty() => f.write_str("the command ended well"),
+            Self::Ran { output } => write!(f, "the command ended well: {}", output.trim()),
+            Self::Answered { status } => write!(f, "answered with {status}"),
+            Self::Nobody => f.write_str("nobody was told: it watches its files by itself"),
+        }
+    }
 }
 
 /// Why the server could not be told. It goes on with what it has; the reload stays owed.
