@@ -337,17 +337,18 @@ impl Turn {
     /// the check failed, what the server is known to have loaded.
     fn old(&self) -> Option<Number> {
         let Situation { wanted, linked, acknowledged, .. } = self.situation;
-        linked.filter(|linked| *linked != wanted).or(acknowledged.filter(|known| *known != wanted))
+        let other = |number: &Number| *number != wanted;
+        linked.filter(other).or_else(|| acknowledged.filter(|known| linked.is_some() && other(known)))
     }
 
     /// The generation reads back well: bring it where it will stand. On the first turn there is nothing to go back to, and
     /// what stands there already and can be compared with nothing is judged as it stands.
     fn place(&mut self) -> Step {
-        let Situation { wanted, linked, checkable, .. } = self.situation;
+        let Situation { wanted, checkable, .. } = self.situation;
         match self.old() {
             _ if !checkable => self.forward(Then::Reload),
-            Some(old) if linked.is_some() => self.enter(Phase::PrivateNew { old }, Step::CheckPrivately(wanted)),
-            _ => self.forward(Then::Check),
+            Some(old) => self.enter(Phase::PrivateNew { old }, Step::CheckPrivately(wanted)),
+            None => self.forward(Then::Check),
         }
     }
 
