@@ -42,6 +42,9 @@ pub fn start(format: LogFormat, verbose: u8) {
     };
 }
 
+/// Notes of what happened in this very poll, rather than of how things stand: told even where nothing changed.
+const PASSING: [&str; 1] = ["listing_disagreement"];
+
 /// Logs what was found: an alarm as a warning or an error; a note where something changed, else only with `-v`.
 pub fn findings(findings: &[Finding], changed: bool) {
     for finding in findings {
@@ -49,7 +52,7 @@ pub fn findings(findings: &[Finding], changed: bool) {
         match finding.severity {
             Severity::Critical => tracing::error!(event, subject, "{text}"),
             Severity::Warning => tracing::warn!(event, subject, "{text}"),
-            Severity::Note if changed => tracing::info!(event, subject, "{text}"),
+            Severity::Note if changed || PASSING.contains(&event.as_str()) => tracing::info!(event, subject, "{text}"),
             Severity::Note => tracing::debug!(event, subject, "{text}"),
         }
     }

@@ -202,7 +202,7 @@ fn after_a_crash_the_turn_proves_first_and_tells_only_if_unproven() {
         let script = [
             (FIRST, proof(unproven)),
             (Step::ReadBack, ok()),
-            (Step::Check, ok()),
+            (Step::CheckPrivately(NEW), ok()),
             (Step::Reload, ok()),
             (TOLD, proof(Proof::Proven)),
         ];
@@ -213,7 +213,7 @@ fn after_a_crash_the_turn_proves_first_and_tells_only_if_unproven() {
 #[test]
 fn after_a_crash_a_target_without_proof_is_told_again_and_after_success_never() {
     let crashed = Situation { linked: Some(NEW), provable: false, ..situation() };
-    let outcome = play(crashed, &[(Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())]);
+    let outcome = play(crashed, &[(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), ok()), (Step::Reload, ok())]);
     assert!(matches!(outcome, Outcome::Settled(Evidence::ReloadedNotProven(_))));
     let done = play(Situation { provable: false, ..placed() }, &[]);
     assert!(matches!(done, Outcome::Settled(Evidence::ReloadedNotProven(_))));
@@ -247,9 +247,17 @@ fn a_refused_generation_is_tried_again_in_the_next_cycle() {
     let (_, step) = Turn::begin(situation());
     assert_eq!(step, Step::ReadBack);
     // And what a broken server leaves behind is checked anew, without touching the link.
-    let broken = Situation { linked: Some(NEW), ..situation() };
-    let script = [(FIRST, proof(Proof::Refuted(why()))), (Step::ReadBack, ok()), (Step::Check, fails("still"))];
-    assert_eq!(play(broken, &script), Outcome::Owed(Owed::CheckFailed("still".into())));
+    let broken = || Situation { linked: Some(NEW), ..situation() };
+    let begin =
+        [(FIRST, proof(Proof::Refuted(why()))), (Step::ReadBack, ok()), (Step::CheckPrivately(NEW), fails("new"))];
+    let still = [begin.as_slice(), &[(Step::CheckPrivately(OLD), fails("old"))]].concat();
+    let both = Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() });
+    assert_eq!(play(broken(), &still), both);
+    // Mended meanwhile, and it is the new generation alone that is refused: then it goes back.
+    let blamed =
+        [(Step::CheckPrivately(OLD), ok()), (Step::CheckPrivately(NEW), fails("again")), (Step::Switch(OLD), ok())];
+    let script = [begin.as_slice(), &blamed].concat();
+    assert_eq!(play(broken(), &script), Outcome::Owed(Owed::Refused("new".into())));
 }
 
 #[test]
@@ -352,12 +360,10 @@ fn every_owed_says_what_it_is_about() {
         Owed::Unproven(Proof::Unreachable(why())),
         Owed::Unproven(Proof::Unverifiable(why())),
     ] {
-        let finding = owed.finding("nginx", NEW, Some("the snippet"));
+        let finding = owed.finding("nginx", NEW);
         assert_eq!(finding.subject, "nginx");
         assert!(finding.event.starts_with("target_"), "{}", finding.event);
         assert!(finding.text.contains("because"), "{}", finding.text);
-        let asks_to_include = matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_)));
-        assert_eq!(finding.text.contains("the snippet"), asks_to_include);
         if matches!(owed, Owed::BrokenWithoutUs { .. }) {
             assert!(finding.text.contains("its new words"), "both outputs");
         }
@@ -436,7 +442,8 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
     let mut paths = 0_usize;
     for situation in every_situation() {
         let (turn, step) = Turn::begin(situation.clone());
-        let old = situation.linked.filter(|linked| *linked != NEW);
+        let known = [situation.linked, situation.acknowledged].into_iter().flatten();
+        let old = known.into_iter().find(|number| *number != NEW);
         walk(&turn, step, &mut Vec::new(), &mut |path, outcome| {
             paths += 1;
             let shown = || format!("{situation:?}\n{path:#?}\n{outcome:?}");

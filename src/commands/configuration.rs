@@ -4,42 +4,54 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Failure, load, print};
+use super::{Failure, environment, load, print};
 use crate::cli::{Config, Global};
 use crate::cycle::Clients;
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
-use crate::settings::Loaded;
-use crate::settings::resolved::{GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Target, WireProof};
+use crate::settings::resolved::{
+    GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Settings, Target, WireProof,
+};
+use crate::settings::{self, Loaded};
+use crate::trust::timestamp::span;
 
 pub fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
-    let loaded = load(global)?;
     match command {
-        Config::Check => check(global, &loaded),
-        Config::Show => show(global, &loaded),
+        Config::Check => check(global),
+        Config::Show => show(global, &load(global)?),
     }
 }
 
 /// What can be judged without asking anybody: values, secrets, HTTPS roots, anchors.
-fn check(global: &Global, loaded: &Loaded) -> Result<Exit, Failure> {
-    let mut problems: Vec<String> = Vec::new();
-    problems.extend(Clients::of(&loaded.settings).err().map(|error| error.to_string()));
-    for source in loaded.settings.sources.values() {
+fn check(global: &Global) -> Result<Exit, Failure> {
+    let (settings, problems) = match settings::judge(&global.config, &environment()) {
+        Ok((loaded, mut problems)) => {
+            problems.extend(found_outside(&loaded.settings));
+            (Some(loaded.settings), problems)
+        }
+        Err(error) => (None, error.problems()),
+    };
+    let value = json!({"ok": problems.is_empty(), "problems": problems});
+    print(global.output, &value, || match settings {
+        Some(settings) if problems.is_empty() => {
+            let (sources, stores) = (settings.sources.len(), settings.stores.len());
+            let targets: usize = settings.stores.values().map(|store| store.targets.len()).sum();
+            format!("The configuration is good: {sources} source(s), {stores} store(s), {targets} target(s).\n")
+        }
+        _ => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+    })?;
+    Ok(if problems.is_empty() { Exit::Done } else { Exit::Configuration })
+}
+
+/// What stands outside the file: HTTPS roots, secrets, anchors.
+fn found_outside(settings: &Settings) -> Vec<String> {
+    let mut problems = Clients::problems(settings);
+    for source in settings.sources.values() {
         problems
             .extend(read_secret(&source.client_secret).err().map(|error| format!("source {}: {error}", source.name)));
     }
-    problems.extend(crate::cycle::anchors_problems(&loaded.settings));
-    let value = json!({"ok": problems.is_empty(), "problems": problems});
-    print(global.output, &value, || {
-        if problems.is_empty() {
-            let (sources, stores) = (loaded.settings.sources.len(), loaded.settings.stores.len());
-            let targets: usize = loaded.settings.stores.values().map(|store| store.targets.len()).sum();
-            format!("The configuration is good: {sources} source(s), {stores} store(s), {targets} target(s).\n")
-        } else {
-            problems.iter().map(|problem| format!("{problem}\n")).collect()
-        }
-    })?;
-    Ok(if problems.is_empty() { Exit::Done } else { Exit::Configuration })
+    problems.extend(crate::cycle::anchors_problems(settings));
+    problems
 }
 
 fn show(global: &Global, loaded: &Loaded) -> Result<Exit, Failure> {
@@ -58,7 +70,7 @@ fn show(global: &Global, loaded: &Loaded) -> Result<Exit, Failure> {
 fn values(loaded: &Loaded) -> BTreeMap<String, String> {
     let settings = &loaded.settings;
     let mut values = BTreeMap::new();
-    let time = |duration| format!("\"{}\"", humantime::format_duration(duration));
+    let time = |duration| format!("\"{}\"", span(duration));
     let text = |text: &str| format!("{text:?}");
     values.insert("schedule.interval".to_owned(), time(settings.interval));
     values.insert("schedule.window".to_owned(), time(settings.plan.window));
@@ -119,7 +131,7 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
 }
 
 fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &str) {
-    let time = |duration| format!("\"{}\"", humantime::format_duration(duration));
+    let time = |duration| format!("\"{}\"", span(duration));
     let mut put = |field: &str, value: String| values.insert(format!("target.{}.{field}", target.name), value);
     put("kind", format!("{:?}", format!("{:?}", target.kind).to_lowercase()));
     put("store", format!("{store:?}"));

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::Failure;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::cycle::{self, Clients, Options, Report};
@@ -20,13 +22,9 @@ use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
 use crate::store::{file, generation};
-use crate::trust::fingerprint::hex;
+use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
-
-/// `trustsync demo`.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Args {}
 
 /// What is broken on purpose, so that a test can see the demo fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,16 +41,25 @@ pub enum Sabotage {
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the demo on standard output; exit 0 if everything was as expected.
-pub async fn run(_arguments: &Args) -> Result<Exit, Failure> {
+pub async fn run() -> Result<Exit, Failure> {
+    // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
+    let caught = |kind| signal(kind).map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")));
+    let mut interrupt = caught(SignalKind::interrupt())?;
+    let mut terminate = caught(SignalKind::terminate())?;
+    let mut hangup = caught(SignalKind::hangup())?;
     let mut out = io::stdout().lock();
-    let colour = out.is_terminal();
+    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let demo = tokio::time::timeout(LIMIT, perform(&mut out, colour, Sabotage::None));
     let as_expected = tokio::select! {
         done = demo => done.map_err(|_| Failure::Other(format!("the demo did not end within {LIMIT:?}")))??,
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Unexpected),
+        _ = interrupt.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
+        _ = terminate.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
+        _ = hangup.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
     };
     Ok(if as_expected { Exit::Done } else { Exit::Unexpected })
 }
+
+const CUT_SHORT: &str = "the demo was cut short by a signal; nothing is left behind";
 
 /// Runs the demo; whether everything was as expected. Nothing is left behind.
 pub async fn perform(out: &mut impl Write, colour: bool, sabotage: Sabotage) -> Result<bool, Failure> {
@@ -219,7 +226,8 @@ impl Stage {
     }
 
     async fn part(&self, who: &'static str, certificate: Option<&ClientCertificate>, expected: bool) -> Part {
-        Part { who, expected, admission: present(self.server.address(), certificate).await }
+        let leaf = certificate.map_or_else(String::new, |held| Fingerprint::of(held.der()).short());
+        Part { who, leaf, expected, admission: present(self.server.address(), certificate).await }
     }
 
     async fn strike(self) {
@@ -231,6 +239,8 @@ impl Stage {
 /// Somebody who knocks.
 struct Part {
     who: &'static str,
+    /// The head of the fingerprint, so that the upcoming one is known again when it is current.
+    leaf: String,
     expected: bool,
     admission: Admission,
 }
@@ -257,7 +267,10 @@ impl Folder {
         let mut random = [0; 8];
         SystemRandom::new().fill(&mut random).map_err(|_| Failure::Other("the system has no randomness".to_owned()))?;
         let path = std::env::temp_dir().join(format!("trustsync-demo-{}", hex(&random)));
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
+            let path = path.display();
+            Failure::Other(format!("the demo's folder {path} cannot be made: {error}; name another place by TMPDIR"))
+        })?;
         Ok(Self { path })
     }
 
@@ -266,7 +279,8 @@ impl Folder {
         let root = crate::trust::pem::encode("CERTIFICATE", &vendor.world().digicert_root_der());
         write("api-ca.pem", vendor.ca_pem())?;
         write("digicert-root.pem", &root)?;
-        write_secret(&self.path.join("client-secret"), vendor.client_secret())?;
+        write_secret(&self.path.join("client-secret"), vendor.client_secret())
+            .map_err(|error| Failure::Other(format!("the demo's client secret cannot be written: {error}")))?;
         let reload = match sabotage {
             Sabotage::Reloading => String::new(),
             _ => format!("reload = {{ http = \"{}\" }}", server.reload_url()),
@@ -360,19 +374,19 @@ impl<W: Write> Paper<'_, W> {
             self.cycle(cycle)?;
         }
         for part in cast {
-            let door =
-                if part.admission.is_admitted() { self.paint("32", "admitted") } else { self.paint("33", "refused ") };
-            let how = match &part.admission {
-                Admission::Admitted { .. } => String::new(),
-                other => format!("  {other}"),
+            let door = match &part.admission {
+                Admission::Admitted { .. } => self.paint("32", "✔ admitted"),
+                Admission::Refused { how, .. } => self.paint("33", &format!("✘ refused ({how})")),
+                Admission::Unreachable(why) => self.paint("31", &format!("? nobody answered ({why})")),
             };
             let verdict = if part.as_expected() {
-                self.paint("32", "ok")
+                String::new()
             } else {
                 self.wrong = self.wrong.saturating_add(1);
-                self.paint("31", "NOT AS EXPECTED")
+                self.paint("31", "   <- NOT AS EXPECTED")
             };
-            writeln!(self.out, "           {:<27} {door} {verdict}{how}", part.who)?;
+            let leaf = self.paint("2", &format!("{:<8}", part.leaf));
+            writeln!(self.out, "           {:<26} {leaf}  {door}{verdict}", part.who)?;
         }
         self.out.flush()
     }
@@ -388,9 +402,13 @@ impl<W: Write> Paper<'_, W> {
                 };
                 for target in &report.targets {
                     let _ = match (&target.settled, &target.owed) {
+                        (Some(Evidence::Proven), _) if target.told => {
+                            write!(line, ", server reloaded and proven to serve it")
+                        }
                         (Some(Evidence::Proven), _) => write!(line, ", server proven to serve it"),
-                        (Some(other), _) => write!(line, ", server: {other:?}"),
-                        (None, owed) => write!(line, ", server OWED: {owed:?}"),
+                        (Some(other), _) => write!(line, ", server: {}", other.words()),
+                        (None, Some(owed)) => write!(line, ", reload OWED: {owed}"),
+                        (None, None) => write!(line, ", server: nothing known"),
                     };
                     if target.settled != Some(Evidence::Proven) {
                         self.wrong = self.wrong.saturating_add(1);

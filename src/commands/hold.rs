@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Failure, load, open, the_stores};
+use serde_json::json;
+
+use super::{Failure, load, open, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::Report;
@@ -12,26 +14,33 @@ use crate::trust::memory::Hold;
 pub fn hold(global: &Global, length: Duration) -> Result<Exit, Failure> {
     let until = SystemClock.now().plus(length);
     let hold = Hold { until, reason: "the operator".to_owned() };
-    set(global, "trustsync hold", Some(&hold))?;
-    println!(
-        "Held until {until}: nothing enters or leaves but by revocation and distrust. End it with: trustsync release"
-    );
+    let stores = set(global, "trustsync hold", Some(&hold))?;
+    print(global.output, &json!({"held": stores, "until": until}), || {
+        let text = "nothing enters or leaves but by revocation and distrust. End it with: trustsync release";
+        stores.iter().map(|store| format!("{store}: held until {until}: {text}\n")).collect()
+    })?;
     Ok(Exit::Done)
 }
 
 pub fn release(global: &Global) -> Result<Exit, Failure> {
-    set(global, "trustsync release", None)?;
-    println!("Released: the next cycle adds and removes again. Run it now with: trustsync sync");
+    let stores = set(global, "trustsync release", None)?;
+    print(global.output, &json!({"released": stores}), || {
+        let text = "the next cycle adds and removes again. Run it now with: trustsync sync";
+        stores.iter().map(|store| format!("{store}: released: {text}\n")).collect()
+    })?;
     Ok(Exit::Done)
 }
 
-fn set(global: &Global, command: &str, hold: Option<&Hold>) -> Result<(), Failure> {
+/// Sets or ends the hold of every store that is meant; their names.
+fn set(global: &Global, command: &str, hold: Option<&Hold>) -> Result<Vec<String>, Failure> {
     let loaded = load(global)?;
+    let mut stores = Vec::new();
     for store in the_stores(global, &loaded)? {
         let mut session = open(global, store, command)?;
         session.contents.state.memory.hold = hold.cloned();
         let report = Report::without_poll(&session.contents);
         session.close_between(&report)?;
+        stores.push(store.name.clone());
     }
-    Ok(())
+    Ok(stores)
 }

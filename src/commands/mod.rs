@@ -12,6 +12,7 @@ mod rollback;
 pub mod simulate;
 mod status;
 mod sync;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -57,8 +58,9 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Sync(arguments) => sync::run(global, &arguments).await,
-        Command::Status => status::run(global),
+        Command::Status => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
+        Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect { files } => inspect::run(global, &files),
         Command::History => history::run(global),
         Command::Diff { generation, with } => diff::run(global, generation, with.as_deref()),
@@ -70,19 +72,22 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Simulate(arguments) => {
             simulate::run(arguments).await.map(|()| Exit::Done).map_err(|error| Failure::Other(error.to_string()))
         }
-        Command::Demo(arguments) => demo::run(&arguments).await,
+        Command::Demo => demo::run().await,
     }
 }
 
 fn fail(failure: &Failure) -> Exit {
-    if let Failure::Output(error) = failure
-        && error.kind() == io::ErrorKind::BrokenPipe
-    {
+    if is_broken_pipe(failure) {
         return Exit::Done;
     }
     // One line a failure in the log, so that a journal has it too.
     tracing::error!(event = "failed", exit = failure.exit() as u8, "{failure}");
     failure.exit()
+}
+
+/// Whoever read our output has had enough, which is no failure.
+fn is_broken_pipe(failure: &Failure) -> bool {
+    matches!(failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Why a command ended without doing its thing.
@@ -134,10 +139,13 @@ impl Failure {
 
 /// The settings, from the file and the process's environment.
 fn load(global: &Global) -> Result<Loaded, SettingsError> {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
+    settings::read(&global.config, &environment())
+}
+
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    settings::read(&global.config, &environment)
+        .collect()
 }
 
 /// The store that the command is about.

@@ -1,6 +1,7 @@
 //! `trustsync status`: what is trusted, a timeline, sources, targets, alarms. Needs neither the lock nor write access.
 //! Exits as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -9,16 +10,16 @@ use serde::Serialize;
 use super::{Failure, load, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
-use crate::cycle;
+use crate::cycle::{self, TargetReport};
 use crate::exit::Exit;
-use crate::settings::resolved::{Settings, Store};
+use crate::settings::resolved::{IdentitySetting, Settings, Store};
 use crate::store::contents::Contents;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::memory::Hold;
 use crate::trust::refusal::quoted;
-use crate::trust::set::Role;
+use crate::trust::set::{Authority, Role};
 use crate::trust::state::{Alarm, SourceState, TargetState};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::turn::{Evidence, Owed};
 
 /// After this long without a successful poll, staleness is critical.
@@ -41,6 +42,7 @@ struct Status {
     trusted: Vec<Trusted>,
     name_rules: Vec<String>,
     hold: Option<Hold>,
+    slots: std::collections::BTreeMap<String, SlotStatus>,
     sources: std::collections::BTreeMap<String, SourceState>,
     targets: std::collections::BTreeMap<String, TargetStatus>,
     alarms: Vec<Alarm>,
@@ -58,14 +60,38 @@ struct Trusted {
 }
 
 #[derive(Serialize)]
+struct SlotStatus {
+    /// The names that its leaves must carry; none: any.
+    identity: Vec<String>,
+    /// The line that pins them, where they were learned from the vendor and are not the region's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin_by: Option<String>,
+    last_clean: Option<Timestamp>,
+    disagreements: u64,
+}
+
+#[derive(Serialize)]
 struct TargetStatus {
     serves: Option<u64>,
     #[serde(flatten)]
     state: TargetState,
 }
 
-pub fn run(global: &Global) -> Result<Exit, Failure> {
-    let loaded = load(global).inspect_err(|_| ())?;
+/// A status that cannot be had is unknown (3), whatever the reason: another code would be taken for a verdict.
+pub fn run(global: &Global) -> Exit {
+    judge(global).unwrap_or_else(|failure| {
+        if !super::is_broken_pipe(&failure) {
+            tracing::error!(event = "status_unknown", exit = UNKNOWN as u8, "{failure}");
+        }
+        UNKNOWN
+    })
+}
+
+/// Monitoring plugins' "unknown".
+const UNKNOWN: Exit = Exit::Configuration;
+
+fn judge(global: &Global) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
     let now = SystemClock.now();
     let mut worst = Worst::Ok;
     let mut shown = Vec::new();
@@ -80,7 +106,7 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
         Worst::Ok => Exit::Done,
         Worst::Warning => Exit::Unexpected,
         Worst::Critical => Exit::Usage,
-        Worst::Unknown => Exit::Configuration,
+        Worst::Unknown => UNKNOWN,
     })
 }
 
@@ -141,6 +167,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
         trusted,
         name_rules: contents.set.name_rules.iter().map(name_rule).collect(),
         hold: contents.state.memory.hold.clone().filter(|hold| hold.until > now),
+        slots: slots(settings, store, contents),
         sources: contents.state.sources.clone(),
         targets: targets.collect(),
         alarms,
@@ -152,6 +179,38 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
         Worst::Critical => "critical",
     };
     status
+}
+
+fn slots(settings: &Settings, store: &Store, contents: &Contents) -> std::collections::BTreeMap<String, SlotStatus> {
+    let configured = store.sources.iter().filter_map(|name| settings.sources.get(name));
+    let slots = configured.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
+    slots
+        .map(|(source, slot, authority)| {
+            let memory = contents.state.memory.slots.get(&slot);
+            let learned = memory.and_then(|held| held.identity.clone()).unwrap_or_default();
+            let regions: BTreeSet<String> = source.region_name.clone().into_iter().collect();
+            let (identity, pin_by) = match (&source.identity, authority) {
+                (IdentitySetting::Any, _) => (BTreeSet::new(), None),
+                (IdentitySetting::Names(names), _) => (names.clone(), None),
+                (IdentitySetting::Learn, Authority::Genesys) => (regions, None),
+                (IdentitySetting::Learn, Authority::DigiCert) if learned.is_empty() || learned == regions => {
+                    (learned, None)
+                }
+                (IdentitySetting::Learn, Authority::DigiCert) => {
+                    let names: Vec<String> = learned.iter().map(|name| format!("\"{}\"", quoted(name))).collect();
+                    let line = format!("identity = [{}]", names.join(", "));
+                    (learned, Some(line))
+                }
+            };
+            let status = SlotStatus {
+                identity: identity.into_iter().collect(),
+                pin_by,
+                last_clean: memory.and_then(|held| held.last_clean),
+                disagreements: memory.map_or(0, |held| held.disagreements),
+            };
+            (slot.to_string(), status)
+        })
+        .collect()
 }
 
 fn name_rule(rule: &crate::trust::set::NameRule) -> String {
@@ -176,7 +235,7 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
             let severity = if age > LONG_STALE { Severity::Critical } else { Severity::Warning };
             let text = format!(
                 "The last successful poll was on {last}: a rotation since then would go unseen. Is `trustsync sync` run every {}?",
-                humantime::format_duration(settings.interval)
+                span(settings.interval)
             );
             findings.push(Finding::new(severity, "source_stale", source, text));
         }
@@ -194,17 +253,23 @@ fn ending(contents: &Contents, now: Timestamp) -> Vec<Finding> {
     vec![Finding::critical("last_certificate_expired", &contents.state.store, text)]
 }
 
+/// How a target's turn ended: a line, and what the user should add to the server's configuration.
+pub fn turn_text(turn: &TargetReport) -> String {
+    let mut text = format!("target {}: {}\n", turn.target, target_line(turn.settled.as_ref(), turn.owed.as_ref()));
+    if let Some(lines) = &turn.to_add {
+        let _ = writeln!(text, "\nTo wire it, add these lines to the server's configuration and reload it:\n\n{lines}");
+    }
+    text
+}
+
 /// How a target stands, in a line.
 pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
     match (owed, settled) {
-        (Some(owed), _) => {
-            let owed = format!("{owed:?}");
-            format!("OWED: {}", quoted(&owed))
+        (Some(owed), _) => format!("OWED: {owed}"),
+        (None, Some(evidence)) => {
+            let why = evidence.reason().map(|why| format!(" ({})", quoted(why))).unwrap_or_default();
+            format!("{}{why}", evidence.words())
         }
-        (None, Some(Evidence::Proven)) => "proven".to_owned(),
-        (None, Some(Evidence::ChainOnly(why))) => format!("chain only ({})", quoted(why)),
-        (None, Some(Evidence::ReloadedNotProven(why))) => format!("reloaded, not proven ({})", quoted(why)),
-        (None, Some(Evidence::ProvenEarlier(why))) => format!("proven earlier, does not answer now ({})", quoted(why)),
         (None, None) => "never told".to_owned(),
     }
 }
@@ -243,9 +308,20 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
     for rule in &status.name_rules {
         let _ = writeln!(text, "\n  name rule {rule}");
     }
+    text.push('\n');
     for (name, source) in &status.sources {
         let last = source.last_success.map_or_else(|| "never".to_owned(), |at| at.to_string());
-        let _ = writeln!(text, "\n  source {name}: last successful poll {last}, {} failed since", source.failures);
+        let failed = if source.failures > 0 { format!(", {} failed since", source.failures) } else { String::new() };
+        let _ = writeln!(text, "  source {name}: last successful poll {last}{failed}");
+    }
+    for (name, slot) in &status.slots {
+        if let Some(line) = &slot.pin_by {
+            let _ = writeln!(text, "  slot {name}: identity learned from the vendor; to pin it: {line}");
+        }
+        if slot.disagreements > 0 {
+            let times = slot.disagreements;
+            let _ = writeln!(text, "  slot {name}: the two listings of a poll contradicted each other {times} time(s)");
+        }
     }
     for (name, target) in &status.targets {
         let serves = target.serves.map_or_else(|| "nothing known".to_owned(), |number| format!("{number:06}"));

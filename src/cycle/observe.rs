@@ -15,7 +15,7 @@ use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::observation::{self, Heard, IdentityRule, ListedEntity, Poll, SlotRules};
 use crate::trust::set::{Authority, SlotId};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::verify::Identity;
 
 /// How far the vendor's clock may be from ours before nothing is removed.
@@ -30,6 +30,13 @@ impl Clients {
     pub fn of(settings: &Settings) -> Result<Self, ClientError> {
         let client = |source: &Source| Ok((source.name.clone(), Client::new(source, Limits::default())?));
         settings.sources.values().map(client).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Every source whose client cannot be built, and why.
+    #[must_use]
+    pub fn problems(settings: &Settings) -> Vec<String> {
+        let client = |source: &Source| Client::new(source, Limits::default()).err();
+        settings.sources.values().filter_map(client).map(|error| error.to_string()).collect()
     }
 }
 
@@ -153,7 +160,7 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
                 format!(
                     "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. Look at this machine's time synchronisation.",
                     said.asked,
-                    humantime::format_duration(CLOCKS_AGREE_WITHIN)
+                    span(CLOCKS_AGREE_WITHIN)
                 ),
             ));
             false

@@ -92,7 +92,8 @@ impl Client {
     }
 
     fn log(&self, error: &FetchError) {
-        tracing::warn!(
+        // The cycle says it once, with what it means for trust; this is for those who look closer.
+        tracing::debug!(
             event = "vendor_request_failed",
             source = %self.source,
             correlation_id = error.correlation_id(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::genesys::secret::SecretError;
 use crate::http_client::{Phase, Transport};
+use crate::trust::timestamp::span;
 
 /// One request of ours that got no usable answer: to what, why, and how to name it to the vendor's support.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,7 +292,7 @@ impl fmt::Display for FetchError {
             write!(f, " [{} attempts]", self.attempts)?;
         }
         if let Some(wait) = self.retry_after {
-            write!(f, " [asked to wait {}]", humantime::format_duration(wait))?;
+            write!(f, " [asked to wait {}]", span(wait))?;
         }
         if let Some(correlation) = &self.correlation {
             write!(f, " [correlation id {correlation}]")?;

@@ -55,19 +55,33 @@ pub enum SettingsError {
     },
 }
 
+impl SettingsError {
+    /// Each problem by itself.
+    #[must_use]
+    pub fn problems(self) -> Vec<String> {
+        match self {
+            Self::Wrong { problems, .. } => problems,
+            other => vec![other.to_string()],
+        }
+    }
+}
+
 /// Where values were set.
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     file: PathBuf,
     in_file: BTreeSet<String>,
     in_environment: BTreeSet<String>,
+    credentials: BTreeMap<String, String>,
 }
 
 impl Origins {
     /// Where the value of `key` (dotted) comes from, for people.
     #[must_use]
     pub fn of(&self, key: &str) -> String {
-        if self.in_environment.contains(key) {
+        if let Some(credential) = self.credentials.get(key) {
+            format!("systemd credential {credential}")
+        } else if self.in_environment.contains(key) {
             format!("environment {PREFIX}__{}", key.replace('.', "__").to_uppercase())
         } else if self.in_file.contains(key) {
             self.file.display().to_string()
@@ -75,10 +89,25 @@ impl Origins {
             "default".to_owned()
         }
     }
+
+    /// The value of `key` comes from a systemd credential, whatever else was set.
+    pub(super) fn credential(&mut self, key: String, credential: String) {
+        self.credentials.insert(key, credential);
+    }
 }
 
-/// Reads file and environment. Unknown keys are errors that name the nearest known one.
-pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Raw, Origins), SettingsError> {
+/// What was read, with what is wrong in it so far: all problems are told at once, so reading goes on past them.
+pub struct Read {
+    /// File and environment, layered.
+    pub raw: Raw,
+    /// Where each value was set.
+    pub origins: Origins,
+    /// Unknown keys, each with the nearest known one, and secrets where none belong.
+    pub problems: Vec<String>,
+}
+
+/// Reads file and environment.
+pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Read, SettingsError> {
     let text = read(path)?;
     let mut problems = Vec::new();
 
@@ -93,9 +122,6 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Raw,
             ));
         }
     }
-    if !problems.is_empty() {
-        return Err(SettingsError::Wrong { path: path.to_owned(), problems });
-    }
 
     let ours: config::Map<String, String> = environment
         .iter()
@@ -109,11 +135,13 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Raw,
         .add_source(environment)
         .build()
         .map_err(|_| SettingsError::Environment("its values do not fit into the file's tables".to_owned()))?;
-    let raw: Raw = serde_ignored::deserialize(layered, |key| problems.extend(unknown(&key.to_string())))
-        .map_err(|error: config::ConfigError| SettingsError::Environment(without_value(&error)))?;
-    if !problems.is_empty() {
-        return Err(SettingsError::Environment(problems.join("; ")));
-    }
+    let of_the_file: BTreeSet<String> = problems.iter().cloned().collect();
+    let raw: Raw = serde_ignored::deserialize(layered, |key| {
+        let told = |problem: &String| !of_the_file.contains(problem);
+        problems
+            .extend(unknown(&key.to_string()).filter(told).map(|problem| format!("from the environment: {problem}")));
+    })
+    .map_err(|error: config::ConfigError| SettingsError::Environment(without_value(&error)))?;
 
     let origins = Origins {
         file: path.to_owned(),
@@ -122,8 +150,9 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Raw,
             .keys()
             .map(|name| name.to_ascii_lowercase().trim_start_matches("trustsync__").replace("__", "."))
             .collect(),
+        credentials: BTreeMap::new(),
     };
-    Ok((raw, origins))
+    Ok(Read { raw, origins, problems })
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {

@@ -34,19 +34,25 @@ pub struct Loaded {
 
 /// Reads, layers, resolves. `environment` is the process's, passed in so that tests need not change their own.
 pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, SettingsError> {
-    let (raw, origins) = load::load(path, environment)?;
+    let (loaded, problems) = judge(path, environment)?;
+    if problems.is_empty() { Ok(loaded) } else { Err(SettingsError::Wrong { path: path.to_owned(), problems }) }
+}
+
+/// Like [`read`], but with what can be made of a configuration that has problems, so that more can be found.
+pub fn judge(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Loaded, Vec<String>), SettingsError> {
+    let load::Read { raw, mut origins, problems } = load::load(path, environment)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut resolver = Resolver {
         base,
         credentials: environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-        problems: Vec::new(),
+        credentials_used: Vec::new(),
+        problems,
     };
     let settings = resolver.settings(&raw);
-    if resolver.problems.is_empty() {
-        Ok(Loaded { settings, origins })
-    } else {
-        Err(SettingsError::Wrong { path: path.to_owned(), problems: resolver.problems })
+    for source in resolver.credentials_used {
+        origins.credential(format!("source.{source}.client_secret_file"), format!("{source}-client-secret"));
     }
+    Ok((Loaded { settings, origins }, resolver.problems))
 }
 
 struct Resolver {
@@ -54,6 +60,8 @@ struct Resolver {
     base: PathBuf,
     /// systemd's `$CREDENTIALS_DIRECTORY`.
     credentials: Option<PathBuf>,
+    /// The sources whose secret is a credential.
+    credentials_used: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -185,6 +193,7 @@ impl Resolver {
     fn secret(&mut self, name: &str, raw: &RawSource) -> Option<SecretOrigin> {
         let credential = self.credentials.as_ref().map(|folder| folder.join(format!("{name}-client-secret")));
         if let Some(credential) = credential.filter(|path| path.exists()) {
+            self.credentials_used.push(name.to_owned());
             return Some(SecretOrigin::File(credential));
         }
         match (&raw.client_secret, &raw.client_secret_file) {

@@ -426,6 +426,12 @@ impl World {
         self.locked().tokens.clear();
     }
 
+    /// The tokens that were given out, oldest first, for tests that look for them where they must not be.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<String> {
+        self.locked().tokens.iter().map(|token| token.text.clone()).collect()
+    }
+
     /// The latest requests, oldest first; at most a thousand.
     #[must_use]
     pub fn requests(&self) -> Vec<SeenRequest> {

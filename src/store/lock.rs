@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::store::error::StoreError;
 use crate::store::file;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::timestamp::{Timestamp, span};
 
 /// The lock's file. It is never removed: a second file of that name would be a second lock.
 pub const LOCK: &str = "lock";
@@ -43,7 +43,7 @@ pub enum LockError {
     /// Somebody else writes.
     #[error(
         "another writer holds {}: {}. Waited {}; nothing was read or changed. Let it finish, or wait longer (--lock-timeout)",
-        .path.display(), Named(.holder), humantime::format_duration(*.waited)
+        .path.display(), Named(.holder), span(*.waited)
     )]
     Held {
         /// The lock's file.

@@ -386,9 +386,14 @@ fn identity(
         "identity_learned",
         &rules.slot,
         format!(
-            "The current certificate does not carry the name that the vendor's page gives for the region{}. Its own names \
-             were adopted, and its successors must carry one of them. To pin them in the configuration: {line}",
-            region_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default()
+            "{} Its own names were adopted, and its successors must carry one of them. To pin them in the configuration: \
+             {line}",
+            match region_name {
+                Some(name) => format!(
+                    "The current certificate does not carry the name that the vendor's page gives for the region ({name})."
+                ),
+                None => "The vendor publishes no name for the region's current certificate.".to_owned(),
+            }
         ),
     ));
     (Some(learned), true)

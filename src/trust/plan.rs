@@ -157,10 +157,12 @@ impl Planner<'_> {
         let admissible = admissible(heard, standing, slot.entries.is_empty());
         let roles = listed_roles(heard);
         let mut held_back = false;
+        let mut denied_listed = false;
         let mut entering: Vec<(Fingerprint, Role, &Verified)> = Vec::new();
         for (fingerprint, verified) in &admissible {
             let key = entry_key(heard.authority, verified);
             if denied.contains_key(fingerprint) || denied.contains_key(&key) {
+                denied_listed = true;
                 self.findings.push(Finding::critical(
                     "denied_certificate_listed",
                     &heard.slot,
@@ -218,7 +220,7 @@ impl Planner<'_> {
         }
         // Where the listing that has Current did not come, its own failure is the cause, not a refusal.
         let lacks_current = heard.unfiltered_came && standing != Standing::Valid;
-        SlotOutcome { refused: !all_accepted || lacks_current, held_back }
+        SlotOutcome { refused: !all_accepted || denied_listed || lacks_current, held_back }
     }
 
     fn admit(
@@ -355,29 +357,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The union of all slots. An entry whose certificate is nowhere to be had cannot be published; recovery counts it.
     fn union(&self, memory: &Memory) -> TrustSet {
-        let mut set =
-            TrustSet { denied: memory.denied.clone(), extra: self.input.extra_anchors.clone(), ..TrustSet::default() };
-        for (slot, held) in &memory.slots {
-            for (key, entry) in &held.entries {
-                let Some(certificate) = self.certificates.get(key) else {
-                    continue;
-                };
-                for link in &entry.chain {
-                    if let Some(certificate) = self.certificates.get(link) {
-                        set.chain.insert(*link, certificate.clone());
-                    }
-                }
-                if slot.authority() == Authority::Genesys {
-                    set.chain.insert(*key, certificate.clone());
-                    set.admit_by_name(slot, certificate, &entry.names);
-                } else {
-                    set.pin(slot, certificate, entry.role);
-                }
-            }
-        }
-        set
+        TrustSet { extra: self.input.extra_anchors.clone(), ..memory.set(&self.certificates) }
     }
 
     fn report_sightings(&mut self, heard: &Heard, standing: Standing) {

@@ -59,6 +59,20 @@ impl Timestamp {
     }
 }
 
+/// A duration as the configuration would have it: in its largest whole unit, so that 45 days are `45d`.
+#[must_use]
+pub fn span(duration: Duration) -> String {
+    let (seconds, rest) = (duration.as_secs(), duration.subsec_millis());
+    match (seconds, rest) {
+        (0, 0) => "0s".to_owned(),
+        (_, 1..) => format!("{}ms", duration.as_millis()),
+        _ => [("d", 86_400), ("h", 3_600), ("m", 60)]
+            .into_iter()
+            .find(|(_, unit)| seconds.is_multiple_of(*unit))
+            .map_or_else(|| format!("{seconds}s"), |(name, unit)| format!("{}{name}", seconds / unit)),
+    }
+}
+
 fn signed_seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
@@ -117,6 +131,16 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_shown_in_their_largest_whole_unit() {
+        for (seconds, text) in
+            [(45 * 86_400, "45d"), (3_600, "1h"), (90_000, "25h"), (90, "90s"), (120, "2m"), (0, "0s")]
+        {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(span(Duration::from_millis(1_500)), "1500ms");
+    }
 
     #[test]
     fn text_and_seconds_agree_with_the_calendar() {

@@ -6,7 +6,7 @@
 //!                                 │ fails: blame needs *new fails, old passes, new fails*: then the link stays
 //!                                 │ old fails too: the server is broken without us: switch forward, reload owed
 //!                                 └ no namespace: the same by switching first, and back
-//!  link = wanted:  prove ─▶ unproven: check ─▶ reload ─▶ prove
+//!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,8 @@ pub struct Situation {
     pub provable: bool,
     /// Whether the loaded allowlist can show its generation, so that the chain alone is not enough.
     pub allowlist_provable: bool,
-    /// Whether `wanted` drops a revoked or distrusted leaf: such a generation is never taken back.
+    /// Whether `wanted` drops a revoked or distrusted leaf that the linked or the acknowledged generation trusts: such a
+    /// generation is never taken back.
     pub drops_denied: bool,
     /// The operator asked for the whole turn.
     pub forced: bool,
@@ -146,19 +147,41 @@ pub enum Owed {
     Unproven(Proof),
 }
 
+impl Evidence {
+    /// In a few words.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::ChainOnly(_) => "chain only",
+            Self::ReloadedNotProven(_) => "reloaded, not proven",
+            Self::ProvenEarlier(_) => "proven earlier, does not answer now",
+        }
+    }
+
+    /// Why it is not more.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Proven => None,
+            Self::ChainOnly(why) | Self::ReloadedNotProven(why) | Self::ProvenEarlier(why) => Some(why),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     ProvingFirst,
     ReadingBack,
-    PrivateNew { old: Number },
+    PrivateNew,
     PrivateOld { new: String },
     PrivateNewAgain { new: String },
     SwitchingForward(Then),
     InPlaceNew,
-    SwitchingBack { old: Number, new: String },
-    InPlaceOld { old: Number, new: String },
-    SwitchingForwardAgain { old: Number, new: String },
-    InPlaceNewAgain { old: Number, new: String },
+    SwitchingBack { new: String },
+    InPlaceOld { new: String },
+    SwitchingForwardAgain { new: String },
+    InPlaceNewAgain { new: String },
     TakingBack { new: String },
     Reloading,
     Proving,
@@ -177,6 +200,8 @@ enum Then {
 pub struct Turn {
     situation: Situation,
     phase: Phase,
+    /// Where the link stands by now.
+    standing: Option<Number>,
 }
 
 impl Turn {
@@ -184,7 +209,7 @@ impl Turn {
     #[must_use]
     pub fn begin(situation: Situation) -> (Self, Step) {
         let placed = situation.linked == Some(situation.wanted);
-        let mut turn = Self { situation, phase: Phase::Finished };
+        let mut turn = Self { standing: situation.linked, situation, phase: Phase::Finished };
         let step = if placed && turn.situation.provable && !turn.situation.forced {
             turn.enter(Phase::ProvingFirst, Step::Prove { told: false })
         } else if placed && !turn.situation.forced && turn.situation.acknowledged == Some(turn.situation.wanted) {
@@ -198,16 +223,26 @@ impl Turn {
     /// Takes what came of the last step; says the next one.
     pub fn on(&mut self, event: Event) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Finished);
+        if event == Event::Succeeded {
+            match &phase {
+                Phase::SwitchingForward(_) | Phase::SwitchingForwardAgain { .. } => {
+                    self.standing = Some(self.situation.wanted);
+                }
+                Phase::SwitchingBack { .. } | Phase::TakingBack { .. } => self.standing = self.old(),
+                _ => {}
+            }
+        }
         match (phase, event) {
             (Phase::ProvingFirst, Event::Proof(proof)) => self.proven_first(proof),
             (Phase::ReadingBack, Event::Succeeded) => self.place(),
             (Phase::ReadingBack, Event::Failed(why)) => self.owe(Owed::Unreadable(why)),
 
-            (Phase::PrivateNew { .. } | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
-            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) => self.forward(Then::Check),
-            (Phase::PrivateNew { old }, Event::Failed(new)) => {
-                self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old))
-            }
+            (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
+            (Phase::PrivateNew, Event::NoNamespace(_)) => self.forward(Then::Check),
+            (Phase::PrivateNew, Event::Failed(new)) => match self.old() {
+                Some(old) => self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old)),
+                None => self.owe(Owed::CheckFailed(new)),
+            },
             (Phase::PrivateOld { new }, Event::Succeeded) => {
                 let wanted = self.situation.wanted;
                 self.enter(Phase::PrivateNewAgain { new }, Step::CheckPrivately(wanted))
@@ -220,11 +255,13 @@ impl Turn {
             {
                 self.forward(Then::Finish(Owed::RefusedButKept(new)))
             }
-            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => self.owe(Owed::Refused(new)),
+            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => match self.old() {
+                // It was placed when both failed; by now the server was mended, and this alone is in its way.
+                Some(old) if self.standing != Some(old) => self.enter(Phase::TakingBack { new }, Step::Switch(old)),
+                _ => self.owe(Owed::Refused(new)),
+            },
 
-            (Phase::SwitchingForward(Then::Check), Event::Succeeded) => self.enter(Phase::InPlaceNew, Step::Check),
-            (Phase::SwitchingForward(Then::Reload), Event::Succeeded) => self.tell(),
-            (Phase::SwitchingForward(Then::Finish(owed)), Event::Succeeded) => self.owe(owed),
+            (Phase::SwitchingForward(then), Event::Succeeded) => self.placed(then),
             (
                 Phase::SwitchingForward(_) | Phase::SwitchingBack { .. } | Phase::SwitchingForwardAgain { .. },
                 Event::Failed(why),
@@ -233,23 +270,22 @@ impl Turn {
             (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
             (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
                 Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
-                Some(old) => self.enter(Phase::SwitchingBack { old, new }, Step::Switch(old)),
+                Some(old) => self.enter(Phase::SwitchingBack { new }, Step::Switch(old)),
                 None => self.owe(Owed::CheckFailed(new)),
             },
-            (Phase::SwitchingBack { old, new }, Event::Succeeded) => {
-                self.enter(Phase::InPlaceOld { old, new }, Step::Check)
-            }
-            (Phase::InPlaceOld { old, new }, Event::Succeeded) => {
+            (Phase::SwitchingBack { new }, Event::Succeeded) => self.enter(Phase::InPlaceOld { new }, Step::Check),
+            (Phase::InPlaceOld { new }, Event::Succeeded) => {
                 let wanted = self.situation.wanted;
-                self.enter(Phase::SwitchingForwardAgain { old, new }, Step::Switch(wanted))
+                self.enter(Phase::SwitchingForwardAgain { new }, Step::Switch(wanted))
             }
-            (Phase::InPlaceOld { new, .. }, Event::Failed(old)) => {
+            (Phase::InPlaceOld { new }, Event::Failed(old)) => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
-            (Phase::SwitchingForwardAgain { old, new }, Event::Succeeded) => {
-                self.enter(Phase::InPlaceNewAgain { old, new }, Step::Check)
+            (Phase::SwitchingForwardAgain { new }, Event::Succeeded) => {
+                self.enter(Phase::InPlaceNewAgain { new }, Step::Check)
             }
-            (Phase::InPlaceNewAgain { old, new }, Event::Failed(_)) => {
+            (Phase::InPlaceNewAgain { new }, Event::Failed(_)) => {
+                let old = self.old().unwrap_or(self.situation.wanted);
                 self.enter(Phase::TakingBack { new }, Step::Switch(old))
             }
             (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
@@ -279,29 +315,43 @@ impl Turn {
         self.finish(Outcome::Owed(owed))
     }
 
+    /// Lets the link name the wanted generation, unless it does already.
     fn forward(&mut self, then: Then) -> Step {
         let wanted = self.situation.wanted;
-        self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
-    }
-
-    /// The generation to go back to, where there is one.
-    fn old(&self) -> Option<Number> {
-        self.situation.linked.filter(|linked| *linked != self.situation.wanted)
-    }
-
-    /// The generation reads back well: bring it where it will stand. What stands there already is judged as it stands,
-    /// and on the first turn there is nothing to go back to.
-    fn place(&mut self) -> Step {
-        let Situation { wanted, linked, checkable, .. } = self.situation;
-        match (linked == Some(wanted), checkable) {
-            (true, true) => self.enter(Phase::InPlaceNew, Step::Check),
-            (true, false) => self.tell(),
-            (false, false) => self.forward(Then::Reload),
-            (false, true) => match self.old() {
-                Some(old) => self.enter(Phase::PrivateNew { old }, Step::CheckPrivately(wanted)),
-                None => self.forward(Then::Check),
-            },
+        if self.standing == Some(wanted) {
+            self.placed(then)
+        } else {
+            self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
         }
+    }
+
+    fn placed(&mut self, then: Then) -> Step {
+        match then {
+            Then::Check => self.enter(Phase::InPlaceNew, Step::Check),
+            Then::Reload => self.tell(),
+            Then::Finish(owed) => self.owe(owed),
+        }
+    }
+
+    /// The generation reads back well: bring it where it will stand. What stands there already and can be compared with
+    /// nothing is judged as it stands, and on the first turn there is nothing to go back to.
+    fn place(&mut self) -> Step {
+        let Situation { linked, checkable, .. } = self.situation;
+        match self.old() {
+            _ if !checkable => self.forward(Then::Reload),
+            Some(_) if linked.is_some() => {
+                let wanted = self.situation.wanted;
+                self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted))
+            }
+            _ => self.forward(Then::Check),
+        }
+    }
+
+    /// The generation to compare with and to go back to: where the link stands, or, where it was switched forward although
+    /// the check failed, what the server is known to have loaded.
+    fn old(&self) -> Option<Number> {
+        let Situation { wanted, linked, acknowledged, .. } = self.situation;
+        linked.filter(|linked| *linked != wanted).or(acknowledged.filter(|known| *known != wanted))
     }
 
     fn tell(&mut self) -> Step {
