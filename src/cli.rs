@@ -1,11 +1,15 @@
 //! The command line as people type it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{demo, simulate};
+use crate::simulator::failure::{Failure, Mode};
+use crate::simulator::pem_form::PemForm;
+use crate::trust::set::Authority;
+use crate::trust::timestamp::Timestamp;
 
 /// Keeps servers trusting Genesys Cloud's current and upcoming client certificate, and proves that they do.
 #[derive(Debug, Parser)]
@@ -74,6 +78,8 @@ pub enum Command {
         /// The target's name in the configuration.
         target: String,
     },
+    /// Judge a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
+    Verify(Verify),
     /// What is in a PEM or DER file
     Inspect {
         /// The files.
@@ -115,9 +121,9 @@ pub enum Command {
     /// The regions of Genesys Cloud that are known
     Regions,
     /// Serve a Genesys-like API with its own PKI, for tests and drills
-    Simulate(simulate::SimulateArgs),
+    Simulate(Simulate),
     /// Run the main job on embedded parts: simulator, a whole rotation, a TLS server; no account needed
-    Demo(demo::Args),
+    Demo,
 }
 
 /// `trustsync sync`.
@@ -132,6 +138,79 @@ pub struct Sync {
     /// Exit with 10 instead of 0 if anything changed, or would
     #[arg(long)]
     pub detailed_exit_code: bool,
+}
+
+/// `trustsync verify`.
+#[derive(Debug, Clone, Args)]
+pub struct Verify {
+    /// The leaf, PEM or DER; its chain may stand in the same file
+    pub leaf: Option<PathBuf>,
+    /// Roots to accept chains to, PEM or DER; they replace the built-in ones (repeatable)
+    #[arg(long = "anchor", value_name = "FILE")]
+    pub anchors: Vec<PathBuf>,
+    /// More certificates for the path (repeatable)
+    #[arg(long = "intermediate", value_name = "FILE")]
+    pub intermediates: Vec<PathBuf>,
+    /// Judge as of this moment [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub at: Option<Timestamp>,
+    /// A name of which the leaf must bear one (repeatable); without it the identity is not checked
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Whose built-in anchors are used
+    #[arg(long, value_name = "AUTHORITY", value_parser = authority, default_value = "DigiCert")]
+    pub authority: Authority,
+    /// List the anchors in force, with fingerprint and expiry
+    #[arg(long)]
+    pub list_anchors: bool,
+}
+
+fn authority(text: &str) -> Result<Authority, String> {
+    Authority::named(text).ok_or_else(|| "known are DigiCert and Genesys".to_owned())
+}
+
+/// `trustsync simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Where the API listens (HTTPS); port 0 takes any.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Where the control endpoint listens (plain HTTP, loopback only); port 0 takes any.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub control: SocketAddr,
+    /// The folder for its certificates, keys and a ready trustsync.toml; new, empty, or of an earlier run.
+    #[arg(long, value_name = "DIR", default_value = "trustsync-simulator")]
+    pub folder: PathBuf,
+    /// The AWS region.
+    #[arg(long, default_value = "us-east-1")]
+    pub region: String,
+    /// The name in the vendor's client certificate.
+    #[arg(long, value_name = "NAME", default_value = "dataactions.prod.us-east-1.mypurecloud.com")]
+    pub certificate_name: String,
+    /// The life of a DigiCert leaf.
+    #[arg(long, value_name = "DAYS", default_value_t = 397, value_parser = clap::value_parser!(u32).range(2..=3_650))]
+    pub lifetime: u32,
+    /// How many days the first Current has left.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=3_650))]
+    pub days_left: Option<u32>,
+    /// What an unfiltered listing shows: lists-all, current-only-unless-asked.
+    #[arg(long, value_name = "MODE", default_value_t)]
+    pub mode: Mode,
+    /// How certificates are written: vendor, canonical, crlf, long-lines, root-first.
+    #[arg(long, value_name = "FORM", default_value_t)]
+    pub pem: PemForm,
+    /// List no Genesys leaf.
+    #[arg(long)]
+    pub no_genesys: bool,
+    /// Promote no Upcoming by the clock, only by POST /rotate.
+    #[arg(long)]
+    pub rotate_by_hand: bool,
+    /// Fail in this way on the listing from the start (repeatable); GET / of the control endpoint lists them.
+    #[arg(long, value_name = "FAILURE")]
+    pub fail: Vec<Failure>,
+    /// Another name for the API's HTTPS certificate (repeatable).
+    #[arg(long, value_name = "NAME")]
+    pub tls_name: Vec<String>,
 }
 
 /// `trustsync config`.

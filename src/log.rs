@@ -48,11 +48,7 @@ const PASSING: [&str; 1] = ["listing_disagreement"];
 /// Logs what was found: an alarm as a warning or an error; a note where something changed, else only with `-v`.
 pub fn findings(findings: &[Finding], changed: bool) {
     for finding in findings {
-        let Finding { event, subject, .. } = finding;
-        let mut text = finding.headline();
-        if finding.details().is_some() {
-            text.push_str(" (printed by this run and by trustsync status)");
-        }
+        let Finding { event, subject, text, .. } = finding;
         match finding.severity {
             Severity::Critical => tracing::error!(event, subject, "{text}"),
             Severity::Warning => tracing::warn!(event, subject, "{text}"),

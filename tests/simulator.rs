@@ -862,7 +862,7 @@ async fn the_simulate_command_serves_what_its_folder_says() {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        simulate: trustsync::commands::simulate::SimulateArgs,
+        simulate: trustsync::cli::Simulate,
     }
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("simulator");

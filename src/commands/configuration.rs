@@ -8,7 +8,7 @@ use super::{Failure, environment, load, print};
 use crate::cli::{Config, Global};
 use crate::cycle::Clients;
 use crate::exit::Exit;
-use crate::genesys::oauth::read_secret;
+use crate::genesys::secret::read_secret;
 use crate::settings::resolved::{
     GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Settings, Target, WireProof,
 };

@@ -26,10 +26,6 @@ use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
 
-/// `trustsync demo`.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Args {}
-
 /// What is broken on purpose, so that a test can see the demo fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
@@ -45,7 +41,7 @@ pub enum Sabotage {
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the demo on standard output; exit 0 if everything was as expected.
-pub async fn run(_arguments: &Args) -> Result<Exit, Failure> {
+pub async fn run() -> Result<Exit, Failure> {
     // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
     let caught = |kind| signal(kind).map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")));
     let mut interrupt = caught(SignalKind::interrupt())?;
@@ -411,7 +407,7 @@ impl<W: Write> Paper<'_, W> {
                         }
                         (Some(Evidence::Proven), _) => write!(line, ", server proven to serve it"),
                         (Some(other), _) => write!(line, ", server: {}", other.words()),
-                        (None, Some(owed)) => write!(line, ", reload OWED: {}", owed.words()),
+                        (None, Some(owed)) => write!(line, ", reload OWED: {owed}"),
                         (None, None) => write!(line, ", server: nothing known"),
                     };
                     if target.settled != Some(Evidence::Proven) {

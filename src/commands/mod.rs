@@ -12,6 +12,7 @@ mod rollback;
 pub mod simulate;
 mod status;
 mod sync;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -29,7 +30,6 @@ use crate::settings::resolved::Store;
 use crate::settings::{self, Loaded, SettingsError};
 use crate::store::StoreError;
 use crate::store::contents::ContentsError;
-use crate::trust::finding::Finding;
 
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]
@@ -60,6 +60,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Sync(arguments) => sync::run(global, &arguments).await,
         Command::Status => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
+        Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect { files } => inspect::run(global, &files),
         Command::History => history::run(global),
         Command::Diff { generation, with } => diff::run(global, generation, with.as_deref()),
@@ -71,7 +72,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Simulate(arguments) => {
             simulate::run(arguments).await.map(|()| Exit::Done).map_err(|error| Failure::Other(error.to_string()))
         }
-        Command::Demo(arguments) => demo::run(&arguments).await,
+        Command::Demo => demo::run().await,
     }
 }
 
@@ -178,12 +179,6 @@ fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {
 fn open<'a>(global: &Global, store: &'a Store, command: &str) -> Result<Session<'a>, CycleError> {
     static CLOCK: SystemClock = SystemClock;
     Session::open(store, &CLOCK, &options(global, command))
-}
-
-/// What findings have for people to copy, which no log line has room for.
-fn details(findings: &[Finding]) -> String {
-    let detailed = findings.iter().filter_map(|finding| Some((finding, finding.details()?)));
-    detailed.map(|(finding, details)| format!("\n{}: {}\n\n{details}", finding.subject, finding.headline())).collect()
 }
 
 /// Prints the result: text for people, or the value as JSON.

@@ -23,19 +23,6 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     let exit = report.exit(false);
     session.close_between(&report)?;
     log::findings(&report.findings, true);
-    print(global.output, &report.targets, || {
-        let lines: String = report
-            .targets
-            .iter()
-            .map(|line| {
-                format!(
-                    "target {}: {}\n",
-                    line.target,
-                    super::status::target_line(line.settled.as_ref(), line.owed.as_ref())
-                )
-            })
-            .collect();
-        format!("{lines}{}", super::details(&report.findings))
-    })?;
+    print(global.output, &report.targets, || report.targets.iter().map(super::status::turn_text).collect())?;
     Ok(exit)
 }

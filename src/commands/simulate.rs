@@ -1,67 +1,20 @@
 //! `trustsync simulate`: the vendor's API on this machine, for tests and drills, until interrupted.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::Simulate;
 use crate::simulator::control::{Control, ControlError, OffsetClock};
-use crate::simulator::failure::{Endpoint, Failure, Mode};
+use crate::simulator::failure::Endpoint;
 use crate::simulator::folder::{Folder, FolderError};
-use crate::simulator::pem_form::PemForm;
 use crate::simulator::vendor::{Vendor, VendorError};
 use crate::simulator::world::VendorOptions;
 
 /// How often the files follow what the clock alone changed.
 const REFRESH: Duration = Duration::from_secs(60);
-
-/// Serve a Genesys-like API with its own PKI, for tests and drills.
-#[derive(Debug, Args)]
-pub struct SimulateArgs {
-    /// Where the API listens (HTTPS); port 0 takes any.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    pub listen: SocketAddr,
-    /// Where the control endpoint listens (plain HTTP, loopback only); port 0 takes any.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    pub control: SocketAddr,
-    /// The folder for its certificates, keys and a ready trustsync.toml; new, empty, or of an earlier run.
-    #[arg(long, value_name = "DIR", default_value = "trustsync-simulator")]
-    pub folder: PathBuf,
-    /// The AWS region.
-    #[arg(long, default_value = "us-east-1")]
-    pub region: String,
-    /// The name in the vendor's client certificate.
-    #[arg(long, value_name = "NAME", default_value = "dataactions.prod.us-east-1.mypurecloud.com")]
-    pub certificate_name: String,
-    /// The life of a DigiCert leaf.
-    #[arg(long, value_name = "DAYS", default_value_t = 397, value_parser = clap::value_parser!(u32).range(2..=3_650))]
-    pub lifetime: u32,
-    /// How many days the first Current has left.
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=3_650))]
-    pub days_left: Option<u32>,
-    /// What an unfiltered listing shows: lists-all, current-only-unless-asked.
-    #[arg(long, value_name = "MODE", default_value_t)]
-    pub mode: Mode,
-    /// How certificates are written: vendor, canonical, crlf, long-lines, root-first.
-    #[arg(long, value_name = "FORM", default_value_t)]
-    pub pem: PemForm,
-    /// List no Genesys leaf.
-    #[arg(long)]
-    pub no_genesys: bool,
-    /// Promote no Upcoming by the clock, only by POST /rotate.
-    #[arg(long)]
-    pub rotate_by_hand: bool,
-    /// Fail in this way on the listing from the start (repeatable); GET / of the control endpoint lists them.
-    #[arg(long, value_name = "FAILURE")]
-    pub fail: Vec<Failure>,
-    /// Another name for the API's HTTPS certificate (repeatable).
-    #[arg(long, value_name = "NAME")]
-    pub tls_name: Vec<String>,
-}
 
 /// The simulator could not start, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +34,7 @@ pub enum SimulateError {
 }
 
 /// Serves until SIGINT or SIGTERM.
-pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
+pub async fn run(args: Simulate) -> Result<(), SimulateError> {
     let clock = OffsetClock::default();
     let day = crate::simulator::pki::DAY;
     let mut options = VendorOptions::new(Arc::new(clock.clone()));

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Failure, load, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
-use crate::cycle;
+use crate::cycle::{self, TargetReport};
 use crate::exit::Exit;
 use crate::settings::resolved::{IdentitySetting, Settings, Store};
 use crate::store::contents::Contents;
@@ -253,10 +253,19 @@ fn ending(contents: &Contents, now: Timestamp) -> Vec<Finding> {
     vec![Finding::critical("last_certificate_expired", &contents.state.store, text)]
 }
 
+/// How a target's turn ended: a line, and what the user should add to the server's configuration.
+pub fn turn_text(turn: &TargetReport) -> String {
+    let mut text = format!("target {}: {}\n", turn.target, target_line(turn.settled.as_ref(), turn.owed.as_ref()));
+    if let Some(lines) = &turn.to_add {
+        let _ = writeln!(text, "\nTo wire it, add these lines to the server's configuration and reload it:\n\n{lines}");
+    }
+    text
+}
+
 /// How a target stands, in a line.
 pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
     match (owed, settled) {
-        (Some(owed), _) => format!("OWED: {}", owed.words()),
+        (Some(owed), _) => format!("OWED: {owed}"),
         (None, Some(evidence)) => {
             let why = evidence.reason().map(|why| format!(" ({})", quoted(why))).unwrap_or_default();
             format!("{}{why}", evidence.words())

@@ -69,25 +69,20 @@ fn text(store: &str, report: &Report) -> String {
     let mut text = String::new();
     let generation =
         report.generation.map_or_else(|| "no generation yet".to_owned(), |number| format!("generation {number:06}"));
+    let deny_all = if report.deny_all { ": DENY ALL" } else { "" };
     let _ = match (report.rehearsed, report.committed, report.difference.is_empty()) {
         (true, _, true) => writeln!(text, "{store}: {generation}; nothing would change"),
         (true, _, false) => writeln!(text, "{store}: {generation}; this would change:"),
         (false, true, _) => {
-            writeln!(text, "{store}: published {generation}{}", if report.deny_all { ": DENY ALL" } else { "" })
+            writeln!(text, "{store}: published {generation}{deny_all}")
         }
-        (false, false, _) => writeln!(text, "{store}: {generation}, unchanged"),
+        (false, false, _) => writeln!(text, "{store}: {generation}, unchanged{deny_all}"),
     };
     if report.rehearsed || report.committed {
         text.push_str(&report.difference.to_text());
     }
     for target in &report.targets {
-        let _ = writeln!(
-            text,
-            "{store}: target {}: {}",
-            target.target,
-            super::status::target_line(target.settled.as_ref(), target.owed.as_ref())
-        );
+        let _ = write!(text, "{store}: {}", super::status::turn_text(target));
     }
-    text.push_str(&super::details(&report.findings));
     text
 }

@@ -73,10 +73,10 @@ pub fn commit(
 }
 
 /// Removes what a writer that died left: half-made things, and a generation that was written but never committed.
-pub fn sweep_leftovers(root: &Path) -> Result<(), StoreError> {
+pub fn sweep_leftovers(root: &Path, newest_committed: Option<u64>) -> Result<(), StoreError> {
     let mut keep = generation::list(root)?;
-    if let store::Link::Generation(current) = LinkPath::current(root).read()? {
-        keep.retain(|number| *number <= current);
+    if let Some(newest) = newest_committed {
+        keep.retain(|number| *number <= newest);
     }
     store::sweep(root, &keep).map(drop)
 }

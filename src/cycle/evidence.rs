@@ -10,6 +10,9 @@ use crate::trust::difference::Difference;
 use crate::trust::manifest::Manifest;
 use crate::trust::timestamp::Timestamp;
 
+/// Four lines of the longest kind.
+const TAIL: u64 = 4 * 64 * 1024;
+
 /// A generation was committed.
 pub fn committed(root: &Path, manifest: &Manifest, difference: &Difference) -> Result<(), StoreError> {
     let changes: Vec<_> = difference
@@ -28,6 +31,16 @@ pub fn committed(root: &Path, manifest: &Manifest, difference: &Difference) -> R
             "changes": changes,
         }),
     )
+}
+
+/// Whether the commit of this generation is in evidence. Asked after a crash alone, so of the last lines only.
+pub fn has_committed(root: &Path, generation: u64) -> Result<bool, StoreError> {
+    let tail = file::read_tail(&root.join(EVIDENCE), TAIL)?;
+    let text = String::from_utf8_lossy(&tail);
+    Ok(text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).any(|record| {
+        record.get("event").is_some_and(|event| event == "committed")
+            && record.get("generation").is_some_and(|number| *number == generation)
+    }))
 }
 
 /// A target was told, proven, or neither.

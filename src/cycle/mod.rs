@@ -89,7 +89,12 @@ pub async fn run(
     let mut session = Session::open(store, clock, options)?;
     let plan = session.plan(settings, &observed)?;
     let mut report = Report::of(&session.contents, &observed, &plan);
-    session.adopt(&plan, "cycle", &mut report)?;
+    if session.would_lose_by_damage(&plan) {
+        report.deny_all = session.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
+        session.remember(&plan, &mut report)?;
+    } else {
+        session.adopt(&plan, "cycle", &mut report)?;
+    }
     session.take_turns(&mut report).await?;
     session.close(&mut report)?;
     Ok(report)
@@ -164,13 +169,37 @@ impl<'a> Session<'a> {
     pub fn open(store: &'a StoreSettings, clock: &'a dyn Clock, options: &Options<'_>) -> Result<Self, CycleError> {
         let opened = Store::open(&store.path)?;
         let lock = Lock::acquire(opened.root(), options.command, clock.now(), options.lock_timeout)?;
-        commit::sweep_leftovers(opened.root())?;
         let contents = contents::read(opened.root(), commit::draw_store_id)?;
-        Ok(Self { store, clock, opened, contents, _lock: lock })
+        commit::sweep_leftovers(opened.root(), contents.newest_committed)?;
+        let session = Self { store, clock, opened, contents, _lock: lock };
+        session.settle_the_records()?;
+        Ok(session)
+    }
+
+    /// The state is there before the first generation, so that a missing one means a loss and no crash; and a commit whose
+    /// writer died before it was in evidence is put there now.
+    fn settle_the_records(&self) -> Result<(), CycleError> {
+        if self.contents.state_is_current {
+            return Ok(());
+        }
+        if let Some(manifest) = &self.contents.manifest
+            && !evidence::has_committed(self.opened.root(), manifest.generation)?
+        {
+            let before = contents::before(self.opened.root(), manifest.generation)?;
+            evidence::committed(self.opened.root(), manifest, &Difference::between(&before, &self.contents.set))?;
+        }
+        self.save()
     }
 
     fn plan(&self, settings: &Settings, observed: &[Observed]) -> Result<Plan, CycleError> {
         plan_with(settings, self.store, &self.contents, observed, self.clock)
+    }
+
+    /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of them:
+    /// what servers have loaded is better than that.
+    fn would_lose_by_damage(&self, plan: &Plan) -> bool {
+        let answered = |slot| plan.memory.slots.get(slot).is_some_and(|held| held.last_clean.is_some());
+        self.contents.lost.iter().any(|slot| !answered(slot))
     }
 
     /// Makes a plan real: a new generation where the set (or its form, or what is on the disk) differs, and the memory.
@@ -187,17 +216,24 @@ impl<'a> Session<'a> {
             self.contents.set = plan.set.clone();
             self.contents.drifted = false;
         }
+        if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
+            evidence::committed(self.opened.root(), manifest, &report.difference)?;
+        }
+        self.remember(plan, report)?;
+        if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
+            commit::sweep_old(self.opened.root(), self.store.keep, manifest.generation)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what the plan remembers, and how the sources did.
+    fn remember(&mut self, plan: &Plan, report: &mut Report) -> Result<(), CycleError> {
         self.contents.state.memory = plan.memory.clone();
         if let Some(manifest) = &self.contents.manifest {
             self.contents.state.generation = self.contents.state.generation.max(manifest.generation);
         }
         report.note_sources(&mut self.contents.state, self.clock.now());
-        self.save()?;
-        if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
-            evidence::committed(self.opened.root(), manifest, &report.difference)?;
-            commit::sweep_old(self.opened.root(), self.store.keep, manifest.generation)?;
-        }
-        Ok(())
+        self.save()
     }
 
     /// Takes every target's turn.

@@ -61,6 +61,9 @@ pub struct TargetReport {
     pub owed: Option<Owed>,
     /// Whether it was told in this turn.
     pub told: bool,
+    /// What the user should add to the server's configuration; said once a generation, and when asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_add: Option<String>,
 }
 
 impl Report {

@@ -55,11 +55,11 @@ impl Turns<'_> {
                 Step::Check => self.check().await,
                 Step::Switch(number) => outcome_of(link.switch(number)),
                 Step::Reload => self.reload(report).await?,
-                Step::Prove { told } => Event::Proof(self.prove(&link, told, report).await),
+                Step::Prove { told } => Event::Proof(self.prove(&link, told, state, report).await),
             };
             step = turn.on(event);
         };
-        self.conclude(state, outcome, told, report)
+        self.conclude(state, outcome, told, forced, report)
     }
 
     fn situation(&self, state: &TargetState, linked: Option<u64>, forced: bool) -> Situation {
@@ -76,14 +76,14 @@ impl Turns<'_> {
                 .proof
                 .as_ref()
                 .is_some_and(|proof| proof.generation == GenerationEvidence::Header),
-            drops_denied: linked.is_some_and(|linked| self.drops_denied(linked)),
+            drops_denied: linked.into_iter().chain(state.acknowledged).any(|old| self.drops_denied(old)),
             forced,
         }
     }
 
-    /// Whether the generation that the link names trusts a leaf that is denied by now.
-    fn drops_denied(&self, linked: u64) -> bool {
-        let old = contents::manifest_of(self.root, linked).ok().flatten();
+    /// Whether this generation trusts a leaf that is denied by now.
+    fn drops_denied(&self, old: u64) -> bool {
+        let old = contents::manifest_of(self.root, old).ok().flatten();
         old.is_some_and(|old| {
             old.slots.values().any(|slot| slot.entries.keys().any(|key| self.manifest.denied.contains_key(key)))
         })
@@ -116,20 +116,22 @@ impl Turns<'_> {
     }
 
     async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
-        match reload::tell(&self.target.reload, &self.environment()).await {
-            Ok(told) => {
+        let limit = self.target.reload_timeout;
+        let told = tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.environment())).await;
+        let why = match told {
+            Ok(Ok(told)) => {
                 let number = self.manifest.generation;
                 evidence::target(self.root, "told", &self.target.name, number, &format!("{told:?}"), self.clock.now())?;
-                Ok(Event::Succeeded)
+                return Ok(Event::Succeeded);
             }
-            Err(error) => {
-                report.causes.insert(Exit::Owed);
-                Ok(Event::Failed(format!("{error}.")))
-            }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("telling it took longer than {} and was given up", humantime::format_duration(limit)),
+        };
+        report.causes.insert(Exit::Owed);
+        Ok(Event::Failed(why))
     }
 
-    async fn prove(&self, link: &LinkPath, told: bool, report: &mut Report) -> Proof {
+    async fn prove(&self, link: &LinkPath, told: bool, state: &TargetState, report: &mut Report) -> Proof {
         let Some(wire) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
         let wanted = Wanted {
             store_id: self.manifest.store.clone(),
@@ -137,9 +139,40 @@ impl Turns<'_> {
             digest_head: self.manifest.digest.short(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
-        match seen(proof::prove(wire, &wanted, patience).await.proof) {
-            Proof::Proven if self.target.kind == Kind::Nginx => self.enforced(link, report).await,
+        let proof = seen(proof::prove(wire, &wanted, patience).await.proof);
+        if self.target.kind != Kind::Nginx {
+            return proof;
+        }
+        match proof {
+            Proof::Proven => match self.enforced(link, report).await {
+                // The test stands in the configuration now; nginx may have loaded the one before.
+                Proof::Proven if !told && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
+                    Proof::NotYet("its configuration asks the allowlist by now, but may not be loaded yet".to_owned())
+                }
+                proof => proof,
+            },
+            Proof::NotWired(_) | Proof::Unverifiable(_) => self.unseen(proof, link).await,
             proof => proof,
+        }
+    }
+
+    /// Where the wire shows no marker, the configuration says whether our files are used at all.
+    async fn unseen(&self, proof: Proof, link: &LinkPath) -> Proof {
+        let Some(check) = &self.target.check else { return proof };
+        let enforcement = nginx::enforcement(check, link.path(), &self.environment(), self.target.check_timeout).await;
+        match (proof, enforcement) {
+            (_, Enforcement::NotEnforced { servers, .. }) => Proof::NotEnforced(servers.join(", ")),
+            (Proof::Unverifiable(why), Enforcement::NotIncluded) => {
+                Proof::NotWired(format!("{why}, and no server in its configuration names them"))
+            }
+            (Proof::Unverifiable(why), Enforcement::NotAsked { servers }) => Proof::Unverifiable(format!(
+                "{why}; its configuration names this store's files, but has ssl_verify_client off in {}",
+                servers.join(", ")
+            )),
+            (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(
+                "its configuration names this store's files, but at this address and by this name it advertises none of their names: nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers there".to_owned(),
+            ),
+            (proof, _) => proof,
         }
     }
 
@@ -153,8 +186,8 @@ impl Turns<'_> {
                 report.findings.extend(notes.into_iter().map(note));
                 Proof::Proven
             }
-            Enforcement::NotIncluded => {
-                let text = "The configuration that the check reads has no server with this target's files, though the running one serves them: was it changed since?";
+            Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
+                let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
                 report.findings.push(Finding::note("enforcement", &self.target.name, text));
                 Proof::Proven
             }
@@ -171,12 +204,13 @@ impl Turns<'_> {
         state: &mut TargetState,
         outcome: Outcome,
         told: bool,
+        forced: bool,
         report: &mut Report,
     ) -> Result<(), CycleError> {
         let now = self.clock.now();
         let wanted = self.manifest.generation;
         let name = &self.target.name;
-        let mut line = TargetReport { target: name.clone(), wanted, settled: None, owed: None, told };
+        let mut line = TargetReport { target: name.clone(), wanted, settled: None, owed: None, told, to_add: None };
         match outcome {
             Outcome::Settled(evidence) => {
                 if state.acknowledged != Some(wanted) || told {
@@ -200,10 +234,17 @@ impl Turns<'_> {
                 line.settled = Some(evidence);
             }
             Outcome::Owed(owed) => {
+                let finding = owed.finding(name, wanted);
                 if state.owed.as_ref() != Some(&owed) {
-                    evidence::target(self.root, "owed", name, wanted, &format!("{owed:?}"), now)?;
+                    evidence::target(self.root, "owed", name, wanted, &finding.text, now)?;
                 }
-                report.findings.push(owed.finding(name, wanted, self.snippet().as_deref()));
+                report.findings.push(finding);
+                let lacks_lines =
+                    matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
+                // Once a generation, and when asked: with every cycle it would drown the rest.
+                if lacks_lines && (told || forced) {
+                    line.to_add = self.snippet();
+                }
                 report.causes.insert(match owed {
                     Owed::Refused(_)
                     | Owed::RefusedButKept(_)
@@ -235,18 +276,18 @@ impl Turns<'_> {
             Evidence::ChainOnly(why) => Finding::warning(
                 "target_chain_only",
                 name,
-                format!("The chain is proven; that the allowlist is loaded cannot be seen: {why}"),
+                format!("The chain is proven; that the allowlist is loaded cannot be seen: {why}."),
             ),
             Evidence::ReloadedNotProven(why) if self.target.proof.is_none() => {
                 Finding::note("target_not_proven", name, format!("The server was told, and nothing proves that it took the change: {why}."))
             }
             Evidence::ReloadedNotProven(why) => {
-                Finding::warning("target_not_proven", name, format!("The server was told, but nothing can be seen there: {why}"))
+                Finding::warning("target_not_proven", name, format!("The server was told, but nothing can be seen there: {why}."))
             }
             Evidence::ProvenEarlier(why) => Finding::warning(
                 "target_unreachable",
                 name,
-                format!("The server was proven earlier and does not answer now: {why} What it loads at its start is in place."),
+                format!("The server was proven earlier and does not answer now: {why}. What it loads at its start is in place."),
             ),
         });
     }
@@ -278,12 +319,12 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
         proof::Proof::NotWired => {
-            Proof::NotWired("it asks for client certificates, but not by this store's bundle.".to_owned())
+            Proof::NotWired("it asks for client certificates, but not by this store's bundle".to_owned())
         }
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
         proof::Proof::Refuted { generation, part } => {
-            Proof::Refuted(format!("{part:?} is of generation {generation:06}."))
+            Proof::Refuted(format!("{part} is of generation {generation:06}"))
         }
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use ring::rand::SystemRandom;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::genesys::attempts::Attempts;
 use crate::genesys::error::{FetchError, FetchFailure};
 use crate::genesys::exchange::Exchange;
 use crate::genesys::listing::{self, Filter, Listing, Place};
 use crate::genesys::oauth::{self, TokenCache};
-use crate::genesys::retry;
 use crate::genesys::scrub::Scrub;
+use crate::genesys::secret::read_secret;
 use crate::http_client::{self, Limits, OutboundError, shown};
 use crate::settings::resolved::{Secret, SecretOrigin, Source};
 use crate::trust::timestamp::Timestamp;
@@ -165,7 +165,7 @@ impl Client {
         if let Some(token) = self.tokens.usable(now) {
             return Ok(token.text.clone());
         }
-        let secret = oauth::read_secret(&self.secret)
+        let secret = read_secret(&self.secret)
             .map_err(|error| FetchError::new(format!("POST {}", self.token_url), error.into()))?;
         let basic = oauth::basic(&self.client_id, &secret);
         let proxy_password = self.proxy_password.as_ref().map(Secret::expose);
@@ -207,50 +207,4 @@ fn below(base: &Url, path: &str) -> Result<Url, OutboundError> {
 /// A deadline beyond the clock's end is none.
 fn far_from(now: Instant) -> Instant {
     now.checked_add(Duration::from_secs(30 * 365 * 86_400)).unwrap_or(now)
-}
-
-/// The attempts at one request.
-pub(super) struct Attempts<'a> {
-    made: u32,
-    ends: Instant,
-    source: &'a str,
-    last: Option<FetchError>,
-}
-
-impl<'a> Attempts<'a> {
-    pub fn until(ends: Instant, source: &'a str) -> Self {
-        Self { made: 0, ends, source, last: None }
-    }
-
-    /// Waits for the next attempt and says so, or gives the error back if there is none.
-    pub async fn pause_after(&mut self, error: FetchError) -> Result<(), FetchError> {
-        self.made = self.made.saturating_add(1);
-        let error = match self.last.take() {
-            // That time ran out in the middle of a further attempt says less than what went wrong before.
-            Some(last) if error.is_deadline() => return Err(last),
-            _ => error.after_attempts(self.made),
-        };
-        let remaining = self.ends.saturating_duration_since(Instant::now());
-        let Some(delay) = retry::next_delay(self.made, &error, remaining, random()) else {
-            return Err(error);
-        };
-        tracing::info!(
-            event = "vendor_request_retried",
-            source = %self.source,
-            attempt = self.made,
-            retry_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-            correlation_id = error.correlation_id(),
-            error = %error,
-            "a request to the vendor failed and is tried again"
-        );
-        self.last = Some(error);
-        tokio::time::sleep(delay).await;
-        Ok(())
-    }
-}
-
-/// In 0..1; without a source of randomness the middle will do, for it only spreads the waiting.
-fn random() -> f64 {
-    ring::rand::generate::<[u8; 4]>(&SystemRandom::new())
-        .map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes.expose())) / (f64::from(u32::MAX) + 1.0))
 }

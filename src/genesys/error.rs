@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::genesys::oauth::SecretError;
+use crate::genesys::secret::SecretError;
 use crate::http_client::{Phase, Transport};
 use crate::trust::timestamp::span;
 

@@ -9,14 +9,17 @@
 //! A secret or a token is sent to its own host and nowhere else, and stands in no error, `Debug` or log: every text from
 //! the wire that is shown passes [`scrub::Scrub`].
 
+mod attempts;
 pub mod client;
 pub mod error;
 mod exchange;
 pub mod listing;
+mod loose_json;
 pub mod oauth;
 pub mod region;
 pub mod retry;
 pub mod scrub;
+pub mod secret;
 pub mod wire;
 
 pub use client::{Client, ClientError, Fetched};

@@ -10,7 +10,7 @@ use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::{Manifest, ManifestError};
 use crate::trust::pem;
-use crate::trust::set::TrustSet;
+use crate::trust::set::{SlotId, TrustSet};
 use crate::trust::state::{State, StateError};
 
 /// The state's file.
@@ -35,6 +35,13 @@ pub struct Contents {
     pub findings: Vec<Finding>,
     /// Whether what is published is not as it was written: a new generation repairs it.
     pub drifted: bool,
+    /// Slots of which a certificate stands nowhere on disk any more. Only a clean answer can tell what becomes of it.
+    pub lost: BTreeSet<SlotId>,
+    /// The newest generation that was ever committed; a later one on disk was written by somebody who died before that.
+    /// `None` where nobody can tell.
+    pub newest_committed: Option<u64>,
+    /// Whether the state on disk is as it was read, and knows of the newest generation.
+    pub state_is_current: bool,
 }
 
 impl Contents {
@@ -47,6 +54,9 @@ impl Contents {
             set: TrustSet::default(),
             findings: Vec::new(),
             drifted: false,
+            lost: BTreeSet::new(),
+            newest_committed: None,
+            state_is_current: false,
         }
     }
 }
@@ -102,6 +112,7 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
         },
     };
     let virgin = manifest.is_none() && links.named.is_empty() && generation::list(root)?.is_empty();
+    let intact = matches!(found, Some(Ok(_)));
     let mut state = match found {
         Some(Ok(state)) => state,
         lost => {
@@ -126,10 +137,15 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
             State::born(store)
         }
     };
+    let state_is_current = intact && manifest.as_ref().is_none_or(|manifest| manifest.generation <= state.generation);
     if let Some(manifest) = &manifest {
         state.follow(manifest);
     }
     state.generation = state.generation.max(links.named.iter().max().copied().unwrap_or(0));
+    if links.current.is_none() && links.foreign.is_none() && state.generation > 0 {
+        let text = "The link current is missing, though generations were published. A new one repairs it.";
+        findings.push(Finding::warning("store_drift", &subject, text));
+    }
 
     let mut certificates = BTreeMap::new();
     if let Some(manifest) = &manifest {
@@ -150,16 +166,23 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
         drifted |= links.current != Some(manifest.generation);
     }
     find_elsewhere(root, &state, &mut certificates)?;
-    let lost: Vec<String> = forget_lost(&mut state, &certificates);
+    let lost = forget_lost(&mut state, &certificates);
     if !lost.is_empty() {
+        let heads: BTreeSet<String> = lost.values().flatten().map(Fingerprint::short).collect();
         findings.push(Finding::critical(
             "certificate_lost",
             &subject,
-            format!("The store's records name certificates that stand in no generation on disk: {}. They can be trusted again only when the vendor lists them.", lost.join(", ")),
+            format!("The store's records name certificates that stand in no generation on disk: {}. They can be trusted again only when the vendor lists them; what is published stays until it has answered.", heads.into_iter().collect::<Vec<_>>().join(", ")),
         ));
     }
-    let set = manifest.as_ref().map(|manifest| manifest.set(&certificates)).unwrap_or_default();
-    Ok(Contents { state, manifest, set, findings, drifted })
+    let set = match &manifest {
+        Some(manifest) => manifest.set(&certificates),
+        // The generation is lost, its certificates are not: what was trusted stays.
+        None => state.memory.set(&certificates),
+    };
+    let newest_committed = (intact || manifest.is_some()).then_some(state.generation);
+    let lost = lost.into_keys().collect();
+    Ok(Contents { state, manifest, set, findings, drifted, lost, newest_committed, state_is_current })
 }
 
 /// Every link of a store, read as numbers.
@@ -222,6 +245,15 @@ pub fn manifest_of(root: &Path, number: u64) -> Result<Option<Manifest>, Content
     })
 }
 
+/// The set that was published before generation `number`, as far as it still stands on disk.
+pub fn before(root: &Path, number: u64) -> Result<TrustSet, StoreError> {
+    let Some(older) = generation::list(root)?.range(..number).next_back().copied() else {
+        return Ok(TrustSet::default());
+    };
+    let Ok(Some(manifest)) = manifest_of(root, older) else { return Ok(TrustSet::default()) };
+    Ok(manifest.set(&certificates_of(root, older)?))
+}
+
 /// The files of a generation that are missing or not as its manifest says.
 fn damage(root: &Path, manifest: &Manifest) -> Result<Vec<String>, StoreError> {
     let mut damaged = Vec::new();
@@ -236,11 +268,15 @@ fn damage(root: &Path, manifest: &Manifest) -> Result<Vec<String>, StoreError> {
     Ok(damaged)
 }
 
-/// The certificates that a generation holds, by fingerprint.
+/// The certificates that a generation holds, by fingerprint: each stands in more than one file, so that a damaged one
+/// loses none.
 pub fn certificates_of(root: &Path, number: u64) -> Result<BTreeMap<Fingerprint, Certificate>, StoreError> {
+    let named = manifest_of(root, number).ok().flatten().map(|manifest| manifest.files).unwrap_or_default();
+    let always = ["leaves.pem", "chain.pem"].map(str::to_owned);
+    let paths: BTreeSet<String> = named.into_keys().filter(|path| path.ends_with(".pem")).chain(always).collect();
     let mut certificates = BTreeMap::new();
-    for path in ["leaves.pem", "chain.pem"] {
-        let bytes = generation::read_file(root, number, path, LARGEST).unwrap_or_default().unwrap_or_default();
+    for path in paths {
+        let bytes = generation::read_file(root, number, &path, LARGEST).unwrap_or_default().unwrap_or_default();
         let blocks = pem::scan(&String::from_utf8_lossy(&bytes));
         let parsed = blocks.into_iter().filter_map(|block| Certificate::parse(&block.bytes.ok()?).ok());
         certificates.extend(parsed.map(|certificate| (certificate.fingerprint(), certificate)));
@@ -270,16 +306,22 @@ fn find_elsewhere(
     Ok(())
 }
 
-fn forget_lost(state: &mut State, certificates: &BTreeMap<Fingerprint, Certificate>) -> Vec<String> {
-    let mut lost = Vec::new();
-    for slot in state.memory.slots.values_mut() {
-        slot.entries.retain(|key, _| {
-            let known = certificates.contains_key(key);
-            if !known {
-                lost.push(key.short());
-            }
-            known
-        });
+/// Drops the entries whose own certificate is nowhere, and says what is missing of each slot. Such a slot's next clean
+/// answer is told from those before it.
+fn forget_lost(
+    state: &mut State,
+    certificates: &BTreeMap<Fingerprint, Certificate>,
+) -> BTreeMap<SlotId, BTreeSet<Fingerprint>> {
+    let mut lost: BTreeMap<SlotId, BTreeSet<Fingerprint>> = BTreeMap::new();
+    for (id, slot) in &mut state.memory.slots {
+        let named = slot.entries.iter().flat_map(|(key, entry)| entry.chain.iter().chain(std::iter::once(key)));
+        let missing: BTreeSet<Fingerprint> = named.filter(|key| !certificates.contains_key(key)).copied().collect();
+        if missing.is_empty() {
+            continue;
+        }
+        slot.entries.retain(|key, _| !missing.contains(key));
+        slot.last_clean = None;
+        lost.insert(id.clone(), missing);
     }
     lost
 }

@@ -60,6 +60,22 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
+/// Reads the last `limit` bytes of a regular file; nothing where there is none.
+pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
+    let failed = |error| StoreError::io("read", path, error);
+    let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("open", path, error)),
+    };
+    let length = file.metadata().map_err(failed)?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(limit))).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
 pub(super) fn read_bounded(file: &File, path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     let failed = |error| StoreError::io("read", path, error);
     let found = file.metadata().map_err(failed)?;
@@ -154,8 +170,23 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Creates an empty directory of mode 0755 whatever the umask, under another name first: a crash before the `fchmod`
-/// must not leave one that servers cannot enter.
+/// must not leave one that servers cannot enter. Two first runs may do this at once, since no lock stands yet.
 pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
+    let mut tries = 0_u8;
+    loop {
+        match try_to_create_directory(path) {
+            Err(_) if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) => return Ok(()),
+            Err(StoreError::Io { source, .. })
+                if tries < 20 && matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) =>
+            {
+                tries = tries.saturating_add(1);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn try_to_create_directory(path: &Path) -> Result<(), StoreError> {
     let temporary = temporary(path)?;
     remove_empty(&temporary)?;
     let made = make_directory(&temporary)?;

@@ -9,6 +9,7 @@
     clippy::arithmetic_side_effects
 )]
 
+use crate::trust::archive::{self, ArchiveError};
 use crate::trust::certificate::{Certificate, Unreadable};
 use crate::trust::pem::{self, BlockError};
 
@@ -20,8 +21,8 @@ pub struct Anchors(pub Vec<Certificate>);
 /// operator meant to trust is not what the operator meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnchorError {
-    /// Neither PEM nor DER.
-    #[error("it contains no certificate, neither as PEM nor as DER")]
+    /// Neither PEM nor DER, nor a zip of them.
+    #[error("it contains no certificate, neither as PEM nor as DER nor as a zip of them")]
     NoCertificate,
     /// A block that is none.
     #[error("block {ordinal} cannot be read: {error}")]
@@ -46,6 +47,17 @@ pub enum AnchorError {
         ordinal: usize,
         /// Why.
         error: Unreadable,
+    },
+    /// The zip archive cannot be unpacked.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file of a zip archive.
+    #[error("in its file {file}, {error}")]
+    Within {
+        /// The file's name in the archive.
+        file: String,
+        /// Why.
+        error: Box<AnchorError>,
     },
     /// A certificate that may not issue any.
     #[error(
@@ -114,8 +126,15 @@ impl Anchors {
         &self.0
     }
 
-    /// Reads a configured file: PEM, or the DER of one certificate.
+    /// Reads a configured file: PEM, the DER of one certificate, or a zip of such files, as the vendor's page has them.
     pub fn read(bytes: &[u8]) -> Result<Self, AnchorError> {
+        if archive::is_zip(bytes) {
+            return Self::read_zip(bytes);
+        }
+        Self::read_unpacked(bytes)
+    }
+
+    fn read_unpacked(bytes: &[u8]) -> Result<Self, AnchorError> {
         match std::str::from_utf8(bytes) {
             Ok(text) if pem::count(text) > 0 => Self::read_pem(text),
             _ if bytes.first() == Some(&0x30) => {
@@ -125,6 +144,19 @@ impl Anchors {
             }
             _ => Err(AnchorError::NoCertificate),
         }
+    }
+
+    /// Files without any certificate (a readme, another archive) are passed over; one with a broken certificate is not.
+    fn read_zip(bytes: &[u8]) -> Result<Self, AnchorError> {
+        let mut anchors = Self::default();
+        for file in archive::files(bytes)? {
+            match Self::read_unpacked(&file.content) {
+                Ok(read) => anchors = anchors.and(read),
+                Err(AnchorError::NoCertificate) => {}
+                Err(error) => return Err(AnchorError::Within { file: file.name, error: Box::new(error) }),
+            }
+        }
+        if anchors.0.is_empty() { Err(AnchorError::NoCertificate) } else { Ok(anchors) }
     }
 
     /// Reads PEM, every block of which must be a CA certificate.
@@ -156,6 +188,42 @@ fn must_be_ca(certificate: Certificate) -> Result<Certificate, AnchorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
+        use std::io::Write;
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, content) in files {
+            archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(content).unwrap();
+        }
+        archive.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn a_zip_gives_its_roots_whatever_else_lies_in_it() {
+        let root = DIGICERT[0].as_bytes();
+        let der = Anchors::read_pem(DIGICERT[1]).unwrap().0[0].der().to_vec();
+        let archive = zipped(&[
+            ("readme.txt", b"hello"),
+            ("us-east-1/root.pem", root),
+            ("other.der", &der),
+            ("__MACOSX/x", b"\x30"),
+        ]);
+        assert_eq!(Anchors::read(&archive).unwrap().0.len(), 2);
+        // A zip in a zip is not followed, so that none can unpack for ever.
+        assert_eq!(Anchors::read(&zipped(&[("inner.zip", &archive)])), Err(AnchorError::NoCertificate));
+        let broken = zipped(&[("root.pem", b"-----BEGIN CERTIFICATE-----\nMII")]);
+        assert!(matches!(Anchors::read(&broken), Err(AnchorError::Within { .. })));
+        assert!(matches!(
+            Anchors::read(&archive[..archive.len() / 2]),
+            Err(AnchorError::Archive(ArchiveError::Damaged(_)))
+        ));
+        let bomb = vec![0_u8; usize::try_from(archive::MOST_BYTES).unwrap() + 1];
+        assert_eq!(Anchors::read(&zipped(&[("bomb", &bomb)])), Err(AnchorError::Archive(ArchiveError::TooLarge)));
+        let many: Vec<(String, &[u8])> = (0..=archive::MOST_FILES).map(|at| (at.to_string(), &b"x"[..])).collect();
+        let many: Vec<(&str, &[u8])> = many.iter().map(|(name, content)| (name.as_str(), *content)).collect();
+        assert!(matches!(Anchors::read(&zipped(&many)), Err(AnchorError::Archive(ArchiveError::TooManyFiles(65)))));
+    }
 
     #[test]
     fn every_built_in_anchor_can_be_read_and_is_there_once() {

@@ -60,19 +60,6 @@ impl Finding {
         Self { severity, event: event.to_owned(), subject: subject.to_string(), text: text.into() }
     }
 
-    /// The text on one line, less its [details](Finding::details): what a log line has room for.
-    #[must_use]
-    pub fn headline(&self) -> String {
-        let head = self.text.split("\n\n").next().unwrap_or_default();
-        head.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
-    }
-
-    /// What follows the text's first blank line: something to copy, such as a snippet of configuration.
-    #[must_use]
-    pub fn details(&self) -> Option<&str> {
-        self.text.split_once("\n\n").map(|(_, details)| details)
-    }
-
     /// What identifies the alarm from cycle to cycle: `upcoming_refused:us.us-east-1.digicert`.
     #[must_use]
     pub fn alarm_id(&self) -> String {

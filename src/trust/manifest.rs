@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Memory, SlotMemory};
-use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
+use crate::trust::memory::{Entry, Hold, Memory, SlotMemory};
+use crate::trust::set::{Denial, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
 /// The schema that this version writes.
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub slots: BTreeMap<SlotId, ManifestSlot>,
     /// Denied leaves.
     pub denied: BTreeMap<Fingerprint, Denial>,
+    /// The operator's freeze that stood when it was made: a rollback and its hold are one commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// The certificates on the accepted paths.
     pub chain: BTreeSet<Fingerprint>,
     /// The roots of other clients.
@@ -152,35 +155,15 @@ impl Manifest {
                 (slot.clone(), SlotMemory { identity: held.identity.clone(), entries, ..SlotMemory::default() })
             })
             .collect();
-        Memory { slots, denied: self.denied.clone(), hold: None }
+        Memory { slots, denied: self.denied.clone(), hold: self.hold.clone() }
     }
 
     /// The trust set that this generation holds, from the certificates that stand beside it. What is missing there is
     /// missing in the set.
     #[must_use]
     pub fn set(&self, certificates: &BTreeMap<Fingerprint, Certificate>) -> TrustSet {
-        let of = |keys: &BTreeSet<Fingerprint>| {
-            keys.iter().filter_map(|key| certificates.get(key).map(|certificate| (*key, certificate.clone()))).collect()
-        };
-        let mut set = TrustSet {
-            denied: self.denied.clone(),
-            chain: of(&self.chain),
-            extra: of(&self.extra),
-            ..TrustSet::default()
-        };
-        for (slot, held) in &self.slots {
-            for (key, entry) in &held.entries {
-                let Some(certificate) = certificates.get(key) else {
-                    continue;
-                };
-                if slot.authority() == Authority::Genesys {
-                    set.admit_by_name(slot, certificate, &entry.names);
-                } else {
-                    set.pin(slot, certificate, entry.role);
-                }
-            }
-        }
-        set
+        let held = |key: &Fingerprint| certificates.get(key).map(|certificate| (*key, certificate.clone()));
+        TrustSet { extra: self.extra.iter().filter_map(held).collect(), ..self.memory().set(certificates) }
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::set::{Denial, Role, SlotId};
+use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
 /// How many clean answers must agree before a role changes or a leaf may leave (design, rule 3).
@@ -21,6 +22,33 @@ pub struct Memory {
     pub denied: BTreeMap<Fingerprint, Denial>,
     /// The operator's freeze.
     pub hold: Option<Hold>,
+}
+
+impl Memory {
+    /// The union of what the slots trust, from the certificates that are at hand. An entry whose certificate is nowhere
+    /// to be had cannot be published; recovery says so.
+    #[must_use]
+    pub fn set(&self, certificates: &BTreeMap<Fingerprint, Certificate>) -> TrustSet {
+        let mut set = TrustSet { denied: self.denied.clone(), ..TrustSet::default() };
+        for (slot, held) in &self.slots {
+            for (key, entry) in &held.entries {
+                let Some(certificate) = certificates.get(key) else { continue };
+                for link in &entry.chain {
+                    if let Some(certificate) = certificates.get(link) {
+                        set.chain.insert(*link, certificate.clone());
+                    }
+                }
+                match slot.authority() {
+                    Authority::DigiCert => set.pin(slot, certificate, entry.role),
+                    Authority::Genesys => {
+                        set.chain.insert(*key, certificate.clone());
+                        set.admit_by_name(slot, certificate, &entry.names);
+                    }
+                }
+            }
+        }
+        set
+    }
 }
 
 /// An operator's freeze: no addition or removal but revocation and distrust.
@@ -57,7 +85,7 @@ pub struct Entry {
     pub role: Role,
     /// When it was first seen.
     pub first_seen: Timestamp,
-    /// When it was last listed and verified.
+    /// When it was last listed.
     pub last_seen: Timestamp,
     /// The certificates of the paths on which it was accepted, leaf excluded.
     pub chain: BTreeSet<Fingerprint>,

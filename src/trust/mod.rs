@@ -2,6 +2,7 @@
 //! network or randomness.
 
 pub mod anchor;
+pub mod archive;
 pub mod certificate;
 pub mod difference;
 mod distinguished_name;
@@ -11,6 +12,7 @@ pub mod manifest;
 pub mod marker_name;
 pub mod memory;
 pub mod observation;
+pub mod owed;
 pub mod pem;
 pub mod plan;
 pub mod refusal;

@@ -74,6 +74,10 @@ pub struct Heard {
     pub sightings: Vec<Sighting>,
     /// Both listings came whole, every authority in them is known, and the vendor's clock agrees with ours.
     pub complete: bool,
+    /// Whether the listing without filter came: only then does a missing Current mean that there is none.
+    pub unfiltered_came: bool,
+    /// Whether the listing with `status=Upcoming` came: only then does a missing Upcoming mean that there is none.
+    pub upcoming_came: bool,
     /// The names its leaves must carry, where now known.
     pub identity: Option<Identity>,
     /// Whether that identity was learned just now.
@@ -164,9 +168,9 @@ pub fn interpret(
             let first = unfiltered.of(rules.authority);
             let second = upcoming.of(rules.authority);
             let disagreements = if both { disagreements(rules, &first, &second, &mut findings) } else { 0 };
-            let union: BTreeSet<_> = first.union(&second).copied().collect();
-            let whole = both && authorities_known;
-            hear(rules, &union, whole, poll.clock_agrees, disagreements, policy, now, &mut findings)
+            let entities = first.union(&second).copied().collect();
+            let share = Share { entities, whole: both && authorities_known, disagreements };
+            hear(rules, poll, &share, policy, now, &mut findings)
         })
         .collect();
     Interpretation { heard, findings }
@@ -270,20 +274,28 @@ fn disagreements(
     found.len() as u64
 }
 
-#[expect(clippy::too_many_arguments, reason = "one poll's facts, used in this one place")]
+/// A slot's share of a poll.
+struct Share<'a> {
+    entities: BTreeSet<(Listed, &'a str)>,
+    /// Both listings came, and every authority in them is known.
+    whole: bool,
+    disagreements: u64,
+}
+
 fn hear(
     rules: &SlotRules,
-    union: &BTreeSet<(Listed, &str)>,
-    whole: bool,
-    clock_agrees: bool,
-    disagreements: u64,
+    poll: &Poll<'_>,
+    share: &Share<'_>,
     policy: &Policy,
     now: Timestamp,
     findings: &mut Vec<Finding>,
 ) -> Heard {
-    let verdicts: Vec<(Listed, Verdict)> =
-        union.iter().map(|(listed, text)| (*listed, verify::judge(text, &rules.anchors, policy, now))).collect();
-    let (identity, learned_now) = identity(rules, &verdicts, whole, findings);
+    let verdicts: Vec<(Listed, Verdict)> = share
+        .entities
+        .iter()
+        .map(|(listed, text)| (*listed, verify::judge(text, &rules.anchors, policy, now)))
+        .collect();
+    let (identity, learned_now) = identity(rules, &verdicts, share.whole, findings);
     let mut sightings: Vec<Sighting> = Vec::new();
     for (listed, verdict) in verdicts {
         let judged = judge_identity(verdict, identity.as_ref());
@@ -299,10 +311,12 @@ fn hear(
         slot: rules.slot.clone(),
         authority: rules.authority,
         sightings,
-        complete: whole && clock_agrees,
+        complete: share.whole && poll.clock_agrees,
+        unfiltered_came: poll.unfiltered.is_some(),
+        upcoming_came: poll.upcoming.is_some(),
         identity,
         learned_now,
-        disagreements,
+        disagreements: share.disagreements,
     }
 }
 
@@ -312,7 +326,14 @@ fn judge_identity(verdict: Verdict, identity: Option<&Identity>) -> Judged {
             Some(identity) => candidate.admit(identity).map_or_else(Judged::Refused, Judged::Accepted),
             None => Judged::Refused(candidate.without_identity()),
         },
-        Verdict::Expired(candidate, refusal) => Judged::Expired(candidate.leaf().clone(), refusal),
+        // Expired *and* a stranger's is a stranger's: it must not pass for the vendor's Current of yesterday.
+        Verdict::Expired(candidate, refusal) => {
+            let leaf = candidate.leaf().clone();
+            match identity.map(|identity| candidate.admit(identity)) {
+                Some(Err(stranger)) => Judged::Refused(stranger),
+                Some(Ok(_)) | None => Judged::Expired(leaf, refusal),
+            }
+        }
         Verdict::Refused(refusal) => Judged::Refused(refusal),
     }
 }
@@ -352,7 +373,9 @@ fn identity(
         .map(|current| current.leaf().identity_names().iter().map(|name| name.to_ascii_lowercase()).collect())
         .reduce(|agreed: BTreeSet<String>, names| agreed.intersection(&names).cloned().collect())
         .unwrap_or_default();
-    if agreed.is_empty() {
+    // Names that no leaf can be admitted by (none in common, or none that is plain) would bind the slot for ever.
+    let learned = Identity::Names(agreed.clone());
+    if !currents.iter().all(|current| (*current).clone().admit(&learned).is_ok()) {
         return (None, false);
     }
     let line = format!(
@@ -373,5 +396,5 @@ fn identity(
             }
         ),
     ));
-    (Some(Identity::Names(agreed)), true)
+    (Some(learned), true)
 }

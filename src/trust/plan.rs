@@ -74,7 +74,7 @@ pub struct Plan {
     pub memory: Memory,
     /// What was found.
     pub findings: Vec<Finding>,
-    /// Whether an entity of some slot was refused, or a slot lacks a valid Current: exit 5.
+    /// Whether an entity of some slot was refused, or an answer lacks a valid Current: exit 5.
     pub answer_refused: bool,
     /// Whether a verified addition is kept back by a hold: exit 7.
     pub held_back: bool,
@@ -92,6 +92,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let mut answer_refused = false;
     let mut held_back = false;
 
+    // First, so that what is about to be dropped keeps nothing else from being the last entry that stays.
+    turn.drop_denied(&mut memory);
     for heard in input.heard {
         let slot = memory.slots.entry(heard.slot.clone()).or_default();
         let outcome = turn.hear(slot, heard, &memory.denied);
@@ -99,7 +101,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
         held_back |= outcome.held_back;
     }
     turn.retire_unconfigured(&mut memory);
-    turn.drop_denied(&mut memory);
+    for (slot, held) in memory.slots.iter().filter(|(slot, _)| input.configured.contains(*slot)) {
+        turn.report_slot(slot, held);
+    }
 
     let set = turn.union(&memory);
     // A slot that is configured no longer and holds nothing any more is forgotten.
@@ -140,7 +144,6 @@ enum Standing {
 impl Planner<'_> {
     fn hear(&mut self, slot: &mut SlotMemory, heard: &Heard, denied: &BTreeMap<Fingerprint, Denial>) -> SlotOutcome {
         let now = self.input.now;
-        slot.unconfigured_since = None;
         slot.last_heard = Some(now);
         slot.disagreements = slot.disagreements.saturating_add(heard.disagreements);
         if let (true, Some(Identity::Names(names))) = (heard.learned_now, &heard.identity) {
@@ -154,8 +157,12 @@ impl Planner<'_> {
         let admissible = admissible(heard, standing, slot.entries.is_empty());
         let roles = listed_roles(heard);
         let mut held_back = false;
+        let mut denied_listed = false;
+        let mut entering: Vec<(Fingerprint, Role, &Verified)> = Vec::new();
         for (fingerprint, verified) in &admissible {
-            if denied.contains_key(fingerprint) {
+            let key = entry_key(heard.authority, verified);
+            if denied.contains_key(fingerprint) || denied.contains_key(&key) {
+                denied_listed = true;
                 self.findings.push(Finding::critical(
                     "denied_certificate_listed",
                     &heard.slot,
@@ -169,7 +176,6 @@ impl Planner<'_> {
             let Some(role) = roles.get(fingerprint).copied() else {
                 continue;
             };
-            let key = entry_key(heard.authority, verified);
             if !slot.entries.contains_key(&key) && self.held {
                 held_back = true;
                 self.findings.push(Finding::critical(
@@ -183,7 +189,18 @@ impl Planner<'_> {
                 ));
                 continue;
             }
-            self.admit(slot, heard, key, role, verified);
+            entering.push((key, role, verified));
+        }
+        for (key, role, verified) in &entering {
+            self.admit(slot, heard.authority, *key, *role, verified);
+        }
+        if heard.authority == Authority::Genesys {
+            for (key, ..) in &entering {
+                let witnesses = entering.iter().filter(|(root, ..)| root == key).map(|(.., verified)| verified.leaf());
+                if let Some(entry) = slot.entries.get_mut(key) {
+                    entry.names = rule_names(witnesses, heard.identity.as_ref());
+                }
+            }
         }
         let alive = alive(heard);
         for (key, entry) in &mut slot.entries {
@@ -198,25 +215,30 @@ impl Planner<'_> {
             self.hear_cleanly(slot, heard, &roles, &alive);
         }
         self.let_leave(slot, heard);
-        self.report_slot(slot, heard, standing);
-        SlotOutcome { refused: !all_accepted || standing != Standing::Valid, held_back }
+        if heard.authority == Authority::DigiCert && standing == Standing::Valid {
+            self.report_upcoming(slot, heard);
+        }
+        // Where the listing that has Current did not come, its own failure is the cause, not a refusal.
+        let lacks_current = heard.unfiltered_came && standing != Standing::Valid;
+        SlotOutcome { refused: !all_accepted || denied_listed || lacks_current, held_back }
     }
 
-    fn admit(&mut self, slot: &mut SlotMemory, heard: &Heard, key: Fingerprint, role: Role, verified: &Verified) {
-        let now = self.input.now;
-        let entry = slot.entries.entry(key).or_insert_with(|| Entry::seen(role, now));
-        entry.last_seen = now;
-        entry.absence = None;
+    fn admit(
+        &mut self,
+        slot: &mut SlotMemory,
+        authority: Authority,
+        key: Fingerprint,
+        role: Role,
+        verified: &Verified,
+    ) {
+        let entry = slot.entries.entry(key).or_insert_with(|| Entry::seen(role, self.input.now));
         for certificate in verified.chain() {
             self.certificates.entry(certificate.fingerprint()).or_insert_with(|| certificate.clone());
         }
         // Growing alone: a vendor that lists now one cross-signed path, now another, makes no new generation each time.
         entry.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|chain| *chain != key));
-        match heard.authority {
-            Authority::DigiCert => {
-                self.certificates.entry(key).or_insert_with(|| verified.leaf().clone());
-            }
-            Authority::Genesys => entry.names = visible_names(verified.leaf(), heard.identity.as_ref()),
+        if authority == Authority::DigiCert {
+            self.certificates.entry(key).or_insert_with(|| verified.leaf().clone());
         }
     }
 
@@ -280,9 +302,13 @@ impl Planner<'_> {
     /// A slot that the configuration no longer has retires by the clock alone; the store's last entry stays.
     fn retire_unconfigured(&mut self, memory: &mut Memory) {
         let now = self.input.now;
-        let gone: Vec<SlotId> =
-            memory.slots.keys().filter(|slot| !self.input.configured.contains(*slot)).cloned().collect();
-        for slot in gone {
+        for slot in memory.slots.keys().cloned().collect::<Vec<_>>() {
+            if self.input.configured.contains(&slot) {
+                if let Some(held) = memory.slots.get_mut(&slot) {
+                    held.unconfigured_since = None;
+                }
+                continue;
+            }
             let others = memory.slots.iter().any(|(id, held)| *id != slot && !held.entries.is_empty());
             let Some(held) = memory.slots.get_mut(&slot) else {
                 continue;
@@ -291,7 +317,7 @@ impl Planner<'_> {
             for entry in held.entries.values_mut() {
                 entry.role = Role::Retiring;
             }
-            let over = now.since(since) >= self.input.policy.grace && now >= since;
+            let over = now.since(since) >= self.input.policy.grace;
             if over && others && !self.held {
                 held.entries.clear();
                 self.findings.push(Finding::note(
@@ -331,29 +357,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The union of all slots. An entry whose certificate is nowhere to be had cannot be published; recovery counts it.
     fn union(&self, memory: &Memory) -> TrustSet {
-        let mut set =
-            TrustSet { denied: memory.denied.clone(), extra: self.input.extra_anchors.clone(), ..TrustSet::default() };
-        for (slot, held) in &memory.slots {
-            for (key, entry) in &held.entries {
-                let Some(certificate) = self.certificates.get(key) else {
-                    continue;
-                };
-                for link in &entry.chain {
-                    if let Some(certificate) = self.certificates.get(link) {
-                        set.chain.insert(*link, certificate.clone());
-                    }
-                }
-                if slot.authority() == Authority::Genesys {
-                    set.chain.insert(*key, certificate.clone());
-                    set.admit_by_name(slot, certificate, &entry.names);
-                } else {
-                    set.pin(slot, certificate, entry.role);
-                }
-            }
-        }
-        set
+        TrustSet { extra: self.input.extra_anchors.clone(), ..memory.set(&self.certificates) }
     }
 
     fn report_sightings(&mut self, heard: &Heard, standing: Standing) {
@@ -373,7 +378,8 @@ impl Planner<'_> {
                 format!("The vendor's {which} certificate: {refusal}"),
             ));
         }
-        if standing == Standing::RefusedOrAbsent
+        if heard.unfiltered_came
+            && standing == Standing::RefusedOrAbsent
             && !heard.sightings.iter().any(|sighting| sighting.listed == Listed::Current)
         {
             self.findings.push(Finding::critical(
@@ -384,36 +390,33 @@ impl Planner<'_> {
         }
     }
 
-    /// The conditions of the slot as it stands now: Upcoming missing or early, last leaf expired, retirement blocked.
-    fn report_slot(&mut self, slot: &SlotMemory, heard: &Heard, standing: Standing) {
+    /// The conditions of the slot as it stands now, heard or silent: last leaf expired, retirement blocked.
+    fn report_slot(&mut self, slot: &SlotId, held: &SlotMemory) {
         let now = self.input.now;
-        if heard.authority == Authority::DigiCert && standing == Standing::Valid {
-            self.report_upcoming(heard);
-        }
-        for (key, entry) in &slot.entries {
+        for (key, entry) in &held.entries {
             let Some(certificate) = self.certificates.get(key).cloned() else {
                 continue;
             };
             let end = certificate.facts().not_after;
-            if end < now && slot.entries.len() == 1 {
-                self.findings.push(Finding::critical(
-                    "last_certificate_expired",
-                    &heard.slot,
-                    format!(
-                        "{} expired on {end} and is the last that the slot trusts: it stays published, but servers refuse it.",
-                        name(&certificate)
-                    ),
-                ));
+            if held.entries.len() == 1 {
+                if end < now {
+                    self.findings.push(Finding::critical(
+                        "last_certificate_expired",
+                        slot,
+                        format!(
+                            "{} expired on {end} and is the last that the slot trusts: it stays published, but servers \
+                             refuse it.",
+                            name(&certificate)
+                        ),
+                    ));
+                }
+                continue;
             }
-            let overdue = entry.last_seen.plus(self.input.policy.grace.saturating_mul(2));
-            if entry.last_seen < now
-                && now > overdue
-                && entry.absence.is_none_or(|run| run.last < now)
-                && slot.entries.len() > 1
-            {
+            let over = now > entry.last_seen.plus(self.input.policy.grace);
+            if over && entry.absence.is_none_or(|run| run.last < now) {
                 self.findings.push(Finding::warning(
                     "retirement_blocked",
-                    &heard.slot,
+                    slot,
                     format!(
                         "{} was last listed on {}, but no clean answer lets it leave. It stays trusted, at the latest until \
                          it expires on {end}.",
@@ -425,7 +428,8 @@ impl Planner<'_> {
         }
     }
 
-    fn report_upcoming(&mut self, heard: &Heard) {
+    /// Upcoming missing, early, or none.
+    fn report_upcoming(&mut self, slot: &SlotMemory, heard: &Heard) {
         let now = self.input.now;
         let accepted = |listed: Listed| {
             heard.sightings.iter().filter(move |sighting| sighting.listed == listed).filter_map(|sighting| {
@@ -456,6 +460,13 @@ impl Planner<'_> {
             }
             return;
         }
+        // A listing that did not come says nothing: what is trusted from an earlier one stands.
+        let known = |key: &Fingerprint| {
+            self.certificates.get(key).is_some_and(|certificate| certificate.facts().not_after > facts.not_after)
+        };
+        if !heard.upcoming_came && slot.entries.keys().any(known) {
+            return;
+        }
         if let Some(odd) = accepted(Listed::Upcoming).next() {
             self.findings.push(Finding::warning(
                 "upcoming_is_no_successor",
@@ -479,8 +490,8 @@ impl Planner<'_> {
             "upcoming_missing",
             &heard.slot,
             format!(
-                "The current certificate ends on {} ({} days), and the vendor lists no valid upcoming one. Calls fail from \
-                 then on unless one appears; ask the vendor.",
+                "The current certificate ends on {} ({} days), and no valid upcoming one was seen. Calls fail from then on \
+                 unless one appears; ask the vendor.",
                 facts.not_after,
                 now.days_until(facts.not_after)
             ),
@@ -534,7 +545,8 @@ fn accepted(sighting: &Sighting) -> Option<&Verified> {
     }
 }
 
-/// The keys of the entries that the answer lists, whatever their status and even if expired by now: no absence.
+/// The keys of the entries that the answer lists, whatever their status and even if expired or refused by now: listed is
+/// not absent.
 fn alive(heard: &Heard) -> BTreeSet<Fingerprint> {
     heard
         .sightings
@@ -542,7 +554,7 @@ fn alive(heard: &Heard) -> BTreeSet<Fingerprint> {
         .filter_map(|sighting| match &sighting.judged {
             Judged::Accepted(verified) => Some(entry_key(heard.authority, verified)),
             Judged::Expired(leaf, _) => Some(leaf.fingerprint()),
-            Judged::Refused(_) => None,
+            Judged::Refused(refusal) => refusal.leaf.as_ref().map(|(_, fingerprint)| *fingerprint),
         })
         .collect()
 }
@@ -572,15 +584,19 @@ fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
     }
 }
 
-/// Of the names that bind, those that the witness bears as its common name: what servers without a view of the SAN can
-/// ask for. None means that the issuer alone decides there.
-fn visible_names(witness: &Certificate, identity: Option<&Identity>) -> BTreeSet<String> {
-    match identity {
-        Some(Identity::Names(names)) => names
-            .iter()
-            .filter(|name| witness.facts().common_names.iter().any(|common| common.eq_ignore_ascii_case(name)))
-            .cloned()
-            .collect(),
-        _ => BTreeSet::new(),
-    }
+/// The names of a name rule: all that bind, where each witness bears one of them as its common name, so that a renewal
+/// under another of them changes nothing. Servers cannot see a name that stands in the SAN alone: then none, and the
+/// issuer alone decides there.
+fn rule_names<'a>(
+    mut witnesses: impl Iterator<Item = &'a Certificate>,
+    identity: Option<&Identity>,
+) -> BTreeSet<String> {
+    let Some(Identity::Names(names)) = identity else {
+        return BTreeSet::new();
+    };
+    let bears_one = |witness: &Certificate| {
+        let common = &witness.facts().common_names;
+        common.iter().any(|common| names.iter().any(|name| name.eq_ignore_ascii_case(common)))
+    };
+    if witnesses.all(bears_one) { names.clone() } else { BTreeSet::new() }
 }

@@ -324,7 +324,7 @@ impl fmt::Display for Refusal {
         {
             write!(f, " [{subject}, sha256 {fingerprint}]")?;
         }
-        write!(f, ". Rule {}: {}.", self.first.rule.name(), self.first.rule.statement())?;
+        write!(f, ". That breaks the rule {}: {}.", self.first.rule.name(), self.first.rule.statement())?;
         if !self.others.is_empty() {
             let others: Vec<&str> = self.others.iter().map(|other| other.what.as_str()).collect();
             write!(f, " Besides: {}.", others.join("; "))?;

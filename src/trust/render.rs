@@ -119,6 +119,7 @@ impl Content<'_> {
             deny_all: set.is_empty(),
             slots: Manifest::slots_of(self.memory),
             denied: set.denied.clone(),
+            hold: self.memory.hold.clone(),
             chain: set.chain.keys().copied().collect(),
             extra: set.extra.keys().copied().collect(),
             certificates: certificates.map(|held| (held.fingerprint(), CertificateFacts::from(held))).collect(),

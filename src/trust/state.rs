@@ -9,7 +9,7 @@ use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::{Manifest, schema_of};
 use crate::trust::memory::{Memory, SlotMemory};
 use crate::trust::timestamp::Timestamp;
-use crate::trust::turn::{Evidence, Owed, Proof};
+use crate::trust::turn::{Evidence, Owed};
 
 /// The schema that this version writes.
 pub const SCHEMA: u32 = 1;
@@ -121,6 +121,7 @@ impl State {
     /// What is trusted stands in the newest generation; the state contributes its counters. So a crash between the two
     /// writes, or a state restored from a backup, changes nothing of the trust.
     pub fn follow(&mut self, manifest: &Manifest) {
+        let behind = self.generation < manifest.generation;
         self.generation = self.generation.max(manifest.generation);
         self.store.clone_from(&manifest.store);
         let mut told = manifest.memory();
@@ -143,7 +144,10 @@ impl State {
             let counters = SlotMemory { entries: BTreeMap::new(), ..remembered.clone() };
             told.slots.entry(slot.clone()).or_insert(counters);
         }
-        told.hold = self.memory.hold.take();
+        // `hold` and `release` write the state alone; a rollback writes the manifest first, and may have died there.
+        if !behind {
+            told.hold = self.memory.hold.take();
+        }
         told.denied.extend(std::mem::take(&mut self.memory.denied));
         self.memory = told;
     }
@@ -172,112 +176,5 @@ impl State {
     /// A target was settled: what stood about it ends.
     pub fn settled(&mut self, target: &str) {
         self.alarms.retain(|_, alarm| alarm.finding.subject != target || !alarm.finding.event.starts_with("target_"));
-    }
-}
-
-impl Owed {
-    /// In a sentence, for the target `name`: what happened, what it means, what to do.
-    #[must_use]
-    pub fn finding(&self, name: &str, wanted: u64, snippet: Option<&str>) -> Finding {
-        let again = "It is tried again in every cycle.";
-        match self {
-            Self::Unreadable(why) => Finding::critical(
-                "target_generation_unreadable",
-                name,
-                format!(
-                    "Generation {wanted:06} did not read back as it was written: {why} The server keeps what it has. {again}"
-                ),
-            ),
-            Self::NotSwitched(why) => Finding::critical(
-                "target_not_switched",
-                name,
-                format!(
-                    "The target's link could not be moved to generation {wanted:06}: {why} The server keeps what it has. {again}"
-                ),
-            ),
-            Self::Refused(output) => Finding::critical(
-                "target_check_refused",
-                name,
-                format!(
-                    "The server's own check refuses generation {wanted:06} and accepts the one before it, so that one stays in place. The check said: {output} {again}"
-                ),
-            ),
-            Self::RefusedButKept(output) => Finding::critical(
-                "target_check_refused",
-                name,
-                format!(
-                    "The server's own check refuses generation {wanted:06}; it stays in place all the same, since it drops a revoked or distrusted certificate. The server was not reloaded. The check said: {output} {again}"
-                ),
-            ),
-            Self::BrokenWithoutUs { new, old } => Finding::critical(
-                "target_broken",
-                name,
-                format!(
-                    "The server's own check fails with the old generation as with {wanted:06}: its configuration is broken elsewhere. The new generation is in place, so that whoever mends and reloads the server gets the right trust; the reload stays owed. With the new one the check said: {new} With the old one: {old}"
-                ),
-            ),
-            Self::CheckFailed(output) => Finding::critical(
-                "target_check_failed",
-                name,
-                format!(
-                    "The server's own check fails; generation {wanted:06} is in place, the server was not reloaded. The check said: {output} {again}"
-                ),
-            ),
-            Self::NotTold(why) => Finding::critical(
-                "target_not_told",
-                name,
-                format!(
-                    "Generation {wanted:06} is in place, but the server could not be told to reload: {why} It serves what it loaded last. {again}"
-                ),
-            ),
-            Self::Unproven(Proof::NotWired(why)) => Finding::critical(
-                "target_not_wired",
-                name,
-                format!(
-                    "The server does not use this store's files yet: {why} It was told once and is not told again for this generation.{}",
-                    snippet.map(|snippet| format!(" To wire it, include this:\n\n{snippet}")).unwrap_or_default()
-                ),
-            ),
-            Self::Unproven(Proof::ChainOnly(why)) => Finding::critical(
-                "target_chain_only",
-                name,
-                format!(
-                    "The server serves the chain of generation {wanted:06}, but its allowlist was not seen: {why} A server that trusts the chain alone admits strangers. Include the allowlist.{}",
-                    snippet.map(|snippet| format!(" The whole snippet:\n\n{snippet}")).unwrap_or_default()
-                ),
-            ),
-            Self::Unproven(Proof::NotEnforced(servers)) => Finding::critical(
-                "target_not_enforced",
-                name,
-                format!(
-                    "The server has loaded generation {wanted:06}, but never asks the allowlist: {servers} Strangers of the same authority are admitted there. Test $trustsync_admit in each such server."
-                ),
-            ),
-            Self::Unproven(Proof::Refuted(why)) => Finding::critical(
-                "target_refuted",
-                name,
-                format!("The server was told, and still serves another generation than {wanted:06}: {why} {again}"),
-            ),
-            Self::Unproven(Proof::NotYet(why)) => Finding::critical(
-                "target_not_yet",
-                name,
-                format!("The server does not steadily serve generation {wanted:06} yet: {why} {again}"),
-            ),
-            Self::Unproven(Proof::Unreachable(why)) => Finding::critical(
-                "target_unreachable",
-                name,
-                format!(
-                    "The server does not answer where its proof is to be had: {why} Generation {wanted:06} is in place for when it starts. {again}"
-                ),
-            ),
-            Self::Unproven(proof) => Finding::critical(
-                "target_unproven",
-                name,
-                format!(
-                    "The server was told of generation {wanted:06}, but that could not be proven: {}. {again}",
-                    proof.words()
-                ),
-            ),
-        }
     }
 }

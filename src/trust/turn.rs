@@ -6,7 +6,7 @@
 //!                                 │ fails: blame needs *new fails, old passes, new fails*: then the link stays
 //!                                 │ old fails too: the server is broken without us: switch forward, reload owed
 //!                                 └ no namespace: the same by switching first, and back
-//!  link = wanted:  prove ─▶ unproven: check ─▶ reload ─▶ prove
+//!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,8 @@ pub struct Situation {
     pub provable: bool,
     /// Whether the loaded allowlist can show its generation, so that the chain alone is not enough.
     pub allowlist_provable: bool,
-    /// Whether `wanted` drops a revoked or distrusted leaf: such a generation is never taken back.
+    /// Whether `wanted` drops a revoked or distrusted leaf that the linked or the acknowledged generation trusts: such a
+    /// generation is never taken back.
     pub drops_denied: bool,
     /// The operator asked for the whole turn.
     pub forced: bool,
@@ -146,23 +147,6 @@ pub enum Owed {
     Unproven(Proof),
 }
 
-impl Proof {
-    /// In a few words.
-    #[must_use]
-    pub fn words(&self) -> &'static str {
-        match self {
-            Self::Proven => "proven",
-            Self::ChainOnly(_) => "chain only",
-            Self::NotEnforced(_) => "not enforced",
-            Self::NotWired(_) => "not wired",
-            Self::NotYet(_) => "not steadily served yet",
-            Self::Refuted(_) => "another generation is served",
-            Self::Unverifiable(_) => "unverifiable",
-            Self::Unreachable(_) => "it does not answer",
-        }
-    }
-}
-
 impl Evidence {
     /// In a few words.
     #[must_use]
@@ -181,23 +165,6 @@ impl Evidence {
         match self {
             Self::Proven => None,
             Self::ChainOnly(why) | Self::ReloadedNotProven(why) | Self::ProvenEarlier(why) => Some(why),
-        }
-    }
-}
-
-impl Owed {
-    /// In a few words; [`Owed::finding`] has the whole story.
-    #[must_use]
-    pub fn words(&self) -> &'static str {
-        match self {
-            Self::Unreadable(_) => "the generation did not read back",
-            Self::NotSwitched(_) => "its link could not be moved",
-            Self::Refused(_) => "its check refuses the new generation, the old one stays",
-            Self::RefusedButKept(_) => "its check refuses the new generation, which stays in place",
-            Self::BrokenWithoutUs { .. } => "its check fails with the old generation too",
-            Self::CheckFailed(_) => "its check fails",
-            Self::NotTold(_) => "it could not be told",
-            Self::Unproven(proof) => proof.words(),
         }
     }
 }
@@ -233,6 +200,8 @@ enum Then {
 pub struct Turn {
     situation: Situation,
     phase: Phase,
+    /// Where the link stands by now.
+    standing: Option<Number>,
 }
 
 impl Turn {
@@ -240,7 +209,7 @@ impl Turn {
     #[must_use]
     pub fn begin(situation: Situation) -> (Self, Step) {
         let placed = situation.linked == Some(situation.wanted);
-        let mut turn = Self { situation, phase: Phase::Finished };
+        let mut turn = Self { standing: situation.linked, situation, phase: Phase::Finished };
         let step = if placed && turn.situation.provable && !turn.situation.forced {
             turn.enter(Phase::ProvingFirst, Step::Prove { told: false })
         } else if placed && !turn.situation.forced && turn.situation.acknowledged == Some(turn.situation.wanted) {
@@ -254,6 +223,15 @@ impl Turn {
     /// Takes what came of the last step; says the next one.
     pub fn on(&mut self, event: Event) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Finished);
+        if event == Event::Succeeded {
+            match &phase {
+                Phase::SwitchingForward(_) | Phase::SwitchingForwardAgain { .. } => {
+                    self.standing = Some(self.situation.wanted);
+                }
+                Phase::SwitchingBack { .. } | Phase::TakingBack { .. } => self.standing = self.old(),
+                _ => {}
+            }
+        }
         match (phase, event) {
             (Phase::ProvingFirst, Event::Proof(proof)) => self.proven_first(proof),
             (Phase::ReadingBack, Event::Succeeded) => self.place(),
@@ -261,7 +239,7 @@ impl Turn {
 
             (Phase::PrivateNew | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
             (Phase::PrivateNew, Event::NoNamespace(_)) => self.forward(Then::Check),
-            (Phase::PrivateNew, Event::Failed(new)) => match self.situation.linked {
+            (Phase::PrivateNew, Event::Failed(new)) => match self.old() {
                 Some(old) => self.enter(Phase::PrivateOld { new }, Step::CheckPrivately(old)),
                 None => self.owe(Owed::CheckFailed(new)),
             },
@@ -272,26 +250,28 @@ impl Turn {
             (Phase::PrivateOld { new }, Event::Failed(old) | Event::NoNamespace(old)) => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
-            (Phase::PrivateNewAgain { .. }, Event::Failed(new)) if self.situation.drops_denied => {
+            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_))
+                if self.situation.drops_denied =>
+            {
                 self.forward(Then::Finish(Owed::RefusedButKept(new)))
             }
-            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => self.owe(Owed::Refused(new)),
+            (Phase::PrivateNewAgain { new }, Event::Failed(_) | Event::NoNamespace(_)) => match self.old() {
+                // It was placed when both failed; by now the server was mended, and this alone is in its way.
+                Some(old) if self.standing != Some(old) => self.enter(Phase::TakingBack { new }, Step::Switch(old)),
+                _ => self.owe(Owed::Refused(new)),
+            },
 
-            (Phase::SwitchingForward(Then::Check), Event::Succeeded) => self.enter(Phase::InPlaceNew, Step::Check),
-            (Phase::SwitchingForward(Then::Reload), Event::Succeeded) => self.tell(),
-            (Phase::SwitchingForward(Then::Finish(owed)), Event::Succeeded) => self.owe(owed),
+            (Phase::SwitchingForward(then), Event::Succeeded) => self.placed(then),
             (
                 Phase::SwitchingForward(_) | Phase::SwitchingBack { .. } | Phase::SwitchingForwardAgain { .. },
                 Event::Failed(why),
             ) => self.owe(Owed::NotSwitched(why)),
 
             (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
-            (Phase::InPlaceNew, Event::Failed(new)) => match self.situation.linked {
-                Some(old) if old != self.situation.wanted && !self.situation.drops_denied => {
-                    self.enter(Phase::SwitchingBack { new }, Step::Switch(old))
-                }
-                Some(old) if old != self.situation.wanted => self.owe(Owed::RefusedButKept(new)),
-                _ => self.owe(Owed::CheckFailed(new)),
+            (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
+                Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
+                Some(old) => self.enter(Phase::SwitchingBack { new }, Step::Switch(old)),
+                None => self.owe(Owed::CheckFailed(new)),
             },
             (Phase::SwitchingBack { new }, Event::Succeeded) => self.enter(Phase::InPlaceOld { new }, Step::Check),
             (Phase::InPlaceOld { new }, Event::Succeeded) => {
@@ -305,7 +285,7 @@ impl Turn {
                 self.enter(Phase::InPlaceNewAgain { new }, Step::Check)
             }
             (Phase::InPlaceNewAgain { new }, Event::Failed(_)) => {
-                let old = self.situation.linked.unwrap_or(self.situation.wanted);
+                let old = self.old().unwrap_or(self.situation.wanted);
                 self.enter(Phase::TakingBack { new }, Step::Switch(old))
             }
             (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
@@ -335,20 +315,43 @@ impl Turn {
         self.finish(Outcome::Owed(owed))
     }
 
+    /// Lets the link name the wanted generation, unless it does already.
     fn forward(&mut self, then: Then) -> Step {
         let wanted = self.situation.wanted;
-        self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
+        if self.standing == Some(wanted) {
+            self.placed(then)
+        } else {
+            self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
+        }
     }
 
-    /// The generation reads back well: bring it where it will stand.
+    fn placed(&mut self, then: Then) -> Step {
+        match then {
+            Then::Check => self.enter(Phase::InPlaceNew, Step::Check),
+            Then::Reload => self.tell(),
+            Then::Finish(owed) => self.owe(owed),
+        }
+    }
+
+    /// The generation reads back well: bring it where it will stand. What stands there already and can be compared with
+    /// nothing is judged as it stands, and on the first turn there is nothing to go back to.
     fn place(&mut self) -> Step {
-        let Situation { wanted, linked, checkable, .. } = self.situation;
-        match linked {
+        let Situation { linked, checkable, .. } = self.situation;
+        match self.old() {
             _ if !checkable => self.forward(Then::Reload),
-            Some(linked) if linked != wanted => self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted)),
-            // On the first turn there is nothing to go back to; and what stands already is judged as it stands.
+            Some(_) if linked.is_some() => {
+                let wanted = self.situation.wanted;
+                self.enter(Phase::PrivateNew, Step::CheckPrivately(wanted))
+            }
             _ => self.forward(Then::Check),
         }
+    }
+
+    /// The generation to compare with and to go back to: where the link stands, or, where it was switched forward although
+    /// the check failed, what the server is known to have loaded.
+    fn old(&self) -> Option<Number> {
+        let Situation { wanted, linked, acknowledged, .. } = self.situation;
+        linked.filter(|linked| *linked != wanted).or(acknowledged.filter(|known| *known != wanted))
     }
 
     fn tell(&mut self) -> Step {

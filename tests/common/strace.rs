@@ -96,7 +96,7 @@ pub fn kill_points(
     hits
 }
 
-fn run_killed(command: &Command, follow: Follow, point: KillPoint) -> Output {
+pub fn run_killed(command: &Command, follow: Follow, point: KillPoint) -> Output {
     let KillPoint { syscall, when } = point;
     // `?`: a call that this machine does not have (aarch64 has no rename) is no error, it is just never made.
     let trace = format!("trace=?{syscall}");

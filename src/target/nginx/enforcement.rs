@@ -13,6 +13,9 @@ use crate::target::nginx::dump::{Configuration, tidy};
 /// The file of the store that says who is admitted.
 const ALLOWLIST: &str = "admit.map";
 
+/// The directives that name a CA file for clients; the names in the second are not advertised.
+const CA_FILES: [&str; 2] = ["ssl_client_certificate", "ssl_trusted_certificate"];
+
 /// What a configuration does with the allowlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enforcement {
@@ -30,7 +33,12 @@ pub enum Enforcement {
         /// What a person should know besides.
         notes: Vec<String>,
     },
-    /// No server asks for client certificates by our CA file.
+    /// These servers name our CA file, but none asks for client certificates by it.
+    NotAsked {
+        /// Name, address and file of each.
+        servers: Vec<String>,
+    },
+    /// No server names our CA file.
     NotIncluded,
 }
 
@@ -43,6 +51,7 @@ pub fn judge(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
     };
     let mut asking = 0_usize;
     let mut strangers = Vec::new();
+    let mut silent = Vec::new();
     let mut notes = Vec::new();
     let contexts = configuration
         .directives
@@ -52,6 +61,9 @@ pub fn judge(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
         let context = Context::of(context.body(), &ours);
         for server in context.servers() {
             if !context.asks_by_our_file(server, &ours) {
+                if CA_FILES.into_iter().any(|name| all(server.body(), name).filter_map(Directive::argument).any(ours)) {
+                    silent.push(describe(server));
+                }
                 continue;
             }
             asking = asking.saturating_add(1);
@@ -80,6 +92,7 @@ pub fn judge(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
     notes.sort();
     notes.dedup();
     match (asking, strangers.is_empty()) {
+        (0, _) if !silent.is_empty() => Enforcement::NotAsked { servers: silent },
         (0, _) => Enforcement::NotIncluded,
         (_, true) => Enforcement::Enforced { notes },
         (_, false) => Enforcement::NotEnforced { servers: strangers, notes },
@@ -138,7 +151,7 @@ impl<'a> Context<'a> {
                 .any(|listen| is_tls(listen) || address(listen).is_some_and(|at| self.tls_addresses.contains(&at)));
         tls && matches!(said("ssl_verify_client"), Some("on" | "optional" | "optional_no_ca"))
             // The trusted file verifies clients just as well; only its names are not advertised.
-            && ["ssl_client_certificate", "ssl_trusted_certificate"].into_iter().filter_map(said).any(ours)
+            && CA_FILES.into_iter().filter_map(said).any(ours)
     }
 
     fn asked_in(&self, server: &Directive) -> Asked {
@@ -416,11 +429,12 @@ mod tests {
             "",
             MAP,
             "server { listen 1 ssl; ssl_verify_client on; ssl_client_certificate /store/target/nginx-two/trust-bundle.pem; }",
-            "server { listen 1 ssl; ssl_client_certificate /store/target/nginx/trust-bundle.pem; }",
             "# server { listen 1 ssl; ssl_verify_client on; ssl_client_certificate /store/target/nginx/trust-bundle.pem; }",
         ] {
             let http = if http == MAP { http.to_owned() } else { format!("{MAP} {http}\n") };
             assert_eq!(of(&http), Enforcement::NotIncluded, "{http}");
         }
+        let silent = of("server { listen 1 ssl; ssl_client_certificate /store/target/nginx/trust-bundle.pem; }");
+        assert!(matches!(&silent, Enforcement::NotAsked { servers } if servers.len() == 1), "{silent:?}");
     }
 }

@@ -56,9 +56,7 @@ pub enum ReloadError {
         source: std::io::Error,
     },
     /// The pidfile holds something else than one process number.
-    #[error(
-        "the pidfile {path} holds {found:?}, which names no server process; nothing was signalled and the reload stays owed"
-    )]
+    #[error("the pidfile {path} {}; nothing was signalled and the reload stays owed", names_nobody(found))]
     PidfileGarbage {
         /// The pidfile.
         path: PathBuf,
@@ -156,6 +154,14 @@ pub enum ReloadError {
         /// The beginning of the body.
         body: String,
     },
+}
+
+fn names_nobody(found: &str) -> String {
+    if found.trim().is_empty() {
+        "is empty: the server does not run (nginx -t leaves such a file where it does not)".to_owned()
+    } else {
+        format!("holds {found:?}, which names no server process")
+    }
 }
 
 /// Tells the server.

@@ -1,12 +1,16 @@
 //! Any text is judged, with what it calls a CA as anchors too, and every refusal can be shown.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
 use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::pem::{encode, scan};
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{Identity, Policy, Verdict, judge};
+
+static DIGICERT: LazyLock<Anchors> = LazyLock::new(Anchors::digicert);
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
@@ -20,9 +24,9 @@ fuzz_target!(|data: &[u8]| {
     );
     let now = Timestamp::from_unix(1_780_272_000);
     for (text, anchors) in [
-        (text.as_ref(), Anchors::digicert()),
+        (text.as_ref(), DIGICERT.clone()),
         (text.as_ref(), anchors),
-        (encode("CERTIFICATE", data).as_str(), Anchors::digicert()),
+        (encode("CERTIFICATE", data).as_str(), DIGICERT.clone()),
     ] {
         match judge(text, &anchors, &Policy::default(), now) {
             Verdict::Accepted(candidate) => {

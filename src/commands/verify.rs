@@ -1,0 +1,227 @@
+//! `trustsync verify`: the cycle's own policy, offline, on files. Exit 0 accepted, 5 refused.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::inspect::read_bounded;
+use super::{Failure, print};
+use crate::cli::{Global, Verify};
+use crate::clock::{Clock, SystemClock};
+use crate::exit::Exit;
+use crate::trust::anchor::Anchors;
+use crate::trust::certificate::Certificate;
+use crate::trust::pem;
+use crate::trust::refusal::{Refusal, Rule, quoted};
+use crate::trust::set::Authority;
+use crate::trust::timestamp::Timestamp;
+use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict};
+
+pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
+    let anchors = anchors(&arguments.anchors, arguments.authority)?;
+    if arguments.list_anchors {
+        return list(global, &anchors);
+    }
+    let Some(leaf) = &arguments.leaf else {
+        return Err(Failure::Usage("verify needs a file with the leaf, or --list-anchors".to_owned()));
+    };
+    let mut text = text_of(leaf)?;
+    for intermediate in &arguments.intermediates {
+        text.push('\n');
+        text.push_str(&text_of(intermediate)?);
+    }
+    let at = arguments.at.unwrap_or_else(|| SystemClock.now());
+    let names: BTreeSet<String> = arguments.names.iter().cloned().collect();
+    let judged = judge(&text, &anchors, &names, at);
+    print(global.output, &judged, || judged.to_text())?;
+    Ok(if judged.accepted { Exit::Done } else { Exit::Answer })
+}
+
+/// The files replace the built-in anchors.
+fn anchors(files: &[PathBuf], authority: Authority) -> Result<Anchors, Failure> {
+    if files.is_empty() {
+        return match authority {
+            Authority::DigiCert => Ok(Anchors::digicert()),
+            Authority::Genesys => Err(Failure::Usage(
+                "the Genesys root comes as a file from the vendor's page: name it with --anchor".to_owned(),
+            )),
+        };
+    }
+    files.iter().try_fold(Anchors::default(), |anchors, file| {
+        let read = Anchors::read(&read_bounded(file)?);
+        Ok(anchors.and(read.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?))
+    })
+}
+
+/// The vendor's own text where it is PEM, so that its oddities are judged; else the DER as PEM.
+fn text_of(file: &Path) -> Result<String, Failure> {
+    let bytes = read_bounded(file)?;
+    match Certificate::parse(&bytes) {
+        Ok(certificate) => Ok(pem::encode("CERTIFICATE", certificate.der())),
+        Err(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {
+    let mut held: Vec<&Certificate> = anchors.certificates().iter().collect();
+    held.sort_by_key(|anchor| &anchor.facts().subject);
+    let rows: Vec<_> = held
+        .iter()
+        .map(|anchor| json!({"subject": anchor.facts().subject, "sha256": anchor.fingerprint(), "not_after": anchor.facts().not_after}))
+        .collect();
+    print(global.output, &rows, || {
+        let line = |anchor: &&Certificate| {
+            format!(
+                "{}  until {}  {}\n",
+                anchor.fingerprint(),
+                anchor.facts().not_after,
+                quoted(&anchor.facts().subject)
+            )
+        };
+        held.iter().map(line).collect()
+    })?;
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct Judged {
+    accepted: bool,
+    at: Timestamp,
+    path: Vec<Step>,
+    rules: Vec<RuleOutcome>,
+    notes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    subject: String,
+    sha256: String,
+    not_after: Timestamp,
+}
+
+#[derive(Serialize)]
+struct RuleOutcome {
+    rule: &'static str,
+    outcome: Outcome,
+    says: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    /// It holds.
+    Holds,
+    /// It is broken.
+    Broken,
+    /// Nobody asked for it.
+    NotChecked,
+    /// Another broken rule kept it from being judged, or it holds.
+    NotBroken,
+}
+
+fn judge(text: &str, anchors: &Anchors, names: &BTreeSet<String>, at: Timestamp) -> Judged {
+    let identity = if names.is_empty() { Identity::Any } else { Identity::Names(names.clone()) };
+    let unnamed = names.is_empty();
+    match verify::judge(text, anchors, &Policy::default(), at) {
+        Verdict::Accepted(candidate) => {
+            let (path, notes) = (path(&candidate), candidate.notes().to_vec());
+            let refusal = candidate.admit(&identity).err();
+            Judged { rules: rules(refusal.as_ref(), unnamed), ..Judged::of(at, path, notes, refusal.as_ref()) }
+        }
+        Verdict::Expired(candidate, refusal) => {
+            let (path, notes) = (path(&candidate), candidate.notes().to_vec());
+            Judged { rules: rules(Some(&refusal), unnamed), ..Judged::of(at, path, notes, Some(&refusal)) }
+        }
+        Verdict::Refused(refusal) => {
+            Judged { rules: rules(Some(&refusal), unnamed), ..Judged::of(at, Vec::new(), Vec::new(), Some(&refusal)) }
+        }
+    }
+}
+
+fn path(candidate: &Candidate) -> Vec<Step> {
+    let certificates = std::iter::once(candidate.leaf()).chain(candidate.chain());
+    let step = |certificate: &Certificate| Step {
+        subject: certificate.facts().subject.clone(),
+        sha256: certificate.fingerprint().to_string(),
+        not_after: certificate.facts().not_after,
+    };
+    certificates.map(step).collect()
+}
+
+fn rules(refusal: Option<&Refusal>, unnamed: bool) -> Vec<RuleOutcome> {
+    let broken = |rule: Rule| {
+        let violations =
+            refusal.into_iter().flat_map(|refusal| std::iter::once(&*refusal.first).chain(&refusal.others));
+        violations.into_iter().find(|violation| violation.rule == rule).map(|violation| violation.what.clone())
+    };
+    let outcome = |rule: Rule| match broken(rule) {
+        Some(what) => RuleOutcome { rule: rule.name(), outcome: Outcome::Broken, says: what },
+        None if rule == Rule::Identity && unnamed => {
+            RuleOutcome { rule: rule.name(), outcome: Outcome::NotChecked, says: "no --name was given".to_owned() }
+        }
+        None => RuleOutcome {
+            rule: rule.name(),
+            outcome: if refusal.is_none() { Outcome::Holds } else { Outcome::NotBroken },
+            says: rule.statement().to_owned(),
+        },
+    };
+    Rule::ALL.into_iter().map(outcome).collect()
+}
+
+impl Judged {
+    fn of(at: Timestamp, path: Vec<Step>, notes: Vec<String>, refusal: Option<&Refusal>) -> Self {
+        Self {
+            accepted: refusal.is_none(),
+            at,
+            path,
+            rules: Vec::new(),
+            notes,
+            refusal: refusal.map(ToString::to_string),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        let verdict = if self.accepted { "ACCEPTED" } else { "REFUSED" };
+        let _ = writeln!(text, "{verdict} at {}", self.at);
+        if let Some(refusal) = &self.refusal {
+            let _ = writeln!(text, "\n{refusal}");
+        }
+        if !self.path.is_empty() {
+            text.push_str("\npath\n");
+        }
+        for (at, step) in self.path.iter().enumerate() {
+            let what = match at {
+                0 => "leaf",
+                last if last.saturating_add(1) == self.path.len() => "anchor",
+                _ => "intermediate",
+            };
+            let _ = writeln!(
+                text,
+                "  {what:<13} {}\n                sha256 {} until {}",
+                quoted(&step.subject),
+                step.sha256,
+                step.not_after
+            );
+        }
+        text.push_str("\nrules\n");
+        for rule in &self.rules {
+            let mark = match rule.outcome {
+                Outcome::Holds => "ok         ",
+                Outcome::Broken => "BROKEN     ",
+                Outcome::NotChecked => "not checked",
+                Outcome::NotBroken => "not broken ",
+            };
+            let _ = writeln!(text, "  {mark} {:<27} {}", rule.rule, rule.says);
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "\nodd: {note}");
+        }
+        text
+    }
+}

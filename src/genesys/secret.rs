@@ -1,0 +1,120 @@
+//! The OAuth client's secret, read when it is needed, so that a renewed file is seen.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use crate::settings::resolved::{Secret, SecretOrigin};
+
+/// The client secret cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("the client secret file {} cannot be read: {reason}", .path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Everybody may read it.
+    #[error("the client secret file {} is readable by everyone (mode {mode:04o}), so it is no secret and was not used: chmod o-r, and consider a new secret", .path.display())]
+    WorldReadable {
+        /// Which.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Nothing in it, or something that cannot be a secret.
+    #[error("the client secret {origin} is not usable: {reason}")]
+    Unusable {
+        /// From where.
+        origin: String,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// No secret has more.
+const SECRET_BYTES: u64 = 64 * 1024;
+
+/// Reads the secret from where it is, so that a renewed file is seen. Of a symlink the target is judged.
+pub fn read_secret(origin: &SecretOrigin) -> Result<Secret, SecretError> {
+    let (text, shown) = match origin {
+        SecretOrigin::Given(secret) => (secret.expose().to_owned(), "from the environment".to_owned()),
+        SecretOrigin::File(path) => {
+            let shown = format!("file {}", path.display());
+            let unreadable = |reason: String| SecretError::Unreadable { path: path.clone(), reason };
+            // Asked by path first: to open a pipe would wait for its other end.
+            if !std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.is_file() {
+                return Err(unreadable("it is no regular file".into()));
+            }
+            let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+            let mode = file.metadata().map_err(|error| unreadable(error.to_string()))?.mode() & 0o7777;
+            if mode & 0o004 != 0 {
+                return Err(SecretError::WorldReadable { path: path.clone(), mode });
+            }
+            let mut bytes = Vec::new();
+            file.take(SECRET_BYTES.saturating_add(1))
+                .read_to_end(&mut bytes)
+                .map_err(|error| unreadable(error.to_string()))?;
+            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_BYTES {
+                return Err(SecretError::Unusable { origin: shown, reason: "it has more than 64 KiB" });
+            }
+            let text = String::from_utf8(bytes)
+                .map_err(|_| SecretError::Unusable { origin: shown.clone(), reason: "it is no UTF-8 text" })?;
+            let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+            (text.to_owned(), shown)
+        }
+    };
+    let unusable = |reason| Err(SecretError::Unusable { origin: shown, reason });
+    if text.is_empty() {
+        unusable("it is empty")
+    } else if text.chars().any(char::is_control) {
+        unusable("it has more than one line, or control characters")
+    } else {
+        Ok(Secret::new(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_file_is_read_strictly() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let write = |content: &[u8], mode: u32| {
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let origin = SecretOrigin::File(link);
+        for (content, secret) in
+            [(&b"0123"[..], "0123"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), (b" sp ace ", " sp ace ")]
+        {
+            write(content, 0o640);
+            assert_eq!(read_secret(&origin).unwrap().expose(), secret);
+        }
+        let big = vec![b'x'; 65_537];
+        for content in [&b""[..], b"\n", b"hunter2\n\n", b"hunter2\0", b"hunter2\xff", &big] {
+            write(content, 0o600);
+            let refused = read_secret(&origin).unwrap_err();
+            assert!(matches!(refused, SecretError::Unusable { .. }), "{refused}");
+            assert!(!format!("{refused} {refused:?}").contains("hunter2"));
+        }
+        write(b"hunter2", 0o644);
+        let refused = read_secret(&origin).unwrap_err();
+        assert!(refused.to_string().contains("0644"), "{refused}");
+        let folder_itself = SecretOrigin::File(folder.path().to_owned());
+        assert!(read_secret(&folder_itself).unwrap_err().to_string().contains("no regular file"));
+        let missing = read_secret(&SecretOrigin::File(folder.path().join("none"))).unwrap_err();
+        assert!(missing.to_string().contains("No such file"), "{missing}");
+        assert!(read_secret(&SecretOrigin::Given(Secret::new(String::new()))).is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! What a target that owes its reload tells the engineer who owns the server: what happened, what the server does
+//! meanwhile, what to do. One line each, since each becomes an event of the log.
+
+use std::fmt;
+
+use crate::trust::finding::Finding;
+use crate::trust::turn::{Owed, Proof};
+
+/// How much of a check's output is shown; servers say last what broke, so the end is kept.
+const SHOWN: usize = 1_500;
+
+impl Owed {
+    /// The finding for the target `name`, which should serve generation `wanted`.
+    #[must_use]
+    pub fn finding(&self, name: &str, wanted: u64) -> Finding {
+        let new = format!("generation {wanted:06}");
+        let again = format!("It is tried again in every cycle, and at once by `trustsync reload {name}`.");
+        let (event, text) = match self {
+            Self::Unreadable(why) => (
+                "target_generation_unreadable",
+                format!(
+                    "The files of {new} did not read back from the disk as they were written: {} The server was not touched and goes on with the old trust. Look at the disk, and at who else writes into the store. {again}",
+                    sentence(why)
+                ),
+            ),
+            Self::NotSwitched(why) => (
+                "target_not_switched",
+                format!(
+                    "The link that the server reads by could not be moved to {new}: {} The server was not told and goes on with the old trust. {again}",
+                    sentence(why)
+                ),
+            ),
+            Self::Refused(output) => (
+                "target_check_refused",
+                format!(
+                    "The server's own check refuses {new} and passes with the one before it, so that one stays in place: the server goes on with the old trust and lacks what the new one brings. {again} The check says: {}",
+                    sentence(output)
+                ),
+            ),
+            Self::RefusedButKept(output) => (
+                "target_check_refused",
+                format!(
+                    "The server's own check refuses {new}, which stays in place all the same, since it drops a revoked or distrusted certificate. The server was not reloaded: it still admits that certificate. Mend what the check names and reload the server, or stop it. {again} The check says: {}",
+                    sentence(output)
+                ),
+            ),
+            Self::BrokenWithoutUs { new: now, old } => (
+                "target_broken",
+                format!(
+                    "The server's own check fails, with the old generation as with the new one: its configuration is broken elsewhere, and the server would not start again with it. It goes on with the old trust; {new} is in place for when it loads. Mend the configuration and reload the server as you always do: that loads the new trust. {again} {}",
+                    if alike(now, old) {
+                        format!("With either the check says: {}", sentence(now))
+                    } else {
+                        format!(
+                            "With the new one the check says: {} With the old one it says: {}",
+                            sentence(now),
+                            sentence(old)
+                        )
+                    }
+                ),
+            ),
+            Self::CheckFailed(output) => (
+                "target_check_failed",
+                format!(
+                    "The server's own check fails with {new} in place, so the server was not told: it goes on with what it has loaded, and would perhaps not start again. Mend what the check names and reload the server as you always do. {again} The check says: {}",
+                    sentence(output)
+                ),
+            ),
+            Self::NotTold(why) => (
+                "target_not_told",
+                format!(
+                    "The server could not be told to load {new}, which is in place: {} If it runs, it goes on with the old trust; it loads the new one at its next start or reload. {again}",
+                    sentence(why)
+                ),
+            ),
+            Self::Unproven(Proof::NotWired(why)) => (
+                "target_not_wired",
+                format!(
+                    "The server does not use this store's files: {} It was told of {new} once and is not told again. Add the lines that `trustsync reload {name}` prints to its configuration and reload it; the next cycle proves it.",
+                    sentence(why)
+                ),
+            ),
+            Self::Unproven(Proof::ChainOnly(why)) => (
+                "target_chain_only",
+                format!(
+                    "The server has loaded the chain of {new}, but its allowlist was not seen: {} The chain alone admits strangers, other people's certificates of the same public authority. Include the allowlist too (`trustsync reload {name}` prints the lines); where it is, an add_header of the location's own may drop ours. {again}",
+                    sentence(why)
+                ),
+            ),
+            Self::Unproven(Proof::NotEnforced(servers)) => (
+                "target_not_enforced",
+                format!(
+                    "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, but these never ask the allowlist: {} Refuse there whoever has an empty $trustsync_admit (`trustsync reload {name}` prints the lines).",
+                    sentence(servers)
+                ),
+            ),
+            Self::Unproven(Proof::Refuted(why)) => (
+                "target_refuted",
+                format!(
+                    "The server was told to load {new}, and still serves another one: {} Did it refuse the reload (look into its own log), or does it read a copy of the files? {again}",
+                    sentence(why)
+                ),
+            ),
+            Self::Unproven(Proof::NotYet(why)) => (
+                "target_not_yet",
+                format!(
+                    "The server was told to load {new} and does not steadily serve it: {} Are there several servers behind the address of the proof, or is it slow to end its old workers? {again}",
+                    sentence(why)
+                ),
+            ),
+            Self::Unproven(Proof::Unreachable(why)) => (
+                "target_unreachable",
+                format!(
+                    "The server does not answer where its proof is to be had: {} Whether it runs with {new} is unknown; that one is in place for its next start. Is it down, or is proof.connect wrong? {again}",
+                    sentence(why)
+                ),
+            ),
+            Self::Unproven(Proof::Unverifiable(why)) => (
+                "target_unproven",
+                format!("The server was told to load {new}, but nothing can be seen there: {} {again}", sentence(why)),
+            ),
+            // No turn ends so: a proven target owes nothing.
+            Self::Unproven(Proof::Proven) => ("target_unproven", format!("{new} is proven. {again}")),
+        };
+        Finding::critical(event, name, text)
+    }
+}
+
+/// In a few words, for a table.
+impl fmt::Display for Owed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreadable(_) => "the generation did not read back from the disk",
+            Self::NotSwitched(_) => "the link could not be moved",
+            Self::Refused(_) => "its check refuses the generation; the one before it stays",
+            Self::RefusedButKept(_) => {
+                "its check refuses the generation, which stays since it drops a denied certificate"
+            }
+            Self::BrokenWithoutUs { .. } => {
+                "its configuration is broken elsewhere; the generation is in place, not loaded"
+            }
+            Self::CheckFailed(_) => "its check fails; the generation is in place, not loaded",
+            Self::NotTold(_) => "it could not be told; the generation is in place, not loaded",
+            Self::Unproven(proof) => match proof {
+                Proof::NotWired(_) => "not wired: it does not use this store's files",
+                Proof::ChainOnly(_) => "chain only: its allowlist was not seen",
+                Proof::NotEnforced(_) => "not enforced: it admits strangers",
+                Proof::Refuted(_) => "it serves another generation",
+                Proof::NotYet(_) => "it does not steadily serve the generation",
+                Proof::Unreachable(_) => "it does not answer",
+                Proof::Unverifiable(_) | Proof::Proven => "it was told, and nothing can be seen there",
+            },
+        })
+    }
+}
+
+/// Whether two outputs differ in numbers alone: times and processes.
+fn alike(one: &str, other: &str) -> bool {
+    let words = |text: &str| text.chars().filter(|character| !character.is_ascii_digit()).collect::<String>();
+    words(one) == words(other)
+}
+
+/// Somebody else's words as a sentence on one line, bounded.
+fn sentence(words: &str) -> String {
+    let lines: Vec<&str> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join(" / ");
+    let excess = line.chars().count().saturating_sub(SHOWN);
+    let mut sentence = if excess > 0 { "[...] ".to_owned() } else { String::new() };
+    sentence.extend(line.chars().skip(excess));
+    if !sentence.ends_with(['.', '?', '!']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finding_is_one_line_that_names_the_generation_and_ends_as_a_sentence() {
+        let output = "exit code 1: nginx: [warn] old\nnginx: [emerg] unknown directive\n".to_owned();
+        let proofs = [
+            Proof::ChainOnly("no header".into()),
+            Proof::NotEnforced("server a".into()),
+            Proof::NotWired("none".into()),
+            Proof::NotYet("flaps".into()),
+            Proof::Refuted("the chain is of 1".into()),
+            Proof::Unverifiable("blind".into()),
+            Proof::Unreachable("refused".into()),
+        ];
+        let mut all = vec![
+            Owed::Unreadable(output.clone()),
+            Owed::NotSwitched(output.clone()),
+            Owed::Refused(output.clone()),
+            Owed::RefusedButKept(output.clone()),
+            Owed::BrokenWithoutUs { new: output.clone(), old: "other".into() },
+            Owed::BrokenWithoutUs { new: output.clone(), old: output.clone() },
+            Owed::CheckFailed(output.clone()),
+            Owed::NotTold(output),
+        ];
+        all.extend(proofs.map(Owed::Unproven));
+        for owed in all {
+            let text = owed.finding("edge", 42).text;
+            assert!(text.contains("generation 000042") && !text.contains('\n') && text.ends_with('.'), "{text}");
+            assert!(!owed.to_string().is_empty() && !owed.to_string().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn of_a_long_output_the_end_is_shown() {
+        let said = sentence(&format!("{}[emerg] here", "x".repeat(5_000)));
+        assert!(said.starts_with("[...] x") && said.ends_with("[emerg] here."), "{said}");
+    }
+}

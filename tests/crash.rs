@@ -1,0 +1,21 @@
+//! The real `trustsync` killed at every system call that changes anything, and what its record of system calls says of
+//! durability; disks that refuse; two writers; stores that somebody damaged.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "common/nginx.rs"]
+mod nginx;
+#[path = "common/privilege.rs"]
+mod privilege;
+#[path = "common/rotation.rs"]
+mod rotation;
+#[path = "common/strace.rs"]
+mod strace;
+
+#[path = "crash/damage.rs"]
+mod damage;
+#[path = "crash/disks.rs"]
+mod disks;
+#[path = "crash/kills.rs"]
+mod kills;
+#[path = "crash/locks.rs"]
+mod locks;

@@ -1,0 +1,580 @@
+//! A target's turn without a disk, a server or a network: each path of the design by its name, and then every path there
+//! is, through every situation, against what must hold on all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use trustsync::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
+
+const OLD: u64 = 41;
+const NEW: u64 = 42;
+
+/// An nginx that serves OLD, with NEW committed.
+fn situation() -> Situation {
+    Situation {
+        wanted: NEW,
+        linked: Some(OLD),
+        acknowledged: Some(OLD),
+        told_not_wired: None,
+        checkable: true,
+        tellable: true,
+        provable: true,
+        allowlist_provable: true,
+        drops_denied: false,
+        forced: false,
+    }
+}
+
+fn placed() -> Situation {
+    Situation { linked: Some(NEW), acknowledged: Some(NEW), ..situation() }
+}
+
+fn ok() -> Event {
+    Event::Succeeded
+}
+
+fn fails(why: &str) -> Event {
+    Event::Failed(why.to_owned())
+}
+
+fn no_namespace() -> Event {
+    Event::NoNamespace("not root".to_owned())
+}
+
+fn proof(proof: Proof) -> Event {
+    Event::Proof(proof)
+}
+
+fn why() -> String {
+    "because".to_owned()
+}
+
+/// Plays a turn: the steps that it takes must be these, each followed by its event.
+fn play(situation: Situation, script: &[(Step, Event)]) -> Outcome {
+    let (mut turn, mut step) = Turn::begin(situation);
+    for (expected, event) in script {
+        assert_eq!(step, *expected);
+        step = turn.on(event.clone());
+    }
+    match step {
+        Step::Finish(outcome) => outcome,
+        step => panic!("the turn goes on: {step:?}"),
+    }
+}
+
+const TOLD: Step = Step::Prove { told: true };
+const FIRST: Step = Step::Prove { told: false };
+
+fn settled(evidence: Evidence) -> Outcome {
+    Outcome::Settled(evidence)
+}
+
+#[test]
+fn a_new_generation_is_read_back_checked_switched_told_and_proven() {
+    let outcome = play(
+        situation(),
+        &[
+            (Step::ReadBack, ok()),
+            (Step::CheckPrivately(NEW), ok()),
+            (Step::Switch(NEW), ok()),
+            (Step::Reload, ok()),
+            (TOLD, proof(Proof::Proven)),
+        ],
+    );
+    assert_eq!(outcome, settled(Evidence::Proven));
+}
+
+#[test]
+fn blame_needs_new_fails_old_passes_new_fails() {
+    let outcome = play(
+        situation(),
+        &[
+            (Step::ReadBack, ok()),
+            (Step::CheckPrivately(NEW), fails("new")),
+            (Step::CheckPrivately(OLD), ok()),
+            (Step::CheckPrivately(NEW), fails("again")),
+        ],
+    );
+    assert_eq!(outcome, Outcome::Owed(Owed::Refused("new".into())), "the link was never moved");
+    // A check that fails once and then passes blames nobody.
+    let outcome = play(
+        situation(),
+        &[
+            (Step::ReadBack, ok()),
+            (Step::CheckPrivately(NEW), fails("once")),
+            (Step::CheckPrivately(OLD), ok()),
+            (Step::CheckPrivately(NEW), ok()),
+            (Step::Switch(NEW), ok()),
+            (Step::Reload, ok()),
+            (TOLD, proof(Proof::Proven)),
+        ],
+    );
+    assert_eq!(outcome, settled(Evidence::Proven));
+}
+
+#[test]
+fn a_server_that_is_broken_without_us_gets_the_new_generation_and_is_owed() {
+    let outcome = play(
+        situation(),
+        &[
+            (Step::ReadBack, ok()),
+            (Step::CheckPrivately(NEW), fails("new")),
+            (Step::CheckPrivately(OLD), fails("old")),
+            (Step::Switch(NEW), ok()),
+        ],
+    );
+    assert_eq!(outcome, Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() }));
+}
+
+#[test]
+fn without_a_namespace_the_link_goes_first_and_back_on_blame() {
+    let begin = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), no_namespace()), (Step::Switch(NEW), ok())];
+    let with = |rest: &[(Step, Event)]| play(situation(), &[&begin, rest].concat());
+
+    let fine = with(&[(Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))]);
+    assert_eq!(fine, settled(Evidence::Proven));
+
+    let blamed = with(&[
+        (Step::Check, fails("new")),
+        (Step::Switch(OLD), ok()),
+        (Step::Check, ok()),
+        (Step::Switch(NEW), ok()),
+        (Step::Check, fails("again")),
+        (Step::Switch(OLD), ok()),
+    ]);
+    assert_eq!(blamed, Outcome::Owed(Owed::Refused("new".into())));
+
+    let once = with(&[
+        (Step::Check, fails("once")),
+        (Step::Switch(OLD), ok()),
+        (Step::Check, ok()),
+        (Step::Switch(NEW), ok()),
+        (Step::Check, ok()),
+        (Step::Reload, ok()),
+        (TOLD, proof(Proof::Proven)),
+    ]);
+    assert_eq!(once, settled(Evidence::Proven));
+
+    let broken = with(&[
+        (Step::Check, fails("new")),
+        (Step::Switch(OLD), ok()),
+        (Step::Check, fails("old")),
+        (Step::Switch(NEW), ok()),
+    ]);
+    assert_eq!(broken, Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() }));
+}
+
+#[test]
+fn the_first_turn_switches_checks_and_never_takes_back() {
+    let first = Situation { linked: None, acknowledged: None, ..situation() };
+    let outcome = play(first, &[(Step::ReadBack, ok()), (Step::Switch(NEW), ok()), (Step::Check, fails("new"))]);
+    assert_eq!(outcome, Outcome::Owed(Owed::CheckFailed("new".into())));
+}
+
+#[test]
+fn a_generation_that_drops_a_denied_leaf_is_never_taken_back() {
+    let denied = Situation { drops_denied: true, ..situation() };
+    let kept = Outcome::Owed(Owed::RefusedButKept("new".into()));
+    let begin = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), fails("new")), (Step::CheckPrivately(OLD), ok())];
+    for third in [fails("again"), no_namespace()] {
+        let script = [begin.as_slice(), &[(Step::CheckPrivately(NEW), third), (Step::Switch(NEW), ok())]].concat();
+        assert_eq!(play(denied.clone(), &script), kept);
+    }
+    let in_place = [
+        (Step::ReadBack, ok()),
+        (Step::CheckPrivately(NEW), no_namespace()),
+        (Step::Switch(NEW), ok()),
+        (Step::Check, fails("new")),
+    ];
+    assert_eq!(play(denied, &in_place), kept);
+}
+
+#[test]
+fn after_a_crash_the_turn_proves_first_and_tells_only_if_unproven() {
+    let crashed = Situation { linked: Some(NEW), ..situation() };
+    assert_eq!(play(crashed.clone(), &[(FIRST, proof(Proof::Proven))]), settled(Evidence::Proven));
+    for unproven in [
+        Proof::Refuted(why()),
+        Proof::NotYet(why()),
+        Proof::NotWired(why()),
+        Proof::ChainOnly(why()),
+        Proof::Unverifiable(why()),
+        Proof::Unreachable(why()),
+    ] {
+        let script = [
+            (FIRST, proof(unproven)),
+            (Step::ReadBack, ok()),
+            (Step::Check, ok()),
+            (Step::Reload, ok()),
+            (TOLD, proof(Proof::Proven)),
+        ];
+        assert_eq!(play(crashed.clone(), &script), settled(Evidence::Proven));
+    }
+}
+
+#[test]
+fn after_a_crash_a_target_without_proof_is_told_again_and_after_success_never() {
+    let crashed = Situation { linked: Some(NEW), provable: false, ..situation() };
+    let outcome = play(crashed, &[(Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())]);
+    assert!(matches!(outcome, Outcome::Settled(Evidence::ReloadedNotProven(_))));
+    let done = play(Situation { provable: false, ..placed() }, &[]);
+    assert!(matches!(done, Outcome::Settled(Evidence::ReloadedNotProven(_))));
+}
+
+#[test]
+fn a_target_that_is_not_wired_is_told_once_a_generation() {
+    let not_wired = || proof(Proof::NotWired(why()));
+    let owed = Outcome::Owed(Owed::Unproven(Proof::NotWired(why())));
+    let first = Situation { linked: None, acknowledged: None, ..situation() };
+    let script = [
+        (Step::ReadBack, ok()),
+        (Step::Switch(NEW), ok()),
+        (Step::Check, ok()),
+        (Step::Reload, ok()),
+        (TOLD, not_wired()),
+    ];
+    assert_eq!(play(first, &script), owed);
+    let again = Situation { acknowledged: None, told_not_wired: Some(NEW), ..placed() };
+    assert_eq!(play(again.clone(), &[(FIRST, not_wired())]), owed, "not told again");
+    assert_eq!(play(again.clone(), &[(FIRST, proof(Proof::Proven))]), settled(Evidence::Proven), "once included");
+    // Included by now, but serving something else: that is worth telling.
+    assert_eq!(Turn::begin(again.clone()).0.on(proof(Proof::Refuted(why()))), Step::ReadBack);
+    let next = Situation { told_not_wired: Some(OLD), ..again };
+    assert_eq!(Turn::begin(next).0.on(not_wired()), Step::ReadBack, "another generation is told");
+}
+
+#[test]
+fn a_refused_generation_is_tried_again_in_the_next_cycle() {
+    // What a refusal leaves behind is the situation that it began from.
+    let (_, step) = Turn::begin(situation());
+    assert_eq!(step, Step::ReadBack);
+    // And what a broken server leaves behind is checked anew, without touching the link.
+    let broken = Situation { linked: Some(NEW), ..situation() };
+    let script = [(FIRST, proof(Proof::Refuted(why()))), (Step::ReadBack, ok()), (Step::Check, fails("still"))];
+    assert_eq!(play(broken, &script), Outcome::Owed(Owed::CheckFailed("still".into())));
+}
+
+#[test]
+fn a_server_that_shows_nothing_is_reloaded_not_proven() {
+    let told = play(
+        situation(),
+        &[
+            (Step::ReadBack, ok()),
+            (Step::CheckPrivately(NEW), ok()),
+            (Step::Switch(NEW), ok()),
+            (Step::Reload, ok()),
+            (TOLD, proof(Proof::Unverifiable(why()))),
+        ],
+    );
+    assert_eq!(told, settled(Evidence::ReloadedNotProven(why())));
+    let later = play(placed(), &[(FIRST, proof(Proof::Unverifiable(why())))]);
+    assert_eq!(later, settled(Evidence::ReloadedNotProven(why())), "and is not told again");
+}
+
+#[test]
+fn an_acknowledged_server_that_does_not_answer_was_proven_earlier() {
+    let outcome = play(placed(), &[(FIRST, proof(Proof::Unreachable(why())))]);
+    assert_eq!(outcome, settled(Evidence::ProvenEarlier(why())));
+    // One that was told just now and does not answer is owed.
+    let script = [
+        (Step::ReadBack, ok()),
+        (Step::CheckPrivately(NEW), ok()),
+        (Step::Switch(NEW), ok()),
+        (Step::Reload, ok()),
+        (TOLD, proof(Proof::Unreachable(why()))),
+    ];
+    assert_eq!(play(situation(), &script), Outcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));
+}
+
+#[test]
+fn chain_only_settles_only_where_the_allowlist_cannot_show_itself() {
+    let blind = Situation { allowlist_provable: false, ..placed() };
+    assert_eq!(play(blind, &[(FIRST, proof(Proof::ChainOnly(why())))]), settled(Evidence::ChainOnly(why())));
+    let script = [
+        (FIRST, proof(Proof::ChainOnly(why()))),
+        (Step::ReadBack, ok()),
+        (Step::Check, ok()),
+        (Step::Reload, ok()),
+        (TOLD, proof(Proof::ChainOnly(why()))),
+    ];
+    assert_eq!(play(placed(), &script), Outcome::Owed(Owed::Unproven(Proof::ChainOnly(why()))));
+}
+
+#[test]
+fn an_allowlist_that_is_never_asked_is_owed_and_telling_again_would_not_help() {
+    let outcome = play(placed(), &[(FIRST, proof(Proof::NotEnforced("a server".into())))]);
+    assert_eq!(outcome, Outcome::Owed(Owed::Unproven(Proof::NotEnforced("a server".into()))));
+}
+
+#[test]
+fn the_operator_can_have_the_whole_turn_again() {
+    let forced = Situation { forced: true, ..placed() };
+    let script = [(Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))];
+    assert_eq!(play(forced.clone(), &script), settled(Evidence::Proven));
+    let unprovable = Situation { provable: false, ..forced };
+    let outcome = play(unprovable, &[(Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())]);
+    assert!(matches!(outcome, Outcome::Settled(Evidence::ReloadedNotProven(_))));
+}
+
+#[test]
+fn a_server_that_cannot_be_told_or_checked_is_switched_and_proven() {
+    let bare = Situation { checkable: false, tellable: false, ..situation() };
+    let script = [(Step::ReadBack, ok()), (Step::Switch(NEW), ok()), (TOLD, proof(Proof::Proven))];
+    assert_eq!(play(bare.clone(), &script), settled(Evidence::Proven));
+    let unprovable = Situation { provable: false, ..bare };
+    let outcome = play(unprovable, &[(Step::ReadBack, ok()), (Step::Switch(NEW), ok())]);
+    assert!(matches!(outcome, Outcome::Settled(Evidence::ReloadedNotProven(_))));
+}
+
+#[test]
+fn what_does_not_work_is_owed_in_its_own_words() {
+    assert_eq!(play(situation(), &[(Step::ReadBack, fails("no"))]), Outcome::Owed(Owed::Unreadable("no".into())));
+    let start = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), ok())];
+    let script = [start.as_slice(), &[(Step::Switch(NEW), fails("no"))]].concat();
+    assert_eq!(play(situation(), &script), Outcome::Owed(Owed::NotSwitched("no".into())));
+    let script = [start.as_slice(), &[(Step::Switch(NEW), ok()), (Step::Reload, fails("no"))]].concat();
+    assert_eq!(play(situation(), &script), Outcome::Owed(Owed::NotTold("no".into())));
+}
+
+#[test]
+fn every_owed_says_what_it_is_about() {
+    for owed in [
+        Owed::Unreadable(why()),
+        Owed::NotSwitched(why()),
+        Owed::Refused(why()),
+        Owed::RefusedButKept(why()),
+        Owed::BrokenWithoutUs { new: "its new words".into(), old: why() },
+        Owed::CheckFailed(why()),
+        Owed::NotTold(why()),
+        Owed::Unproven(Proof::NotWired(why())),
+        Owed::Unproven(Proof::ChainOnly(why())),
+        Owed::Unproven(Proof::NotEnforced(why())),
+        Owed::Unproven(Proof::Refuted(why())),
+        Owed::Unproven(Proof::NotYet(why())),
+        Owed::Unproven(Proof::Unreachable(why())),
+        Owed::Unproven(Proof::Unverifiable(why())),
+    ] {
+        let finding = owed.finding("nginx", NEW);
+        assert_eq!(finding.subject, "nginx");
+        assert!(finding.event.starts_with("target_"), "{}", finding.event);
+        assert!(finding.text.contains("because"), "{}", finding.text);
+        if matches!(owed, Owed::BrokenWithoutUs { .. }) {
+            assert!(finding.text.contains("its new words"), "both outputs");
+        }
+        let bytes = serde_json::to_vec(&owed).unwrap();
+        assert_eq!(serde_json::from_slice::<Owed>(&bytes).unwrap(), owed, "kept in state.json");
+    }
+}
+
+/// What can come of a step, honestly.
+fn answers_to(step: &Step) -> Vec<Event> {
+    match step {
+        Step::CheckPrivately(_) => vec![ok(), fails("no"), no_namespace()],
+        Step::ReadBack | Step::Check | Step::Switch(_) | Step::Reload => vec![ok(), fails("no")],
+        Step::Prove { .. } => [
+            Proof::Proven,
+            Proof::ChainOnly(why()),
+            Proof::NotEnforced(why()),
+            Proof::NotWired(why()),
+            Proof::NotYet(why()),
+            Proof::Refuted(why()),
+            Proof::Unverifiable(why()),
+            Proof::Unreachable(why()),
+        ]
+        .map(Event::Proof)
+        .to_vec(),
+        Step::Finish(_) => Vec::new(),
+    }
+}
+
+fn every_situation() -> Vec<Situation> {
+    let mut situations = Vec::new();
+    for bits in 0..64_u32 {
+        let bit = |at: u32| bits & (1 << at) != 0;
+        for linked in [None, Some(OLD), Some(NEW), Some(NEW + 1)] {
+            for acknowledged in [None, Some(OLD), Some(NEW)] {
+                for told_not_wired in [None, Some(OLD), Some(NEW)] {
+                    situations.push(Situation {
+                        wanted: NEW,
+                        linked,
+                        acknowledged,
+                        told_not_wired,
+                        checkable: bit(0),
+                        tellable: bit(1),
+                        provable: bit(2),
+                        allowlist_provable: bit(3),
+                        drops_denied: bit(4),
+                        forced: bit(5),
+                    });
+                }
+            }
+        }
+    }
+    situations
+}
+
+/// The whole tree of a turn; `judge` sees each path from its begin to its finish.
+fn walk(turn: &Turn, step: Step, path: &mut Vec<(Step, Event)>, judge: &mut dyn FnMut(&[(Step, Event)], &Outcome)) {
+    assert!(path.len() <= 12, "it does not end: {path:?}");
+    if let Step::Finish(outcome) = &step {
+        return judge(path, outcome);
+    }
+    for event in answers_to(&step) {
+        let mut next = turn.clone();
+        let then = next.on(event.clone());
+        path.push((step.clone(), event));
+        walk(&next, then, path, judge);
+        path.pop();
+    }
+}
+
+#[test]
+fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
+    let mut paths = 0_usize;
+    for situation in every_situation() {
+        let (turn, step) = Turn::begin(situation.clone());
+        let old = situation.linked.filter(|linked| *linked != NEW);
+        walk(&turn, step, &mut Vec::new(), &mut |path, outcome| {
+            paths += 1;
+            let shown = || format!("{situation:?}\n{path:#?}\n{outcome:?}");
+            let mut link = situation.linked;
+            let mut checked_in_link = false;
+            let mut checked_privately = false;
+            let mut read_back = false;
+            let mut reloaded = false;
+            let mut last_check_of_old = None;
+            for (step, event) in path {
+                match step {
+                    Step::ReadBack => read_back = *event == Event::Succeeded,
+                    Step::CheckPrivately(number) => {
+                        assert!(situation.checkable && (*number == NEW || Some(*number) == old), "{}", shown());
+                        if *number == NEW {
+                            checked_privately = *event == Event::Succeeded;
+                        } else {
+                            last_check_of_old = Some(*event == Event::Succeeded);
+                        }
+                    }
+                    Step::Check => {
+                        assert!(situation.checkable, "{}", shown());
+                        if link == Some(NEW) {
+                            checked_in_link = *event == Event::Succeeded;
+                        } else {
+                            last_check_of_old = Some(*event == Event::Succeeded);
+                        }
+                    }
+                    Step::Switch(number) => {
+                        assert!(read_back, "nothing is placed that did not read back: {}", shown());
+                        assert_ne!(link, Some(*number), "a link that stands is not moved: {}", shown());
+                        if *number != NEW {
+                            assert_eq!(Some(*number), old, "{}", shown());
+                            assert!(!situation.drops_denied, "never taken back: {}", shown());
+                        }
+                        if *event == Event::Succeeded {
+                            link = Some(*number);
+                        }
+                    }
+                    Step::Reload => {
+                        assert!(situation.tellable && read_back, "{}", shown());
+                        assert_eq!(link, Some(NEW), "{}", shown());
+                        assert!(!situation.checkable || checked_in_link || checked_privately, "{}", shown());
+                        assert!(!reloaded, "told once a turn: {}", shown());
+                        reloaded = *event == Event::Succeeded;
+                    }
+                    Step::Prove { told } => {
+                        assert!(situation.provable, "{}", shown());
+                        assert_eq!(link, Some(NEW), "{}", shown());
+                        assert_eq!(*told, reloaded || !situation.tellable && read_back, "{}", shown());
+                    }
+                    Step::Finish(_) => panic!("{}", shown()),
+                }
+            }
+            let last_proof = path.iter().rev().find_map(|(_, event)| match event {
+                Event::Proof(proof) => Some(proof),
+                _ => None,
+            });
+            match outcome {
+                Outcome::Settled(evidence) => {
+                    assert_eq!(link, Some(NEW), "{}", shown());
+                    match evidence {
+                        Evidence::Proven => assert_eq!(last_proof, Some(&Proof::Proven), "{}", shown()),
+                        Evidence::ChainOnly(_) => {
+                            assert!(matches!(last_proof, Some(Proof::ChainOnly(_))), "{}", shown());
+                            assert!(!situation.allowlist_provable, "{}", shown());
+                        }
+                        Evidence::ReloadedNotProven(_) => {
+                            assert!(
+                                reloaded || !situation.tellable || situation.acknowledged == Some(NEW),
+                                "{}",
+                                shown()
+                            );
+                            assert!(
+                                !situation.provable || matches!(last_proof, Some(Proof::Unverifiable(_))),
+                                "{}",
+                                shown()
+                            );
+                        }
+                        Evidence::ProvenEarlier(_) => {
+                            assert_eq!(situation.acknowledged, Some(NEW), "{}", shown());
+                            assert!(matches!(last_proof, Some(Proof::Unreachable(_))), "{}", shown());
+                        }
+                    }
+                }
+                Outcome::Owed(Owed::Refused(_)) => {
+                    assert_eq!(link, old, "after a refusal the link is the old one: {}", shown());
+                    assert_eq!(last_check_of_old, Some(true), "blame needs an old one that passes: {}", shown());
+                    assert!(!situation.drops_denied && !reloaded, "{}", shown());
+                }
+                Outcome::Owed(Owed::RefusedButKept(_)) => {
+                    assert!(situation.drops_denied && !reloaded, "{}", shown());
+                    assert_eq!(link, Some(NEW), "{}", shown());
+                }
+                Outcome::Owed(Owed::BrokenWithoutUs { .. }) => {
+                    assert_eq!(link, Some(NEW), "switched forward all the same: {}", shown());
+                    assert_ne!(last_check_of_old, Some(true), "{}", shown());
+                }
+                Outcome::Owed(Owed::CheckFailed(_)) => {
+                    assert_eq!(link, Some(NEW), "{}", shown());
+                    assert_eq!(old, None, "there was nothing to compare with: {}", shown());
+                }
+                Outcome::Owed(Owed::NotSwitched(_)) => {
+                    assert!(matches!(path.last(), Some((Step::Switch(_), Event::Failed(_)))), "{}", shown());
+                }
+                Outcome::Owed(Owed::Unreadable(_)) => {
+                    assert!(matches!(path.last(), Some((Step::ReadBack, Event::Failed(_)))), "{}", shown());
+                    assert_eq!(link, situation.linked, "{}", shown());
+                }
+                Outcome::Owed(Owed::NotTold(_)) => {
+                    assert!(matches!(path.last(), Some((Step::Reload, Event::Failed(_)))), "{}", shown());
+                }
+                Outcome::Owed(Owed::Unproven(proof)) => {
+                    assert_eq!(last_proof, Some(proof), "{}", shown());
+                    assert_ne!(*proof, Proof::Proven, "{}", shown());
+                }
+            }
+        });
+    }
+    assert!(paths > 10_000, "only {paths} paths");
+}
+
+/// An interpreter that answers with nonsense gets an end, not a panic, and never a settled one out of nothing.
+#[test]
+fn an_event_that_answers_no_step_ends_in_owing() {
+    let nonsense = [ok(), fails("no"), no_namespace(), proof(Proof::NotYet(why()))];
+    for situation in every_situation() {
+        for first in &nonsense {
+            for second in &nonsense {
+                let (mut turn, begin) = Turn::begin(situation.clone());
+                let mut step = begin;
+                let mut asked = 0;
+                for event in [first, second].into_iter().cycle() {
+                    if matches!(step, Step::Finish(_)) {
+                        break;
+                    }
+                    asked += 1;
+                    assert!(asked < 20, "{situation:?}");
+                    step = turn.on(event.clone());
+                }
+                assert!(matches!(step, Step::Finish(_)));
+                assert!(matches!(turn.on(ok()), Step::Finish(Outcome::Owed(_))), "over is over");
+            }
+        }
+    }
+}
