@@ -536,6 +536,7 @@ fn a_server_that_is_not_wired_is_told_once_a_line_in_the_log_with_the_snippet_to
     assert!(ran.stdout.contains(&include) && ran.stdout.contains("ssl_client_certificate"), "{}", ran.stdout);
     ran.says(&["target web: OWED: not wired"]);
     sandbox.run(&["status"]).exits(2).says(&["target_not_wired:web"]);
+    sandbox.run(&["reload", "web"]).exits(7).says(&[&include]);
 }
 
 // --- regions ---
