@@ -3,6 +3,8 @@
 
 pub mod anchor;
 pub mod certificate;
+pub mod crl;
+mod der;
 pub mod difference;
 mod distinguished_name;
 pub mod finding;
