@@ -385,7 +385,7 @@ fn a_changed_list_is_not_believed() {
 }
 
 #[test]
-fn an_issuer_without_crl_sign_signs_no_list_and_one_without_key_usage_does() {
+fn an_issuer_without_crl_sign_signs_no_list() {
     let without = World::with(|params| params.key_usages = vec![Ku::KeyCertSign]);
     let list = Crl::parse(without.intermediate.by_hand(|list| list.entries = entry(&[0x10, 0x01], &[]))).unwrap();
     assert_eq!(without.judge(&list).unwrap_err(), Problem::IssuerMayNotSign);
@@ -592,7 +592,7 @@ fn malformed_parts_make_it_unreadable() {
     let reversed = refused(&|list| list.times = [utc("260606000000Z"), utc("260530000000Z")].concat());
     assert!(reversed.contains("before"), "{reversed}");
     assert!(refused(&|list| list.version = integer(&[2])).contains("version"));
-    assert!(refused(&|list| list.issuer = der(0x30, &[0x31, 0x00, 0x05])).contains("issuer"));
+    assert!(refused(&|list| list.issuer = der(0x31, &[])).contains("issuer"));
     assert!(refused(&|list| list.times = utc("20260530")).contains("thisUpdate"));
     assert!(refused(&|list| list.entries = der(0x30, &integer(&[1]))).contains("entry 1"));
     let second = [entry(&[1], &[]), der(0x30, &[integer(&[1]), utc("269930000000Z")].concat())].concat();
@@ -790,7 +790,7 @@ struct Case {
 /// Cases that are decided otherwise than the corpus expects.
 const ARGUED: &[(&str, &str)] = &[
     (
-        "crl::missing-crlnumber",
+        "crl::crlnumber-missing",
         "a number only tells lists of one second apart; what it revokes is revoked without one too",
     ),
     ("crl::crlnumber-critical", "the number is processed, so that it is critical asks nothing of us that we do not do"),

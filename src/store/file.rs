@@ -155,7 +155,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 /// Creates an empty directory of mode 0755 whatever the umask, under another name first: a crash before the `fchmod`
 /// must not leave one that servers cannot enter.
-pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn create_directory(path: &Path) -> Result<(), StoreError> {
     let temporary = temporary(path)?;
     remove_empty(&temporary)?;
     let made = make_directory(&temporary)?;
