@@ -149,12 +149,24 @@ fn judge_url(url: &Url) -> Result<(), OutboundError> {
 }
 
 fn proxy_for_https(url: &Url) -> Result<reqwest::Proxy, OutboundError> {
+    // Loopback in the open never goes through a proxy, so https is all that it may carry.
+    proxy_for(url, reqwest::Proxy::https)
+}
+
+/// A proxy for http and https alike: what goes through it is no secret.
+pub(crate) fn proxy_for_all(url: &Url) -> Result<reqwest::Proxy, OutboundError> {
+    proxy_for(url, reqwest::Proxy::all)
+}
+
+fn proxy_for(
+    url: &Url,
+    of: impl FnOnce(String) -> reqwest::Result<reqwest::Proxy>,
+) -> Result<reqwest::Proxy, OutboundError> {
     let refused = |reason: &str| OutboundError::Proxy { proxy: shown(url), reason: reason.into() };
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refused("its scheme is neither http nor https"));
     }
-    // Loopback in the open never goes through a proxy, so https is all that it may carry.
-    reqwest::Proxy::https(url.as_str()).map_err(|_| refused("it is no proxy URL"))
+    of(url.to_string()).map_err(|_| refused("it is no proxy URL"))
 }
 
 /// Whether the URL's host is this machine by an address of it, or `localhost`.
@@ -266,7 +278,12 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     /// Waits for `work` until the first of its own limit, the request's and the caller's deadline, and names which it was.
-    pub async fn within<T>(&self, phase: Phase, limit: Duration, work: impl Future<Output = T>) -> Result<T, Transport> {
+    pub async fn within<T>(
+        &self,
+        phase: Phase,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Transport> {
         let now = Instant::now();
         let own = (now.checked_add(limit), phase, limit);
         let whole = (self.started.checked_add(self.whole), Phase::Whole, self.whole);
