@@ -6,7 +6,7 @@
 #[allow(dead_code)]
 mod raw_server;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -348,6 +348,7 @@ struct World {
     cache: Cache,
     fetcher: Fetcher,
     folder: tempfile::TempDir,
+    lists: Mutex<BTreeMap<u8, Vec<u8>>>,
 }
 
 impl World {
@@ -361,11 +362,15 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let cache = Cache::open(store.root()).unwrap();
-        Self { params, key, certificate, cache, fetcher: private(short()), folder }
+        Self { params, key, certificate, cache, fetcher: private(short()), folder, lists: Mutex::default() }
     }
 
-    /// The list of a day of June 2026, in force for a week.
+    /// The list of a day of June 2026, in force for a week; the same bytes each time, though signatures are random.
     fn list(&self, day: u8) -> Vec<u8> {
+        self.lists.lock().unwrap().entry(day).or_insert_with(|| self.make_list(day)).clone()
+    }
+
+    fn make_list(&self, day: u8) -> Vec<u8> {
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2026, 6, day),
             next_update: date_time_ymd(2026, 6, day + 7),
