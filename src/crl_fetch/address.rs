@@ -49,7 +49,7 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
 pub struct NotGlobal {
     /// The host of the URL.
     pub host: String,
-    /// What it is, or resolves to; none for a name that always means the machine itself.
+    /// What it is, or resolves to; none for a name that is nobody's.
     pub address: Option<IpAddr>,
 }
 
@@ -74,8 +74,11 @@ pub(super) fn judge_literal(url: &Url) -> Result<(), NotGlobal> {
         Some(Host::Ipv6(address)) => literal(IpAddr::V6(address)),
         Some(Host::Domain(name)) => {
             let bare = name.trim_end_matches('.').to_ascii_lowercase();
-            let machine = bare == "localhost" || bare.ends_with(".localhost");
-            if machine { Err(NotGlobal { host: bare, address: None }) } else { Ok(()) }
+            // Names that are nobody's (RFC 6761, 6.3 and 6.4): no resolver needs to be asked, and none to be waited for.
+            let nobodys = [("localhost", ".localhost"), ("invalid", ".invalid")]
+                .iter()
+                .any(|(whole, end)| bare == *whole || bare.ends_with(end));
+            if nobodys { Err(NotGlobal { host: bare, address: None }) } else { Ok(()) }
         }
         None => Err(NotGlobal { host: "(no host)".into(), address: None }),
     }

@@ -58,6 +58,12 @@ impl Cache {
         Ok(Self { folder })
     }
 
+    /// The cache of a store, for reading alone: nothing is created.
+    #[must_use]
+    pub fn look(store: &Path) -> Self {
+        Self { folder: store.join(FOLDER) }
+    }
+
     /// What is kept of a URL.
     pub fn read(&self, url: &str) -> Result<Option<Kept>, StoreError> {
         let Some(bytes) = file::read(&self.path(url, "crl"), LARGEST)? else { return Ok(None) };

@@ -34,6 +34,15 @@ impl Freshest {
         true
     }
 
+    /// These and, where there is one, another.
+    #[must_use]
+    pub fn and(mut self, crl: Option<VerifiedCrl>) -> Self {
+        if let Some(crl) = crl {
+            self.add(crl);
+        }
+        self
+    }
+
     /// The lists.
     pub fn iter(&self) -> impl Iterator<Item = &VerifiedCrl> {
         self.0.values()
