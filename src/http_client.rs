@@ -4,16 +4,19 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
+use std::future::Future;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
+use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
 use crate::trust::timestamp::span;
@@ -103,12 +106,7 @@ pub fn build(
     for url in for_urls {
         judge_url(url)?;
     }
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls_config(ca_file)?)
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(limits.connect)
-        .user_agent(concat!("trustsync/", env!("CARGO_PKG_VERSION")));
+    let mut builder = builder(ca_file, limits)?;
     if for_urls.iter().any(|url| url.scheme() == "http") {
         // Loopback alone may be asked in the open; an HTTP_PROXY would carry the token off the machine.
         builder = builder.no_proxy();
@@ -116,7 +114,21 @@ pub fn build(
     if let Some(url) = proxy {
         builder = builder.no_proxy().proxy(proxy_for_https(url)?);
     }
-    // reqwest's own texts may hold a URL with its userinfo; the causes beneath do not.
+    finish(builder)
+}
+
+/// What every outbound client has in common.
+pub(crate) fn builder(ca_file: Option<&Path>, limits: Limits) -> Result<reqwest::ClientBuilder, OutboundError> {
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls_config(ca_file)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(limits.connect)
+        .user_agent(concat!("trustsync/", env!("CARGO_PKG_VERSION"))))
+}
+
+/// The client. reqwest's own texts may hold a URL with its userinfo; the causes beneath do not.
+pub(crate) fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, OutboundError> {
     builder.build().map_err(|error| OutboundError::Library(root_cause(&error)))
 }
 
@@ -140,12 +152,24 @@ fn judge_url(url: &Url) -> Result<(), OutboundError> {
 }
 
 fn proxy_for_https(url: &Url) -> Result<reqwest::Proxy, OutboundError> {
+    // Loopback in the open never goes through a proxy, so https is all that it may carry.
+    proxy_for(url, reqwest::Proxy::https)
+}
+
+/// A proxy for http and https alike: what goes through it is no secret.
+pub(crate) fn proxy_for_all(url: &Url) -> Result<reqwest::Proxy, OutboundError> {
+    proxy_for(url, reqwest::Proxy::all)
+}
+
+fn proxy_for(
+    url: &Url,
+    of: impl FnOnce(String) -> reqwest::Result<reqwest::Proxy>,
+) -> Result<reqwest::Proxy, OutboundError> {
     let refused = |reason: &str| OutboundError::Proxy { proxy: shown(url), reason: reason.into() };
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refused("its scheme is neither http nor https"));
     }
-    // Loopback in the open never goes through a proxy, so https is all that it may carry.
-    reqwest::Proxy::https(url.as_str()).map_err(|_| refused("it is no proxy URL"))
+    of(url.to_string()).map_err(|_| refused("it is no proxy URL"))
 }
 
 /// Whether the URL's host is this machine by an address of it, or `localhost`.
@@ -260,6 +284,48 @@ impl fmt::Display for Phase {
             Self::Deadline => "the run's deadline was reached, which left for this request",
         })
     }
+}
+
+/// The limits of one request, from its beginning.
+pub(crate) struct Stopwatch {
+    /// When it began.
+    pub started: Instant,
+    /// The caller's deadline.
+    pub ends: Instant,
+    /// [`Limits::whole`].
+    pub whole: Duration,
+}
+
+impl Stopwatch {
+    /// Waits for `work` until the first of its own limit, the request's and the caller's deadline, and names which it was.
+    pub async fn within<T>(
+        &self,
+        phase: Phase,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Transport> {
+        let now = Instant::now();
+        let own = (now.checked_add(limit), phase, limit);
+        let whole = (self.started.checked_add(self.whole), Phase::Whole, self.whole);
+        let deadline = (Some(self.ends), Phase::Deadline, self.ends.saturating_duration_since(self.started));
+        let first = [own, whole, deadline]
+            .into_iter()
+            .filter_map(|(at, phase, after)| Some((at?, phase, after)))
+            .min_by_key(|(at, ..)| *at);
+        match first {
+            Some((at, phase, after)) => timeout_at(at, work).await.map_err(|_| Transport::TimedOut { phase, after }),
+            None => Ok(work.await),
+        }
+    }
+}
+
+/// The encoding of an answer's body, of which none was asked for: nothing is ever decompressed.
+pub(crate) fn unasked_encoding(headers: &HeaderMap) -> Option<String> {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+        .find(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity"))
 }
 
 /// Why no whole answer came.
@@ -476,7 +542,7 @@ impl Transport {
 }
 
 /// An error and what caused it. `io::Error` hides what it wraps from `source`, so that is looked into.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),
         None => error.source(),

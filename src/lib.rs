@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod crl_fetch;
 pub mod cycle;
 pub mod exit;
 pub mod genesys;

@@ -296,6 +296,10 @@ login = "{api}"
 ca_file = "api-ca.pem"
 digicert_anchors = ["digicert-root.pem"]
 
+# The simulated vendor publishes no revocation lists.
+[crl]
+policy = "off"
+
 [store.main]
 path = "store"
 grace = "14d"

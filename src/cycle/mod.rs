@@ -2,7 +2,7 @@
 //! are this cycle; what differs is the settings and the clock that it is handed.
 //!
 //! ```text
-//!  observe (network, no lock) ─▶ lock ─▶ contents ─▶ interpret ─▶ plan ─▶ commit ─▶ turns ─▶ state
+//!  observe, CRLs (network, no lock) ─▶ lock ─▶ contents ─▶ interpret ─▶ revocations ─▶ plan ─▶ commit ─▶ turns ─▶ state
 //! ```
 //! The network is asked before the lock is taken, so that a slow vendor keeps no operator waiting.
 
@@ -11,6 +11,7 @@ mod commit;
 mod evidence;
 mod observe;
 mod report;
+mod revocation;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
 pub use observe::{Clients, Observed};
 pub use report::{Report, TargetReport};
+use revocation::Lists;
 
 use crate::exit::Exit;
 
@@ -86,8 +88,9 @@ pub async fn run(
     options: &Options<'_>,
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, store, clients, clock, options.deadline).await;
+    let lists = revocation::gather(settings, store, &observed, clock, options.deadline).await?;
     let mut session = Session::open(store, clock, options)?;
-    let plan = session.plan(settings, &observed)?;
+    let plan = session.plan(settings, &observed, &lists)?;
     let mut report = Report::of(&session.contents, &observed, &plan);
     if session.would_lose_by_damage(&plan) {
         report.deny_all = session.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
@@ -110,7 +113,8 @@ pub async fn rehearse(
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, store, clients, clock, options.deadline).await;
     let contents = look(store)?;
-    let plan = plan_with(settings, store, &contents, &observed, clock)?;
+    let lists = revocation::look(settings, store, &observed, clock)?;
+    let plan = plan_with(settings, store, &contents, &observed, &lists, clock)?;
     let mut report = Report::of(&contents, &observed, &plan);
     report.rehearsed = true;
     Ok(report)
@@ -129,11 +133,14 @@ fn plan_with(
     store: &StoreSettings,
     contents: &Contents,
     observed: &[Observed],
+    lists: &Lists,
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
     let now = clock.now();
     let extra = anchors::extra(store)?;
-    let interpreted = observe::interpret(settings, observed, &contents.state.memory, now)?;
+    let mut interpreted = observe::interpret(settings, observed, &contents.state.memory, now)?;
+    let mut memory = contents.state.memory.clone();
+    revocation::act(lists, settings.crl.policy, &mut memory, &contents.set, &mut interpreted, now);
     let configured: BTreeSet<SlotId> = store
         .sources
         .iter()
@@ -142,7 +149,7 @@ fn plan_with(
         .collect();
     let policy = plan::Policy { grace: store.grace, ..settings.plan.clone() };
     let mut plan = plan::plan(&plan::Input {
-        memory: &contents.state.memory,
+        memory: &memory,
         committed: &contents.set,
         configured: &configured,
         heard: &interpreted.heard,
@@ -191,8 +198,8 @@ impl<'a> Session<'a> {
         self.save()
     }
 
-    fn plan(&self, settings: &Settings, observed: &[Observed]) -> Result<Plan, CycleError> {
-        plan_with(settings, self.store, &self.contents, observed, self.clock)
+    fn plan(&self, settings: &Settings, observed: &[Observed], lists: &Lists) -> Result<Plan, CycleError> {
+        plan_with(settings, self.store, &self.contents, observed, lists, self.clock)
     }
 
     /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of them:

@@ -1,17 +1,16 @@
 //! One request and its whole answer, bounded in time and bytes.
 
-use std::future::Future;
 use std::time::{Duration, UNIX_EPOCH};
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::genesys::error::{FetchError, FetchFailure, Refused};
 use crate::genesys::scrub::Scrub;
-use crate::http_client::{self, Limits, Phase, Transport};
+use crate::http_client::{self, Limits, Phase, Stopwatch, Transport, unasked_encoding};
 use crate::trust::timestamp::Timestamp;
 
 /// What every request of one fetch has in common.
@@ -150,30 +149,6 @@ enum Stop {
     Broken { received: usize, reason: String },
 }
 
-struct Stopwatch {
-    started: Instant,
-    ends: Instant,
-    whole: Duration,
-}
-
-impl Stopwatch {
-    /// Waits for `work` until the first of its own limit, the request's and the caller's deadline, and names which it was.
-    async fn within<T>(&self, phase: Phase, limit: Duration, work: impl Future<Output = T>) -> Result<T, Transport> {
-        let now = Instant::now();
-        let own = (now.checked_add(limit), phase, limit);
-        let whole = (self.started.checked_add(self.whole), Phase::Whole, self.whole);
-        let deadline = (Some(self.ends), Phase::Deadline, self.ends.saturating_duration_since(self.started));
-        let first = [own, whole, deadline]
-            .into_iter()
-            .filter_map(|(at, phase, after)| Some((at?, phase, after)))
-            .min_by_key(|(at, ..)| *at);
-        match first {
-            Some((at, phase, after)) => timeout_at(at, work).await.map_err(|_| Transport::TimedOut { phase, after }),
-            None => Ok(work.await),
-        }
-    }
-}
-
 impl Answer {
     /// The vendor's id of the request, for a support case.
     pub fn correlation(&self, scrub: &Scrub) -> Option<String> {
@@ -241,14 +216,6 @@ fn correlation(headers: &HeaderMap, scrub: &Scrub) -> Option<String> {
         .find_map(|name| headers.get(*name)?.to_str().ok())
         .map(|id| scrub.clean(id))
         .filter(|id| !id.is_empty())
-}
-
-fn unasked_encoding(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
-        .find(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity"))
 }
 
 fn timestamp(moment: std::time::SystemTime) -> Option<Timestamp> {

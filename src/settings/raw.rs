@@ -18,11 +18,12 @@ pub struct Raw {
     pub target: BTreeMap<String, RawTarget>,
     pub schedule: RawSchedule,
     pub alarms: RawAlarms,
+    pub crl: RawCrl,
 }
 
 /// The keys of each table, for naming the nearest known one. `*` stands for a name of the user's.
 pub const KNOWN: &[(&str, &[&str])] = &[
-    ("", &["source", "store", "target", "schedule", "alarms"]),
+    ("", &["source", "store", "target", "schedule", "alarms", "crl"]),
     (
         "source.*",
         &[
@@ -46,6 +47,7 @@ pub const KNOWN: &[(&str, &[&str])] = &[
     ("target.*.proof", &["connect", "server_name", "generation", "path", "settle", "timeout"]),
     ("schedule", &["interval", "window"]),
     ("alarms", &["upcoming_missing"]),
+    ("crl", &["policy", "allow_private"]),
     ("alarms.upcoming_missing", &["warning", "critical"]),
 ];
 
@@ -65,6 +67,13 @@ pub struct RawSource {
     pub path: Option<String>,
     pub ca_file: Option<PathBuf>,
     pub proxy: Option<RawSecret>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawCrl {
+    pub policy: Option<String>,
+    pub allow_private: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -7,9 +7,10 @@ use std::time::Duration;
 use url::Url;
 
 use super::load::{self, Origins, SettingsError};
-use super::raw::{List, Raw, RawProof, RawReload, RawSource, RawStore, RawTarget};
+use super::raw::{List, Raw, RawCrl, RawProof, RawReload, RawSource, RawStore, RawTarget};
 use super::resolved::{
-    GenerationEvidence, IdentitySetting, Kind, Reload, SecretOrigin, Settings, Signal, Source, Store, Target, WireProof,
+    Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, Reload, SecretOrigin, Settings, Signal, Source, Store,
+    Target, WireProof,
 };
 use crate::genesys::region::Region;
 use crate::trust::set::Authority;
@@ -124,9 +125,24 @@ impl Resolver {
                 ..policy
             },
             verify: verify::Policy::default(),
+            crl: self.crl(&raw.crl),
             sources,
             stores,
         }
+    }
+
+    fn crl(&mut self, raw: &RawCrl) -> Crl {
+        let policy = match raw.policy.as_deref() {
+            None => CrlPolicy::default(),
+            Some("off") => CrlPolicy::Off,
+            Some("soft") => CrlPolicy::Soft,
+            Some("hard") => CrlPolicy::Hard,
+            Some(other) => {
+                self.problem(format!("crl.policy: {other:?} is none of \"off\", \"soft\", \"hard\""));
+                CrlPolicy::default()
+            }
+        };
+        Crl { policy, allow_private: raw.allow_private.unwrap_or(false) }
     }
 
     fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {

@@ -57,6 +57,29 @@ pub struct Settings {
     pub plan: plan::Policy,
     /// How certificates are judged.
     pub verify: verify::Policy,
+    /// What is done about revocation lists.
+    pub crl: Crl,
+}
+
+/// `[crl]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crl {
+    /// How much a list counts that is not to be had.
+    pub policy: CrlPolicy,
+    /// Whether distribution points on addresses that are not globally routable may be asked: those of a private CA.
+    pub allow_private: bool,
+}
+
+/// How much a revocation list counts that is not to be had. One that is to be had always counts, unless they are off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CrlPolicy {
+    /// No list is asked for. What was found revoked before stays so.
+    Off,
+    /// It is a warning. The default: an outage of a CA's web server must not delay the vendor's next certificate.
+    #[default]
+    Soft,
+    /// Nothing new enters without it. Nothing is removed.
+    Hard,
 }
 
 /// A trust directory, the union of its slots' sets.

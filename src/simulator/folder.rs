@@ -159,6 +159,10 @@ api = {api}
 login = {api}
 ca_file = {ca}
 
+# The simulated vendor publishes no revocation lists.
+[crl]
+policy = "off"
+
 [store.main]
 path = {store}
 "#,

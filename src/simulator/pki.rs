@@ -5,11 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, string::Ia5String,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CrlDistributionPoint,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
+    RevokedCertParams, SanType, SerialNumber, string::Ia5String,
 };
 
 use crate::simulator::pem_form::PemForm;
+use crate::trust::certificate::Certificate;
 use crate::trust::timestamp::Timestamp;
 
 /// A day.
@@ -201,6 +203,30 @@ impl CertificateAuthority {
             root: self.path.last().cloned(),
             validity: request.validity,
         })
+    }
+
+    /// Signs a revocation list of these certificates (DER), in force for `validity`.
+    pub fn revocation_list(&self, revoked: &[Vec<u8>], validity: Validity) -> Result<Vec<u8>, PkiError> {
+        // The dates of a certificate and of a list are of one type.
+        let mut dates = CertificateParams::default();
+        set_validity(&mut dates, validity);
+        let entry = |serial: Vec<u8>| RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: dates.not_before,
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let parsed = revoked.iter().filter_map(|der| Certificate::parse(der).ok());
+        let list = CertificateRevocationListParams {
+            this_update: dates.not_before,
+            next_update: dates.not_after,
+            crl_number: SerialNumber::from(u64::try_from(validity.not_before.unix()).unwrap_or(0)),
+            issuing_distribution_point: None,
+            revoked_certs: parsed.map(|certificate| entry(certificate.facts().serial_octets.clone())).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let signed = list.signed_by(&self.issuer).map_err(|source| failed("a revocation list", source))?;
+        Ok(signed.der().to_vec())
     }
 
     /// Its own certificate.

@@ -343,6 +343,25 @@ impl World {
         self.locked().pki.genesys_root.der().to_vec()
     }
 
+    /// A revocation list by the CA whose lists lie at `NAME.crl` below [`VendorOptions::crl_base`] (`digicert-root`,
+    /// `digicert-intermediate`, `genesys-root`): of these certificates (DER), in force for a week from `since`. None for
+    /// another name.
+    pub fn revocation_list(
+        &self,
+        name: &str,
+        revoked: &[Vec<u8>],
+        since: Timestamp,
+    ) -> Result<Option<Vec<u8>>, PkiError> {
+        let state = self.locked();
+        let issuer = match name {
+            "digicert-root" => &state.pki.digicert_root,
+            "digicert-intermediate" => &state.pki.digicert_intermediate,
+            "genesys-root" => &state.pki.genesys_root,
+            _ => return Ok(None),
+        };
+        issuer.revocation_list(revoked, Validity::of(since, DAY.saturating_mul(7))).map(Some)
+    }
+
     /// A root that nobody configured, DER.
     #[must_use]
     pub fn other_root_der(&self) -> Vec<u8> {

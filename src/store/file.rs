@@ -171,7 +171,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 /// Creates an empty directory of mode 0755 whatever the umask, under another name first: a crash before the `fchmod`
 /// must not leave one that servers cannot enter. Two first runs may do this at once, since no lock stands yet.
-pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn create_directory(path: &Path) -> Result<(), StoreError> {
     let mut tries = 0_u8;
     loop {
         match try_to_create_directory(path) {

@@ -43,6 +43,8 @@ pub struct Facts {
     pub version: u32,
     /// Serial number in upper-case hex, as its DER bytes stand.
     pub serial: String,
+    /// Serial number, the content octets of its DER.
+    pub serial_octets: Vec<u8>,
     /// Subject, RFC 2253 text (last RDN first), as OpenSSL prints it.
     pub subject: String,
     /// Subject, DER of the Name.
@@ -270,6 +272,7 @@ fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
         sha1: hex(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, der).as_ref()),
         version: parsed.version().0.saturating_add(1),
         serial: hex(parsed.raw_serial()).to_ascii_uppercase(),
+        serial_octets: parsed.raw_serial().to_vec(),
         subject: distinguished_name::rfc2253(parsed.subject()),
         subject_der: parsed.subject().as_raw().to_vec(),
         issuer: distinguished_name::rfc2253(parsed.issuer()),
@@ -486,7 +489,8 @@ fn rsa_key(modulus: &[u8], exponent: &[u8]) -> KeyKind {
     KeyKind::Rsa { bits, sound }
 }
 
-fn signature(algorithm: &AlgorithmIdentifier<'_>) -> (String, SignatureKind) {
+/// A signature algorithm in words, and what it is worth.
+pub(super) fn signature(algorithm: &AlgorithmIdentifier<'_>) -> (String, SignatureKind) {
     let oid = algorithm.algorithm.to_id_string();
     let (words, kind) = match oid.as_str() {
         "1.2.840.113549.1.1.11" => ("SHA-256 with RSA", SignatureKind::Sound),

@@ -4,6 +4,8 @@
 pub mod anchor;
 pub mod archive;
 pub mod certificate;
+pub mod crl;
+mod der;
 pub mod difference;
 mod distinguished_name;
 pub mod finding;

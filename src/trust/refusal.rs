@@ -43,6 +43,8 @@ pub enum Rule {
     NotYetValid,
     /// The leaf's identity is the one of its slot.
     Identity,
+    /// Under `crl.policy = "hard"`, a CRL in force speaks for whatever enters, and for its issuers below the anchor.
+    RevocationUnknown,
     /// The leaf names clientAuth among its extended key usages, and not anyExtendedKeyUsage, alone or besides.
     NoClientAuth,
     /// A leaf with key usages has digitalSignature, and never keyCertSign (RFC 5280, 4.2.1.3).
@@ -93,7 +95,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in their order.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::PrivateKey,
         Self::ForeignBlock,
         Self::BrokenPem,
@@ -107,6 +109,7 @@ impl Rule {
         Self::Expired,
         Self::NotYetValid,
         Self::Identity,
+        Self::RevocationUnknown,
         Self::NoClientAuth,
         Self::LeafKeyUsage,
         Self::ValidityTooLong,
@@ -182,6 +185,11 @@ impl Rule {
                 "not-yet-valid",
                 "a leaf is valid already",
                 "It is judged again in every cycle; if this machine's clock is wrong, set it.",
+            ),
+            Self::RevocationUnknown => (
+                "revocation-unknown",
+                "under crl.policy = \"hard\", a CRL in force speaks for whatever enters",
+                "It is judged again in every cycle; make the CRL's distribution point reachable, or set crl.policy = \"soft\".",
             ),
             Self::Identity => (
                 "identity",
@@ -291,6 +299,19 @@ impl Refusal {
     pub(crate) fn because(leaf: Option<&Certificate>, first: Violation) -> Self {
         let leaf = leaf.map(|leaf| (quoted(&leaf.facts().subject), leaf.fingerprint()));
         Self { leaf, first: Box::new(first), others: Vec::new() }
+    }
+
+    /// The refusal of a leaf that has, for itself or for an issuer, no revocation list in force.
+    #[must_use]
+    pub fn of_unknown_revocation(leaf: &Certificate, uncovered: &[&Certificate]) -> Self {
+        let of = |certificate: &&Certificate| {
+            let what = "no CRL in force tells whether it was revoked";
+            Violation::by(certificate, Rule::RevocationUnknown, what)
+        };
+        let violations = uncovered.iter().map(of).collect();
+        let unnamed =
+            || Self::because(Some(leaf), Violation::by(leaf, Rule::RevocationUnknown, "no CRL was looked for"));
+        Self::from_violations(Some(leaf), violations).unwrap_or_else(unnamed)
     }
 
     /// The most specific rule that was broken.

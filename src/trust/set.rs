@@ -156,6 +156,9 @@ pub struct Denial {
     pub since: Timestamp,
     /// The SHA-1 of the same DER, where known: nginx can ask for nothing better.
     pub sha1: Option<String>,
+    /// When the leaf expires, where known: a revocation holds until then, and the operator's word for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// Whom the servers may admit. *Empty* (no pin and no name rule) means deny all.

@@ -24,7 +24,7 @@
 
 mod path;
 mod rules;
-mod signed;
+pub(super) mod signed;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

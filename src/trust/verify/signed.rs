@@ -1,4 +1,4 @@
-//! Signatures and name constraints, by rustls-webpki over ring. The only file that names webpki.
+//! Signatures (of a path, and of a CRL) and name constraints, by rustls-webpki over ring. The only file that names webpki.
 
 #![deny(
     clippy::indexing_slicing,
@@ -12,7 +12,11 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, VerifiedPath};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
+use crate::trust::certificate::Certificate;
+use crate::trust::der::{self, NotDer, Reader};
 use crate::trust::refusal::{Rule, Violation};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::path::Path;
@@ -108,4 +112,45 @@ fn words(error: &Error) -> (Rule, String) {
         }
     };
     (rule, what.to_owned())
+}
+
+/// Why something that is no certificate is not signed by a certificate's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::trust) enum SignatureProblem {
+    /// Nobody here knows the algorithm, or not for this kind of key.
+    Unsupported,
+    /// Another key made it, or what was signed has changed.
+    Wrong,
+}
+
+/// Whether the key of `signer` made `signature` of `message` (a CRL's), by the same algorithms as a path's certificates.
+/// `algorithm` is an AlgorithmIdentifier without its outer tag and length. webpki's own reading of CRLs is not used: it
+/// copies every entry, and its errors do not say which rule was broken.
+pub(in crate::trust) fn by_key_of(
+    signer: &Certificate,
+    algorithm: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), SignatureProblem> {
+    let (_, signer) = X509Certificate::from_der(signer.der()).map_err(|_| SignatureProblem::Unsupported)?;
+    let (key_algorithm, key) = key_parts(signer.public_key().raw).map_err(|NotDer| SignatureProblem::Unsupported)?;
+    let mut problem = SignatureProblem::Unsupported;
+    for known in webpki::ALL_VERIFICATION_ALGS {
+        if known.signature_alg_id().as_ref() != algorithm || known.public_key_alg_id().as_ref() != key_algorithm {
+            continue;
+        }
+        match known.verify_signature(key, message, signature) {
+            Ok(()) => return Ok(()),
+            Err(_) => problem = SignatureProblem::Wrong,
+        }
+    }
+    Err(problem)
+}
+
+/// A SubjectPublicKeyInfo's AlgorithmIdentifier, without its outer tag and length, and its key.
+fn key_parts(info: &[u8]) -> Result<(&[u8], &[u8]), NotDer> {
+    let mut parts = Reader::only(info, der::SEQUENCE)?.parts();
+    let algorithm = parts.expect(der::SEQUENCE)?.content;
+    let key = parts.expect(der::BIT_STRING)?.octets()?;
+    Ok((algorithm, key))
 }

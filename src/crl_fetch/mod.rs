@@ -1,0 +1,519 @@
+//! Fetches the lists that certificates name, and keeps them across outages.
+//!
+//! ```text
+//!  distribution point ─▶ kept list, not due ───────────────────────────────▶ judge ─▶ in force, or why not
+//!                     └▶ due: fetch (conditional, bounded, judged address) ─▶ judge ─▶ keep if in force and not older
+//! ```
+//! What comes from the network takes the place of what is kept only once it was verified: a captive portal, an error page
+//! or an older list that someone replays changes nothing.
+
+mod address;
+mod cache;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{
+    ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
+};
+use reqwest::{Response, StatusCode};
+use ring::rand::SystemRandom;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::http_client::{self, Limits, OutboundError, Phase, Stopwatch, Transport, unasked_encoding};
+use crate::store::StoreError;
+use crate::trust::certificate::Certificate;
+use crate::trust::crl::{self, Crl, Freshest, VerifiedCrl};
+use crate::trust::refusal::quoted;
+use crate::trust::timestamp::Timestamp;
+
+pub use address::{NotGlobal, is_global};
+pub use cache::{Cache, FOLDER, Kept, Record};
+
+/// The most bytes of one answer.
+pub const LARGEST: u64 = 16 * 1024 * 1024;
+/// How often one fetch asks at most.
+pub const ATTEMPTS: u32 = 3;
+/// How many redirects are followed.
+pub const REDIRECTS: u32 = 3;
+const LONGEST_URL: usize = 2048;
+const LONGEST_VALIDATOR: usize = 1024;
+
+/// By what way lists are fetched.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Whether addresses that are not globally routable may be connected to, such as those of a private CA.
+    pub allow_private: bool,
+    /// The proxy that all goes through; without one, the environment's is not used either, since it could not be told what
+    /// it connects to. Through a proxy only the URL's literal host is judged: names are resolved by the proxy, and what it
+    /// refuses to connect to is its configuration.
+    pub proxy: Option<Url>,
+    /// Roots for HTTPS besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long a server may take.
+    pub limits: Limits,
+}
+
+/// Fetches lists.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    http: reqwest::Client,
+    access: Access,
+}
+
+/// What a server gave to ask again by (RFC 9110, 8.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validators {
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    pub last_modified: Option<String>,
+}
+
+/// A server's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The list that the validators belong to is still its list.
+    Unchanged,
+    /// Bytes that may be a list.
+    New(Bytes, Validators),
+}
+
+/// Why no list came from a distribution point.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchFailure {
+    /// No URL.
+    #[error("it is no URL ({0})")]
+    NotAUrl(String),
+    /// `ldap:` and others.
+    #[error("its scheme is {0:?}; lists are fetched by http and https only")]
+    Scheme(String),
+    /// `user:password@`.
+    #[error("it has credentials in it, which trustsync sends to nobody")]
+    Credentials,
+    /// An address of this machine or its neighbours.
+    #[error(
+        "{0}; a certificate must not choose whom this machine talks to. If this CA is your own, set crl.allow_private = true"
+    )]
+    NotGlobal(NotGlobal),
+    /// No whole answer.
+    #[error("{0}")]
+    Transport(Transport),
+    /// The answer ended early.
+    #[error("the answer broke off after {0} bytes")]
+    Truncated(usize),
+    /// More than [`LARGEST`].
+    #[error("the answer has more than {LARGEST} bytes")]
+    TooLarge,
+    /// Compressed, although no compression was asked for.
+    #[error("the answer is encoded as {0:?}, which was not asked for")]
+    ContentEncoding(String),
+    /// Neither 200 nor a redirect.
+    #[error("the server answered {0}")]
+    Status(u16),
+    /// 304 without a question.
+    #[error("the server answered 304 Not Modified, but was not asked so")]
+    UnaskedNotModified,
+    /// More than [`REDIRECTS`].
+    #[error("it redirects more than {REDIRECTS} times")]
+    Redirects,
+    /// A redirect to nowhere.
+    #[error("it redirects to no usable Location")]
+    RedirectTarget,
+}
+
+impl FetchFailure {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport(transport) => transport.is_transient(),
+            Self::Truncated(_) => true,
+            Self::Status(status) => matches!(status, 408 | 429 | 500 | 502..=504),
+            _ => false,
+        }
+    }
+}
+
+/// A failure, and what the server said about asking again.
+struct Failed {
+    failure: FetchFailure,
+    retry_after: Option<Duration>,
+}
+
+impl From<FetchFailure> for Failed {
+    fn from(failure: FetchFailure) -> Self {
+        Self { failure, retry_after: None }
+    }
+}
+
+/// How long to wait before the next attempt, or `None`: give up. `made` counts the attempts, `random` lies in 0..1. Half a
+/// second, then one, of which a random half is taken off; a `Retry-After` is obeyed where the time that remains allows.
+#[must_use]
+pub fn next_delay(made: u32, retry_after: Option<Duration>, remaining: Duration, random: f64) -> Option<Duration> {
+    if made >= ATTEMPTS {
+        return None;
+    }
+    let doubled = Duration::from_millis(500).saturating_mul(2_u32.saturating_pow(made.saturating_sub(1)));
+    let random = if random.is_finite() { random.clamp(0.0, 1.0) } else { 0.5 };
+    let delay = match retry_after {
+        Some(told) => told.saturating_add(doubled.mul_f64(random)),
+        None => doubled.mul_f64(0.5 + random / 2.0),
+    };
+    (delay < remaining).then_some(delay)
+}
+
+/// Whether a kept list is asked for again: after half of what then remained of its life, between a minute and an hour, so
+/// that a revocation is seen within the hour and the next list is here before this one ends. Nearly all of these questions
+/// are answered by 304.
+#[must_use]
+pub fn due(fetched: Option<Timestamp>, next_update: Option<Timestamp>, now: Timestamp) -> bool {
+    let Some(fetched) = fetched else { return true };
+    if fetched > now {
+        // Our clock was set back: nobody knows how old the list is.
+        return true;
+    }
+    let life = next_update.map_or(Duration::ZERO, |next| next.since(fetched));
+    let rest = (life / 2).clamp(Duration::from_secs(60), Duration::from_secs(3_600));
+    now.since(fetched) >= rest
+}
+
+/// Judges a URL before it is asked.
+fn judge_url(text: &str, allow_private: bool) -> Result<Url, FetchFailure> {
+    if text.len() > LONGEST_URL {
+        return Err(FetchFailure::NotAUrl(format!("it has more than {LONGEST_URL} bytes")));
+    }
+    let url = Url::parse(text).map_err(|error| FetchFailure::NotAUrl(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(FetchFailure::Scheme(url.scheme().chars().take(20).collect()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(FetchFailure::Credentials);
+    }
+    if !allow_private {
+        address::judge_literal(&url).map_err(FetchFailure::NotGlobal)?;
+    }
+    Ok(url)
+}
+
+impl Fetcher {
+    /// A client for lists; nothing is asked yet.
+    pub fn new(access: Access) -> Result<Self, OutboundError> {
+        let mut builder =
+            http_client::builder(access.ca_file.as_deref(), access.limits)?.no_proxy().pool_max_idle_per_host(0);
+        match &access.proxy {
+            Some(proxy) => builder = builder.proxy(http_client::proxy_for_all(proxy)?),
+            None if !access.allow_private => builder = builder.dns_resolver(address::GlobalOnly),
+            None => {}
+        }
+        Ok(Self { http: http_client::finish(builder)?, access })
+    }
+
+    /// Asks a distribution point, for at most `deadline` with all attempts and redirects.
+    pub async fn fetch(&self, url: &str, known: &Validators, deadline: Duration) -> Result<Answer, FetchFailure> {
+        let first = judge_url(url, self.access.allow_private)?;
+        let now = Instant::now();
+        let ends = now.checked_add(deadline).unwrap_or(now);
+        let mut made = 0_u32;
+        loop {
+            let failed = match self.follow(&first, known, ends).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            made = made.saturating_add(1);
+            let remaining = ends.saturating_duration_since(Instant::now());
+            let delay = next_delay(made, failed.retry_after, remaining, random());
+            let Some(delay) = delay.filter(|_| failed.failure.is_transient()) else { return Err(failed.failure) };
+            tracing::info!(
+                event = "crl_request_retried",
+                url = %quoted(url),
+                attempt = made,
+                error = %failed.failure,
+                "a CRL could not be fetched, and is asked for again"
+            );
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// One attempt: redirects are followed by hand, so that each target is judged as the first one was.
+    async fn follow(&self, first: &Url, known: &Validators, ends: Instant) -> Result<Answer, Failed> {
+        let mut url = first.clone();
+        for _ in 0..=REDIRECTS {
+            let clock = Stopwatch { started: Instant::now(), ends, whole: self.access.limits.whole };
+            let response = self.ask(&url, known, &clock).await?;
+            let status = response.status();
+            let headers = response.headers();
+            if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+                let target = headers
+                    .get(LOCATION)
+                    .and_then(|location| location.to_str().ok())
+                    .and_then(|location| url.join(location).ok())
+                    .ok_or(FetchFailure::RedirectTarget)?;
+                url = judge_url(target.as_str(), self.access.allow_private)?;
+                continue;
+            }
+            return match status {
+                StatusCode::NOT_MODIFIED if *known == Validators::default() => {
+                    Err(FetchFailure::UnaskedNotModified.into())
+                }
+                StatusCode::NOT_MODIFIED => Ok(Answer::Unchanged),
+                StatusCode::OK => {
+                    if let Some(encoding) = unasked_encoding(headers) {
+                        return Err(FetchFailure::ContentEncoding(quoted(&encoding)).into());
+                    }
+                    let validators = validators(headers);
+                    Ok(Answer::New(self.read(response, &clock).await?, validators))
+                }
+                _ => {
+                    let retry_after =
+                        headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+                    let failure = FetchFailure::Status(status.as_u16());
+                    Err(Failed { failure, retry_after: retry_after.map(Duration::from_secs) })
+                }
+            };
+        }
+        Err(FetchFailure::Redirects.into())
+    }
+
+    async fn ask(&self, url: &Url, known: &Validators, clock: &Stopwatch) -> Result<Response, FetchFailure> {
+        let mut request = self.http.get(url.clone());
+        for (name, value) in [(IF_NONE_MATCH, &known.etag), (IF_MODIFIED_SINCE, &known.last_modified)] {
+            if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                request = request.header(name, value);
+            }
+        }
+        let limits = self.access.limits;
+        let head_limit = limits.connect.saturating_add(limits.read);
+        let sent = clock.within(Phase::Head, head_limit, request.send()).await.map_err(FetchFailure::Transport)?;
+        sent.map_err(|error| {
+            let refused = http_client::causes(&error).find_map(|cause| cause.downcast_ref::<NotGlobal>());
+            match refused {
+                Some(refused) => FetchFailure::NotGlobal(refused.clone()),
+                None => {
+                    let host = url.host_str().unwrap_or("?");
+                    let proxy = self.access.proxy.as_ref().map(http_client::shown);
+                    FetchFailure::Transport(Transport::of(&error, host, proxy.as_deref(), limits, &quoted))
+                }
+            }
+        })
+    }
+
+    async fn read(&self, mut response: Response, clock: &Stopwatch) -> Result<Bytes, FetchFailure> {
+        let announced = response.content_length().unwrap_or(0);
+        if announced > LARGEST {
+            return Err(FetchFailure::TooLarge);
+        }
+        let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
+        loop {
+            let piece = clock.within(Phase::Body, self.access.limits.read, response.chunk()).await;
+            match piece.map_err(FetchFailure::Transport)? {
+                Err(_) => return Err(FetchFailure::Truncated(body.len())),
+                Ok(None) => return Ok(Bytes::from(body)),
+                Ok(Some(piece)) => {
+                    let length = u64::try_from(body.len().saturating_add(piece.len())).unwrap_or(u64::MAX);
+                    if length > LARGEST {
+                        return Err(FetchFailure::TooLarge);
+                    }
+                    body.extend_from_slice(&piece);
+                }
+            }
+        }
+    }
+}
+
+/// Those that can be sent back as they are.
+fn validators(headers: &HeaderMap) -> Validators {
+    let text = |value: Option<&HeaderValue>| {
+        value.and_then(|value| value.to_str().ok()).filter(|text| text.len() <= LONGEST_VALIDATOR).map(str::to_owned)
+    };
+    Validators { etag: text(headers.get(ETAG)), last_modified: text(headers.get(LAST_MODIFIED)) }
+}
+
+/// In 0..1; without a source of randomness the middle will do, for it only spreads the waiting.
+fn random() -> f64 {
+    ring::rand::generate::<[u8; 4]>(&SystemRandom::new())
+        .map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes.expose())) / (f64::from(u32::MAX) + 1.0))
+}
+
+/// What a distribution point came to in a cycle.
+#[derive(Debug, Clone)]
+pub struct Obtained {
+    /// The list in force, fetched or kept.
+    pub crl: Option<VerifiedCrl>,
+    /// Why nothing newer than what was kept, or nothing at all, is in force.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a distribution point gave no list that is used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Nothing came.
+    #[error("the CRL at {url} could not be fetched: {failure}")]
+    Fetch {
+        /// Where, made harmless.
+        url: String,
+        /// Why.
+        failure: FetchFailure,
+    },
+    /// What came is none.
+    #[error("what lies at {url} is {error}")]
+    Unreadable {
+        /// Where, made harmless.
+        url: String,
+        /// Why.
+        error: crl::UnreadableCrl,
+    },
+    /// What came is not believed.
+    #[error("at {url}: {refused}")]
+    Refused {
+        /// Where, made harmless.
+        url: String,
+        /// Why.
+        refused: crl::Refused,
+    },
+    /// What came is older than what is kept.
+    #[error(
+        "the CRL at {url} is of {offered}, older than the one of {kept} that is kept: someone may be replaying it, and it is not used"
+    )]
+    Older {
+        /// Where, made harmless.
+        url: String,
+        /// Its thisUpdate.
+        offered: Timestamp,
+        /// The kept one's.
+        kept: Timestamp,
+    },
+}
+
+/// The list of one distribution point that is in force: the kept one until it is due, then the server's. `issuers` are the
+/// certificates of accepted paths. Only a failing disk is an error.
+pub async fn obtain(
+    fetcher: &Fetcher,
+    cache: &Cache,
+    url: &str,
+    issuers: &[Certificate],
+    clock_skew: Duration,
+    now: Timestamp,
+    deadline: Duration,
+) -> Result<Obtained, StoreError> {
+    let shown = quoted(url);
+    let judge = |bytes: Bytes| {
+        let crl = Crl::read(bytes).map_err(|error| Trouble::Unreadable { url: shown.clone(), error })?;
+        crl::judge(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.clone(), refused })
+    };
+    let kept = cache.read(url)?;
+    let record = kept.as_ref().and_then(|kept| kept.record.clone());
+    let (known, stale) = match kept.map(|kept| judge(kept.bytes)) {
+        Some(Ok(crl)) => (Some(crl), None),
+        Some(Err(trouble)) => (None, Some(trouble)),
+        None => (None, None),
+    };
+    if let Some(crl) = &known
+        && !due(record.as_ref().map(|record| record.fetched), Some(crl.next_update()), now)
+    {
+        return Ok(Obtained { crl: known, trouble: None });
+    }
+    // What is kept but not believed is asked for whole; only of a stale list is it worth knowing that there is no other.
+    let is_stale = |trouble: &Trouble| matches!(trouble, Trouble::Refused { refused, .. } if matches!(refused.problem, crl::Problem::Stale(_)));
+    let worth_confirming = known.is_some() || stale.as_ref().is_some_and(is_stale);
+    let record = record.filter(|_| worth_confirming);
+    let validators = record.as_ref().map(|record| record.validators.clone()).unwrap_or_default();
+    let trouble = match fetcher.fetch(url, &validators, deadline).await {
+        Err(failure) => Some(Trouble::Fetch { url: shown.clone(), failure }),
+        Ok(Answer::Unchanged) => {
+            if let Some(record) = record {
+                cache.confirm(record, now)?;
+            }
+            stale
+        }
+        Ok(Answer::New(bytes, validators)) => match judge(bytes.clone()) {
+            Err(trouble) => Some(trouble),
+            Ok(offered) => {
+                let older = known.as_ref().and_then(|known| is_older(&offered, known));
+                if let Some(kept) = older {
+                    let offered = offered.facts().this_update;
+                    Some(Trouble::Older { url: shown.clone(), offered, kept })
+                } else {
+                    cache.keep(url, &bytes, validators, now)?;
+                    return Ok(Obtained { crl: Some(offered), trouble: None });
+                }
+            }
+        },
+    };
+    Ok(Obtained { crl: known, trouble })
+}
+
+/// The kept list of one distribution point, where it is in force; nobody is asked and nothing is written.
+pub fn kept(
+    cache: &Cache,
+    url: &str,
+    issuers: &[Certificate],
+    clock_skew: Duration,
+    now: Timestamp,
+) -> Result<Option<VerifiedCrl>, StoreError> {
+    let kept = cache.read(url)?.and_then(|kept| Crl::read(kept.bytes).ok());
+    Ok(kept.and_then(|crl| crl::judge(&crl, issuers, clock_skew, now).ok()))
+}
+
+/// The kept list's thisUpdate, where the offered one is of the same issuer and scope, and older.
+fn is_older(offered: &VerifiedCrl, kept: &VerifiedCrl) -> Option<Timestamp> {
+    let mut freshest = Freshest::default();
+    freshest.add(kept.clone());
+    (!freshest.add(offered.clone())).then(|| kept.facts().this_update)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_list_is_due_within_the_hour_and_before_its_end() {
+        let fetched = Some(at("2026-06-01T00:00:00Z"));
+        let week = Some(at("2026-06-08T00:00:00Z"));
+        assert!(due(None, week, at("2026-06-01T00:00:00Z")));
+        assert!(!due(fetched, week, at("2026-06-01T00:59:59Z")));
+        assert!(due(fetched, week, at("2026-06-01T01:00:00Z")));
+        let soon = Some(at("2026-06-01T00:20:00Z"));
+        assert!(!due(fetched, soon, at("2026-06-01T00:09:59Z")));
+        assert!(due(fetched, soon, at("2026-06-01T00:10:00Z")));
+        let over = Some(at("2026-05-31T00:00:00Z"));
+        assert!(!due(fetched, over, at("2026-06-01T00:00:59Z")));
+        assert!(due(fetched, over, at("2026-06-01T00:01:00Z")));
+        assert!(due(fetched, week, at("2026-05-31T23:59:59Z")));
+    }
+
+    #[test]
+    fn attempts_are_few_and_obey_the_server() {
+        let minute = Duration::from_secs(60);
+        let delays: Vec<_> = (1..=4).map(|made| next_delay(made, None, minute, 1.0)).collect();
+        assert_eq!(delays, [Some(Duration::from_millis(500)), Some(Duration::from_secs(1)), None, None]);
+        assert_eq!(next_delay(1, Some(Duration::from_secs(7)), minute, 0.0), Some(Duration::from_secs(7)));
+        assert_eq!(next_delay(1, Some(minute), minute, 0.0), None);
+        assert_eq!(next_delay(1, None, minute, f64::NAN), Some(Duration::from_millis(375)));
+    }
+
+    #[test]
+    fn only_http_and_https_without_credentials_are_asked() {
+        for (url, reason) in [
+            ("ldap://directory.example.com/cn=crl", "http and https only"),
+            ("file:///etc/passwd", "http and https only"),
+            ("ftp://crl.example.com/x.crl", "http and https only"),
+            ("http://user:hunter2@crl.example.com/", "credentials"),
+            ("http://user@crl.example.com/", "credentials"),
+            ("crl.crl", "no URL"),
+            ("http://", "no URL"),
+            ("http://10.0.0.1/x.crl", "not globally routable"),
+            ("http://localhost/x.crl", "not a host of the internet"),
+        ] {
+            let refused = judge_url(url, false).unwrap_err().to_string();
+            assert!(refused.contains(reason) && !refused.contains("hunter2"), "{url}: {refused}");
+        }
+        judge_url("http://10.0.0.1/x.crl", true).unwrap();
+        assert!(judge_url(&format!("http://crl.example.com/{}", "x".repeat(3000)), false).is_err());
+    }
+}

@@ -1,0 +1,274 @@
+//! Revocation in the cycle: which lists are asked for, and what follows from them.
+//!
+//! The lists are fetched before the lock is taken, for the distribution points of every path that is or may become
+//! trusted. Under the lock they act before anything is planned: what is revoked is *denied*, and the planner takes it out
+//! at once, hold or not. A denial is remembered until the leaf's expiry, so that a list that is later blocked, replaced or
+//! stale lifts nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{CycleError, Observed, observe};
+use crate::clock::Clock;
+use crate::crl_fetch::{self, Access, Cache, Fetcher};
+use crate::http_client::Limits;
+use crate::settings::resolved::{CrlPolicy, Settings, Store as StoreSettings};
+use crate::store::Store;
+use crate::trust::certificate::Certificate;
+use crate::trust::crl::{Freshest, revocations};
+use crate::trust::finding::Finding;
+use crate::trust::memory::Memory;
+use crate::trust::observation::{Heard, Judged};
+use crate::trust::refusal::{Refusal, quoted};
+use crate::trust::set::{Denial, DenialReason, SlotId, TrustSet};
+use crate::trust::timestamp::Timestamp;
+
+/// How long one distribution point may take with all attempts.
+const ONE_LIST: Duration = Duration::from_secs(30);
+/// More distribution points than two authorities' paths have; a certificate must not make us ask the whole world.
+const MOST_LISTS: usize = 32;
+
+/// The lists in force, and what was found while asking for them.
+#[derive(Debug, Default)]
+pub struct Lists {
+    crls: Freshest,
+    findings: Vec<Finding>,
+}
+
+/// One path that is trusted, or may become so.
+struct Path {
+    slot: SlotId,
+    leaf: Certificate,
+    chain: Vec<Certificate>,
+}
+
+/// Asks for the lists of everything that the sources said and the store has; what is due is fetched.
+pub async fn gather(
+    settings: &Settings,
+    store: &StoreSettings,
+    observed: &[Observed],
+    clock: &dyn Clock,
+    deadline: Duration,
+) -> Result<Lists, CycleError> {
+    let mut lists = Lists::default();
+    if settings.crl.policy == CrlPolicy::Off {
+        return Ok(lists);
+    }
+    let now = clock.now();
+    let paths = paths_before_lock(settings, store, observed, now)?;
+    let urls = distribution_points(&paths, &mut lists.findings);
+    if urls.is_empty() {
+        return Ok(lists);
+    }
+    let access = access(settings, store);
+    let fetcher = match Fetcher::new(access) {
+        Ok(fetcher) => fetcher,
+        Err(error) => {
+            let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
+            lists.findings.push(Finding::warning("crl_unavailable", &store.name, text));
+            return Ok(lists);
+        }
+    };
+    let cache = Cache::open(Store::open(&store.path)?.root())?;
+    let issuers = issuers(&paths);
+    let ends = Instant::now().checked_add(deadline);
+    for url in &urls {
+        let remaining = ends.map_or(ONE_LIST, |ends| ends.saturating_duration_since(Instant::now()).min(ONE_LIST));
+        let skew = settings.verify.clock_skew;
+        let obtained = crl_fetch::obtain(&fetcher, &cache, url, &issuers, skew, now, remaining).await?;
+        if let Some(trouble) = obtained.trouble {
+            lists.findings.push(match &obtained.crl {
+                Some(crl) => Finding::note(
+                    "crl_not_refreshed",
+                    quoted(url),
+                    format!("{trouble}. The list that is kept stays in use; it is in force until {}.", crl.next_update()),
+                ),
+                None => Finding::warning(
+                    "crl_unavailable",
+                    quoted(url),
+                    format!(
+                        "{trouble}. Nobody can tell whether its issuer has revoked something of ours since. What is trusted stays, and \
+                         what was found revoked stays out."
+                    ),
+                ),
+            });
+        }
+        lists.crls = std::mem::take(&mut lists.crls).and(obtained.crl);
+    }
+    Ok(lists)
+}
+
+/// The lists that the store keeps: nobody is asked, nothing is written.
+pub fn look(
+    settings: &Settings,
+    store: &StoreSettings,
+    observed: &[Observed],
+    clock: &dyn Clock,
+) -> Result<Lists, CycleError> {
+    let mut lists = Lists::default();
+    if settings.crl.policy == CrlPolicy::Off {
+        return Ok(lists);
+    }
+    let now = clock.now();
+    let paths = paths_before_lock(settings, store, observed, now)?;
+    let issuers = issuers(&paths);
+    let cache = Cache::look(&store.path);
+    for url in distribution_points(&paths, &mut Vec::new()) {
+        let kept = crl_fetch::kept(&cache, &url, &issuers, settings.verify.clock_skew, now)?;
+        lists.crls = std::mem::take(&mut lists.crls).and(kept);
+    }
+    Ok(lists)
+}
+
+/// What the store has may change before the lock is ours; then a list is missing until the next cycle.
+fn paths_before_lock(
+    settings: &Settings,
+    store: &StoreSettings,
+    observed: &[Observed],
+    now: Timestamp,
+) -> Result<Vec<Path>, CycleError> {
+    let contents = super::look(store)?;
+    let interpreted = observe::interpret(settings, observed, &contents.state.memory, now)?;
+    Ok(paths(&interpreted.heard, &contents.state.memory, &contents.set))
+}
+
+/// Every leaf that was heard and accepted, and every pin, with the certificates of its paths.
+fn paths(heard: &[Heard], memory: &Memory, set: &TrustSet) -> Vec<Path> {
+    let mut paths = Vec::new();
+    for heard in heard {
+        for sighting in &heard.sightings {
+            if let Judged::Accepted(verified) = &sighting.judged {
+                let (leaf, chain) = (verified.leaf().clone(), verified.chain().to_vec());
+                paths.push(Path { slot: heard.slot.clone(), leaf, chain });
+            }
+        }
+    }
+    for (slot, held) in &memory.slots {
+        for (key, entry) in &held.entries {
+            // The entry of a name rule is its root, which has no list above it.
+            let Some(pin) = set.pins.get(key) else { continue };
+            let chain = entry.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
+            paths.push(Path { slot: slot.clone(), leaf: pin.leaf.clone(), chain });
+        }
+    }
+    paths
+}
+
+fn issuers(paths: &[Path]) -> Vec<Certificate> {
+    let distinct: BTreeSet<&Certificate> = paths.iter().flat_map(|path| &path.chain).collect();
+    distinct.into_iter().cloned().collect()
+}
+
+/// The URLs that the certificates name, each once: of one that has http and others, those that can be asked.
+fn distribution_points(paths: &[Path], findings: &mut Vec<Finding>) -> BTreeSet<String> {
+    let mut urls = BTreeSet::new();
+    for path in paths {
+        for certificate in std::iter::once(&path.leaf).chain(&path.chain) {
+            let facts = certificate.facts();
+            if facts.self_issued() {
+                continue;
+            }
+            let http = |url: &&String| url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+            let fetchable: Vec<&String> = facts.crl_urls.iter().filter(http).collect();
+            // Where there is none that can be asked, asking says why.
+            urls.extend(
+                if fetchable.is_empty() { facts.crl_urls.iter().collect() } else { fetchable }.into_iter().cloned(),
+            );
+        }
+    }
+    if urls.len() > MOST_LISTS {
+        let text = format!(
+            "The certificates name {} distribution points of CRLs; only the first {MOST_LISTS} are asked.",
+            urls.len()
+        );
+        findings.push(Finding::warning("too_many_crls", "crl", text));
+        urls = urls.into_iter().take(MOST_LISTS).collect();
+    }
+    urls
+}
+
+/// By the same way as the sources of the store are asked.
+fn access(settings: &Settings, store: &StoreSettings) -> Access {
+    let sources = || store.sources.iter().filter_map(|name| settings.sources.get(name));
+    Access {
+        allow_private: settings.crl.allow_private,
+        proxy: sources().find_map(|source| source.proxy.clone()),
+        ca_file: sources().find_map(|source| source.ca_file.clone()),
+        limits: Limits::default(),
+    }
+}
+
+/// Denies what the lists revoke, forgets denials of leaves that have expired since, and under `hard` refuses what is new
+/// and has no list that speaks for it.
+pub fn act(
+    lists: &Lists,
+    policy: CrlPolicy,
+    memory: &mut Memory,
+    set: &TrustSet,
+    interpreted: &mut observe::Interpreted,
+    now: Timestamp,
+) {
+    memory
+        .denied
+        .retain(|_, denial| denial.reason != DenialReason::Revoked || denial.until.is_none_or(|until| until >= now));
+    if policy == CrlPolicy::Off {
+        return;
+    }
+    interpreted.findings.extend(lists.findings.iter().cloned());
+    let mut said = BTreeSet::new();
+    for path in paths(&interpreted.heard, memory, set) {
+        let found = revocations(&path.leaf, &path.chain, &lists.crls);
+        let Some(first) = found.first() else { continue };
+        let facts = path.leaf.facts();
+        memory.denied.entry(facts.fingerprint).or_insert_with(|| Denial {
+            reason: DenialReason::Revoked,
+            since: first.since,
+            sha1: Some(facts.sha1.clone()),
+            until: Some(facts.not_after),
+        });
+        if said.insert((path.slot.clone(), facts.fingerprint)) {
+            interpreted.findings.push(revoked(&path, &found));
+        }
+    }
+    if policy == CrlPolicy::Hard {
+        refuse_unknown(lists, memory, &mut interpreted.heard);
+    }
+}
+
+fn revoked(path: &Path, found: &[crate::trust::crl::Revocation]) -> Finding {
+    let facts = path.leaf.facts();
+    let why: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let itself = found.iter().any(|revoked| revoked.fingerprint == facts.fingerprint);
+    let how = if itself { "" } else { ", and with it every leaf below" };
+    Finding::critical(
+        "certificate_revoked",
+        &path.slot,
+        format!(
+            "{}{how}. The leaf {} (sha256 {}) is denied until its expiry on {}, whatever becomes of the list. Calls with it fail from now on: \
+             ask the vendor for its next certificate.",
+            why.join("; "),
+            quoted(&facts.subject),
+            facts.fingerprint,
+            facts.not_after
+        ),
+    )
+}
+
+/// What is trusted already stays; what is new needs a list for itself and for each of its issuers.
+fn refuse_unknown(lists: &Lists, memory: &Memory, heard: &mut [Heard]) {
+    for heard in heard {
+        let known = memory.slots.get(&heard.slot).map(|held| &held.entries);
+        for sighting in &mut heard.sightings {
+            let Judged::Accepted(verified) = &sighting.judged else { continue };
+            let trusted = |key| known.is_some_and(|known| known.contains_key(&key));
+            let is_trusted = trusted(verified.leaf().fingerprint())
+                || verified.chain().last().is_some_and(|root| trusted(root.fingerprint()));
+            let uncovered = lists.crls.uncovered(verified.leaf(), verified.chain());
+            if !is_trusted && !uncovered.is_empty() {
+                sighting.judged = Judged::Refused(Refusal::of_unknown_revocation(verified.leaf(), &uncovered));
+            }
+        }
+    }
+}
