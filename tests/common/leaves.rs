@@ -341,7 +341,7 @@ impl MemoryStore {
     }
 
     pub fn deny(&mut self, leaf: &Leaf, reason: DenialReason) {
-        let denial = Denial { reason, since: day(0), sha1: Some(leaf.certificate.facts().sha1.clone()) };
+        let denial = Denial { reason, since: day(0), sha1: Some(leaf.certificate.facts().sha1.clone()), until: None };
         self.memory.denied.insert(leaf.fingerprint, denial);
     }
 
