@@ -605,6 +605,7 @@ fn deny(stage: &Stage, leaf: &ClientCertificate) {
         reason: DenialReason::Distrusted,
         since: stage.world().now(),
         sha1: Some(certificate.facts().sha1.clone()),
+        until: None,
     };
     let mut state = stage.state();
     state["memory"]["denied"][Fingerprint::of(leaf.der()).to_string()] = serde_json::to_value(denial).unwrap();
