@@ -206,7 +206,7 @@ impl Sandbox {
         root("genesys-root.pem", &sandbox.vendor.world.genesys_root_der());
         write_secret(&sandbox.path("client-secret"), &format!("{}\n", sandbox.vendor.world.client_secret()));
         sandbox.configure(&format!(
-            "{}\n[crl]\npolicy = \"off\"\n[store.main]\npath = \"store\"\n",
+            "[crl]\npolicy = \"off\"\n{}\n[store.main]\npath = \"store\"\n",
             sandbox.source("us", "us-east-1")
         ));
         sandbox
