@@ -15,6 +15,7 @@ use trustsync::cycle::{self, Clients, Options, Report};
 use trustsync::exit::Exit;
 use trustsync::settings::resolve;
 use trustsync::settings::resolved::Settings;
+use trustsync::simulator::crls::CrlPlace;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::VendorOptions;
 use trustsync::store::contents::Contents;
@@ -69,7 +70,7 @@ impl Stage {
 
         let clock = SimulatedClock::at(START.parse().unwrap());
         let mut options = VendorOptions::new(Arc::new(clock.clone()));
-        options.crl_base = Some(base);
+        options.crls = CrlPlace::At(base);
         let vendor = Vendor::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
