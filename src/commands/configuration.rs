@@ -13,6 +13,8 @@ use crate::settings::resolved::{
     GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Settings, Target, WireProof,
 };
 use crate::settings::{self, Loaded};
+use crate::trust::certificate::Curve;
+use crate::trust::plan::ChangedIssuer;
 use crate::trust::timestamp::span;
 
 pub fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
@@ -76,6 +78,7 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
     values.insert("schedule.window".to_owned(), time(settings.plan.window));
     values.insert("alarms.upcoming_missing.warning".to_owned(), time(settings.plan.upcoming_missing_warning));
     values.insert("alarms.upcoming_missing.critical".to_owned(), time(settings.plan.upcoming_missing_critical));
+    put_verify(&mut values, settings);
     for (name, source) in &settings.sources {
         let mut put = |field: &str, value: String| values.insert(format!("source.{name}.{field}"), value);
         put("region", text(&source.region));
@@ -128,6 +131,21 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
         }
     }
     values
+}
+
+fn put_verify(values: &mut BTreeMap<String, String>, settings: &Settings) {
+    let (verify, plan) = (&settings.verify, &settings.plan);
+    let mut put = |field: &str, value: String| values.insert(format!("verify.{field}"), value);
+    put("min_rsa_bits", verify.min_rsa_bits.to_string());
+    let curves = Curve::ALL.iter().filter(|(_, curve)| verify.curves.contains(curve));
+    put("curves", format!("{:?}", curves.map(|(name, _)| *name).collect::<Vec<_>>()));
+    put("max_validity", format!("\"{}\"", span(verify.max_validity)));
+    put("max_chain", verify.max_chain.to_string());
+    put("max_certificates", verify.max_certificates.to_string());
+    put("clock_skew", format!("\"{}\"", span(verify.clock_skew)));
+    put("max_new_leaves", plan.max_new_leaves.to_string());
+    let confirm = plan.changed_issuer == ChangedIssuer::Confirm;
+    put("changed_issuer", if confirm { "\"confirm\"" } else { "\"accept\"" }.to_owned());
 }
 
 fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &str) {
