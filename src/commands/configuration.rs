@@ -1,14 +1,17 @@
 //! `trustsync config check` and `config show`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{Failure, environment, load, print};
+use super::{Failure, environment, load, options, print};
 use crate::cli::{Config, Global};
-use crate::cycle::Clients;
+use crate::clock::SystemClock;
+use crate::cycle::{self, Clients};
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
+use crate::log;
 use crate::settings::resolved::{
     GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Settings, Target, WireProof,
 };
@@ -17,22 +20,18 @@ use crate::trust::certificate::Curve;
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::timestamp::span;
 
-pub fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
+pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
     match command {
-        Config::Check => check(global),
+        // A configuration with a problem is told as without --probe, and nobody is asked.
+        Config::Check { probe: true } if problems(global).1.is_empty() => probe(global).await,
+        Config::Check { .. } => check(global),
         Config::Show => show(global, &load(global)?),
     }
 }
 
 /// What can be judged without asking anybody: values, secrets, HTTPS roots, anchors.
 fn check(global: &Global) -> Result<Exit, Failure> {
-    let (settings, problems) = match settings::judge(&global.config, &environment()) {
-        Ok((loaded, mut problems)) => {
-            problems.extend(found_outside(&loaded.settings));
-            (Some(loaded.settings), problems)
-        }
-        Err(error) => (None, error.problems()),
-    };
+    let (settings, problems) = problems(global);
     let value = json!({"ok": problems.is_empty(), "problems": problems});
     print(global.output, &value, || match settings {
         Some(settings) if problems.is_empty() => {
@@ -43,6 +42,47 @@ fn check(global: &Global) -> Result<Exit, Failure> {
         _ => problems.iter().map(|problem| format!("{problem}\n")).collect(),
     })?;
     Ok(if problems.is_empty() { Exit::Done } else { Exit::Configuration })
+}
+
+fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
+    match settings::judge(&global.config, &environment()) {
+        Ok((loaded, mut problems)) => {
+            problems.extend(found_outside(&loaded.settings));
+            (Some(loaded.settings), problems)
+        }
+        Err(error) => (None, error.problems()),
+    }
+}
+
+/// What the endpoints say, judged as in a cycle; nothing is kept.
+async fn probe(global: &Global) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    let mut clients = Clients::of(&loaded.settings)?;
+    let deadline = options(global, "trustsync config check").deadline;
+    let probe = cycle::probe(&loaded.settings, &mut clients, &SystemClock, deadline).await;
+    let probe = probe.map_err(Failure::Cycle)?;
+    log::findings(&probe.findings, false);
+    print(global.output, &probe, || {
+        let mut text = String::new();
+        for (name, source) in &probe.sources {
+            let _ = writeln!(text, "source {name}: region {}, {}", source.region, source.authorities.join(" and "));
+            for (slot, heard) in &source.slots {
+                let _ = writeln!(text, "  slot {slot}");
+                for entity in &heard.entities {
+                    let verdict = if entity.accepted { "accepted" } else { "REFUSED " };
+                    let _ = writeln!(text, "    {:<8} {verdict} {}", entity.listed, entity.says);
+                }
+                if let Some(line) = &heard.pin_by {
+                    let _ = writeln!(text, "    to pin what was seen, under [source.{name}]: {line}");
+                }
+            }
+            if source.slots.is_empty() {
+                text.push_str("  no usable answer\n");
+            }
+        }
+        text
+    })?;
+    Ok(Exit::of(&probe.causes))
 }
 
 /// What stands outside the file: HTTPS roots, secrets, anchors.

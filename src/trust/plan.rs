@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::trust::certificate::Certificate;
-use crate::trust::finding::Finding;
+use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::{Entry, Issuer, Memory, SlotMemory};
 use crate::trust::observation::{Heard, Judged, Listed, Sighting};
@@ -56,6 +56,9 @@ pub enum ChangedIssuer {
 /// with the vendor, which takes months.
 const ROOT_ENDS_WARNING: Duration = Duration::from_secs(180 * 86_400);
 const ROOT_ENDS_CRITICAL: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long before the end of the operator's word it is a warning that the vendor still does not list the leaf.
+const WORD_ENDS_WARNING: Duration = Duration::from_secs(3 * 86_400);
 
 impl Default for Policy {
     fn default() -> Self {
@@ -127,6 +130,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         answer_refused |= outcome.refused;
         held_back |= outcome.held_back;
     }
+    turn.end_words(&mut memory);
     turn.retire_unconfigured(&mut memory);
     for (slot, held) in memory.slots.iter().filter(|(slot, _)| input.configured.contains(*slot)) {
         turn.report_slot(slot, held);
@@ -273,6 +277,10 @@ impl Planner<'_> {
         verified: &Verified,
     ) {
         let entry = slot.entries.entry(key).or_insert_with(|| Entry::seen(role, self.input.now));
+        // What the operator vouched for is an ordinary entry from its first listing on.
+        if entry.role == Role::Trusted {
+            (entry.role, entry.proposal) = (role, None);
+        }
         for certificate in verified.chain() {
             self.certificates.entry(certificate.fingerprint()).or_insert_with(|| certificate.clone());
         }
@@ -393,6 +401,7 @@ impl Planner<'_> {
                 Some(role) => entry.hear(role, self.input.now),
                 // Listed as Upcoming, but no successor of Current: a sign of life without a change of role.
                 None if alive.contains(key) => entry.proposal = None,
+                None if entry.word.is_some() => entry.hear(Role::Trusted, self.input.now),
                 None => entry.hear(Role::Retiring, self.input.now),
             }
         }
@@ -430,6 +439,41 @@ impl Planner<'_> {
                 format!("{} left: {why}.", self.named(key)),
             ));
             slot.entries.remove(key);
+        }
+    }
+
+    /// What the operator vouched for leaves when the word ends, by the clock alone, unless the vendor lists it by then; the
+    /// slot's last entry stays.
+    fn end_words(&mut self, memory: &mut Memory) {
+        let now = self.input.now;
+        for (slot, held) in &mut memory.slots {
+            for entry in held.entries.values_mut().filter(|entry| entry.role != Role::Trusted) {
+                entry.word = entry.word.filter(|word| word.until > now);
+            }
+            if self.held {
+                continue;
+            }
+            let over = |entry: &Entry| entry.role == Role::Trusted && entry.word.is_none_or(|word| word.until <= now);
+            let mut ended: Vec<Fingerprint> =
+                held.entries.iter().filter(|(_, entry)| over(entry)).map(|(key, _)| *key).collect();
+            ended.sort_by_key(|key| self.certificates.get(key).map(|certificate| certificate.facts().not_after));
+            for key in ended {
+                if held.entries.len() == 1 {
+                    let text = format!(
+                        "The operator's word for {} has ended, but it is the last that the slot trusts: it stays until the vendor \
+                         lists another, or `distrust`.",
+                        self.named(&key)
+                    );
+                    self.findings.push(Finding::warning("word_ended", slot, text));
+                    continue;
+                }
+                held.entries.remove(&key);
+                let text = format!(
+                    "{} left: the operator's word for it has ended, and the vendor does not list it.",
+                    self.named(&key)
+                );
+                self.findings.push(Finding::note("certificate_left", slot, text));
+            }
         }
     }
 
@@ -532,6 +576,16 @@ impl Planner<'_> {
                 continue;
             };
             let end = certificate.facts().not_after;
+            if let Some(word) = entry.word.filter(|word| word.until > now && entry.role == Role::Trusted) {
+                let severity =
+                    if word.until.since(now) <= WORD_ENDS_WARNING { Severity::Warning } else { Severity::Note };
+                let text = format!(
+                    "{} is not listed by the vendor, and trusted by the operator's word until {}. To go on: trustsync trust.",
+                    name(&certificate),
+                    word.until
+                );
+                self.findings.push(Finding::new(severity, "trusted_by_word", slot, text));
+            }
             if held.entries.len() == 1 {
                 if end < now {
                     self.findings.push(Finding::critical(
@@ -547,7 +601,7 @@ impl Planner<'_> {
                 continue;
             }
             let over = now > entry.last_seen.plus(self.input.policy.grace);
-            if over && entry.absence.is_none_or(|run| run.last < now) {
+            if over && entry.word.is_none() && entry.absence.is_none_or(|run| run.last < now) {
                 self.findings.push(Finding::warning(
                     "retirement_blocked",
                     slot,
@@ -770,7 +824,7 @@ fn listed_roles(heard: &Heard) -> BTreeMap<Fingerprint, Role> {
 }
 
 /// What an accepted leaf enters as: itself where leaves are pinned, its root where a name rule admits.
-fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
+pub(super) fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
     match authority {
         Authority::DigiCert => verified.leaf().fingerprint(),
         Authority::Genesys => verified.chain().last().unwrap_or(verified.leaf()).fingerprint(),
@@ -780,7 +834,7 @@ fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
 /// The names of a name rule: all that bind, where each witness bears one of them as its common name, so that a renewal
 /// under another of them changes nothing. Servers cannot see a name that stands in the SAN alone: then none, and the
 /// issuer alone decides there.
-fn rule_names<'a>(
+pub(super) fn rule_names<'a>(
     mut witnesses: impl Iterator<Item = &'a Certificate>,
     identity: Option<&Identity>,
 ) -> BTreeSet<String> {
