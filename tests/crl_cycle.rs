@@ -166,7 +166,7 @@ async fn a_revoked_pin_leaves_at_once_and_stays_out_whatever_becomes_of_the_list
     assert_eq!(stage.pins(), [fingerprint].into());
 
     stage.later(2 * HOUR);
-    stage.publish("digicert-intermediate", &[revoked.clone()]);
+    stage.publish("digicert-intermediate", std::slice::from_ref(&revoked));
     let report = stage.cycle().await;
     assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical), "{:?}", events(&report));
     assert!(report.committed && report.deny_all, "the set is empty, and that is published");
@@ -231,7 +231,7 @@ async fn a_revoked_genesys_witness_is_denied_while_its_root_still_admits() {
     assert_eq!(stage.contents().set.name_rules.len(), 1);
     let witness = stage.vendor.world().genesys().unwrap().der().to_vec();
     stage.later(2 * HOUR);
-    stage.publish("genesys-root", &[witness.clone()]);
+    stage.publish("genesys-root", std::slice::from_ref(&witness));
     let report = stage.cycle().await;
     let set = stage.contents().set;
     assert!(set.denied.contains_key(&Fingerprint::of(&witness)), "{:?}", events(&report));

@@ -118,6 +118,8 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
     values.insert("schedule.window".to_owned(), time(settings.plan.window));
     values.insert("alarms.upcoming_missing.warning".to_owned(), time(settings.plan.upcoming_missing_warning));
     values.insert("alarms.upcoming_missing.critical".to_owned(), time(settings.plan.upcoming_missing_critical));
+    values.insert("crl.policy".to_owned(), text(settings.crl.policy.name()));
+    values.insert("crl.allow_private".to_owned(), settings.crl.allow_private.to_string());
     put_verify(&mut values, settings);
     for (name, source) in &settings.sources {
         let mut put = |field: &str, value: String| values.insert(format!("source.{name}.{field}"), value);

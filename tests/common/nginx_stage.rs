@@ -147,6 +147,9 @@ login = "{api}"
 ca_file = "api-ca.pem"
 digicert_anchors = ["digicert-root.pem"]
 {source}
+[crl]
+policy = "off"
+
 [store.main]
 path = "store"
 grace = "14d"
