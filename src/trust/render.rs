@@ -58,8 +58,9 @@ impl Content<'_> {
         let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
         // The operator's words change no file but the manifest, and must stand there.
         for (slot, held) in &self.memory.slots {
-            for (key, word) in held.entries.iter().filter_map(|(key, entry)| Some((key, entry.word?))) {
-                let _ = write!(text, "\nword {slot} {key} until {}", word.until);
+            for (key, role, word) in held.entries.iter().filter_map(|(key, entry)| Some((key, entry.role, entry.word?)))
+            {
+                let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
             }
         }
         for issuer in self.memory.accepted_issuers.keys() {
