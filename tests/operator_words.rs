@@ -188,6 +188,23 @@ fn distrust_acts_at_once_hold_or_not_and_the_last_one_is_deny_all() {
 }
 
 #[test]
+fn a_distrusted_genesys_root_takes_its_rule_along_and_a_distrusted_witness_does_not() {
+    let witness = genesys_leaf("Genesys", NAME, &[], -10, 300);
+    let answer = Answer::genesys(&[&witness]);
+    let mut store = MemoryStore::new([genesys_slot("us")]);
+    store.poll(day(0), &answer);
+    distrust(&mut store, &witness, day(1));
+    assert_eq!(store.set.name_rules.len(), 1);
+    let decided = store.poll(day(2), &answer);
+    assert_eq!((decided.exit, decided.said("denied_certificate_listed")), (Exit::Answer, Some(Severity::Critical)));
+    assert!(store.set.denied[&witness.fingerprint].sha1.is_some(), "so that nginx can ask for it");
+    let root = Certificate::parse(WORLD.pki.genesys_root.der()).unwrap();
+    word::distrust(&mut store.memory, root.fingerprint(), None, day(3));
+    store.poll(day(3), &answer);
+    assert!(store.set.is_empty());
+}
+
+#[test]
 fn distrust_is_idempotent_and_makes_a_revocation_one_for_good() {
     let current = leaf(-100, 80);
     let mut store = MemoryStore::trusting(&[&current], -1);
@@ -690,11 +707,35 @@ fn trust_of_a_witness_opens_the_name_rule_on_the_day_the_vendor_is_down_and_neve
     let witness = sandbox.world().genesys().unwrap();
     fs::write(sandbox.path("witness.der"), witness.der()).unwrap();
     let file = sandbox.path("witness.der").to_str().unwrap().to_owned();
-    sandbox.run(&["trust", &file, "--until", "14d", "--any-identity"]).exits(0).says(&["as trusted by your word"]);
+    let ran = sandbox.run(&["trust", &file, "--until", "14d", "--any-identity"]);
+    ran.exits(0).says(&["as trusted by your word"]).never_says(&["identity waived"]);
     let map = sandbox.published("nginx/admit.map");
     assert!(map.contains("dataactions") && map.contains("\"name\";"), "{map}");
     sandbox.sync(&[]).exits(0);
     let slot = SlotId::new("us", "us-east-1", trustsync::trust::set::Authority::Genesys).to_string();
     let entries = manifest(&sandbox)["slots"][&slot]["entries"].as_object().unwrap().clone();
     assert_eq!(entries.values().map(|entry| entry["role"].as_str().unwrap()).collect::<Vec<_>>(), ["current"]);
+}
+
+// --- a damaged store ---
+
+#[test]
+fn a_word_takes_nothing_from_the_servers_that_only_the_disk_has_lost() {
+    let sandbox = Sandbox::new();
+    sandbox.sync(&[]).exits(0);
+    for lost in ["leaves.pem", "us.us-east-1.digicert/current.pem"] {
+        fs::remove_file(sandbox.store().join("generations/000001").join(lost)).unwrap();
+    }
+    let denied = sandbox::fingerprint(b"whatever");
+    sandbox.run(&["distrust", &denied]).exits(7).says(&["word_not_published", "trustsync sync"]);
+    let leaf = sandbox.world().impostor(Impostor::Namesake).unwrap();
+    let chain: String =
+        leaf.with_issuers().iter().map(|der| trustsync::trust::pem::encode("CERTIFICATE", der)).collect();
+    fs::write(sandbox.path("leaf.pem"), chain).unwrap();
+    let file = sandbox.path("leaf.pem").to_str().unwrap().to_owned();
+    sandbox.run(&["trust", &file, "--until", "14d"]).exits(7).says(&["word_not_published"]);
+    assert_eq!(sandbox.current(), Some(1));
+    sandbox.sync(&[]).exits(0);
+    assert_eq!(sandbox.pins().into_keys().collect::<Vec<_>>(), [sandbox.current_leaf()]);
+    assert!(manifest(&sandbox)["denied"][&denied].is_object(), "the denial was kept");
 }

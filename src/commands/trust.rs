@@ -14,6 +14,7 @@ use crate::trust::certificate::Certificate;
 use crate::trust::memory::Word;
 use crate::trust::refusal::quoted;
 use crate::trust::timestamp::Timestamp;
+use crate::trust::verify::Identity;
 use crate::trust::{pem, word};
 
 /// What lasts longer belongs into the configuration, or to the vendor.
@@ -42,7 +43,9 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let mut memory = session.contents.state.memory.clone();
         let mut set = session.contents.set.clone();
         let facts = accepted.verified.leaf().facts();
-        let vouched = Word { since: now, until, any_identity: arguments.any_identity };
+        // A name rule asks for its name all the same.
+        let any_identity = arguments.any_identity && accepted.identity == Identity::Any;
+        let vouched = Word { since: now, until, any_identity };
         let Some(role) =
             word::trust(&mut memory, &mut set, &accepted.slot, &accepted.verified, &accepted.identity, vouched)
         else {
@@ -54,7 +57,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
             );
             return Ok(Exit::Answer);
         };
-        let waived = if arguments.any_identity { ", identity waived" } else { "" };
+        let waived = if any_identity { ", identity waived" } else { "" };
         let said = format!("trust {} until {until}{waived}", facts.fingerprint);
         lines.insert(
             store.name.clone(),
