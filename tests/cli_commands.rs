@@ -52,8 +52,24 @@ fn help_names_what_is_built_and_nothing_else() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let built = [
-        "sync", "status", "reload", "verify", "inspect", "history", "diff", "rollback", "hold", "release", "config",
-        "regions", "simulate", "demo", "help",
+        "sync",
+        "status",
+        "reload",
+        "verify",
+        "inspect",
+        "history",
+        "diff",
+        "rollback",
+        "hold",
+        "release",
+        "trust",
+        "distrust",
+        "accept-issuer",
+        "config",
+        "regions",
+        "simulate",
+        "demo",
+        "help",
     ];
     assert_eq!(commands, built);
     for command in built.iter().filter(|command| **command != "help") {

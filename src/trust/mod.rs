@@ -24,3 +24,4 @@ pub mod state;
 pub mod timestamp;
 pub mod turn;
 pub mod verify;
+pub mod word;
