@@ -151,6 +151,9 @@ pub struct Verify {
     /// More certificates for the path (repeatable)
     #[arg(long = "intermediate", value_name = "FILE")]
     pub intermediates: Vec<PathBuf>,
+    /// Revocation lists to ask about the path, PEM or DER (repeatable); one that cannot answer refuses the leaf
+    #[arg(long = "crl", value_name = "FILE")]
+    pub crls: Vec<PathBuf>,
     /// Judge as of this moment [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub at: Option<Timestamp>,

@@ -15,8 +15,8 @@ use crate::trust::certificate::Certificate;
 use crate::trust::pem;
 use crate::trust::timestamp::Timestamp;
 
-/// More of a file is not read.
-const LARGEST: u64 = 16 * 1024 * 1024;
+/// More of a file is not read: the longest CRL as PEM.
+const LARGEST: u64 = 24 * 1024 * 1024;
 
 #[derive(Serialize)]
 struct Inspected {
@@ -54,7 +54,7 @@ pub fn run(global: &Global, files: &[PathBuf]) -> Result<Exit, Failure> {
     Ok(if readable { Exit::Done } else { Exit::Answer })
 }
 
-/// A file's bytes, at most 16 MiB of them.
+/// A file's bytes, at most 24 MiB of them.
 pub fn read_bounded(file: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |error| Failure::Usage(format!("{} cannot be read: {error}", file.display()));
     let mut bytes = Vec::new();
