@@ -80,12 +80,8 @@ pub enum Command {
     },
     /// Judge a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
     Verify(Verify),
-    /// What is in a PEM or DER file
-    Inspect {
-        /// The files.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
+    /// What is in a file: certificates, CRLs and keys in PEM, DER, PKCS#12 or zip (exit 5 if nothing can be read)
+    Inspect(Inspect),
     /// The generations that are kept
     History,
     /// What changed from a generation to the current one
@@ -166,6 +162,17 @@ pub struct Verify {
     /// List the anchors in force, with fingerprint and expiry
     #[arg(long)]
     pub list_anchors: bool,
+}
+
+/// `trustsync inspect`.
+#[derive(Debug, Clone, Args)]
+pub struct Inspect {
+    /// The files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The file with the password of PKCS#12 [default: none and "changeit" are tried]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
 }
 
 fn authority(text: &str) -> Result<Authority, String> {

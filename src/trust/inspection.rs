@@ -115,12 +115,14 @@ fn inspect_unpacked(bytes: &[u8], passwords: &[&str], work: u64) -> Inspection {
         return inspect_der(bytes, passwords, work);
     }
     match bytes {
-        [0xfe, 0xed, 0xfe, 0xed, ..] => {
-            Inspection::odd(Form::Unknown, "a Java keystore of the old form (JKS): `keytool -importkeystore` makes PKCS#12 of it")
-        }
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            Inspection::odd(Form::Unknown, "text in UTF-16, which no server reads: write it anew as ASCII (neither PEM nor a DER certificate)")
-        }
+        [0xfe, 0xed, 0xfe, 0xed, ..] => Inspection::odd(
+            Form::Unknown,
+            "a Java keystore of the old form (JKS): `keytool -importkeystore` makes PKCS#12 of it",
+        ),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Inspection::odd(
+            Form::Unknown,
+            "text in UTF-16, which no server reads: write it anew as ASCII (neither PEM nor a DER certificate)",
+        ),
         _ if !bytes.windows(10).any(|window| window == b"-----BEGIN") => {
             Inspection::odd(Form::Unknown, "neither PEM nor a DER certificate, nor a CRL, PKCS#12 or zip")
         }
@@ -206,8 +208,7 @@ fn inspect_text(text: &str) -> Inspection {
     let read = found.certificates.len().saturating_add(found.crls.len());
     if markers != read {
         let lists = if found.crls.is_empty() { String::new() } else { format!(" and {} CRLs", found.crls.len()) };
-        let what =
-            format!("{markers} BEGIN markers, but {} readable certificates{lists}", found.certificates.len());
+        let what = format!("{markers} BEGIN markers, but {} readable certificates{lists}", found.certificates.len());
         found.oddities.push(what);
     }
     found

@@ -56,7 +56,9 @@ pub enum Pkcs12Error {
     )]
     Indefinite,
     /// None of the passwords fits.
-    #[error("the PKCS#12 file opens with none of the passwords that were tried: name the right one with --password-file")]
+    #[error(
+        "the PKCS#12 file opens with none of the passwords that were tried: name the right one with --password-file"
+    )]
     WrongPassword,
     /// More rounds than the budget.
     #[error("the PKCS#12 file demands more rounds of hashing than are spent on it ({MOST_WORK})")]
@@ -206,9 +208,8 @@ fn derive(
     length: usize,
 ) -> Vec<u8> {
     let block = hash.block_len();
-    let filled = |bytes: &[u8]| -> Vec<u8> {
-        bytes.iter().copied().cycle().take(bytes.len().next_multiple_of(block)).collect()
-    };
+    let filled =
+        |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().cycle().take(bytes.len().next_multiple_of(block)).collect() };
     let mut state = [filled(salt), filled(password)].concat();
     let mut key = Vec::new();
     while key.len() < length {
