@@ -81,12 +81,8 @@ pub enum Command {
     },
     /// Judge a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
     Verify(Verify),
-    /// What is in a PEM or DER file
-    Inspect {
-        /// The files.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
+    /// What is in a file: certificates, CRLs and keys in PEM, DER, PKCS#12 or zip (exit 5 if nothing can be read)
+    Inspect(Inspect),
     /// The generations that are kept
     History,
     /// What changed from a generation to the current one
@@ -196,6 +192,9 @@ pub struct Verify {
     /// More certificates for the path (repeatable)
     #[arg(long = "intermediate", value_name = "FILE")]
     pub intermediates: Vec<PathBuf>,
+    /// Revocation lists to ask about the path, PEM or DER (repeatable); one that cannot answer refuses the leaf
+    #[arg(long = "crl", value_name = "FILE")]
+    pub crls: Vec<PathBuf>,
     /// Judge as of this moment [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub at: Option<Timestamp>,
@@ -208,6 +207,17 @@ pub struct Verify {
     /// List the anchors in force, with fingerprint and expiry
     #[arg(long)]
     pub list_anchors: bool,
+}
+
+/// `trustsync inspect`.
+#[derive(Debug, Clone, Args)]
+pub struct Inspect {
+    /// The files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The file with the password of PKCS#12 [default: none and "changeit" are tried]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
 }
 
 fn authority(text: &str) -> Result<Authority, String> {

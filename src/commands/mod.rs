@@ -64,7 +64,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Status => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
-        Command::Inspect { files } => inspect::run(global, &files),
+        Command::Inspect(arguments) => inspect::run(global, &arguments),
         Command::History => history::run(global),
         Command::Diff { generation, with } => diff::run(global, generation, with.as_deref()),
         Command::Rollback { generation, hold } => rollback::run(global, generation, hold).await,

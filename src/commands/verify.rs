@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
 use crate::trust::anchor::Anchors;
 use crate::trust::certificate::Certificate;
+use crate::trust::crl::{self, Crl, UnreadableCrl};
 use crate::trust::pem;
 use crate::trust::refusal::{Refusal, Rule, quoted};
 use crate::trust::set::Authority;
@@ -35,7 +36,9 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
     }
     let at = arguments.at.unwrap_or_else(|| SystemClock.now());
     let names: BTreeSet<String> = arguments.names.iter().cloned().collect();
-    let judged = judge(&text, &anchors, &names, at);
+    let lists = arguments.crls.iter().map(|file| Ok((file.display().to_string(), Crl::read(read_bounded(file)?))));
+    let lists: Vec<_> = lists.collect::<Result<_, Failure>>()?;
+    let judged = judge(&text, &anchors, &names, &lists, at);
     print(global.output, &judged, || judged.to_text())?;
     Ok(if judged.accepted { Exit::Done } else { Exit::Answer })
 }
@@ -124,23 +127,52 @@ enum Outcome {
     NotBroken,
 }
 
-fn judge(text: &str, anchors: &Anchors, names: &BTreeSet<String>, at: Timestamp) -> Judged {
-    let identity = if names.is_empty() { Identity::Any } else { Identity::Names(names.clone()) };
-    let unnamed = names.is_empty();
-    match verify::judge(text, anchors, &Policy::default(), at) {
-        Verdict::Accepted(candidate) => {
-            let (path, notes) = (path(&candidate), candidate.notes().to_vec());
-            let refusal = candidate.admit(&identity).err();
-            Judged { rules: rules(refusal.as_ref(), unnamed), ..Judged::of(at, path, notes, refusal.as_ref()) }
+fn judge(
+    text: &str,
+    anchors: &Anchors,
+    names: &BTreeSet<String>,
+    lists: &[(String, Result<Crl, UnreadableCrl>)],
+    at: Timestamp,
+) -> Judged {
+    let policy = Policy::default();
+    let mut judged =
+        Judged { accepted: false, at, path: Vec::new(), rules: Vec::new(), notes: Vec::new(), refusal: None };
+    let (candidate, refusal) = match verify::judge(text, anchors, &policy, at) {
+        Verdict::Accepted(candidate) => (Some(candidate), None),
+        Verdict::Expired(candidate, refusal) => (Some(candidate), Some(refusal)),
+        Verdict::Refused(refusal) => (None, Some(refusal)),
+    };
+    let mut revocation = Revocation::NotAsked;
+    let mut refusals: Vec<Refusal> = refusal.into_iter().collect();
+    if let Some(candidate) = candidate {
+        judged.path = path(&candidate);
+        judged.notes = candidate.notes().to_vec();
+        if !lists.is_empty() {
+            let answer = crl::given::ask(candidate.leaf(), candidate.chain(), lists, policy.clock_skew, at);
+            revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
+            refusals.extend(Refusal::of_violations(candidate.leaf(), answer.violations));
+            judged.notes.extend(answer.notes);
         }
-        Verdict::Expired(candidate, refusal) => {
-            let (path, notes) = (path(&candidate), candidate.notes().to_vec());
-            Judged { rules: rules(Some(&refusal), unnamed), ..Judged::of(at, path, notes, Some(&refusal)) }
-        }
-        Verdict::Refused(refusal) => {
-            Judged { rules: rules(Some(&refusal), unnamed), ..Judged::of(at, Vec::new(), Vec::new(), Some(&refusal)) }
+        if !names.is_empty() {
+            refusals.extend(candidate.admit(&Identity::Names(names.clone())).err());
         }
     }
+    let refusal = Refusal::all(refusals);
+    judged.rules = rules(refusal.as_ref(), names.is_empty(), revocation);
+    judged.accepted = refusal.is_none();
+    judged.refusal = refusal.map(|refusal| refusal.to_string());
+    judged
+}
+
+/// What the lists were asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Revocation {
+    /// There were none, or no path.
+    NotAsked,
+    /// They speak for a part of the path.
+    Partly,
+    /// They speak for all of it below the anchor.
+    Covered,
 }
 
 fn path(candidate: &Candidate) -> Vec<Step> {
@@ -153,18 +185,25 @@ fn path(candidate: &Candidate) -> Vec<Step> {
     certificates.map(step).collect()
 }
 
-fn rules(refusal: Option<&Refusal>, unnamed: bool) -> Vec<RuleOutcome> {
+fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Vec<RuleOutcome> {
     let broken = |rule: Rule| {
         let violations =
             refusal.into_iter().flat_map(|refusal| std::iter::once(&*refusal.first).chain(&refusal.others));
         violations.into_iter().find(|violation| violation.rule == rule).map(|violation| violation.what.clone())
     };
-    let outcome = |rule: Rule| match broken(rule) {
-        Some(what) => RuleOutcome { rule: rule.name(), outcome: Outcome::Broken, says: what },
-        None if rule == Rule::Identity && unnamed => {
-            RuleOutcome { rule: rule.name(), outcome: Outcome::NotChecked, says: "no --name was given".to_owned() }
+    let not_asked = |rule: Rule| match rule {
+        Rule::Identity if unnamed => Some("no --name was given"),
+        Rule::Revoked | Rule::UnusableCrl if revocation == Revocation::NotAsked => {
+            Some("no --crl was given, or there is no path to ask it about")
         }
-        None => RuleOutcome {
+        Rule::Revoked if revocation == Revocation::Partly => Some("no --crl speaks for a part of the path, see below"),
+        Rule::RevocationUnknown => Some("a rule of the cycle under crl.policy = \"hard\""),
+        _ => None,
+    };
+    let outcome = |rule: Rule| match (broken(rule), not_asked(rule)) {
+        (Some(what), _) => RuleOutcome { rule: rule.name(), outcome: Outcome::Broken, says: what },
+        (None, Some(why)) => RuleOutcome { rule: rule.name(), outcome: Outcome::NotChecked, says: why.to_owned() },
+        (None, None) => RuleOutcome {
             rule: rule.name(),
             outcome: if refusal.is_none() { Outcome::Holds } else { Outcome::NotBroken },
             says: rule.statement().to_owned(),
@@ -174,17 +213,6 @@ fn rules(refusal: Option<&Refusal>, unnamed: bool) -> Vec<RuleOutcome> {
 }
 
 impl Judged {
-    fn of(at: Timestamp, path: Vec<Step>, notes: Vec<String>, refusal: Option<&Refusal>) -> Self {
-        Self {
-            accepted: refusal.is_none(),
-            at,
-            path,
-            rules: Vec::new(),
-            notes,
-            refusal: refusal.map(ToString::to_string),
-        }
-    }
-
     fn to_text(&self) -> String {
         let mut text = String::new();
         let verdict = if self.accepted { "ACCEPTED" } else { "REFUSED" };
@@ -220,7 +248,7 @@ impl Judged {
             let _ = writeln!(text, "  {mark} {:<27} {}", rule.rule, rule.says);
         }
         for note in &self.notes {
-            let _ = writeln!(text, "\nodd: {note}");
+            let _ = writeln!(text, "\nnote: {note}");
         }
         text
     }

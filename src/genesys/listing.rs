@@ -110,21 +110,17 @@ pub(super) async fn read(
         if answer.is_html() {
             return Err(refuse(FetchFailure::Html));
         }
-        let page: Page = serde_json::from_slice(&answer.body)
-            .map_err(|error| refuse(FetchFailure::NotJson(json_trouble(&error))))?;
+        let page = read_page(&answer.body, place.url, place.path, number)
+            .map_err(|failure| refuse(clean_target(failure, exchange)))?;
         used = used.saturating_add(answer.body.len());
-        let next = page.next(place, number).map_err(|failure| refuse(clean_target(failure, exchange)))?;
-        let Some(Entities(entities)) = page.entities else {
-            return Err(refuse(FetchFailure::NoEntities));
-        };
-        listing.entities.extend(entities);
+        listing.entities.extend(page.entities);
         if listing.entities.len() > ENTITIES {
             return Err(refuse(FetchFailure::TooManyEntities { limit: ENTITIES }));
         }
-        listing.total = listing.total.or(page.total.number());
+        listing.total = listing.total.or(page.total);
         listing.date = answer.date().or(listing.date);
         listing.correlation_id = correlation.clone();
-        match next {
+        match page.next {
             Some(next) => query = next,
             None if listing.entities.is_empty() && filter == Filter::Unfiltered => {
                 return Err(refuse(FetchFailure::Empty));
@@ -134,6 +130,25 @@ pub(super) async fn read(
     }
     let name = exchange.scrub.clean(&format!("GET {}", page_url(place.url, "", filter)));
     Err(FetchError::new(name, FetchFailure::TooManyPages { limit: PAGES }))
+}
+
+/// One page of a listing, unjudged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadPage {
+    /// Its entities; of more than [`ENTITIES`], one more.
+    pub entities: Vec<Entity>,
+    /// How many the vendor says there are on all pages.
+    pub total: Option<u64>,
+    /// The query of the next page, where there is one.
+    pub next: Option<String>,
+}
+
+/// Reads the body of page `number` of the listing at `url`, whose path the vendor knows as `path`.
+pub fn read_page(body: &[u8], url: &Url, path: &str, number: usize) -> Result<ReadPage, FetchFailure> {
+    let page: Page = serde_json::from_slice(body).map_err(|error| FetchFailure::NotJson(json_trouble(&error)))?;
+    let next = page.next(url, path, number)?;
+    let Entities(entities) = page.entities.ok_or(FetchFailure::NoEntities)?;
+    Ok(ReadPage { entities, total: page.total.number(), next })
 }
 
 /// Always our own URL, of the vendor's words the query alone, and never without the filter.
@@ -186,18 +201,18 @@ struct Page {
 
 impl Page {
     /// The query of the next page: that of `nextUri`, which must lead to the same place, else the next number.
-    fn next(&self, place: &Place<'_>, read: usize) -> Result<Option<String>, FetchFailure> {
+    fn next(&self, url: &Url, path: &str, read: usize) -> Result<Option<String>, FetchFailure> {
         match &self.next_uri {
             Loose::Text(next) if !next.trim().is_empty() => {
-                let Ok(next) = place.url.join(next.trim()) else {
+                let Ok(next) = url.join(next.trim()) else {
                     return Err(FetchFailure::NextElsewhere { target: "an address that is no URL".into() });
                 };
-                let same_server = next.scheme() == place.url.scheme()
-                    && next.host() == place.url.host()
-                    && next.port_or_known_default() == place.url.port_or_known_default()
+                let same_server = next.scheme() == url.scheme()
+                    && next.host() == url.host()
+                    && next.port_or_known_default() == url.port_or_known_default()
                     && next.username().is_empty()
                     && next.password().is_none();
-                if !same_server || (next.path() != place.url.path() && next.path() != place.path) {
+                if !same_server || (next.path() != url.path() && next.path() != path) {
                     return Err(FetchFailure::NextElsewhere { target: format!("{}{}", shown(&next), next.path()) });
                 }
                 Ok(Some(next.query().unwrap_or_default().to_owned()))
@@ -248,7 +263,7 @@ mod tests {
     fn next(next_uri: &str) -> Result<Option<String>, FetchFailure> {
         let url: Url = "https://api.example/base/api/v2/certificates".parse().unwrap();
         let page: Page = serde_json::from_str(&format!(r#"{{"entities":[],"nextUri":{next_uri}}}"#)).unwrap();
-        page.next(&Place { url: &url, path: "/api/v2/certificates" }, 1)
+        page.next(&url, "/api/v2/certificates", 1)
     }
 
     #[test]
@@ -297,7 +312,7 @@ mod tests {
                 continue;
             };
             let url: Url = "https://api.example/".parse().unwrap();
-            assert_eq!(page.next(&Place { url: &url, path: "/" }, 1), Ok(query.map(str::to_owned)), "{fields}");
+            assert_eq!(page.next(&url, "/", 1), Ok(query.map(str::to_owned)), "{fields}");
         }
     }
 

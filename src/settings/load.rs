@@ -108,12 +108,16 @@ pub struct Read {
 
 /// Reads file and environment.
 pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Read, SettingsError> {
-    let text = read(path)?;
+    layer(path, &read(path)?, environment)
+}
+
+/// Layers the text of the file at `path`, which is not read here, and the environment.
+pub fn layer(path: &Path, text: &str, environment: &BTreeMap<String, String>) -> Result<Read, SettingsError> {
     let mut problems = Vec::new();
 
-    let table = toml::Deserializer::parse(&text).map_err(|error| malformed(path, &text, &error))?;
+    let table = toml::Deserializer::parse(text).map_err(|error| malformed(path, text, &error))?;
     let in_file: Raw = serde_ignored::deserialize(table, |key| problems.extend(unknown(&key.to_string())))
-        .map_err(|error| malformed(path, &text, &error))?;
+        .map_err(|error| malformed(path, text, &error))?;
     for (name, source) in &in_file.source {
         if source.client_secret.is_some() {
             problems.push(format!(
@@ -131,7 +135,7 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Read,
     let environment =
         Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours.clone()));
     let layered = Config::builder()
-        .add_source(File::from_str(&text, FileFormat::Toml))
+        .add_source(File::from_str(text, FileFormat::Toml))
         .add_source(environment)
         .build()
         .map_err(|_| SettingsError::Environment("its values do not fit into the file's tables".to_owned()))?;
@@ -145,7 +149,7 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Read,
 
     let origins = Origins {
         file: path.to_owned(),
-        in_file: toml::from_str::<toml::Table>(&text).map(|table| flattened(&table)).unwrap_or_default(),
+        in_file: toml::from_str::<toml::Table>(text).map(|table| flattened(&table)).unwrap_or_default(),
         in_environment: ours
             .keys()
             .map(|name| name.to_ascii_lowercase().trim_start_matches("trustsync__").replace("__", "."))

@@ -37,6 +37,8 @@ pub enum Rule {
     LeafIsCa,
     /// notBefore does not lie after notAfter.
     ValidityReversed,
+    /// Neither the leaf nor an issuer without which it has no path is revoked (RFC 5280, 6.3).
+    Revoked,
     /// The leaf has not expired.
     Expired,
     /// The leaf is valid already, give or take the clock-skew allowance.
@@ -45,6 +47,8 @@ pub enum Rule {
     Identity,
     /// Under `crl.policy = "hard"`, a CRL in force speaks for whatever enters, and for its issuers below the anchor.
     RevocationUnknown,
+    /// A CRL that was handed in for an issuer on the path can be read, and is believed.
+    UnusableCrl,
     /// The leaf names clientAuth among its extended key usages, and not anyExtendedKeyUsage, alone or besides.
     NoClientAuth,
     /// A leaf with key usages has digitalSignature, and never keyCertSign (RFC 5280, 4.2.1.3).
@@ -95,7 +99,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in their order.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::PrivateKey,
         Self::ForeignBlock,
         Self::BrokenPem,
@@ -106,10 +110,12 @@ impl Rule {
         Self::SeveralLeaves,
         Self::LeafIsCa,
         Self::ValidityReversed,
+        Self::Revoked,
         Self::Expired,
         Self::NotYetValid,
         Self::Identity,
         Self::RevocationUnknown,
+        Self::UnusableCrl,
         Self::NoClientAuth,
         Self::LeafKeyUsage,
         Self::ValidityTooLong,
@@ -176,6 +182,16 @@ impl Rule {
             Self::SeveralLeaves => ("several-leaves", "exactly one certificate of a string is not a CA", VENDOR),
             Self::LeafIsCa => ("leaf-is-ca", "a leaf is not a CA", VENDOR),
             Self::ValidityReversed => ("validity-reversed", "a certificate's validity begins before it ends", VENDOR),
+            Self::Revoked => (
+                "revoked",
+                "no CRL lists a leaf, or an issuer without which it has no path",
+                "Let no server accept it; if the vendor still presents it, open a support case at once.",
+            ),
+            Self::UnusableCrl => (
+                "unusable-crl",
+                "a CRL that is handed in can answer for the path",
+                "Fetch the issuer's current CRL from the address in its certificates and judge again, or leave it out.",
+            ),
             Self::Expired => (
                 "expired",
                 "a leaf has not expired",
@@ -293,6 +309,25 @@ impl Refusal {
         let first = Box::new(found.next()?);
         let leaf = leaf.map(|leaf| (quoted(&leaf.facts().subject), leaf.fingerprint()));
         Some(Self { leaf, first, others: found.collect() })
+    }
+
+    /// The refusal of a leaf for these violations; none where there are none.
+    #[must_use]
+    pub fn of_violations(leaf: &Certificate, found: Vec<Violation>) -> Option<Self> {
+        Self::from_violations(Some(leaf), found)
+    }
+
+    /// Several refusals of one leaf as one, ranked anew; none where there are none.
+    #[must_use]
+    pub fn all(refusals: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut leaf = None;
+        let mut found = Vec::new();
+        for refusal in refusals {
+            leaf = leaf.or(refusal.leaf);
+            found.push(*refusal.first);
+            found.extend(refusal.others);
+        }
+        Self::from_violations(None, found).map(|refusal| Self { leaf, ..refusal })
     }
 
     /// The refusal for one violation.

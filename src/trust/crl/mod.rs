@@ -21,6 +21,7 @@
     clippy::arithmetic_side_effects
 )]
 
+pub mod given;
 mod judge;
 mod revocation;
 
