@@ -21,8 +21,11 @@ use trustsync::trust::state::State;
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{self, Identity, Policy, Verdict};
 
+/// What a target does with an input.
+pub type Door = fn(&[u8]);
+
 /// Every door, by the name of its target.
-pub const DOORS: [(&str, fn(&[u8])); 10] = [
+pub const DOORS: [(&str, Door); 10] = [
     ("pem", pem),
     ("certificate", certificate),
     ("judge", judge),
