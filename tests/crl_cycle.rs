@@ -431,4 +431,39 @@ fn the_drill_of_a_revocation_from_the_command_line() {
     assert!(simulated.published("fingerprints.txt").contains(&fresh), "{said}");
     let (_, said) = simulated.run(&["status"]);
     assert!(!said.contains("DENY ALL"), "{said}");
+
+#[tokio::test]
+async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    let world = stage.vendor.world().clone();
+    let namesake = world.impostor(trustsync::simulator::world::Impostor::Namesake).unwrap();
+    stage.publish("digicert-intermediate", &[namesake.der().to_vec()]);
+    stage.cycle().await;
+    let before = stage.pins();
+    stage.outage();
+
+    let store = stage.settings.stores["main"].clone();
+    let options = Options { deadline: Duration::from_secs(20), lock_timeout: Duration::from_secs(1), command: "test" };
+    let mut session = cycle::Session::open(&store, &stage.clock, &options).unwrap();
+    let source = &stage.settings.sources["us"];
+    let accepted =
+        session.judge_leaf(&stage.settings, source, &namesake.pem(), false).unwrap().unwrap_or_else(|_| panic!());
+    let (mut memory, mut set) = (session.contents.state.memory.clone(), session.contents.set.clone());
+    let now = stage.clock.now();
+    let word =
+        trustsync::trust::memory::Word { since: now, until: now.plus(Duration::from_secs(DAY)), any_identity: false };
+    let role = trustsync::trust::word::trust(
+        &mut memory,
+        &mut set,
+        &accepted.slot,
+        &accepted.verified,
+        &accepted.identity,
+        word,
+    );
+    assert!(role.is_some(), "nobody has denied it yet");
+    let report = session.act_on_word(&stage.settings, memory, &set, "trust").await.unwrap();
+    session.close_between(&report).unwrap();
+
+    assert!(report.findings.iter().any(|finding| finding.event == "certificate_revoked"), "{:?}", report.findings);
+    assert_eq!(stage.pins(), before);
 }

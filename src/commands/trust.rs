@@ -59,17 +59,18 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         };
         let waived = if any_identity { ", identity waived" } else { "" };
         let said = format!("trust {} until {until}{waived}", facts.fingerprint);
-        lines.insert(
-            store.name.clone(),
-            format!(
-                "{}: {} (sha256 {}) is trusted in slot {} as {role} by your word until {until}{waived}.\n",
-                store.name,
-                quoted(&facts.subject),
-                facts.fingerprint,
-                accepted.slot
-            ),
-        );
-        let report = session.act_on_word(&loaded.settings, memory, &set, &said).await?;
+        let mut report = session.act_on_word(&loaded.settings, memory, &set, &said).await?;
+        let held = session.contents.state.memory.slots.get(&accepted.slot);
+        let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.word == Some(vouched)));
+        let outcome = if stands {
+            format!("is trusted in slot {} as {role} by your word until {until}{waived}", accepted.slot)
+        } else {
+            // A list that is kept names it, or the store is damaged: what was found says which.
+            report.causes.insert(Exit::Answer);
+            "is NOT trusted; see the alarms".to_owned()
+        };
+        let (name, sha256) = (quoted(&facts.subject), facts.fingerprint);
+        lines.insert(store.name.clone(), format!("{}: {name} (sha256 {sha256}) {outcome}.\n", store.name));
         session.close_between(&report)?;
         reports.insert(store.name.clone(), report);
     }

@@ -89,7 +89,7 @@ fn a_state_that_is_lost_or_garbage_is_rebuilt_from_the_manifest_with_an_alarm() 
         assert_eq!(stage.linked("current"), Some(3), "{ran:?}");
         let state = stage.state();
         assert_eq!(state["store"], id);
-        assert_eq!(state["alarms"].to_string().matches("state_lost").count() > 0, true, "{state:#}");
+        assert!(state["alarms"].to_string().contains("state_lost"), "{state:#}");
         scene.assert_all_trusted(3);
         assert_eq!(stage.reloads.count(), 0, "{what}: proven, so not told");
     }

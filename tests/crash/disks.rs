@@ -46,8 +46,7 @@ fn a_full_disk_at_every_size() {
     let stage = Stage::with_store_at(|_| tmpfs.path().join("store"));
     stage.up_to_the_rotation();
     let page = 4096;
-    let mut refused = 0;
-    for pages in 0..64 {
+    for (refused, pages) in (0..64).enumerate() {
         stage.restore("before");
         fill(tmpfs.path(), pages * page);
         let ran = stage.sync();
@@ -56,7 +55,6 @@ fn a_full_disk_at_every_size() {
             fs::remove_file(tmpfs.path().join("filler")).unwrap();
             return assert_mended(&stage);
         }
-        refused += 1;
         assert_refused(&stage, ran, &["the disk is full", "Free space on that filesystem and run again"]);
         stage.run(&["status"]);
         stage.run(&["sync", "--dry-run"]).expect(0);
