@@ -319,7 +319,7 @@ fn a_revoked_intermediate_takes_its_leaf_along() {
     let client = files.leaf();
     let chain = files.chain(&client);
     let intermediate = client.with_issuers()[1].clone();
-    let of_root = files.list("root.crl", true, &[intermediate.clone()], -1, 6);
+    let of_root = files.list("root.crl", true, std::slice::from_ref(&intermediate), -1, 6);
     let ran = files.verify(&chain, &[&ASKED[..], &["--crl", &of_root]].concat()).exits(5);
     ran.says(&["BROKEN      revoked", &fingerprint(&intermediate)]);
 }

@@ -184,7 +184,7 @@ fn pkcs12_by_openssl_old_and_new_is_opened_and_its_key_is_named_and_never_shown(
         inspect(&[&file]).exits(5).says(&["none of the passwords that were tried", "--password-file"]);
     }
     let wrong = files.file("wrong", "wrong");
-    inspect(&[&files.path("modern.p12").to_str().unwrap(), "--password-file", &wrong]).exits(5);
+    inspect(&[files.path("modern.p12").to_str().unwrap(), "--password-file", &wrong]).exits(5);
 }
 
 #[test]

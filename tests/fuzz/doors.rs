@@ -21,8 +21,11 @@ use trustsync::trust::state::State;
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{self, Identity, Policy, Verdict};
 
+/// A door, and the name of its target.
+pub type Door = (&'static str, fn(&[u8]));
+
 /// Every door, by the name of its target.
-pub const DOORS: [(&str, fn(&[u8])); 10] = [
+pub const DOORS: [Door; 10] = [
     ("pem", pem),
     ("certificate", certificate),
     ("judge", judge),

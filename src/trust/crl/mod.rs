@@ -317,7 +317,7 @@ impl<'a> Outline<'a> {
 
     fn facts(&self, der: &[u8]) -> Result<CrlFacts, UnreadableCrl> {
         let issuer = match X509Name::from_der(self.issuer) {
-            Ok((rest, name)) if rest.is_empty() => distinguished_name::rfc2253(&name),
+            Ok(([], name)) => distinguished_name::rfc2253(&name),
             _ => return Err(UnreadableCrl("its issuer is no name".into())),
         };
         let (signature, signature_kind) = match AlgorithmIdentifier::from_der(self.algorithm.whole) {
