@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::simulator::failure::{Failure, Mode};
 use crate::simulator::pem_form::PemForm;
+use crate::trust::fingerprint::Fingerprint;
 use crate::trust::set::Authority;
 use crate::trust::timestamp::Timestamp;
 
@@ -108,6 +109,18 @@ pub enum Command {
     },
     /// End a hold
     Release,
+    /// Admit a certificate that the vendor does not list, until a given end (exit 5: policy refuses it)
+    Trust(Trust),
+    /// Deny a certificate for good, and at once
+    Distrust {
+        /// Its SHA-256, with or without colons.
+        fingerprint: Fingerprint,
+    },
+    /// Let in what an issuer has signed that is new to its slot (verify.changed_issuer = "confirm")
+    AcceptIssuer {
+        /// The SHA-256 of the issuer's certificate, with or without colons.
+        fingerprint: Fingerprint,
+    },
     /// Judge or show the configuration
     Config {
         /// What to do with it.
@@ -134,6 +147,38 @@ pub struct Sync {
     /// Exit with 10 instead of 0 if anything changed, or would
     #[arg(long)]
     pub detailed_exit_code: bool,
+}
+
+/// `trustsync trust`.
+#[derive(Debug, Clone, Args)]
+pub struct Trust {
+    /// The leaf, PEM or DER; its chain may stand in the same file
+    pub file: PathBuf,
+    /// When it leaves again unless the vendor lists it by then: RFC 3339 or a time from now such as 14d; at most a year
+    #[arg(long, value_name = "T", value_parser = until)]
+    pub until: Until,
+    /// The source whose leaf it is, where several are configured
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Waive the identity: admit it whatever names it carries
+    #[arg(long)]
+    pub any_identity: bool,
+}
+
+/// An end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// At this moment.
+    At(Timestamp),
+    /// After this time.
+    After(Duration),
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    let moment = text.parse().map(Until::At).ok();
+    moment
+        .or_else(|| humantime::parse_duration(text).map(Until::After).ok())
+        .ok_or_else(|| "neither RFC 3339, such as 2026-12-31T00:00:00Z, nor a time from now, such as 14d".to_owned())
 }
 
 /// `trustsync verify`.
@@ -227,7 +272,11 @@ pub struct Simulate {
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Config {
     /// Judge it: every problem at once, exit 3 if there is one
-    Check,
+    Check {
+        /// Ask each endpoint too (it is only read): what it lists, each verdict, the line that pins its identity; exits as sync
+        #[arg(long)]
+        probe: bool,
+    },
     /// Every value in force and where it was set; secrets are not shown
     Show,
 }

@@ -4,8 +4,8 @@
 //! was observed and the time, and returns a plan. One cycle is one call from left to right:
 //!
 //! ```text
-//!  source ─▶ observe ─▶ inspect ─▶ verify ─▶ plan ─▶ publish ─▶ turn: check · switch · reload ─▶ prove
-//!  genesys              trust      trust     trust   store      trust::turn decides, target acts
+//!  source ─▶ observe ─▶ inspect ─▶ CRLs ─▶ verify ─▶ plan ─▶ publish ─▶ turn: check · switch · reload ─▶ prove
+//!  genesys              trust   crl_fetch  trust     trust   store      trust::turn decides, target acts
 //! ```
 //!
 //! The one-shot is that cycle once, the demo is that cycle against a simulated vendor and clock.

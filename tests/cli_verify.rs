@@ -71,7 +71,9 @@ impl Files {
     /// A list by one of the two public CAs, of a week around the present.
     fn list(&self, name: &str, by_root: bool, revoked: &[Vec<u8>], from: i64, to: i64) -> String {
         let by = if by_root { &self.pki.digicert_root } else { &self.pki.digicert_intermediate };
-        self.file(name, by.revocation_list(revoked, Self::request(from, to).validity).unwrap())
+        let validity = Self::request(from, to).validity;
+        let revoked: Vec<_> = revoked.iter().map(|der| (der.clone(), validity.not_before)).collect();
+        self.file(name, by.revocation_list(&revoked, 1, validity).unwrap())
     }
 }
 
@@ -336,7 +338,9 @@ fn lists_that_revoke_others_leave_it_accepted_and_what_they_do_not_cover_is_said
     let ran = files.verify(&chain, &[&ASKED[..], &["--crl", &of_leaves]].concat()).exits(0);
     ran.says(&["not checked revoked", "note: no CRL that was given tells of", "Client CA G2"]);
     // A list by somebody who issued nothing here concerns nobody, and says so.
-    let other = files.pki.other_root.revocation_list(&[client.der().to_vec()], Files::request(-1, 6).validity).unwrap();
+    let validity = Files::request(-1, 6).validity;
+    let revoked = [(client.der().to_vec(), validity.not_before)];
+    let other = files.pki.other_root.revocation_list(&revoked, 1, validity).unwrap();
     let other = files.file("other.crl", other);
     let ran = files.verify(&chain, &[&ASKED[..], &["--crl", &other]].concat()).exits(0);
     ran.says(&["note: the CRL ", "other.crl concerns nobody here", "Some Other Root"]);

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use trustsync::cycle::{self, Clients, Options, Report};
 use trustsync::exit::Exit;
 use trustsync::settings::resolve;
 use trustsync::settings::resolved::Settings;
+use trustsync::simulator::crls::CrlPlace;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::VendorOptions;
 use trustsync::store::contents::Contents;
@@ -22,6 +25,7 @@ use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::pem;
 use trustsync::trust::set::DenialReason;
+use trustsync::trust::timestamp::Timestamp;
 
 const START: &str = "2027-03-01T12:00:00Z";
 const HOUR: u64 = 3_600;
@@ -69,7 +73,7 @@ impl Stage {
 
         let clock = SimulatedClock::at(START.parse().unwrap());
         let mut options = VendorOptions::new(Arc::new(clock.clone()));
-        options.crl_base = Some(base);
+        options.crls = CrlPlace::At(base);
         let vendor = Vendor::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -166,7 +170,7 @@ async fn a_revoked_pin_leaves_at_once_and_stays_out_whatever_becomes_of_the_list
     assert_eq!(stage.pins(), [fingerprint].into());
 
     stage.later(2 * HOUR);
-    stage.publish("digicert-intermediate", &[revoked.clone()]);
+    stage.publish("digicert-intermediate", std::slice::from_ref(&revoked));
     let report = stage.cycle().await;
     assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical), "{:?}", events(&report));
     assert!(report.committed && report.deny_all, "the set is empty, and that is published");
@@ -231,7 +235,7 @@ async fn a_revoked_genesys_witness_is_denied_while_its_root_still_admits() {
     assert_eq!(stage.contents().set.name_rules.len(), 1);
     let witness = stage.vendor.world().genesys().unwrap().der().to_vec();
     stage.later(2 * HOUR);
-    stage.publish("genesys-root", &[witness.clone()]);
+    stage.publish("genesys-root", std::slice::from_ref(&witness));
     let report = stage.cycle().await;
     let set = stage.contents().set;
     assert!(set.denied.contains_key(&Fingerprint::of(&witness)), "{:?}", events(&report));
@@ -292,4 +296,139 @@ async fn a_rehearsal_asks_no_distribution_point_and_writes_no_list() {
     let store = stage.settings.stores["main"].clone();
     let report = cycle::rehearse(&stage.settings, &store, &mut stage.clients, &stage.clock, &options).await.unwrap();
     assert!(report.rehearsed && stage.asked.lock().unwrap().is_empty() && !store.path.exists());
+}
+
+/// `trustsync simulate` as people run it; it ends with the test.
+struct Simulated {
+    child: std::process::Child,
+    control: String,
+    folder: tempfile::TempDir,
+}
+
+impl Simulated {
+    fn start(options: &[&str]) -> Self {
+        use std::io::{BufRead, BufReader};
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_trustsync"))
+            .args(["simulate", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--folder"])
+            .arg(folder.path().join("sim"))
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let control = lines.find_map(|line| Some(line.unwrap().split_once("http://")?.1.split_once('/')?.0.to_owned()));
+        Self { child, control: control.unwrap(), folder }
+    }
+
+    /// What `curl -X POST` says.
+    fn post(&self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&self.control).unwrap();
+        let control = &self.control;
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: {control}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        answer
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_trustsync"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.path("trustsync.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), text)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("sim").join(name)
+    }
+
+    fn published(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path("store/current").join(name)).unwrap()
+    }
+
+    fn fingerprint(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        let leaf = pem::scan(&text).into_iter().next().unwrap();
+        Fingerprint::of(&leaf.bytes.unwrap()).to_string()
+    }
+
+    /// As if the kept lists had been fetched an hour ago, so that they are due.
+    fn an_hour_passes(&self) {
+        let mut aged = 0;
+        for entry in std::fs::read_dir(self.path("store/crl")).unwrap() {
+            let path = entry.unwrap().path();
+            let Ok(mut record) = serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap()) else {
+                continue;
+            };
+            let fetched: Timestamp = record["fetched"].as_str().unwrap().parse().unwrap();
+            record["fetched"] = fetched.minus(Duration::from_secs(HOUR)).to_string().into();
+            std::fs::write(&path, record.to_string()).unwrap();
+            aged += 1;
+        }
+        assert_eq!(aged, 2, "the leaf's list and the intermediate's");
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_drill_of_a_revocation_from_the_command_line() {
+    let simulated = Simulated::start(&["--days-left", "40"]);
+    let (current, upcoming) = (simulated.fingerprint("current.pem"), simulated.fingerprint("upcoming.pem"));
+    let (code, said) = simulated.run(&["sync"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("crl_"), "{said}");
+    for leaf in [&current, &upcoming] {
+        assert!(simulated.published("fingerprints.txt").contains(leaf));
+    }
+
+    simulated.an_hour_passes();
+    assert!(simulated.post("/revoke/current").contains(&current));
+    let (code, said) = simulated.run(&["sync"]);
+    assert_eq!(code, 5, "what the vendor lists is refused: {said}");
+    for piece in ["certificate_revoked", "published generation 000002", &current] {
+        assert!(said.contains(piece), "{piece}: {said}");
+    }
+    let allowed = simulated.published("fingerprints.txt");
+    assert!(!allowed.contains(&current) && allowed.contains(&upcoming), "{allowed}");
+    let (code, said) = simulated.run(&["status"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains(&current) && said.contains("revoked") && !said.contains("DENY ALL"), "{said}");
+
+    // The other one too: nobody is left, and every output says so.
+    simulated.an_hour_passes();
+    simulated.post("/revoke/upcoming");
+    let (code, said) = simulated.run(&["sync"]);
+    assert!(code == 5 && said.contains("certificate_revoked"), "{code} {said}");
+    for name in ["trust-bundle.pem", "chain.pem", "leaves.pem"] {
+        assert_eq!(pem::scan(&simulated.published(name)).len(), 1, "{name} holds the marker alone");
+    }
+    assert!(simulated.published("fingerprints.txt").contains("deny all"));
+    assert!(simulated.published("manifest.json").contains("\"deny_all\": true"));
+    let (code, said) = simulated.run(&["status"]);
+    assert!(code == 2 && said.contains("DENY ALL: nobody is admitted"), "{code} {said}");
+
+    // Lists that name nobody any more lift nothing; a certificate that nobody revoked ends it.
+    simulated.an_hour_passes();
+    simulated.post("/revoke/none");
+    simulated.run(&["sync"]);
+    assert!(simulated.published("fingerprints.txt").contains("deny all"));
+    simulated.post("/days-left/40");
+    let (_, said) = simulated.run(&["sync"]);
+    let fresh = simulated.fingerprint("current.pem");
+    assert!(simulated.published("fingerprints.txt").contains(&fresh), "{said}");
+    let (_, said) = simulated.run(&["status"]);
+    assert!(!said.contains("DENY ALL"), "{said}");
 }

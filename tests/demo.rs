@@ -28,7 +28,14 @@ fn left_in(folder: &Path) -> Vec<String> {
 }
 
 fn assert_whole(ran: &Ran) {
-    let scenes = ["Outside the window", "The window opens", "The vendor switches", "retires", "The grace ends"];
+    let scenes = [
+        "Outside the window",
+        "The window opens",
+        "The vendor switches",
+        "retires",
+        "The grace ends",
+        "The CA revokes",
+    ];
     let mut rest = ran.stdout.as_str();
     for scene in scenes {
         let at =
@@ -38,6 +45,11 @@ fn assert_whole(ran: &Ran) {
     for piece in ["✔ admitted", "✘ refused (HTTP 403)", "generation 000004 published", "Everything was as expected"]
     {
         assert!(ran.stdout.contains(piece), "{piece:?}:\n{}", ran.stdout);
+    }
+    // Revoked, it is out at the next poll, while the upcoming one is in.
+    for (who, door) in [("the current, now revoked", "✘ refused (HTTP 403)"), ("the upcoming one", "✔ admitted")] {
+        let line = rest.lines().find(|line| line.contains(who)).unwrap_or_else(|| panic!("{who:?}:\n{rest}"));
+        assert!(line.contains(door), "{line}");
     }
     assert!(!ran.stdout.contains("NOT") && !ran.stdout.contains('\u{1b}'), "{}", ran.stdout);
     assert_eq!(ran.stderr, "");

@@ -20,6 +20,7 @@ use stage::{PLAIN, Stage, knock, server_block, told};
 use tokio::task::LocalSet;
 use trustsync::cycle::{Report, TargetReport};
 use trustsync::exit::Exit;
+use trustsync::simulator::crls::Revoke;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
 use trustsync::target::proof::wire;
@@ -645,6 +646,34 @@ async fn with_the_only_leaf_denied_every_output_says_deny_all_and_nobody_gets_in
     let status = stage.run(&["status"]).await;
     assert!(status.code == 2 && status.stdout.contains("DENY ALL: nobody is admitted"), "{status:?}");
     assert_eq!(report.exit(false), Exit::Answer);
+}
+
+#[tokio::test]
+async fn a_current_certificate_that_its_ca_revokes_is_refused_after_the_next_cycle_and_the_upcoming_one_is_not() {
+    let (mut stage, nginx) = wired(Stage::begin().await.with_crls()).await;
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    let (current, upcoming) = (stage.world().current().unwrap(), stage.world().upcoming().unwrap().unwrap());
+    cast(&stage, &nginx, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
+
+    stage.world().revoke(Revoke::Current).unwrap();
+    stage.an_hour_later();
+    let report = stage.cycle().await;
+    assert!(report.committed && !report.deny_all);
+    assert_eq!(target(&report, "nginx").settled, Some(Evidence::Proven), "{report:?}");
+    assert!(alarm(&report, "certificate_revoked").contains(&Fingerprint::of(current.der()).to_string()));
+    assert_eq!(report.exit(false), Exit::Answer, "what the vendor lists is refused");
+    cast(&stage, &nginx, &[("current", Some(&current), "403"), ("upcoming", Some(&upcoming), "200")]);
+
+    // The vendor has nothing else: deny all, and the server that loaded it lets nobody in.
+    stage.world().revoke(Revoke::Upcoming).unwrap();
+    stage.an_hour_later();
+    let report = stage.cycle().await;
+    assert!(report.committed && report.deny_all);
+    assert_eq!(target(&report, "nginx").settled, Some(Evidence::Proven), "{report:?}");
+    for (who, certificate) in [("current", &current), ("upcoming", &upcoming)] {
+        assert_eq!(knock(&nginx, Some(certificate)), "400", "{who}");
+    }
 }
 
 #[tokio::test]

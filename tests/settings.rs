@@ -369,3 +369,93 @@ fn anchors_that_are_none_are_found_before_anything_is_asked() {
     }
     assert!(!sandbox.store().join("current").exists());
 }
+
+// --- [verify] ---
+
+#[test]
+fn the_policy_has_safe_defaults_that_config_show_prints() {
+    let sandbox = Sandbox::new();
+    for (key, value) in [
+        ("min_rsa_bits", "2048"),
+        ("curves", "[\"P-256\", \"P-384\", \"P-521\"]"),
+        ("max_validity", "\"825d\""),
+        ("max_chain", "4"),
+        ("max_certificates", "10"),
+        ("clock_skew", "\"5m\""),
+        ("max_new_leaves", "4"),
+        ("changed_issuer", "\"accept\""),
+    ] {
+        assert_eq!(shown(&sandbox, &format!("verify.{key}")), format!("{value}  # default"));
+    }
+}
+
+#[test]
+fn every_value_of_the_policy_can_be_set_in_the_file_and_in_the_environment() {
+    let mut sandbox = Sandbox::new();
+    sandbox.append(
+        "[verify]\nmin_rsa_bits = 3072\ncurves = [\"P-384\"]\nmax_validity = \"400d\"\nmax_chain = 8\n\
+         max_certificates = 12\nclock_skew = \"0s\"\nmax_new_leaves = 1\nchanged_issuer = \"confirm\"\n",
+    );
+    for (key, value) in [
+        ("min_rsa_bits", "3072"),
+        ("curves", "[\"P-384\"]"),
+        ("max_validity", "\"400d\""),
+        ("max_chain", "8"),
+        ("max_certificates", "12"),
+        ("clock_skew", "\"0s\""),
+        ("max_new_leaves", "1"),
+        ("changed_issuer", "\"confirm\""),
+    ] {
+        assert!(shown(&sandbox, &format!("verify.{key}")).starts_with(&format!("{value}  # ")), "{key}");
+        assert!(shown(&sandbox, &format!("verify.{key}")).ends_with("config.toml"), "{key}");
+    }
+    sandbox.set("TRUSTSYNC__VERIFY__CURVES", "P-256, p-384");
+    sandbox.set("TRUSTSYNC__VERIFY__MAX_NEW_LEAVES", "7");
+    assert!(shown(&sandbox, "verify.curves").starts_with("[\"P-256\", \"P-384\"]  # environment"));
+    assert!(shown(&sandbox, "verify.max_new_leaves").starts_with("7  # environment"));
+    // A chain that may be long has room in the string.
+    sandbox.configure(&sandbox.configuration().replace("max_certificates = 12\n", "max_certificates = 7\n"));
+    assert_problem(&sandbox, &["verify.max_certificates", "8 to 32"]);
+}
+
+#[test]
+fn a_policy_that_is_none_is_refused_with_its_range() {
+    let sandbox = Sandbox::new();
+    let before = sandbox.configuration();
+    for (line, pieces) in [
+        ("min_rsa_bits = 1024", &["verify.min_rsa_bits", "2048 to 8192"][..]),
+        ("min_rsa_bits = 16384", &["verify.min_rsa_bits", "2048 to 8192"]),
+        ("curves = [\"secp256k1\"]", &["verify.curves", "secp256k1", "P-256, P-384, P-521"]),
+        ("max_validity = \"1h\"", &["verify.max_validity", "1d to 1830d"]),
+        ("max_validity = \"9y\"", &["verify.max_validity", "1d to 1830d"]),
+        ("max_chain = 1", &["verify.max_chain", "2 to 8"]),
+        ("max_chain = 9", &["verify.max_chain", "2 to 8"]),
+        ("max_certificates = 3", &["verify.max_certificates", "4 to 32"]),
+        ("max_certificates = 33", &["verify.max_certificates", "4 to 32"]),
+        ("clock_skew = \"2h\"", &["verify.clock_skew", "0s to 1h"]),
+        ("max_new_leaves = 0", &["verify.max_new_leaves", "1 to 100"]),
+        ("max_new_leaves = 101", &["verify.max_new_leaves", "1 to 100"]),
+        ("changed_issuer = \"ask\"", &["verify.changed_issuer", "ask", "accept", "confirm"]),
+        ("min_rsa_bit = 2048", &["verify.min_rsa_bit", "did you mean verify.min_rsa_bits"]),
+    ] {
+        sandbox.configure(&format!("{before}\n[verify]\n{line}\n"));
+        assert_problem(&sandbox, pieces);
+    }
+}
+
+#[test]
+fn the_policy_of_the_file_is_the_one_that_judges() {
+    let sandbox = Sandbox::with(|options| options.days_left = Some(60));
+    let before = sandbox.configuration();
+    for (line, code, says) in [
+        ("max_validity = \"300d\"", 5, "validity"),
+        ("curves = [\"P-384\"]", 5, "P-256"),
+        ("max_chain = 2", 5, "more than 2 certificates"),
+        ("max_new_leaves = 1", 5, "too_many_new_leaves"),
+        ("max_new_leaves = 2", 0, "published generation 000001"),
+    ] {
+        sandbox.configure(&format!("{before}\n[verify]\n{line}\n"));
+        sandbox.sync(&[]).exits(code).says(&[says]);
+        assert_eq!(sandbox.current().is_some(), code == 0, "{line}");
+    }
+}

@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use trustsync::clock::{Clock, SimulatedClock, SystemClock};
 use trustsync::simulator::control::{Control, OffsetClock};
+use trustsync::simulator::crls::{CrlMode, CrlPlace, Revoke};
 use trustsync::simulator::failure::{Endpoint, Failure, Mode};
 use trustsync::simulator::folder::{Folder, FolderError};
 use trustsync::simulator::pem_form::PemForm;
@@ -703,6 +704,127 @@ async fn real_time(change: impl FnOnce(&mut VendorOptions)) -> (Vendor, OffsetCl
     (Vendor::start(options).await.unwrap(), clock)
 }
 
+/// Below which the vendor's lists lie.
+fn crl_base(vendor: &Vendor) -> String {
+    match &vendor.world().options().crls {
+        CrlPlace::At(url) => url.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_cas_serve_their_lists_and_openssl_finds_in_them_who_was_revoked() {
+    let (vendor, _) = real_time(|options| options.days_left = Some(60)).await;
+    let (world, base) = (vendor.world(), crl_base(&vendor));
+    let client = client(vendor.ca_pem());
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, label: &str, der: &[u8]| {
+        fs::write(place.path().join(name), PemForm::Canonical.labelled(label, der)).unwrap();
+    };
+    write("root.pem", "CERTIFICATE", &world.digicert_root_der());
+    write("middle.pem", "CERTIFICATE", &world.digicert_intermediate_der());
+    write("current.pem", "CERTIFICATE", world.current().unwrap().der());
+    write("upcoming.pem", "CERTIFICATE", world.upcoming().unwrap().unwrap().der());
+    let fetch = async || {
+        let mut lists = String::new();
+        for name in ["digicert-root", "digicert-intermediate"] {
+            let answer = client.get(format!("{base}/{name}.crl")).send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), header(&answer, "content-type")), (200, "application/pkix-crl"));
+            lists += &PemForm::Canonical.labelled("X509 CRL", &answer.bytes().await.unwrap());
+        }
+        fs::write(place.path().join("lists.pem"), lists).unwrap();
+    };
+    let verifies = |leaf: &str| {
+        let (root, middle, lists, leaf) = (at("root.pem"), at("middle.pem"), at("lists.pem"), at(leaf));
+        let arguments = [
+            "verify",
+            "-x509_strict",
+            "-crl_check_all",
+            "-CRLfile",
+            &lists,
+            "-CAfile",
+            &root,
+            "-untrusted",
+            &middle,
+            &leaf,
+        ];
+        openssl(&arguments)
+    };
+
+    fetch().await;
+    for leaf in ["current.pem", "upcoming.pem"] {
+        let (good, said) = verifies(leaf);
+        assert!(good, "{leaf}: {said}");
+    }
+    // The same list is told by its validators; each of the two is enough.
+    let url = format!("{base}/digicert-intermediate.crl");
+    let answer = client.get(&url).send().await.unwrap();
+    let (etag, modified) = (header(&answer, "etag").to_owned(), header(&answer, "last-modified").to_owned());
+    for (name, value) in [("if-none-match", &etag), ("if-modified-since", &modified)] {
+        assert_eq!(client.get(&url).header(name, value).send().await.unwrap().status(), 304, "{name}");
+    }
+
+    // Revoked within the same second: another list, and openssl refuses one leaf alone.
+    let fingerprint = world.revoke(Revoke::Current).unwrap();
+    assert_eq!(world.revoked(), [fingerprint]);
+    assert_eq!(client.get(&url).header("if-none-match", &etag).send().await.unwrap().status(), 200);
+    fetch().await;
+    let (good, said) = verifies("current.pem");
+    assert!(!good && said.contains("certificate revoked"), "{said}");
+    assert!(verifies("upcoming.pem").0);
+    world.unrevoke_all();
+    fetch().await;
+    assert!(verifies("current.pem").0);
+    world.revoke(Revoke::Intermediate).unwrap();
+    fetch().await;
+    assert!(verifies("upcoming.pem").1.contains("certificate revoked"));
+
+    // Over, blocked, and what is not there.
+    world.unrevoke_all();
+    world.set_crl_mode(CrlMode::Expired);
+    fetch().await;
+    let (good, said) = verifies("current.pem");
+    assert!(!good && said.contains("CRL has expired"), "{said}");
+    world.set_crl_mode(CrlMode::Blocked);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 503);
+    world.clear();
+    fetch().await;
+    assert!(verifies("current.pem").0);
+    for (method, path, status) in [("GET", "other-root.crl", 404), ("GET", "", 404), ("POST", "digicert-root.crl", 405)]
+    {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = client.request(method, format!("{base}/{path}")).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_can_be_revoked_and_who_cannot() {
+    let (vendor, _) = real_time(|options| options.days_left = Some(200)).await;
+    let world = vendor.world();
+    for absent in [Revoke::Upcoming, Revoke::Previous, Revoke::Certificate(Fingerprint::of(b"nobody"))] {
+        assert!(world.revoke(absent).unwrap_err().to_string().contains("no such certificate"), "{absent}");
+    }
+    let old = Fingerprint::of(world.current().unwrap().der());
+    world.rotate().unwrap();
+    assert_eq!(world.revoke(Revoke::Previous).unwrap(), old);
+    let genesys = Fingerprint::of(world.genesys().unwrap().der());
+    assert_eq!(world.revoke(Revoke::Genesys).unwrap(), genesys);
+    let stranger = Fingerprint::of(world.impostor(Impostor::Stranger).unwrap().der());
+    world.revoke(Revoke::Certificate(stranger)).unwrap();
+    for unlisted in [Impostor::Twin, Impostor::OtherCa] {
+        let fingerprint = Fingerprint::of(world.impostor(unlisted).unwrap().der());
+        let refused = world.revoke(Revoke::Certificate(fingerprint)).unwrap_err().to_string();
+        assert!(refused.contains("publishes no list"), "{refused}");
+    }
+    assert_eq!(world.revoked().len(), 3);
+
+    let (bare, _) = real_time(|options| options.crls = CrlPlace::Nowhere).await;
+    let current = trustsync::trust::certificate::Certificate::parse(bare.world().current().unwrap().der()).unwrap();
+    assert!(current.facts().crl_urls.is_empty());
+}
+
 #[tokio::test]
 async fn openssl_agrees_who_is_who_in_the_folder() {
     let (vendor, _) = real_time(|options| options.days_left = Some(60)).await;
@@ -734,10 +856,11 @@ async fn openssl_agrees_who_is_who_in_the_folder() {
     let (good, said) = verifies("genesys.pem", "genesys-root.pem");
     assert!(good, "{said}");
     let (_, text) = openssl(&["x509", "-noout", "-text", "-in", &at("current.pem")]);
+    let list = format!("URI:{}/digicert-intermediate.crl", crl_base(&vendor));
     for expected in [
+        list.as_str(),
         "TLS Web Client Authentication",
         "DNS:dataactions.prod.us-east-1.mypurecloud.com",
-        "URI:http://crl.simulated-vendor.invalid/digicert-intermediate.crl",
         "CA:FALSE",
         "Simulated DigiCert Assured ID Client CA G2",
     ] {
@@ -802,7 +925,16 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
     };
     let state = async || json(client.get(format!("{url}/state")).send().await.unwrap()).await;
     let home = client.get(&url).send().await.unwrap().text().await.unwrap();
-    for expected in ["POST /rotate", "gzip-bomb", "current ", "lists-all"] {
+    for expected in [
+        "POST /rotate",
+        "POST /revoke/NAME",
+        "POST /revoke/none",
+        "POST /crl/NAME",
+        "crls      http://",
+        "gzip-bomb",
+        "current ",
+        "lists-all",
+    ] {
         assert!(home.contains(expected), "{expected}: {home}");
     }
     assert!(state().await["upcoming"].is_null());
@@ -831,6 +963,15 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
     assert_eq!(post("/pem/canonical").await.0, 200);
     assert_eq!(post("/tokens/revoke").await.0, 200);
     assert_eq!(post("/renew-genesys").await.0, 200);
+    let (status, said) = post("/revoke/current").await;
+    assert!(status == 200 && said.contains(&upcoming), "{said}");
+    assert_eq!(state().await["revoked"], serde_json::json!([upcoming]));
+    assert_eq!(post("/revoke/none").await.0, 200);
+    assert_eq!(state().await["revoked"], serde_json::json!([]));
+    assert_eq!(post("/crl/blocked").await.0, 200);
+    assert_eq!(state().await["crlMode"], "blocked");
+    assert_eq!(post("/clear").await.0, 200);
+    assert_eq!(state().await["crlMode"], "served");
     assert_eq!(post("/clock/2031-05-05T05:05:05Z").await.0, 200);
     assert!(clock.now() >= "2031-05-05T05:05:05Z".parse().unwrap());
     assert!(state().await["now"].as_str().unwrap().starts_with("2031-05-05T05:"));
@@ -841,6 +982,9 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
         ("/days-left/soon", 400, "number"),
         ("/clock/yesterday", 400, "RFC 3339"),
         ("/mode/none", 400, "lists-all"),
+        ("/revoke/everybody", 400, "current, upcoming, previous"),
+        ("/revoke/upcoming", 400, "no such certificate"),
+        ("/crl/lost", 400, "served, blocked or expired"),
         ("/explode", 404, "POST /rotate"),
     ] {
         let (got, said) = post(wrong).await;

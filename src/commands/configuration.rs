@@ -1,36 +1,37 @@
 //! `trustsync config check` and `config show`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{Failure, environment, load, print};
+use super::{Failure, environment, load, options, print};
 use crate::cli::{Config, Global};
-use crate::cycle::Clients;
+use crate::clock::SystemClock;
+use crate::cycle::{self, Clients};
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
+use crate::log;
 use crate::settings::resolved::{
     GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Settings, Target, WireProof,
 };
 use crate::settings::{self, Loaded};
+use crate::trust::certificate::Curve;
+use crate::trust::plan::ChangedIssuer;
 use crate::trust::timestamp::span;
 
-pub fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
+pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
     match command {
-        Config::Check => check(global),
+        // A configuration with a problem is told as without --probe, and nobody is asked.
+        Config::Check { probe: true } if problems(global).1.is_empty() => probe(global).await,
+        Config::Check { .. } => check(global),
         Config::Show => show(global, &load(global)?),
     }
 }
 
 /// What can be judged without asking anybody: values, secrets, HTTPS roots, anchors.
 fn check(global: &Global) -> Result<Exit, Failure> {
-    let (settings, problems) = match settings::judge(&global.config, &environment()) {
-        Ok((loaded, mut problems)) => {
-            problems.extend(found_outside(&loaded.settings));
-            (Some(loaded.settings), problems)
-        }
-        Err(error) => (None, error.problems()),
-    };
+    let (settings, problems) = problems(global);
     let value = json!({"ok": problems.is_empty(), "problems": problems});
     print(global.output, &value, || match settings {
         Some(settings) if problems.is_empty() => {
@@ -41,6 +42,47 @@ fn check(global: &Global) -> Result<Exit, Failure> {
         _ => problems.iter().map(|problem| format!("{problem}\n")).collect(),
     })?;
     Ok(if problems.is_empty() { Exit::Done } else { Exit::Configuration })
+}
+
+fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
+    match settings::judge(&global.config, &environment()) {
+        Ok((loaded, mut problems)) => {
+            problems.extend(found_outside(&loaded.settings));
+            (Some(loaded.settings), problems)
+        }
+        Err(error) => (None, error.problems()),
+    }
+}
+
+/// What the endpoints say, judged as in a cycle; nothing is kept.
+async fn probe(global: &Global) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    let mut clients = Clients::of(&loaded.settings)?;
+    let deadline = options(global, "trustsync config check").deadline;
+    let probe = cycle::probe(&loaded.settings, &mut clients, &SystemClock, deadline).await;
+    let probe = probe.map_err(Failure::Cycle)?;
+    log::findings(&probe.findings, false);
+    print(global.output, &probe, || {
+        let mut text = String::new();
+        for (name, source) in &probe.sources {
+            let _ = writeln!(text, "source {name}: region {}, {}", source.region, source.authorities.join(" and "));
+            for (slot, heard) in &source.slots {
+                let _ = writeln!(text, "  slot {slot}");
+                for entity in &heard.entities {
+                    let verdict = if entity.accepted { "accepted" } else { "REFUSED " };
+                    let _ = writeln!(text, "    {:<8} {verdict} {}", entity.listed, entity.says);
+                }
+                if let Some(line) = &heard.pin_by {
+                    let _ = writeln!(text, "    to pin what was seen, under [source.{name}]: {line}");
+                }
+            }
+            if source.slots.is_empty() {
+                text.push_str("  no usable answer\n");
+            }
+        }
+        text
+    })?;
+    Ok(Exit::of(&probe.causes))
 }
 
 /// What stands outside the file: HTTPS roots, secrets, anchors.
@@ -76,6 +118,9 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
     values.insert("schedule.window".to_owned(), time(settings.plan.window));
     values.insert("alarms.upcoming_missing.warning".to_owned(), time(settings.plan.upcoming_missing_warning));
     values.insert("alarms.upcoming_missing.critical".to_owned(), time(settings.plan.upcoming_missing_critical));
+    values.insert("crl.policy".to_owned(), text(settings.crl.policy.name()));
+    values.insert("crl.allow_private".to_owned(), settings.crl.allow_private.to_string());
+    put_verify(&mut values, settings);
     for (name, source) in &settings.sources {
         let mut put = |field: &str, value: String| values.insert(format!("source.{name}.{field}"), value);
         put("region", text(&source.region));
@@ -128,6 +173,21 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
         }
     }
     values
+}
+
+fn put_verify(values: &mut BTreeMap<String, String>, settings: &Settings) {
+    let (verify, plan) = (&settings.verify, &settings.plan);
+    let mut put = |field: &str, value: String| values.insert(format!("verify.{field}"), value);
+    put("min_rsa_bits", verify.min_rsa_bits.to_string());
+    let curves = Curve::ALL.iter().filter(|(_, curve)| verify.curves.contains(curve));
+    put("curves", format!("{:?}", curves.map(|(name, _)| *name).collect::<Vec<_>>()));
+    put("max_validity", format!("\"{}\"", span(verify.max_validity)));
+    put("max_chain", verify.max_chain.to_string());
+    put("max_certificates", verify.max_certificates.to_string());
+    put("clock_skew", format!("\"{}\"", span(verify.clock_skew)));
+    put("max_new_leaves", plan.max_new_leaves.to_string());
+    let confirm = plan.changed_issuer == ChangedIssuer::Confirm;
+    put("changed_issuer", if confirm { "\"confirm\"" } else { "\"accept\"" }.to_owned());
 }
 
 fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &str) {

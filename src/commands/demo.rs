@@ -16,6 +16,7 @@ use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::cycle::{self, Clients, Options, Report};
 use crate::exit::Exit;
 use crate::settings;
+use crate::simulator::crls::Revoke;
 use crate::simulator::pki::{ClientCertificate, DAY};
 use crate::simulator::present::{Admission, present};
 use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
@@ -88,11 +89,18 @@ enum Scene {
     VendorSwitches,
     OldOneRetires,
     GraceEnds,
+    CaRevokes,
 }
 
 impl Scene {
-    const ALL: [Self; 5] =
-        [Self::OutsideTheWindow, Self::WindowOpens, Self::VendorSwitches, Self::OldOneRetires, Self::GraceEnds];
+    const ALL: [Self; 6] = [
+        Self::OutsideTheWindow,
+        Self::WindowOpens,
+        Self::VendorSwitches,
+        Self::OldOneRetires,
+        Self::GraceEnds,
+        Self::CaRevokes,
+    ];
 
     /// Days since the beginning.
     fn day(self) -> u64 {
@@ -102,12 +110,14 @@ impl Scene {
             Self::VendorSwitches => 100,
             Self::OldOneRetires => 101,
             Self::GraceEnds => 115,
+            Self::CaRevokes => 350,
         }
     }
 
-    /// How many polls the scene shows, an hour apart: a change of role needs three that agree.
+    /// How many polls the scene shows, an hour apart: a change of role needs three that agree, and a revocation something
+    /// that is trusted.
     fn polls(self) -> u64 {
-        if self == Self::OldOneRetires { 2 } else { 1 }
+        if matches!(self, Self::OldOneRetires | Self::CaRevokes) { 2 } else { 1 }
     }
 
     fn title(self) -> &'static str {
@@ -117,6 +127,7 @@ impl Scene {
             Self::VendorSwitches => "The vendor switches",
             Self::OldOneRetires => "The old certificate retires",
             Self::GraceEnds => "The grace ends",
+            Self::CaRevokes => "The CA revokes the current one",
         }
     }
 
@@ -127,6 +138,9 @@ impl Scene {
             Self::VendorSwitches => "From now on the vendor presents the new one. Not a call is lost.",
             Self::OldOneRetires => "Three answers agree that the old one is gone. It stays for its grace of 14 days.",
             Self::GraceEnds => "The old one leaves, although it has not expired yet.",
+            Self::CaRevokes => {
+                "Upcoming is in again. Then the CA revokes Current: out at the next poll, months before its end."
+            }
         }
     }
 }
@@ -184,6 +198,11 @@ impl Stage {
         let Some(store) = self.settings.stores.values().next() else { return reports };
         for poll in 0..scene.polls() {
             if poll > 0 {
+                if scene == Scene::CaRevokes
+                    && let Err(error) = self.vendor.world().revoke(Revoke::Current)
+                {
+                    reports.push(Err(error.to_string()));
+                }
                 self.clock.set(self.clock.now().plus(Duration::from_secs(3_600)));
             }
             let report = cycle::run(&self.settings, store, &mut self.clients, &self.clock, &options).await;
@@ -213,11 +232,16 @@ impl Stage {
         let current = issued(world.current())?;
         let upcoming = world.upcoming().map_err(|error| Failure::Other(error.to_string()))?;
         let stranger = issued(world.impostor(Impostor::Stranger))?;
-        let mut cast = vec![self.part("the vendor's current", Some(&current), true).await];
+        let mut cast = vec![match scene {
+            Scene::CaRevokes => self.part("the current, now revoked", Some(&current), false).await,
+            _ => self.part("the vendor's current", Some(&current), true).await,
+        }];
         if let Some(upcoming) = &upcoming {
             cast.push(self.part("the upcoming one", Some(upcoming), true).await);
         }
-        if let Some(previous) = &self.previous {
+        if let Some(previous) = &self.previous
+            && scene != Scene::CaRevokes
+        {
             cast.push(self.part("the previous one", Some(previous), scene != Scene::GraceEnds).await);
         }
         cast.push(self.part("a stranger of the same CA", Some(&stranger), false).await);
@@ -296,9 +320,10 @@ login = "{api}"
 ca_file = "api-ca.pem"
 digicert_anchors = ["digicert-root.pem"]
 
-# The simulated vendor publishes no revocation lists.
+# The simulated CAs' lists lie on this machine.
 [crl]
-policy = "off"
+policy = "soft"
+allow_private = true
 
 [store.main]
 path = "store"

@@ -1,8 +1,10 @@
 //! One file a command. Each reads its settings, does its one thing and says with which code to exit.
 
+mod accept_issuer;
 mod configuration;
 pub mod demo;
 mod diff;
+mod distrust;
 mod history;
 mod hold;
 mod inspect;
@@ -12,6 +14,7 @@ mod rollback;
 pub mod simulate;
 mod status;
 mod sync;
+mod trust;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -22,7 +25,7 @@ use serde::Serialize;
 
 use crate::cli::{Cli, Command, Global, Output};
 use crate::clock::SystemClock;
-use crate::cycle::{CycleError, Options, Session};
+use crate::cycle::{CycleError, Options, Report, Session};
 use crate::exit::Exit;
 use crate::genesys::ClientError;
 use crate::log;
@@ -67,7 +70,10 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Rollback { generation, hold } => rollback::run(global, generation, hold).await,
         Command::Hold { length } => hold::hold(global, length),
         Command::Release => hold::release(global),
-        Command::Config { command } => configuration::run(global, command),
+        Command::Trust(arguments) => trust::run(global, &arguments).await,
+        Command::Distrust { fingerprint } => distrust::run(global, fingerprint).await,
+        Command::AcceptIssuer { fingerprint } => accept_issuer::run(global, fingerprint).await,
+        Command::Config { command } => configuration::run(global, command).await,
         Command::Regions => regions::run(global),
         Command::Simulate(arguments) => {
             simulate::run(arguments).await.map(|()| Exit::Done).map_err(|error| Failure::Other(error.to_string()))
@@ -179,6 +185,21 @@ fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {
 fn open<'a>(global: &Global, store: &'a Store, command: &str) -> Result<Session<'a>, CycleError> {
     static CLOCK: SystemClock = SystemClock;
     Session::open(store, &CLOCK, &options(global, command))
+}
+
+/// Says and prints what the operator's word came to in each store: `said` first, then as a cycle does. The exit of all.
+fn conclude(
+    global: &Global,
+    reports: &BTreeMap<String, Report>,
+    said: impl Fn(&str, &Report) -> String,
+) -> Result<Exit, Failure> {
+    for report in reports.values() {
+        log::findings(&report.findings, true);
+    }
+    print(global.output, reports, || {
+        reports.iter().map(|(store, report)| format!("{}{}", said(store, report), sync::text(store, report))).collect()
+    })?;
+    Ok(Exit::of(&reports.values().map(|report| report.exit(false)).collect()))
 }
 
 /// Prints the result: text for people, or the value as JSON.

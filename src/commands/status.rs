@@ -15,9 +15,10 @@ use crate::exit::Exit;
 use crate::settings::resolved::{IdentitySetting, Settings, Store};
 use crate::store::contents::Contents;
 use crate::trust::finding::{Finding, Severity};
+use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::Hold;
 use crate::trust::refusal::quoted;
-use crate::trust::set::{Authority, Role};
+use crate::trust::set::{Authority, Denial, Role};
 use crate::trust::state::{Alarm, SourceState, TargetState};
 use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::turn::{Evidence, Owed};
@@ -41,6 +42,7 @@ struct Status {
     deny_all: bool,
     trusted: Vec<Trusted>,
     name_rules: Vec<String>,
+    denied: std::collections::BTreeMap<Fingerprint, Denial>,
     hold: Option<Hold>,
     slots: std::collections::BTreeMap<String, SlotStatus>,
     sources: std::collections::BTreeMap<String, SourceState>,
@@ -57,6 +59,9 @@ struct Trusted {
     not_after: Timestamp,
     days_left: i64,
     slots: Vec<String>,
+    /// When the operator's word for it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    word_until: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -149,6 +154,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
             not_after: facts.not_after,
             days_left: now.days_until(facts.not_after),
             slots: pin.roles.keys().map(ToString::to_string).collect(),
+            word_until: word_until(contents, &facts.fingerprint),
         }
     });
     let mut trusted: Vec<Trusted> = trusted.collect();
@@ -166,6 +172,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
         deny_all: contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all),
         trusted,
         name_rules: contents.set.name_rules.iter().map(name_rule).collect(),
+        denied: contents.state.memory.denied.clone(),
         hold: contents.state.memory.hold.clone().filter(|hold| hold.until > now),
         slots: slots(settings, store, contents),
         sources: contents.state.sources.clone(),
@@ -179,6 +186,11 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
         Worst::Critical => "critical",
     };
     status
+}
+
+fn word_until(contents: &Contents, leaf: &Fingerprint) -> Option<Timestamp> {
+    let slots = contents.state.memory.slots.values();
+    slots.filter_map(|held| held.entries.get(leaf)?.word).map(|word| word.until).max()
 }
 
 fn slots(settings: &Settings, store: &Store, contents: &Contents) -> std::collections::BTreeMap<String, SlotStatus> {
@@ -299,6 +311,9 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
             held.not_after,
             held.days_left
         );
+        if let Some(until) = held.word_until {
+            let _ = writeln!(text, "            by the operator's word until {until}");
+        }
         let _ = writeln!(text, "            {}", timeline(held, settings, now));
     }
     if !status.trusted.is_empty() {
@@ -307,6 +322,10 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
     }
     for rule in &status.name_rules {
         let _ = writeln!(text, "\n  name rule {rule}");
+    }
+    for (fingerprint, denial) in &status.denied {
+        let why = format!("{:?}", denial.reason).to_lowercase();
+        let _ = writeln!(text, "\n  denied    sha256 {fingerprint}\n            {why}, since {}", denial.since);
     }
     text.push('\n');
     for (name, source) in &status.sources {

@@ -65,7 +65,8 @@ fn say(store: &str, report: &Report) {
     }
 }
 
-fn text(store: &str, report: &Report) -> String {
+/// What a cycle came to, in lines.
+pub fn text(store: &str, report: &Report) -> String {
     let mut text = String::new();
     let generation =
         report.generation.map_or_else(|| "no generation yet".to_owned(), |number| format!("generation {number:06}"));

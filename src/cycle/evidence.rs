@@ -43,6 +43,11 @@ pub fn has_committed(root: &Path, generation: u64) -> Result<bool, StoreError> {
     }))
 }
 
+/// The operator said something that changes what is trusted, or will.
+pub fn word(root: &Path, word: &str, now: Timestamp) -> Result<(), StoreError> {
+    append(root, &json!({"event": "operators_word", "time": now, "word": word}))
+}
+
 /// A target was told, proven, or neither.
 pub fn target(
     root: &Path,

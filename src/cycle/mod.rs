@@ -10,9 +10,11 @@ mod anchors;
 mod commit;
 mod evidence;
 mod observe;
+mod probe;
 mod report;
 mod revocation;
 mod turns;
+mod words;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,15 +24,18 @@ use crate::settings::resolved::{Settings, Store as StoreSettings, Target};
 use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{self, Lock, LockError, Store, StoreError, file};
 use crate::trust::difference::Difference;
+use crate::trust::memory::Memory;
 use crate::trust::plan::{self, Plan};
 use crate::trust::render::Content;
-use crate::trust::set::SlotId;
+use crate::trust::set::{SlotId, TrustSet};
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
 pub use observe::{Clients, Observed};
+pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
 use revocation::Lists;
+pub use words::Accepted;
 
 use crate::exit::Exit;
 
@@ -87,7 +92,7 @@ pub async fn run(
     clock: &dyn Clock,
     options: &Options<'_>,
 ) -> Result<Report, CycleError> {
-    let observed = observe::ask(settings, store, clients, clock, options.deadline).await;
+    let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let lists = revocation::gather(settings, store, &observed, clock, options.deadline).await?;
     let mut session = Session::open(store, clock, options)?;
     let plan = session.plan(settings, &observed, &lists)?;
@@ -111,10 +116,11 @@ pub async fn rehearse(
     clock: &dyn Clock,
     options: &Options<'_>,
 ) -> Result<Report, CycleError> {
-    let observed = observe::ask(settings, store, clients, clock, options.deadline).await;
+    let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = look(store)?;
     let lists = revocation::look(settings, store, &observed, clock)?;
-    let plan = plan_with(settings, store, &contents, &observed, &lists, clock)?;
+    let known = (&contents.state.memory, &contents.set);
+    let plan = plan_with(settings, store, known, &observed, &lists, clock)?;
     let mut report = Report::of(&contents, &observed, &plan);
     report.rehearsed = true;
     Ok(report)
@@ -131,16 +137,16 @@ pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
 fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
-    contents: &Contents,
+    (remembered, committed): (&Memory, &TrustSet),
     observed: &[Observed],
     lists: &Lists,
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
     let now = clock.now();
     let extra = anchors::extra(store)?;
-    let mut interpreted = observe::interpret(settings, observed, &contents.state.memory, now)?;
-    let mut memory = contents.state.memory.clone();
-    revocation::act(lists, settings.crl.policy, &mut memory, &contents.set, &mut interpreted, now);
+    let mut interpreted = observe::interpret(settings, observed, remembered, now)?;
+    let mut memory = remembered.clone();
+    revocation::act(lists, settings.crl.policy, &mut memory, committed, &mut interpreted, now);
     let configured: BTreeSet<SlotId> = store
         .sources
         .iter()
@@ -150,7 +156,7 @@ fn plan_with(
     let policy = plan::Policy { grace: store.grace, ..settings.plan.clone() };
     let mut plan = plan::plan(&plan::Input {
         memory: &memory,
-        committed: &contents.set,
+        committed,
         configured: &configured,
         heard: &interpreted.heard,
         extra_anchors: &extra,
@@ -199,7 +205,8 @@ impl<'a> Session<'a> {
     }
 
     fn plan(&self, settings: &Settings, observed: &[Observed], lists: &Lists) -> Result<Plan, CycleError> {
-        plan_with(settings, self.store, &self.contents, observed, lists, self.clock)
+        let known = (&self.contents.state.memory, &self.contents.set);
+        plan_with(settings, self.store, known, observed, lists, self.clock)
     }
 
     /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of them:

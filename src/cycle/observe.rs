@@ -1,6 +1,6 @@
 //! Asks the sources, and turns what they said into what the slots heard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::genesys::{Client, ClientError, FailureClass, FetchError, Fetched, Listing};
 use crate::http_client::Limits;
-use crate::settings::resolved::{IdentitySetting, Settings, Source, Store};
+use crate::settings::resolved::{IdentitySetting, Settings, Source};
 use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::observation::{self, Heard, IdentityRule, ListedEntity, Poll, SlotRules};
@@ -71,17 +71,17 @@ impl Observed {
     }
 }
 
-/// Asks every source of the store, all at once, so that a slow one delays no other.
+/// Asks these sources, all at once, so that a slow one delays no other.
 pub async fn ask(
     settings: &Settings,
-    store: &Store,
+    sources: &BTreeSet<String>,
     clients: &mut Clients,
     clock: &dyn Clock,
     deadline: Duration,
 ) -> Vec<Observed> {
     let mut asking = JoinSet::new();
     let now = clock.now();
-    for source in store.sources.iter().filter(|source| settings.sources.contains_key(*source)) {
+    for source in sources.iter().filter(|source| settings.sources.contains_key(*source)) {
         let Some(mut client) = clients.0.remove(source) else { continue };
         let source = source.clone();
         asking.spawn(async move {
@@ -203,7 +203,8 @@ fn entities(listing: &Listing) -> Vec<ListedEntity<'_>> {
         .collect()
 }
 
-fn rules(source: &Source, slot: SlotId, authority: Authority, memory: &Memory) -> Result<SlotRules, CycleError> {
+/// By what a slot judges.
+pub fn rules(source: &Source, slot: SlotId, authority: Authority, memory: &Memory) -> Result<SlotRules, CycleError> {
     let learned = memory.slots.get(&slot).and_then(|held| held.identity.clone());
     let identity = match (&source.identity, authority, &source.region_name) {
         (IdentitySetting::Any, ..) => IdentityRule::Fixed(Identity::Any),

@@ -97,6 +97,10 @@ pub async fn gather(
         }
         lists.crls = std::mem::take(&mut lists.crls).and(obtained.crl);
     }
+    // While a source is silent, nobody knows which of its lists will be needed again.
+    if observed.iter().all(|said| said.failures().next().is_none()) {
+        cache.retain(&urls)?;
+    }
     Ok(lists)
 }
 

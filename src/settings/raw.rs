@@ -19,11 +19,12 @@ pub struct Raw {
     pub schedule: RawSchedule,
     pub alarms: RawAlarms,
     pub crl: RawCrl,
+    pub verify: RawVerify,
 }
 
 /// The keys of each table, for naming the nearest known one. `*` stands for a name of the user's.
 pub const KNOWN: &[(&str, &[&str])] = &[
-    ("", &["source", "store", "target", "schedule", "alarms", "crl"]),
+    ("", &["source", "store", "target", "schedule", "alarms", "crl", "verify"]),
     (
         "source.*",
         &[
@@ -48,6 +49,19 @@ pub const KNOWN: &[(&str, &[&str])] = &[
     ("schedule", &["interval", "window"]),
     ("alarms", &["upcoming_missing"]),
     ("crl", &["policy", "allow_private"]),
+    (
+        "verify",
+        &[
+            "min_rsa_bits",
+            "curves",
+            "max_validity",
+            "max_chain",
+            "max_certificates",
+            "clock_skew",
+            "max_new_leaves",
+            "changed_issuer",
+        ],
+    ),
     ("alarms.upcoming_missing", &["warning", "critical"]),
 ];
 
@@ -74,6 +88,19 @@ pub struct RawSource {
 pub struct RawCrl {
     pub policy: Option<String>,
     pub allow_private: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawVerify {
+    pub min_rsa_bits: Option<u32>,
+    pub curves: Option<List>,
+    pub max_validity: Option<String>,
+    pub max_chain: Option<u32>,
+    pub max_certificates: Option<u32>,
+    pub clock_skew: Option<String>,
+    pub max_new_leaves: Option<u32>,
+    pub changed_issuer: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

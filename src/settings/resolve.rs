@@ -1,19 +1,23 @@
 //! From raw to resolved: presets applied, every value judged, all problems told at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
 
 use super::load::{self, Origins, SettingsError};
-use super::raw::{List, Raw, RawCrl, RawProof, RawReload, RawSource, RawStore, RawTarget};
+use super::raw::{List, Raw, RawCrl, RawProof, RawReload, RawSource, RawStore, RawTarget, RawVerify};
 use super::resolved::{
     Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, Reload, SecretOrigin, Settings, Signal, Source, Store,
     Target, WireProof,
 };
 use crate::genesys::region::Region;
+use crate::trust::certificate::Curve;
+use crate::trust::plan::ChangedIssuer;
 use crate::trust::set::Authority;
+use crate::trust::timestamp::span;
 use crate::trust::{plan, verify};
 
 /// The path of the listing, as the vendor documents it.
@@ -122,12 +126,77 @@ impl Resolver {
                     missing.critical.as_deref(),
                     policy.upcoming_missing_critical,
                 ),
+                max_new_leaves: self.count(
+                    "verify.max_new_leaves",
+                    raw.verify.max_new_leaves,
+                    1..=100,
+                    policy.max_new_leaves,
+                ),
+                changed_issuer: self.changed_issuer(raw.verify.changed_issuer.as_deref()),
                 ..policy
             },
-            verify: verify::Policy::default(),
+            verify: self.verify(&raw.verify),
             crl: self.crl(&raw.crl),
             sources,
             stores,
+        }
+    }
+
+    /// Each range ends where the policy would be none any more, or would refuse what every vendor has; the reason for each
+    /// default stands with [`verify::Policy`].
+    fn verify(&mut self, raw: &RawVerify) -> verify::Policy {
+        let default = verify::Policy::default();
+        let max_chain = self.count("verify.max_chain", raw.max_chain, 2..=8, default.max_chain);
+        verify::Policy {
+            // Shorter keys can be broken, and ring checks neither those nor longer ones.
+            min_rsa_bits: self.count("verify.min_rsa_bits", raw.min_rsa_bits, 2_048..=8_192, default.min_rsa_bits),
+            curves: self.curves(raw.curves.as_ref(), default.curves),
+            // A leaf that lives for decades is a mistake or an attack; one of less than a day could not be rotated.
+            max_validity: self.bounded(
+                "verify.max_validity",
+                raw.max_validity.as_deref(),
+                DAY..=1_830 * DAY,
+                default.max_validity,
+            ),
+            max_chain,
+            // A string must have room for one path; the work grows with the number of certificates.
+            max_certificates: self.count(
+                "verify.max_certificates",
+                raw.max_certificates,
+                max_chain..=32,
+                default.max_certificates.max(max_chain),
+            ),
+            // What is valid in an hour may wait for an hour.
+            clock_skew: self.bounded(
+                "verify.clock_skew",
+                raw.clock_skew.as_deref(),
+                Duration::ZERO..=Duration::from_secs(3_600),
+                default.clock_skew,
+            ),
+        }
+    }
+
+    fn curves(&mut self, raw: Option<&List>, default: BTreeSet<Curve>) -> BTreeSet<Curve> {
+        let Some(List(names)) = raw else { return default };
+        let known = Curve::ALL.map(|(known, _)| known).join(", ");
+        let mut curves = BTreeSet::new();
+        for name in names {
+            match Curve::ALL.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                Some((_, curve)) => drop(curves.insert(curve)),
+                None => self.problem(format!("verify.curves: {name:?} is no curve; known are {known}")),
+            }
+        }
+        curves
+    }
+
+    fn changed_issuer(&mut self, raw: Option<&str>) -> ChangedIssuer {
+        match raw {
+            None | Some("accept") => ChangedIssuer::Accept,
+            Some("confirm") => ChangedIssuer::Confirm,
+            Some(other) => {
+                self.problem(format!("verify.changed_issuer: {other:?} is neither \"accept\" nor \"confirm\""));
+                ChangedIssuer::Accept
+            }
         }
     }
 
@@ -433,6 +502,30 @@ impl Resolver {
                 default
             }
         }
+    }
+
+    fn bounded(
+        &mut self,
+        key: &str,
+        raw: Option<&str>,
+        range: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
+        let duration = self.duration(key, raw, default);
+        if range.contains(&duration) {
+            return duration;
+        }
+        self.problem(format!("{key} must be {} to {}", span(*range.start()), span(*range.end())));
+        default
+    }
+
+    fn count(&mut self, key: &str, raw: Option<u32>, range: RangeInclusive<usize>, default: usize) -> usize {
+        let Some(count) = raw.map(|count| count as usize) else { return default };
+        if range.contains(&count) {
+            return count;
+        }
+        self.problem(format!("{key} must be {} to {}", range.start(), range.end()));
+        default
     }
 
     fn url(&mut self, key: &str, text: &str) -> Option<Url> {

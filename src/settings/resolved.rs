@@ -82,6 +82,18 @@ pub enum CrlPolicy {
     Hard,
 }
 
+impl CrlPolicy {
+    /// Its word in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Soft => "soft",
+            Self::Hard => "hard",
+        }
+    }
+}
+
 /// A trust directory, the union of its slots' sets.
 #[derive(Debug, Clone)]
 pub struct Store {

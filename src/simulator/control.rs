@@ -10,6 +10,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SystemClock};
+use crate::simulator::crls::{CrlMode, CrlPlace, Revoke, RevokeError};
 use crate::simulator::failure::{Endpoint, Failure, Mode};
 use crate::simulator::folder::Folder;
 use crate::simulator::listener::{Listener, PlainAnswer, PlainRequest, loopback_http};
@@ -208,6 +209,25 @@ impl Controlled {
                 self.world.set_pem(form);
                 Ok(format!("certificates are written in the form {form}"))
             }
+            ("revoke", "none") => {
+                self.world.unrevoke_all();
+                Ok("the lists name nobody any more; whoever trustsync found revoked stays out until its expiry".into())
+            }
+            ("revoke", name) => {
+                let which: Revoke = name.parse().map_err(wrong)?;
+                let fingerprint = self.world.revoke(which).map_err(|why| match why {
+                    RevokeError::Absent(_) | RevokeError::NoList(_) => wrong(why),
+                    RevokeError::Pki(_) => failed(why),
+                })?;
+                Ok(format!(
+                    "revoked by its CA: {which}, {fingerprint}; trustsync asks for a list again after a minute here"
+                ))
+            }
+            ("crl", name) => {
+                let mode: CrlMode = name.parse().map_err(wrong)?;
+                self.world.set_crl_mode(mode);
+                Ok(format!("the CRLs are {}", mode.name()))
+            }
             ("tokens", "revoke") => {
                 self.world.revoke_tokens();
                 Ok("every token is revoked".into())
@@ -246,14 +266,24 @@ impl Controlled {
             "folder": self.folder.as_ref().map(|folder| folder.path().display().to_string()),
             "region": world.options().region,
             "certificateName": world.options().certificate_name,
+            "crls": self.crls(),
+            "crlMode": world.crl_mode().name(),
+            "revoked": world.revoked(),
             "mode": world.mode().name(),
             "pem": world.pem().name(),
             "current": described(&world.current().map_err(failed)?, now),
             "upcoming": world.upcoming().map_err(failed)?.map(|leaf| described(&leaf, now)),
             "genesys": described(&world.genesys().map_err(failed)?, now),
             "failures": failures,
-            "requests": { "token": counts.token, "listing": counts.listing, "other": counts.other },
+            "requests": { "token": counts.token, "listing": counts.listing, "crl": counts.crl, "other": counts.other },
         }))
+    }
+
+    fn crls(&self) -> Option<&str> {
+        match &self.world.options().crls {
+            CrlPlace::At(url) => Some(url),
+            CrlPlace::Vendor | CrlPlace::Nowhere => None,
+        }
     }
 
     fn text(&self) -> Result<String, Refused> {
@@ -261,10 +291,12 @@ impl Controlled {
         let failed = |why: crate::simulator::pki::PkiError| Refused::Failed(why.to_string());
         let now = world.now();
         let mut text = format!(
-            "The simulated vendor, {region}, {name}\n\n  clock     {now}\n  api       {api}\n  mode      {mode}\n  pem       {pem}\n",
+            "The simulated vendor, {region}, {name}\n\n  clock     {now}\n  api       {api}\n  crls      {crls}, {crl_mode}\n  mode      {mode}\n  pem       {pem}\n",
             region = world.options().region,
             name = world.options().certificate_name,
             api = self.api_url,
+            crls = self.crls().unwrap_or("none"),
+            crl_mode = world.crl_mode().name(),
             mode = world.mode(),
             pem = world.pem(),
         );
@@ -282,13 +314,19 @@ impl Controlled {
         leaf("current", Some(world.current().map_err(failed)?));
         leaf("upcoming", world.upcoming().map_err(failed)?);
         leaf("genesys", Some(world.genesys().map_err(failed)?));
+        for revoked in world.revoked() {
+            let _ = writeln!(text, "  revoked   {revoked}");
+        }
         for active in world.failures() {
             let left = active.remaining.map_or("until cleared".into(), |left| format!("{left} more"));
             let _ = writeln!(text, "  failing   {} on {}, {left}", active.failure, active.endpoint);
         }
         let counts = world.request_counts();
-        let _ =
-            writeln!(text, "  requests  {} token, {} listing, {} other", counts.token, counts.listing, counts.other);
+        let _ = writeln!(
+            text,
+            "  requests  {} token, {} listing, {} CRL, {} other",
+            counts.token, counts.listing, counts.crl, counts.other
+        );
         Ok(text)
     }
 }
@@ -312,6 +350,9 @@ fn commands() -> String {
          POST /clock/RFC3339         the simulated clock shows this and runs on\n  \
          POST /mode/NAME             lists-all, current-only-unless-asked\n  \
          POST /pem/NAME              vendor, canonical, crlf, long-lines, root-first\n  \
+         POST /revoke/NAME           its CA revokes it: current, upcoming, previous, genesys, intermediate, or a SHA-256\n  \
+         POST /revoke/none           the CRLs name nobody any more\n  \
+         POST /crl/NAME              the CRLs are served, blocked (503), expired\n  \
          POST /tokens/revoke         every token is refused from now on\n  \
          POST /fail/NAME             ?endpoint=listing|token|both (listing), &count=N (until cleared)\n  \
          POST /clear                 no more failures\n\n\

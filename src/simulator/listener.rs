@@ -33,7 +33,15 @@ impl Listener {
         H: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let socket = TcpListener::bind(address).await?;
+        Self::on(TcpListener::bind(address).await?, handle)
+    }
+
+    /// Hands each connection to `handle`.
+    pub(super) fn on<H, F>(socket: TcpListener, handle: H) -> io::Result<Self>
+    where
+        H: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
         let address = socket.local_addr()?;
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();

@@ -1,7 +1,7 @@
 //! The vendor in a box: what `trustsync simulate` serves and `trustsync demo` plays with. Nothing of it takes part in a real cycle.
 //!
 //! ```text
-//!  pki ──▶ world ──▶ vendor (HTTPS: token, listing)  ◀── the cycle under test
+//!  pki ──▶ world ──▶ vendor (HTTPS: token, listing; HTTP: the CAs' lists)  ◀── the cycle under test
 //!            ▲  └──▶ folder (anchors, leaves, keys, a ready trustsync.toml)
 //!         control (HTTP on loopback, for people)
 //!
@@ -11,6 +11,7 @@
 //! do tokens. Only the rate limit and the slow answers run on the machine's own time, since they are about real requests.
 
 pub mod control;
+pub mod crls;
 pub mod failure;
 pub mod folder;
 mod listener;

@@ -205,24 +205,33 @@ impl CertificateAuthority {
         })
     }
 
-    /// Signs a revocation list of these certificates (DER), in force for `validity`.
-    pub fn revocation_list(&self, revoked: &[Vec<u8>], validity: Validity) -> Result<Vec<u8>, PkiError> {
+    /// Signs a revocation list of these certificates (DER, and since when), in force for `validity`.
+    pub fn revocation_list(
+        &self,
+        revoked: &[(Vec<u8>, Timestamp)],
+        number: u64,
+        validity: Validity,
+    ) -> Result<Vec<u8>, PkiError> {
         // The dates of a certificate and of a list are of one type.
         let mut dates = CertificateParams::default();
         set_validity(&mut dates, validity);
-        let entry = |serial: Vec<u8>| RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: dates.not_before,
-            reason_code: Some(RevocationReason::KeyCompromise),
-            invalidity_date: None,
+        let entry = |der: &[u8], since: Timestamp| {
+            let mut moment = CertificateParams::default();
+            set_validity(&mut moment, Validity { not_before: since, not_after: since });
+            let serial = Certificate::parse(der).ok()?.facts().serial_octets.clone();
+            Some(RevokedCertParams {
+                serial_number: SerialNumber::from(serial),
+                revocation_time: moment.not_before,
+                reason_code: Some(RevocationReason::KeyCompromise),
+                invalidity_date: None,
+            })
         };
-        let parsed = revoked.iter().filter_map(|der| Certificate::parse(der).ok());
         let list = CertificateRevocationListParams {
             this_update: dates.not_before,
             next_update: dates.not_after,
-            crl_number: SerialNumber::from(u64::try_from(validity.not_before.unix()).unwrap_or(0)),
+            crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
-            revoked_certs: parsed.map(|certificate| entry(certificate.facts().serial_octets.clone())).collect(),
+            revoked_certs: revoked.iter().filter_map(|(der, since)| entry(der, *since)).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let signed = list.signed_by(&self.issuer).map_err(|source| failed("a revocation list", source))?;

@@ -1,5 +1,5 @@
 //! The vendor's cloud as an HTTPS server: the token endpoint and the listing, as read from the vendor's SDKs and page, with its own TLS
-//! CA. What it says comes from the [`World`]; how it fails, from the failures in force there.
+//! CA; and its CAs' revocation lists over plain HTTP. What it says comes from the [`World`]; how it fails, from the failures in force there.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,6 +23,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::simulator::crls::{self, CrlPlace};
 use crate::simulator::failure::{Endpoint, Failure};
 use crate::simulator::listener::Listener;
 use crate::simulator::pki::{CertificateAuthority, ClientCertificate, PkiError};
@@ -56,12 +57,13 @@ pub enum VendorError {
 pub struct Vendor {
     world: World,
     listener: Listener,
+    crls: Option<Listener>,
     ca_pem: String,
 }
 
 impl Vendor {
     /// Starts a vendor with a fresh PKI.
-    pub async fn start(options: VendorOptions) -> Result<Self, VendorError> {
+    pub async fn start(mut options: VendorOptions) -> Result<Self, VendorError> {
         let address = options.listen;
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(String::from).into();
         names.extend(options.tls_names.iter().cloned());
@@ -70,12 +72,23 @@ impl Vendor {
         }
         let ca = CertificateAuthority::for_servers()?;
         let acceptor = TlsAcceptor::from(Arc::new(server_config(&ca.server_certificate(&names)?)?));
+        let failed = |source| VendorError::Listen { address, source };
+        let socket = match options.crls {
+            CrlPlace::Vendor => {
+                let socket = crls::bind(address).await.map_err(failed)?;
+                let here = reachable(socket.local_addr().map_err(failed)?);
+                options.crls = CrlPlace::At(format!("http://{here}"));
+                Some(socket)
+            }
+            CrlPlace::At(_) | CrlPlace::Nowhere => None,
+        };
         let world = World::new(options)?;
+        let crls = socket.map(|socket| crls::serve(socket, world.clone())).transpose().map_err(failed)?;
         let served = world.clone();
         let listener = Listener::start(address, move |stream| connection(stream, acceptor.clone(), served.clone()))
             .await
-            .map_err(|source| VendorError::Listen { address, source })?;
-        Ok(Self { world, listener, ca_pem: ca.pem() })
+            .map_err(failed)?;
+        Ok(Self { world, listener, crls, ca_pem: ca.pem() })
     }
 
     /// The bound address.
@@ -87,13 +100,7 @@ impl Vendor {
     /// The base of both services, `https://127.0.0.1:PORT`.
     #[must_use]
     pub fn api_url(&self) -> String {
-        let address = self.address();
-        let ip = match address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ip => ip,
-        };
-        format!("https://{}", SocketAddr::new(ip, address.port()))
+        format!("https://{}", reachable(self.address()))
     }
 
     /// The CA of its HTTPS certificate.
@@ -123,7 +130,20 @@ impl Vendor {
     /// Ends it, and waits for that.
     pub async fn stop(self) {
         self.listener.stop().await;
+        if let Some(crls) = self.crls {
+            crls.stop().await;
+        }
     }
+}
+
+/// The address that a client on this machine asks.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
 }
 
 /// A server configuration for one of the simulator's own certificates, HTTP/1.1 only.
@@ -609,7 +629,7 @@ fn correlation_id() -> String {
 }
 
 /// IMF-fixdate (RFC 9110, 5.6.7).
-fn http_date(at: Timestamp) -> String {
+pub(super) fn http_date(at: Timestamp) -> String {
     const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let text = at.to_string();

@@ -13,10 +13,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::simulator::crls::{CrlMode, CrlPlace, ListName, Published, Revoke, RevokeError, Revoked};
 use crate::simulator::failure::{Endpoint, Failure, Mode};
 use crate::simulator::pem_form::PemForm;
 use crate::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, PkiError, Validity, self_signed};
-use crate::trust::fingerprint::hex;
+use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::set::Authority;
 use crate::trust::timestamp::Timestamp;
 
@@ -70,8 +71,11 @@ pub struct VendorOptions {
     pub slow: Duration,
     /// How long [`Failure::SlowBody`] waits between two bytes.
     pub drip: Duration,
-    /// Below which http URL the CRLs lie that the certificates name; none leaves the extension out.
-    pub crl_base: Option<String>,
+    /// Where the CRLs lie that the certificates name. In a running vendor's world, [`CrlPlace::Vendor`] has become the URL.
+    pub crls: CrlPlace,
+    /// The life of a CRL; half of it after its issue, the next one is issued. Short, so that trustsync asks again within a
+    /// minute, and an outage of the lists shows soon.
+    pub crl_lifetime: Duration,
     /// More names for the HTTPS certificate, besides localhost and the loopback addresses.
     pub tls_names: Vec<String>,
 }
@@ -100,7 +104,8 @@ impl VendorOptions {
             retry_after: Duration::from_secs(1),
             slow: Duration::from_secs(600),
             drip: Duration::from_millis(250),
-            crl_base: Some("http://crl.simulated-vendor.invalid".into()),
+            crls: CrlPlace::Vendor,
+            crl_lifetime: Duration::from_secs(120),
             tls_names: Vec::new(),
         }
     }
@@ -171,6 +176,8 @@ pub struct RequestCounts {
     pub token: u64,
     /// To the listing.
     pub listing: u64,
+    /// For a CRL.
+    pub crl: u64,
     /// Elsewhere.
     pub other: u64,
 }
@@ -195,10 +202,16 @@ struct Token {
 struct State {
     pki: Pki,
     current: ClientCertificate,
+    /// What was Current, the latest last.
+    retired: VecDeque<ClientCertificate>,
     upcoming: Option<ClientCertificate>,
     genesys: ClientCertificate,
     impostors: BTreeMap<Impostor, ClientCertificate>,
     odd: BTreeMap<Failure, ClientCertificate>,
+    revoked: BTreeMap<Fingerprint, Revoked>,
+    published: BTreeMap<ListName, Published>,
+    crls_issued: u64,
+    crl_mode: CrlMode,
     mode: Mode,
     pem: PemForm,
     failures: Vec<ActiveFailure>,
@@ -206,6 +219,33 @@ struct State {
     seen: VecDeque<SeenRequest>,
     counts: RequestCounts,
     minute: Option<(Instant, u32)>,
+}
+
+impl State {
+    fn succeed(&mut self, next: ClientCertificate) {
+        if self.retired.len() >= REMEMBERED {
+            self.retired.pop_front();
+        }
+        self.retired.push_back(std::mem::replace(&mut self.current, next));
+    }
+
+    /// The leaf that is meant.
+    fn sought(&self, which: Revoke) -> Option<&ClientCertificate> {
+        match which {
+            Revoke::Current => Some(&self.current),
+            Revoke::Upcoming => self.upcoming.as_ref(),
+            Revoke::Previous => self.retired.back(),
+            Revoke::Genesys => Some(&self.genesys),
+            Revoke::Intermediate => None,
+            Revoke::Certificate(sought) => [&self.current, &self.genesys]
+                .into_iter()
+                .chain(&self.upcoming)
+                .chain(&self.retired)
+                .chain(self.impostors.values())
+                .chain(self.odd.values())
+                .find(|leaf| Fingerprint::of(leaf.der()) == sought),
+        }
+    }
 }
 
 struct Shared {
@@ -228,7 +268,11 @@ impl World {
     /// A fresh world with its own PKI.
     pub fn new(options: VendorOptions) -> Result<Self, PkiError> {
         let now = options.clock.now();
-        let pki = Pki::new(&options.region, now, options.crl_base.as_deref())?;
+        let crl_base = match &options.crls {
+            CrlPlace::At(url) => Some(url.as_str()),
+            CrlPlace::Vendor | CrlPlace::Nowhere => None,
+        };
+        let pki = Pki::new(&options.region, now, crl_base)?;
         let left = match options.days_left {
             Some(days) => DAY.saturating_mul(days),
             None => options.certificate_lifetime / 12 * 11,
@@ -247,10 +291,15 @@ impl World {
         let state = State {
             pki,
             current,
+            retired: VecDeque::new(),
             upcoming: None,
             genesys,
             impostors: BTreeMap::new(),
             odd: BTreeMap::new(),
+            revoked: BTreeMap::new(),
+            published: BTreeMap::new(),
+            crls_issued: 0,
+            crl_mode: CrlMode::default(),
             mode: options.mode,
             pem: options.pem,
             failures: Vec::new(),
@@ -343,7 +392,7 @@ impl World {
         self.locked().pki.genesys_root.der().to_vec()
     }
 
-    /// A revocation list by the CA whose lists lie at `NAME.crl` below [`VendorOptions::crl_base`] (`digicert-root`,
+    /// A revocation list by the CA whose lists lie at `NAME.crl` at [`VendorOptions::crls`] (`digicert-root`,
     /// `digicert-intermediate`, `genesys-root`): of these certificates (DER), in force for a week from `since`. None for
     /// another name.
     pub fn revocation_list(
@@ -352,14 +401,85 @@ impl World {
         revoked: &[Vec<u8>],
         since: Timestamp,
     ) -> Result<Option<Vec<u8>>, PkiError> {
-        let state = self.locked();
-        let issuer = match name {
-            "digicert-root" => &state.pki.digicert_root,
-            "digicert-intermediate" => &state.pki.digicert_intermediate,
-            "genesys-root" => &state.pki.genesys_root,
-            _ => return Ok(None),
+        let Some(list) = ListName::called(name) else { return Ok(None) };
+        let revoked: Vec<_> = revoked.iter().map(|der| (der.clone(), since)).collect();
+        let number = u64::try_from(since.unix()).unwrap_or(0);
+        let validity = Validity::of(since, DAY.saturating_mul(7));
+        list.issuer(&self.locked().pki).revocation_list(&revoked, number, validity).map(Some)
+    }
+
+    /// Lets the CA that signed it revoke a certificate, from now on; the vendor lists it all the same.
+    pub fn revoke(&self, which: Revoke) -> Result<Fingerprint, RevokeError> {
+        let now = self.now();
+        let mut state = self.advanced()?;
+        let absent = || RevokeError::Absent(which);
+        let (der, issuer) = if which == Revoke::Intermediate {
+            (state.pki.digicert_intermediate.der().to_vec(), Some(state.pki.digicert_root.der().to_vec()))
+        } else {
+            let leaf = state.sought(which).ok_or_else(absent)?;
+            (leaf.der().to_vec(), leaf.with_issuers().into_iter().nth(1))
         };
-        issuer.revocation_list(revoked, Validity::of(since, DAY.saturating_mul(7))).map(Some)
+        let list = ListName::ALL.into_iter().find(|list| Some(list.issuer(&state.pki).der()) == issuer.as_deref());
+        let list = list.ok_or(RevokeError::NoList(which))?;
+        let fingerprint = Fingerprint::of(&der);
+        state.revoked.entry(fingerprint).or_insert(Revoked { list, der, since: now });
+        state.published.clear();
+        Ok(fingerprint)
+    }
+
+    /// Issues lists that name nobody any more.
+    pub fn unrevoke_all(&self) {
+        let mut state = self.locked();
+        state.revoked.clear();
+        state.published.clear();
+    }
+
+    /// Whom the lists name.
+    #[must_use]
+    pub fn revoked(&self) -> Vec<Fingerprint> {
+        self.locked().revoked.keys().copied().collect()
+    }
+
+    /// Sets how the lists are served.
+    pub fn set_crl_mode(&self, mode: CrlMode) {
+        self.locked().crl_mode = mode;
+    }
+
+    /// How the lists are served.
+    #[must_use]
+    pub fn crl_mode(&self) -> CrlMode {
+        self.locked().crl_mode
+    }
+
+    /// The list as it lies there now; a new one is signed when half of its life is over, or somebody was revoked.
+    pub(super) fn published(&self, list: ListName) -> Result<Published, PkiError> {
+        let now = self.now();
+        let life = self.0.options.crl_lifetime;
+        let mut state = self.locked();
+        let expired = state.crl_mode == CrlMode::Expired;
+        if let Some(known) = state.published.get(&list).filter(|_| !expired)
+            && known.since <= now
+            && now < known.since.plus(life / 2)
+        {
+            return Ok(known.clone());
+        }
+        // Of two lists of one second, the number tells which is the newer one.
+        let number = state.crls_issued.saturating_add(1);
+        let since = if expired { now.minus(life.saturating_mul(2)) } else { now };
+        let names = state.revoked.values().filter(|revoked| revoked.list == list);
+        let revoked: Vec<_> = names.map(|revoked| (revoked.der.clone(), revoked.since)).collect();
+        let der = list.issuer(&state.pki).revocation_list(&revoked, number, Validity::of(since, life))?;
+        let published = Published { der, since };
+        state.crls_issued = number;
+        if !expired {
+            state.published.insert(list, published.clone());
+        }
+        Ok(published)
+    }
+
+    pub(super) fn count_crl_request(&self) {
+        let mut state = self.locked();
+        state.counts.crl = state.counts.crl.saturating_add(1);
     }
 
     /// A root that nobody configured, DER.
@@ -376,7 +496,7 @@ impl World {
             Some(upcoming) => upcoming,
             None => self.leaf(&state.pki, Validity::of(now, self.0.options.certificate_lifetime))?,
         };
-        state.current = next;
+        state.succeed(next);
         self.advance(&mut state, now)
     }
 
@@ -385,7 +505,8 @@ impl World {
         let now = self.now();
         let mut state = self.locked();
         let validity = ending(now, DAY.saturating_mul(days), self.0.options.certificate_lifetime);
-        state.current = self.leaf(&state.pki, validity)?;
+        let fresh = self.leaf(&state.pki, validity)?;
+        state.succeed(fresh);
         state.upcoming = None;
         self.advance(&mut state, now)
     }
@@ -407,9 +528,11 @@ impl World {
         }
     }
 
-    /// Ends every failure.
+    /// Ends every failure, the lists' too.
     pub fn clear(&self) {
-        self.locked().failures.clear();
+        let mut state = self.locked();
+        state.failures.clear();
+        state.crl_mode = CrlMode::Served;
     }
 
     /// The failures in force.
@@ -653,7 +776,8 @@ impl World {
         });
         if rotates.is_some() && now > state.current.validity().not_after.plus(life) {
             // A leap over more than a life: nobody saw what lay between.
-            state.current = self.leaf(&state.pki, Validity::of(now.minus(life / 4), life))?;
+            let fresh = self.leaf(&state.pki, Validity::of(now.minus(life / 4), life))?;
+            state.succeed(fresh);
             state.upcoming = None;
         }
         // A leap is at most a life now, so this takes a few turns at most.
@@ -665,7 +789,7 @@ impl World {
             }
             let due = rotates.is_some_and(|left| now > ends.minus(left));
             match state.upcoming.take_if(|_| due) {
-                Some(upcoming) => state.current = upcoming,
+                Some(upcoming) => state.succeed(upcoming),
                 None => break,
             }
         }

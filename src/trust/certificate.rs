@@ -158,6 +158,11 @@ pub enum Curve {
     P521,
 }
 
+impl Curve {
+    /// Each, by NIST's name for it.
+    pub const ALL: [(&'static str, Self); 3] = [("P-256", Self::P256), ("P-384", Self::P384), ("P-521", Self::P521)];
+}
+
 impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -27,7 +27,7 @@ pub struct Difference {
 pub struct Change {
     /// What happens.
     pub action: Action,
-    /// To what: `current`, `upcoming`, `retiring`, `chain`, `name rule`, `denied`, `extra anchor`.
+    /// To what: `current`, `upcoming`, `trusted`, `retiring`, `chain`, `name rule`, `denied`, `extra anchor`.
     pub what: String,
     /// SHA-256 of the certificate.
     pub fingerprint: Fingerprint,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Hold, Memory, SlotMemory};
+use crate::trust::memory::{Entry, Hold, Issuer, Memory, SlotMemory, Word};
 use crate::trust::set::{Denial, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
@@ -45,6 +45,9 @@ pub struct Manifest {
     /// The operator's freeze that stood when it was made: a rollback and its hold are one commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// Issuers that the operator accepted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted_issuers: BTreeMap<Fingerprint, Timestamp>,
     /// The certificates on the accepted paths.
     pub chain: BTreeSet<Fingerprint>,
     /// The roots of other clients.
@@ -60,6 +63,9 @@ pub struct Manifest {
 pub struct ManifestSlot {
     /// The names its leaves must carry, where learned.
     pub identity: Option<BTreeSet<String>>,
+    /// Who has issued its leaves so far.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub issuers: BTreeMap<Fingerprint, Issuer>,
     /// What it trusts: leaves, or roots of name rules.
     pub entries: BTreeMap<Fingerprint, ManifestEntry>,
 }
@@ -76,6 +82,9 @@ pub struct ManifestEntry {
     /// Names of a name rule.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
+    /// The operator's word for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<Word>,
 }
 
 /// A certificate in the manifest.
@@ -135,13 +144,14 @@ impl Manifest {
             first_seen: entry.first_seen,
             chain: entry.chain.clone(),
             names: entry.names.clone(),
+            word: entry.word,
         };
         memory
             .slots
             .iter()
             .map(|(slot, held)| {
                 let entries = held.entries.iter().map(|(key, held)| (*key, entry(held))).collect();
-                (slot.clone(), ManifestSlot { identity: held.identity.clone(), entries })
+                (slot.clone(), ManifestSlot { identity: held.identity.clone(), issuers: held.issuers.clone(), entries })
             })
             .collect()
     }
@@ -152,6 +162,7 @@ impl Manifest {
         let entry = |held: &ManifestEntry| Entry {
             chain: held.chain.clone(),
             names: held.names.clone(),
+            word: held.word,
             last_seen: self.committed,
             ..Entry::seen(held.role, held.first_seen)
         };
@@ -160,10 +171,16 @@ impl Manifest {
             .iter()
             .map(|(slot, held)| {
                 let entries = held.entries.iter().map(|(key, held)| (*key, entry(held))).collect();
-                (slot.clone(), SlotMemory { identity: held.identity.clone(), entries, ..SlotMemory::default() })
+                let (identity, issuers) = (held.identity.clone(), held.issuers.clone());
+                (slot.clone(), SlotMemory { identity, issuers, entries, ..SlotMemory::default() })
             })
             .collect();
-        Memory { slots, denied: self.denied.clone(), hold: self.hold.clone() }
+        Memory {
+            slots,
+            denied: self.denied.clone(),
+            hold: self.hold.clone(),
+            accepted_issuers: self.accepted_issuers.clone(),
+        }
     }
 
     /// The trust set that this generation holds, from the certificates that stand beside it. What is missing there is

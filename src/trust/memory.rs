@@ -22,6 +22,9 @@ pub struct Memory {
     pub denied: BTreeMap<Fingerprint, Denial>,
     /// The operator's freeze.
     pub hold: Option<Hold>,
+    /// Issuers (by the SHA-256 of their certificate) whose leaves the operator lets in, and since when.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted_issuers: BTreeMap<Fingerprint, Timestamp>,
 }
 
 impl Memory {
@@ -67,6 +70,9 @@ pub struct SlotMemory {
     pub identity: Option<BTreeSet<String>>,
     /// What the slot trusts: by leaf where leaves are pinned, by root where a name rule admits.
     pub entries: BTreeMap<Fingerprint, Entry>,
+    /// The certificates that have directly issued what the vendor listed and this slot let in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub issuers: BTreeMap<Fingerprint, Issuer>,
     /// The last clean answer.
     pub last_clean: Option<Timestamp>,
     /// The last answer of which at least one listing was whole.
@@ -76,6 +82,33 @@ pub struct SlotMemory {
     /// How often the two listings of one poll contradicted each other.
     #[serde(default)]
     pub disagreements: u64,
+}
+
+/// The direct issuer of leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuer {
+    /// RFC 2253 text.
+    pub subject: String,
+    /// The fingerprint of its key: a certificate that was made anew for the same key is the same issuer.
+    pub key: Fingerprint,
+}
+
+impl From<&Certificate> for Issuer {
+    fn from(certificate: &Certificate) -> Self {
+        Self { subject: certificate.facts().subject.clone(), key: certificate.facts().key_fingerprint }
+    }
+}
+
+/// The operator's word for a leaf that the vendor does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// When it was given.
+    pub since: Timestamp,
+    /// When it ends.
+    pub until: Timestamp,
+    /// Whether the identity was waived.
+    #[serde(default)]
+    pub any_identity: bool,
 }
 
 /// One trusted thing of a slot: a pinned leaf, or the root of a name rule.
@@ -92,6 +125,9 @@ pub struct Entry {
     /// For a name rule: the names that a leaf must bear; empty means the issuer alone.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
+    /// The operator's word, as long as it stands: neither absence nor a hold takes the entry away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<Word>,
     /// The clean answers without it, since it was last listed.
     pub absence: Option<Absence>,
     /// Another role that the latest clean answers give it.
@@ -128,6 +164,7 @@ impl Entry {
             last_seen: now,
             chain: BTreeSet::new(),
             names: BTreeSet::new(),
+            word: None,
             absence: None,
             proposal: None,
         }

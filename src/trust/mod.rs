@@ -26,3 +26,4 @@ pub mod state;
 pub mod timestamp;
 pub mod turn;
 pub mod verify;
+pub mod word;

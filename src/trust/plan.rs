@@ -13,10 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::trust::certificate::Certificate;
-use crate::trust::finding::Finding;
+use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Memory, SlotMemory};
+use crate::trust::memory::{Entry, Issuer, Memory, SlotMemory};
 use crate::trust::observation::{Heard, Judged, Listed, Sighting};
+use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
@@ -32,7 +33,32 @@ pub struct Policy {
     pub upcoming_missing_warning: Duration,
     /// How long before Current's end a missing Upcoming is critical.
     pub upcoming_missing_critical: Duration,
+    /// How many new leaves one answer may add to a slot. 4: the vendor has one Current and one Upcoming, and may have two of
+    /// each while it rotates. Whoever can make the endpoint list more would open the door to as many as they like.
+    pub max_new_leaves: usize,
+    /// What is done about a leaf of an issuer that the slot has never seen.
+    pub changed_issuer: ChangedIssuer,
 }
+
+/// What is done about a new leaf of another issuer than before. The chain ends in a configured anchor all the same, and
+/// CAs replace their intermediates without notice, so it is accepted by default: to wait for a person is safer against a
+/// CA that errs, and worse against an outage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ChangedIssuer {
+    /// It enters.
+    #[default]
+    Accept,
+    /// It waits for `accept-issuer`.
+    Confirm,
+}
+
+/// How long before a root's end it is a warning, and how long before it is critical: a root is replaced by agreement
+/// with the vendor, which takes months.
+const ROOT_ENDS_WARNING: Duration = Duration::from_secs(180 * 86_400);
+const ROOT_ENDS_CRITICAL: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long before the end of the operator's word it is a warning that the vendor still does not list the leaf.
+const WORD_ENDS_WARNING: Duration = Duration::from_secs(3 * 86_400);
 
 impl Default for Policy {
     fn default() -> Self {
@@ -42,6 +68,8 @@ impl Default for Policy {
             window: days(90),
             upcoming_missing_warning: days(45),
             upcoming_missing_critical: days(14),
+            max_new_leaves: 4,
+            changed_issuer: ChangedIssuer::Accept,
         }
     }
 }
@@ -94,15 +122,19 @@ pub fn plan(input: &Input<'_>) -> Plan {
 
     // First, so that what is about to be dropped keeps nothing else from being the last entry that stays.
     turn.drop_denied(&mut memory);
+    complete_denials(&mut memory.denied, input.heard);
+    let words = Words { denied: &memory.denied, accepted_issuers: &memory.accepted_issuers };
     for heard in input.heard {
         let slot = memory.slots.entry(heard.slot.clone()).or_default();
-        let outcome = turn.hear(slot, heard, &memory.denied);
+        let outcome = turn.hear(slot, heard, words);
         answer_refused |= outcome.refused;
         held_back |= outcome.held_back;
     }
+    turn.end_words(&mut memory);
     turn.retire_unconfigured(&mut memory);
     for (slot, held) in memory.slots.iter().filter(|(slot, _)| input.configured.contains(*slot)) {
         turn.report_slot(slot, held);
+        turn.report_roots(slot, held);
     }
 
     let set = turn.union(&memory);
@@ -128,6 +160,13 @@ struct Planner<'a> {
     findings: Vec<Finding>,
 }
 
+/// The words that bind every slot.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    denied: &'a BTreeMap<Fingerprint, Denial>,
+    accepted_issuers: &'a BTreeMap<Fingerprint, Timestamp>,
+}
+
 struct SlotOutcome {
     refused: bool,
     held_back: bool,
@@ -142,8 +181,9 @@ enum Standing {
 }
 
 impl Planner<'_> {
-    fn hear(&mut self, slot: &mut SlotMemory, heard: &Heard, denied: &BTreeMap<Fingerprint, Denial>) -> SlotOutcome {
+    fn hear(&mut self, slot: &mut SlotMemory, heard: &Heard, words: Words<'_>) -> SlotOutcome {
         let now = self.input.now;
+        let denied = words.denied;
         slot.last_heard = Some(now);
         slot.disagreements = slot.disagreements.saturating_add(heard.disagreements);
         if let (true, Some(Identity::Names(names))) = (heard.learned_now, &heard.identity) {
@@ -151,7 +191,7 @@ impl Planner<'_> {
         }
 
         let standing = standing(heard);
-        let all_accepted = heard.sightings.iter().all(|sighting| matches!(sighting.judged, Judged::Accepted(_)));
+        let mut all_accepted = heard.sightings.iter().all(|sighting| matches!(sighting.judged, Judged::Accepted(_)));
         self.report_sightings(heard, standing);
 
         let admissible = admissible(heard, standing, slot.entries.is_empty());
@@ -191,6 +231,10 @@ impl Planner<'_> {
             }
             entering.push((key, role, verified));
         }
+        let listed = entering.len();
+        self.refuse_changed_issuers(slot, heard, words.accepted_issuers, &mut entering);
+        self.refuse_too_many(slot, heard, &mut entering);
+        all_accepted &= entering.len() == listed;
         for (key, role, verified) in &entering {
             self.admit(slot, heard.authority, *key, *role, verified);
         }
@@ -202,6 +246,7 @@ impl Planner<'_> {
                 }
             }
         }
+        self.learn_issuers(slot, heard.authority);
         let alive = alive(heard);
         for (key, entry) in &mut slot.entries {
             if alive.contains(key) {
@@ -232,6 +277,10 @@ impl Planner<'_> {
         verified: &Verified,
     ) {
         let entry = slot.entries.entry(key).or_insert_with(|| Entry::seen(role, self.input.now));
+        // What the operator vouched for is an ordinary entry from its first listing on.
+        if entry.role == Role::Trusted {
+            (entry.role, entry.proposal) = (role, None);
+        }
         for certificate in verified.chain() {
             self.certificates.entry(certificate.fingerprint()).or_insert_with(|| certificate.clone());
         }
@@ -240,6 +289,99 @@ impl Planner<'_> {
         if authority == Authority::DigiCert {
             self.certificates.entry(key).or_insert_with(|| verified.leaf().clone());
         }
+    }
+
+    /// Under `confirm`, takes out new leaves of an issuer that neither the slot nor the operator has accepted. A name rule
+    /// has a configured anchor as its issuer, which is accepted by being configured.
+    fn refuse_changed_issuers(
+        &mut self,
+        slot: &SlotMemory,
+        heard: &Heard,
+        accepted: &BTreeMap<Fingerprint, Timestamp>,
+        entering: &mut Vec<(Fingerprint, Role, &Verified)>,
+    ) {
+        let confirm = self.input.policy.changed_issuer == ChangedIssuer::Confirm;
+        let mut before = slot.issuers.clone();
+        before.extend(self.issuers_of_entries(slot));
+        if !confirm || heard.authority == Authority::Genesys || before.is_empty() {
+            return;
+        }
+        let known = before
+            .iter()
+            .map(|(fingerprint, issuer)| format!("{} (sha256 {fingerprint})", quoted(&issuer.subject)))
+            .collect::<Vec<_>>()
+            .join(", ");
+        entering.retain(|(key, role, verified)| {
+            let Some(issuer) = verified.chain().first() else { return true };
+            let (fingerprint, facts) = (issuer.fingerprint(), issuer.facts());
+            if slot.entries.contains_key(key)
+                || accepted.contains_key(&fingerprint)
+                || before.contains_key(&fingerprint)
+                || before.values().any(|before| before.key == facts.key_fingerprint)
+            {
+                return true;
+            }
+            self.findings.push(Finding::critical(
+                "issuer_changed",
+                &heard.slot,
+                format!(
+                    "{} verified as {role}, but its issuer is another one than before: {} (sha256 {fingerprint}); so far it was \
+                     {known}. verify.changed_issuer = \"confirm\" keeps it out; what is trusted stays. Ask the vendor; if the new \
+                     issuer is theirs: trustsync accept-issuer {fingerprint}",
+                    name(verified.leaf()),
+                    quoted(&facts.subject),
+                ),
+            ));
+            false
+        });
+    }
+
+    /// All new leaves are kept out, where there are more of them than one answer may add: which of them are the vendor's,
+    /// nobody can tell.
+    fn refuse_too_many(
+        &mut self,
+        slot: &SlotMemory,
+        heard: &Heard,
+        entering: &mut Vec<(Fingerprint, Role, &Verified)>,
+    ) {
+        let new: BTreeSet<Fingerprint> =
+            entering.iter().map(|(key, ..)| *key).filter(|key| !slot.entries.contains_key(key)).collect();
+        let most = self.input.policy.max_new_leaves;
+        if new.len() <= most {
+            return;
+        }
+        entering.retain(|(key, ..)| !new.contains(key));
+        let heads: Vec<String> = new.iter().take(10).map(Fingerprint::short).collect();
+        self.findings.push(Finding::critical(
+            "too_many_new_leaves",
+            &heard.slot,
+            format!(
+                "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer may add: \
+                 none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
+                 verify.max_new_leaves for one cycle.",
+                new.len(),
+                heads.join(", "),
+            ),
+        ));
+    }
+
+    /// Remembers who issued what the vendor listed; the operator's word for one leaf accepts no issuer.
+    fn learn_issuers(&self, slot: &mut SlotMemory, authority: Authority) {
+        if authority == Authority::DigiCert {
+            let issuers: Vec<(Fingerprint, Issuer)> = self.issuers_of_entries(slot).collect();
+            slot.issuers.extend(issuers);
+        }
+    }
+
+    fn issuers_of_entries<'b>(&'b self, slot: &'b SlotMemory) -> impl Iterator<Item = (Fingerprint, Issuer)> + 'b {
+        let listed = slot.entries.iter().filter(|(_, entry)| entry.role != Role::Trusted);
+        listed.flat_map(move |(key, entry)| {
+            let leaf = self.certificates.get(key);
+            let above = entry.chain.iter().filter_map(|link| self.certificates.get(link));
+            above
+                .filter(move |issuer| leaf.is_some_and(|leaf| leaf.facts().issuer_der == issuer.facts().subject_der))
+                .map(|issuer| (issuer.fingerprint(), Issuer::from(issuer)))
+        })
     }
 
     /// A clean answer: absences and changes of role count.
@@ -259,6 +401,7 @@ impl Planner<'_> {
                 Some(role) => entry.hear(role, self.input.now),
                 // Listed as Upcoming, but no successor of Current: a sign of life without a change of role.
                 None if alive.contains(key) => entry.proposal = None,
+                None if entry.word.is_some() => entry.hear(Role::Trusted, self.input.now),
                 None => entry.hear(Role::Retiring, self.input.now),
             }
         }
@@ -296,6 +439,41 @@ impl Planner<'_> {
                 format!("{} left: {why}.", self.named(key)),
             ));
             slot.entries.remove(key);
+        }
+    }
+
+    /// What the operator vouched for leaves when the word ends, by the clock alone, unless the vendor lists it by then; the
+    /// slot's last entry stays.
+    fn end_words(&mut self, memory: &mut Memory) {
+        let now = self.input.now;
+        for (slot, held) in &mut memory.slots {
+            for entry in held.entries.values_mut().filter(|entry| entry.role != Role::Trusted) {
+                entry.word = entry.word.filter(|word| word.until > now);
+            }
+            if self.held {
+                continue;
+            }
+            let over = |entry: &Entry| entry.role == Role::Trusted && entry.word.is_none_or(|word| word.until <= now);
+            let mut ended: Vec<Fingerprint> =
+                held.entries.iter().filter(|(_, entry)| over(entry)).map(|(key, _)| *key).collect();
+            ended.sort_by_key(|key| self.certificates.get(key).map(|certificate| certificate.facts().not_after));
+            for key in ended {
+                if held.entries.len() == 1 {
+                    let text = format!(
+                        "The operator's word for {} has ended, but it is the last that the slot trusts: it stays until the vendor \
+                         lists another, or `distrust`.",
+                        self.named(&key)
+                    );
+                    self.findings.push(Finding::warning("word_ended", slot, text));
+                    continue;
+                }
+                held.entries.remove(&key);
+                let text = format!(
+                    "{} left: the operator's word for it has ended, and the vendor does not list it.",
+                    self.named(&key)
+                );
+                self.findings.push(Finding::note("certificate_left", slot, text));
+            }
         }
     }
 
@@ -398,6 +576,16 @@ impl Planner<'_> {
                 continue;
             };
             let end = certificate.facts().not_after;
+            if let Some(word) = entry.word.filter(|word| word.until > now && entry.role == Role::Trusted) {
+                let severity =
+                    if word.until.since(now) <= WORD_ENDS_WARNING { Severity::Warning } else { Severity::Note };
+                let text = format!(
+                    "{} is not listed by the vendor, and trusted by the operator's word until {}. To go on: trustsync trust.",
+                    name(&certificate),
+                    word.until
+                );
+                self.findings.push(Finding::new(severity, "trusted_by_word", slot, text));
+            }
             if held.entries.len() == 1 {
                 if end < now {
                     self.findings.push(Finding::critical(
@@ -413,7 +601,7 @@ impl Planner<'_> {
                 continue;
             }
             let over = now > entry.last_seen.plus(self.input.policy.grace);
-            if over && entry.absence.is_none_or(|run| run.last < now) {
+            if over && entry.word.is_none() && entry.absence.is_none_or(|run| run.last < now) {
                 self.findings.push(Finding::warning(
                     "retirement_blocked",
                     slot,
@@ -425,6 +613,51 @@ impl Planner<'_> {
                     ),
                 ));
             }
+        }
+    }
+
+    /// A root near its own end takes every leaf below along: servers refuse the whole path.
+    fn report_roots(&mut self, slot: &SlotId, held: &SlotMemory) {
+        let now = self.input.now;
+        let mut ending: BTreeMap<Fingerprint, Certificate> = BTreeMap::new();
+        for (key, entry) in &held.entries {
+            let path: Vec<&Certificate> =
+                entry.chain.iter().chain([key]).filter_map(|link| self.certificates.get(link)).collect();
+            let is_top = |certificate: &Certificate| {
+                let facts = certificate.facts();
+                facts.is_ca
+                    && (facts.self_issued()
+                        || !path.iter().any(|issuer| issuer.facts().subject_der == facts.issuer_der))
+            };
+            // Of two roots on two paths, the later one carries the leaf.
+            let root = path.iter().filter(|held| is_top(held)).max_by_key(|root| root.facts().not_after);
+            ending.extend(root.map(|root| (root.fingerprint(), (*root).clone())));
+        }
+        for root in ending.values() {
+            let end = root.facts().not_after;
+            let left = end.since(now);
+            let severity = if left <= ROOT_ENDS_CRITICAL {
+                Finding::critical
+            } else if left <= ROOT_ENDS_WARNING {
+                Finding::warning
+            } else {
+                continue;
+            };
+            let setting = match slot.authority() {
+                Authority::DigiCert => "digicert_anchors",
+                Authority::Genesys => "genesys_anchors",
+            };
+            self.findings.push(severity(
+                "root_ends",
+                slot,
+                format!(
+                    "The root {} (sha256 {}) ends on {end} ({} days): from then on servers refuse every certificate below it. \
+                     Ask the vendor for its successor, and add that to the source's {setting}.",
+                    quoted(&root.facts().subject),
+                    root.fingerprint(),
+                    now.days_until(end)
+                ),
+            ));
         }
     }
 
@@ -510,6 +743,20 @@ fn name(certificate: &Certificate) -> String {
     format!("{} ({}, until {})", name.chars().take(100).collect::<String>(), facts.fingerprint.short(), facts.not_after)
 }
 
+/// A denial by fingerprint alone learns the SHA-1 that nginx asks for, once the vendor lists the certificate.
+fn complete_denials(denied: &mut BTreeMap<Fingerprint, Denial>, heard: &[Heard]) {
+    let leaves = heard.iter().flat_map(|heard| &heard.sightings).filter_map(|sighting| match &sighting.judged {
+        Judged::Accepted(verified) => Some(verified.leaf()),
+        Judged::Expired(leaf, _) => Some(leaf),
+        Judged::Refused(_) => None,
+    });
+    for leaf in leaves {
+        if let Some(denial) = denied.get_mut(&leaf.fingerprint()) {
+            denial.sha1.get_or_insert_with(|| leaf.facts().sha1.clone());
+        }
+    }
+}
+
 fn standing(heard: &Heard) -> Standing {
     heard
         .sightings
@@ -577,7 +824,7 @@ fn listed_roles(heard: &Heard) -> BTreeMap<Fingerprint, Role> {
 }
 
 /// What an accepted leaf enters as: itself where leaves are pinned, its root where a name rule admits.
-fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
+pub(super) fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
     match authority {
         Authority::DigiCert => verified.leaf().fingerprint(),
         Authority::Genesys => verified.chain().last().unwrap_or(verified.leaf()).fingerprint(),
@@ -587,7 +834,7 @@ fn entry_key(authority: Authority, verified: &Verified) -> Fingerprint {
 /// The names of a name rule: all that bind, where each witness bears one of them as its common name, so that a renewal
 /// under another of them changes nothing. Servers cannot see a name that stands in the SAN alone: then none, and the
 /// issuer alone decides there.
-fn rule_names<'a>(
+pub(super) fn rule_names<'a>(
     mut witnesses: impl Iterator<Item = &'a Certificate>,
     identity: Option<&Identity>,
 ) -> BTreeSet<String> {

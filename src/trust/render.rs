@@ -63,7 +63,18 @@ impl Content<'_> {
     /// What decides whether a new generation is needed: the set, and the form in which it is rendered.
     #[must_use]
     pub fn digest(&self) -> Fingerprint {
-        Fingerprint::of(format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest()).as_bytes())
+        let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
+        // The operator's words change no file but the manifest, and must stand there.
+        for (slot, held) in &self.memory.slots {
+            for (key, role, word) in held.entries.iter().filter_map(|(key, entry)| Some((key, entry.role, entry.word?)))
+            {
+                let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
+            }
+        }
+        for issuer in self.memory.accepted_issuers.keys() {
+            let _ = write!(text, "\nissuer {issuer}");
+        }
+        Fingerprint::of(text.as_bytes())
     }
 
     /// Every file of the generation, by its path; the manifest is among them and names the others.
@@ -128,6 +139,7 @@ impl Content<'_> {
             slots: Manifest::slots_of(self.memory),
             denied: set.denied.clone(),
             hold: self.memory.hold.clone(),
+            accepted_issuers: self.memory.accepted_issuers.clone(),
             chain: set.chain.keys().copied().collect(),
             extra: set.extra.keys().copied().collect(),
             certificates: certificates.map(|held| (held.fingerprint(), CertificateFacts::from(held))).collect(),

@@ -95,6 +95,8 @@ pub enum Role {
     Current,
     /// Listed as the one that it will present.
     Upcoming,
+    /// Not listed, trusted by the operator's word until it ends.
+    Trusted,
     /// No longer listed, kept for the grace.
     Retiring,
 }
@@ -106,6 +108,7 @@ impl Role {
         match self {
             Self::Current => "current",
             Self::Upcoming => "upcoming",
+            Self::Trusted => "trusted",
             Self::Retiring => "retiring",
         }
     }
@@ -127,7 +130,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// The role that is shown for it: current before upcoming before retiring.
+    /// The role that is shown for it: current before upcoming before trusted before retiring.
     #[must_use]
     pub fn role(&self) -> Role {
         self.roles.values().copied().min().unwrap_or(Role::Retiring)
@@ -232,7 +235,9 @@ impl TrustSet {
             let _ = writeln!(text, "rule {} {:?} {:?}", rule.root.fingerprint(), rule.names, rule.slots);
         }
         for (fingerprint, denial) in &self.denied {
-            let _ = writeln!(text, "denied {fingerprint} {:?}", denial.reason);
+            // With the SHA-1, a server can ask for it that could not before.
+            let sha1 = denial.sha1.as_deref().unwrap_or("unknown");
+            let _ = writeln!(text, "denied {fingerprint} {:?} {sha1}", denial.reason);
         }
         for fingerprint in self.chain.keys() {
             let _ = writeln!(text, "chain {fingerprint}");

@@ -145,7 +145,9 @@ impl State {
             }
             let entries = std::mem::take(&mut held.entries);
             let identity = remembered.identity.clone().or_else(|| held.identity.take());
-            *held = SlotMemory { entries, identity, ..remembered.clone() };
+            let mut issuers = std::mem::take(&mut held.issuers);
+            issuers.extend(remembered.issuers.clone());
+            *held = SlotMemory { entries, identity, issuers, ..remembered.clone() };
         }
         // A slot without entries stands in no need of a generation.
         for (slot, remembered) in &self.memory.slots {
@@ -157,6 +159,7 @@ impl State {
             told.hold = self.memory.hold.take();
         }
         told.denied.extend(std::mem::take(&mut self.memory.denied));
+        told.accepted_issuers.extend(std::mem::take(&mut self.memory.accepted_issuers));
         self.memory = told;
     }
 

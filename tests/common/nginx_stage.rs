@@ -42,6 +42,7 @@ pub struct Stage {
     start: Timestamp,
     source: String,
     store: String,
+    crl_policy: &'static str,
     session: Option<(Settings, Clients)>,
 }
 
@@ -82,13 +83,29 @@ impl Stage {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(root.join("client-secret"), mode).unwrap();
         let start = clock.now();
-        Self { dir, root, vendor, clock, start, source: String::new(), store: String::new(), session: None }
+        Self {
+            dir,
+            root,
+            vendor,
+            clock,
+            start,
+            source: String::new(),
+            store: String::new(),
+            crl_policy: "off",
+            session: None,
+        }
     }
 
     /// More lines of `[source.us]` and of `[store.main]`.
     pub fn with_lines(mut self, source: &str, store: &str) -> Self {
         self.source = source.to_owned();
         self.store = store.to_owned();
+        self
+    }
+
+    /// The vendor's CRLs act.
+    pub fn with_crls(mut self) -> Self {
+        self.crl_policy = "soft";
         self
     }
 
@@ -147,6 +164,10 @@ login = "{api}"
 ca_file = "api-ca.pem"
 digicert_anchors = ["digicert-root.pem"]
 {source}
+[crl]
+policy = "{crl}"
+allow_private = true
+
 [store.main]
 path = "store"
 grace = "14d"
@@ -156,6 +177,7 @@ grace = "14d"
             api = self.vendor.api_url(),
             source = self.source,
             store = self.store,
+            crl = self.crl_policy,
         );
         for (name, nginx, check) in targets {
             let check = check.clone().unwrap_or_else(|| nginx.check_command());

@@ -113,7 +113,7 @@ impl Stage {
         let text = format!(
             "[source.demo]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"client-secret\"\n\
              api = \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n\
-             [store.main]\npath = \"{store}\"\ngrace = \"14d\"\nkeep = 2\nextra_anchors = [\"extra.pem\"]\n{targets}",
+             [crl]\npolicy = \"off\"\n[store.main]\npath = \"{store}\"\ngrace = \"14d\"\nkeep = 2\nextra_anchors = [\"extra.pem\"]\n{targets}",
             id = self.world.options().client_id,
             store = self.store.display(),
         );

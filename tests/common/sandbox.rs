@@ -205,7 +205,10 @@ impl Sandbox {
         root("digicert-root.pem", &sandbox.vendor.world.digicert_root_der());
         root("genesys-root.pem", &sandbox.vendor.world.genesys_root_der());
         write_secret(&sandbox.path("client-secret"), &format!("{}\n", sandbox.vendor.world.client_secret()));
-        sandbox.configure(&format!("{}\n[store.main]\npath = \"store\"\n", sandbox.source("us", "us-east-1")));
+        sandbox.configure(&format!(
+            "[crl]\npolicy = \"off\"\n{}\n[store.main]\npath = \"store\"\n",
+            sandbox.source("us", "us-east-1")
+        ));
         sandbox
     }
 

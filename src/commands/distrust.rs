@@ -1,0 +1,68 @@
+//! `trustsync distrust`: denies a certificate for good, in every store that is meant, and at once. It refuses nothing: who
+//! says it has a reason, and hears what it costs.
+
+use std::collections::BTreeMap;
+
+use super::{Failure, conclude, load, open, the_stores};
+use crate::cli::Global;
+use crate::clock::{Clock, SystemClock};
+use crate::cycle::{Report, Session};
+use crate::exit::Exit;
+use crate::trust::difference::{Action, Change};
+use crate::trust::finding::Finding;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::refusal::quoted;
+use crate::trust::word;
+
+pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    let mut reports = BTreeMap::new();
+    for store in the_stores(global, &loaded)? {
+        let mut session = open(global, store, "trustsync distrust")?;
+        let mut memory = session.contents.state.memory.clone();
+        let sha1 = session.sha1_of(&fingerprint)?;
+        word::distrust(&mut memory, fingerprint, sha1, SystemClock.now());
+        let reached = memory.denied.get(&fingerprint).is_some_and(|denial| denial.sha1.is_some());
+        let odd = odd(&session, fingerprint, reached);
+        let set = session.contents.set.clone();
+        let word = format!("distrust {fingerprint}");
+        let mut report = session.act_on_word(&loaded.settings, memory, &set, &word).await?;
+        report.findings.extend(odd);
+        session.close_between(&report)?;
+        reports.insert(store.name.clone(), report);
+    }
+    conclude(global, &reports, |store, report| said(store, fingerprint, report))
+}
+
+/// Where the word reaches less far than it sounds.
+fn odd(session: &Session<'_>, fingerprint: Fingerprint, reached: bool) -> Option<Finding> {
+    let set = &session.contents.set;
+    let is_rule = set.name_rules.iter().any(|rule| rule.root.fingerprint() == fingerprint);
+    let text = if let Some(issuer) = set.chain.get(&fingerprint).filter(|_| !is_rule) {
+        format!(
+            "{} is an issuer, and a server asks for leaves: what it has signed stays trusted. Distrust the leaves, or take \
+             the anchor out of the configuration.",
+            quoted(&issuer.facts().subject)
+        )
+    } else if !reached {
+        "No generation here knows the certificate, so its SHA-1, by which nginx asks, is unknown: it never enters a trust \
+         set, but where a name rule would admit it, nginx does so until the vendor has listed it once."
+            .to_owned()
+    } else {
+        return None;
+    };
+    Some(Finding::warning("distrust_is_partial", fingerprint, text))
+}
+
+fn said(store: &str, fingerprint: Fingerprint, report: &Report) -> String {
+    let given_up = |change: &&Change| change.action == Action::Removed && change.what != "chain";
+    let line = |change: &Change| {
+        format!("{store}: given up: {} {}: calls with it fail from now on.\n", change.what, quoted(&change.subject))
+    };
+    let mut text = format!("{store}: {fingerprint} is denied for good.\n");
+    text.extend(report.difference.changes.iter().filter(given_up).map(line));
+    if report.deny_all {
+        text.push_str(&format!("{store}: that was the last one: nobody is admitted any more.\n"));
+    }
+    text
+}

@@ -1,0 +1,121 @@
+//! `trustsync trust`: admits a leaf that the vendor does not list, until a given end, by the same policy as any other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::inspect::read_bounded;
+use super::{Failure, conclude, load, open, the_stores};
+use crate::cli::{Global, Trust, Until};
+use crate::clock::{Clock, SystemClock};
+use crate::exit::Exit;
+use crate::settings::Loaded;
+use crate::settings::resolved::{Source, Store};
+use crate::trust::certificate::Certificate;
+use crate::trust::memory::Word;
+use crate::trust::refusal::quoted;
+use crate::trust::timestamp::Timestamp;
+use crate::trust::verify::Identity;
+use crate::trust::{pem, word};
+
+/// What lasts longer belongs into the configuration, or to the vendor.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
+    let now = SystemClock.now();
+    let until = end(arguments.until, now)?;
+    let loaded = load(global)?;
+    let stores = the_stores(global, &loaded)?;
+    let source = the_source(arguments.source.as_deref(), &stores, &loaded)?;
+    let text = text_of(&read_bounded(&arguments.file)?);
+    let mut reports = BTreeMap::new();
+    let mut lines = BTreeMap::new();
+    for store in stores.into_iter().filter(|store| store.sources.contains(&source.name)) {
+        let mut session = open(global, store, "trustsync trust")?;
+        let accepted = match session.judge_leaf(&loaded.settings, source, &text, arguments.any_identity)? {
+            Ok(accepted) => accepted,
+            Err(refusals) => {
+                for (slot, refusal) in refusals {
+                    tracing::error!(event = "leaf_refused", slot = %slot, "{slot}: {refusal}");
+                }
+                return Ok(Exit::Answer);
+            }
+        };
+        let mut memory = session.contents.state.memory.clone();
+        let mut set = session.contents.set.clone();
+        let facts = accepted.verified.leaf().facts();
+        // A name rule asks for its name all the same.
+        let any_identity = arguments.any_identity && accepted.identity == Identity::Any;
+        let vouched = Word { since: now, until, any_identity };
+        let Some(role) =
+            word::trust(&mut memory, &mut set, &accepted.slot, &accepted.verified, &accepted.identity, vouched)
+        else {
+            tracing::error!(
+                event = "leaf_denied",
+                "{} (sha256 {}) is denied (revoked or distrusted), and stays so. Nothing was changed.",
+                quoted(&facts.subject),
+                facts.fingerprint
+            );
+            return Ok(Exit::Answer);
+        };
+        let waived = if any_identity { ", identity waived" } else { "" };
+        let said = format!("trust {} until {until}{waived}", facts.fingerprint);
+        lines.insert(
+            store.name.clone(),
+            format!(
+                "{}: {} (sha256 {}) is trusted in slot {} as {role} by your word until {until}{waived}.\n",
+                store.name,
+                quoted(&facts.subject),
+                facts.fingerprint,
+                accepted.slot
+            ),
+        );
+        let report = session.act_on_word(&loaded.settings, memory, &set, &said).await?;
+        session.close_between(&report)?;
+        reports.insert(store.name.clone(), report);
+    }
+    conclude(global, &reports, |store, _| lines.get(store).cloned().unwrap_or_default())
+}
+
+fn end(until: Until, now: Timestamp) -> Result<Timestamp, Failure> {
+    let end = match until {
+        Until::At(end) => end,
+        Until::After(length) => now.plus(length),
+    };
+    if end <= now {
+        return Err(Failure::Usage(format!("--until {end} is not in the future. Nothing was changed.")));
+    }
+    if end.since(now) > LONGEST {
+        return Err(Failure::Usage(format!("--until {end} is more than a year away. Nothing was changed.")));
+    }
+    Ok(end)
+}
+
+/// The source that was named, or the only one of the stores that are meant.
+fn the_source<'a>(name: Option<&str>, stores: &[&Store], loaded: &'a Loaded) -> Result<&'a Source, Failure> {
+    let meant: Vec<&Source> = loaded
+        .settings
+        .sources
+        .values()
+        .filter(|source| stores.iter().any(|store| store.sources.contains(&source.name)))
+        .collect();
+    let names = || meant.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (name, meant.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, _) => {
+            Err(Failure::Usage(format!("several sources are configured: choose one with --source: {}", names())))
+        }
+        (Some(name), _) => meant
+            .iter()
+            .find(|source| source.name == name)
+            .copied()
+            .ok_or_else(|| Failure::Usage(format!("there is no source {name:?}; configured are {}", names()))),
+    }
+}
+
+/// PEM as it stands, so that its oddities are judged; DER as PEM.
+fn text_of(bytes: &[u8]) -> String {
+    match Certificate::parse(bytes) {
+        Ok(certificate) => pem::encode("CERTIFICATE", certificate.der()),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}

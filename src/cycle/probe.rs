@@ -1,0 +1,142 @@
+//! What a source says now, judged as in a cycle on an empty store: nothing is read of any store, nothing is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Clients, CycleError, observe};
+use crate::clock::Clock;
+use crate::exit::Exit;
+use crate::settings::resolved::Settings;
+use crate::trust::certificate::Certificate;
+use crate::trust::finding::Finding;
+use crate::trust::memory::Memory;
+use crate::trust::observation::{Heard, Judged, Listed};
+use crate::trust::plan;
+use crate::trust::refusal::quoted;
+use crate::trust::set::TrustSet;
+use crate::trust::verify::Identity;
+
+/// What every source said.
+#[derive(Debug, Serialize)]
+pub struct Probe {
+    /// By source.
+    pub sources: BTreeMap<String, ProbedSource>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// Why the exit is not 0.
+    #[serde(skip)]
+    pub causes: BTreeSet<Exit>,
+}
+
+/// One source.
+#[derive(Debug, Serialize)]
+pub struct ProbedSource {
+    /// The AWS region.
+    pub region: String,
+    /// The authorities that it is asked for.
+    pub authorities: Vec<&'static str>,
+    /// By slot.
+    pub slots: BTreeMap<String, ProbedSlot>,
+}
+
+/// One slot.
+#[derive(Debug, Serialize)]
+pub struct ProbedSlot {
+    /// Each entity, and what policy says of it.
+    pub entities: Vec<ProbedEntity>,
+    /// The line that pins the names that were seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin_by: Option<String>,
+}
+
+/// One entity of the listing.
+#[derive(Debug, Serialize)]
+pub struct ProbedEntity {
+    /// `current` or `upcoming`.
+    pub listed: &'static str,
+    /// Whether it would enter.
+    pub accepted: bool,
+    /// In short.
+    pub says: String,
+}
+
+/// Asks every source once.
+pub async fn probe(
+    settings: &Settings,
+    clients: &mut Clients,
+    clock: &dyn Clock,
+    deadline: Duration,
+) -> Result<Probe, CycleError> {
+    let names: BTreeSet<String> = settings.sources.keys().cloned().collect();
+    let observed = observe::ask(settings, &names, clients, clock, deadline).await;
+    let now = clock.now();
+    let interpreted = observe::interpret(settings, &observed, &Memory::default(), now)?;
+    let configured = settings.sources.values().flat_map(|source| source.slots().map(|(slot, _)| slot)).collect();
+    let plan = plan::plan(&plan::Input {
+        memory: &Memory::default(),
+        committed: &TrustSet::default(),
+        configured: &configured,
+        heard: &interpreted.heard,
+        extra_anchors: &BTreeMap::new(),
+        policy: &settings.plan,
+        now,
+    });
+    let mut causes: BTreeSet<Exit> = observed.iter().flat_map(super::Observed::exits).collect();
+    if plan.answer_refused {
+        causes.insert(Exit::Answer);
+    }
+    let sources = settings.sources.values().map(|source| {
+        let slots = source.slots().filter_map(|(slot, _)| {
+            let heard = interpreted.heard.iter().find(|heard| heard.slot == slot)?;
+            Some((slot.to_string(), ProbedSlot { entities: entities(heard), pin_by: pin_by(heard) }))
+        });
+        let authorities = source.authorities.iter().map(|authority| authority.name()).collect();
+        (source.name.clone(), ProbedSource { region: source.region.clone(), authorities, slots: slots.collect() })
+    });
+    let sources = sources.collect();
+    let findings = interpreted.findings.into_iter().chain(plan.findings).collect();
+    Ok(Probe { sources, findings, causes })
+}
+
+fn entities(heard: &Heard) -> Vec<ProbedEntity> {
+    let in_short = |leaf: &Certificate| {
+        let facts = leaf.facts();
+        let name = leaf.identity_names().first().unwrap_or(&facts.subject);
+        format!("{} until {} sha256 {}", quoted(name), facts.not_after, facts.fingerprint)
+    };
+    let entity = |sighting: &crate::trust::observation::Sighting| ProbedEntity {
+        listed: match sighting.listed {
+            Listed::Current => "current",
+            Listed::Upcoming => "upcoming",
+        },
+        accepted: matches!(sighting.judged, Judged::Accepted(_)),
+        says: match &sighting.judged {
+            Judged::Accepted(verified) => in_short(verified.leaf()),
+            Judged::Expired(_, refusal) | Judged::Refused(refusal) => refusal.to_string(),
+        },
+    };
+    heard.sightings.iter().map(entity).collect()
+}
+
+/// The names that all accepted Currents bear; of those that a configured identity admits, where there is one.
+fn pin_by(heard: &Heard) -> Option<String> {
+    let currents = heard.sightings.iter().filter(|sighting| sighting.listed == Listed::Current);
+    let names = currents
+        .filter_map(|sighting| match &sighting.judged {
+            Judged::Accepted(verified) => Some(verified.leaf()),
+            _ => None,
+        })
+        .map(|leaf| leaf.identity_names().iter().map(|name| name.to_ascii_lowercase()).collect())
+        .reduce(|agreed: BTreeSet<String>, names| agreed.intersection(&names).cloned().collect())?;
+    let bound = match &heard.identity {
+        Some(Identity::Names(expected)) => {
+            let expected: BTreeSet<String> = expected.iter().map(|name| name.to_ascii_lowercase()).collect();
+            names.intersection(&expected).cloned().collect()
+        }
+        _ => names,
+    };
+    let list: Vec<String> = bound.iter().map(|name| format!("\"{}\"", quoted(name))).collect();
+    (!list.is_empty()).then(|| format!("identity = [{}]", list.join(", ")))
+}

@@ -1,0 +1,126 @@
+//! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
+
+use super::{CycleError, Report, Session, evidence, observe, plan_with, revocation};
+use crate::exit::Exit;
+use crate::settings::resolved::{Settings, Source};
+use crate::trust::certificate::Certificate;
+use crate::trust::finding::Finding;
+use crate::trust::memory::Memory;
+use crate::trust::observation::IdentityRule;
+use crate::trust::pem;
+use crate::trust::refusal::{Refusal, Rule};
+use crate::trust::set::{Authority, SlotId, TrustSet};
+use crate::trust::verify::{self, Identity, Verdict, Verified};
+
+/// A leaf that a slot would accept.
+pub struct Accepted {
+    /// The slot.
+    pub slot: SlotId,
+    /// By which identity.
+    pub identity: Identity,
+    /// The leaf with its path.
+    pub verified: Verified,
+}
+
+impl Session<'_> {
+    /// Judges a leaf by the policy of the source's slots, as if the vendor listed it; the first slot that accepts it, or
+    /// why each does not. The identity can be waived where leaves are pinned: a name rule without a name would admit
+    /// whatever the root signs.
+    pub fn judge_leaf(
+        &self,
+        settings: &Settings,
+        source: &Source,
+        text: &str,
+        any_identity: bool,
+    ) -> Result<Result<Accepted, Vec<(SlotId, Refusal)>>, CycleError> {
+        let mut refusals = Vec::new();
+        for (slot, authority) in source.slots() {
+            let rules = observe::rules(source, slot, authority, &self.contents.state.memory)?;
+            let identity = match rules.identity {
+                _ if any_identity && authority == Authority::DigiCert => Some(Identity::Any),
+                IdentityRule::Fixed(identity) => Some(identity),
+                IdentityRule::Learn { learned: Some(names), .. } => Some(Identity::Names(names)),
+                IdentityRule::Learn { region_name, learned: None } => {
+                    region_name.map(|name| Identity::Names([name].into()))
+                }
+            };
+            let now = self.clock.now();
+            let mut verdict = verify::judge(text, &rules.anchors, &settings.verify, now);
+            // Who hands in a leaf without its chain means the chain that is known.
+            if let Verdict::Refused(refusal) = &verdict
+                && refusal.breaks(Rule::UnknownIssuer)
+            {
+                let known = self.contents.set.chain.values();
+                let known: String = known.map(|link| pem::encode("CERTIFICATE", link.der())).collect();
+                match verify::judge(&format!("{text}\n{known}"), &rules.anchors, &settings.verify, now) {
+                    Verdict::Refused(_) => {}
+                    better => verdict = better,
+                }
+            }
+            let judged = match (verdict, identity) {
+                (Verdict::Accepted(candidate), Some(identity)) => {
+                    candidate.admit(&identity).map(|verified| (identity, verified))
+                }
+                (Verdict::Accepted(candidate), None) => Err(candidate.without_identity()),
+                (Verdict::Expired(_, refusal) | Verdict::Refused(refusal), _) => Err(refusal),
+            };
+            match judged {
+                Ok((identity, verified)) => return Ok(Ok(Accepted { slot: rules.slot, identity, verified })),
+                Err(refusal) => refusals.push((rules.slot, refusal)),
+            }
+        }
+        Ok(Err(refusals))
+    }
+
+    /// Acts on a word at once: `memory` and `set` are what is remembered and trusted with it. Nobody is asked.
+    pub async fn act_on_word(
+        &mut self,
+        settings: &Settings,
+        memory: Memory,
+        set: &TrustSet,
+        word: &str,
+    ) -> Result<Report, CycleError> {
+        if memory != self.contents.state.memory {
+            evidence::word(self.opened.root(), word, self.clock.now())?;
+        }
+        let lists = revocation::look(settings, self.store, &[], self.clock)?;
+        let plan = plan_with(settings, self.store, (&memory, set), &[], &lists, self.clock)?;
+        let mut report = Report::of(&self.contents, &[], &plan);
+        if self.would_lose_by_damage(&plan) {
+            report.difference = crate::trust::difference::Difference::default();
+            report.deny_all = self.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
+            let text = format!(
+                "\"{word}\" could not be published: the store has lost certificates (see its alarms), and a generation without them \
+                 would take them from the servers. Denials and accepted issuers are kept for the next generation; a leaf to \
+                 trust is not. Run trustsync sync, then say it again."
+            );
+            report.findings.push(Finding::critical("word_not_published", &self.store.name, text));
+            report.causes.insert(Exit::Owed);
+            self.contents.state.memory.denied = memory.denied;
+            self.contents.state.memory.accepted_issuers = memory.accepted_issuers;
+            self.save()?;
+        } else {
+            self.adopt(&plan, word, &mut report)?;
+        }
+        self.take_turns(&mut report).await?;
+        Ok(report)
+    }
+
+    /// The certificates of the set that is published, and what the manifests of the kept generations say of others.
+    pub fn sha1_of(&self, fingerprint: &crate::trust::fingerprint::Fingerprint) -> Result<Option<String>, CycleError> {
+        let set = &self.contents.set;
+        let pin = set.pins.get(fingerprint).map(|pin| &pin.leaf);
+        let known: Option<&Certificate> =
+            pin.or_else(|| set.chain.get(fingerprint)).or_else(|| set.extra.get(fingerprint));
+        if let Some(certificate) = known {
+            return Ok(Some(certificate.facts().sha1.clone()));
+        }
+        for number in crate::store::generation::list(self.opened.root())?.into_iter().rev() {
+            let manifest = crate::store::contents::manifest_of(self.opened.root(), number).ok().flatten();
+            if let Some(facts) = manifest.and_then(|manifest| manifest.certificates.get(fingerprint).cloned()) {
+                return Ok(Some(facts.sha1));
+            }
+        }
+        Ok(None)
+    }
+}
