@@ -327,8 +327,8 @@ fn no_failure_of_the_vendor_costs_any_trust_and_each_is_said_once() {
 
         let sandbox = Sandbox::with(|options| options.days_left = Some(60));
         // Pinned: an empty store would learn the name of whom it meets first.
-        let pinned = "identity = [\"dataactions.prod.us-east-1.mypurecloud.com\"]\n[store.main]";
-        sandbox.configure(&sandbox.configuration().replace("[store.main]", pinned));
+        let pinned = "identity = [\"dataactions.prod.us-east-1.mypurecloud.com\"]\n[crl]";
+        sandbox.configure(&sandbox.configuration().replace("[crl]", pinned));
         sandbox.add_target("web");
         sandbox.world().fail(*failure, *endpoint, None);
         let ran = sandbox.sync(&["--deadline", deadline]);
