@@ -500,8 +500,8 @@ fn several_stores_are_served_in_one_run_or_one_of_them_by_name() {
 fn both_authorities_are_pinned_and_named_by_their_own_rules() {
     let sandbox = Sandbox::new();
     let text = sandbox.configuration().replace(
-        "[store.main]",
-        "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]\n[store.main]",
+        "[crl]",
+        "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]\n[crl]",
     );
     sandbox.configure(&text);
     sandbox.sync(&[]).exits(0).says(&["+ name rule: dataactions.prod.us-east-1.mypurecloud.com"]);
