@@ -268,11 +268,7 @@ fn a_poll_that_is_long_ago_is_an_alarm_whether_a_loop_runs_or_not() {
 fn a_region_whose_name_is_not_published_works_by_learning_and_shows_the_line_that_pins_it() {
     let name = "dataactions.prod-edee1.eusc-de-east-1.example";
     let sandbox = Sandbox::with(|options| options.certificate_name = name.to_owned());
-<<<<<<< HEAD
     let store = "[store.main]\npath = \"store\"\n[crl]\npolicy = \"off\"\n";
-=======
-    let store = "[crl]\npolicy = \"off\"\n[store.main]\npath = \"store\"\n";
->>>>>>> crlsim
     sandbox.configure(&format!("{}{store}", sandbox.source("eu", "eusc-de-east-1")));
     let line = format!("identity = [\"{name}\"]");
     sandbox.sync(&[]).exits(0).says(&["identity_learned", "publishes no name", &line]);
