@@ -431,6 +431,7 @@ fn the_drill_of_a_revocation_from_the_command_line() {
     assert!(simulated.published("fingerprints.txt").contains(&fresh), "{said}");
     let (_, said) = simulated.run(&["status"]);
     assert!(!said.contains("DENY ALL"), "{said}");
+}
 
 #[tokio::test]
 async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
