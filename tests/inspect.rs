@@ -218,7 +218,7 @@ fn pkcs12_that_asks_for_hours_of_hashing_is_refused_at_once() {
     let files = Files::new();
     let file = files.pkcs12("costly.p12", "", &["-certpbe", "AES-256-CBC"]);
     let bytes = fs::read(&file).unwrap();
-    // Each count of rounds (2048, two bytes) as 32767 would still be cheap; so the file's own MAC count is made longer.
+    // The rounds of the integrity check, the last value of the file, become two billion in four bytes instead of two.
     let mut costly = bytes.clone();
     let count = costly.len() - 4;
     assert_eq!(&costly[count..], [0x02, 0x02, 0x08, 0x00]);

@@ -1,6 +1,14 @@
 //! The listing of certificates: read whole, page by page, or refused whole (the vendor's page on mTLS data actions;
 //! paging as in the vendor's SDKs). Its entities are not judged here.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 use std::collections::BTreeSet;
 use std::fmt;
 

@@ -1,5 +1,13 @@
 //! JSON as it comes: values of a type that nobody promised, and what is wrong with a text, in words without its content.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 use std::fmt;
 
 use serde::Deserialize;

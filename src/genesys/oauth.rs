@@ -3,6 +3,14 @@
 //! `POST https://login.<domain>/oauth/token` with HTTP Basic and `grant_type=client_credentials` (RFC 6749, section 4.4;
 //! the vendor's page "Grant - Client Credentials"). A token is reused until shortly before it ends.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 use std::time::Duration;
 
 use base64::Engine;
@@ -44,7 +52,7 @@ impl TokenCache {
     #[must_use]
     pub fn usable(&self, now: Timestamp) -> Option<&Token> {
         let token = self.0.as_ref()?;
-        let margin = Duration::from_secs(60).min(token.life / 10);
+        let margin = Duration::from_secs(60).min(token.life.checked_div(10).unwrap_or_default());
         let age = now.since(token.since);
         (now >= token.since && age < token.life.saturating_sub(margin)).then_some(token)
     }

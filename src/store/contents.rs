@@ -1,6 +1,14 @@
 //! What a store holds, as recorded on disk: its state, and the generation that `current` names. Recorded is not verified;
 //! lost or corrupt is not empty.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -9,6 +9,14 @@
 //!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 use serde::{Deserialize, Serialize};
 
 /// A generation's number.
