@@ -68,7 +68,9 @@ impl Files {
     }
 
     fn list(&self, revoked: &[Vec<u8>], days: u64) -> Vec<u8> {
-        self.pki.digicert_intermediate.revocation_list(revoked, validity(days)).unwrap()
+        let validity = validity(days);
+        let revoked: Vec<_> = revoked.iter().map(|der| (der.clone(), validity.not_before)).collect();
+        self.pki.digicert_intermediate.revocation_list(&revoked, 7, validity).unwrap()
     }
 }
 
@@ -148,6 +150,7 @@ fn a_revocation_list_shows_its_issuer_time_number_entries_scope_and_signature() 
     inspect(&[&files.file("forged.crl", &forged), &issuer]).exits(0).says(&["not usable: its signature is wrong"]);
     let stale = files.pki.digicert_intermediate.revocation_list(
         &[],
+        6,
         Validity { not_before: SystemClock.now().minus(DAY * 9), not_after: SystemClock.now().minus(DAY * 2) },
     );
     inspect(&[&files.file("stale.crl", stale.unwrap()), &issuer]).exits(0).says(&["not usable", "it is stale"]);
