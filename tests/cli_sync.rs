@@ -327,8 +327,8 @@ fn no_failure_of_the_vendor_costs_any_trust_and_each_is_said_once() {
 
         let sandbox = Sandbox::with(|options| options.days_left = Some(60));
         // Pinned: an empty store would learn the name of whom it meets first.
-        let pinned = "identity = [\"dataactions.prod.us-east-1.mypurecloud.com\"]\n[crl]";
-        sandbox.configure(&sandbox.configuration().replace("[crl]", pinned));
+        let pinned = "identity = [\"dataactions.prod.us-east-1.mypurecloud.com\"]\n[store.main]";
+        sandbox.configure(&sandbox.configuration().replace("[store.main]", pinned));
         sandbox.add_target("web");
         sandbox.world().fail(*failure, *endpoint, None);
         let ran = sandbox.sync(&["--deadline", deadline]);
@@ -499,9 +499,10 @@ fn several_stores_are_served_in_one_run_or_one_of_them_by_name() {
 #[test]
 fn both_authorities_are_pinned_and_named_by_their_own_rules() {
     let sandbox = Sandbox::new();
-    let text = sandbox
-        .configuration()
-        .replace("[crl]", "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]\n[crl]");
+    let text = sandbox.configuration().replace(
+        "[store.main]",
+        "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]\n[store.main]",
+    );
     sandbox.configure(&text);
     sandbox.sync(&[]).exits(0).says(&["+ name rule: dataactions.prod.us-east-1.mypurecloud.com"]);
     sandbox.world().renew_genesys().unwrap();

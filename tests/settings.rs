@@ -378,6 +378,7 @@ fn the_policy_has_safe_defaults_that_config_show_prints() {
     for (key, value) in [
         ("min_rsa_bits", "2048"),
         ("curves", "[\"P-256\", \"P-384\", \"P-521\"]"),
+        ("other_usages", "\"accept\""),
         ("max_validity", "\"825d\""),
         ("max_chain", "4"),
         ("max_certificates", "10"),
@@ -393,12 +394,15 @@ fn the_policy_has_safe_defaults_that_config_show_prints() {
 fn every_value_of_the_policy_can_be_set_in_the_file_and_in_the_environment() {
     let mut sandbox = Sandbox::new();
     sandbox.append(
-        "[verify]\nmin_rsa_bits = 3072\ncurves = [\"P-384\"]\nmax_validity = \"400d\"\nmax_chain = 8\n\
+        "[verify]\nmin_rsa_bits = 3072\ncurves = [\"P-384\"]\nsignatures = [\"Ed25519\", \"sha-256 with rsa\"]\n\
+         other_usages = \"refuse\"\nmax_validity = \"400d\"\nmax_chain = 8\n\
          max_certificates = 12\nclock_skew = \"0s\"\nmax_new_leaves = 1\nchanged_issuer = \"confirm\"\n",
     );
     for (key, value) in [
         ("min_rsa_bits", "3072"),
         ("curves", "[\"P-384\"]"),
+        ("signatures", "[\"Ed25519\", \"SHA-256 with RSA\"]"),
+        ("other_usages", "\"refuse\""),
         ("max_validity", "\"400d\""),
         ("max_chain", "8"),
         ("max_certificates", "12"),
@@ -426,6 +430,9 @@ fn a_policy_that_is_none_is_refused_with_its_range() {
         ("min_rsa_bits = 1024", &["verify.min_rsa_bits", "2048 to 8192"][..]),
         ("min_rsa_bits = 16384", &["verify.min_rsa_bits", "2048 to 8192"]),
         ("curves = [\"secp256k1\"]", &["verify.curves", "secp256k1", "P-256, P-384, P-521"]),
+        ("signatures = [\"SHA-1 with RSA\"]", &["verify.signatures", "SHA-1 with RSA", "SHA-256 with ECDSA"]),
+        ("signatures = []", &["verify.signatures is empty"]),
+        ("other_usages = \"some\"", &["verify.other_usages", "some", "refuse"]),
         ("max_validity = \"1h\"", &["verify.max_validity", "1d to 1830d"]),
         ("max_validity = \"9y\"", &["verify.max_validity", "1d to 1830d"]),
         ("max_chain = 1", &["verify.max_chain", "2 to 8"]),
@@ -450,6 +457,7 @@ fn the_policy_of_the_file_is_the_one_that_judges() {
     for (line, code, says) in [
         ("max_validity = \"300d\"", 5, "validity"),
         ("curves = [\"P-384\"]", 5, "P-256"),
+        ("signatures = [\"SHA-256 with RSA\"]", 5, "SHA-256 with ECDSA, which [verify] signatures leaves out"),
         ("max_chain = 2", 5, "more than 2 certificates"),
         ("max_new_leaves = 1", 5, "too_many_new_leaves"),
         ("max_new_leaves = 2", 0, "published generation 000001"),

@@ -533,6 +533,14 @@ fn every_setting_of_the_policy_has_its_effect() {
     assert_eq!(with(|p| p.max_certificates = 1), Some(Rule::TooManyCertificates));
     assert_eq!(with(|p| p.max_validity = Duration::from_secs(300 * DAY)), Some(Rule::ValidityTooLong));
     assert_eq!(with(|p| p.curves.clear()), Some(Rule::WeakKey));
+    assert_eq!(with(|p| p.signatures = ["SHA-256 with ECDSA"].into()), None);
+    assert_eq!(with(|p| p.signatures = ["SHA-256 with RSA"].into()), Some(Rule::WeakSignature));
+    assert_eq!(with(|p| p.other_usages = false), None);
+    let mail = middle.leaf(|p| p.extended_key_usages.push(Eku::EmailProtection)) + &middle.pem;
+    assert!(matches!(judge(&mail, &root.anchors(), &Policy::default(), now()), Verdict::Accepted(_)));
+    let policy = Policy { other_usages: false, ..Policy::default() };
+    let Verdict::Refused(refusal) = judge(&mail, &root.anchors(), &policy, now()) else { panic!() };
+    assert_eq!(refusal.rule(), Rule::NoClientAuth);
     let rsa = middle.leaf_with_key(&rsa(&[0xc3; 256], &[1, 0, 1]), no_tweak) + &middle.pem;
     let policy = Policy { min_rsa_bits: 3072, ..Policy::default() };
     let Verdict::Refused(refusal) = judge(&rsa, &root.anchors(), &policy, now()) else { panic!() };

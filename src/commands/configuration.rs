@@ -181,6 +181,8 @@ fn put_verify(values: &mut BTreeMap<String, String>, settings: &Settings) {
     put("min_rsa_bits", verify.min_rsa_bits.to_string());
     let curves = Curve::ALL.iter().filter(|(_, curve)| verify.curves.contains(curve));
     put("curves", format!("{:?}", curves.map(|(name, _)| *name).collect::<Vec<_>>()));
+    put("signatures", format!("{:?}", verify.signatures.iter().collect::<Vec<_>>()));
+    put("other_usages", if verify.other_usages { "\"accept\"" } else { "\"refuse\"" }.to_owned());
     put("max_validity", format!("\"{}\"", span(verify.max_validity)));
     put("max_chain", verify.max_chain.to_string());
     put("max_certificates", verify.max_certificates.to_string());

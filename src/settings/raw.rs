@@ -54,6 +54,8 @@ pub const KNOWN: &[(&str, &[&str])] = &[
         &[
             "min_rsa_bits",
             "curves",
+            "signatures",
+            "other_usages",
             "max_validity",
             "max_chain",
             "max_certificates",
@@ -95,6 +97,8 @@ pub struct RawCrl {
 pub struct RawVerify {
     pub min_rsa_bits: Option<u32>,
     pub curves: Option<List>,
+    pub signatures: Option<List>,
+    pub other_usages: Option<String>,
     pub max_validity: Option<String>,
     pub max_chain: Option<u32>,
     pub max_certificates: Option<u32>,

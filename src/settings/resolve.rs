@@ -14,7 +14,7 @@ use super::resolved::{
     Target, WireProof,
 };
 use crate::genesys::region::Region;
-use crate::trust::certificate::Curve;
+use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::set::Authority;
 use crate::trust::timestamp::span;
@@ -151,6 +151,8 @@ impl Resolver {
             // Shorter keys can be broken, and ring checks neither those nor longer ones.
             min_rsa_bits: self.count("verify.min_rsa_bits", raw.min_rsa_bits, 2_048..=8_192, default.min_rsa_bits),
             curves: self.curves(raw.curves.as_ref(), default.curves),
+            signatures: self.signatures(raw.signatures.as_ref(), default.signatures),
+            other_usages: self.other_usages(raw.other_usages.as_deref(), default.other_usages),
             // A leaf that lives for decades is a mistake or an attack; one of less than a day could not be rotated.
             max_validity: self.bounded(
                 "verify.max_validity",
@@ -187,6 +189,36 @@ impl Resolver {
             }
         }
         curves
+    }
+
+    fn signatures(&mut self, raw: Option<&List>, default: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
+        let Some(List(names)) = raw else { return default };
+        let mut signatures = BTreeSet::new();
+        for name in names {
+            match SOUND_SIGNATURES.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
+                Some(known) => drop(signatures.insert(known)),
+                None => self.problem(format!(
+                    "verify.signatures: {name:?} is no sound signature algorithm; known are {}",
+                    SOUND_SIGNATURES.join(", ")
+                )),
+            }
+        }
+        if names.is_empty() {
+            self.problem("verify.signatures is empty: nothing could be verified".to_owned());
+        }
+        signatures
+    }
+
+    fn other_usages(&mut self, raw: Option<&str>, default: bool) -> bool {
+        match raw {
+            None => default,
+            Some("accept") => true,
+            Some("refuse") => false,
+            Some(other) => {
+                self.problem(format!("verify.other_usages: {other:?} is neither \"accept\" nor \"refuse\""));
+                default
+            }
+        }
     }
 
     fn changed_issuer(&mut self, raw: Option<&str>) -> ChangedIssuer {

@@ -187,6 +187,20 @@ pub enum SignatureKind {
     Unknown,
 }
 
+/// The signature algorithms that are sound, as [`Facts::signature`] names them.
+pub const SOUND_SIGNATURES: [&str; 10] = [
+    "SHA-256 with RSA",
+    "SHA-384 with RSA",
+    "SHA-512 with RSA",
+    "SHA-256 with RSASSA-PSS",
+    "SHA-384 with RSASSA-PSS",
+    "SHA-512 with RSASSA-PSS",
+    "SHA-256 with ECDSA",
+    "SHA-384 with ECDSA",
+    "SHA-512 with ECDSA",
+    "Ed25519",
+];
+
 /// The DER was no certificate that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a readable certificate: {0}")]

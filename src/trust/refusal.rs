@@ -233,7 +233,11 @@ impl Rule {
             Self::BadRsaKey => {
                 ("bad-rsa-key", "an RSA key has an odd modulus and an odd exponent from 3 to 2^33", VENDOR)
             }
-            Self::WeakSignature => ("weak-signature", "no signature below the anchor uses MD5 or SHA-1", VENDOR),
+            Self::WeakSignature => (
+                "weak-signature",
+                "no signature below the anchor uses MD5, SHA-1 or what the policy leaves out",
+                VENDOR,
+            ),
             Self::UnsupportedSignature => ("unsupported-signature", "signature algorithms are known", VENDOR),
             Self::DuplicateExtension => ("duplicate-extension", "no extension stands twice", VENDOR),
             Self::UnknownCriticalExtension => {

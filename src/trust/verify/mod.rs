@@ -31,7 +31,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::trust::anchor::Anchors;
-use crate::trust::certificate::{Certificate, Curve};
+use crate::trust::certificate::{Certificate, Curve, SOUND_SIGNATURES};
 use crate::trust::pem::{self, BlockError};
 use crate::trust::refusal::{Refusal, Rule, Violation, quoted};
 use crate::trust::timestamp::Timestamp;
@@ -52,6 +52,12 @@ pub struct Policy {
     /// The curves that a key may be on, besides Ed25519, which is always fine. All three by default; a P-521 key can only
     /// be a leaf's, since ring cannot check its signatures.
     pub curves: BTreeSet<Curve>,
+    /// The signature algorithms that may stand below the anchor, of [`SOUND_SIGNATURES`]. All of them by default: none has a
+    /// known weakness, and the vendor may change among them.
+    pub signatures: BTreeSet<&'static str>,
+    /// Whether a leaf may name extended key usages besides clientAuth. It may by default: public CAs sell one certificate
+    /// for signing mail and for authentication.
+    pub other_usages: bool,
     /// The longest validity of a leaf, notBefore to notAfter. 825 days: the longest that the CA/Browser Forum's S/MIME
     /// requirements (which govern public client certificates) still allow. No lower bound: lifetimes shrink.
     pub max_validity: Duration,
@@ -70,6 +76,8 @@ impl Default for Policy {
         Self {
             min_rsa_bits: 2048,
             curves: BTreeSet::from([Curve::P256, Curve::P384, Curve::P521]),
+            signatures: BTreeSet::from(SOUND_SIGNATURES),
+            other_usages: true,
             max_validity: Duration::from_secs(825 * 86_400),
             max_chain: 4,
             max_certificates: 10,

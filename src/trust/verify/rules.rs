@@ -52,6 +52,15 @@ pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Ve
         // CA/Browser Forum S/MIME requirements, 7.1.2.3 f: it shall not be present.
         violates(Rule::NoClientAuth, "its extended key usages have anyExtendedKeyUsage besides clientAuth".to_owned());
     }
+    let others: Vec<&str> =
+        facts.extended_key_usages.iter().map(String::as_str).filter(|usage| *usage != "clientAuth").collect();
+    if !policy.other_usages && !others.is_empty() {
+        let what = format!(
+            "its extended key usages have {} besides clientAuth, which [verify] other_usages refuses",
+            others.join(", ")
+        );
+        violates(Rule::NoClientAuth, what);
+    }
     if let Some(usages) = &facts.key_usages {
         if !usages.contains(&"digitalSignature") {
             violates(Rule::LeafKeyUsage, format!("its key usages ({}) lack digitalSignature", usages.join(", ")));
@@ -64,7 +73,7 @@ pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Ve
         violates(Rule::Malformed, "it has name constraints, which only a CA may have (RFC 5280, 4.2.1.10)".to_owned());
     }
     found.extend(of_any(leaf, policy));
-    found.extend(of_signature(leaf));
+    found.extend(of_signature(leaf, policy));
     found
 }
 
@@ -136,7 +145,7 @@ fn of_issuer(
     }
     found.extend(of_any(issuer, policy));
     if !is_anchor {
-        found.extend(of_signature(issuer));
+        found.extend(of_signature(issuer, policy));
     } else if facts.self_issued() {
         found.extend(of_link(issuer, issuer).filter(|violation| violation.rule == Rule::KeyIdentifier));
     }
@@ -230,10 +239,14 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
 const RELEVANT: [&str; 7] = ["2.5.29.19", "2.5.29.15", "2.5.29.37", "2.5.29.17", "2.5.29.30", "2.5.29.14", "2.5.29.35"];
 
 /// The signature that somebody else made on it; an anchor's own is not asked for.
-fn of_signature(certificate: &Certificate) -> Option<Violation> {
+fn of_signature(certificate: &Certificate, policy: &Policy) -> Option<Violation> {
     let facts = certificate.facts();
     match facts.signature_kind {
-        SignatureKind::Sound => None,
+        SignatureKind::Sound if policy.signatures.contains(facts.signature.as_str()) => None,
+        SignatureKind::Sound => {
+            let what = format!("a certificate is signed by {}, which [verify] signatures leaves out", facts.signature);
+            Some(Violation::by(certificate, Rule::WeakSignature, what))
+        }
         SignatureKind::Weak => {
             let what = format!("a certificate is signed by {}, which can be forged", facts.signature);
             Some(Violation::by(certificate, Rule::WeakSignature, what))
