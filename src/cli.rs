@@ -198,7 +198,7 @@ pub struct Verify {
     /// Judge as of this moment [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub at: Option<Timestamp>,
-    /// A name of which the leaf must bear one (repeatable); without it the identity is not checked
+    /// A name of which the leaf must bear one (repeatable) [default: those of the configuration's one source, if there is one]
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
     /// Whose built-in anchors are used

@@ -78,7 +78,10 @@ impl Files {
 }
 
 fn verify(arguments: &[&str]) -> Ran {
-    run(Command::new(env!("CARGO_BIN_EXE_trustsync")).arg("verify").args(arguments))
+    let configured = arguments.contains(&"--config");
+    // Whatever configuration this machine has is no business of the tests.
+    let none: &[&str] = if configured { &[] } else { &["--config", "/nonexistent/config.toml"] };
+    run(Command::new(env!("CARGO_BIN_EXE_trustsync")).arg("verify").args(arguments).args(none))
 }
 
 fn rule(judged: &Value, name: &str) -> Value {
@@ -119,6 +122,24 @@ fn without_a_name_the_identity_is_shown_as_not_checked_and_the_other_rules_decid
     files.verify(&chain, &["--at", AT]).exits(0).says(&["not checked identity", "no --name was given"]);
     let expired = files.chain(&files.issue(&Files::request(-30, -3)));
     files.verify(&expired, &["--at", AT]).exits(5).says(&["not checked identity", "BROKEN      expired"]);
+}
+
+#[test]
+fn with_a_configuration_its_policy_and_its_identity_judge() {
+    let files = Files::new();
+    let chain = files.chain(&files.leaf());
+    let secret = files.file("secret", "s3cret");
+    let judged = |more: &str| {
+        let text = format!(
+            "[source.us]\nregion = \"us-east-1\"\nclient_id = \"x\"\nclient_secret_file = \"{secret}\"\n{more}\n"
+        );
+        files.verify(&chain, &["--at", AT, "--config", &files.file("config.toml", text)])
+    };
+    judged("").exits(0).says(&["ok          identity"]);
+    judged("identity = [\"other.example\"]").exits(5).says(&["BROKEN      identity", "other.example"]);
+    judged("identity = \"any\"").exits(0).says(&["not checked identity"]);
+    judged("[verify]\nmax_chain = 2").exits(5).says(&["BROKEN      chain-too-long"]);
+    judged("[verify]\nmax_chain = 1").exits(3).says(&["verify.max_chain"]);
 }
 
 #[test]

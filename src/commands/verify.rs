@@ -8,10 +8,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::inspect::read_bounded;
-use super::{Failure, print};
+use super::{Failure, load, print};
 use crate::cli::{Global, Verify};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
+use crate::settings::resolved::IdentitySetting;
 use crate::trust::anchor::Anchors;
 use crate::trust::certificate::Certificate;
 use crate::trust::crl::{self, Crl, UnreadableCrl};
@@ -35,12 +36,31 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
         text.push_str(&text_of(intermediate)?);
     }
     let at = arguments.at.unwrap_or_else(|| SystemClock.now());
-    let names: BTreeSet<String> = arguments.names.iter().cloned().collect();
+    let (policy, configured) = configured(global)?;
+    let names = if arguments.names.is_empty() { configured } else { arguments.names.iter().cloned().collect() };
     let lists = arguments.crls.iter().map(|file| Ok((file.display().to_string(), Crl::read(read_bounded(file)?))));
     let lists: Vec<_> = lists.collect::<Result<_, Failure>>()?;
-    let judged = judge(&text, &anchors, &names, &lists, at);
+    let judged = judge(&text, &anchors, &policy, &names, &lists, at);
     print(global.output, &judged, || judged.to_text())?;
     Ok(if judged.accepted { Exit::Done } else { Exit::Answer })
+}
+
+/// With a configuration, its `[verify]`, and the names that its one source expects; without one, the defaults and none.
+fn configured(global: &Global) -> Result<(Policy, BTreeSet<String>), Failure> {
+    if !global.config.exists() {
+        return Ok((Policy::default(), BTreeSet::new()));
+    }
+    let settings = load(global)?.settings;
+    let mut sources = settings.sources.values();
+    let names = match (sources.next(), sources.next()) {
+        (Some(only), None) => match &only.identity {
+            IdentitySetting::Names(names) => names.clone(),
+            IdentitySetting::Learn => only.region_name.iter().cloned().collect(),
+            IdentitySetting::Any => BTreeSet::new(),
+        },
+        _ => BTreeSet::new(),
+    };
+    Ok((settings.verify, names))
 }
 
 /// The files replace the built-in anchors.
@@ -130,14 +150,14 @@ enum Outcome {
 fn judge(
     text: &str,
     anchors: &Anchors,
+    policy: &Policy,
     names: &BTreeSet<String>,
     lists: &[(String, Result<Crl, UnreadableCrl>)],
     at: Timestamp,
 ) -> Judged {
-    let policy = Policy::default();
     let mut judged =
         Judged { accepted: false, at, path: Vec::new(), rules: Vec::new(), notes: Vec::new(), refusal: None };
-    let (candidate, refusal) = match verify::judge(text, anchors, &policy, at) {
+    let (candidate, refusal) = match verify::judge(text, anchors, policy, at) {
         Verdict::Accepted(candidate) => (Some(candidate), None),
         Verdict::Expired(candidate, refusal) => (Some(candidate), Some(refusal)),
         Verdict::Refused(refusal) => (None, Some(refusal)),
@@ -192,7 +212,7 @@ fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Ve
         violations.into_iter().find(|violation| violation.rule == rule).map(|violation| violation.what.clone())
     };
     let not_asked = |rule: Rule| match rule {
-        Rule::Identity if unnamed => Some("no --name was given"),
+        Rule::Identity if unnamed => Some("no --name was given, and no configuration names one"),
         Rule::Revoked | Rule::UnusableCrl if revocation == Revocation::NotAsked => {
             Some("no --crl was given, or there is no path to ask it about")
         }
