@@ -1,5 +1,13 @@
 //! From raw to resolved: presets applied, every value judged, all problems told at once.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -157,7 +165,7 @@ impl Resolver {
             max_validity: self.bounded(
                 "verify.max_validity",
                 raw.max_validity.as_deref(),
-                DAY..=1_830 * DAY,
+                DAY..=DAY.saturating_mul(1_830),
                 default.max_validity,
             ),
             max_chain,
@@ -387,7 +395,7 @@ impl Resolver {
             sources,
             extra_anchors: self.paths(raw.extra_anchors.as_ref()),
             targets: Vec::new(),
-            grace: self.duration(&format!("store.{name}.grace"), raw.grace.as_deref(), 14 * DAY),
+            grace: self.duration(&format!("store.{name}.grace"), raw.grace.as_deref(), DAY.saturating_mul(14)),
         }
     }
 
@@ -524,7 +532,7 @@ impl Resolver {
     fn duration(&mut self, key: &str, raw: Option<&str>, default: Duration) -> Duration {
         let Some(text) = raw else { return default };
         match humantime::parse_duration(text) {
-            Ok(duration) if duration <= 3_660 * DAY => duration,
+            Ok(duration) if duration <= DAY.saturating_mul(3_660) => duration,
             Ok(_) => {
                 self.problem(format!("{key}: {text:?} is longer than ten years"));
                 default

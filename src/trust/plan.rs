@@ -9,6 +9,14 @@
 //! answers a grace apart; the last entry of a slot never leaves by absence or expiry; the set becomes empty through
 //! denial alone.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -710,7 +718,7 @@ impl Planner<'_> {
                 ),
             ));
         }
-        let half_life = facts.not_after.since(facts.not_before) / 2;
+        let half_life = facts.not_after.since(facts.not_before).div_f32(2.0);
         let policy = self.input.policy;
         let severity = if left <= policy.upcoming_missing_critical.min(half_life) {
             Finding::critical
