@@ -718,7 +718,7 @@ impl Planner<'_> {
                 ),
             ));
         }
-        let half_life = facts.not_after.since(facts.not_before).div_f32(2.0);
+        let half_life = facts.not_after.since(facts.not_before).checked_div(2).unwrap_or_default();
         let policy = self.input.policy;
         let severity = if left <= policy.upcoming_missing_critical.min(half_life) {
             Finding::critical
