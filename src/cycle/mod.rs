@@ -246,7 +246,7 @@ impl<'a> Session<'a> {
         if let Some(manifest) = &self.contents.manifest {
             self.contents.state.generation = self.contents.state.generation.max(manifest.generation);
         }
-        report.note_sources(&mut self.contents.state, self.clock.now());
+        report.note_sources(&mut self.contents.state);
         self.save()
     }
 

@@ -129,7 +129,7 @@ impl Report {
         self.difference = difference;
     }
 
-    pub(super) fn note_sources(&self, state: &mut State, _now: Timestamp) {
+    pub(super) fn note_sources(&self, state: &mut State) {
         for outcome in &self.sources {
             let source = state.sources.entry(outcome.source.clone()).or_default();
             source.last_attempt = Some(outcome.asked);

@@ -1,0 +1,223 @@
+//! What the planner says of a slot as it stands: what was refused, what is missing, what ends. It decides nothing.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Planner, Standing, name};
+use crate::trust::certificate::Certificate;
+use crate::trust::finding::{Finding, Severity};
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::memory::SlotMemory;
+use crate::trust::observation::{Heard, Judged, Listed};
+use crate::trust::refusal::quoted;
+use crate::trust::set::{Authority, Role, SlotId};
+
+/// How long before a root's end it is a warning, and how long before it is critical: a root is replaced by agreement
+/// with the vendor, which takes months.
+const ROOT_ENDS_WARNING: Duration = Duration::from_secs(180 * 86_400);
+const ROOT_ENDS_CRITICAL: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long before the end of the operator's word it is a warning that the vendor still does not list the leaf.
+const WORD_ENDS_WARNING: Duration = Duration::from_secs(3 * 86_400);
+
+impl Planner<'_> {
+    pub(super) fn report_sightings(&mut self, heard: &Heard, standing: Standing) {
+        for sighting in &heard.sightings {
+            let (what, refusal) = match &sighting.judged {
+                Judged::Accepted(_) => continue,
+                Judged::Expired(_, refusal) => ("expired", refusal),
+                Judged::Refused(refusal) => ("refused", refusal),
+            };
+            let (event, which) = match sighting.listed {
+                Listed::Current => (format!("current_{what}"), "current"),
+                Listed::Upcoming => (format!("upcoming_{what}"), "upcoming"),
+            };
+            self.findings.push(Finding::critical(
+                &event,
+                &heard.slot,
+                format!("The vendor's {which} certificate: {refusal}"),
+            ));
+        }
+        if heard.unfiltered_came
+            && standing == Standing::RefusedOrAbsent
+            && !heard.sightings.iter().any(|sighting| sighting.listed == Listed::Current)
+        {
+            self.findings.push(Finding::critical(
+                "current_absent",
+                &heard.slot,
+                format!("The vendor's answer has no current {} certificate. What is trusted stays.", heard.authority),
+            ));
+        }
+    }
+
+    /// The conditions of the slot as it stands now, heard or silent: last leaf expired, retirement blocked.
+    pub(super) fn report_slot(&mut self, slot: &SlotId, held: &SlotMemory) {
+        let now = self.input.now;
+        for (key, entry) in &held.entries {
+            let Some(certificate) = self.certificates.get(key).cloned() else {
+                continue;
+            };
+            let end = certificate.facts().not_after;
+            if let Some(word) = entry.word.filter(|word| word.until > now && entry.role == Role::Trusted) {
+                let severity =
+                    if word.until.since(now) <= WORD_ENDS_WARNING { Severity::Warning } else { Severity::Note };
+                let text = format!(
+                    "{} is not listed by the vendor, and trusted by the operator's word until {}. To go on: trustsync trust.",
+                    name(&certificate),
+                    word.until
+                );
+                self.findings.push(Finding::new(severity, "trusted_by_word", slot, text));
+            }
+            if held.entries.len() == 1 {
+                if end < now {
+                    self.findings.push(Finding::critical(
+                        "last_certificate_expired",
+                        slot,
+                        format!(
+                            "{} expired on {end} and is the last that the slot trusts: it stays published, but servers \
+                             refuse it.",
+                            name(&certificate)
+                        ),
+                    ));
+                }
+                continue;
+            }
+            let over = now > entry.last_seen.plus(self.input.policy.grace);
+            if over && entry.word.is_none() && entry.absence.is_none_or(|run| run.last < now) {
+                self.findings.push(Finding::warning(
+                    "retirement_blocked",
+                    slot,
+                    format!(
+                        "{} was last listed on {}, but no clean answer lets it leave. It stays trusted, at the latest until \
+                         it expires on {end}.",
+                        name(&certificate),
+                        entry.last_seen
+                    ),
+                ));
+            }
+        }
+    }
+
+    /// A root near its own end takes every leaf below along: servers refuse the whole path.
+    pub(super) fn report_roots(&mut self, slot: &SlotId, held: &SlotMemory) {
+        let now = self.input.now;
+        let mut ending: BTreeMap<Fingerprint, Certificate> = BTreeMap::new();
+        for (key, entry) in &held.entries {
+            let path: Vec<&Certificate> =
+                entry.chain.iter().chain([key]).filter_map(|link| self.certificates.get(link)).collect();
+            let is_top = |certificate: &Certificate| {
+                let facts = certificate.facts();
+                facts.is_ca
+                    && (facts.self_issued()
+                        || !path.iter().any(|issuer| issuer.facts().subject_der == facts.issuer_der))
+            };
+            // Of two roots on two paths, the later one carries the leaf.
+            let root = path.iter().filter(|held| is_top(held)).max_by_key(|root| root.facts().not_after);
+            ending.extend(root.map(|root| (root.fingerprint(), (*root).clone())));
+        }
+        for root in ending.values() {
+            let end = root.facts().not_after;
+            let left = end.since(now);
+            let severity = if left <= ROOT_ENDS_CRITICAL {
+                Finding::critical
+            } else if left <= ROOT_ENDS_WARNING {
+                Finding::warning
+            } else {
+                continue;
+            };
+            let setting = match slot.authority() {
+                Authority::DigiCert => "digicert_anchors",
+                Authority::Genesys => "genesys_anchors",
+            };
+            self.findings.push(severity(
+                "root_ends",
+                slot,
+                format!(
+                    "The root {} (sha256 {}) ends on {end} ({} days): from then on servers refuse every certificate below it. \
+                     Ask the vendor for its successor, and add that to the source's {setting}.",
+                    quoted(&root.facts().subject),
+                    root.fingerprint(),
+                    now.days_until(end)
+                ),
+            ));
+        }
+    }
+
+    /// Upcoming missing, early, or none.
+    pub(super) fn report_upcoming(&mut self, slot: &SlotMemory, heard: &Heard) {
+        let now = self.input.now;
+        let accepted = |listed: Listed| {
+            heard.sightings.iter().filter(move |sighting| sighting.listed == listed).filter_map(|sighting| {
+                match &sighting.judged {
+                    Judged::Accepted(verified) => Some(verified.leaf()),
+                    _ => None,
+                }
+            })
+        };
+        let Some(current) = accepted(Listed::Current).max_by_key(|leaf| leaf.facts().not_after) else {
+            return;
+        };
+        let facts = current.facts();
+        let left = facts.not_after.since(now);
+        let successor = accepted(Listed::Upcoming)
+            .find(|leaf| leaf.fingerprint() != current.fingerprint() && leaf.facts().not_after > facts.not_after);
+        if let Some(successor) = successor {
+            if left > self.input.policy.window {
+                self.findings.push(Finding::note(
+                    "upcoming_early",
+                    &heard.slot,
+                    format!(
+                        "{} is listed as upcoming although the current certificate has {} days left: accepted.",
+                        name(successor),
+                        now.days_until(facts.not_after)
+                    ),
+                ));
+            }
+            return;
+        }
+        // A listing that did not come says nothing: what is trusted from an earlier one stands.
+        let known = |key: &Fingerprint| {
+            self.certificates.get(key).is_some_and(|certificate| certificate.facts().not_after > facts.not_after)
+        };
+        if !heard.upcoming_came && slot.entries.keys().any(known) {
+            return;
+        }
+        if let Some(odd) = accepted(Listed::Upcoming).next() {
+            self.findings.push(Finding::warning(
+                "upcoming_is_no_successor",
+                &heard.slot,
+                format!(
+                    "{} is listed as upcoming, but is the current one or ends no later: it does not count as upcoming.",
+                    name(odd)
+                ),
+            ));
+        }
+        let half_life = facts.not_after.since(facts.not_before).checked_div(2).unwrap_or_default();
+        let policy = self.input.policy;
+        let severity = if left <= policy.upcoming_missing_critical.min(half_life) {
+            Finding::critical
+        } else if left <= policy.upcoming_missing_warning.min(half_life) {
+            Finding::warning
+        } else {
+            return;
+        };
+        self.findings.push(severity(
+            "upcoming_missing",
+            &heard.slot,
+            format!(
+                "The current certificate ends on {} ({} days), and no valid upcoming one was seen. Calls fail from then on \
+                 unless one appears; ask the vendor.",
+                facts.not_after,
+                now.days_until(facts.not_after)
+            ),
+        ));
+    }
+}
