@@ -22,6 +22,7 @@ use super::resolved::{
     Target, WireProof,
 };
 use crate::genesys::region::Region;
+use crate::http_client::is_loopback;
 use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::set::Authority;
@@ -584,13 +585,7 @@ impl Resolver {
 
     fn base_url(&mut self, key: &str, text: &str) -> Option<Url> {
         let url = self.url(key, text)?;
-        let loopback = match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        if url.scheme() != "https" && !loopback {
+        if url.scheme() != "https" && !is_loopback(&url) {
             self.problem(format!("{key}: {text:?} must be https: the client secret and the token go there"));
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {

@@ -1,12 +1,12 @@
 //! A reload by `POST` to a URL: 2xx is success. Without TLS only to this machine; redirects are never followed.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use reqwest::redirect::Policy;
 use rustls::{ClientConfig, RootCertStore};
-use url::{Host, Url};
+use url::Url;
 
+use crate::http_client::is_loopback;
 use crate::target::process::printable;
 use crate::target::reload::{HTTP_LIMIT, ReloadError, Told};
 
@@ -15,7 +15,7 @@ const BODY_QUOTED: usize = 512;
 
 pub(super) async fn post(url: &Url) -> Result<Told, ReloadError> {
     let shown = without_secrets(url);
-    if !(url.scheme() == "https" || url.scheme() == "http" && names_this_machine(url)) {
+    if !(url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)) {
         return Err(ReloadError::NotLoopback { url: shown });
     }
     let no_answer = |reason: String| ReloadError::NoAnswer { url: shown.clone(), reason };
@@ -54,15 +54,6 @@ fn client(url: &Url) -> Result<reqwest::Client, String> {
         .no_proxy()
         .build()
         .map_err(|error| error.to_string())
-}
-
-fn names_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
-        None => false,
-    }
 }
 
 /// The URL as it may be shown: a user, a password or a query may hold a secret.
