@@ -72,6 +72,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Ask the vendor, publish what verifies, tell the servers, prove it; once
     Sync(Sync),
+    /// Do the same for years: poll, publish, tell and prove by a schedule, until told to end
+    Run,
     /// What is trusted, a timeline of it, sources, targets, alarms (exit 0 ok, 1 warning, 2 critical, 3 unknown)
     Status,
     /// Take a target's turn again now: check, reload, prove

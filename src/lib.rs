@@ -10,11 +10,13 @@
 //!
 //! The one-shot is that cycle once, the demo is that cycle against a simulated vendor and clock.
 
+pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod crl_fetch;
 pub mod cycle;
+pub mod daemon;
 pub mod exit;
 pub mod genesys;
 pub mod http_client;

@@ -9,6 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
+use crate::cycle::Report;
 use crate::trust::finding::{Finding, Severity};
 
 /// Starts the log. Where journald cannot be reached, text is written instead, and says so.
@@ -55,5 +56,33 @@ pub fn findings(findings: &[Finding], changed: bool) {
             Severity::Note if changed || PASSING.contains(&event.as_str()) => tracing::info!(event, subject, "{text}"),
             Severity::Note => tracing::debug!(event, subject, "{text}"),
         }
+    }
+}
+
+/// Logs what a cycle came to, with those findings that are to be said; one without change at the level that is given.
+pub fn cycle(store: &str, report: &Report, found: &[Finding], unchanged: Level) {
+    findings(found, report.committed);
+    let owed = report.targets.iter().filter(|target| target.owed.is_some()).count();
+    let generation = report.generation.unwrap_or(0);
+    let settled = report.targets.len().saturating_sub(owed);
+    let changes = report.difference.changes.len();
+    let text = "nothing changed";
+    match (report.rehearsed, report.committed) {
+        (true, _) => {
+            tracing::info!(event = "rehearsed", store, generation, changes, "nothing was written, nobody was told");
+        }
+        (false, true) => tracing::info!(
+            event = "published",
+            store,
+            generation,
+            changes,
+            settled,
+            owed,
+            "a new generation was published"
+        ),
+        (false, false) if unchanged == Level::INFO => {
+            tracing::info!(event = "unchanged", store, generation, settled, owed, "{text}");
+        }
+        (false, false) => tracing::debug!(event = "unchanged", store, generation, settled, owed, "{text}"),
     }
 }

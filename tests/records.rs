@@ -17,7 +17,7 @@ use trustsync::trust::manifest::{self, Manifest, ManifestError};
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{DenialReason, TrustSet};
-use trustsync::trust::state::{self, SourceState, State, StateError, TargetState};
+use trustsync::trust::state::{self, Looked, SourceState, State, StateError, TargetState};
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
 fn manifest_of(store: &MemoryStore, number: u64) -> Manifest {
@@ -131,7 +131,7 @@ fn a_state_reads_as_it_was_written() {
             ..TargetState::default()
         },
     );
-    state.raise(&[Finding::critical("a", "b", "c")], day(0));
+    state.raise(&[Finding::critical("a", "b", "c")], &Looked::default(), day(0));
     assert_eq!(State::read(&state.to_bytes()).unwrap(), state);
 }
 
@@ -216,14 +216,14 @@ mod alarms {
     fn one_that_persists_keeps_its_beginning_and_one_that_ends_is_gone() {
         let mut state = state();
         let missing = |severity| Finding::new(severity, "upcoming_missing", "us", "text");
-        state.raise(&[missing(Severity::Warning), Finding::warning("other", "us", "text")], day(0));
-        state.raise(&[missing(Severity::Warning)], day(1));
-        state.raise(&[missing(Severity::Critical)], day(2));
+        state.raise(&[missing(Severity::Warning), Finding::warning("other", "us", "text")], &Looked::default(), day(0));
+        state.raise(&[missing(Severity::Warning)], &Looked::default(), day(1));
+        state.raise(&[missing(Severity::Critical)], &Looked::default(), day(2));
         let alarm = &state.alarms["upcoming_missing:us"];
         assert_eq!((alarm.since, alarm.finding.severity, state.alarms.len()), (day(0), Severity::Critical, 1));
-        state.raise(&[], day(3));
+        state.raise(&[], &Looked::default(), day(3));
         assert!(state.alarms.is_empty());
-        state.raise(&[missing(Severity::Warning)], day(4));
+        state.raise(&[missing(Severity::Warning)], &Looked::default(), day(4));
         assert_eq!(state.alarms["upcoming_missing:us"].since, day(4), "a new one begins anew");
     }
 
@@ -233,6 +233,7 @@ mod alarms {
         let finding = |severity, text: &str| Finding::new(severity, "a", "us", text);
         state.raise(
             &[finding(Severity::Note, "0"), finding(Severity::Critical, "1"), finding(Severity::Warning, "2")],
+            &Looked::default(),
             day(0),
         );
         assert_eq!(state.alarms.values().map(|alarm| alarm.finding.text.as_str()).collect::<Vec<_>>(), ["1"]);
@@ -241,7 +242,7 @@ mod alarms {
     #[test]
     fn what_is_found_between_cycles_is_added_to_what_stands() {
         let mut state = state();
-        state.raise(&[Finding::critical("a", "us", "old")], day(0));
+        state.raise(&[Finding::critical("a", "us", "old")], &Looked::default(), day(0));
         state.raise_besides(&[Finding::critical("a", "us", "new"), Finding::warning("b", "us", "")], day(1));
         let alarm = &state.alarms["a:us"];
         assert_eq!((alarm.finding.text.as_str(), alarm.since), ("new", day(0)));
@@ -252,7 +253,11 @@ mod alarms {
     fn a_settled_target_ends_its_own_alarms_alone() {
         let mut state = state();
         let of = |event: &str, subject: &str| Finding::critical(event, subject, "");
-        state.raise(&[of("target_owed", "nginx"), of("target_owed", "other"), of("store_drift", "nginx")], day(0));
+        state.raise(
+            &[of("target_owed", "nginx"), of("target_owed", "other"), of("store_drift", "nginx")],
+            &Looked::default(),
+            day(0),
+        );
         state.settled("nginx");
         assert_eq!(state.alarms.keys().collect::<Vec<_>>(), ["store_drift:nginx", "target_owed:other"]);
     }

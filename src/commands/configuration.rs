@@ -114,7 +114,13 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     let time = |duration| format!("\"{}\"", span(duration));
     let text = |text: &str| format!("{text:?}");
-    values.insert("schedule.interval".to_owned(), time(settings.interval));
+    values.insert("schedule.interval".to_owned(), time(settings.schedule.interval));
+    values.insert("schedule.window_interval".to_owned(), time(settings.schedule.window_interval));
+    values.insert("schedule.proof_interval".to_owned(), time(settings.schedule.proof_interval));
+    values.insert("schedule.jitter".to_owned(), settings.schedule.jitter.to_string());
+    if let Some(address) = settings.listen {
+        values.insert("listen.address".to_owned(), text(&address.to_string()));
+    }
     values.insert("schedule.window".to_owned(), time(settings.plan.window));
     values.insert("alarms.upcoming_missing.warning".to_owned(), time(settings.plan.upcoming_missing_warning));
     values.insert("alarms.upcoming_missing.critical".to_owned(), time(settings.plan.upcoming_missing_critical));
@@ -164,6 +170,13 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
         put("path", format!("{:?}", store.path));
         put("grace", time(store.grace));
         put("keep", store.keep.to_string());
+        put("on_drift", text(store.on_drift.name()));
+        if let Some(seed) = &store.seed {
+            put("seed", format!("{seed:?}"));
+        }
+        if store.targets.iter().any(|target| target.privileged) {
+            put("privileged_path", format!("{:?}", store.privileged_path));
+        }
         put("sources", format!("{:?}", store.sources.iter().collect::<Vec<_>>()));
         if !store.extra_anchors.is_empty() {
             put("extra_anchors", format!("{:?}", store.extra_anchors));
@@ -197,6 +210,7 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
     let mut put = |field: &str, value: String| values.insert(format!("target.{}.{field}", target.name), value);
     put("kind", format!("{:?}", format!("{:?}", target.kind).to_lowercase()));
     put("store", format!("{store:?}"));
+    put("privileged", target.privileged.to_string());
     put("check", target.check.as_ref().map_or_else(|| "[]".to_owned(), |argv| format!("{argv:?}")));
     put("check_timeout", time(target.check_timeout));
     put("reload_timeout", time(target.reload_timeout));

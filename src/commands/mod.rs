@@ -11,6 +11,7 @@ mod inspect;
 mod regions;
 mod reload;
 mod rollback;
+mod run;
 pub mod simulate;
 mod status;
 mod sync;
@@ -26,6 +27,7 @@ use serde::Serialize;
 use crate::cli::{Cli, Command, Global, Output};
 use crate::clock::SystemClock;
 use crate::cycle::{CycleError, Options, Report, Session};
+use crate::daemon::DaemonError;
 use crate::exit::Exit;
 use crate::genesys::ClientError;
 use crate::log;
@@ -51,16 +53,17 @@ pub fn main() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::Runtime(error)),
     };
-    match runtime.block_on(run(cli)) {
-        Ok(exit) => exit,
-        Err(failure) => fail(&failure),
-    }
+    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(|failure| fail(&failure));
+    // A name that is being looked up on a thread of its own must not keep us.
+    runtime.shutdown_background();
+    exit
 }
 
-async fn run(cli: Cli) -> Result<Exit, Failure> {
+async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Sync(arguments) => sync::run(global, &arguments).await,
+        Command::Run => run::run(global).await,
         Command::Status => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
@@ -111,6 +114,9 @@ pub enum Failure {
     /// The store.
     #[error(transparent)]
     Contents(#[from] ContentsError),
+    /// The daemon could not begin.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// What was asked for cannot be.
     #[error("{0}")]
     Usage(String),
@@ -135,6 +141,8 @@ impl Failure {
     fn exit(&self) -> Exit {
         match self {
             Self::Settings(_) | Self::Client(_) => Exit::Configuration,
+            Self::Daemon(DaemonError::Signals(_)) => Exit::Unexpected,
+            Self::Daemon(_) => Exit::Configuration,
             Self::Cycle(error) => error.exit(),
             Self::Contents(_) => Exit::Store,
             Self::Usage(_) => Exit::Usage,

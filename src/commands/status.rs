@@ -140,7 +140,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
         contents.findings.iter().cloned().chain(stale(settings, store, contents, now)).chain(ending(contents, now));
     for finding in present.filter(|finding| finding.severity > Severity::Note) {
         if !alarms.iter().any(|alarm| alarm.finding.alarm_id() == finding.alarm_id()) {
-            alarms.push(Alarm { finding, since: now });
+            alarms.push(Alarm { finding, since: now, unseen: false });
         }
     }
     alarms.sort_by(|one, other| other.finding.severity.cmp(&one.finding.severity).then(one.since.cmp(&other.since)));
@@ -233,7 +233,7 @@ fn name_rule(rule: &crate::trust::set::NameRule) -> String {
 
 /// Health is the time since the last successful poll, not whether something runs.
 fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Vec<Finding> {
-    let allowed = settings.interval.saturating_mul(STALE_INTERVALS);
+    let allowed = settings.schedule.interval.saturating_mul(STALE_INTERVALS);
     let mut findings = Vec::new();
     for source in &store.sources {
         let last = contents.state.sources.get(source).and_then(|state| state.last_success);
@@ -247,7 +247,7 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
             let severity = if age > LONG_STALE { Severity::Critical } else { Severity::Warning };
             let text = format!(
                 "The last successful poll was on {last}: a rotation since then would go unseen. Is `trustsync sync` run every {}?",
-                span(settings.interval)
+                span(settings.schedule.interval)
             );
             findings.push(Finding::new(severity, "source_stale", source, text));
         }

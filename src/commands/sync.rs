@@ -9,6 +9,7 @@ use crate::clock::SystemClock;
 use crate::cycle::{self, Clients, Options, Report};
 use crate::exit::Exit;
 use crate::log;
+use tracing::Level;
 
 pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
     let loaded = load(global)?;
@@ -25,7 +26,7 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
         };
         match report {
             Ok(report) => {
-                say(&store.name, &report);
+                log::cycle(&store.name, &report, &report.findings, Level::INFO);
                 exits.insert(report.exit(arguments.detailed_exit_code));
                 reports.push((store.name.clone(), report));
             }
@@ -40,29 +41,6 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
         reports.iter().filter_map(|(name, report)| Some((name.clone(), serde_json::to_value(report).ok()?))).collect();
     print(global.output, &json, || reports.iter().map(|(name, report)| text(name, report)).collect())?;
     Ok(Exit::of(&exits))
-}
-
-fn say(store: &str, report: &Report) {
-    log::findings(&report.findings, report.committed);
-    let owed = report.targets.iter().filter(|target| target.owed.is_some()).count();
-    let generation = report.generation.unwrap_or(0);
-    let settled = report.targets.len().saturating_sub(owed);
-    let changes = report.difference.changes.len();
-    match (report.rehearsed, report.committed) {
-        (true, _) => {
-            tracing::info!(event = "rehearsed", store, generation, changes, "nothing was written, nobody was told")
-        }
-        (false, true) => tracing::info!(
-            event = "published",
-            store,
-            generation,
-            changes,
-            settled,
-            owed,
-            "a new generation was published"
-        ),
-        (false, false) => tracing::info!(event = "unchanged", store, generation, settled, owed, "nothing changed"),
-    }
 }
 
 /// What a cycle came to, in lines.

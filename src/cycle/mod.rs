@@ -8,6 +8,7 @@
 
 mod anchors;
 mod commit;
+mod due;
 mod evidence;
 mod observe;
 mod probe;
@@ -17,20 +18,26 @@ mod turns;
 mod words;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
+use crate::chance;
 use crate::clock::Clock;
-use crate::settings::resolved::{Settings, Store as StoreSettings, Target};
+use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target};
 use crate::store::contents::{self, Contents, ContentsError};
-use crate::store::{self, Lock, LockError, Store, StoreError, file};
+use crate::store::{self, Link, LinkPath, Lock, LockError, Store, StoreError, file};
 use crate::trust::difference::Difference;
 use crate::trust::memory::Memory;
 use crate::trust::plan::{self, Plan};
 use crate::trust::render::Content;
+use crate::trust::schedule::Schedule;
 use crate::trust::set::{SlotId, TrustSet};
+use crate::trust::standing::Standing;
+use crate::trust::state::State;
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
+pub use due::{is_empty, poll_due, turns_due};
 pub use observe::{Clients, Observed};
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
@@ -84,6 +91,21 @@ impl CycleError {
     }
 }
 
+/// What sources said for one store, with the revocation lists that go with it.
+pub struct Answers {
+    observed: Vec<Observed>,
+    lists: Lists,
+}
+
+/// Which targets take their turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// Every one: what a poll does.
+    All,
+    /// Those whose next try or next proof is due, and all of them after a commit: what the time between polls is for.
+    Due,
+}
+
 /// Runs one cycle for one store.
 pub async fn run(
     settings: &Settings,
@@ -93,19 +115,60 @@ pub async fn run(
     options: &Options<'_>,
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
-    let lists = revocation::gather(settings, store, &observed, clock, options.deadline).await?;
-    let mut session = Session::open(store, clock, options)?;
-    let plan = session.plan(settings, &observed, &lists)?;
-    let mut report = Report::of(&session.contents, &observed, &plan);
+    let answers = gather(settings, store, observed, clock, options.deadline).await?;
+    let session = Session::open(store, clock, options)?;
+    let (report, _) = act(settings, session, &answers, Turns::All).await?;
+    Ok(report)
+}
+
+/// Asks one source. No lock is needed, and no store is touched.
+pub async fn ask(
+    settings: &Settings,
+    source: &str,
+    clients: &mut Clients,
+    clock: &dyn Clock,
+    deadline: Duration,
+) -> Vec<Observed> {
+    observe::ask(settings, &[source.to_owned()].into(), clients, clock, deadline).await
+}
+
+/// Adds the revocation lists that the answers and the store's certificates name; what is due is fetched.
+pub async fn gather(
+    settings: &Settings,
+    store: &StoreSettings,
+    observed: Vec<Observed>,
+    clock: &dyn Clock,
+    deadline: Duration,
+) -> Result<Answers, CycleError> {
+    let lists = revocation::gather(settings, store, &observed, clock, deadline).await?;
+    Ok(Answers { observed, lists })
+}
+
+/// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
+pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
+    Ok(Answers { observed: Vec::new(), lists: revocation::look(settings, store, &[], clock)? })
+}
+
+/// The cycle's half under the lock: judges, plans, publishes, takes turns.
+pub async fn act(
+    settings: &Settings,
+    mut session: Session<'_>,
+    answers: &Answers,
+    turns: Turns,
+) -> Result<(Report, Standing), CycleError> {
+    let plan = session.plan(settings, &answers.observed, &answers.lists)?;
+    let mut report = Report::of(&session.contents, &answers.observed, &plan);
+    report.looked.lists = answers.lists.were_asked_for();
+    session.note_sources(settings, &plan, &report);
     if session.would_lose_by_damage(&plan) {
         report.deny_all = session.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
-        session.remember(&plan, &mut report)?;
+        session.remember(&plan)?;
     } else {
         session.adopt(&plan, "cycle", &mut report)?;
     }
-    session.take_turns(&mut report).await?;
-    session.close(&mut report)?;
-    Ok(report)
+    session.take_turns_that(turns, &settings.schedule, &mut report).await?;
+    let standing = session.close(&mut report)?;
+    Ok((report, standing))
 }
 
 /// What a cycle would do: asks the sources, reads the store, writes nothing and tells nobody.
@@ -167,6 +230,21 @@ fn plan_with(
     Ok(plan)
 }
 
+/// Whether what readers follow is not as the store's records have it: a changed generation, a moved link.
+pub fn has_drifted(store: &StoreSettings) -> Result<bool, ContentsError> {
+    let contents = look(store)?;
+    let misplaced = |target| is_misplaced(&store.path, &contents.state, target);
+    Ok(contents.drifted || store.targets.iter().any(misplaced))
+}
+
+/// Whether a target's link names another generation than the one that its server is known to have taken from there.
+fn is_misplaced(root: &Path, state: &State, target: &Target) -> bool {
+    let known = state.targets.get(&target.name).and_then(|known| known.acknowledged);
+    let settled = known.filter(|known| *known == state.generation);
+    let link = || LinkPath::target(root, &target.name).and_then(|link| link.read());
+    settled.is_some_and(|settled| link().is_ok_and(|link| link != Link::Generation(settled)))
+}
+
 /// A store under the lock, for the length of one cycle or command.
 pub struct Session<'a> {
     store: &'a StoreSettings,
@@ -223,7 +301,8 @@ impl<'a> Session<'a> {
         let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
         // An empty store stays empty until something may enter; one that was emptied by denial says so.
         let nothing_yet = published.is_none() && plan.set.is_empty();
-        if !nothing_yet && (published != Some(content.digest()) || self.contents.drifted) {
+        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair;
+        if !nothing_yet && (published != Some(content.digest()) || repair) {
             let manifest = commit::commit(self.opened.root(), &self.contents, &content, cause, self.clock.now())?;
             report.committed(&manifest, Difference::between(&self.contents.set, &plan.set));
             self.contents.manifest = Some(manifest);
@@ -233,27 +312,49 @@ impl<'a> Session<'a> {
         if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
             evidence::committed(self.opened.root(), manifest, &report.difference)?;
         }
-        self.remember(plan, report)?;
+        self.remember(plan)?;
         if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
             commit::sweep_old(self.opened.root(), self.store.keep, manifest.generation)?;
         }
         Ok(())
     }
 
-    /// Keeps what the plan remembers, and how the sources did.
-    fn remember(&mut self, plan: &Plan, report: &mut Report) -> Result<(), CycleError> {
+    /// Notes how the sources did. It is written with whatever the cycle writes next.
+    fn note_sources(&mut self, settings: &Settings, plan: &Plan, report: &Report) {
+        let now = self.clock.now();
+        let state = &mut self.contents.state;
+        state.sources.retain(|name, _| self.store.sources.contains(name));
+        let in_window = |source: &str| plan.in_window(source, settings.plan.window, now);
+        report.note_sources(state, &settings.schedule, in_window, chance::draw());
+    }
+
+    /// Keeps what the plan remembers.
+    fn remember(&mut self, plan: &Plan) -> Result<(), CycleError> {
         self.contents.state.memory = plan.memory.clone();
         if let Some(manifest) = &self.contents.manifest {
             self.contents.state.generation = self.contents.state.generation.max(manifest.generation);
         }
-        report.note_sources(&mut self.contents.state);
         self.save()
     }
 
     /// Takes every target's turn.
     pub async fn take_turns(&mut self, report: &mut Report) -> Result<(), CycleError> {
+        self.take_turns_that(Turns::All, &Schedule::default(), report).await
+    }
+
+    async fn take_turns_that(
+        &mut self,
+        turns: Turns,
+        schedule: &Schedule,
+        report: &mut Report,
+    ) -> Result<(), CycleError> {
         for target in &self.store.targets {
-            self.take_turn(target, false, report).await?;
+            let now = self.clock.now();
+            let is_due = due::turn_due(&self.contents.state, target, schedule, now) <= now
+                || is_misplaced(self.opened.root(), &self.contents.state, target);
+            if turns == Turns::All || report.changed() || is_due {
+                self.take_turn(target, false, report).await?;
+            }
         }
         self.contents.state.targets.retain(|name, _| self.store.targets.iter().any(|target| target.name == *name));
         Ok(())
@@ -272,6 +373,7 @@ impl<'a> Session<'a> {
         let mut state = self.contents.state.targets.remove(&target.name).unwrap_or_default();
         let turn = turns::Turns { root: self.opened.root(), manifest: &manifest, target, clock: self.clock };
         let outcome = turn.take(&mut state, forced, report).await;
+        report.looked.targets.insert(target.name.clone());
         if state.owed.is_none() {
             self.contents.state.settled(&target.name);
         }
@@ -282,10 +384,11 @@ impl<'a> Session<'a> {
     }
 
     /// Writes the alarms of a whole cycle and the state, and lets go of the lock.
-    pub fn close(mut self, report: &mut Report) -> Result<(), CycleError> {
+    pub fn close(mut self, report: &mut Report) -> Result<Standing, CycleError> {
         report.finish(&self.contents.state);
-        self.contents.state.raise(&report.findings, self.clock.now());
-        self.save()
+        self.contents.state.raise(&report.findings, &report.looked, self.clock.now());
+        self.save()?;
+        Ok(Standing::of(&self.store.name, &self.contents.state, &self.contents.set))
     }
 
     /// Writes the state after a command that was no whole cycle: what it found is added to the alarms that stand.

@@ -32,6 +32,12 @@ impl Clients {
         settings.sources.values().map(client).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The client of one source, to be used apart from the others.
+    #[must_use]
+    pub fn split_off(&mut self, source: &str) -> Self {
+        Self(self.0.remove_entry(source).into_iter().collect())
+    }
+
     /// Every source whose client cannot be built, and why.
     #[must_use]
     pub fn problems(settings: &Settings) -> Vec<String> {

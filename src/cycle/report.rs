@@ -1,17 +1,20 @@
 //! What a cycle came to: one type for the terminal, the log, JSON and the exit code.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Observed;
 use crate::exit::Exit;
+use crate::genesys::FetchError;
 use crate::store::contents::Contents;
 use crate::trust::difference::Difference;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
 use crate::trust::plan::Plan;
-use crate::trust::state::State;
+use crate::trust::schedule::{Polled, Schedule};
+use crate::trust::state::{Looked, State};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::{Evidence, Owed};
 
@@ -35,6 +38,9 @@ pub struct Report {
     /// Why the exit is not 0.
     #[serde(skip)]
     pub causes: BTreeSet<Exit>,
+    /// What this cycle looked at.
+    #[serde(skip)]
+    pub looked: Looked,
     #[serde(skip)]
     sources: Vec<SourceOutcome>,
 }
@@ -44,6 +50,7 @@ struct SourceOutcome {
     source: String,
     asked: Timestamp,
     error: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 /// How a target's turn ended.
@@ -83,6 +90,7 @@ impl Report {
                 source: said.source.clone(),
                 asked: said.asked,
                 error: (!errors.is_empty()).then(|| errors.join("; ")),
+                retry_after: said.failures().filter_map(FetchError::retry_after).max(),
             }
         });
         let mut findings = contents.findings.clone();
@@ -96,6 +104,7 @@ impl Report {
             findings,
             targets: Vec::new(),
             causes,
+            looked: Looked { sources: observed.iter().map(|said| said.source.clone()).collect(), ..Looked::default() },
             sources: sources.collect(),
         }
     }
@@ -112,6 +121,7 @@ impl Report {
             findings: contents.findings.clone(),
             targets: Vec::new(),
             causes: BTreeSet::new(),
+            looked: Looked::default(),
             sources: Vec::new(),
         }
     }
@@ -129,12 +139,28 @@ impl Report {
         self.difference = difference;
     }
 
-    pub(super) fn note_sources(&self, state: &mut State) {
+    /// Whether a source was asked.
+    #[must_use]
+    pub fn polled(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// Notes how the sources did, and when each is asked next. `chance` lies in 0..1.
+    pub(super) fn note_sources(
+        &self,
+        state: &mut State,
+        schedule: &Schedule,
+        in_window: impl Fn(&str) -> bool,
+        chance: f64,
+    ) {
         for outcome in &self.sources {
             let source = state.sources.entry(outcome.source.clone()).or_default();
             source.last_attempt = Some(outcome.asked);
             match &outcome.error {
                 None => {
+                    let (first, in_window) = (source.last_success.is_none(), in_window(&outcome.source));
+                    let wait = schedule.wait_after(Polled::Successfully { first, in_window }, chance);
+                    source.next_due = Some(outcome.asked.plus(wait));
                     source.last_success = Some(outcome.asked);
                     source.failures = 0;
                     source.last_error = None;
@@ -142,6 +168,8 @@ impl Report {
                 Some(error) => {
                     source.failures = source.failures.saturating_add(1);
                     source.last_error = Some(error.clone());
+                    let failed = Polled::Failed { failures: source.failures, retry_after: outcome.retry_after };
+                    source.next_due = Some(outcome.asked.plus(schedule.wait_after(failed, chance)));
                 }
             }
         }

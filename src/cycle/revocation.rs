@@ -35,6 +35,14 @@ const MOST_LISTS: usize = 32;
 pub struct Lists {
     crls: Freshest,
     findings: Vec<Finding>,
+    asked_for: bool,
+}
+
+impl Lists {
+    /// Whether lists were asked for, and not only taken from what is kept.
+    pub fn were_asked_for(&self) -> bool {
+        self.asked_for
+    }
 }
 
 /// One path that is trusted, or may become so.
@@ -52,7 +60,7 @@ pub async fn gather(
     clock: &dyn Clock,
     deadline: Duration,
 ) -> Result<Lists, CycleError> {
-    let mut lists = Lists::default();
+    let mut lists = Lists { asked_for: true, ..Lists::default() };
     if settings.crl.policy == CrlPolicy::Off {
         return Ok(lists);
     }

@@ -33,8 +33,22 @@ impl Turns<'_> {
     pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) -> Result<(), CycleError> {
         let link = LinkPath::target(self.root, &self.target.name)?;
         let linked = match link.read()? {
-            Link::Generation(number) => Some(number),
-            Link::Missing => None,
+            Link::Generation(number) => {
+                if state.acknowledged == Some(self.manifest.generation) && number != self.manifest.generation {
+                    let text = format!(
+                        "The target's link was moved to generation {number:06} by somebody else; it is moved back, and the server told."
+                    );
+                    report.findings.push(Finding::warning("store_drift", &self.target.name, text));
+                }
+                Some(number)
+            }
+            Link::Missing => {
+                if state.acknowledged.is_some() {
+                    let text = "The target's link was removed by somebody else; it is made anew, and the server told.";
+                    report.findings.push(Finding::warning("store_drift", &self.target.name, text));
+                }
+                None
+            }
             Link::Foreign(found) => {
                 report.findings.push(Finding::warning(
                     "store_drift",
@@ -229,6 +243,7 @@ impl Turns<'_> {
                     acknowledged: Some(wanted),
                     evidence: Some(evidence.clone()),
                     proven: proven.or(state.proven),
+                    last_turn: Some(now),
                     ..TargetState::default()
                 };
                 line.settled = Some(evidence);
@@ -261,6 +276,8 @@ impl Turns<'_> {
                     state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
                 }
                 state.owed_since.get_or_insert(now);
+                state.last_turn = Some(now);
+                state.tries = state.tries.saturating_add(1);
                 state.owed = Some(owed.clone());
                 line.owed = Some(owed);
             }

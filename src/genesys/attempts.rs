@@ -1,8 +1,8 @@
 //! The attempts at one request: waits between them as [`crate::genesys::retry`] says, and says so in the log.
 
-use ring::rand::SystemRandom;
 use tokio::time::Instant;
 
+use crate::chance;
 use crate::genesys::error::FetchError;
 use crate::genesys::retry;
 
@@ -28,7 +28,7 @@ impl<'a> Attempts<'a> {
             _ => error.after_attempts(self.made),
         };
         let remaining = self.ends.saturating_duration_since(Instant::now());
-        let Some(delay) = retry::next_delay(self.made, &error, remaining, random()) else {
+        let Some(delay) = retry::next_delay(self.made, &error, remaining, chance::draw()) else {
             return Err(error);
         };
         tracing::info!(
@@ -44,10 +44,4 @@ impl<'a> Attempts<'a> {
         tokio::time::sleep(delay).await;
         Ok(())
     }
-}
-
-/// In 0..1; without a source of randomness the middle will do, for it only spreads the waiting.
-fn random() -> f64 {
-    ring::rand::generate::<[u8; 4]>(&SystemRandom::new())
-        .map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes.expose())) / (f64::from(u32::MAX) + 1.0))
 }

@@ -25,6 +25,7 @@ pub struct Raw {
     pub store: BTreeMap<String, RawStore>,
     pub target: BTreeMap<String, RawTarget>,
     pub schedule: RawSchedule,
+    pub listen: RawListen,
     pub alarms: RawAlarms,
     pub crl: RawCrl,
     pub verify: RawVerify,
@@ -32,7 +33,7 @@ pub struct Raw {
 
 /// The keys of each table, for naming the nearest known one. `*` stands for a name of the user's.
 pub const KNOWN: &[(&str, &[&str])] = &[
-    ("", &["source", "store", "target", "schedule", "alarms", "crl", "verify"]),
+    ("", &["source", "store", "target", "schedule", "listen", "alarms", "crl", "verify"]),
     (
         "source.*",
         &[
@@ -50,11 +51,12 @@ pub const KNOWN: &[(&str, &[&str])] = &[
             "proxy",
         ],
     ),
-    ("store.*", &["path", "grace", "keep", "sources", "extra_anchors"]),
-    ("target.*", &["kind", "store", "check", "check_timeout", "reload", "reload_timeout", "proof"]),
+    ("store.*", &["path", "grace", "keep", "sources", "extra_anchors", "seed", "privileged_path", "on_drift"]),
+    ("target.*", &["kind", "store", "privileged", "check", "check_timeout", "reload", "reload_timeout", "proof"]),
     ("target.*.reload", &["signal", "pidfile", "process", "systemd", "command", "http"]),
     ("target.*.proof", &["connect", "server_name", "generation", "path", "settle", "timeout"]),
-    ("schedule", &["interval", "window"]),
+    ("schedule", &["interval", "window", "window_interval", "proof_interval", "jitter"]),
+    ("listen", &["address"]),
     ("alarms", &["upcoming_missing"]),
     ("crl", &["policy", "allow_private"]),
     (
@@ -123,6 +125,9 @@ pub struct RawStore {
     pub keep: Option<u32>,
     pub sources: Option<List>,
     pub extra_anchors: Option<List>,
+    pub seed: Option<PathBuf>,
+    pub privileged_path: Option<PathBuf>,
+    pub on_drift: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -130,6 +135,7 @@ pub struct RawStore {
 pub struct RawTarget {
     pub kind: Option<String>,
     pub store: Option<String>,
+    pub privileged: Option<bool>,
     pub check: Option<List>,
     pub check_timeout: Option<String>,
     pub reload: Option<RawReload>,
@@ -164,6 +170,15 @@ pub struct RawProof {
 pub struct RawSchedule {
     pub interval: Option<String>,
     pub window: Option<String>,
+    pub window_interval: Option<String>,
+    pub proof_interval: Option<String>,
+    pub jitter: Option<f64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawListen {
+    pub address: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -9,6 +9,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,15 +17,16 @@ use std::time::Duration;
 use url::Url;
 
 use super::load::{self, Origins, SettingsError};
-use super::raw::{List, Raw, RawCrl, RawProof, RawReload, RawSource, RawStore, RawTarget, RawVerify};
+use super::raw::{List, Raw, RawCrl, RawProof, RawReload, RawSchedule, RawSource, RawStore, RawTarget, RawVerify};
 use super::resolved::{
-    Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, Reload, SecretOrigin, Settings, Signal, Source, Store,
-    Target, WireProof,
+    Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, OnDrift, Reload, SecretOrigin, Settings, Signal, Source,
+    Store, Target, WireProof,
 };
 use crate::genesys::region::Region;
 use crate::http_client::is_loopback;
 use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
 use crate::trust::plan::ChangedIssuer;
+use crate::trust::schedule::Schedule;
 use crate::trust::set::Authority;
 use crate::trust::timestamp::span;
 use crate::trust::{plan, verify};
@@ -34,6 +36,9 @@ pub const LISTING_PATH: &str = "/api/v2/integrations/actions/certificates";
 
 /// Where a store stands unless it is told otherwise.
 pub const STORE_PATH: &str = "/var/lib/trustsync";
+
+/// Where the files of privileged targets stand unless it is told otherwise.
+pub const PRIVILEGED_PATH: &str = "/var/lib/trustsync-targets";
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -122,7 +127,8 @@ impl Resolver {
         let missing = &raw.alarms.upcoming_missing;
         let policy = plan::Policy::default();
         Settings {
-            interval: self.duration("schedule.interval", raw.schedule.interval.as_deref(), Duration::from_secs(3_600)),
+            schedule: self.schedule(&raw.schedule),
+            listen: self.listen(raw.listen.address.as_deref()),
             plan: plan::Policy {
                 window: self.duration("schedule.window", raw.schedule.window.as_deref(), policy.window),
                 upcoming_missing_warning: self.duration(
@@ -149,6 +155,34 @@ impl Resolver {
             sources,
             stores,
         }
+    }
+
+    fn schedule(&mut self, raw: &RawSchedule) -> Schedule {
+        let default = Schedule::default();
+        // The vendor allows 300 requests a minute; whoever looks less than daily sees an unscheduled rotation too late.
+        let mut interval = |key: &str, raw: Option<&str>, default| {
+            self.bounded(&format!("schedule.{key}"), raw, Duration::from_secs(5)..=DAY, default)
+        };
+        let schedule = Schedule {
+            interval: interval("interval", raw.interval.as_deref(), default.interval),
+            window_interval: interval("window_interval", raw.window_interval.as_deref(), default.window_interval),
+            proof_interval: interval("proof_interval", raw.proof_interval.as_deref(), default.proof_interval),
+            jitter: raw.jitter.unwrap_or(default.jitter),
+        };
+        if !(0.0..=0.5).contains(&schedule.jitter) {
+            self.problem(format!("schedule.jitter is {}: it must be 0 to 0.5", schedule.jitter));
+            return Schedule { jitter: default.jitter, ..schedule };
+        }
+        schedule
+    }
+
+    fn listen(&mut self, raw: Option<&str>) -> Option<SocketAddr> {
+        let text = raw?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            self.problem(format!("listen.address: {text:?} is no IP address with a port, such as 127.0.0.1:9464"));
+        }
+        address
     }
 
     /// Each range ends where the policy would be none any more, or would refuse what every vendor has; the reason for each
@@ -397,6 +431,22 @@ impl Resolver {
             extra_anchors: self.paths(raw.extra_anchors.as_ref()),
             targets: Vec::new(),
             grace: self.duration(&format!("store.{name}.grace"), raw.grace.as_deref(), DAY.saturating_mul(14)),
+            seed: raw.seed.as_ref().map(|path| self.base.join(path)),
+            privileged_path: self
+                .base
+                .join(raw.privileged_path.clone().unwrap_or_else(|| PathBuf::from(PRIVILEGED_PATH))),
+            on_drift: self.on_drift(&format!("store.{name}.on_drift"), raw.on_drift.as_deref()),
+        }
+    }
+
+    fn on_drift(&mut self, key: &str, raw: Option<&str>) -> OnDrift {
+        match raw {
+            None | Some("repair") => OnDrift::Repair,
+            Some("alarm") => OnDrift::Alarm,
+            Some(other) => {
+                self.problem(format!("{key}: {other:?} is neither \"repair\" nor \"alarm\""));
+                OnDrift::default()
+            }
         }
     }
 
@@ -416,6 +466,7 @@ impl Resolver {
         Some(Target {
             name: name.to_owned(),
             kind,
+            privileged: raw.privileged.unwrap_or(false),
             check,
             check_timeout: self.duration(&key("check_timeout"), raw.check_timeout.as_deref(), Duration::from_secs(30)),
             reload: self.reload(&key("reload"), kind, raw.reload.as_ref()),

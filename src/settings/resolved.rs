@@ -10,12 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::trust::render::Output;
+use crate::trust::schedule::Schedule;
 use crate::trust::set::{Authority, SlotId};
 use crate::trust::{plan, verify};
 
@@ -60,7 +62,9 @@ pub struct Settings {
     /// The stores, by name, each with its targets.
     pub stores: BTreeMap<String, Store>,
     /// How often someone (the daemon, or a timer that runs `sync`) is meant to look; `status` measures staleness by it.
-    pub interval: Duration,
+    pub schedule: Schedule,
+    /// Where the daemon answers `/healthz`, `/readyz` and `/metrics`, if anywhere.
+    pub listen: Option<SocketAddr>,
     /// How the planner judges times.
     pub plan: plan::Policy,
     /// How certificates are judged.
@@ -119,6 +123,33 @@ pub struct Store {
     pub targets: Vec<Target>,
     /// How long a leaf stays that is no longer listed.
     pub grace: Duration,
+    /// A copy of a generation that an empty store adopts first.
+    pub seed: Option<PathBuf>,
+    /// Where the files of privileged targets stand, which are root's.
+    pub privileged_path: PathBuf,
+    /// What is done about a generation that was changed behind our back.
+    pub on_drift: OnDrift,
+}
+
+/// What is done about a generation that was changed behind our back. It is an alarm in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnDrift {
+    /// A new generation replaces it, and the targets are told.
+    #[default]
+    Repair,
+    /// It stays as it is until somebody looks.
+    Alarm,
+}
+
+impl OnDrift {
+    /// Its word in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Repair => "repair",
+            Self::Alarm => "alarm",
+        }
+    }
 }
 
 impl Store {
@@ -136,6 +167,8 @@ pub struct Target {
     pub name: String,
     /// The preset that it started from.
     pub kind: Kind,
+    /// Whether its files are root's, and its check and reload are made by `trustsync apply`.
+    pub privileged: bool,
     /// The server's own configuration test.
     pub check: Option<Vec<String>>,
     /// How long that may take.

@@ -253,6 +253,13 @@ pub fn manifest_of(root: &Path, number: u64) -> Result<Option<Manifest>, Content
     })
 }
 
+/// The state as it stands on disk, for who only wants to know what is due; `None` where it cannot be used, which the next
+/// cycle says in its own words.
+#[must_use]
+pub fn state_of(root: &Path) -> Option<State> {
+    State::read(&file::read(&root.join(STATE), LARGEST).ok()??).ok()
+}
+
 /// The set that was published before generation `number`, as far as it still stands on disk.
 pub fn before(root: &Path, number: u64) -> Result<TrustSet, StoreError> {
     let Some(older) = generation::list(root)?.range(..number).next_back().copied() else {

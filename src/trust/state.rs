@@ -9,7 +9,7 @@
     clippy::arithmetic_side_effects
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,9 @@ pub struct SourceState {
     pub failures: u32,
     /// Why the last one failed.
     pub last_error: Option<String>,
+    /// When it is to be asked next.
+    #[serde(default)]
+    pub next_due: Option<Timestamp>,
 }
 
 /// How a target does.
@@ -69,6 +72,12 @@ pub struct TargetState {
     pub owed_since: Option<Timestamp>,
     /// The generation for which the user was told that the server does not include our files.
     pub told_not_wired: Option<u64>,
+    /// When it last took its turn.
+    #[serde(default)]
+    pub last_turn: Option<Timestamp>,
+    /// How often the owed reload was tried.
+    #[serde(default)]
+    pub tries: u32,
 }
 
 /// A finding that calls for someone, and since when it does.
@@ -79,6 +88,57 @@ pub struct Alarm {
     pub finding: Finding,
     /// Since when.
     pub since: Timestamp,
+    /// Whether what happened is over, and the alarm stands only until somebody has seen it (`alarms ack`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
+}
+
+/// What happened once and is not undone by being over: its alarm ends when somebody has seen it.
+const EVENTS: [&str; 8] = [
+    "certificate_lost",
+    "certificate_revoked",
+    "current_refused",
+    "denied_certificate_left",
+    "manifest_damaged",
+    "state_lost",
+    "store_drift",
+    "upcoming_refused",
+];
+
+/// What the planner says of every slot in every cycle, whether its source was asked or not.
+const OF_EVERY_SLOT: [&str; 6] =
+    ["last_certificate_expired", "retirement_blocked", "root_ends", "slot_retiring", "trusted_by_word", "word_ended"];
+
+/// What a cycle looked at: alarms about anything else stand as they stood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The sources that were asked.
+    pub sources: BTreeSet<String>,
+    /// The targets that took their turn.
+    pub targets: BTreeSet<String>,
+    /// Whether revocation lists were asked for.
+    pub lists: bool,
+}
+
+impl Looked {
+    /// Whether an alarm would have been raised again, were it still true.
+    fn covers(&self, finding: &Finding, state: &State) -> bool {
+        let Finding { event, subject, .. } = finding;
+        if event.starts_with("crl_") || event == "too_many_crls" {
+            return self.lists;
+        }
+        if event.starts_with("target_") || state.targets.contains_key(subject) {
+            return self.targets.contains(subject) || !state.targets.contains_key(subject);
+        }
+        if OF_EVERY_SLOT.contains(&event.as_str()) {
+            return true;
+        }
+        let silent = |source: &String| !self.sources.contains(source);
+        let of_slot =
+            state.memory.slots.keys().any(|slot| slot.as_str() == subject && silent(&slot.source().to_owned()));
+        let of_source = state.sources.contains_key(subject) && silent(subject);
+        !of_slot && !of_source
+    }
 }
 
 /// The state could not be used.
@@ -163,13 +223,33 @@ impl State {
         self.memory = told;
     }
 
-    /// Replaces the alarms by those of this cycle; one that persists keeps its beginning.
-    pub fn raise(&mut self, findings: &[Finding], now: Timestamp) {
+    /// Replaces the alarms by those of a cycle that looked at this much; one that persists keeps its beginning, and one on
+    /// an event that is over stays until it is seen.
+    pub fn raise(&mut self, findings: &[Finding], looked: &Looked, now: Timestamp) {
         let before = std::mem::take(&mut self.alarms);
         self.raise_besides(findings, now);
         for (id, alarm) in &mut self.alarms {
             alarm.since = before.get(id).map_or(now, |known| known.since);
         }
+        for (id, mut alarm) in before {
+            if self.alarms.contains_key(&id) {
+                continue;
+            }
+            let over = looked.covers(&alarm.finding, self);
+            alarm.unseen |= over && EVENTS.contains(&alarm.finding.event.as_str());
+            if alarm.unseen || !over {
+                self.alarms.insert(id, alarm);
+            }
+        }
+    }
+
+    /// Ends alarms on events: whoever says so has seen them. One whose cause is still there is raised again by the next
+    /// cycle. The ids that ended.
+    pub fn acknowledge(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let seen: Vec<String> =
+            self.alarms.iter().filter(|(id, alarm)| alarm.unseen && wanted(id)).map(|(id, _)| id.clone()).collect();
+        self.alarms.retain(|id, _| !seen.contains(id));
+        seen
     }
 
     /// Adds alarms to those that stand: what was found about a target replaces what stood about it.
@@ -179,7 +259,7 @@ impl State {
             let known = self.alarms.get(&id);
             if known.is_none_or(|known| known.finding.severity <= finding.severity) {
                 let since = known.map_or(now, |known| known.since);
-                self.alarms.insert(id, Alarm { finding: finding.clone(), since });
+                self.alarms.insert(id, Alarm { finding: finding.clone(), since, unseen: false });
             }
         }
     }

@@ -110,6 +110,20 @@ pub struct Plan {
     pub held_back: bool,
 }
 
+impl Plan {
+    /// Whether the latest-ending current leaf of the source's slots is within `window` of its end.
+    #[must_use]
+    pub fn in_window(&self, source: &str, window: Duration, now: Timestamp) -> bool {
+        let pins = self
+            .set
+            .pins
+            .values()
+            .filter(|pin| pin.roles.iter().any(|(slot, role)| slot.source() == source && *role == Role::Current));
+        let end = pins.map(|pin| pin.leaf.facts().not_after).max();
+        end.is_some_and(|end| end.since(now) <= window)
+    }
+}
+
 /// Plans one cycle.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {

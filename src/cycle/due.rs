@@ -1,0 +1,40 @@
+//! What is due, by what a store remembers: its sources' next polls, its targets' next turns. Read from the disk each time,
+//! since another process may have polled, told or proven meanwhile.
+
+use crate::settings::resolved::{Settings, Store, Target};
+use crate::store::contents;
+use crate::trust::schedule::Schedule;
+use crate::trust::state::State;
+use crate::trust::timestamp::Timestamp;
+
+/// When this store wants the source asked.
+#[must_use]
+pub fn poll_due(settings: &Settings, store: &Store, source: &str, now: Timestamp) -> Timestamp {
+    let state = contents::state_of(&store.path);
+    let known = state.as_ref().and_then(|state| state.sources.get(source));
+    known.map_or(now, |known| settings.schedule.due(known.last_attempt, known.next_due, now))
+}
+
+/// When the first of the store's targets is due.
+#[must_use]
+pub fn turns_due(settings: &Settings, store: &Store, now: Timestamp) -> Timestamp {
+    let latest = now.plus(settings.schedule.proof_interval);
+    let Some(state) = contents::state_of(&store.path).filter(|state| state.generation > 0) else { return latest };
+    let due = store.targets.iter().map(|target| turn_due(&state, target, &settings.schedule, now));
+    due.min().unwrap_or(latest).min(latest)
+}
+
+/// When a target's turn is due: at once where it was never told of the newest generation.
+pub fn turn_due(state: &State, target: &Target, schedule: &Schedule, now: Timestamp) -> Timestamp {
+    let Some(known) = state.targets.get(&target.name) else { return now };
+    if known.owed.is_none() && known.acknowledged != Some(state.generation) {
+        return now;
+    }
+    schedule.turn_due(known.last_turn, known.owed.as_ref().map(|_| known.tries), now)
+}
+
+/// Whether nothing was ever published there.
+#[must_use]
+pub fn is_empty(store: &Store) -> bool {
+    contents::state_of(&store.path).is_none_or(|state| state.generation == 0)
+}

@@ -1,0 +1,84 @@
+//! The configuration in force, and whether what it was read from has changed since.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cycle::{self, Clients};
+use crate::settings::resolved::Settings;
+use crate::settings::{self, SettingsError};
+use crate::trust::fingerprint::Fingerprint;
+
+/// No configuration, and no file of HTTPS roots, is larger.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file.
+    pub path: PathBuf,
+    /// The environment that overrides it.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A configuration that can be worked by.
+#[derive(Debug, Clone)]
+pub(super) struct Configuration {
+    /// Its settings.
+    pub settings: Arc<Settings>,
+    /// What it was read from.
+    pub read_from: Fingerprint,
+}
+
+/// Why a configuration cannot be worked by.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The file.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// What it names outside: HTTPS roots, anchors.
+    #[error("{} names what cannot be used:\n{}", path.display(), .problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+    Outside {
+        /// The file.
+        path: PathBuf,
+        /// One line each.
+        problems: Vec<String>,
+    },
+}
+
+impl Origin {
+    /// Reads and judges it, with what it names outside. A secret is not read here: one that is missing for a moment must
+    /// not keep owed reloads from being paid.
+    pub(super) fn read(&self) -> Result<Configuration, Refused> {
+        let settings = settings::read(&self.path, &self.environment)?.settings;
+        let mut problems = Clients::problems(&settings);
+        problems.extend(cycle::anchors_problems(&settings));
+        if !problems.is_empty() {
+            return Err(Refused::Outside { path: self.path.clone(), problems });
+        }
+        let read_from = self.fingerprint(&settings);
+        Ok(Configuration { settings: Arc::new(settings), read_from })
+    }
+
+    /// Of the file, and of the HTTPS roots that clients were built with. Anchors and secrets are read when they are used.
+    #[must_use]
+    pub(super) fn fingerprint(&self, settings: &Settings) -> Fingerprint {
+        let roots = settings.sources.values().filter_map(|source| source.ca_file.as_deref());
+        let mut bytes = Vec::new();
+        for path in std::iter::once(self.path.as_path()).chain(roots) {
+            bytes.extend_from_slice(Fingerprint::of(&content(path)).to_string().as_bytes());
+        }
+        Fingerprint::of(&bytes)
+    }
+}
+
+/// A file that is not there has no content: that, too, is a change.
+fn content(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        let _ = file.take(LARGEST).read_to_end(&mut bytes);
+    }
+    bytes
+}

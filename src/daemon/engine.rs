@@ -1,0 +1,128 @@
+//! One configuration at work: a task a source, a task a store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::board::Board;
+use super::progress::Progress;
+use super::rhythm::Rhythm;
+use super::source::SourceTask;
+use super::store::StoreTask;
+use super::watch::Watch;
+use crate::clock::Clock;
+use crate::cycle::Clients;
+use crate::settings::resolved::Settings;
+
+/// What all tasks share, whatever the configuration.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub clock: Arc<dyn Clock>,
+    pub progress: Progress,
+    pub rhythm: Rhythm,
+    pub watch: Watch,
+    /// Told when a store's standing may be another.
+    pub news: Arc<Notify>,
+    /// How every store stands.
+    pub board: Board,
+}
+
+/// A configuration at work.
+pub struct Engine {
+    sources: JoinSet<()>,
+    stores: JoinSet<()>,
+    stopping: watch::Sender<bool>,
+    poll_now: Vec<Arc<Notify>>,
+    progress: Progress,
+    names: Vec<String>,
+}
+
+impl Engine {
+    /// Sets every source and store to work.
+    #[must_use]
+    pub fn start(settings: &Arc<Settings>, mut clients: Clients, around: &Surroundings) -> Self {
+        let (stopping, stopped) = watch::channel(false);
+        let mut engine = Self {
+            sources: JoinSet::new(),
+            stores: JoinSet::new(),
+            stopping,
+            poll_now: Vec::new(),
+            progress: around.progress.clone(),
+            names: Vec::new(),
+        };
+        let mut inboxes = BTreeMap::new();
+        for (name, store) in &settings.stores {
+            let (inbox, jobs) = mpsc::channel(1);
+            inboxes.insert(name, inbox);
+            let look_again = Arc::new(Notify::new());
+            engine.poll_now.push(Arc::clone(&look_again));
+            engine.names.push(format!("store {name}"));
+            let task = StoreTask {
+                store: store.clone(),
+                settings: Arc::clone(settings),
+                clock: Arc::clone(&around.clock),
+                jobs,
+                touched: Arc::new(Notify::new()),
+                look_again,
+                watch: around.watch.clone(),
+                news: Arc::clone(&around.news),
+                board: around.board.clone(),
+                stopping: stopped.clone(),
+                progress: around.progress.clone(),
+                rhythm: around.rhythm,
+                said: BTreeMap::new(),
+                failures: 0,
+            };
+            engine.stores.spawn(task.live());
+        }
+        for name in settings.sources.keys() {
+            let having = settings.stores.values().filter(|store| store.sources.contains(name));
+            let stores: Vec<_> =
+                having.filter_map(|store| Some((store.clone(), inboxes.get(&store.name)?.clone()))).collect();
+            if stores.is_empty() {
+                continue;
+            }
+            let poll_now = Arc::new(Notify::new());
+            engine.poll_now.push(Arc::clone(&poll_now));
+            engine.names.push(format!("source {name}"));
+            let task = SourceTask {
+                name: name.clone(),
+                settings: Arc::clone(settings),
+                clients: clients.split_off(name),
+                clock: Arc::clone(&around.clock),
+                stores,
+                poll_now,
+                progress: around.progress.clone(),
+                rhythm: around.rhythm,
+            };
+            engine.sources.spawn(task.live());
+        }
+        engine
+    }
+
+    /// Asks every source now, and has every target take its turn.
+    pub fn poll_now(&self) {
+        self.poll_now.iter().for_each(|told| told.notify_one());
+    }
+
+    /// Ends: requests are dropped at once, what acts on a store gets this long to come to its end. What is cut off then was
+    /// never half-done on the disk, and stays owed.
+    pub async fn stop(&mut self, patience: Duration) {
+        self.sources.shutdown().await;
+        // No receiver is left if all stores have ended.
+        let _ = self.stopping.send(true);
+        let ended = async { while self.stores.join_next().await.is_some() {} };
+        if timeout(patience, ended).await.is_err() {
+            tracing::warn!(
+                event = "cut_off",
+                "a turn was cut off: what it owed stays owed and is taken up at the next start"
+            );
+        }
+        self.stores.shutdown().await;
+        self.names.iter().for_each(|name| self.progress.release(name));
+    }
+}

@@ -1,0 +1,228 @@
+//! `trustsync run`: the same cycle in a loop, for years.
+//!
+//! ```text
+//!  service manager ◀─ ready, status, watchdog ─┐
+//!  signals, changed configuration ─▶ daemon ───┤          ┌─ source task: due? ask ──┐ one each
+//!                                              └─ engine ─┤                          ▼
+//!                                                         └─ store task: act ◀── answers, owed, due, drift
+//! ```
+//! Everything waits on one beat, and everything that runs has promised by when.
+
+mod board;
+mod configuration;
+mod engine;
+mod progress;
+mod rhythm;
+mod service_manager;
+mod signals;
+mod source;
+mod store;
+mod watch;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{sleep, sleep_until};
+
+use crate::clock::Clock;
+use crate::cycle::Clients;
+use crate::genesys::ClientError;
+use crate::trust::fingerprint::Fingerprint;
+pub use board::Board;
+use configuration::Configuration;
+pub use configuration::{Origin, Refused};
+use engine::{Engine, Surroundings};
+pub use progress::Progress;
+use rhythm::Rhythm;
+use service_manager::ServiceManager;
+use signals::{Signal, Signals};
+use watch::Watch;
+
+/// How late a promise may be kept: a busy machine is no fault of ours.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// What a turn under way gets at the end; the service manager waits longer, users do not.
+const LAST_TURN: Duration = Duration::from_millis(1_500);
+
+/// What a turn under way gets before a new configuration takes over.
+const TURN_BEFORE_RELOAD: Duration = Duration::from_secs(30);
+
+/// Editors and Kubernetes write in several steps.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// How much of the reason for a refused configuration the status line has.
+const REASON_SHOWN: usize = 160;
+
+/// Why the daemon could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The configuration.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A source's client.
+    #[error("{0}. Nothing was done; trust is unchanged.")]
+    Client(#[from] ClientError),
+    /// Signals cannot be received.
+    #[error("signals cannot be received: {0}. Nothing was done; trust is unchanged.")]
+    Signals(std::io::Error),
+}
+
+/// Works by the configuration until it is told to end.
+pub async fn run(origin: Origin, clock: Arc<dyn Clock>) -> Result<(), DaemonError> {
+    let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
+    let configuration = origin.read()?;
+    let clients = Clients::of(&configuration.settings)?;
+    let changed = Arc::new(Notify::new());
+    let around = Surroundings {
+        clock,
+        progress: Progress::default(),
+        rhythm: Rhythm::for_watchdog(ServiceManager::watchdog()),
+        watch: Watch::start(),
+        news: Arc::new(Notify::new()),
+        board: Board::default(),
+    };
+    around.watch.configuration(&origin.path, &changed);
+    tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), "trustsync is at work");
+    let engine = Engine::start(&configuration.settings, clients, &around);
+    let manager = ServiceManager::default();
+    manager.ready();
+    let mut daemon = Daemon { origin, configuration, engine, around, manager, refused: None };
+    loop {
+        daemon.say_status();
+        let next = daemon.around.rhythm.next();
+        let flow = tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::End(name) => {
+                    tracing::info!(event = "ending", signal = name, "told to end");
+                    ControlFlow::Break(())
+                }
+                Signal::Reload => daemon.reload(&mut signals).await,
+                Signal::PollNow => {
+                    tracing::info!(event = "poll_now", "told to poll now");
+                    daemon.engine.poll_now();
+                    ControlFlow::Continue(())
+                }
+            },
+            () = changed.notified() => {
+                sleep(SETTLE).await;
+                daemon.reload_if_changed(&mut signals).await
+            }
+            () = daemon.around.news.notified() => ControlFlow::Continue(()),
+            () = sleep_until(next) => {
+                daemon.feed_watchdog();
+                daemon.reload_if_changed(&mut signals).await
+            }
+        };
+        if flow.is_break() {
+            break;
+        }
+    }
+    daemon.manager.stopping();
+    daemon.engine.stop(LAST_TURN).await;
+    tracing::info!(event = "ended", "ended; what is published stays, and what is owed is taken up at the next start");
+    Ok(())
+}
+
+struct Daemon {
+    origin: Origin,
+    configuration: Configuration,
+    engine: Engine,
+    around: Surroundings,
+    manager: ServiceManager,
+    refused: Option<RefusedNow>,
+}
+
+/// A configuration that is not in force.
+struct RefusedNow {
+    why: String,
+    /// What it was read from, so that it is judged once.
+    read_from: Fingerprint,
+}
+
+impl Daemon {
+    async fn reload_if_changed(&mut self, signals: &mut Signals) -> ControlFlow<()> {
+        let seen = self.origin.fingerprint(&self.configuration.settings);
+        if seen == self.configuration.read_from {
+            if self.refused.take().is_some() {
+                tracing::info!(event = "configuration_restored", "the configuration is the one in force again");
+            }
+            return ControlFlow::Continue(());
+        }
+        if self.refused.as_ref().is_some_and(|refused| refused.read_from == seen) {
+            return ControlFlow::Continue(());
+        }
+        self.reload(signals).await
+    }
+
+    /// The new configuration takes over, or is refused and the old one stays in force. Told to end meanwhile, it ends.
+    async fn reload(&mut self, signals: &mut Signals) -> ControlFlow<()> {
+        self.manager.reloading();
+        let flow = match self.read() {
+            Ok((configuration, clients)) => self.replace(configuration, clients, signals).await,
+            Err(error) => {
+                self.refuse(&error.to_string());
+                ControlFlow::Continue(())
+            }
+        };
+        self.manager.ready();
+        flow
+    }
+
+    fn read(&self) -> Result<(Configuration, Clients), DaemonError> {
+        let configuration = self.origin.read()?;
+        let clients = Clients::of(&configuration.settings)?;
+        Ok((configuration, clients))
+    }
+
+    async fn replace(
+        &mut self,
+        configuration: Configuration,
+        clients: Clients,
+        signals: &mut Signals,
+    ) -> ControlFlow<()> {
+        tokio::select! {
+            // What is dropped then is ended by the caller.
+            () = self.engine.stop(TURN_BEFORE_RELOAD) => {}
+            () = signals.end() => return ControlFlow::Break(()),
+        }
+        self.around.board.retain(|store| configuration.settings.stores.contains_key(store));
+        self.engine = Engine::start(&configuration.settings, clients, &self.around);
+        self.configuration = configuration;
+        self.refused = None;
+        tracing::info!(event = "configuration_reloaded", "the configuration was read anew and is in force");
+        ControlFlow::Continue(())
+    }
+
+    fn refuse(&mut self, why: &str) {
+        tracing::error!(
+            event = "configuration_refused",
+            "the configuration was refused, and the one before stays in force: {why}"
+        );
+        let read_from = self.origin.fingerprint(&self.configuration.settings);
+        self.refused = Some(RefusedNow { why: why.to_owned(), read_from });
+    }
+
+    fn feed_watchdog(&self) {
+        match self.around.progress.stuck() {
+            None => self.manager.feed_watchdog(),
+            Some(who) => tracing::error!(event = "no_progress", "{who}: the watchdog is not fed"),
+        }
+    }
+
+    fn say_status(&mut self) {
+        let now = self.around.clock.now();
+        let mut parts = Vec::new();
+        if let Some(RefusedNow { why, .. }) = &self.refused {
+            let why: String =
+                why.lines().map(str::trim).collect::<Vec<_>>().join(" ").chars().take(REASON_SHOWN).collect();
+            parts.push(format!("CONFIGURATION REFUSED, the one before is in force: {why}"));
+        }
+        parts.extend(self.around.board.all().iter().map(|standing| standing.line(now)));
+        if parts.is_empty() {
+            parts.push("at work, nothing looked at yet".to_owned());
+        }
+        self.manager.status(&parts.join("; "));
+    }
+}

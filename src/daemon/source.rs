@@ -1,0 +1,127 @@
+//! One source's life: wait until a poll is due, ask, hand the answer to every store that has the source. Each source has a
+//! task of its own, so that one that fails, or answers slowly, delays no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::progress::Progress;
+use super::rhythm::Rhythm;
+use super::store::Job;
+use crate::clock::Clock;
+use crate::cycle::{self, Clients};
+use crate::settings::resolved::{Settings, Store};
+use crate::trust::timestamp::Timestamp;
+
+/// How long asking the source may take in all.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Never faster, whatever clocks and operators do: the vendor's limit is 300 requests a minute, and a poll is two or three.
+const LEAST_GAP: Duration = Duration::from_secs(5);
+
+/// Where our own disk fails, the next due time cannot be kept there; the vendor must not pay for it.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A source, and the stores that have it.
+pub struct SourceTask {
+    pub name: String,
+    pub settings: Arc<Settings>,
+    pub clients: Clients,
+    pub clock: Arc<dyn Clock>,
+    pub stores: Vec<(Store, mpsc::Sender<Job>)>,
+    pub poll_now: Arc<Notify>,
+    pub progress: Progress,
+    pub rhythm: Rhythm,
+}
+
+impl SourceTask {
+    /// Polls for ever.
+    pub async fn live(mut self) {
+        let mut not_before = Instant::now();
+        let mut failures = 0_u32;
+        let mut first = true;
+        loop {
+            // Whoever starts with nothing cannot wait for the next due time of a process before this one.
+            let at_once = std::mem::take(&mut first) && self.stores.iter().any(|(store, _)| cycle::is_empty(store));
+            if !at_once {
+                self.wait(not_before).await;
+            }
+            let kept = self.poll().await;
+            failures = if kept { 0 } else { failures.saturating_add(1) };
+            let pause = if kept { LEAST_GAP } else { pause_after(failures, self.settings.schedule.interval) };
+            not_before = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
+        }
+    }
+
+    async fn wait(&self, not_before: Instant) {
+        loop {
+            let now = self.clock.now();
+            let due = self.due(now);
+            let look_up = self.rhythm.look_up(now, due).max(not_before.min(self.rhythm.next()));
+            if due <= now && not_before <= Instant::now() {
+                return;
+            }
+            self.promise("waiting for its next poll", self.rhythm.beat());
+            tokio::select! {
+                () = sleep_until(look_up) => {}
+                () = self.poll_now.notified() => {
+                    sleep_until(not_before).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// When the earliest of its stores wants it asked. Read anew each time: `trustsync sync` may have asked meanwhile.
+    fn due(&self, now: Timestamp) -> Timestamp {
+        self.stores
+            .iter()
+            .map(|(store, _)| cycle::poll_due(&self.settings, store, &self.name, now))
+            .min()
+            .unwrap_or(now)
+    }
+
+    /// Whether what came of it could be kept.
+    async fn poll(&mut self) -> bool {
+        self.promise("asking the vendor", DEADLINE);
+        let observed = cycle::ask(&self.settings, &self.name, &mut self.clients, &*self.clock, DEADLINE).await;
+        let mut pending = Vec::new();
+        let mut kept = true;
+        for (store, jobs) in &self.stores {
+            self.promise("asking for revocation lists", DEADLINE);
+            let answers = cycle::gather(&self.settings, store, observed.clone(), &*self.clock, DEADLINE).await;
+            match answers {
+                Ok(answers) => {
+                    let (done, told) = oneshot::channel();
+                    // A store task that is gone is being stopped, and so are we.
+                    let _ = jobs.send(Job { answers, done }).await;
+                    pending.push(told);
+                }
+                Err(error) => {
+                    tracing::error!(event = "cycle_failed", store = store.name, exit = error.exit() as u8, "{error}");
+                    kept = false;
+                }
+            }
+        }
+        // The stores have promised by now.
+        self.progress.release(&self.subject());
+        for told in pending {
+            kept &= told.await.unwrap_or(false);
+        }
+        kept
+    }
+
+    fn promise(&self, doing: &'static str, within: Duration) {
+        self.progress.promise(&self.subject(), doing, within.saturating_add(super::SLACK));
+    }
+
+    fn subject(&self) -> String {
+        format!("source {}", self.name)
+    }
+}
+
+fn pause_after(failures: u32, longest: Duration) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(longest)
+}

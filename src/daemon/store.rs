@@ -1,0 +1,213 @@
+//! One store's life: act on what its sources said, and between polls on what is owed, due or drifted. All of it is the one
+//! cycle; a store has one task, so that nothing of it happens twice at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::board::Board;
+use super::progress::Progress;
+use super::rhythm::Rhythm;
+use super::watch::Watch;
+use crate::clock::Clock;
+use crate::cycle::{self, Answers, CycleError, Options, Report, Session, Turns};
+use crate::log;
+use crate::settings::resolved::{Settings, Store, Target};
+use crate::store::LockError;
+use crate::trust::finding::Finding;
+use crate::trust::timestamp::Timestamp;
+
+/// How often we look whether another writer is done.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+
+/// After this long it is said who keeps us waiting, and again each time.
+const LOCK_SAID: Duration = Duration::from_secs(60);
+
+/// Changes come in flocks: an editor, an unpacked backup.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// After a failure of the disk, the next try; doubled each time, up to the proof interval.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What stands unchanged is said again this often.
+const SAID_AGAIN: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a source said, for this store.
+pub struct Job {
+    /// With the revocation lists.
+    pub answers: Answers,
+    /// Told whether what came of it could be kept.
+    pub done: oneshot::Sender<bool>,
+}
+
+/// A store and its targets.
+pub struct StoreTask {
+    pub store: Store,
+    pub settings: Arc<Settings>,
+    pub clock: Arc<dyn Clock>,
+    pub jobs: mpsc::Receiver<Job>,
+    pub touched: Arc<Notify>,
+    pub look_again: Arc<Notify>,
+    pub watch: Watch,
+    pub news: Arc<Notify>,
+    pub board: Board,
+    pub stopping: watch::Receiver<bool>,
+    pub progress: Progress,
+    pub rhythm: Rhythm,
+    /// What was said, so that a condition that stands is not said with every turn.
+    pub said: BTreeMap<String, (String, Instant)>,
+    pub failures: u32,
+}
+
+impl StoreTask {
+    /// Acts until it is told to stop; what has begun is brought to its end.
+    pub async fn live(mut self) {
+        // What a crash or a reboot left: swept, proven first, told again only if unproven.
+        let mut next = self.between_polls(Turns::All).await;
+        loop {
+            self.watch.store(&self.store.path, &self.touched);
+            let now = self.clock.now();
+            self.promise("waiting", self.rhythm.beat());
+            let mut stopping = self.stopping.clone();
+            let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
+            let look_up = self.rhythm.look_up(now, next);
+            tokio::select! {
+                biased;
+                () = stopped => break,
+                Some(job) = self.jobs.recv() => {
+                    let kept = self.act(&job.answers, Turns::All).await;
+                    // The source may have been stopped meanwhile.
+                    let _ = job.done.send(kept);
+                    next = self.next_turn();
+                }
+                () = self.touched.notified() => {
+                    sleep(SETTLE).await;
+                    if self.has_drifted() {
+                        next = self.between_polls(Turns::Due).await;
+                    }
+                }
+                () = self.look_again.notified() => next = self.between_polls(Turns::All).await,
+                () = sleep_until(look_up) => {
+                    if next <= self.clock.now() {
+                        next = self.between_polls(Turns::Due).await;
+                    }
+                }
+            }
+        }
+        self.progress.release(&self.subject());
+    }
+
+    /// The cycle without a poll.
+    async fn between_polls(&mut self, turns: Turns) -> Timestamp {
+        match cycle::unasked(&self.settings, &self.store, &*self.clock) {
+            Ok(answers) => drop(self.act(&answers, turns).await),
+            Err(error) => self.failed(&error),
+        }
+        self.next_turn()
+    }
+
+    /// Whether what came of it could be kept.
+    async fn act(&mut self, answers: &Answers, turns: Turns) -> bool {
+        let settings = Arc::clone(&self.settings);
+        let store = self.store.clone();
+        let clock = Arc::clone(&self.clock);
+        let acted = match self.open(&store, &*clock).await {
+            Ok(session) => {
+                self.promise("acting", bound(&store));
+                cycle::act(&settings, session, answers, turns).await
+            }
+            Err(error) => Err(error),
+        };
+        let kept = match acted {
+            Ok((report, standing)) => {
+                self.say(&report);
+                self.board.put(standing);
+                self.failures = 0;
+                true
+            }
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        };
+        self.news.notify_one();
+        kept
+    }
+
+    /// Opens the store as soon as no other writer has it.
+    async fn open<'a>(&self, store: &'a Store, clock: &'a dyn Clock) -> Result<Session<'a>, CycleError> {
+        let options = Options { deadline: Duration::ZERO, lock_timeout: Duration::ZERO, command: "trustsync run" };
+        let mut said = Instant::now();
+        loop {
+            match Session::open(store, clock, &options) {
+                Err(CycleError::Lock(held @ LockError::Held { .. })) => {
+                    self.promise("waiting for another writer", LOCK_SAID);
+                    if said.elapsed() >= LOCK_SAID {
+                        said = Instant::now();
+                        tracing::warn!(event = "store_locked", store = store.name, "{held}");
+                    }
+                    sleep(LOCK_POLL).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn has_drifted(&self) -> bool {
+        // What cannot be read, the cycle says in its own words.
+        cycle::has_drifted(&self.store).unwrap_or(true)
+    }
+
+    fn next_turn(&self) -> Timestamp {
+        let now = self.clock.now();
+        if self.failures > 0 {
+            let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(10));
+            return now.plus(doubled.min(self.settings.schedule.proof_interval));
+        }
+        cycle::turns_due(&self.settings, &self.store, now)
+    }
+
+    fn failed(&mut self, error: &CycleError) {
+        self.failures = self.failures.saturating_add(1);
+        tracing::error!(event = "cycle_failed", store = self.store.name, exit = error.exit() as u8, "{error}");
+    }
+
+    /// What changed is said at once, what stands once a day.
+    fn say(&mut self, report: &Report) {
+        let now = Instant::now();
+        let fresh = |finding: &&Finding| match self.said.get(&finding.alarm_id()) {
+            Some((text, at)) => *text != finding.text || now.saturating_duration_since(*at) >= SAID_AGAIN,
+            None => true,
+        };
+        let findings: Vec<Finding> = report.findings.iter().filter(fresh).cloned().collect();
+        for finding in &findings {
+            self.said.insert(finding.alarm_id(), (finding.text.clone(), now));
+        }
+        let standing: Vec<String> = report.findings.iter().map(Finding::alarm_id).collect();
+        if report.polled() {
+            self.said.retain(|id, _| standing.contains(id));
+        }
+        log::cycle(&self.store.name, report, &findings, tracing::Level::DEBUG);
+    }
+
+    fn promise(&self, doing: &'static str, within: Duration) {
+        self.progress.promise(&self.subject(), doing, within.saturating_add(super::SLACK));
+    }
+
+    fn subject(&self) -> String {
+        format!("store {}", self.store.name)
+    }
+}
+
+/// The longest that acting can take: every target's checks, reload and proof at their limits.
+fn bound(store: &Store) -> Duration {
+    let of = |target: &Target| {
+        let proof = target.proof.as_ref().map_or(Duration::ZERO, |proof| proof.timeout.saturating_add(proof.settle));
+        let checks = target.check_timeout.saturating_mul(8);
+        checks.saturating_add(target.reload_timeout).saturating_add(proof.saturating_mul(3))
+    };
+    store.targets.iter().map(of).fold(Duration::from_secs(120), Duration::saturating_add)
+}

@@ -1,0 +1,130 @@
+//! Sees at once when somebody touches the configuration or a store. Only a hint: what it means is decided by reading, and a
+//! timer reads too, so that nothing depends on it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use notify::event::EventKind;
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+/// What in a store changes by our own doing in every cycle, and is judged in each anyway.
+const OWN: [&str; 4] = ["lock", "state.json", "evidence.jsonl", "crl"];
+
+/// Who is told of what.
+#[derive(Debug, Clone)]
+struct Place {
+    path: PathBuf,
+    is_store: bool,
+    told: Arc<Notify>,
+}
+
+/// The watcher, if the system has one left for us. Clones share it.
+#[derive(Clone)]
+pub struct Watch(Option<Arc<Watching>>);
+
+struct Watching {
+    watcher: Mutex<RecommendedWatcher>,
+    places: Arc<Mutex<Vec<Place>>>,
+}
+
+impl Watch {
+    /// Starts watching nothing yet. Without it, the timer is all there is: said once.
+    #[must_use]
+    pub fn start() -> Self {
+        let places: Arc<Mutex<Vec<Place>>> = Arc::default();
+        let known = Arc::clone(&places);
+        let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Ok(event) = event {
+                let places = known.lock().unwrap_or_else(PoisonError::into_inner);
+                places.iter().filter(|place| place.concerns(&event)).for_each(|place| place.told.notify_one());
+            }
+        });
+        match made {
+            Ok(watcher) => Self(Some(Arc::new(Watching { watcher: Mutex::new(watcher), places }))),
+            Err(error) => {
+                say_blind(Path::new("/"), &error);
+                Self(None)
+            }
+        }
+    }
+
+    /// Tells of any change among the files beside the configuration: what an editor, a package or Kubernetes' `..data`
+    /// swap does is seen in the folder, not in the file.
+    pub fn configuration(&self, file: &Path, told: &Arc<Notify>) {
+        let folder = match file.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        self.add(folder, false, told);
+    }
+
+    /// Tells of changes in a store that we do not make in every cycle. Called again, it takes in new directories.
+    pub fn store(&self, root: &Path, told: &Arc<Notify>) {
+        self.add(root, true, told);
+    }
+
+    fn add(&self, path: &Path, is_store: bool, told: &Arc<Notify>) {
+        let Some(watching) = &self.0 else { return };
+        // Events bear the path that was given; one that a symlink leads to would never be recognised.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let place = Place { path: path.clone(), is_store, told: Arc::clone(told) };
+        let mut places = watching.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|known| known.path != path || known.is_store != is_store);
+        places.push(place);
+        // The callback takes this lock too, on the watcher's own thread, which answers `watch`.
+        drop(places);
+        let mode = if is_store { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+        let mut watcher = watching.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = watcher.watch(&path, mode) {
+            say_blind(&path, &error);
+        }
+    }
+}
+
+/// Once a process: whoever has too few watches for one folder has too few for all.
+fn say_blind(path: &Path, error: &notify::Error) {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            event = "watch_unavailable",
+            path = %path.display(),
+            %error,
+            "changes cannot be seen at once; the timers go on and find them. If the limit of inotify is reached, raise \
+             fs.inotify.max_user_watches or fs.inotify.max_user_instances"
+        );
+    });
+}
+
+impl Place {
+    fn concerns(&self, event: &Event) -> bool {
+        // Who only reads changes nothing.
+        !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| self.has(path))
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        let Ok(beneath) = path.strip_prefix(&self.path) else { return false };
+        if !self.is_store {
+            return true;
+        }
+        let first = beneath.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
+        let name = first.strip_prefix('.').and_then(|name| name.strip_suffix(".new")).unwrap_or(first);
+        !OWN.contains(&name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_cycle_writes_is_no_hint_and_what_readers_read_is_one() {
+        let place = Place { path: "/s".into(), is_store: true, told: Arc::default() };
+        for own in ["/s/lock", "/s/state.json", "/s/.state.json.new", "/s/evidence.jsonl", "/s/crl/x", "/elsewhere"] {
+            assert!(!place.has(Path::new(own)), "{own}");
+        }
+        for other in ["/s", "/s/current", "/s/generations/000001/leaves.pem", "/s/target/nginx", "/s/stranger"] {
+            assert!(place.has(Path::new(other)), "{other}");
+        }
+    }
+}

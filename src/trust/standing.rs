@@ -1,0 +1,154 @@
+//! How a store stands, in the few figures that a service manager, a probe and a monitoring system ask for.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::trust::finding::Severity;
+use crate::trust::memory::Hold;
+use crate::trust::set::{Role, TrustSet};
+use crate::trust::state::State;
+use crate::trust::timestamp::Timestamp;
+
+/// How a store stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its name in the configuration.
+    pub store: String,
+    /// The newest committed generation; 0 before the first.
+    pub generation: u64,
+    /// Whether nobody at all is admitted.
+    pub deny_all: bool,
+    /// Each pinned leaf, and each root of a name rule: the slot, its role, its last valid second.
+    pub ends: Vec<(String, Role, Timestamp)>,
+    /// By source.
+    pub sources: BTreeMap<String, SourceStanding>,
+    /// By target.
+    pub targets: BTreeMap<String, TargetStanding>,
+    /// Id and severity of each alarm.
+    pub alarms: BTreeMap<String, Severity>,
+    /// The operator's freeze.
+    pub hold: Option<Hold>,
+}
+
+/// How a source stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStanding {
+    /// The last successful poll.
+    pub last_success: Option<Timestamp>,
+    /// The last poll.
+    pub last_attempt: Option<Timestamp>,
+    /// Polls without success since then.
+    pub failures: u32,
+    /// When it is asked next.
+    pub next_due: Option<Timestamp>,
+}
+
+/// How a target stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetStanding {
+    /// The generation that its server is known to serve.
+    pub serves: Option<u64>,
+    /// Since when it owes the newest one; `None` where it owes nothing.
+    pub owed_since: Option<Timestamp>,
+    /// When it was last proven.
+    pub proven: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Of a store, by its state and what it trusts.
+    #[must_use]
+    pub fn of(store: &str, state: &State, set: &TrustSet) -> Self {
+        let pins = set.pins.values().flat_map(|pin| {
+            let end = pin.leaf.facts().not_after;
+            pin.roles.iter().map(move |(slot, role)| (slot.to_string(), *role, end))
+        });
+        let rules = set.name_rules.iter().flat_map(|rule| {
+            let end = rule.root.facts().not_after;
+            rule.slots.iter().map(move |slot| (slot.to_string(), Role::Current, end))
+        });
+        let source = |name: &String| {
+            let known = state.sources.get(name)?;
+            let standing = SourceStanding {
+                last_success: known.last_success,
+                last_attempt: known.last_attempt,
+                failures: known.failures,
+                next_due: known.next_due,
+            };
+            Some((name.clone(), standing))
+        };
+        let target = |(name, known): (&String, &crate::trust::state::TargetState)| {
+            let standing = TargetStanding {
+                serves: known.acknowledged,
+                owed_since: known.owed_since.filter(|_| known.owed.is_some()),
+                proven: known.proven,
+            };
+            (name.clone(), standing)
+        };
+        Self {
+            store: store.to_owned(),
+            generation: state.generation,
+            deny_all: state.generation > 0 && set.is_empty(),
+            ends: pins.chain(rules).collect(),
+            sources: state.sources.keys().filter_map(source).collect(),
+            targets: state.targets.iter().map(target).collect(),
+            alarms: state.alarms.iter().map(|(id, alarm)| (id.clone(), alarm.finding.severity)).collect(),
+            hold: state.memory.hold.clone(),
+        }
+    }
+
+    /// How many alarms there are of a severity.
+    #[must_use]
+    pub fn alarms_of(&self, severity: Severity) -> usize {
+        self.alarms.values().filter(|of| **of == severity).count()
+    }
+
+    /// The end of the latest-ending leaf of a role.
+    #[must_use]
+    pub fn end_of(&self, role: Role) -> Option<Timestamp> {
+        self.ends.iter().filter(|(_, of, _)| *of == role).map(|(.., end)| *end).max()
+    }
+
+    /// One line of truth: `main: generation 000042, current 73 days left, next poll 14:05Z, 1 owed, 1 critical`.
+    #[must_use]
+    pub fn line(&self, now: Timestamp) -> String {
+        let mut line = match self.generation {
+            0 => format!("{}: nothing published yet", self.store),
+            number => format!("{}: generation {number:06}", self.store),
+        };
+        if self.deny_all {
+            line.push_str(", DENY ALL");
+        }
+        for role in [Role::Current, Role::Upcoming] {
+            if let Some(end) = self.end_of(role) {
+                let _ = write!(line, ", {role} {} days left", now.days_until(end));
+            }
+        }
+        if self.hold.as_ref().is_some_and(|hold| hold.until > now) {
+            line.push_str(", HELD");
+        }
+        if let Some(next) = self.sources.values().filter_map(|source| source.next_due).min() {
+            // 2026-11-25T14:05:00Z
+            let next = next.to_string();
+            let _ = write!(line, ", next poll {}Z", next.get(11..16).unwrap_or(&next));
+        }
+        let owed = self.targets.values().filter(|target| target.owed_since.is_some()).count();
+        for (count, what) in [
+            (owed, "owed"),
+            (self.alarms_of(Severity::Critical), "critical"),
+            (self.alarms_of(Severity::Warning), "warning"),
+        ] {
+            if count > 0 {
+                let _ = write!(line, ", {count} {what}");
+            }
+        }
+        line
+    }
+}
