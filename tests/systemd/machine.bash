@@ -1,4 +1,7 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what the driver sets
+# shellcheck disable=SC2016 # apt's own variables
+#
 # Machines with a real systemd: a Debian tree that is made once, and containers of it that live for one scenario.
 #
 #   tree (cached, never written to) ── overlay in memory ── systemd-nspawn, a network of its own
@@ -61,6 +64,8 @@ power_on() {
             --bind-ro="$binary:/usr/local/bin/trustsync" </dev/null >>"$machine/console" 2>&1
     ) &
     echo $! >"$machine/nspawn"
+    # Or the shell would announce its death.
+    disown
     eventually 30 "the machine is up" is_up
 }
 
