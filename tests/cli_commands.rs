@@ -53,6 +53,7 @@ fn help_names_what_is_built_and_nothing_else() {
         .collect();
     let built = [
         "sync",
+        "run",
         "status",
         "reload",
         "verify",
@@ -217,7 +218,11 @@ fn status_is_a_verdict_in_a_monitoring_plugins_codes() {
     sandbox.run(&["status"]).exits(2).says(&["CRITICAL", "current_refused:us.us-east-1.digicert"]);
     sandbox.world().clear();
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["status"]).exits(1).says(&["WARNING", "It is over", "alarms ack current_refused:us.us-east-1.digicert"]);
+    sandbox.run(&["status"]).exits(1).says(&[
+        "WARNING",
+        "It is over",
+        "alarms ack current_refused:us.us-east-1.digicert",
+    ]);
 
     // Who cannot judge says so: unknown, whatever the reason.
     sandbox.run(&["status", "--store", "nobody"]).exits(3);

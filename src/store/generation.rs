@@ -150,12 +150,7 @@ pub fn read_file(root: &Path, number: u64, relative: &str, limit: u64) -> Result
 
 /// What differs, in a generation, from what was written: `digests` has the SHA-256 of each file but the manifest. Each
 /// difference in words; none where all is as it was.
-pub fn differences(
-    root: &Path,
-    number: u64,
-    digests: &BTreeMap<String, Fingerprint>,
-    limit: u64,
-) -> Vec<String> {
+pub fn differences(root: &Path, number: u64, digests: &BTreeMap<String, Fingerprint>, limit: u64) -> Vec<String> {
     let mut found = Vec::new();
     for (relative, digest) in digests {
         let difference = difference(root, number, relative, digest, limit);
