@@ -66,7 +66,7 @@ power_on() {
     echo $! >"$machine/nspawn"
     # Or the shell would announce its death.
     disown
-    eventually 30 "the machine is up" is_up
+    eventually 60 "the machine is up" is_up
 }
 
 is_up() {
@@ -79,7 +79,7 @@ power_cut() {
     kill -KILL "$(<"$machine/leader")"
     local nspawn
     nspawn=$(<"$machine/nspawn")
-    eventually 10 "the machine is off" eval "! kill -0 $nspawn 2>/dev/null"
+    eventually 60 "the machine is off" eval "! kill -0 $nspawn 2>/dev/null"
 }
 
 # Whatever state it is in.
