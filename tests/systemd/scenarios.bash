@@ -84,11 +84,13 @@ says() { # TEXT in the line of systemctl status
 }
 
 journal_has() { # UNIT TEXT
+    inside journalctl --sync
     inside journalctl --quiet --no-pager --output=cat --unit="$1" | grep -qF -- "$2"
 }
 
 # The daemon has logged an event of this name.
 journal_tells() { # EVENT
+    inside journalctl --sync
     [[ $(inside journalctl --quiet --no-pager --output=cat --unit=trustsync "F_EVENT=$1") ]]
 }
 
@@ -263,11 +265,11 @@ scenario_a_start_that_fails_is_tried_until_the_cause_is_mended() {
     local file=$root/etc/trustsync
     mv "$file/client-secret" "$file/away"
     must "without the secret's file it does not start" eval '! inside systemctl start trustsync'
-    must "the reason is a credential's" eval '[[ $(daemon ExecMainStatus) == 243 ]]'
+    eventually 60 "the journal has the reason" journal_has trustsync "status=243/CREDENTIALS"
     mv "$file/away" "$file/client-secret"
     echo 'interwal = "5m"' >>"$file/config.toml"
     eventually 60 "it was tried more often than systemd's limit allows" eval '(($(daemon NRestarts) > 12))'
-    must "the journal has the reason" journal_has trustsync "interwal"
+    eventually 60 "the journal has the reason" journal_has trustsync "interwal"
     sed -i '$d' "$file/config.toml"
     eventually 60 "it starts once all is mended" has_generation 000001
 }
@@ -286,9 +288,9 @@ scenario_a_reload_takes_a_good_configuration_and_survives_a_broken_one() {
     inside systemctl reload trustsync
     eventually 60 "systemctl status has the reason" says "CONFIGURATION REFUSED"
     must "it names the key: $(daemon StatusText)" says "interwal"
-    must "the journal has the reason" journal_has trustsync "interwal"
-    must "as an event" journal_tells configuration_refused
-    must "the journal says what it means" journal_has trustsync "the one before stays in force"
+    eventually 60 "the journal has the reason" journal_has trustsync "interwal"
+    eventually 60 "as an event" journal_tells configuration_refused
+    eventually 60 "the journal says what it means" journal_has trustsync "the one before stays in force"
     must "the unit is active" is trustsync active
     vendor "days-left/30"
     poll_now
