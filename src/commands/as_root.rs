@@ -22,6 +22,7 @@ use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::settings::resolved::{SecretOrigin, Settings, Store};
 use crate::settings;
+use crate::store::privileged::Privileged;
 
 /// How often a command looks for requests, and how often the daemon does: it is in no hurry, and idle for hours.
 const SOON: Duration = Duration::from_millis(20);
@@ -36,14 +37,14 @@ pub enum AsRoot {
     Nothing,
     /// Answer requests meanwhile.
     Serve {
-        halves: Vec<(String, crate::store::privileged::Privileged)>,
+        halves: Vec<(String, Privileged)>,
         every: Duration,
     },
     /// Leave the command to the store's owner, and answer requests meanwhile.
     Become {
         owner: Owner,
         settings: Box<Settings>,
-        halves: Vec<(String, crate::store::privileged::Privileged)>,
+        halves: Vec<(String, Privileged)>,
     },
 }
 
@@ -100,14 +101,26 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
             "the stores belong to different users: choose one with --store. Nothing was done.".to_owned(),
         )),
         None if halves.is_empty() => Ok(AsRoot::Nothing),
-        None => Ok(AsRoot::Serve { halves, every: if daemon { AT_LEISURE } else { SOON } }),
+        None => {
+            prepare(&halves, 0);
+            Ok(AsRoot::Serve { halves, every: if daemon { AT_LEISURE } else { SOON } })
+        }
+    }
+}
+
+/// Makes what the command would find missing; a failure says itself when root's half is asked in vain.
+fn prepare(halves: &[(String, Privileged)], group: u32) {
+    for (target, half) in halves {
+        if let Err(error) = half.prepare(group) {
+            tracing::warn!(event = "privileged_path_unfit", target, "{error}");
+        }
     }
 }
 
 /// Runs the command in this process, and answers requests as long as it runs.
 pub async fn beside<T>(
     global: &Global,
-    halves: &[(String, crate::store::privileged::Privileged)],
+    halves: &[(String, Privileged)],
     every: Duration,
     command: impl Future<Output = T>,
 ) -> T {
@@ -122,15 +135,10 @@ pub async fn become_owner(
     global: &Global,
     owner: Owner,
     settings: &Settings,
-    halves: &[(String, crate::store::privileged::Privileged)],
+    halves: &[(String, Privileged)],
     polls: bool,
 ) -> Result<Exit, Failure> {
-    // What the child would find missing; a failure says itself when it asks in vain.
-    for (target, half) in halves {
-        if let Err(error) = half.prepare(owner.1) {
-            tracing::warn!(event = "privileged_path_unfit", target, "{error}");
-        }
-    }
+    prepare(halves, owner.1);
     let mut child = start(owner, settings, polls)?;
     let ended = async { child.wait().await };
     let status = beside(global, halves, SOON, ended).await.map_err(Failure::Output)?;

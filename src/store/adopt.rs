@@ -162,7 +162,7 @@ impl Reader {
     fn numbered(&self, folder: &File, root: &Path, number: u64) -> Result<Foreign, AdoptError> {
         let relative = Path::new(generation::DIRECTORY).join(generation::name(number));
         let path = root.join(&relative);
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::openat2(folder, &relative, flags, Mode::empty(), self.flags)
             .map_err(|errno| refused(&path, errno))?;
         let foreign = self.generation(&File::from(opened), &path)?;

@@ -114,6 +114,21 @@ impl Host {
         command
     }
 
+    /// As root, and not waited for.
+    pub fn start(&self, arguments: &[&str]) -> std::process::Child {
+        self.command(arguments).stdin(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Waits until something is so.
+    #[track_caller]
+    pub fn until(&self, is_so: impl Fn() -> bool) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_so() {
+            assert!(std::time::Instant::now() < deadline, "it never came to be so");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// As root: `sudo trustsync ...`.
     pub fn root(&self, arguments: &[&str]) -> Ran {
         run(&mut self.command(arguments))
