@@ -35,7 +35,9 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     /// It is not root's alone.
-    #[error("root acts by a configuration that root alone can change: {0}. Nothing was done; what the server has, stays")]
+    #[error(
+        "root acts by a configuration that root alone can change: {0}. Nothing was done; what the server has, stays"
+    )]
     Ownership(#[from] NotRoots),
     /// It cannot be read.
     #[error(transparent)]

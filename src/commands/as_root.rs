@@ -20,8 +20,8 @@ use super::{Failure, apply, environment};
 use crate::cli::{Cli, Command, Global};
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
-use crate::settings::resolved::{SecretOrigin, Settings, Store};
 use crate::settings;
+use crate::settings::resolved::{SecretOrigin, Settings, Store};
 use crate::store::privileged::Privileged;
 
 /// How often a command looks for requests, and how often the daemon does: it is in no hurry, and idle for hours.
@@ -36,16 +36,9 @@ pub enum AsRoot {
     /// Nothing: not root, or nothing is written, or there is no privileged target.
     Nothing,
     /// Answer requests meanwhile.
-    Serve {
-        halves: Vec<(String, Privileged)>,
-        every: Duration,
-    },
+    Serve { halves: Vec<(String, Privileged)>, every: Duration },
     /// Leave the command to the store's owner, and answer requests meanwhile.
-    Become {
-        owner: Owner,
-        settings: Box<Settings>,
-        halves: Vec<(String, Privileged)>,
-    },
+    Become { owner: Owner, settings: Box<Settings>, halves: Vec<(String, Privileged)> },
 }
 
 /// Whether a command writes into the store.
@@ -85,8 +78,11 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
     let chosen = |store: &&Store| cli.global.store.as_ref().is_none_or(|name| store.name == *name);
     let stores: Vec<&Store> = settings.stores.values().filter(chosen).collect();
     let halves = apply::halves(stores.iter().copied());
-    let owners: BTreeSet<Owner> =
-        stores.iter().filter_map(|store| fs::metadata(&store.path).ok()).map(|found| (found.uid(), found.gid())).collect();
+    let owners: BTreeSet<Owner> = stores
+        .iter()
+        .filter_map(|store| fs::metadata(&store.path).ok())
+        .map(|found| (found.uid(), found.gid()))
+        .collect();
     let others: BTreeSet<Owner> = owners.iter().copied().filter(|(user, _)| *user != 0).collect();
     let daemon = matches!(cli.command, Command::Run);
     match others.first() {
@@ -142,12 +138,16 @@ pub async fn become_owner(
     let mut child = start(owner, settings, polls)?;
     let ended = async { child.wait().await };
     let status = beside(global, halves, SOON, ended).await.map_err(Failure::Output)?;
-    Ok(status.code().and_then(|code| Exit::ALL.into_iter().find(|exit| *exit as i32 == code)).unwrap_or(Exit::Unexpected))
+    Ok(status
+        .code()
+        .and_then(|code| Exit::ALL.into_iter().find(|exit| *exit as i32 == code))
+        .unwrap_or(Exit::Unexpected))
 }
 
 /// The same command again. Standard library and kernel give it the owner's groups, none of root's, before it begins.
 fn start((user, group): Owner, settings: &Settings, polls: bool) -> Result<Child, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::Other(format!("where we are is unknown: {error}")))?;
+    let program =
+        std::env::current_exe().map_err(|error| Failure::Other(format!("where we are is unknown: {error}")))?;
     let mut command = Process::new(program);
     command.args(std::env::args_os().skip(1)).uid(user).gid(group).kill_on_drop(true);
     if polls {

@@ -107,7 +107,9 @@ fn privileged(global: &Global, settings: &Settings) -> Vec<String> {
         return halves.iter().filter_map(unfit).collect();
     }
     let unsafe_for_root = ownership::roots_alone(&global.config).err().filter(|_| !halves.is_empty());
-    let said = |error| format!("targets are privileged, so that root acts by a configuration that root alone can change: {error}");
+    let said = |error| {
+        format!("targets are privileged, so that root acts by a configuration that root alone can change: {error}")
+    };
     unsafe_for_root.map(said).into_iter().collect()
 }
 

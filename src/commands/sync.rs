@@ -56,7 +56,11 @@ fn seeded(store: &Store, arguments: &Sync) -> Store {
     if let Some(seed) = &arguments.seed {
         if !cycle::is_empty(&store) {
             let shown = seed.display();
-            tracing::info!(event = "seed_not_needed", store = store.name, "the store is not empty: the seed {shown} was not looked at");
+            tracing::info!(
+                event = "seed_not_needed",
+                store = store.name,
+                "the store is not empty: the seed {shown} was not looked at"
+            );
         }
         store.seed = Some(seed.clone());
     }

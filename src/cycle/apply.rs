@@ -37,8 +37,8 @@ use crate::trust::memory::{Memory, SlotMemory};
 use crate::trust::observation::SlotRules;
 use crate::trust::render::{Content, Label};
 use crate::trust::set::{Denial, SlotId};
-use crate::trust::turn::{Event, Situation, Step, Turn};
 use crate::trust::turn;
+use crate::trust::turn::{Event, Situation, Step, Turn};
 
 /// The schema that this version writes.
 const SCHEMA: u32 = 1;
@@ -79,7 +79,9 @@ pub enum ApplyError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Root's own memory.
-    #[error("{path} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; removed, the next word of the daemon is believed")]
+    #[error(
+        "{path} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; removed, the next word of the daemon is believed"
+    )]
     State {
         /// The file.
         path: String,
@@ -106,7 +108,9 @@ pub enum ApplyError {
         state: String,
     },
     /// It is another store.
-    #[error("the daemon's store is another one ({given}) than before ({had}). Where it was made anew on purpose, remove {state}")]
+    #[error(
+        "the daemon's store is another one ({given}) than before ({had}). Where it was made anew on purpose, remove {state}"
+    )]
     OtherStore {
         /// Its id.
         given: String,
@@ -277,7 +281,8 @@ impl Half<'_> {
         }
         outcome.refused = adopted.refused;
         if let Some(found) = foreign {
-            let text = format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
+            let text =
+                format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
             outcome.findings.push(Finding::warning("store_drift", &self.target.name, text));
         }
         self.sweep(half, &[linked, Some(number), state.told.map(|(told, _)| told)])?;
@@ -294,7 +299,8 @@ impl Half<'_> {
         let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
         let anchors = sources.flat_map(|source| source.digicert_anchors.iter().chain(&source.genesys_anchors));
         let mut paths: Vec<PathBuf> = anchors.chain(&self.store.extra_anchors).cloned().collect();
-        let mut program = |argv: &[String]| paths.extend(argv.first().filter(|name| name.contains('/')).map(PathBuf::from));
+        let mut program =
+            |argv: &[String]| paths.extend(argv.first().filter(|name| name.contains('/')).map(PathBuf::from));
         self.target.check.iter().for_each(|argv| program(argv));
         match &self.target.reload {
             Reload::Command(argv) => program(argv),
@@ -330,8 +336,8 @@ impl Half<'_> {
         }
         let name = MarkerName { store_id: given.store.clone(), generation: number, digest_head: digest.short() };
         let marker = marker::mint(&name).map_err(|error| CycleError::from(CommitError::from(error)))?;
-        let marker = Certificate::parse(&marker)
-            .map_err(|error| CycleError::from(CommitError::Marker(error.to_string())))?;
+        let marker =
+            Certificate::parse(&marker).map_err(|error| CycleError::from(CommitError::Marker(error.to_string())))?;
         let label = Label {
             store: &given.store,
             generation: number,
@@ -442,7 +448,10 @@ impl Outcome {
     /// In a line.
     #[must_use]
     pub fn line(&self, target: &str) -> String {
-        let generation = self.standing.as_ref().map_or_else(|| "nothing".to_owned(), |standing| format!("{:06}", standing.generation));
+        let generation = self
+            .standing
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), |standing| format!("{:06}", standing.generation));
         let what = match &self.verdict {
             Verdict::Told(words) => format!("told ({words}); generation {generation} is in place"),
             Verdict::Owed(owed) => format!("OWED: {owed}; generation {generation} is in place"),

@@ -18,7 +18,9 @@ impl Session<'_> {
     pub(super) fn plant(&mut self, settings: &Settings, folder: &Path) -> Result<Vec<Finding>, CycleError> {
         let shown = folder.display();
         let unusable = |why: &dyn std::fmt::Display| {
-            let text = format!("The seed {shown} was not adopted: {why}. The store stays empty until the vendor has answered.");
+            let text = format!(
+                "The seed {shown} was not adopted: {why}. The store stays empty until the vendor has answered."
+            );
             Finding::warning("seed_unusable", &self.store.name, text)
         };
         let Foreign { manifest, certificates } = match adopt::seed(folder) {
@@ -52,7 +54,9 @@ impl Session<'_> {
         );
         let mut findings = vec![Finding::note("seed_adopted", &self.store.name, text)];
         findings.extend(adopted.refused.iter().map(|why| {
-            let text = format!("Of the seed {shown}, this was not let in: {why}. It enters once the vendor lists it and it verifies.");
+            let text = format!(
+                "Of the seed {shown}, this was not let in: {why}. It enters once the vendor lists it and it verifies."
+            );
             Finding::warning("seed_refused", &self.store.name, text)
         }));
         let plan = Plan {

@@ -119,11 +119,7 @@ impl<'a> Turns<'a> {
     fn was_told(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
         let wanted = self.manifest.generation;
         let last = self.last(self.half.as_ref()?)?;
-        let is_this = linked == Some(wanted)
-            && self.target.proof.is_none()
-            && state.acknowledged != Some(wanted)
-            && last.refused.is_empty()
-            && last.standing.is_some_and(|standing| standing.digest == self.manifest.digest);
+        let is_this = linked == Some(wanted) && self.target.proof.is_none() && state.acknowledged != Some(wanted);
         match last.verdict {
             Verdict::Told(words) if is_this => {
                 Some(Evidence::ReloadedNotProven(format!("no proof is configured; root's half told it: {words}")))

@@ -19,8 +19,8 @@ use url::Url;
 use super::load::{self, Origins, SettingsError};
 use super::raw::{List, Raw, RawCrl, RawProof, RawReload, RawSchedule, RawSource, RawStore, RawTarget, RawVerify};
 use super::resolved::{
-    Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, OnDrift, Reload, Secret, SecretOrigin, Settings, Signal, Source,
-    Store, Target, WireProof,
+    Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, OnDrift, Reload, Secret, SecretOrigin, Settings, Signal,
+    Source, Store, Target, WireProof,
 };
 use crate::genesys::region::Region;
 use crate::http_client::is_loopback;
@@ -479,7 +479,9 @@ impl Resolver {
                 ));
             }
             if RESERVED.contains(&name.as_str()) {
-                self.problem(format!("target.{name} is privileged, but {name} is a folder of the privileged half: choose another name"));
+                self.problem(format!(
+                    "target.{name} is privileged, but {name} is a folder of the privileged half: choose another name"
+                ));
             }
             let mut program = |key: &str, argv: &[String]| {
                 let Some(program) = argv.first() else { return };

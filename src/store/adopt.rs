@@ -99,7 +99,8 @@ pub fn store(root: &Path) -> Result<Foreign, AdoptError> {
     let whole = whole.unwrap_or_else(|| std::path::absolute(root).unwrap_or_else(|_| root.to_owned()));
     let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let strictly = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let opened = rustix::fs::openat2(CWD, &whole, path, Mode::empty(), strictly).map_err(|errno| refused(root, errno))?;
+    let opened =
+        rustix::fs::openat2(CWD, &whole, path, Mode::empty(), strictly).map_err(|errno| refused(root, errno))?;
     let strict = Reader { flags: strictly | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV, single: true };
     strict.store(&File::from(opened), root)
 }

@@ -94,8 +94,7 @@ fn steps(path: &Path) -> Vec<OsString> {
 }
 
 fn judge(path: &Path) -> Result<fs::Metadata, NotRoots> {
-    let found =
-        fs::symlink_metadata(path).map_err(|source| NotRoots::Unseen { path: path.to_owned(), source })?;
+    let found = fs::symlink_metadata(path).map_err(|source| NotRoots::Unseen { path: path.to_owned(), source })?;
     if found.uid() != 0 {
         return Err(NotRoots::Owned { path: path.to_owned(), owner: found.uid() });
     }

@@ -196,13 +196,17 @@ impl Privileged {
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let requests = self.root.join(REQUESTS);
-        let advice = "privileged targets need root's half: enable trustsync-apply@.path for them, or run `sudo trustsync sync`";
+        let advice =
+            "privileged targets need root's half: enable trustsync-apply@.path for them, or run `sudo trustsync sync`";
         match fs::symlink_metadata(&requests) {
             Err(error) => Some(format!("{} cannot be looked at ({error}): {advice}", requests.display())),
             Ok(found) if !found.is_dir() || found.uid() != 0 => {
                 Some(format!("{} is not a folder of root's: {advice}", requests.display()))
             }
-            Ok(_) if rustix::fs::access(&requests, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_err() => {
+            Ok(_)
+                if rustix::fs::access(&requests, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+                    .is_err() =>
+            {
                 Some(format!(
                     "{} cannot be written by this user: its group must be the daemon's (mode 1730); {advice}",
                     requests.display()

@@ -162,7 +162,8 @@ fn bounded(manifest: &Manifest) -> Result<(), Withheld> {
 
 /// Those given and those kept. A SHA-1 that is none would be text in a server's configuration.
 fn denials(input: &Input<'_>) -> BTreeMap<Fingerprint, Denial> {
-    let is_sha1 = |text: &String| text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_sha1 =
+        |text: &String| text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut denied = input.manifest.denied.clone();
     for (key, kept) in input.denied {
         let over = kept.until.is_some_and(|until| until < input.now);
@@ -239,7 +240,8 @@ impl Judge<'_> {
         };
         let verified = candidate.admit(identity).map_err(|refusal| {
             let waived = word.is_some_and(|word| word.any_identity);
-            let why = if waived { "; that its identity was waived is not believed: only the configuration can" } else { "" };
+            let why =
+                if waived { "; that its identity was waived is not believed: only the configuration can" } else { "" };
             format!("{refusal}{why}")
         })?;
         let leaf = verified.leaf();
@@ -280,7 +282,8 @@ impl Judge<'_> {
             Some(Identity::Any) => BTreeSet::new(),
             Some(Identity::Names(ours)) => {
                 let named = |name: &&String| entry.names.iter().any(|given| given.eq_ignore_ascii_case(name));
-                let foreign = entry.names.iter().find(|given| !ours.iter().any(|name| name.eq_ignore_ascii_case(given)));
+                let foreign =
+                    entry.names.iter().find(|given| !ours.iter().any(|name| name.eq_ignore_ascii_case(given)));
                 if let Some(foreign) = foreign {
                     return Err(format!("its name rule admits {:?}, which is no name of this slot", quoted(foreign)));
                 }
@@ -298,7 +301,8 @@ impl Judge<'_> {
         self.set.chain.insert(key, root.clone());
         self.set.admit_by_name(&rules.slot, &root, &names);
         // No path but the root itself: a leaf of the region is signed by it directly.
-        let chain = entry.chain.iter().filter(|link| rules.anchors.0.iter().any(|anchor| anchor.fingerprint() == **link));
+        let chain =
+            entry.chain.iter().filter(|link| rules.anchors.0.iter().any(|anchor| anchor.fingerprint() == **link));
         let chain: BTreeSet<Fingerprint> = chain.copied().collect();
         self.remember(&rules.slot, key, Entry { chain, names, ..Entry::seen(entry.role, entry.first_seen) });
         Ok(())
@@ -328,7 +332,10 @@ impl Judge<'_> {
     }
 
     fn had(&self, slot: &SlotId, key: Fingerprint) -> bool {
-        self.input.earlier.and_then(|earlier| earlier.slots.get(slot)).is_some_and(|held| held.entries.contains_key(&key))
+        self.input
+            .earlier
+            .and_then(|earlier| earlier.slots.get(slot))
+            .is_some_and(|held| held.entries.contains_key(&key))
     }
 
     fn remember(&mut self, slot: &SlotId, key: Fingerprint, entry: Entry) {
@@ -340,8 +347,7 @@ impl Judge<'_> {
         let manifest = self.input.manifest;
         let mut named = manifest.slots.values().flat_map(|held| held.entries.keys()).peekable();
         let says_so = manifest.deny_all || named.peek().is_some();
-        let by_denial =
-            self.input.giver == Giver::Daemon && says_so && named.all(|key| self.denied.contains_key(key));
+        let by_denial = self.input.giver == Giver::Daemon && says_so && named.all(|key| self.denied.contains_key(key));
         if self.set.is_empty() && !by_denial {
             return Err(Withheld::Nothing(self.refused));
         }

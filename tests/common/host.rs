@@ -229,7 +229,8 @@ impl Host {
     /// Whoever is no root owns all of the store and nothing of the privileged folder.
     #[track_caller]
     pub fn owners_are_kept(&self) {
-        for (root, owner, except) in [(self.sandbox.store(), NOBODY, None), (self.path("targets"), 0, Some("requests"))] {
+        for (root, owner, except) in [(self.sandbox.store(), NOBODY, None), (self.path("targets"), 0, Some("requests"))]
+        {
             let mut open = vec![root];
             while let Some(path) = open.pop() {
                 let found = fs::symlink_metadata(&path).unwrap();
