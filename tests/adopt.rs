@@ -1,6 +1,6 @@
 //! The seed: an empty store adopts a copy of a generation before its first poll, and believes none of it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "common/sandbox.rs"]
 mod sandbox;
