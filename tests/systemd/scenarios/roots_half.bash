@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # what the driver and the other files set
+# shellcheck disable=SC2016 # conditions are evaluated anew at each look
+# shellcheck disable=SC2034,SC2086,SC2317 # in conditions; paths of ours without spaces
+#
+# Root's half: targets with `privileged = true`.
+
+# nginx as a privileged target, wired and proven.
+machine_with_privileged_nginx() {
+    machine_with_daemon '[target.nginx]' 'kind = "nginx"' 'privileged = true' \
+        'proof = { connect = ["127.0.0.1:443"], server_name = "api.example.com" }'
+    nginx_serves
+    inside systemctl enable --quiet --now trustsync-apply@nginx.path
+    eventually 60 "root has its own files" [ -L "$root$theirs/nginx" ]
+    nginx_is_wired $theirs/nginx
+    poll_now
+    eventually 60 "nginx is proven" is_proven
+}
+
+break_nginx() {
+    echo 'no_such_directive;' >"$root/etc/nginx/conf.d/broken.conf"
+}
+
+mend_nginx() {
+    rm "$root/etc/nginx/conf.d/broken.conf"
+}
+
+# Another run than that one has failed.
+has_failed_after() { # INVOCATION
+    is trustsync-apply@nginx.service failed && [[ $(invocation) != "$1" ]]
+}
+
+invocation() {
+    inside systemctl show --property=InvocationID --value trustsync-apply@nginx.service
+}
+
+scenario_a_rotation_reaches_nginx_through_root() {
+    machine_with_privileged_nginx
+    must "the current certificate is admitted" answers current 200
+    must "a stranger of the same CA is not" answers stranger 403
+    vendor "days-left/30"
+    poll_now
+    eventually 60 "the next generation is out" has_generation 000002
+    eventually 60 "nginx is proven to serve it" is_proven
+    must "the upcoming certificate is admitted before the change" answers upcoming 200
+    vendor rotate
+    must "the new certificate is admitted on the day" answers current 200
+    inside systemctl start trustsync-sync
+    must "root may poll by hand, too" inside trustsync sync
+    must "the store is still its owner's" eval '[[ -z $(inside find $store ! -user trustsync) ]]'
+    eventually 60 "nginx is proven to serve it" is_proven
+    must "a stranger of the same CA is not" answers stranger 403
+    must "a namesake of another is not" eval '[[ $(answer namesake) != 200 ]]'
+    must "what nginx reads is root's alone" eval '[[ -z $(inside find $theirs/generations $theirs/nginx \( ! -user root -o -perm /022 ! -type l \)) ]]'
+    must "no request is left" [ ! -e "$root$theirs/requests/nginx" ]
+    must "nginx's key is root's alone" [ "$(inside stat -c %U:%a /etc/ssl/private/api.key)" = root:600 ]
+    must "the daemon has no capability" [ "$(of_daemon CapEff)" = 0000000000000000 ]
+    must "nothing has failed" eval '[[ $(inside systemctl show --property=Result --value trustsync-apply@nginx.service) == success ]]'
+    must "the path unit waits for the next" is trustsync-apply@nginx.path active
+    # The view in private needs what its sandbox leaves open; without, it would say so.
+    must "the check was made before anybody saw the files" eval '! inside journalctl --quiet --no-pager --unit=trustsync-apply@nginx.service | grep -i "private"'
+}
+
+scenario_a_reboot_in_the_middle_of_an_owed_reload_is_survived() {
+    machine_with_privileged_nginx
+    break_nginx
+    vendor "days-left/30"
+    poll_now
+    eventually 60 "the next generation is out" has_generation 000002
+    eventually 60 "root's half has failed" is trustsync-apply@nginx.service failed
+    eventually 60 "the reload is owed" says "1 owed"
+    must "nginx serves the old one" eval '[[ $(answer upcoming) != 200 ]]'
+    power_cut
+    # The vendor is away, too: what is owed is paid from the disk.
+    power_on
+    eventually 60 "the daemon knows what it owes" says "1 owed"
+    must "nginx, broken, does not run" eval '! is nginx active'
+    mend_nginx
+    inside systemctl start nginx
+    eventually 120 "it ends in proof" is_proven
+    eventually 60 "nothing is owed" eval '! says owed'
+    must "the upcoming certificate is admitted" answers upcoming 200
+}
+
+scenario_a_failing_half_of_root_does_not_fall_silent() {
+    machine_with_privileged_nginx
+    local round before
+    break_nginx
+    vendor "days-left/30"
+    for round in 1 2 3 4 5 6 7 8 9 10; do
+        before=$(invocation)
+        poll_now
+        eventually 60 "round $round has failed" has_failed_after "$before"
+        eventually 60 "its request is taken" [ ! -e "$root$theirs/requests/nginx" ]
+    done
+    must "the path unit is armed" is trustsync-apply@nginx.path active
+    must "it shows among the failed units" eval 'inside systemctl --failed --plain --no-legend | grep -q trustsync-apply@nginx.service'
+
+    # Worse: it cannot even begin, so that the request stays.
+    drop_in trustsync-apply@.service missing <<<$'[Service]\nExecStart=\nExecStart=/nonexistent'
+    poll_now
+    eventually 60 "it was started in vain, and again" eval '(($(inside journalctl --quiet --no-pager --output=cat --unit=trustsync-apply@nginx.service | grep -c "status=203") >= 3))'
+    must "the path unit is armed" eval '[[ $(inside systemctl is-active trustsync-apply@nginx.path) != failed ]]'
+    must "nginx serves the old one" eval '[[ $(answer upcoming) != 200 ]]'
+    mend_nginx
+    rm "$root/etc/systemd/system/trustsync-apply@.service.d/missing.conf"
+    inside systemctl daemon-reload
+    eventually 60 "what was owed is paid after all" is_proven
+    must "the upcoming certificate is admitted" answers upcoming 200
+}
