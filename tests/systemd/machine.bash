@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # what the driver sets
-# shellcheck disable=SC2016 # apt's own variables
+# shellcheck disable=SC2016,SC2034 # apt's own variables; conditions are evaluated anew at each look
 #
 # Machines with a real systemd: a Debian tree that is made once, and containers of it that live for one scenario.
 #
@@ -84,10 +84,14 @@ power_cut() {
 
 # Whatever state it is in.
 remove_machine() {
-    local pid
-    for pid in leader nspawn; do
-        [[ ! -s $machine/$pid ]] || kill -KILL "$(<"$machine/$pid")" 2>/dev/null || true
-    done
+    if [[ -s $machine/leader ]]; then
+        kill -KILL "$(<"$machine/leader")" 2>/dev/null || true
+    fi
+    if [[ -s $machine/nspawn ]]; then
+        local nspawn
+        nspawn=$(<"$machine/nspawn")
+        eventually 10 "the machine is off" eval "! kill -0 $nspawn 2>/dev/null" || kill -KILL "$nspawn" || true
+    fi
     umount --lazy "$root" "$machine/files" 2>/dev/null || true
 }
 
@@ -113,7 +117,9 @@ own_control_group() { # NAME
 
 # Takes away the control groups of machines that are gone, from the innermost.
 remove_control_groups() {
-    find /sys/fs/cgroup -depth -type d -path "*/trustsync-test-$$-*" -exec rmdir {} + 2>/dev/null || true
+    local groups=(find /sys/fs/cgroup -depth -type d -path "*/trustsync-test-$$-*")
+    # Who was killed a moment ago is still in there.
+    eventually 10 "the control groups are empty" eval '"${groups[@]}" -exec rmdir {} + ; [[ -z $("${groups[@]}") ]]' || true
 }
 
 # Waits until a command succeeds.

@@ -56,7 +56,7 @@ scenario_a_rotation_reaches_nginx_through_root() {
     must "nginx's key is root's alone" [ "$(inside stat -c %U:%a /etc/ssl/private/api.key)" = root:600 ]
     must "the daemon has no capability" [ "$(of_daemon CapEff)" = 0000000000000000 ]
     must "nothing has failed" eval '[[ $(inside systemctl show --property=Result --value trustsync-apply@nginx.service) == success ]]'
-    must "the path unit waits for the next" is trustsync-apply@nginx.path active
+    eventually 60 "the path unit waits for the next" is trustsync-apply@nginx.path active
 }
 
 scenario_its_sandbox_lets_nginx_be_checked_in_private() {
@@ -108,8 +108,8 @@ scenario_a_failing_half_of_root_does_not_fall_silent() {
         eventually 60 "round $round has failed" has_failed_after "$before"
         eventually 60 "its request is taken" [ ! -e "$root$theirs/requests/nginx" ]
     done
-    must "the path unit is armed" is trustsync-apply@nginx.path active
-    must "it shows among the failed units" eval 'inside systemctl --failed --plain --no-legend | grep -q trustsync-apply@nginx.service'
+    eventually 60 "the path unit is armed" is trustsync-apply@nginx.path active
+    eventually 60 "it shows among the failed units" eval 'inside systemctl --failed --plain --no-legend | grep -q trustsync-apply@nginx.service'
 
     # Worse: it cannot even begin, so that the request stays.
     drop_in trustsync-apply@.service missing <<<$'[Service]\nExecStart=\nExecStart=/nonexistent'
