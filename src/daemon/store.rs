@@ -68,6 +68,7 @@ impl StoreTask {
     pub async fn live(mut self) {
         // What a crash or a reboot left: swept, proven first, told again only if unproven.
         let mut next = self.between_polls(Turns::All).await;
+        self.watch.store(&self.store.path, &self.touched);
         loop {
             let now = self.clock.now();
             self.promise("waiting", self.rhythm.beat());
@@ -85,6 +86,8 @@ impl StoreTask {
                 }
                 () = self.touched.notified() => {
                     sleep(SETTLE).await;
+                    // The folder itself may be another one by now.
+                    self.watch.store(&self.store.path, &self.touched);
                     if self.has_drifted() {
                         next = self.between_polls(Turns::Due).await;
                     }
@@ -133,8 +136,6 @@ impl StoreTask {
                 false
             }
         };
-        // Directories that are new are taken in.
-        self.watch.store(&self.store.path, &self.touched);
         self.news.notify_one();
         kept
     }

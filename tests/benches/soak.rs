@@ -24,7 +24,10 @@ const IDLE: Duration = Duration::from_secs(180);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // As `trustsync run` has it.
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(2).thread_keep_alive(Duration::from_secs(1));
+    let runtime = builder.build().unwrap();
     match &arguments[..] {
         [daemon, config] if daemon == "--daemon" => {
             let origin = Origin { path: config.into(), environment: BTreeMap::new() };
