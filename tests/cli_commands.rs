@@ -53,6 +53,7 @@ fn help_names_what_is_built_and_nothing_else() {
         .collect();
     let built = [
         "sync",
+        "run",
         "status",
         "reload",
         "verify",
@@ -88,7 +89,7 @@ fn what_the_command_line_gets_wrong_is_exit_2() {
         &["sync", "--deadline", "soon"],
         &["sync", "--seed", "x"],
         &["inspect"],
-        &["run"],
+        &["run", "x"],
         &["diff", "1", "--with", "x"],
         &["config"],
         &["--output", "yaml", "status"],
@@ -217,7 +218,11 @@ fn status_is_a_verdict_in_a_monitoring_plugins_codes() {
     sandbox.run(&["status"]).exits(2).says(&["CRITICAL", "current_refused:us.us-east-1.digicert"]);
     sandbox.world().clear();
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["status"]).exits(0);
+    sandbox.run(&["status"]).exits(1).says(&[
+        "WARNING",
+        "It is over",
+        "alarms ack current_refused:us.us-east-1.digicert",
+    ]);
 
     // Who cannot judge says so: unknown, whatever the reason.
     sandbox.run(&["status", "--store", "nobody"]).exits(3);
@@ -284,7 +289,8 @@ fn a_region_whose_name_is_not_published_works_by_learning_and_shows_the_line_tha
 
     sandbox.configure(&format!("{}{line}\n{store}", sandbox.source("eu", "eusc-de-east-1")));
     sandbox.sync(&[]).exits(0).never_says(&["identity_learned"]);
-    sandbox.run(&["status"]).exits(0).never_says(&["identity learned"]);
+    // The refusal is over, and waits to be seen.
+    sandbox.run(&["status"]).exits(1).says(&["alarms ack current_refused:"]).never_says(&["identity learned"]);
     sandbox.configure(&format!("{}identity = [\"other.example\"]\n{store}", sandbox.source("eu", "eusc-de-east-1")));
     sandbox.sync(&[]).exits(5).says(&["other.example"]);
     assert_eq!(sandbox.pins().len(), 1, "what is trusted stays");

@@ -3,23 +3,26 @@
 //! asks the same for a container.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "common/daemon.rs"]
+mod daemon;
 #[path = "common/sandbox.rs"]
 mod sandbox;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use daemon::Daemon;
+use rustix::process::Signal;
 use sandbox::Sandbox;
 use serde_json::{Value, json};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::trust::timestamp::Timestamp;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until it is so.
 #[track_caller]
@@ -39,42 +42,8 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// `trustsync run`, ended when dropped.
-struct Daemon<'a> {
-    sandbox: &'a Sandbox,
-    child: Child,
-}
-
-impl<'a> Daemon<'a> {
-    fn start(sandbox: &'a Sandbox) -> Self {
-        let log = File::create(sandbox.path("log")).unwrap();
-        let child =
-            sandbox.command(&["run", "--log-format", "json"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Self { sandbox, child }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.sandbox.path("log")).unwrap()
-    }
-
-    #[track_caller]
-    fn logs(&self, event: &str) {
-        wait_for(event, || self.log().contains(&format!("\"event\":\"{event}\"")).then_some(()));
-    }
-}
-
-impl Drop for Daemon<'_> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- the daemon's log\n{}", self.log());
-        }
-    }
+fn start(sandbox: &Sandbox) -> Daemon {
+    Daemon::start(&mut sandbox.command(&["run"]), sandbox.path("log"))
 }
 
 #[derive(Debug)]
@@ -154,7 +123,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 fn ready_with_the_first_generation_and_not_before() {
     let (sandbox, address) = listening(Sandbox::new());
     sandbox.world().fail(Failure::ServiceUnavailable, Endpoint::Both, None);
-    let daemon = Daemon::start(&sandbox);
+    let daemon = start(&sandbox);
     let looked = |answer: &Answer| answer.json()["missing"] == json!(["store main: nothing published yet"]);
     let answer = wait_for("a look", || ask(address, "GET", "/readyz").filter(looked));
     assert_eq!((answer.status, &answer.json()["ready"]), (503, &json!(false)));
@@ -179,7 +148,7 @@ fn an_outage_of_the_vendor_is_stale_and_stays_ready() {
     let since = ago(HOUR * 4);
     remember(&sandbox, "last_success", since.clone());
     sandbox.world().fail(Failure::ServiceUnavailable, Endpoint::Both, None);
-    let daemon = Daemon::start(&sandbox);
+    let daemon = start(&sandbox);
     ready(address);
     let answer = get(address, "/readyz");
     assert_eq!(answer.json(), json!({"ready": true, "stale": [{"store": "main", "source": "us", "since": since}]}));
@@ -194,7 +163,7 @@ fn an_outage_of_the_vendor_is_stale_and_stays_ready() {
     for key in ["last_success", "last_attempt", "next_due"] {
         remember(&sandbox, key, Value::Null);
     }
-    let _daemon = Daemon::start(&sandbox);
+    let _daemon = start(&sandbox);
     ready(address);
     let stale = &get(address, "/readyz").json()["stale"][0];
     assert_eq!(stale, &json!({"store": "main", "source": "us", "since": null}));
@@ -208,7 +177,7 @@ fn three_intervals_are_not_stale_yet() {
     sandbox.sync(&[]).exits(0);
     remember(&sandbox, "last_success", ago(HOUR * 3 - Duration::from_secs(120)));
     sandbox.world().fail(Failure::ServiceUnavailable, Endpoint::Both, None);
-    let _daemon = Daemon::start(&sandbox);
+    let _daemon = start(&sandbox);
     ready(address);
     assert_eq!(get(address, "/readyz").json(), json!({"ready": true}));
 }
@@ -222,7 +191,7 @@ fn metrics_tell_how_all_stands_in_a_form_that_prometheus_reads() {
     sandbox.add_target("edge");
     sandbox.append("\n[target.broken]\nkind = \"generic\"\nreload = { command = [\"/bin/false\"] }\n");
     let (sandbox, address) = listening(sandbox);
-    let _daemon = Daemon::start(&sandbox);
+    let _daemon = start(&sandbox);
     ready(address);
     let text = get(address, "/metrics");
     assert!(text.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{}", text.head);
@@ -282,7 +251,7 @@ fn judged_by_promtool(text: &str) {
 #[test]
 fn a_hold_and_a_refused_configuration_are_seen() {
     let (sandbox, address) = listening(Sandbox::new());
-    let daemon = Daemon::start(&sandbox);
+    let daemon = start(&sandbox);
     ready(address);
     let until = now().plus(HOUR * 2).unix() as f64;
     sandbox.run(&["hold", "--for", "2h"]).exits(0);
@@ -302,7 +271,7 @@ fn a_hold_and_a_refused_configuration_are_seen() {
 #[test]
 fn only_reading_and_only_what_there_is() {
     let (sandbox, address) = listening(Sandbox::new());
-    let daemon = Daemon::start(&sandbox);
+    let daemon = start(&sandbox);
     ready(address);
     for path in ["/healthz", "/readyz", "/metrics"] {
         let whole = get(address, path);
@@ -331,7 +300,7 @@ fn only_reading_and_only_what_there_is() {
     assert!(matches!(send(address, many.as_bytes()), None | Some(Answer { status: 431, .. })));
     assert_eq!(get(address, "/healthz").status, 200);
 
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
     let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap().trim().parse::<u32>().unwrap();
     assert!(threads <= 3, "{threads} threads: ours, the watcher's, and at most one that looked a name up");
 }
@@ -339,7 +308,7 @@ fn only_reading_and_only_what_there_is() {
 #[test]
 fn whoever_connects_and_says_nothing_holds_nobody_up_for_long() {
     let (sandbox, address) = listening(Sandbox::new());
-    let daemon = Daemon::start(&sandbox);
+    let daemon = start(&sandbox);
     ready(address);
     let begun = Instant::now();
     let mut silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -348,12 +317,12 @@ fn whoever_connects_and_says_nothing_holds_nobody_up_for_long() {
             stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
         }
     }
-    let descriptors = fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap().count();
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
     assert!(descriptors < 64 + 40, "{descriptors} descriptors");
     // 100 of them, 64 at a time, two seconds each: we are let in with the second lot.
     assert_eq!(get(address, "/healthz").status, 200);
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(1_500) && took < Duration::from_secs(10), "{took:?}");
+    assert!(took > Duration::from_millis(1_500) && took < Duration::from_secs(20), "{took:?}");
     for mut stream in silent {
         stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
         let mut rest = Vec::new();
@@ -374,12 +343,12 @@ fn a_port_in_use_is_said_at_the_start_and_nothing_is_done() {
 #[test]
 fn a_new_address_takes_over_and_one_that_cannot_be_had_changes_nothing() {
     let (sandbox, first) = listening(Sandbox::new());
-    let daemon = Daemon::start(&sandbox);
+    let daemon = start(&sandbox);
     ready(first);
     let refused = |from: SocketAddr, to: &str| {
-        let count = daemon.log().matches("configuration_refused").count();
+        let count = daemon.count("configuration_refused");
         sandbox.configure(&sandbox.configuration().replace(&from.to_string(), to));
-        wait_for("the refusal", || (daemon.log().matches("configuration_refused").count() > count).then_some(()));
+        daemon.wait_for("configuration_refused", count + 1);
         assert_eq!(get(from, "/readyz").status, 200);
         assert_eq!(sample(from, "trustsync_config_last_reload_successful"), Some(0.0));
         sandbox.configure(&sandbox.configuration().replace(to, &from.to_string()));
@@ -410,18 +379,18 @@ fn a_new_address_takes_over_and_one_that_cannot_be_had_changes_nothing() {
     let without = sandbox.configuration().split("\n[listen]").next().unwrap().to_owned();
     sandbox.configure(&without);
     wait_for("the last address to be left", || TcpStream::connect(second).is_err().then_some(()));
-    daemon.logs("configuration_reloaded");
+    assert!(daemon.count("configuration_reloaded") >= 4, "{:#?}", daemon.log());
     sandbox.run(&["status", "--probe"]).exits(0).says(&["generation 000001", "no poll overdue"]);
 }
 
 #[test]
 fn the_probe_tells_a_daemon_that_is_stopped_or_gone_by_asking() {
     let (sandbox, address) = listening(Sandbox::new());
-    let daemon = Daemon::start(&sandbox);
+    let daemon = start(&sandbox);
     ready(address);
     daemon.signal(Signal::STOP);
     let stopped = sandbox.run(&["status", "--probe"]).exits(1).says(&["does not answer", "not within 3s"]);
-    assert!(stopped.took < Duration::from_secs(5), "{:?}", stopped.took);
+    assert!(stopped.took < Duration::from_secs(10), "{:?}", stopped.took);
     daemon.signal(Signal::CONT);
     sandbox.run(&["status", "--probe"]).exits(0);
     drop(daemon);

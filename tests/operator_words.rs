@@ -670,7 +670,7 @@ fn genesys_alone_is_a_name_rule_that_its_renewals_do_not_touch() {
     sandbox.run(&["status"]).exits(2);
     sandbox.world().clear();
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["status"]).exits(0);
+    sandbox.run(&["status"]).exits(1).says(&["alarms ack current_refused:"]);
 }
 
 #[test]
