@@ -65,7 +65,7 @@ impl Readiness {
         let mut stale = Vec::new();
         for (name, store) in &settings.stores {
             let Some(standing) = standings.iter().find(|standing| standing.store == *name) else {
-                missing.push(format!("store {name}: not looked at yet"));
+                missing.push(format!("store {name}: not looked at yet, or it cannot be used (the log says why)"));
                 continue;
             };
             if standing.generation == 0 {
