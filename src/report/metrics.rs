@@ -67,6 +67,8 @@ pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Ti
             text.sample(&labels, standing.alarms_of(severity));
         }
     }
+    text.family("alarms_over", "Those of them that are over, and stand until somebody has seen them.");
+    text.each(&looked_at, |standing| Some(standing.over.len()));
 
     let ends: Vec<_> = looked_at.iter().map(|(store, standing)| (*store, latest_ends(standing))).collect();
     text.family(
