@@ -75,10 +75,15 @@ impl Watch {
         // The callback takes this lock too, on the watcher's own thread, which answers `watch`.
         drop(places);
         let mode = if is_store { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-        let mut watcher = watching.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = watcher.watch(&path, mode) {
-            say_blind(&path, &error);
-        }
+        let watching = Arc::clone(watching);
+        // The watcher's thread takes this in between two events, and so never, in a folder where somebody writes without a
+        // pause: that must not hold us up. Whoever comes while it waits, comes again after the next cycle.
+        tokio::task::spawn_blocking(move || {
+            let Ok(mut watcher) = watching.watcher.try_lock() else { return };
+            if let Err(error) = watcher.watch(&path, mode) {
+                say_blind(&path, &error);
+            }
+        });
     }
 }
 
