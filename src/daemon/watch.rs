@@ -110,7 +110,8 @@ impl Place {
     fn has(&self, path: &Path) -> bool {
         let Ok(beneath) = path.strip_prefix(&self.path) else { return false };
         if !self.is_store {
-            return true;
+            // A store may stand in the same folder: what happens within it is its own matter.
+            return beneath.iter().count() <= 1;
         }
         let first = beneath.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
         let name = first.strip_prefix('.').and_then(|name| name.strip_suffix(".new")).unwrap_or(first);
@@ -128,6 +129,9 @@ mod tests {
         for own in ["/s/lock", "/s/state.json", "/s/.state.json.new", "/s/evidence.jsonl", "/s/crl/x", "/elsewhere"] {
             assert!(!place.has(Path::new(own)), "{own}");
         }
+        let configuration = Place { is_store: false, ..place.clone() };
+        assert!(configuration.has(Path::new("/s/config.toml")) && configuration.has(Path::new("/s/..data")));
+        assert!(!configuration.has(Path::new("/s/store/state.json")));
         for other in ["/s", "/s/current", "/s/generations/000001/leaves.pem", "/s/target/nginx", "/s/stranger"] {
             assert!(place.has(Path::new(other)), "{other}");
         }
