@@ -10,10 +10,11 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SystemClock};
+use crate::listener::Listener;
 use crate::simulator::crls::{CrlMode, CrlPlace, Revoke, RevokeError};
 use crate::simulator::failure::{Endpoint, Failure, Mode};
 use crate::simulator::folder::Folder;
-use crate::simulator::listener::{Listener, PlainAnswer, PlainRequest, loopback_http};
+use crate::simulator::listener::{PlainAnswer, PlainRequest, loopback_http};
 use crate::simulator::pem_form::PemForm;
 use crate::simulator::pki::ClientCertificate;
 use crate::simulator::vendor::Vendor;
