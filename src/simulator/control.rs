@@ -39,6 +39,11 @@ impl Clock for OffsetClock {
         let real = SystemClock.now().unix();
         Timestamp::from_unix(real.saturating_add(self.0.load(Ordering::SeqCst)))
     }
+
+    /// A story may be set in any time.
+    fn earliest(&self) -> Timestamp {
+        Timestamp::from_unix(i64::MIN)
+    }
 }
 
 /// The control endpoint could not start.
