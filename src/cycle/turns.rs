@@ -263,10 +263,7 @@ impl<'a> Turns<'a> {
     async fn told_by_root(&self, half: &Privileged, report: &mut Report) -> Result<Result<Event, Owed>, CycleError> {
         let answer = match self.ask(half, true).await {
             Ok(answer) => answer,
-            Err(why) => {
-                report.causes.insert(Exit::Owed);
-                return Ok(Ok(Event::Failed(why)));
-            }
+            Err(why) => return Ok(Err(Owed::Unanswered(why))),
         };
         report.findings.extend(answer.findings);
         Ok(match answer.verdict {
@@ -510,7 +507,7 @@ pub fn exit_of(owed: &Owed) -> Exit {
     match owed {
         Owed::Refused(_) | Owed::RefusedButKept(_) | Owed::CheckFailed(_) | Owed::BrokenWithoutUs { .. } => Exit::Check,
         Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
-        Owed::NotTold(_) | Owed::Unproven(_) | Owed::Withheld(_) => Exit::Owed,
+        Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => Exit::Owed,
     }
 }
 
