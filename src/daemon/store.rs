@@ -69,7 +69,6 @@ impl StoreTask {
         // What a crash or a reboot left: swept, proven first, told again only if unproven.
         let mut next = self.between_polls(Turns::All).await;
         loop {
-            self.watch.store(&self.store.path, &self.touched);
             let now = self.clock.now();
             self.promise("waiting", self.rhythm.beat());
             let mut stopping = self.stopping.clone();
@@ -134,6 +133,8 @@ impl StoreTask {
                 false
             }
         };
+        // Directories that are new are taken in.
+        self.watch.store(&self.store.path, &self.touched);
         self.news.notify_one();
         kept
     }
