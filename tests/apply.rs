@@ -540,7 +540,8 @@ fn a_slot_that_left_the_configuration_keeps_what_it_had_while_it_retires() {
     host.sync().exits(0).says(&["slot_retiring"]);
     let mut expected = vec![old, host.sandbox.current_leaf(), host.sandbox.upcoming_leaf()];
     let mut found = rendered(&host, "edge");
-    (expected.sort(), found.sort());
+    expected.sort();
+    found.sort();
     assert_eq!(found, expected);
     // What such a slot never had, it does not get.
     let stranger = host.sandbox.world().impostor(Impostor::Stranger).unwrap();
