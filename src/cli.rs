@@ -85,6 +85,11 @@ pub enum Command {
         /// The target's name in the configuration.
         target: String,
     },
+    /// The privileged half of a target's turn, as root: adopt the daemon's store, check, switch, reload (for the path unit)
+    Apply {
+        /// The target's name in the configuration.
+        target: String,
+    },
     /// Judge a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
     Verify(Verify),
     /// What is in a file: certificates, CRLs and keys in PEM, DER, PKCS#12 or zip (exit 5 if nothing can be read)
@@ -147,6 +152,9 @@ pub struct Sync {
     /// Print what would change; write nothing, tell nobody
     #[arg(long)]
     pub dry_run: bool,
+    /// What an empty store adopts before it polls: a store, or a copy of one generation's folder [default: store.NAME.seed]
+    #[arg(long, value_name = "FOLDER")]
+    pub seed: Option<PathBuf>,
     /// How long asking the vendor may take in all, retries included
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
     pub deadline: Duration,

@@ -32,6 +32,21 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Every one.
+    pub const ALL: [Self; 11] = [
+        Self::Done,
+        Self::Unexpected,
+        Self::Usage,
+        Self::Configuration,
+        Self::Source,
+        Self::Answer,
+        Self::Store,
+        Self::Owed,
+        Self::Locked,
+        Self::Check,
+        Self::Changed,
+    ];
+
     /// The exit of a cycle with these causes: the first of 6, 5, 4, 9, 7; what is none of them before those.
     #[must_use]
     pub fn of(causes: &BTreeSet<Self>) -> Self {

@@ -552,6 +552,9 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                     assert_eq!(link, Some(NEW), "{}", shown());
                     assert_eq!(old, None, "there was nothing to compare with: {}", shown());
                 }
+                Outcome::Owed(Owed::Withheld(_) | Owed::Unanswered(_)) => {
+                    panic!("the machine itself asks no other half: {}", shown());
+                }
                 Outcome::Owed(Owed::NotSwitched(_)) => {
                     assert!(matches!(path.last(), Some((Step::Switch(_), Event::Failed(_)))), "{}", shown());
                 }

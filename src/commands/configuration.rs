@@ -16,6 +16,8 @@ use crate::settings::resolved::{
     GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Settings, Target, WireProof,
 };
 use crate::settings::{self, Loaded};
+use crate::store::ownership;
+use crate::store::privileged::Privileged;
 use crate::trust::certificate::Curve;
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::timestamp::span;
@@ -48,6 +50,7 @@ fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
     match settings::judge(&global.config, &environment()) {
         Ok((loaded, mut problems)) => {
             problems.extend(found_outside(&loaded.settings));
+            problems.extend(privileged(global, &loaded.settings));
             (Some(loaded.settings), problems)
         }
         Err(error) => (None, error.problems()),
@@ -94,6 +97,20 @@ fn found_outside(settings: &Settings) -> Vec<String> {
     }
     problems.extend(crate::cycle::anchors_problems(settings));
     problems
+}
+
+/// Whether root's half of privileged targets can be asked by us, or be us.
+fn privileged(global: &Global, settings: &Settings) -> Vec<String> {
+    let halves = super::apply::halves(settings.stores.values());
+    let unfit = |(name, half): &(String, Privileged)| Some(format!("target.{name} is privileged: {}", half.problem()?));
+    if !rustix::process::geteuid().is_root() {
+        return halves.iter().filter_map(unfit).collect();
+    }
+    let unsafe_for_root = ownership::roots_alone(&global.config).err().filter(|_| !halves.is_empty());
+    let said = |error| {
+        format!("targets are privileged, so that root acts by a configuration that root alone can change: {error}")
+    };
+    unsafe_for_root.map(said).into_iter().collect()
 }
 
 fn show(global: &Global, loaded: &Loaded) -> Result<Exit, Failure> {

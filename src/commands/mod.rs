@@ -1,6 +1,8 @@
 //! One file a command. Each reads its settings, does its one thing and says with which code to exit.
 
 mod accept_issuer;
+mod apply;
+mod as_root;
 mod configuration;
 pub mod demo;
 mod diff;
@@ -24,6 +26,8 @@ use std::io::{self, Write};
 
 use clap::Parser;
 use serde::Serialize;
+
+use as_root::AsRoot;
 
 use crate::cli::{Cli, Command, Global, Output};
 use crate::clock::SystemClock;
@@ -60,10 +64,23 @@ pub fn main() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::Runtime(error)),
     };
-    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(|failure| fail(&failure));
+    let exit = runtime.block_on(start(cli)).unwrap_or_else(|failure| fail(&failure));
     // A name that is being looked up on a thread of its own must not keep us.
     runtime.shutdown_background();
     exit
+}
+
+/// Root leaves to the store's owner what is the owner's, and does what only root may.
+async fn start(cli: Cli) -> Result<Exit, Failure> {
+    let global = cli.global.clone();
+    match as_root::judge(&cli)? {
+        AsRoot::Nothing => dispatch(cli).await,
+        AsRoot::Serve { halves, every } => as_root::beside(&global, &halves, every, dispatch(cli)).await,
+        AsRoot::Become { owner, settings, halves } => {
+            let polls = matches!(cli.command, Command::Sync(_));
+            as_root::become_owner(&global, owner, &settings, &halves, polls).await
+        }
+    }
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
@@ -74,6 +91,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Status { probe: true } => Ok(probe::run(global).await),
         Command::Status { probe: false } => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
+        Command::Apply { target } => apply::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect(arguments) => inspect::run(global, &arguments),
         Command::History => history::run(global),

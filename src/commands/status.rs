@@ -235,7 +235,13 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
     for source in &store.sources {
         let last = contents.state.sources.get(source).and_then(|state| state.last_success);
         let Some(last) = last else {
-            let text = "The source was never polled with success: what it lists is unknown. Run trustsync sync.";
+            let seed = contents.manifest.as_ref().is_some_and(|manifest| manifest.cause == cycle::seed::CAUSE);
+            let text = if seed {
+                "The source was never polled with success: what is trusted comes from the seed, and a rotation since it was made would \
+                 go unseen. Run trustsync sync."
+            } else {
+                "The source was never polled with success: what it lists is unknown. Run trustsync sync."
+            };
             findings.push(Finding::warning("source_stale", source, text));
             continue;
         };

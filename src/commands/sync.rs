@@ -9,6 +9,8 @@ use crate::clock::SystemClock;
 use crate::cycle::{self, Clients, Options, Report};
 use crate::exit::Exit;
 use crate::log;
+use crate::settings::resolved::Store;
+use crate::trust::finding::Finding;
 use tracing::Level;
 
 pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
@@ -19,6 +21,7 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
     let mut exits = BTreeSet::new();
     for store in the_stores(global, &loaded)? {
         let settings = &loaded.settings;
+        let store = &seeded(store, arguments);
         let report = if arguments.dry_run {
             cycle::rehearse(settings, store, &mut clients, &SystemClock, &options).await
         } else {
@@ -28,6 +31,10 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
             Ok(report) => {
                 log::cycle(&store.name, &report, &report.findings, Level::INFO);
                 exits.insert(report.exit(arguments.detailed_exit_code));
+                let unusable = |finding: &Finding| finding.event == "seed_unusable";
+                if arguments.seed.is_some() && report.findings.iter().any(unusable) {
+                    exits.insert(Exit::Answer);
+                }
                 reports.push((store.name.clone(), report));
             }
             // One store's trouble keeps no other from its cycle.
@@ -41,6 +48,23 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
         reports.iter().filter_map(|(name, report)| Some((name.clone(), serde_json::to_value(report).ok()?))).collect();
     print(global.output, &json, || reports.iter().map(|(name, report)| text(name, report)).collect())?;
     Ok(Exit::of(&exits))
+}
+
+/// The store with the seed of the command line, where it has one.
+fn seeded(store: &Store, arguments: &Sync) -> Store {
+    let mut store = store.clone();
+    if let Some(seed) = &arguments.seed {
+        if !cycle::is_empty(&store) {
+            let shown = seed.display();
+            tracing::info!(
+                event = "seed_not_needed",
+                store = store.name,
+                "the store is not empty: the seed {shown} was not looked at"
+            );
+        }
+        store.seed = Some(seed.clone());
+    }
+    store
 }
 
 /// What a cycle came to, in lines.

@@ -7,25 +7,27 @@
 //! The network is asked before the lock is taken, so that a slow vendor keeps no operator waiting.
 
 mod anchors;
+pub mod apply;
 mod commit;
 mod due;
 mod evidence;
 mod observe;
+pub mod outcome;
 mod probe;
 mod report;
 mod revocation;
+pub mod seed;
 mod turns;
 mod words;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::chance;
 use crate::clock::Clock;
 use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target};
 use crate::store::contents::{self, Contents, ContentsError};
-use crate::store::{self, Link, LinkPath, Lock, LockError, Store, StoreError, file};
+use crate::store::{self, Link, Lock, LockError, Store, StoreError, file};
 use crate::trust::clock_doubt::{self, KnownTimes};
 use crate::trust::difference::Difference;
 use crate::trust::memory::Memory;
@@ -115,10 +117,20 @@ pub async fn run(
     clock: &dyn Clock,
     options: &Options<'_>,
 ) -> Result<Report, CycleError> {
+    // The vendor may be down, and that takes its time to be known.
+    let planted = if store.seed.is_some() && is_empty(store) {
+        let session = Session::open(store, clock, options)?;
+        Some(act(settings, session, &unasked(settings, store, clock)?, Turns::All).await?.0)
+    } else {
+        None
+    };
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let answers = gather(settings, store, observed, clock, options.deadline).await?;
     let session = Session::open(store, clock, options)?;
-    let (report, _) = act(settings, session, &answers, Turns::All).await?;
+    let (mut report, _) = act(settings, session, &answers, Turns::All).await?;
+    if let Some(planted) = planted {
+        report.follows(planted);
+    }
     Ok(report)
 }
 
@@ -157,6 +169,14 @@ pub async fn act(
     answers: &Answers,
     turns: Turns,
 ) -> Result<(Report, Standing), CycleError> {
+    let unseeded = session.contents.set.clone();
+    let mut seeded = Vec::new();
+    if session.contents.manifest.is_none()
+        && session.contents.state.generation == 0
+        && let Some(seed) = &session.store.seed
+    {
+        seeded = session.plant(settings, seed)?;
+    }
     let plan = session.plan(settings, &answers.observed, &answers.lists)?;
     let mut report = Report::of(&session.contents, &answers.observed, &plan);
     report.looked.lists = answers.lists.were_asked_for();
@@ -167,6 +187,10 @@ pub async fn act(
     } else {
         session.adopt(&plan, "cycle", &mut report)?;
     }
+    if let Some(manifest) = session.contents.manifest.as_ref().filter(|_| !seeded.is_empty()) {
+        report.committed(manifest, Difference::between(&unseeded, &session.contents.set));
+    }
+    report.findings.splice(0..0, seeded);
     session.take_turns_that(turns, &settings.schedule, &mut report).await?;
     let standing = session.close(&mut report)?;
     Ok((report, standing))
@@ -242,15 +266,15 @@ fn plan_with(
 /// Whether what readers follow is not as the store's records have it: a changed generation, a moved link.
 pub fn has_drifted(store: &StoreSettings) -> Result<bool, ContentsError> {
     let contents = look(store)?;
-    let misplaced = |target| is_misplaced(&store.path, &contents.state, target);
+    let misplaced = |target| is_misplaced(store, &contents.state, target);
     Ok(contents.drifted || store.targets.iter().any(misplaced))
 }
 
 /// Whether a target's link names another generation than the one that its server is known to have taken from there.
-fn is_misplaced(root: &Path, state: &State, target: &Target) -> bool {
+fn is_misplaced(store: &StoreSettings, state: &State, target: &Target) -> bool {
     let known = state.targets.get(&target.name).and_then(|known| known.acknowledged);
     let settled = known.filter(|known| *known == state.generation);
-    let link = || LinkPath::target(root, &target.name).and_then(|link| link.read());
+    let link = || turns::link_of(store, target).and_then(|link| link.read());
     settled.is_some_and(|settled| link().is_ok_and(|link| link != Link::Generation(settled)))
 }
 
@@ -361,7 +385,7 @@ impl<'a> Session<'a> {
         for target in &self.store.targets {
             let now = self.clock.now();
             let is_due = due::turn_due(&self.contents.state, target, schedule, now) <= now
-                || is_misplaced(self.opened.root(), &self.contents.state, target);
+                || is_misplaced(self.store, &self.contents.state, target);
             if turns == Turns::All || report.changed() || is_due {
                 self.take_turn(target, false, report).await?;
             }
@@ -381,8 +405,10 @@ impl<'a> Session<'a> {
     async fn take_turn(&mut self, target: &Target, forced: bool, report: &mut Report) -> Result<(), CycleError> {
         let Some(manifest) = self.contents.manifest.clone() else { return Ok(()) };
         let mut state = self.contents.state.targets.remove(&target.name).unwrap_or_default();
-        let turn = turns::Turns { root: self.opened.root(), manifest: &manifest, target, clock: self.clock };
-        let outcome = turn.take(&mut state, forced, report).await;
+        let outcome = match turns::Turns::of(self.store, &manifest, target, self.clock) {
+            Ok(turn) => turn.take(&mut state, forced, report).await,
+            Err(error) => Err(error.into()),
+        };
         report.looked.targets.insert(target.name.clone());
         if state.owed.is_none() {
             self.contents.state.settled(&target.name);

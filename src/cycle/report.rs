@@ -143,6 +143,16 @@ impl Report {
         self.difference = difference;
     }
 
+    /// The cycle came after one that planted a seed: what that one did is told with it.
+    pub(super) fn follows(&mut self, planted: Self) {
+        if planted.committed && !self.committed {
+            (self.committed, self.difference) = (true, planted.difference);
+        }
+        let seeds = planted.findings.into_iter().filter(|finding| finding.event.starts_with("seed_"));
+        let seeds: Vec<Finding> = seeds.filter(|seed| !self.findings.contains(seed)).collect();
+        self.findings.splice(0..0, seeds);
+    }
+
     /// Whether a source was asked.
     #[must_use]
     pub fn polled(&self) -> bool {

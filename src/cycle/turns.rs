@@ -1,15 +1,24 @@
 //! Interprets the steps of a target's turn. What to do next is decided in [`crate::trust::turn`]; here it is done.
+//!
+//! For a privileged target, check, switch and reload are one step, which root's half takes ([`super::apply`]): it is asked,
+//! and its outcome awaited.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
+use super::outcome::{self, Verdict};
 use super::report::{Report, TargetReport};
 use super::{CycleError, evidence};
 use crate::clock::Clock;
 use crate::exit::Exit;
-use crate::settings::resolved::{GenerationEvidence, Kind, Reload, Target};
+use crate::settings::resolved::{GenerationEvidence, Kind, Reload, Store as StoreSettings, Target};
 use crate::store::contents;
+use crate::store::privileged::Privileged;
 use crate::store::read_back::read_back;
-use crate::store::{Link, LinkPath, generation};
+use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::target::check::{self, Outcome as Checked};
 use crate::target::nginx::{self, Enforcement};
 use crate::target::process::Environment;
@@ -20,18 +29,112 @@ use crate::trust::manifest::Manifest;
 use crate::trust::state::TargetState;
 use crate::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
 
+/// How often the outcome of root's half is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// After this long root's half is asked to look again, though nothing changed: whether it still answers should be known
+/// before it is needed.
+const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
+
 /// One target, and what it should serve.
 pub struct Turns<'a> {
     pub root: &'a Path,
     pub manifest: &'a Manifest,
     pub target: &'a Target,
     pub clock: &'a dyn Clock,
+    /// Root's half, where the target is privileged.
+    half: Option<Privileged>,
+    /// Whether it was asked in this turn.
+    asked: AtomicBool,
 }
 
-impl Turns<'_> {
+/// The link that a target's server reads by.
+pub fn link_of(store: &StoreSettings, target: &Target) -> Result<LinkPath, StoreError> {
+    if target.privileged {
+        Privileged::of(&store.privileged_path, &target.name)?.link()
+    } else {
+        LinkPath::target(&store.path, &target.name)
+    }
+}
+
+impl<'a> Turns<'a> {
+    /// The turn of a target of this store.
+    pub fn of(
+        store: &'a StoreSettings,
+        manifest: &'a Manifest,
+        target: &'a Target,
+        clock: &'a dyn Clock,
+    ) -> Result<Self, StoreError> {
+        let half = target.privileged.then(|| Privileged::of(&store.privileged_path, &target.name)).transpose()?;
+        Ok(Self { root: &store.path, manifest, target, clock, half, asked: AtomicBool::new(false) })
+    }
+
+    fn link(&self) -> Result<LinkPath, StoreError> {
+        match &self.half {
+            Some(half) => half.link(),
+            None => LinkPath::target(self.root, &self.target.name),
+        }
+    }
+
     /// Takes the target's turn to its end and keeps what came of it in `state`.
     pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) -> Result<(), CycleError> {
-        let link = LinkPath::target(self.root, &self.target.name)?;
+        let (mut outcome, mut told) = self.steps(state, forced, report).await?;
+        if let Some(half) = &self.half
+            && matches!(outcome, Outcome::Settled(_))
+            && let Some(refused) = self.withheld(half)
+        {
+            // Root's configuration may have been mended since; if so, it has told the server of more.
+            let mended = !self.asked.load(Ordering::Relaxed) && {
+                let _ = self.ask(half, false).await;
+                self.withheld(half).is_none()
+            };
+            if mended {
+                (outcome, told) = self.steps(state, false, report).await?;
+            } else {
+                outcome = Outcome::Owed(Owed::Withheld(refused));
+            }
+        }
+        self.conclude(state, outcome, told, forced, report)
+    }
+
+    /// What root's half did not let in of this generation.
+    fn withheld(&self, half: &Privileged) -> Option<String> {
+        let last = self.last(half)?;
+        (!last.refused.is_empty()).then(|| last.refused.join("; "))
+    }
+
+    /// What root's half said of this generation.
+    fn last(&self, half: &Privileged) -> Option<outcome::Outcome> {
+        let of_this = |last: &outcome::Outcome| {
+            let standing = last.standing.as_ref();
+            standing.is_some_and(|standing| {
+                standing.generation == self.manifest.generation && standing.store == self.manifest.store
+            })
+        };
+        outcome::Outcome::last(half).filter(of_this)
+    }
+
+    /// Where nothing can prove, root's own word that it told the server of just this is the end of what was owed, whoever
+    /// had asked for it.
+    fn was_told(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
+        let wanted = self.manifest.generation;
+        let last = self.last(self.half.as_ref()?)?;
+        let is_this = linked == Some(wanted) && self.target.proof.is_none() && state.acknowledged != Some(wanted);
+        match last.verdict {
+            Verdict::Told(words) if is_this => {
+                Some(Evidence::ReloadedNotProven(format!("no proof is configured; root's half told it: {words}")))
+            }
+            _ => None,
+        }
+    }
+
+    async fn steps(
+        &self,
+        state: &TargetState,
+        forced: bool,
+        report: &mut Report,
+    ) -> Result<(Outcome, bool), CycleError> {
+        let link = self.link()?;
         let linked = match link.read()? {
             Link::Generation(number) => {
                 if state.acknowledged == Some(self.manifest.generation) && number != self.manifest.generation {
@@ -58,6 +161,9 @@ impl Turns<'_> {
                 None
             }
         };
+        if !forced && let Some(evidence) = self.was_told(state, linked) {
+            return Ok((Outcome::Settled(evidence), false));
+        }
         let (mut turn, mut step) = Turn::begin(self.situation(state, linked, forced));
         let mut told = false;
         let outcome = loop {
@@ -67,13 +173,21 @@ impl Turns<'_> {
                 Step::ReadBack => outcome_of(read_back(self.root, self.manifest.generation)),
                 Step::CheckPrivately(number) => self.check_privately(&link, number).await,
                 Step::Check => self.check().await,
+                // Root's half does it when it is told to reload.
+                Step::Switch(_) if self.half.is_some() => Event::Succeeded,
                 Step::Switch(number) => outcome_of(link.switch(number)),
-                Step::Reload => self.reload(report).await?,
+                Step::Reload => match &self.half {
+                    Some(half) => match self.told_by_root(half, report).await? {
+                        Ok(event) => event,
+                        Err(owed) => break Outcome::Owed(owed),
+                    },
+                    None => self.reload(report).await?,
+                },
                 Step::Prove { told } => Event::Proof(self.prove(&link, told, state, report).await),
             };
             step = turn.on(event);
         };
-        self.conclude(state, outcome, told, forced, report)
+        Ok((outcome, told))
     }
 
     fn situation(&self, state: &TargetState, linked: Option<u64>, forced: bool) -> Situation {
@@ -82,8 +196,8 @@ impl Turns<'_> {
             linked,
             acknowledged: state.acknowledged,
             told_not_wired: state.told_not_wired,
-            checkable: self.target.check.is_some(),
-            tellable: self.target.reload != Reload::None,
+            checkable: self.half.is_none() && self.target.check.is_some(),
+            tellable: self.half.is_some() || self.target.reload != Reload::None,
             provable: self.target.proof.is_some(),
             allowlist_provable: self
                 .target
@@ -112,7 +226,7 @@ impl Turns<'_> {
     }
 
     fn link_path(&self) -> PathBuf {
-        self.root.join("target").join(&self.target.name)
+        self.link().map_or_else(|_| self.root.join("target").join(&self.target.name), |link| link.path().to_owned())
     }
 
     async fn check_privately(&self, link: &LinkPath, number: u64) -> Event {
@@ -139,18 +253,97 @@ impl Turns<'_> {
                 return Ok(Event::Succeeded);
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("telling it took longer than {} and was given up", humantime::format_duration(limit)),
+            Err(_) => given_up(limit),
         };
         report.causes.insert(Exit::Owed);
         Ok(Event::Failed(why))
     }
 
+    /// Check, switch and reload by root's half; what it owes, the target owes.
+    async fn told_by_root(&self, half: &Privileged, report: &mut Report) -> Result<Result<Event, Owed>, CycleError> {
+        let answer = match self.ask(half, true).await {
+            Ok(answer) => answer,
+            Err(why) => return Ok(Err(Owed::Unanswered(why))),
+        };
+        report.findings.extend(answer.findings);
+        Ok(match answer.verdict {
+            Verdict::Told(words) => {
+                let number = self.manifest.generation;
+                evidence::target(self.root, "told", &self.target.name, number, &words, self.clock.now())?;
+                Ok(Event::Succeeded)
+            }
+            Verdict::Owed(owed) => Err(owed),
+            Verdict::Withheld(why) => Err(Owed::Withheld(why)),
+        })
+    }
+
+    /// Asks root's half and waits for its answer, for as long as its work can take; why there is none.
+    async fn ask(&self, half: &Privileged, tell: bool) -> Result<outcome::Outcome, String> {
+        self.asked.store(true, Ordering::Relaxed);
+        let request = half.ask(tell).map_err(|error| half.problem().unwrap_or_else(|| error.to_string()))?;
+        let Target { name, check_timeout, reload_timeout, .. } = self.target;
+        let unit = format!("trustsync-apply@{name}");
+        let taken_within = reload_timeout.saturating_add(*check_timeout);
+        let done_within = reload_timeout.saturating_add(check_timeout.saturating_mul(4));
+        let asked = Instant::now();
+        let mut taken: Option<Instant> = None;
+        loop {
+            if let Some(answer) = outcome::Outcome::last(half)
+                && answer.request.as_ref() == Some(&request.id)
+            {
+                return Ok(answer);
+            }
+            if taken.is_none() && !half.waits() {
+                taken = Some(Instant::now());
+            }
+            match taken {
+                None if asked.elapsed() >= taken_within => {
+                    return Err(format!(
+                        "the privileged half did not take the request within {}: is {unit}.path enabled? See `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
+                        humantime::format_duration(taken_within)
+                    ));
+                }
+                Some(taken) if taken.elapsed() >= done_within => {
+                    return Err(format!(
+                        "the privileged half took the request and left no outcome within {}: see `journalctl -u {unit}.service`",
+                        humantime::format_duration(done_within)
+                    ));
+                }
+                _ => sleep(LOOK).await,
+            }
+        }
+    }
+
+    /// What the server's configuration says of the allowlist. Of a privileged target only root can read it.
+    async fn enforcement(&self, link: &LinkPath, report: &mut Report) -> Option<Enforcement> {
+        let check = self.target.check.as_ref()?;
+        let Some(half) = &self.half else {
+            let limit = self.target.check_timeout;
+            return Some(nginx::enforcement(check, link.path(), &self.environment(), limit).await);
+        };
+        let mut last = self.last(half);
+        let is_good = |last: &outcome::Outcome| {
+            matches!(last.enforcement, Some(Enforcement::Enforced { .. }))
+                && self.clock.now().since(last.time) < LOOKED_LATELY
+        };
+        if !last.as_ref().is_some_and(is_good) && !self.asked.load(Ordering::Relaxed) {
+            if let Err(why) = self.ask(half, false).await {
+                let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
+                report.findings.push(Finding::warning("target_half_silent", &self.target.name, text));
+            }
+            last = self.last(half);
+        }
+        last.and_then(|last| last.enforcement)
+    }
+
     async fn prove(&self, link: &LinkPath, told: bool, state: &TargetState, report: &mut Report) -> Proof {
         let Some(wire) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
+        // Root's half may have let in less than stands in the store.
+        let rendered = self.half.as_ref().and_then(|half| Some(self.last(half)?.standing?.digest));
         let wanted = Wanted {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
-            digest_head: self.manifest.digest.short(),
+            digest_head: rendered.unwrap_or(self.manifest.digest).short(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(wire, &wanted, patience).await.proof);
@@ -165,15 +358,14 @@ impl Turns<'_> {
                 }
                 proof => proof,
             },
-            Proof::NotWired(_) | Proof::Unverifiable(_) => self.unseen(proof, link).await,
+            Proof::NotWired(_) | Proof::Unverifiable(_) => self.unseen(proof, link, report).await,
             proof => proof,
         }
     }
 
     /// Where the wire shows no marker, the configuration says whether our files are used at all.
-    async fn unseen(&self, proof: Proof, link: &LinkPath) -> Proof {
-        let Some(check) = &self.target.check else { return proof };
-        let enforcement = nginx::enforcement(check, link.path(), &self.environment(), self.target.check_timeout).await;
+    async fn unseen(&self, proof: Proof, link: &LinkPath, report: &mut Report) -> Proof {
+        let Some(enforcement) = self.enforcement(link, report).await else { return proof };
         match (proof, enforcement) {
             (_, Enforcement::NotEnforced { servers, .. }) => Proof::NotEnforced(servers.join(", ")),
             (Proof::Unverifiable(why), Enforcement::NotIncluded) => {
@@ -192,8 +384,8 @@ impl Turns<'_> {
 
     /// That the allowlist is loaded is seen on the wire; that it is asked, only in the configuration.
     async fn enforced(&self, link: &LinkPath, report: &mut Report) -> Proof {
-        let Some(check) = &self.target.check else { return Proof::Proven };
-        match nginx::enforcement(check, link.path(), &self.environment(), self.target.check_timeout).await {
+        let Some(enforcement) = self.enforcement(link, report).await else { return Proof::Proven };
+        match enforcement {
             Enforcement::NotEnforced { servers, .. } => Proof::NotEnforced(servers.join(", ")),
             Enforcement::Enforced { notes } => {
                 let note = |note| Finding::note("enforcement", &self.target.name, note);
@@ -260,14 +452,7 @@ impl Turns<'_> {
                 if lacks_lines && (told || forced) {
                     line.to_add = self.snippet();
                 }
-                report.causes.insert(match owed {
-                    Owed::Refused(_)
-                    | Owed::RefusedButKept(_)
-                    | Owed::CheckFailed(_)
-                    | Owed::BrokenWithoutUs { .. } => Exit::Check,
-                    Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
-                    Owed::NotTold(_) | Owed::Unproven(_) => Exit::Owed,
-                });
+                report.causes.insert(exit_of(&owed));
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
                     state.told_not_wired = Some(wanted);
                 }
@@ -317,11 +502,25 @@ impl Turns<'_> {
     }
 }
 
-fn outcome_of<E: std::error::Error>(done: Result<(), E>) -> Event {
+/// The exit code that an owed turn leads to.
+pub fn exit_of(owed: &Owed) -> Exit {
+    match owed {
+        Owed::Refused(_) | Owed::RefusedButKept(_) | Owed::CheckFailed(_) | Owed::BrokenWithoutUs { .. } => Exit::Check,
+        Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
+        Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => Exit::Owed,
+    }
+}
+
+/// Of a reload that did not come to its end.
+pub fn given_up(limit: Duration) -> String {
+    format!("telling it took longer than {} and was given up", humantime::format_duration(limit))
+}
+
+pub fn outcome_of<E: std::error::Error>(done: Result<(), E>) -> Event {
     done.map_or_else(|error| Event::Failed(error.to_string()), |()| Event::Succeeded)
 }
 
-fn judged(checked: Checked) -> Event {
+pub fn judged(checked: Checked) -> Event {
     match checked {
         Checked::Passed => Event::Succeeded,
         Checked::Failed { output } => Event::Failed(output),

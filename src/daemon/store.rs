@@ -211,8 +211,10 @@ impl StoreTask {
 fn bound(store: &Store) -> Duration {
     let of = |target: &Target| {
         let proof = target.proof.as_ref().map_or(Duration::ZERO, |proof| proof.timeout.saturating_add(proof.settle));
-        let checks = target.check_timeout.saturating_mul(8);
-        checks.saturating_add(target.reload_timeout).saturating_add(proof.saturating_mul(3))
+        // Root's half may be asked twice, and has to take the request before it works.
+        let (checks, reloads) = if target.privileged { (20, 6) } else { (8, 1) };
+        let checks = target.check_timeout.saturating_mul(checks);
+        checks.saturating_add(target.reload_timeout.saturating_mul(reloads)).saturating_add(proof.saturating_mul(3))
     };
     store.targets.iter().map(of).fold(Duration::from_secs(120), Duration::saturating_add)
 }

@@ -6,4 +6,4 @@ pub mod resolve;
 pub mod resolved;
 
 pub use load::SettingsError;
-pub use resolve::{Loaded, judge, read};
+pub use resolve::{Loaded, judge, judge_without_secrets, read};

@@ -19,11 +19,12 @@ use url::Url;
 use super::load::{self, Origins, SettingsError};
 use super::raw::{List, Raw, RawCrl, RawProof, RawReload, RawSchedule, RawSource, RawStore, RawTarget, RawVerify};
 use super::resolved::{
-    Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, OnDrift, Reload, SecretOrigin, Settings, Signal, Source,
-    Store, Target, WireProof,
+    Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, OnDrift, Reload, Secret, SecretOrigin, Settings, Signal,
+    Source, Store, Target, WireProof,
 };
 use crate::genesys::region::Region;
 use crate::http_client::is_loopback;
+use crate::store::privileged::RESERVED;
 use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::schedule::Schedule;
@@ -59,12 +60,29 @@ pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
 
 /// Like [`read`], but with what can be made of a configuration that has problems, so that more can be found.
 pub fn judge(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Loaded, Vec<String>), SettingsError> {
+    judge_with(path, environment, true)
+}
+
+/// Like [`judge`], for who asks no source: a secret that is handed to the daemon alone is not missing here.
+pub fn judge_without_secrets(
+    path: &Path,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Loaded, Vec<String>), SettingsError> {
+    judge_with(path, environment, false)
+}
+
+fn judge_with(
+    path: &Path,
+    environment: &BTreeMap<String, String>,
+    with_secrets: bool,
+) -> Result<(Loaded, Vec<String>), SettingsError> {
     let load::Read { raw, mut origins, problems } = load::load(path, environment)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut resolver = Resolver {
         base,
         credentials: environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         credentials_used: Vec::new(),
+        with_secrets,
         problems,
     };
     let settings = resolver.settings(&raw);
@@ -81,6 +99,8 @@ struct Resolver {
     credentials: Option<PathBuf>,
     /// The sources whose secret is a credential.
     credentials_used: Vec<String>,
+    /// Whether each source needs one.
+    with_secrets: bool,
     problems: Vec<String>,
 }
 
@@ -122,6 +142,10 @@ impl Resolver {
                 Some(store) => store.targets.extend(resolved),
                 None => self.problem(format!("target.{name}.store names {store:?}, which is no [store]")),
             }
+        }
+
+        for store in stores.values() {
+            self.privileged(store);
         }
 
         let missing = &raw.alarms.upcoming_missing;
@@ -360,6 +384,7 @@ impl Resolver {
         match (&raw.client_secret, &raw.client_secret_file) {
             (Some(secret), _) => Some(SecretOrigin::Given(secret.0.clone())),
             (None, Some(file)) => Some(SecretOrigin::File(self.base.join(file))),
+            (None, None) if !self.with_secrets => Some(SecretOrigin::Given(Secret::new(String::new()))),
             (None, None) => {
                 self.problem(format!("source.{name}.client_secret_file is missing: a file that holds the OAuth client's secret, readable by its owner (and group) alone"));
                 None
@@ -437,6 +462,51 @@ impl Resolver {
                 .base
                 .join(raw.privileged_path.clone().unwrap_or_else(|| PathBuf::from(PRIVILEGED_PATH))),
             on_drift: self.on_drift(&format!("store.{name}.on_drift"), raw.on_drift.as_deref()),
+        }
+    }
+
+    /// What root's half writes and runs must be out of the daemon's reach.
+    fn privileged(&mut self, store: &Store) {
+        let (path, privileged_path) = (&store.path, &store.privileged_path);
+        for target in store.targets.iter().filter(|target| target.privileged) {
+            let name = &target.name;
+            if privileged_path.starts_with(path) || path.starts_with(privileged_path) {
+                self.problem(format!(
+                    "target.{name} is privileged, but store.{}.privileged_path ({}) and the store ({}) stand in each other: the \
+                     files of a privileged target are root's alone, the store is the daemon's",
+                    store.name,
+                    privileged_path.display(),
+                    path.display()
+                ));
+            }
+            if RESERVED.contains(&name.as_str()) {
+                self.problem(format!(
+                    "target.{name} is privileged, but {name} is a folder of the privileged half: choose another name"
+                ));
+            }
+            let mut program = |key: &str, argv: &[String]| {
+                let Some(program) = argv.first() else { return };
+                let problem = if program.contains(char::is_whitespace) {
+                    "is one string: write a list, since no shell takes it apart"
+                } else if program.contains('/') && !program.starts_with('/') {
+                    "has a relative path: root runs it, so write where it stands"
+                } else if Path::new(program).starts_with(path) {
+                    "stands in the store, which is the daemon's: root would run what the daemon wrote"
+                } else {
+                    return;
+                };
+                self.problem(format!("target.{name}.{key}: {program:?} {problem}"));
+            };
+            if let Some(argv) = &target.check {
+                program("check", argv);
+            }
+            match &target.reload {
+                Reload::Command(argv) => program("reload.command", argv),
+                Reload::Signal { pidfile, .. } if pidfile.starts_with(path) => self.problem(format!(
+                    "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
+                )),
+                _ => {}
+            }
         }
     }
 

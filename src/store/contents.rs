@@ -246,9 +246,14 @@ fn damaged_manifest(root: &Path, number: u64, what: &str) -> Finding {
 
 /// The manifest of a generation; `None` where there is none.
 pub fn manifest_of(root: &Path, number: u64) -> Result<Option<Manifest>, ContentsError> {
-    let Some(bytes) = generation::read_file(root, number, "manifest.json", LARGEST)? else { return Ok(None) };
+    manifest_in(&root.join(generation::DIRECTORY), number)
+}
+
+/// As [`manifest_of`], of a folder of generations.
+pub fn manifest_in(generations: &Path, number: u64) -> Result<Option<Manifest>, ContentsError> {
+    let Some(bytes) = generation::read_file_in(generations, number, "manifest.json", LARGEST)? else { return Ok(None) };
     Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Manifest {
-        path: generation::path(root, number).join("manifest.json").display().to_string(),
+        path: generations.join(generation::name(number)).join("manifest.json").display().to_string(),
         source,
     })
 }

@@ -46,9 +46,13 @@ pub fn path(root: &Path, number: u64) -> PathBuf {
 /// Writes and publishes a generation. It is durable when this returns; on any error it is not there, and what was
 /// written of it is gone or left to the next sweep.
 pub fn write(root: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
+    write_in(&root.join(DIRECTORY), number, files)
+}
+
+/// As [`write`], into a folder of generations.
+pub fn write_in(generations: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
     let directories = judge(files)?;
-    let generations = root.join(DIRECTORY);
-    let published = path(root, number);
+    let published = generations.join(name(number));
     // A rename would silently replace an empty directory.
     match fs::symlink_metadata(&published) {
         Ok(_) => return Err(StoreError::AlreadyThere { path: published }),
@@ -61,7 +65,26 @@ pub fn write(root: &Path, number: u64, files: &Files) -> Result<(), StoreError> 
         .and_then(|()| file::rename(&unfinished, &published))
         // Gives a full disk its space back.
         .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
-    file::sync_directory(&generations)
+    file::sync_directory(generations)
+}
+
+/// Puts other files in the place of a generation's, by one exchange of the two folders: whoever opens the folder has all
+/// of the old or all of the new. For the one who renders another's generations under another's numbers.
+pub fn exchange_in(generations: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
+    let directories = judge(files)?;
+    let published = generations.join(name(number));
+    let unfinished = generations.join(format!("{UNFINISHED}{}", name(number)));
+    file::remove_tree(&unfinished)?;
+    let exchange = || {
+        let here = rustix::fs::CWD;
+        rustix::fs::renameat_with(here, &unfinished, here, &published, rustix::fs::RenameFlags::EXCHANGE)
+            .map_err(|error| StoreError::io("exchange", &published, error.into()))
+    };
+    build(&unfinished, &directories, files)
+        .and_then(|()| exchange())
+        .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
+    file::sync_directory(generations)?;
+    file::remove_tree(&unfinished)
 }
 
 fn build(at: &Path, directories: &BTreeSet<&str>, files: &Files) -> Result<(), StoreError> {
@@ -129,9 +152,13 @@ fn bad(relative: &str, why: &'static str) -> StoreError {
 
 /// Every published generation.
 pub fn list(root: &Path) -> Result<BTreeSet<u64>, StoreError> {
-    let directory = root.join(DIRECTORY);
+    list_in(&root.join(DIRECTORY))
+}
+
+/// As [`list`], of a folder of generations.
+pub fn list_in(generations: &Path) -> Result<BTreeSet<u64>, StoreError> {
     let mut found = BTreeSet::new();
-    for (name, kind) in entries(&directory)? {
+    for (name, kind) in entries(generations)? {
         if let Some(number) = number(&name)
             && kind.is_dir()
         {
@@ -144,7 +171,17 @@ pub fn list(root: &Path) -> Result<BTreeSet<u64>, StoreError> {
 /// Reads a file of a generation, at most `limit` bytes; `None` where the generation or the file is missing. No part of
 /// the path beneath the generation may be a symlink.
 pub fn read_file(root: &Path, number: u64, relative: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some((file, at)) = open_file(root, number, relative)? else { return Ok(None) };
+    read_file_in(&root.join(DIRECTORY), number, relative, limit)
+}
+
+/// As [`read_file`], of a folder of generations.
+pub fn read_file_in(
+    generations: &Path,
+    number: u64,
+    relative: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some((file, at)) = open_file(generations, number, relative)? else { return Ok(None) };
     file::read_bounded(&file, &at, limit).map(Some)
 }
 
@@ -187,7 +224,8 @@ fn difference(
     digest: &Fingerprint,
     limit: u64,
 ) -> Result<Option<&'static str>, StoreError> {
-    let Some((file, at)) = open_file(root, number, relative)? else { return Ok(Some("is missing")) };
+    let generations = root.join(DIRECTORY);
+    let Some((file, at)) = open_file(&generations, number, relative)? else { return Ok(Some("is missing")) };
     if Fingerprint::of(&file::read_bounded(&file, &at, limit)?) != *digest {
         return Ok(Some("was changed"));
     }
@@ -195,9 +233,9 @@ fn difference(
 }
 
 /// Opens a file of a generation, and says where it stands; `None` where the generation or the file is missing.
-fn open_file(root: &Path, number: u64, relative: &str) -> Result<Option<(File, PathBuf)>, StoreError> {
+fn open_file(generations: &Path, number: u64, relative: &str) -> Result<Option<(File, PathBuf)>, StoreError> {
     judge_relative(relative)?;
-    let mut at = path(root, number);
+    let mut at = generations.join(name(number));
     let mut parts = relative.split('/').peekable();
     let mut opened = file::open_directory(&at);
     while let Some(part) = parts.next() {
@@ -243,10 +281,29 @@ pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
     take_apart(root, number)
 }
 
+/// Removes a generation of a folder of generations, of which the caller knows that no link names it.
+pub fn remove_in(generations: &Path, number: u64) -> Result<(), StoreError> {
+    take_apart_in(generations, number)
+}
+
+/// Removes what a writer that died left in a folder of generations.
+pub fn sweep_in(generations: &Path) -> Result<(), StoreError> {
+    for (name, _) in entries(generations)? {
+        if [UNFINISHED, LEAVING].iter().any(|prefix| name.starts_with(prefix)) {
+            file::remove_tree(&generations.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// As [`remove`], for who has asked the links already.
 pub(super) fn take_apart(root: &Path, number: u64) -> Result<(), StoreError> {
-    let generations = root.join(DIRECTORY);
-    let published = path(root, number);
+    take_apart_in(&root.join(DIRECTORY), number)
+}
+
+/// As [`take_apart`], of a folder of generations.
+fn take_apart_in(generations: &Path, number: u64) -> Result<(), StoreError> {
+    let published = generations.join(name(number));
     let leaving = generations.join(format!("{LEAVING}{}", name(number)));
     file::remove_tree(&leaving)?;
     match fs::rename(&published, &leaving) {
@@ -254,7 +311,7 @@ pub(super) fn take_apart(root: &Path, number: u64) -> Result<(), StoreError> {
         other => other.map_err(|error| StoreError::io("rename away", &published, error))?,
     }
     // Else a power cut could bring the number back with some of its files gone.
-    file::sync_directory(&generations)?;
+    file::sync_directory(generations)?;
     file::remove_tree(&leaving)
 }
 

@@ -15,9 +15,11 @@ pub const CURRENT: &str = "current";
 /// One link of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkPath {
-    root: PathBuf,
+    /// The folder of the generations that it may name.
+    generations: PathBuf,
     path: PathBuf,
-    prefix: &'static str,
+    /// How it names that folder.
+    prefix: String,
 }
 
 /// What a link says. It is read as a number and never followed.
@@ -35,29 +37,34 @@ impl LinkPath {
     /// `<root>/current`.
     #[must_use]
     pub fn current(root: &Path) -> Self {
-        Self { root: root.to_owned(), path: root.join(CURRENT), prefix: "generations/" }
+        let generations = root.join(generation::DIRECTORY);
+        Self { generations, path: root.join(CURRENT), prefix: "generations/".to_owned() }
     }
 
     /// `<root>/target/<name>`.
     pub fn target(root: &Path, name: &str) -> Result<Self, StoreError> {
-        let refused =
-            |why| Err(StoreError::BadName { name: name.chars().take(80).collect(), what: "target's name", why });
-        if name.is_empty() || name.len() > 64 {
-            return refused("it must have 1 to 64 letters");
-        }
-        if name.starts_with(['.', '-']) {
-            return refused("it begins with a dot or a dash");
-        }
-        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-            return refused("only letters, digits and . _ - may stand in it");
-        }
-        Ok(Self { root: root.to_owned(), path: root.join(TARGETS).join(name), prefix: "../generations/" })
+        judge_target(name)?;
+        let generations = root.join(generation::DIRECTORY);
+        Ok(Self { generations, path: root.join(TARGETS).join(name), prefix: "../generations/".to_owned() })
+    }
+
+    /// `<root>/<name>`, where each target has generations of its own.
+    pub fn privileged(root: &Path, name: &str) -> Result<Self, StoreError> {
+        judge_target(name)?;
+        let generations = root.join(generation::DIRECTORY).join(name);
+        Ok(Self { generations, path: root.join(name), prefix: format!("generations/{name}/") })
     }
 
     /// Where the link stands.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where generation `number` stands, if it does.
+    #[must_use]
+    pub fn generation(&self, number: u64) -> PathBuf {
+        self.generations.join(generation::name(number))
     }
 
     /// What the link says now.
@@ -71,14 +78,14 @@ impl LinkPath {
             return Ok(Link::Foreign(format!("({})", super::kind(&found))));
         }
         let target = fs::read_link(&self.path).map_err(|error| StoreError::io("read the link", &self.path, error))?;
-        let number = target.to_str().and_then(|text| text.strip_prefix(self.prefix)).and_then(generation::number);
+        let number = target.to_str().and_then(|text| text.strip_prefix(&*self.prefix)).and_then(generation::number);
         Ok(number.map_or_else(|| Link::Foreign(target.display().to_string()), Link::Generation))
     }
 
     /// Lets the link name generation `number`, durably. A symlink of somebody else's is replaced (the caller has read it
     /// first, and said so); a file or directory in its place is an error.
     pub fn switch(&self, number: u64) -> Result<(), StoreError> {
-        let generation = generation::path(&self.root, number);
+        let generation = self.generation(number);
         if !fs::symlink_metadata(&generation).is_ok_and(|found| found.is_dir()) {
             return Err(StoreError::NoSuchGeneration { path: generation });
         }
@@ -97,6 +104,20 @@ impl LinkPath {
         file::rename(&temporary, &self.path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
         file::sync_directory(file::parent(&self.path))
     }
+}
+
+fn judge_target(name: &str) -> Result<(), StoreError> {
+    let refused = |why| Err(StoreError::BadName { name: name.chars().take(80).collect(), what: "target's name", why });
+    if name.is_empty() || name.len() > 64 {
+        return refused("it must have 1 to 64 letters");
+    }
+    if name.starts_with(['.', '-']) {
+        return refused("it begins with a dot or a dash");
+    }
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return refused("only letters, digits and . _ - may stand in it");
+    }
+    Ok(())
 }
 
 /// Every target's link, by the target's name.

@@ -62,7 +62,11 @@ impl Lock {
     /// Takes the lock of the store at `root`, waiting at most `timeout` (zero: tries once). It blocks the thread.
     /// `command` and `now` are what others will be told of us.
     pub fn acquire(root: &Path, command: &str, now: Timestamp, timeout: Duration) -> Result<Self, LockError> {
-        let path = root.join(LOCK);
+        Self::acquire_at(root.join(LOCK), command, now, timeout)
+    }
+
+    /// As [`Lock::acquire`], of a lock's file of another name.
+    pub fn acquire_at(path: PathBuf, command: &str, now: Timestamp, timeout: Duration) -> Result<Self, LockError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -25,12 +25,15 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub mod adopt;
 pub mod contents;
 pub mod error;
 pub mod file;
 pub mod generation;
 pub mod link;
 pub mod lock;
+pub mod ownership;
+pub mod privileged;
 pub mod read_back;
 pub mod sweep;
 

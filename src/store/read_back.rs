@@ -62,10 +62,15 @@ pub enum ReadBackError {
 
 /// Reads generation `number` of the store at `root` back.
 pub fn read_back(root: &Path, number: u64) -> Result<(), ReadBackError> {
-    let manifest = contents::manifest_of(root, number)?.ok_or(ReadBackError::NoManifest(number))?;
+    read_back_in(&root.join(generation::DIRECTORY), number)
+}
+
+/// As [`read_back`], of a folder of generations.
+pub fn read_back_in(generations: &Path, number: u64) -> Result<(), ReadBackError> {
+    let manifest = contents::manifest_in(generations, number)?.ok_or(ReadBackError::NoManifest(number))?;
     for (path, digest) in &manifest.files {
         let missing = || ReadBackError::Missing { path: path.clone() };
-        let bytes = generation::read_file(root, number, path, LARGEST)?.ok_or_else(missing)?;
+        let bytes = generation::read_file_in(generations, number, path, LARGEST)?.ok_or_else(missing)?;
         if Fingerprint::of(&bytes) != *digest {
             return Err(ReadBackError::Changed { path: path.clone() });
         }

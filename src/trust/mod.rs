@@ -1,6 +1,7 @@
 //! The pure core: what to trust, and what to do next. It imports nothing of ours but itself, and knows no clock, disk,
 //! network or randomness.
 
+pub mod adopt;
 pub mod anchor;
 pub mod archive;
 pub mod certificate;

@@ -127,6 +127,23 @@ impl Owed {
                 "target_unproven",
                 format!("The server was told to load {new}, but nothing can be seen there: {} {again}", sentence(why)),
             ),
+            Self::Unanswered(why) => (
+                "target_not_told",
+                format!(
+                    "Nobody did what only root may do for {new}: {} The server goes on with the old trust and lacks what the new \
+                     one brings. {again}",
+                    sentence(why)
+                ),
+            ),
+            Self::Withheld(why) => (
+                "target_withheld",
+                format!(
+                    "The privileged half, which judges anew by root's own configuration, does not let in {new}, or not all of it: {} \
+                     What it did let in is in force; else the server goes on with the old trust. Is root's configuration the one of \
+                     the daemon? If it is, ask who writes into the store. {again}",
+                    sentence(why)
+                ),
+            ),
             // No turn ends so: a proven target owes nothing.
             Self::Unproven(Proof::Proven) => ("target_unproven", format!("{new} is proven. {again}")),
         };
@@ -148,6 +165,8 @@ impl fmt::Display for Owed {
                 "its configuration is broken elsewhere; the generation is in place, not loaded"
             }
             Self::CheckFailed(_) => "its check fails; the generation is in place, not loaded",
+            Self::Unanswered(_) => "the privileged half did not answer; the generation is not in place",
+            Self::Withheld(_) => "the privileged half does not let in all of it",
             Self::NotTold(_) => "it could not be told; the generation is in place, not loaded",
             Self::Unproven(proof) => match proof {
                 Proof::NotWired(_) => "not wired: it does not use this store's files",
@@ -205,7 +224,9 @@ mod tests {
             Owed::BrokenWithoutUs { new: output.clone(), old: "other".into() },
             Owed::BrokenWithoutUs { new: output.clone(), old: output.clone() },
             Owed::CheckFailed(output.clone()),
-            Owed::NotTold(output),
+            Owed::NotTold(output.clone()),
+            Owed::Unanswered(output.clone()),
+            Owed::Withheld(output),
         ];
         all.extend(proofs.map(Owed::Unproven));
         for owed in all {

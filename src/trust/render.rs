@@ -80,6 +80,12 @@ impl Content<'_> {
     /// Every file of the generation, by its path; the manifest is among them and names the others.
     #[must_use]
     pub fn render(&self, label: &Label<'_>) -> BTreeMap<String, Vec<u8>> {
+        self.render_those(label, |_| true)
+    }
+
+    /// The manifest, and those of the other files whose path is needed.
+    #[must_use]
+    pub fn render_those(&self, label: &Label<'_>, needed: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<u8>> {
         let set = self.set;
         let authorities = bundle(set);
         let marker = pem_of(label.marker);
@@ -95,7 +101,7 @@ impl Content<'_> {
             texts.insert("nginx/generation.map".into(), format!("default \"{:06}\";\n", label.generation));
         }
         let mut files: BTreeMap<String, Vec<u8>> =
-            texts.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
+            texts.into_iter().filter(|(path, _)| needed(path)).map(|(path, text)| (path, text.into_bytes())).collect();
         let manifest = self.manifest(label, &files);
         let mut json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         json.push(b'\n');

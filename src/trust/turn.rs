@@ -153,6 +153,10 @@ pub enum Owed {
     NotTold(String),
     /// It was told, and the proof says otherwise.
     Unproven(Proof),
+    /// The privileged half did not answer, so that nothing was switched.
+    Unanswered(String),
+    /// The privileged half does not let the generation in, or not all of it.
+    Withheld(String),
 }
 
 impl Evidence {

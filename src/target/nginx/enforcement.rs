@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::target::nginx::configuration::Directive;
 use crate::target::nginx::dump::{Configuration, tidy};
 
@@ -17,7 +19,8 @@ const ALLOWLIST: &str = "admit.map";
 const CA_FILES: [&str; 2] = ["ssl_client_certificate", "ssl_trusted_certificate"];
 
 /// What a configuration does with the allowlist.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Enforcement {
     /// The configuration could not be read, so nothing is known.
     NotSeen(String),

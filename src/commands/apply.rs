@@ -1,0 +1,134 @@
+//! `trustsync apply TARGET`: root's half of a privileged target's turn, for the path unit, and for whoever runs another
+//! command as root.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Failure, environment, print};
+use crate::cli::Global;
+use crate::clock::{Clock, SystemClock};
+use crate::cycle::apply::Half;
+use crate::cycle::outcome::{Outcome, Verdict};
+use crate::exit::Exit;
+use crate::log;
+use crate::settings::resolve::PRIVILEGED_PATH;
+use crate::settings::resolved::{Settings, Store, Target};
+use crate::settings::{self, SettingsError};
+use crate::store::ownership::{self, NotRoots};
+use crate::store::privileged::{Privileged, Request};
+
+pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::Usage(
+            "apply is root's half of a privileged target's turn: run it as root (the unit trustsync-apply@.service does). \
+             Nothing was done."
+                .to_owned(),
+        ));
+    }
+    let (outcome, exit) = once(&global.config, target, global.lock_timeout).await?;
+    log::findings(&outcome.found(target), true);
+    print(global.output, &outcome, || outcome.line(target))?;
+    Ok(exit)
+}
+
+/// Why root cannot act by the configuration.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    /// It is not root's alone.
+    #[error(
+        "root acts by a configuration that root alone can change: {0}. Nothing was done; what the server has, stays"
+    )]
+    Ownership(#[from] NotRoots),
+    /// It cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// It has no such target.
+    #[error("{0}")]
+    Target(String),
+}
+
+/// Consumes the request and answers it by the configuration at `path`; what stands in the way of that is the answer.
+async fn once(path: &Path, target: &str, lock_timeout: Duration) -> Result<(Outcome, Exit), Failure> {
+    let (usable, folder) = match read(path) {
+        Ok((settings, problems)) => {
+            let folder = of(&settings, target).map(|(store, _)| store.privileged_path.clone());
+            let usable = if problems.is_empty() {
+                Ok(settings)
+            } else {
+                Err(SettingsError::Wrong { path: path.to_owned(), problems }.into())
+            };
+            (usable, folder)
+        }
+        Err(error) => (Err(error), None),
+    };
+    let half = Privileged::of(&folder.unwrap_or_else(|| PRIVILEGED_PATH.into()), target)?;
+    // Before anything else can fail: a request that stays would be answered again at once, and for ever.
+    let request = half.consume()?;
+    let judged = usable.and_then(|settings| match of(&settings, target) {
+        Some((_, found)) if !found.privileged => Err(Unusable::Target(format!(
+            "target.{target} is not privileged: its files are the daemon's own (target.{target}.privileged)"
+        ))),
+        Some(_) => Ok(settings),
+        None => {
+            let known = settings.stores.values().flat_map(|store| &store.targets).filter(|target| target.privileged);
+            let known: Vec<&str> = known.map(|target| target.name.as_str()).collect();
+            Err(Unusable::Target(format!("there is no target {target:?}; privileged are: {}", known.join(", "))))
+        }
+    });
+    let settings = match judged {
+        Ok(settings) => settings,
+        Err(why) => return Ok(refuse(&half, request.as_ref(), &why)),
+    };
+    let Some((store, found)) = of(&settings, target) else {
+        return Err(Failure::Usage(format!("there is no target {target:?}")));
+    };
+    let half = Half { settings: &settings, store, target: found, clock: &SystemClock, lock_timeout };
+    Ok(half.answer(request.as_ref()).await)
+}
+
+/// The configuration, with what is wrong in it; secrets are the daemon's, and are not asked for.
+fn read(path: &Path) -> Result<(Settings, Vec<String>), Unusable> {
+    let path = ownership::roots_alone(path)?;
+    let (loaded, problems) = settings::judge_without_secrets(&path, &environment())?;
+    Ok((loaded.settings, problems))
+}
+
+fn of<'a>(settings: &'a Settings, target: &str) -> Option<(&'a Store, &'a Target)> {
+    let targets = settings.stores.values().flat_map(|store| store.targets.iter().map(move |target| (store, target)));
+    targets.into_iter().find(|(_, known)| known.name == target)
+}
+
+fn refuse(half: &Privileged, request: Option<&Request>, why: &Unusable) -> (Outcome, Exit) {
+    let mut outcome = Outcome::new(request, SystemClock.now(), Verdict::Withheld(why.to_string()));
+    outcome.standing = Outcome::last(half).and_then(|last| last.standing);
+    // Where the daemon reads it, if there is such a place.
+    drop(half.conclude(&outcome.to_bytes()));
+    half.clear();
+    let exit = if matches!(why, Unusable::Target(_)) { Exit::Usage } else { Exit::Configuration };
+    (outcome, exit)
+}
+
+/// Answers the requests of every privileged target as they come, until it is dropped.
+pub async fn serve(global: &Global, halves: &[(String, Privileged)], every: Duration) {
+    loop {
+        for (target, half) in halves {
+            if !half.waits() {
+                continue;
+            }
+            match once(&global.config, target, global.lock_timeout).await {
+                Ok((outcome, _)) => log::findings(&outcome.found(target), false),
+                Err(failure) => tracing::error!(event = "apply_failed", target, "{failure}"),
+            }
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Every privileged target of these stores.
+pub fn halves<'a>(stores: impl IntoIterator<Item = &'a Store>) -> Vec<(String, Privileged)> {
+    let targets = stores.into_iter().flat_map(|store| store.targets.iter().map(move |target| (store, target)));
+    let half = |(store, target): (&Store, &Target)| {
+        Some((target.name.clone(), Privileged::of(&store.privileged_path, &target.name).ok()?))
+    };
+    targets.filter(|(_, target)| target.privileged).filter_map(half).collect()
+}

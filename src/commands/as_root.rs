@@ -1,0 +1,181 @@
+//! Root at the keyboard of a host where the daemon is somebody else: what a command writes into the store must be the
+//! owner's, and what only root may do is done by root's half beside it.
+//!
+//! ```text
+//!  sudo trustsync sync ─┬─ child, as the store's owner: the command ──▶ request
+//!                       └─ root: answers requests, as `apply` does ◀──────┘
+//! ```
+//! Where the store is root's own, the command itself is in the child's place.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::future::Future;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::process::{Child, Command as Process};
+
+use super::{Failure, apply, environment};
+use crate::cli::{Cli, Command, Global};
+use crate::exit::Exit;
+use crate::genesys::secret::read_secret;
+use crate::settings;
+use crate::settings::resolved::{SecretOrigin, Settings, Store};
+use crate::store::privileged::Privileged;
+
+/// How often a command looks for requests, and how often the daemon does: it is in no hurry, and idle for hours.
+const SOON: Duration = Duration::from_millis(20);
+const AT_LEISURE: Duration = Duration::from_secs(2);
+
+/// Set for the child, which must not find itself root again and have a child in its turn.
+const CHILD: &str = "TRUSTSYNC_AS_OWNER";
+
+/// A user and its group.
+type Owner = (u32, u32);
+
+/// What root has to do besides the command itself.
+pub enum AsRoot {
+    /// Nothing: not root, or nothing is written, or there is no privileged target.
+    Nothing,
+    /// Answer requests meanwhile.
+    Serve { halves: Vec<(String, Privileged)>, every: Duration },
+    /// Leave the command to the store's owner, and answer requests meanwhile.
+    Become { owner: Owner, settings: Box<Settings>, halves: Vec<(String, Privileged)> },
+}
+
+/// Whether a command writes into the store.
+fn writes(command: &Command) -> bool {
+    match command {
+        Command::Sync(arguments) => !arguments.dry_run,
+        Command::Run
+        | Command::Reload { .. }
+        | Command::Rollback { .. }
+        | Command::Hold { .. }
+        | Command::Release
+        | Command::Trust(_)
+        | Command::Distrust { .. }
+        | Command::AcceptIssuer { .. } => true,
+        Command::Status
+        | Command::Verify(_)
+        | Command::Inspect(_)
+        | Command::History
+        | Command::Diff { .. }
+        | Command::Apply { .. }
+        | Command::Config { .. }
+        | Command::Regions
+        | Command::Simulate(_)
+        | Command::Demo => false,
+    }
+}
+
+/// What root has to do. A configuration that cannot be read is the command's own to refuse.
+pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
+    if !rustix::process::geteuid().is_root() || !writes(&cli.command) {
+        return Ok(AsRoot::Nothing);
+    }
+    if std::env::var_os(CHILD).is_some() {
+        let text = "this process could not become the store's owner, and goes no further as root. Nothing was done.";
+        return Err(Failure::Other(text.to_owned()));
+    }
+    let Ok((loaded, _)) = settings::judge_without_secrets(&cli.global.config, &environment()) else {
+        return Ok(AsRoot::Nothing);
+    };
+    let settings = loaded.settings;
+    let chosen = |store: &&Store| cli.global.store.as_ref().is_none_or(|name| store.name == *name);
+    let stores: Vec<&Store> = settings.stores.values().filter(chosen).collect();
+    let halves = apply::halves(stores.iter().copied());
+    let owners: BTreeSet<Owner> = stores
+        .iter()
+        .filter_map(|store| fs::metadata(&store.path).ok())
+        .map(|found| (found.uid(), found.gid()))
+        .collect();
+    let others: BTreeSet<Owner> = owners.iter().copied().filter(|(user, _)| *user != 0).collect();
+    let daemon = matches!(cli.command, Command::Run);
+    match others.first() {
+        Some(owner) if owners.len() == 1 && !daemon => {
+            Ok(AsRoot::Become { owner: *owner, halves, settings: Box::new(settings) })
+        }
+        Some((user, _)) if daemon => Err(Failure::Usage(format!(
+            "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that user. \
+             Nothing was done."
+        ))),
+        Some(_) => Err(Failure::Usage(
+            "the stores belong to different users: choose one with --store. Nothing was done.".to_owned(),
+        )),
+        None if halves.is_empty() => Ok(AsRoot::Nothing),
+        None => {
+            prepare(&halves, 0);
+            Ok(AsRoot::Serve { halves, every: if daemon { AT_LEISURE } else { SOON } })
+        }
+    }
+}
+
+/// Makes what the command would find missing; a failure says itself when root's half is asked in vain.
+fn prepare(halves: &[(String, Privileged)], group: u32) {
+    for (target, half) in halves {
+        if let Err(error) = half.prepare(group) {
+            tracing::warn!(event = "privileged_path_unfit", target, "{error}");
+        }
+    }
+}
+
+/// Runs the command in this process, and answers requests as long as it runs.
+pub async fn beside<T>(
+    global: &Global,
+    halves: &[(String, Privileged)],
+    every: Duration,
+    command: impl Future<Output = T>,
+) -> T {
+    tokio::select! {
+        done = command => done,
+        () = apply::serve(global, halves, every) => std::future::pending().await,
+    }
+}
+
+/// Runs the command as the store's owner, and answers its requests.
+pub async fn become_owner(
+    global: &Global,
+    owner: Owner,
+    settings: &Settings,
+    halves: &[(String, Privileged)],
+    polls: bool,
+) -> Result<Exit, Failure> {
+    prepare(halves, owner.1);
+    let mut child = start(owner, settings, polls)?;
+    let ended = async { child.wait().await };
+    let status = beside(global, halves, SOON, ended).await.map_err(Failure::Output)?;
+    Ok(status
+        .code()
+        .and_then(|code| Exit::ALL.into_iter().find(|exit| *exit as i32 == code))
+        .unwrap_or(Exit::Unexpected))
+}
+
+/// The same command again. Standard library and kernel give it the owner's groups, none of root's, before it begins.
+fn start((user, group): Owner, settings: &Settings, polls: bool) -> Result<Child, Failure> {
+    let program =
+        std::env::current_exe().map_err(|error| Failure::Other(format!("where we are is unknown: {error}")))?;
+    let mut command = Process::new(program);
+    command.args(std::env::args_os().skip(1)).uid(user).gid(group).env(CHILD, "1").kill_on_drop(true);
+    if polls {
+        for source in settings.sources.values() {
+            let SecretOrigin::File(path) = &source.client_secret else { continue };
+            if may_read(path, (user, group)) {
+                continue;
+            }
+            // Its owner is root (systemd hands a copy to the daemon): the child gets it as the daemon would, from us.
+            if let Ok(secret) = read_secret(&source.client_secret) {
+                let name = format!("TRUSTSYNC__SOURCE__{}__CLIENT_SECRET", source.name.to_uppercase());
+                command.env(name, secret.expose());
+            }
+        }
+    }
+    command.spawn().map_err(|error| Failure::Other(format!("the command could not be run as uid {user}: {error}")))
+}
+
+fn may_read(path: &Path, (user, group): Owner) -> bool {
+    fs::metadata(path).is_ok_and(|found| {
+        let mode = found.mode();
+        (found.uid() == user && mode & 0o400 != 0) || (found.gid() == group && mode & 0o040 != 0)
+    })
+}

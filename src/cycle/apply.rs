@@ -1,0 +1,481 @@
+//! Root's half of a privileged target's turn: the cycle with another store as its source, no network, and files that are
+//! root's. The daemon proves what came of it.
+//!
+//! ```text
+//!  request consumed ─▶ lock ─▶ adopt the daemon's store ─▶ render, under its number ─▶ read back · check · switch · reload
+//!  whatever it is                bounded, verified anew                                  ─▶ outcome, for the daemon
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::outcome::{Outcome, Standing, Verdict};
+use super::{CommitError, CycleError, anchors, observe, turns};
+use crate::clock::Clock;
+use crate::exit::Exit;
+use crate::marker;
+use crate::settings::resolved::{Kind, Reload, Settings, Store as StoreSettings, Target};
+use crate::store::adopt::{self, AdoptError};
+use crate::store::ownership::{self, NotRoots};
+use crate::store::privileged::{Privileged, Request};
+use crate::store::read_back::read_back_in;
+use crate::store::{Link, Lock, LockError, StoreError, contents, file, generation};
+use crate::target::nginx;
+use crate::target::process::Environment;
+use crate::target::{check, reload};
+use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
+use crate::trust::certificate::Certificate;
+use crate::trust::finding::Finding;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::manifest::Manifest;
+use crate::trust::marker_name::MarkerName;
+use crate::trust::memory::{Memory, SlotMemory};
+use crate::trust::observation::SlotRules;
+use crate::trust::render::{Content, Label};
+use crate::trust::set::{Denial, SlotId};
+use crate::trust::turn;
+use crate::trust::turn::{Event, Situation, Step, Turn};
+
+/// The schema that this version writes.
+const SCHEMA: u32 = 1;
+
+/// No state of root's half is larger.
+const LARGEST: u64 = 8 * 1024 * 1024;
+
+/// How many generations stay, besides those that are named.
+const KEPT: usize = 3;
+
+/// Root's half of one target.
+pub struct Half<'a> {
+    /// Root's own configuration.
+    pub settings: &'a Settings,
+    /// Whose store is adopted.
+    pub store: &'a StoreSettings,
+    /// For whom.
+    pub target: &'a Target,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// How long to wait for another one.
+    pub lock_timeout: Duration,
+}
+
+/// Why root's half did not come to a turn. What stands, stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It acts by what others may change.
+    #[error("root acts by what root alone can change: {0}")]
+    Ownership(#[from] NotRoots),
+    /// An anchor's file, or the marker.
+    #[error(transparent)]
+    Cycle(#[from] CycleError),
+    /// Another one is at it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Root's own files.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Root's own memory.
+    #[error(
+        "{path} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; removed, the next word of the daemon is believed"
+    )]
+    State {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The store cannot be read.
+    #[error("the daemon's store was not adopted: {0}")]
+    Unreadable(#[from] AdoptError),
+    /// Nothing of it may be rendered.
+    #[error("the daemon's store was not adopted: {0}")]
+    Withheld(#[from] Withheld),
+    /// It goes backward.
+    #[error(
+        "the daemon's store has generation {given:06}, and {had:06} was adopted before: who can only withdraw may not bring back what \
+         has left. Where the store was made anew on purpose, remove {state}"
+    )]
+    Backward {
+        /// Its number.
+        given: u64,
+        /// The last one.
+        had: u64,
+        /// Where that is remembered.
+        state: String,
+    },
+    /// It is another store.
+    #[error(
+        "the daemon's store is another one ({given}) than before ({had}). Where it was made anew on purpose, remove {state}"
+    )]
+    OtherStore {
+        /// Its id.
+        given: String,
+        /// The last one's.
+        had: String,
+        /// Where that is remembered.
+        state: String,
+    },
+}
+
+impl ApplyError {
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Ownership(_) => Exit::Configuration,
+            Self::Cycle(error) => error.exit(),
+            Self::Lock(LockError::Held { .. }) => Exit::Locked,
+            Self::Lock(_) | Self::Store(_) | Self::State { .. } => Exit::Store,
+            Self::Unreadable(AdoptError::Nothing(_) | AdoptError::Io { .. }) => Exit::Source,
+            Self::Unreadable(_) | Self::Withheld(_) | Self::Backward { .. } | Self::OtherStore { .. } => Exit::Answer,
+        }
+    }
+}
+
+/// What root's half remembers of a target between turns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    schema: u32,
+    /// The store that it adopts.
+    store: Option<String>,
+    /// The newest number adopted.
+    generation: u64,
+    /// What the server was told of last.
+    told: Option<(u64, Fingerprint)>,
+    /// The identity of each slot as first seen, where the configuration does not fix it.
+    identities: BTreeMap<SlotId, BTreeSet<String>>,
+    /// What was ever denied.
+    denied: BTreeMap<Fingerprint, Denial>,
+}
+
+impl State {
+    fn read(path: &Path) -> Result<Self, ApplyError> {
+        let unusable = |why: String| ApplyError::State { path: path.display().to_string(), why };
+        let Some(bytes) = file::read(path, LARGEST)? else {
+            let (identities, denied) = (BTreeMap::new(), BTreeMap::new());
+            return Ok(Self { schema: SCHEMA, store: None, generation: 0, told: None, identities, denied });
+        };
+        let state: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+        if state.schema > SCHEMA {
+            return Err(unusable(format!("it has schema {}, which a newer trustsync wrote", state.schema)));
+        }
+        Ok(state)
+    }
+
+    fn write(&self, path: &Path) -> Result<(), StoreError> {
+        file::replace(path, &serde_json::to_vec_pretty(self).unwrap_or_default()).map(drop)
+    }
+}
+
+impl Half<'_> {
+    /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
+    pub async fn answer(&self, request: Option<&Request>) -> (Outcome, Exit) {
+        let half = match Privileged::of(&self.store.privileged_path, &self.target.name) {
+            Ok(half) => half,
+            Err(error) => return self.without(request, &error.into()),
+        };
+        let answered = match self.prepare(&half) {
+            Ok(()) => self.work(&half, request).await,
+            Err(error) => Err(error),
+        };
+        let (mut outcome, mut exit) = answered.unwrap_or_else(|error| self.without(request, &error));
+        if outcome.standing.is_none() {
+            outcome.standing = Outcome::last(&half).and_then(|last| last.standing);
+        }
+        if let Err(error) = half.conclude(&outcome.to_bytes()) {
+            outcome.findings.push(Finding::critical("outcome_not_written", &self.target.name, error.to_string()));
+            exit = Exit::Store;
+        }
+        half.clear();
+        (outcome, exit)
+    }
+
+    fn without(&self, request: Option<&Request>, error: &ApplyError) -> (Outcome, Exit) {
+        let outcome = Outcome::new(request, self.clock.now(), Verdict::Withheld(error.to_string()));
+        (outcome, error.exit())
+    }
+
+    fn prepare(&self, half: &Privileged) -> Result<(), ApplyError> {
+        let group = std::fs::metadata(&self.store.path).map_or(0, |found| found.gid());
+        half.prepare(group)?;
+        Ok(())
+    }
+
+    async fn work(&self, half: &Privileged, request: Option<&Request>) -> Result<(Outcome, Exit), ApplyError> {
+        let now = self.clock.now();
+        self.judge_ownership()?;
+        let _lock = Lock::acquire_at(half.lock(), "trustsync apply", now, self.lock_timeout)?;
+        let mut state = State::read(&half.state())?;
+        let given = adopt::store(&self.store.path)?;
+        let number = given.manifest.generation;
+        if let Some(had) = state.store.as_ref().filter(|had| **had != given.manifest.store) {
+            let given = given.manifest.store.chars().take(64).collect();
+            let state = half.state().display().to_string();
+            return Err(ApplyError::OtherStore { given, had: had.clone(), state });
+        }
+        if number < state.generation {
+            let at = half.state().display().to_string();
+            return Err(ApplyError::Backward { given: number, had: state.generation, state: at });
+        }
+        let link = half.link()?;
+        let (linked, foreign) = match link.read()? {
+            Link::Generation(number) => (Some(number), None),
+            Link::Missing => (None, None),
+            Link::Foreign(found) => (None, Some(found)),
+        };
+        let earlier = linked.and_then(|linked| contents::manifest_in(&half.generations(), linked).ok().flatten());
+        let extra = anchors::extra(self.store).map_err(CycleError::from)?;
+        let adopted = judge(&Input {
+            giver: Giver::Daemon,
+            manifest: &given.manifest,
+            certificates: &given.certificates,
+            rules: &self.rules(&state)?,
+            earlier: earlier.as_ref(),
+            denied: &state.denied,
+            extra: &extra,
+            policy: &self.settings.verify,
+            now,
+        })?;
+        state.store = Some(given.manifest.store.clone());
+        state.generation = number;
+        state.identities.extend(adopted.identities.clone());
+        state.denied.clone_from(&adopted.set.denied);
+        state.write(&half.state())?;
+
+        let outputs = self.store.outputs();
+        let content = Content { set: &adopted.set, memory: &adopted.memory, outputs: &outputs };
+        let rendered = self.render(half, &content, &given.manifest)?;
+        if rendered.changed {
+            state.told = state.told.filter(|(told, _)| *told != number);
+        }
+        let situation = Situation {
+            wanted: number,
+            linked,
+            acknowledged: state.told.map(|(told, _)| told),
+            told_not_wired: None,
+            checkable: self.target.check.is_some(),
+            tellable: self.target.reload != Reload::None,
+            // The daemon proves.
+            provable: false,
+            allowlist_provable: false,
+            drops_denied: self.drops_denied(half, linked, &state, &adopted.memory),
+            forced: request.is_none_or(|request| request.tell),
+        };
+        let mut outcome = Outcome::new(request, now, self.turn(half, situation).await?);
+        if matches!(outcome.verdict, Verdict::Told(_)) {
+            state.told = Some((number, rendered.digest));
+            state.write(&half.state())?;
+        }
+        if link.read()? == Link::Generation(number) {
+            let store = given.manifest.store.clone();
+            outcome.standing = Some(Standing { store, generation: number, digest: rendered.digest });
+        }
+        if let (Kind::Nginx, Some(argv)) = (self.target.kind, &self.target.check) {
+            let limit = self.target.check_timeout;
+            let environment = self.environment(number);
+            outcome.enforcement = Some(nginx::enforcement(argv, link.path(), &environment, limit).await);
+        }
+        outcome.refused = adopted.refused;
+        if let Some(found) = foreign {
+            let text =
+                format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
+            outcome.findings.push(Finding::warning("store_drift", &self.target.name, text));
+        }
+        self.sweep(half, &[linked, Some(number), state.told.map(|(told, _)| told)])?;
+        let exit = match &outcome.verdict {
+            Verdict::Owed(owed) => turns::exit_of(owed),
+            Verdict::Told(_) | Verdict::Withheld(_) if !outcome.refused.is_empty() => Exit::Answer,
+            Verdict::Told(_) | Verdict::Withheld(_) => Exit::Done,
+        };
+        Ok((outcome, exit))
+    }
+
+    /// What is run, whom it signals, by whom it is believed: all of it must be root's.
+    fn judge_ownership(&self) -> Result<(), ApplyError> {
+        let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
+        let anchors = sources.flat_map(|source| source.digicert_anchors.iter().chain(&source.genesys_anchors));
+        let mut paths: Vec<PathBuf> = anchors.chain(&self.store.extra_anchors).cloned().collect();
+        let mut program =
+            |argv: &[String]| paths.extend(argv.first().filter(|name| name.contains('/')).map(PathBuf::from));
+        self.target.check.iter().for_each(|argv| program(argv));
+        match &self.target.reload {
+            Reload::Command(argv) => program(argv),
+            // The file may be missing while the server is down; who may make it, counts.
+            Reload::Signal { pidfile, .. } => paths.extend(pidfile.parent().map(Path::to_owned)),
+            Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
+        }
+        for path in paths {
+            ownership::roots_alone(&path)?;
+        }
+        Ok(())
+    }
+
+    /// By what each configured slot judges; the identity that was kept counts as learned.
+    fn rules(&self, state: &State) -> Result<Vec<SlotRules>, CycleError> {
+        let kept = |(slot, names): (&SlotId, &BTreeSet<String>)| {
+            (slot.clone(), SlotMemory { identity: Some(names.clone()), ..SlotMemory::default() })
+        };
+        let memory = Memory { slots: state.identities.iter().map(kept).collect(), ..Memory::default() };
+        let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
+        let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
+        slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &memory)).collect()
+    }
+
+    /// Writes the generation, unless what stands there is just that.
+    fn render(&self, half: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Rendered, ApplyError> {
+        let (number, digest) = (given.generation, content.digest());
+        let generations = half.generations();
+        let standing = contents::manifest_in(&generations, number).ok().flatten();
+        let is_there = standing.is_some_and(|standing| standing.digest == digest && standing.store == given.store);
+        if is_there && read_back_in(&generations, number).is_ok() {
+            return Ok(Rendered { digest, changed: false });
+        }
+        let name = MarkerName { store_id: given.store.clone(), generation: number, digest_head: digest.short() };
+        let marker = marker::mint(&name).map_err(|error| CycleError::from(CommitError::from(error)))?;
+        let marker =
+            Certificate::parse(&marker).map_err(|error| CycleError::from(CommitError::Marker(error.to_string())))?;
+        let label = Label {
+            store: &given.store,
+            generation: number,
+            committed: given.committed,
+            cause: "adopted",
+            marker: &marker,
+        };
+        let files = content.render_those(&label, |path| needed(self.target.kind, path));
+        if std::fs::symlink_metadata(generations.join(generation::name(number))).is_ok() {
+            generation::exchange_in(&generations, number, &files)?;
+        } else {
+            generation::write_in(&generations, number, &files)?;
+        }
+        Ok(Rendered { digest, changed: true })
+    }
+
+    fn drops_denied(&self, half: &Privileged, linked: Option<u64>, state: &State, memory: &Memory) -> bool {
+        let told = state.told.map(|(told, _)| told);
+        linked.into_iter().chain(told).any(|old| {
+            let old = contents::manifest_in(&half.generations(), old).ok().flatten();
+            let trusted = old.iter().flat_map(|old| old.slots.values()).flat_map(|slot| slot.entries.keys());
+            trusted.into_iter().any(|key| memory.denied.contains_key(key))
+        })
+    }
+
+    /// The turn up to the reload, by the same machine as every other.
+    async fn turn(&self, half: &Privileged, situation: Situation) -> Result<Verdict, ApplyError> {
+        let (link, generations, wanted) = (half.link()?, half.generations(), situation.wanted);
+        let environment = self.environment(wanted);
+        let limit = self.target.check_timeout;
+        let mut words = "as it stands".to_owned();
+        let (mut turn, mut step) = Turn::begin(situation);
+        loop {
+            let event = match step {
+                Step::Finish(turn::Outcome::Settled(_)) => return Ok(Verdict::Told(words)),
+                Step::Finish(turn::Outcome::Owed(owed)) => return Ok(Verdict::Owed(owed)),
+                Step::ReadBack => turns::outcome_of(read_back_in(&generations, wanted)),
+                Step::CheckPrivately(number) => match &self.target.check {
+                    Some(argv) => turns::judged(
+                        check::in_private(argv, &link.generation(number), link.path(), &environment, limit).await,
+                    ),
+                    None => Event::Succeeded,
+                },
+                Step::Check => match &self.target.check {
+                    Some(argv) => turns::judged(check::in_place(argv, &environment, limit).await),
+                    None => Event::Succeeded,
+                },
+                Step::Switch(number) => turns::outcome_of(link.switch(number)),
+                Step::Reload => {
+                    let limit = self.target.reload_timeout;
+                    match tokio::time::timeout(limit, reload::tell(&self.target.reload, &environment)).await {
+                        Ok(Ok(how)) => {
+                            words = how.to_string();
+                            Event::Succeeded
+                        }
+                        Ok(Err(error)) => Event::Failed(error.to_string()),
+                        Err(_) => Event::Failed(turns::given_up(limit)),
+                    }
+                }
+                Step::Prove { .. } => Event::Proof(turn::Proof::Unverifiable("the daemon proves".to_owned())),
+            };
+            step = turn.on(event);
+        }
+    }
+
+    fn environment(&self, number: u64) -> Environment {
+        let root = &self.store.privileged_path;
+        Environment::default()
+            .with("TARGET", &self.target.name)
+            .with("GENERATION", generation::name(number))
+            .with("STORE", root)
+            .with("DIRECTORY", root.join(&self.target.name))
+    }
+
+    /// Removes what nothing names any more.
+    fn sweep(&self, half: &Privileged, named: &[Option<u64>]) -> Result<(), StoreError> {
+        let generations = half.generations();
+        let standing = match half.link()?.read()? {
+            Link::Generation(number) => Some(number),
+            _ => None,
+        };
+        let found = generation::list_in(&generations)?;
+        let newest: BTreeSet<u64> = found.iter().rev().take(KEPT).copied().collect();
+        for number in found {
+            let is_named = Some(number) == standing || named.contains(&Some(number));
+            if !is_named && !newest.contains(&number) {
+                generation::remove_in(&generations, number)?;
+            }
+        }
+        generation::sweep_in(&generations)
+    }
+}
+
+struct Rendered {
+    digest: Fingerprint,
+    changed: bool,
+}
+
+/// The files that a kind of server reads by its link.
+fn needed(kind: Kind, path: &str) -> bool {
+    match kind {
+        Kind::Nginx => path == "trust-bundle.pem" || path.starts_with("nginx/"),
+        Kind::Generic => true,
+    }
+}
+
+impl Outcome {
+    /// In a line.
+    #[must_use]
+    pub fn line(&self, target: &str) -> String {
+        let generation = self
+            .standing
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), |standing| format!("{:06}", standing.generation));
+        let what = match &self.verdict {
+            Verdict::Told(words) => format!("told ({words}); generation {generation} is in place"),
+            Verdict::Owed(owed) => format!("OWED: {owed}; generation {generation} is in place"),
+            Verdict::Withheld(why) => format!("NOT ADOPTED: {why}; generation {generation} stays in place"),
+        };
+        let refused: String = self.refused.iter().map(|why| format!("  not let in: {why}\n")).collect();
+        format!("target {target}: {what}\n{refused}")
+    }
+
+    /// What should reach the log.
+    #[must_use]
+    pub fn found(&self, target: &str) -> Vec<Finding> {
+        let mut found = self.findings.clone();
+        let generation = self.standing.as_ref().map_or(0, |standing| standing.generation);
+        match &self.verdict {
+            Verdict::Told(_) => {}
+            Verdict::Owed(owed) => found.push(owed.finding(target, generation)),
+            Verdict::Withheld(why) => {
+                let text = format!("{why}. Generation {generation:06} stays in place (000000: none).");
+                found.push(Finding::critical("target_withheld", target, text));
+            }
+        }
+        let refused = |why: &String| Finding::critical("adoption_refused", target, format!("Not let in: {why}."));
+        found.extend(self.refused.iter().map(refused));
+        found
+    }
+}

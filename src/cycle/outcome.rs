@@ -1,0 +1,91 @@
+//! What root's half says of a turn to the daemon.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::privileged::{Privileged, Request};
+use crate::target::nginx::Enforcement;
+use crate::trust::finding::Finding;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::timestamp::Timestamp;
+use crate::trust::turn::Owed;
+
+/// The schema that this version writes.
+const SCHEMA: u32 = 1;
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Version of this format.
+    pub schema: u32,
+    /// The request's id; none where somebody ran `apply` by hand.
+    pub request: Option<String>,
+    /// When.
+    pub time: Timestamp,
+    /// What the link names now, where it names anything.
+    pub standing: Option<Standing>,
+    /// How the turn ended, up to the reload.
+    pub verdict: Verdict,
+    /// What of the daemon's generation was not let in, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+    /// What the server's configuration says of the allowlist, where it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<Enforcement>,
+    /// What else was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// What was rendered last, by which it can be proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The id of the store that it was adopted from.
+    pub store: String,
+    /// Its number.
+    pub generation: u64,
+    /// Digest of what was let in.
+    pub digest: Fingerprint,
+}
+
+/// How a turn of root's half ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The server was told, in these words; whether it serves it is for the daemon to prove.
+    Told(String),
+    /// The turn ended before that.
+    Owed(Owed),
+    /// Nothing was rendered, for this reason.
+    Withheld(String),
+}
+
+impl Outcome {
+    /// Of a turn at this moment.
+    #[must_use]
+    pub fn new(request: Option<&Request>, time: Timestamp, verdict: Verdict) -> Self {
+        Self {
+            schema: SCHEMA,
+            request: request.map(|request| request.id.clone()),
+            time,
+            standing: None,
+            verdict,
+            refused: Vec::new(),
+            enforcement: None,
+            findings: Vec::new(),
+        }
+    }
+
+    /// The last one that root wrote.
+    #[must_use]
+    pub fn last(half: &Privileged) -> Option<Self> {
+        serde_json::from_slice(&half.concluded()?).ok().filter(|outcome: &Self| outcome.schema <= SCHEMA)
+    }
+
+    /// As written.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+}

@@ -1,0 +1,72 @@
+//! The seed: what an empty store trusts before its first poll, so that a new machine starts while the vendor is down.
+
+use std::path::Path;
+
+use super::{CycleError, Report, Session, anchors, observe};
+use crate::settings::resolved::Settings;
+use crate::store::adopt::{self, Foreign};
+use crate::trust::adopt::{Giver, Input, adopt as judge};
+use crate::trust::finding::Finding;
+use crate::trust::observation::SlotRules;
+use crate::trust::plan::Plan;
+
+/// What a generation that came from a seed gives as its cause.
+pub const CAUSE: &str = "seed";
+
+impl Session<'_> {
+    /// Adopts the seed at `folder` as a generation. One that cannot be used is said and keeps nobody from the poll.
+    pub(super) fn plant(&mut self, settings: &Settings, folder: &Path) -> Result<Vec<Finding>, CycleError> {
+        let shown = folder.display();
+        let unusable = |why: &dyn std::fmt::Display| {
+            let text = format!(
+                "The seed {shown} was not adopted: {why}. The store stays empty until the vendor has answered."
+            );
+            Finding::warning("seed_unusable", &self.store.name, text)
+        };
+        let Foreign { manifest, certificates } = match adopt::seed(folder) {
+            Ok(foreign) => foreign,
+            Err(error) => return Ok(vec![unusable(&error)]),
+        };
+        let sources = self.store.sources.iter().filter_map(|name| settings.sources.get(name));
+        let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
+        let memory = &self.contents.state.memory;
+        let rules: Vec<SlotRules> = slots
+            .map(|(source, slot, authority)| observe::rules(source, slot, authority, memory))
+            .collect::<Result<_, _>>()?;
+        let adopted = judge(&Input {
+            giver: Giver::Seed,
+            manifest: &manifest,
+            certificates: &certificates,
+            rules: &rules,
+            earlier: None,
+            denied: &memory.denied,
+            extra: &anchors::extra(self.store)?,
+            policy: &settings.verify,
+            now: self.clock.now(),
+        });
+        let adopted = match adopted {
+            Ok(adopted) => adopted,
+            Err(why) => return Ok(vec![unusable(&why)]),
+        };
+        let text = format!(
+            "The seed {shown} was adopted, as committed on {}: what the vendor lists by now is unknown until its first answer.",
+            manifest.committed
+        );
+        let mut findings = vec![Finding::note("seed_adopted", &self.store.name, text)];
+        findings.extend(adopted.refused.iter().map(|why| {
+            let text = format!(
+                "Of the seed {shown}, this was not let in: {why}. It enters once the vendor lists it and it verifies."
+            );
+            Finding::warning("seed_refused", &self.store.name, text)
+        }));
+        let plan = Plan {
+            set: adopted.set,
+            memory: adopted.memory,
+            findings: Vec::new(),
+            answer_refused: false,
+            held_back: false,
+        };
+        self.adopt(&plan, CAUSE, &mut Report::without_poll(&self.contents))?;
+        Ok(findings)
+    }
+}

@@ -1,0 +1,231 @@
+//! The folder in which the files of privileged targets stand, and by which the daemon and root's half speak to each other.
+//!
+//! ```text
+//!  <root>/                        root's alone
+//!    nginx -> generations/nginx/000042      what the server's files name
+//!    requests/nginx               the one thing that the daemon may write: a name. Root renames it away before all else
+//!    consumed/                    to here, whatever it is; nobody else can enter
+//!    outcomes/nginx.json          what came of it, for the daemon
+//!    state/nginx.json nginx.lock  what root's half remembers
+//! ```
+//! Of a request only what `lstat` says is looked at: its time is its id, its mode says what is asked for. Nothing in it is
+//! ever opened.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::store::{LinkPath, StoreError, file, generation, ownership};
+
+/// The folders beneath, whose names no target can have.
+pub const RESERVED: [&str; 5] = [generation::DIRECTORY, REQUESTS, CONSUMED, OUTCOMES, STATE];
+
+const REQUESTS: &str = "requests";
+const CONSUMED: &str = "consumed";
+const OUTCOMES: &str = "outcomes";
+const STATE: &str = "state";
+
+/// The daemon's group may make entries there, sees none of others, and cannot remove root's.
+const REQUESTS_MODE: u32 = 0o1730;
+
+/// What asks to be told even if nothing changed, and what does not.
+const TELL: u32 = 0o600;
+const LOOK: u32 = 0o400;
+
+/// No outcome is larger.
+const LARGEST: u64 = 1024 * 1024;
+
+/// See the head of this file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Privileged {
+    root: PathBuf,
+    target: String,
+}
+
+/// What the daemon asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What its outcome will name.
+    pub id: String,
+    /// Whether the server is to be told again even if nothing changed.
+    pub tell: bool,
+}
+
+impl Privileged {
+    /// The target's share of the folder.
+    pub fn of(root: &Path, target: &str) -> Result<Self, StoreError> {
+        // Judges the name.
+        LinkPath::privileged(root, target)?;
+        if RESERVED.contains(&target) {
+            let why = "it is that of a folder of the privileged half";
+            return Err(StoreError::BadName { name: target.to_owned(), what: "target's name", why });
+        }
+        Ok(Self { root: root.to_owned(), target: target.to_owned() })
+    }
+
+    /// The link that the server's files name.
+    pub fn link(&self) -> Result<LinkPath, StoreError> {
+        LinkPath::privileged(&self.root, &self.target)
+    }
+
+    /// The folder of its generations.
+    #[must_use]
+    pub fn generations(&self) -> PathBuf {
+        self.root.join(generation::DIRECTORY).join(&self.target)
+    }
+
+    /// Where it is asked.
+    #[must_use]
+    pub fn request(&self) -> PathBuf {
+        self.root.join(REQUESTS).join(&self.target)
+    }
+
+    /// What root's half remembers of it.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.root.join(STATE).join(format!("{}.json", self.target))
+    }
+
+    /// The lock of root's half.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.root.join(STATE).join(format!("{}.lock", self.target))
+    }
+
+    fn outcome(&self) -> PathBuf {
+        self.root.join(OUTCOMES).join(format!("{}.json", self.target))
+    }
+
+    /// Makes what is missing of the folder: for root alone. `group` is the daemon's.
+    pub fn prepare(&self, group: u32) -> Result<(), StoreError> {
+        for folder in ["", generation::DIRECTORY, OUTCOMES, STATE] {
+            make(&self.root.join(folder))?;
+        }
+        make(&self.generations())?;
+        let consumed = self.root.join(CONSUMED);
+        if fs::symlink_metadata(&consumed).is_err() {
+            let made = DirBuilder::new().mode(0o700).create(&consumed);
+            made.map_err(|error| StoreError::io("create", &consumed, error))?;
+        }
+        let requests = self.root.join(REQUESTS);
+        if fs::symlink_metadata(&requests).is_err() {
+            let failed = |error| StoreError::io("create", &requests, error);
+            DirBuilder::new().mode(0o700).create(&requests).map_err(failed)?;
+            std::os::unix::fs::lchown(&requests, Some(0), Some(group)).map_err(failed)?;
+            fs::set_permissions(&requests, Permissions::from_mode(REQUESTS_MODE)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Renames the request away, whatever it is, and says what was asked for. The first thing that root's half does, so that
+    /// nothing that fails later leaves it there to be answered again at once.
+    pub fn consume(&self) -> Result<Option<Request>, StoreError> {
+        let request = self.request();
+        if fs::symlink_metadata(&request).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let folder = self.root.join(CONSUMED);
+        // Where it cannot be made, the rename says why.
+        let _ = DirBuilder::new().mode(0o700).create(&folder);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let consumed = folder.join(format!("{}-{}-{}", self.target, std::process::id(), now.as_nanos()));
+        if let Err(error) = fs::rename(&request, &consumed) {
+            // Somebody else took it, or the disk has no room for a name: what cannot be renamed can be removed.
+            let gone = fs::remove_file(&request).or_else(|_| fs::remove_dir_all(&request)).is_ok();
+            return if gone || !self.waits() { Ok(None) } else { Err(StoreError::io("rename away", &request, error)) };
+        }
+        let found = fs::symlink_metadata(&consumed).map_err(|error| StoreError::io("look at", &consumed, error))?;
+        Ok(Some(Request { id: id(&found), tell: found.mode() & TELL & !LOOK != 0 }))
+    }
+
+    /// Removes what requests became, as far as that works: it is in nobody's way.
+    pub fn clear(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(CONSUMED)) else { return };
+        for entry in entries.flatten() {
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let _ = if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+        }
+    }
+
+    /// Asks root's half: makes the entry that it waits for. What stands there unanswered is asked anew.
+    pub fn ask(&self, tell: bool) -> Result<Request, StoreError> {
+        let request = self.request();
+        let prepared = self.root.join(REQUESTS).join(format!(".new-{}", self.target));
+        let _ = fs::remove_file(&prepared);
+        let failed = |error| StoreError::io("create", &request, error);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&prepared).map_err(failed)?;
+        let made = self.stamp(&file, tell).and_then(|asked| {
+            fs::rename(&prepared, &request)?;
+            Ok(asked)
+        });
+        made.map_err(|error| {
+            let _ = fs::remove_file(&prepared);
+            failed(error)
+        })
+    }
+
+    fn stamp(&self, file: &File, tell: bool) -> io::Result<Request> {
+        file.set_permissions(Permissions::from_mode(if tell { TELL } else { LOOK }))?;
+        // The kernel's own stamp is as coarse as its tick.
+        file.set_modified(SystemTime::now() + Duration::from_nanos(u64::from(std::process::id() % 1_000)))?;
+        Ok(Request { id: id(&file.metadata()?), tell })
+    }
+
+    /// Whether the request still waits for somebody to take it.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        fs::symlink_metadata(self.request()).is_ok()
+    }
+
+    /// Writes what came of it.
+    pub fn conclude(&self, outcome: &[u8]) -> Result<(), StoreError> {
+        file::replace(&self.outcome(), outcome).map(drop)
+    }
+
+    /// What came of the last request, as written; only root can say.
+    #[must_use]
+    pub fn concluded(&self) -> Option<Vec<u8>> {
+        let path = self.outcome();
+        let is_roots = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.uid() == 0);
+        file::read(&path, LARGEST).ok().flatten().filter(|_| is_roots)
+    }
+
+    /// Why nobody can be asked here, in words that say what to do.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let requests = self.root.join(REQUESTS);
+        let advice =
+            "privileged targets need root's half: enable trustsync-apply@.path for them, or run `sudo trustsync sync`";
+        match fs::symlink_metadata(&requests) {
+            Err(error) => Some(format!("{} cannot be looked at ({error}): {advice}", requests.display())),
+            Ok(found) if !found.is_dir() || found.uid() != 0 => {
+                Some(format!("{} is not a folder of root's: {advice}", requests.display()))
+            }
+            Ok(_)
+                if rustix::fs::access(&requests, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+                    .is_err() =>
+            {
+                Some(format!(
+                    "{} cannot be written by this user: its group must be the daemon's (mode 1730); {advice}",
+                    requests.display()
+                ))
+            }
+            Ok(_) => None,
+        }
+    }
+}
+
+fn make(folder: &Path) -> Result<(), StoreError> {
+    if fs::symlink_metadata(folder).is_err() {
+        file::create_directory(folder)?;
+    }
+    ownership::roots_alone(folder)
+        .map(drop)
+        .map_err(|error| StoreError::Unfit { path: folder.to_owned(), what: format!("is not root's alone: {error}") })
+}
+
+fn id(found: &fs::Metadata) -> String {
+    format!("{}.{:09}", found.mtime(), found.mtime_nsec())
+}
