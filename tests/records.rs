@@ -357,7 +357,7 @@ mod alarms {
         assert_eq!((alarm.unseen, alarm.since), (false, day(6)), "a new one begins anew");
         // Over and unseen, and there again: it stands as it did.
         state.raise(&[], &asked("us"), day(7));
-        state.raise(&[refused.clone()], &asked("us"), day(8));
+        state.raise(std::slice::from_ref(&refused), &asked("us"), day(8));
         let alarm = &state.alarms[&refused.alarm_id()];
         assert_eq!((alarm.unseen, alarm.since), (false, day(6)));
         assert!(state.acknowledge(|_| true).is_empty());

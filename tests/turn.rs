@@ -321,12 +321,9 @@ fn an_allowlist_that_is_never_asked_is_owed_and_telling_again_would_not_help() {
 fn the_operators_word_settles_what_nothing_shows() {
     // Told, and nobody knows: by a systemd that cannot be reached, say, and then by hand.
     let said = Situation { linked: Some(NEW), acknowledged: Some(OLD), confirmed: true, ..situation() };
-    for unseen in [
-        Proof::Unreachable(why()),
-        Proof::Unverifiable(why()),
-        Proof::NotWired(why()),
-        Proof::ChainOnly(why()),
-    ] {
+    for unseen in
+        [Proof::Unreachable(why()), Proof::Unverifiable(why()), Proof::NotWired(why()), Proof::ChainOnly(why())]
+    {
         assert_eq!(play(said.clone(), &[(FIRST, proof(unseen.clone()))]), settled(Evidence::Confirmed(why())));
         // It stays settled in the cycles after it, and is not told again.
         let later = Situation { acknowledged: Some(NEW), ..said.clone() };
@@ -346,7 +343,8 @@ fn the_operators_word_stands_against_no_proof_of_the_contrary() {
         Outcome::Owed(Owed::Unproven(not_enforced))
     );
     for contrary in [Proof::Refuted(why()), Proof::NotYet(why())] {
-        let mut script = vec![(FIRST, proof(contrary)), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())];
+        let mut script =
+            vec![(FIRST, proof(contrary)), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())];
         // Not even what is seen after it was told makes the word good again.
         script.push((TOLD, proof(Proof::Unreachable(why()))));
         assert_eq!(play(said.clone(), &script), Outcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));

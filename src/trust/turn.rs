@@ -194,10 +194,9 @@ impl Evidence {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Proven => None,
-            Self::ChainOnly(why)
-            | Self::ReloadedNotProven(why)
-            | Self::ProvenEarlier(why)
-            | Self::Confirmed(why) => Some(why),
+            Self::ChainOnly(why) | Self::ReloadedNotProven(why) | Self::ProvenEarlier(why) | Self::Confirmed(why) => {
+                Some(why)
+            }
         }
     }
 }
@@ -428,10 +427,8 @@ impl Turn {
 
     /// Whether the operator's word stands against this: against what shows nothing, never against what shows something else.
     fn confirms(&self, proof: &Proof) -> bool {
-        let unseen = matches!(
-            proof,
-            Proof::ChainOnly(_) | Proof::NotWired(_) | Proof::Unverifiable(_) | Proof::Unreachable(_)
-        );
+        let unseen =
+            matches!(proof, Proof::ChainOnly(_) | Proof::NotWired(_) | Proof::Unverifiable(_) | Proof::Unreachable(_));
         self.situation.confirmed && unseen
     }
 
