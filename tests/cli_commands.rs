@@ -53,6 +53,7 @@ fn help_names_what_is_built_and_nothing_else() {
         .collect();
     let built = [
         "sync",
+        "run",
         "status",
         "reload",
         "verify",
@@ -64,6 +65,9 @@ fn help_names_what_is_built_and_nothing_else() {
         "release",
         "trust",
         "distrust",
+        "confirm",
+        "alarms",
+        "evidence",
         "accept-issuer",
         "config",
         "regions",
@@ -88,7 +92,10 @@ fn what_the_command_line_gets_wrong_is_exit_2() {
         &["sync", "--deadline", "soon"],
         &["sync", "--seed", "x"],
         &["inspect"],
-        &["run"],
+        &["run", "x"],
+        &["confirm"],
+        &["evidence", "first"],
+        &["alarms", "end"],
         &["diff", "1", "--with", "x"],
         &["config"],
         &["--output", "yaml", "status"],
@@ -102,9 +109,17 @@ fn what_the_command_line_gets_wrong_is_exit_2() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let sandbox = with_two_generations();
-    for arguments in
-        [&["regions"][..], &["status"], &["history"], &["config", "show"], &["hold"], &["release"], &["sync"]]
-    {
+    for arguments in [
+        &["regions"][..],
+        &["status"],
+        &["history"],
+        &["config", "show"],
+        &["hold"],
+        &["release"],
+        &["alarms"],
+        &["evidence"],
+        &["sync"],
+    ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = sandbox.command(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
@@ -217,7 +232,11 @@ fn status_is_a_verdict_in_a_monitoring_plugins_codes() {
     sandbox.run(&["status"]).exits(2).says(&["CRITICAL", "current_refused:us.us-east-1.digicert"]);
     sandbox.world().clear();
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["status"]).exits(0);
+    sandbox.run(&["status"]).exits(1).says(&[
+        "WARNING",
+        "It is over",
+        "alarms ack current_refused:us.us-east-1.digicert",
+    ]);
 
     // Who cannot judge says so: unknown, whatever the reason.
     sandbox.run(&["status", "--store", "nobody"]).exits(3);
@@ -284,7 +303,8 @@ fn a_region_whose_name_is_not_published_works_by_learning_and_shows_the_line_tha
 
     sandbox.configure(&format!("{}{line}\n{store}", sandbox.source("eu", "eusc-de-east-1")));
     sandbox.sync(&[]).exits(0).never_says(&["identity_learned"]);
-    sandbox.run(&["status"]).exits(0).never_says(&["identity learned"]);
+    // The refusal is over, and waits to be seen.
+    sandbox.run(&["status"]).exits(1).says(&["alarms ack current_refused:"]).never_says(&["identity learned"]);
     sandbox.configure(&format!("{}identity = [\"other.example\"]\n{store}", sandbox.source("eu", "eusc-de-east-1")));
     sandbox.sync(&[]).exits(5).says(&["other.example"]);
     assert_eq!(sandbox.pins().len(), 1, "what is trusted stays");

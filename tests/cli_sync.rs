@@ -409,7 +409,7 @@ fn a_refused_upcoming_is_critical_from_the_first_poll_that_sees_it() {
     status.says(&["CRITICAL", "upcoming_refused:us.us-east-1.digicert"]);
     sandbox.world().clear();
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["status"]).exits(0);
+    sandbox.run(&["status"]).exits(1).says(&["It is over", "alarms ack upcoming_refused:us.us-east-1.digicert"]);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn alarms_are_listed_and_those_that_are_over_end_when_seen() {
     assert_eq!(listed.stderr, "");
     change_state(&sandbox, |state| {
         for alarm in [
-            alarm("upcoming_refused", "us.us-east-1.digicert", Severity::Critical, true),
+            alarm("upcoming_refused", "us.us-east-1.digicert", Severity::Warning, true),
             alarm("root_ends", "us.us-east-1.digicert", Severity::Warning, false),
         ] {
             state.alarms.insert(alarm.finding.alarm_id(), alarm);
@@ -155,18 +155,18 @@ fn alarms_are_listed_and_those_that_are_over_end_when_seen() {
     let mut daemon = Daemon::start(&sandbox);
     // Between polls the planner looks at every root, and finds none that ends.
     until("the daemon's first look", || (sandbox.state()["alarms"].as_object().unwrap().len() == 1).then_some(()));
-    daemon.says("1 critical");
+    daemon.says("1 warning");
 
     let id = "upcoming_refused:us.us-east-1.digicert";
-    sandbox.run(&["alarms"]).exits(2).says(&[
-        &format!("CRITICAL [{id}] since 2023-11-14T22:13:20Z, over, not yet seen"),
+    sandbox.run(&["alarms"]).exits(1).says(&[
+        &format!("WARNING [{id}] since 2023-11-14T22:13:20Z, over, not yet seen"),
         "What happened.",
         &format!("trustsync alarms ack {id}"),
     ]);
-    let listed = sandbox.run(&["alarms", "--output", "json"]).exits(2).json();
+    let listed = sandbox.run(&["alarms", "--output", "json"]).exits(1).json();
     assert_eq!(listed[0]["id"], id);
-    assert_eq!((&listed[0]["state"], &listed[0]["severity"]), (&"over".into(), &"critical".into()));
-    sandbox.run(&["status"]).exits(2).says(&["(over; end it with: trustsync alarms ack)"]);
+    assert_eq!((&listed[0]["state"], &listed[0]["severity"]), (&"over".into(), &"warning".into()));
+    sandbox.run(&["status"]).exits(1).says(&[&format!("end the alarm with: trustsync alarms ack {id}")]);
 
     // A wrong one names the right one, and ends nothing.
     sandbox.run(&["alarms", "ack", "upcoming_refuse:us.us-east-1.digicert"]).exits(2).says(&[
@@ -176,12 +176,12 @@ fn alarms_are_listed_and_those_that_are_over_end_when_seen() {
     ]);
     sandbox.run(&["alarms", "ack"]).exits(2);
     sandbox.run(&["alarms", "ack", "--all", id]).exits(2);
-    sandbox.run(&["alarms"]).exits(2);
+    sandbox.run(&["alarms"]).exits(1);
 
     let ended = sandbox.run(&["alarms", "ack", id, "--output", "json"]).exits(0).json();
     assert_eq!(ended["main"][0], id);
     sandbox.run(&["alarms"]).exits(0).says(&["No alarms."]);
-    daemon.says_no_more("critical");
+    daemon.says_no_more("warning");
     assert!(evidence_lines(&sandbox).iter().any(|line| line["word"] == format!("alarms ack {id}")));
     sandbox.run(&["alarms", "ack", "--all"]).exits(0).says(&["No alarm waits to be seen."]);
     daemon.lives();
@@ -201,7 +201,7 @@ fn an_alarm_whose_cause_is_there_cannot_be_acknowledged() {
     // Over, then seen; and when its cause is there again, it is there again.
     sandbox.world().clear();
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["alarms"]).exits(2).says(&["over, not yet seen"]);
+    sandbox.run(&["alarms"]).exits(1).says(&["over, not yet seen"]);
     sandbox.run(&["alarms", "ack", id]).exits(0).says(&[&format!("main: ended: {id}")]);
     sandbox.run(&["alarms"]).exits(0);
     sandbox.world().fail(Failure::UpcomingWrongName, Endpoint::Listing, None);

@@ -367,15 +367,14 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
         let _ = writeln!(text, "  target {name}: serves {serves}; {line}");
     }
     for alarm in &status.alarms {
-        let _ = writeln!(
-            text,
-            "\n  {} since {}: [{}] {}{}",
-            alarm.finding.severity.to_string().to_uppercase(),
-            alarm.since,
-            alarm.finding.alarm_id(),
-            if alarm.unseen { "(over; end it with: trustsync alarms ack) " } else { "" },
-            alarm.finding.text
-        );
+        let id = alarm.finding.alarm_id();
+        let over = if alarm.unseen {
+            format!(" It is over. Once seen, end the alarm with: trustsync alarms ack {id}")
+        } else {
+            String::new()
+        };
+        let severity = alarm.finding.severity.to_string().to_uppercase();
+        let _ = writeln!(text, "\n  {severity} since {}: [{id}] {}{over}", alarm.since, alarm.finding.text);
     }
     text
 }

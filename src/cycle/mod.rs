@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target};
 use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{self, Link, LinkPath, Lock, LockError, Store, StoreError, file};
+use crate::trust::clock_doubt::{self, KnownTimes};
 use crate::trust::difference::Difference;
 use crate::trust::memory::Memory;
 use crate::trust::plan::{self, Plan};
@@ -183,7 +184,8 @@ pub async fn rehearse(
     let contents = look(store)?;
     let lists = revocation::look(settings, store, &observed, clock)?;
     let known = (&contents.state.memory, &contents.set);
-    let plan = plan_with(settings, store, known, &observed, &lists, clock)?;
+    let heard = (&observed[..], &lists);
+    let plan = plan_with(settings, store, known, heard, contents.state.known_times(), clock)?;
     let mut report = Report::of(&contents, &observed, &plan);
     report.rehearsed = true;
     Ok(report)
@@ -207,15 +209,20 @@ fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
     (remembered, committed): (&Memory, &TrustSet),
-    observed: &[Observed],
-    lists: &Lists,
+    (observed, lists): (&[Observed], &Lists),
+    times: KnownTimes,
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
     let now = clock.now();
+    let (clock_doubted, doubt) = clock_doubt::doubt(now, observe::known_times(times, observed), &store.name);
     let extra = anchors::extra(store)?;
     let mut interpreted = observe::interpret(settings, observed, remembered, now)?;
     let mut memory = remembered.clone();
-    revocation::act(lists, settings.crl.policy, &mut memory, committed, &mut interpreted, now);
+    interpreted.findings.extend(doubt);
+    if !clock_doubted {
+        revocation::forget_expired(&mut memory, now);
+    }
+    revocation::act(lists, settings.crl.policy, &mut memory, committed, &mut interpreted);
     let configured: BTreeSet<SlotId> = store
         .sources
         .iter()
@@ -231,6 +238,7 @@ fn plan_with(
         extra_anchors: &extra,
         policy: &policy,
         now,
+        clock_doubted,
     });
     plan.findings.splice(0..0, interpreted.findings);
     Ok(plan)
@@ -291,7 +299,8 @@ impl<'a> Session<'a> {
 
     fn plan(&self, settings: &Settings, observed: &[Observed], lists: &Lists) -> Result<Plan, CycleError> {
         let known = (&self.contents.state.memory, &self.contents.set);
-        plan_with(settings, self.store, known, observed, lists, self.clock)
+        let times = self.contents.state.known_times();
+        plan_with(settings, self.store, known, (observed, lists), times, self.clock)
     }
 
     /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of them:

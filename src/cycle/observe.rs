@@ -11,15 +11,13 @@ use crate::exit::Exit;
 use crate::genesys::{Client, ClientError, FailureClass, FetchError, Fetched, Listing};
 use crate::http_client::Limits;
 use crate::settings::resolved::{IdentitySetting, Settings, Source};
+use crate::trust::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
 use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::observation::{self, Heard, IdentityRule, ListedEntity, Poll, SlotRules};
 use crate::trust::set::{Authority, SlotId};
 use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::verify::Identity;
-
-/// How far the vendor's clock may be from ours before nothing is removed.
-const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(300);
 
 /// A client for each source; it keeps tokens and connections from cycle to cycle.
 #[derive(Default)]
@@ -199,6 +197,18 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
             ));
             false
         }
+    }
+}
+
+/// What is known of earlier times, with what these answers say.
+pub fn known_times(before: KnownTimes, observed: &[Observed]) -> KnownTimes {
+    let answered = observed.iter().filter_map(|said| Some((said.asked, said.answer.as_ref().ok()?.date?)));
+    let (agreeing, disagreeing): (Vec<_>, Vec<_>) =
+        answered.partition(|(asked, date)| date.distance(*asked) <= CLOCKS_AGREE_WITHIN);
+    match agreeing.iter().map(|(asked, _)| *asked).max() {
+        // Of two vendors' clocks that contradict each other, the one that agrees with ours is right.
+        Some(asked) => KnownTimes { agreed: before.agreed.max(Some(asked)), disagrees: false, ..before },
+        None => KnownTimes { disagrees: before.disagrees || !disagreeing.is_empty(), ..before },
     }
 }
 

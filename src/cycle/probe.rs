@@ -82,6 +82,7 @@ pub async fn probe(
         extra_anchors: &BTreeMap::new(),
         policy: &settings.plan,
         now,
+        clock_doubted: false,
     });
     let mut causes: BTreeSet<Exit> = observed.iter().flat_map(super::Observed::exits).collect();
     if plan.answer_refused {

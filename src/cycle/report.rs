@@ -9,6 +9,7 @@ use super::Observed;
 use crate::exit::Exit;
 use crate::genesys::FetchError;
 use crate::store::contents::Contents;
+use crate::trust::clock_doubt::CLOCKS_AGREE_WITHIN;
 use crate::trust::difference::Difference;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
@@ -53,6 +54,8 @@ struct SourceOutcome {
     heard: bool,
     error: Option<String>,
     retry_after: Option<Duration>,
+    /// The vendor's clock when it answered, where it said so.
+    date: Option<Timestamp>,
 }
 
 /// How a target's turn ended.
@@ -94,6 +97,7 @@ impl Report {
                 heard: said.has_come(),
                 error: (!errors.is_empty()).then(|| errors.join("; ")),
                 retry_after: said.failures().filter_map(FetchError::retry_after).max(),
+                date: said.answer.as_ref().ok().and_then(|fetched| fetched.date),
             }
         });
         let mut findings = contents.findings.clone();
@@ -165,6 +169,12 @@ impl Report {
         for outcome in &self.sources {
             let source = state.sources.entry(outcome.source.clone()).or_default();
             source.last_attempt = Some(outcome.asked);
+            if let Some(date) = outcome.date {
+                source.clock_disagrees = date.distance(outcome.asked) > CLOCKS_AGREE_WITHIN;
+                if !source.clock_disagrees {
+                    source.clock_agreed = Some(outcome.asked);
+                }
+            }
             match &outcome.error {
                 None => {
                     let (first, in_window) = (source.last_success.is_none(), in_window(&outcome.source));

@@ -212,19 +212,21 @@ fn access(settings: &Settings, store: &StoreSettings) -> Access {
     }
 }
 
-/// Denies what the lists revoke, forgets denials of leaves that have expired since, and under `hard` refuses what is new
-/// and has no list that speaks for it.
+/// Forgets revocations of leaves that have expired since: servers refuse those by themselves.
+pub fn forget_expired(memory: &mut Memory, now: Timestamp) {
+    memory
+        .denied
+        .retain(|_, denial| denial.reason != DenialReason::Revoked || denial.until.is_none_or(|until| until >= now));
+}
+
+/// Denies what the lists revoke, and under `hard` refuses what is new and has no list that speaks for it.
 pub fn act(
     lists: &Lists,
     policy: CrlPolicy,
     memory: &mut Memory,
     set: &TrustSet,
     interpreted: &mut observe::Interpreted,
-    now: Timestamp,
 ) {
-    memory
-        .denied
-        .retain(|_, denial| denial.reason != DenialReason::Revoked || denial.until.is_none_or(|until| until >= now));
     if policy == CrlPolicy::Off {
         return;
     }

@@ -84,7 +84,10 @@ impl Session<'_> {
             evidence::word(self.opened.root(), word, self.clock.now())?;
         }
         let lists = revocation::look(settings, self.store, &[], self.clock)?;
-        let plan = plan_with(settings, self.store, (&memory, set), &[], &lists, self.clock)?;
+        let plan = {
+            let times = self.contents.state.known_times();
+            plan_with(settings, self.store, (&memory, set), (&[], &lists), times, self.clock)?
+        };
         let mut report = Report::of(&self.contents, &[], &plan);
         if self.would_lose_by_damage(&plan) {
             report.difference = crate::trust::difference::Difference::default();

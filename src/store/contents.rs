@@ -157,7 +157,7 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
 
     let mut certificates = BTreeMap::new();
     if let Some(manifest) = &manifest {
-        let damaged = damage(root, manifest)?;
+        let damaged = generation::differences(root, manifest.generation, &manifest.files, LARGEST);
         if !damaged.is_empty() {
             drifted = true;
             findings.push(Finding::warning(
@@ -267,20 +267,6 @@ pub fn before(root: &Path, number: u64) -> Result<TrustSet, StoreError> {
     };
     let Ok(Some(manifest)) = manifest_of(root, older) else { return Ok(TrustSet::default()) };
     Ok(manifest.set(&certificates_of(root, older)?))
-}
-
-/// The files of a generation that are missing or not as its manifest says.
-fn damage(root: &Path, manifest: &Manifest) -> Result<Vec<String>, StoreError> {
-    let mut damaged = Vec::new();
-    for (path, digest) in &manifest.files {
-        match generation::read_file(root, manifest.generation, path, LARGEST) {
-            Ok(Some(bytes)) if Fingerprint::of(&bytes) == *digest => {}
-            Ok(Some(_)) => damaged.push(format!("{path} was changed")),
-            Ok(None) => damaged.push(format!("{path} is missing")),
-            Err(error) => damaged.push(format!("{path}: {error}")),
-        }
-    }
-    Ok(damaged)
 }
 
 /// The certificates that a generation holds, by fingerprint: each stands in more than one file, so that a damaged one

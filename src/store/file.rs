@@ -227,6 +227,18 @@ pub(super) fn settle_mode(file: &File, path: &Path, mode: u32) -> Result<(), Sto
     Ok(())
 }
 
+/// Whether somebody gave the file another mode than we do.
+pub(super) fn has_other_mode(file: &File, path: &Path) -> Result<bool, StoreError> {
+    let found = file.metadata().map_err(|error| StoreError::io("look at", path, error))?;
+    Ok(found.mode() & 0o7777 != FILE_MODE)
+}
+
+/// The same of a directory. A set-group-id bit is inherited from the folder above, and the administrator's.
+pub(super) fn directory_has_other_mode(path: &Path) -> Result<bool, StoreError> {
+    let found = fs::symlink_metadata(path).map_err(|error| StoreError::io("look at", path, error))?;
+    Ok(found.mode() & 0o5777 != DIRECTORY_MODE)
+}
+
 pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
     file.sync_all().map_err(|error| StoreError::io("fsync", path, error))
 }

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::store::error::StoreError;
 use crate::store::file;
 use crate::store::link;
+use crate::trust::fingerprint::Fingerprint;
 
 /// The folder of all generations.
 pub const DIRECTORY: &str = "generations";
@@ -143,6 +144,58 @@ pub fn list(root: &Path) -> Result<BTreeSet<u64>, StoreError> {
 /// Reads a file of a generation, at most `limit` bytes; `None` where the generation or the file is missing. No part of
 /// the path beneath the generation may be a symlink.
 pub fn read_file(root: &Path, number: u64, relative: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some((file, at)) = open_file(root, number, relative)? else { return Ok(None) };
+    file::read_bounded(&file, &at, limit).map(Some)
+}
+
+/// What differs, in a generation, from what was written: `digests` has the SHA-256 of each file but the manifest. Each
+/// difference in words; none where all is as it was.
+pub fn differences(root: &Path, number: u64, digests: &BTreeMap<String, Fingerprint>, limit: u64) -> Vec<String> {
+    let mut found = Vec::new();
+    for (relative, digest) in digests {
+        let difference = difference(root, number, relative, digest, limit);
+        match difference {
+            Ok(None) => {}
+            Ok(Some(what)) => found.push(format!("{relative} {what}")),
+            Err(error) => found.push(format!("{relative}: {error}")),
+        }
+    }
+    let mut open = vec![String::new()];
+    while let Some(directory) = open.pop() {
+        let at = path(root, number).join(&directory);
+        if file::directory_has_other_mode(&at).unwrap_or(true) {
+            found.push(format!("{} has another mode", if directory.is_empty() { "its directory" } else { &directory }));
+        }
+        // One that cannot be listed has lost its files, which was said above.
+        for (name, kind) in entries(&at).unwrap_or_default() {
+            let relative = if directory.is_empty() { name } else { format!("{directory}/{name}") };
+            let leads_to = |file: &String| file.strip_prefix(&relative).is_some_and(|rest| rest.starts_with('/'));
+            if kind.is_dir() && digests.keys().any(leads_to) {
+                open.push(relative);
+            } else if relative != "manifest.json" && !digests.contains_key(&relative) {
+                found.push(format!("{relative} was put there by somebody else"));
+            }
+        }
+    }
+    found
+}
+
+fn difference(
+    root: &Path,
+    number: u64,
+    relative: &str,
+    digest: &Fingerprint,
+    limit: u64,
+) -> Result<Option<&'static str>, StoreError> {
+    let Some((file, at)) = open_file(root, number, relative)? else { return Ok(Some("is missing")) };
+    if Fingerprint::of(&file::read_bounded(&file, &at, limit)?) != *digest {
+        return Ok(Some("was changed"));
+    }
+    Ok(file::has_other_mode(&file, &at)?.then_some("has another mode"))
+}
+
+/// Opens a file of a generation, and says where it stands; `None` where the generation or the file is missing.
+fn open_file(root: &Path, number: u64, relative: &str) -> Result<Option<(File, PathBuf)>, StoreError> {
     judge_relative(relative)?;
     let mut at = path(root, number);
     let mut parts = relative.split('/').peekable();
@@ -164,12 +217,12 @@ pub fn read_file(root: &Path, number: u64, relative: &str, limit: u64) -> Result
         .map_err(io::Error::from);
     }
     match opened {
-        Ok(file) => file::read_bounded(&file, &at, limit).map(Some),
+        Ok(file) => Ok(Some((file, at))),
         Err(error) => missing_or(&at, error),
     }
 }
 
-fn missing_or(at: &Path, error: io::Error) -> Result<Option<Vec<u8>>, StoreError> {
+fn missing_or<T>(at: &Path, error: io::Error) -> Result<Option<T>, StoreError> {
     if error.kind() == io::ErrorKind::NotFound {
         return Ok(None);
     }

@@ -4,6 +4,7 @@
 pub mod anchor;
 pub mod archive;
 pub mod certificate;
+pub mod clock_doubt;
 pub mod crl;
 mod der;
 pub mod difference;

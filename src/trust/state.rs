@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::trust::clock_doubt::KnownTimes;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::{Manifest, schema_of};
 use crate::trust::memory::{Memory, SlotMemory};
@@ -55,6 +56,12 @@ pub struct SourceState {
     /// When it is to be asked next.
     #[serde(default)]
     pub next_due: Option<Timestamp>,
+    /// When its clock was last seen to agree with ours.
+    #[serde(default)]
+    pub clock_agreed: Option<Timestamp>,
+    /// Whether by its latest answer it does not.
+    #[serde(default)]
+    pub clock_disagrees: bool,
 }
 
 /// How a target does.
@@ -239,6 +246,10 @@ impl State {
             }
             let over = looked.covers(&alarm.finding, self);
             alarm.unseen |= over && EVENTS.contains(&alarm.finding.event.as_str());
+            if alarm.unseen {
+                // Somebody should know of it; nobody need get up for it.
+                alarm.finding.severity = Severity::Warning;
+            }
             if alarm.unseen || !over {
                 self.alarms.insert(id, alarm);
             }
@@ -263,6 +274,19 @@ impl State {
                 let since = known.map_or(now, |known| known.since);
                 self.alarms.insert(id, Alarm { finding: finding.clone(), since, unseen: false });
             }
+        }
+    }
+
+    /// What the store knows of earlier times.
+    #[must_use]
+    pub fn known_times(&self) -> KnownTimes {
+        let polls = self.sources.values().filter_map(|source| source.last_attempt);
+        let turns = self.targets.values().filter_map(|target| target.last_turn);
+        KnownTimes {
+            latest: polls.chain(turns).max(),
+            agreed: self.sources.values().filter_map(|source| source.clock_agreed).max(),
+            disagrees: self.sources.values().any(|source| source.clock_disagrees)
+                && !self.sources.values().any(|source| source.clock_agreed.is_some() && !source.clock_disagrees),
         }
     }
 

@@ -77,6 +77,7 @@ impl Listing {
             extra_anchors: &BTreeMap::new(),
             policy: &plan::Policy::default(),
             now: self.now,
+            clock_doubted: false,
         })
     }
 }

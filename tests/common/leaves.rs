@@ -310,6 +310,7 @@ impl MemoryStore {
             extra_anchors: &self.extra,
             policy: &self.policy,
             now,
+            clock_doubted: false,
         });
         findings.extend(plan.findings.iter().cloned());
         let exit = Report::of(&Contents::unborn(), &observed, &plan).exit(false);

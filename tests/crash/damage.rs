@@ -59,7 +59,11 @@ impl Scene {
         self.stage.sync().expect(0).says_not(&["store_drift", "state_lost", "manifest_damaged", "certificate_lost"]);
         assert_eq!(self.stage.linked("current"), Some(generation), "repaired once");
         self.stage.assert_no_leftovers();
-        assert_eq!(self.stage.state()["alarms"], serde_json::json!({}));
+        // What happened stays to be seen; nothing stands.
+        let state = self.stage.state();
+        let standing: Vec<_> =
+            state["alarms"].as_object().unwrap().values().filter(|alarm| alarm["unseen"] != true).collect();
+        assert!(standing.is_empty(), "{standing:?}");
     }
 }
 

@@ -1,0 +1,84 @@
+//! Whether this machine's clock can be believed. What the clock alone would end or take away waits until it can: a wrong
+//! clock may cost an addition, which the next right moment brings back, but never trust.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::time::Duration;
+
+use crate::trust::finding::Finding;
+use crate::trust::timestamp::Timestamp;
+
+/// Written with each release: no clock is right that shows an earlier time. 2026-11-25T00:00:00Z.
+pub const RELEASED: Timestamp = Timestamp::from_unix(1_795_564_800);
+
+/// How far the vendor's clock may be from ours, and how far ours may have been set back.
+pub const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(300);
+
+/// After so long without a word from the vendor, nobody vouches for our clock.
+const VOUCHED_FOR: Duration = Duration::from_secs(30 * 86_400);
+
+/// What is known of earlier times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KnownTimes {
+    /// The latest moment that the store remembers: a poll, a commit, a turn.
+    pub latest: Option<Timestamp>,
+    /// When the vendor's clock was last seen to agree with ours.
+    pub agreed: Option<Timestamp>,
+    /// The vendor's clock does not agree with ours, by the latest answer of every source that told it.
+    pub disagrees: bool,
+}
+
+/// Whether the clock that shows `now` is to be doubted, with an alarm where a person should look at it.
+#[must_use]
+pub fn doubt(now: Timestamp, known: KnownTimes, store: &str) -> (bool, Option<Finding>) {
+    let consequence = "Nothing that the clock alone decides is removed or ended until it is right. Look at this machine's \
+                       time synchronisation.";
+    let alarm = |what: String| {
+        let text = format!("{what} {consequence}");
+        (true, Some(Finding::critical("clock_implausible", store, text)))
+    };
+    if now < RELEASED {
+        return alarm(format!("This machine's clock shows {now}, which is before this version was made."));
+    }
+    if let Some(latest) = known.latest.filter(|latest| latest.since(now) > CLOCKS_AGREE_WITHIN) {
+        return alarm(format!("This machine's clock shows {now}, but the store was at work on {latest} already."));
+    }
+    let vouched_for = known.agreed.is_none_or(|agreed| now.since(agreed) <= VOUCHED_FOR);
+    // That the clocks disagree has an alarm of its own, and so has a vendor that is silent for a month.
+    (known.disagrees || !vouched_for, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn a_clock_before_the_release_or_before_what_the_store_did_is_an_alarm() {
+        let now = RELEASED.plus(HOUR);
+        assert_eq!(doubt(now, KnownTimes::default(), "main"), (false, None));
+        let (doubted, alarm) = doubt(RELEASED.minus(HOUR), KnownTimes::default(), "main");
+        assert!(doubted && alarm.is_some_and(|alarm| alarm.text.contains("before this version")));
+        let known = KnownTimes { latest: Some(now.plus(HOUR)), ..KnownTimes::default() };
+        let (doubted, alarm) = doubt(now, known, "main");
+        assert!(doubted && alarm.is_some_and(|alarm| alarm.text.contains(&now.plus(HOUR).to_string())));
+        let known = KnownTimes { latest: Some(now.plus(Duration::from_secs(200))), ..KnownTimes::default() };
+        assert_eq!(doubt(now, known, "main"), (false, None), "clocks are corrected by a little all the time");
+    }
+
+    #[test]
+    fn a_clock_that_nobody_vouches_for_is_doubted_without_an_alarm_of_its_own() {
+        let now = RELEASED.plus(HOUR * 24 * 365);
+        let agreed = |ago| KnownTimes { agreed: Some(now.minus(ago)), latest: Some(now.minus(ago)), disagrees: false };
+        assert_eq!(doubt(now, agreed(HOUR * 24 * 29), "main"), (false, None));
+        assert_eq!(doubt(now, agreed(HOUR * 24 * 31), "main"), (true, None));
+        assert_eq!(doubt(now, KnownTimes { disagrees: true, ..agreed(HOUR) }, "main"), (true, None));
+    }
+}
