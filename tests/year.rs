@@ -96,8 +96,8 @@ enum Act {
     Rotate,
     /// Its CA revokes what it presents.
     Revoke,
-    /// Lists no Upcoming, though there is one.
-    Hide,
+    /// Does not list its Upcoming, though there is one: none at all, or something odd in its place.
+    Hide(Failure),
     Show,
     /// Every other answer lacks something.
     Flap(Failure),
@@ -137,6 +137,16 @@ struct Script {
     chapters: Vec<(i64, Chapter)>,
 }
 
+/// What a listing may have in the place of an Upcoming.
+const HIDDEN: [Failure; 6] = [
+    Failure::EmptyUpcoming,
+    Failure::UpcomingStranger,
+    Failure::UpcomingWrongName,
+    Failure::UpcomingExpired,
+    Failure::UpcomingOtherCa,
+    Failure::UpcomingCa,
+];
+
 const OUTAGES: [Failure; 5] =
     [Failure::Forbidden, Failure::NotFound, Failure::TooManyRequests, Failure::Html, Failure::EmptyEntities];
 
@@ -166,20 +176,26 @@ impl Script {
     }
 
     fn write(&mut self, chance: &mut Chance, chapter: Chapter, begin: i64, length: i64) {
-        let left = length / 2 + chance.between(0, length / 8);
+        let left = match chapter {
+            Chapter::RevokedWithoutAnother => length,
+            _ => length / 2 + chance.between(0, length / 8),
+        };
         let end = begin + left * DAY;
         self.at(begin, Act::Unannounced(left));
         match chapter {
             Chapter::Regular => {
                 let outage = begin + chance.between(12, 48);
                 self.outage(chance, outage, 1, 12);
-                let flap = chance.of(&[Failure::FlappingUpcoming, Failure::FlappingCurrent]);
-                self.at(outage + 24, Act::Flap(flap));
-                self.at(outage + 24 + chance.between(DAY, 5 * DAY), Act::Steady(flap));
+                let mut flaps = [Failure::FlappingUpcoming, Failure::FlappingCurrent];
+                chance.shuffle(&mut flaps);
+                for (flap, begin) in flaps.into_iter().zip([outage + DAY, outage + 5 * DAY]) {
+                    self.at(begin, Act::Flap(flap));
+                    self.at(begin + chance.between(DAY, 4 * DAY), Act::Steady(flap));
+                }
                 self.at(end - chance.between(1, 3 * DAY), Act::Rotate);
             }
             Chapter::Late => {
-                self.at(begin, Act::Hide);
+                self.at(begin, Act::Hide(chance.of(&HIDDEN)));
                 let shown = end - chance.between(2 * DAY, 5 * DAY);
                 self.at(shown, Act::Show);
                 self.at(shown + chance.between(HEARD_FLAPPING + 1, 47), Act::Rotate);
@@ -205,17 +221,16 @@ impl Script {
                 self.at(hour + chance.between(2, 30), Act::Rotate);
             }
             Chapter::RevokedWithoutAnother => {
-                self.at(begin, Act::Hide);
+                self.at(begin, Act::Hide(Failure::EmptyUpcoming));
                 // By now what was trusted before has left.
-                let hour = begin + GRACE + chance.between(2 * DAY, 3 * DAY).min((length - 20) * DAY);
-                let hour = hour.min(end - 2 * DAY).max(begin + DAY);
+                let hour = begin + GRACE + chance.between(2 * DAY, 3 * DAY);
                 self.at(hour, Act::Revoke);
                 let then = hour + chance.between(HEARD + 1, 30);
                 self.at(then, Act::Unannounced(length));
                 self.at(then, Act::Show);
             }
             Chapter::NeverComes => {
-                self.at(begin, Act::Hide);
+                self.at(begin, Act::Hide(chance.of(&HIDDEN)));
                 let then = end + chance.between(6, 2 * DAY);
                 self.at(then, Act::Unannounced(length));
                 self.at(then, Act::Show);
@@ -241,6 +256,8 @@ struct Known {
     may_be_seen: bool,
     /// Whether a poll must have seen it.
     must_be_seen: bool,
+    /// The last hour in which it was listed.
+    listed: i64,
     /// Since when clean answers go without it.
     absent_since: Option<i64>,
     /// For how many hours it has been revoked.
@@ -258,7 +275,7 @@ struct Ledger {
     leaves: BTreeMap<Fingerprint, Known>,
     /// For how many hours on end all answers have been clean.
     clean: i64,
-    hidden: bool,
+    hidden: Option<Failure>,
     down: bool,
     flaps: BTreeSet<Failure>,
 }
@@ -267,7 +284,7 @@ impl Ledger {
     /// An hour has passed in which this stood.
     fn pass(&mut self, hour: i64, now: Timestamp, presented: &ClientCertificate, upcoming: Option<&ClientCertificate>) {
         let listed: Vec<&ClientCertificate> =
-            std::iter::once(presented).chain(upcoming.filter(|_| !self.hidden)).collect();
+            std::iter::once(presented).chain(upcoming.filter(|_| self.hidden.is_none())).collect();
         let names: BTreeSet<Fingerprint> = listed.iter().map(|leaf| Fingerprint::of(leaf.der())).collect();
         for leaf in listed {
             self.leaves.entry(Fingerprint::of(leaf.der())).or_insert_with(|| Known {
@@ -276,12 +293,15 @@ impl Ledger {
                 heard: 0,
                 may_be_seen: false,
                 must_be_seen: false,
+                listed: hour,
                 absent_since: None,
                 revoked: None,
             });
         }
         let current = &self.leaves[&Fingerprint::of(presented.der())];
-        let is_clean = !self.down && self.flaps.is_empty() && !current.expired(now) && current.revoked.is_none();
+        let odd = self.hidden.is_some_and(|how| how != Failure::EmptyUpcoming);
+        let is_clean =
+            !self.down && !odd && self.flaps.is_empty() && !current.expired(now) && current.revoked.is_none();
         self.clean = if is_clean { self.clean + 1 } else { 0 };
         let needed = if self.flaps.is_empty() { HEARD } else { HEARD_FLAPPING };
         for (name, known) in &mut self.leaves {
@@ -292,6 +312,7 @@ impl Ledger {
                 // An expired one is listed, and enters no more.
                 known.must_be_seen |= known.heard >= needed && !known.expired(now);
                 known.absent_since = None;
+                known.listed = hour;
             } else {
                 known.heard = 0;
                 if is_clean {
@@ -316,10 +337,10 @@ impl Ledger {
         (self.clean >= GONE && known.expired(now.minus(HOUR * hours))).then_some("it has expired")
     }
 
-    /// Whether it must be in.
-    fn must_be_in(&self, known: &Known, now: Timestamp) -> bool {
-        let listed_or_in_grace = known.absent_since.is_none();
-        known.must_be_seen && known.revoked.is_none() && !known.expired(now) && listed_or_in_grace
+    /// Whether it must be in: from when it was seen until a grace after it was last listed.
+    fn must_be_in(known: &Known, hour: i64, now: Timestamp) -> bool {
+        let in_grace = hour - known.listed < GRACE;
+        known.must_be_seen && known.revoked.is_none() && !known.expired(now) && in_grace
     }
 }
 
@@ -387,6 +408,8 @@ struct Year {
     folder: TempDir,
     ledger: Ledger,
     standing: Option<Standing>,
+    /// Who was pinned an hour ago.
+    pinned: BTreeSet<String>,
     /// When the next poll is due, and the next turn.
     due: (Timestamp, Timestamp),
     seen: Seen,
@@ -445,6 +468,7 @@ impl Year {
             folder,
             ledger: Ledger::default(),
             standing: None,
+            pinned: BTreeSet::new(),
             due: (BEGIN, BEGIN.plus(HOUR)),
             seen: Seen::default(),
             _vendor: vendor,
@@ -505,9 +529,9 @@ impl Year {
                 let name = world.revoke(Revoke::Current).unwrap();
                 self.ledger.leaves.get_mut(&name).unwrap().revoked = Some(0);
             }
-            Act::Hide => {
-                world.fail(Failure::EmptyUpcoming, Endpoint::Listing, None);
-                self.ledger.hidden = true;
+            Act::Hide(failure) => {
+                world.fail(failure, Endpoint::Listing, None);
+                self.ledger.hidden = Some(failure);
             }
             Act::Flap(failure) => {
                 world.fail(failure, Endpoint::Listing, None);
@@ -520,12 +544,12 @@ impl Year {
             // One cause ends; the others go on.
             Act::Show | Act::Steady(_) | Act::Up => {
                 match act {
-                    Act::Show => self.ledger.hidden = false,
+                    Act::Show => self.ledger.hidden = None,
                     Act::Steady(failure) => drop(self.ledger.flaps.remove(&failure)),
                     _ => self.ledger.down = false,
                 }
                 let ended = |failure: Failure| match act {
-                    Act::Show => failure == Failure::EmptyUpcoming,
+                    Act::Show => HIDDEN.contains(&failure),
                     Act::Steady(flap) => failure == flap,
                     _ => OUTAGES.contains(&failure),
                 };
@@ -585,7 +609,7 @@ impl Year {
         }
         for (name, known) in &self.ledger.leaves {
             let pinned = files.pins(&known.leaf);
-            assert!(pinned || !self.ledger.must_be_in(known, now), "{what}: {name} must be pinned, and is not");
+            assert!(pinned || !Ledger::must_be_in(known, hour, now), "{what}: {name} must be pinned, and is not");
             assert_eq!(files.nginx_admits(&known.sha1), pinned, "{what}: {name}: nginx and fingerprints.txt differ");
         }
         assert!(
@@ -598,6 +622,15 @@ impl Year {
         assert_eq!(others, 1, "{what}: the bundle has the generation's marker and no other CA");
         let chain = ours.iter().all(|der| files.bundle.contains(der));
         assert_eq!(chain, !files.pins.is_empty(), "{what}: the chain stands there as long as anybody is pinned");
+
+        let names: BTreeSet<String> = files.pins.keys().cloned().collect();
+        let was = std::mem::replace(&mut self.pinned, names);
+        if files.pins.is_empty() && !was.is_empty() {
+            let revoked = |known: &Known| known.revoked.is_some();
+            let emptied =
+                self.ledger.leaves.iter().any(|(name, known)| revoked(known) && was.contains(&name.to_string()));
+            assert!(emptied, "{what}: nobody is admitted any more, and nobody was revoked");
+        }
 
         let known = &self.ledger.leaves[&Fingerprint::of(presented.der())];
         if known.expired(now) || known.revoked.is_some() {
@@ -625,7 +658,7 @@ impl Year {
         for who in Impostor::ALL {
             cast.push((who.name().to_owned(), self.world.impostor(who).unwrap(), false));
         }
-        if self.ledger.hidden
+        if self.ledger.hidden.is_some()
             && let Some(upcoming) = self.world.upcoming().unwrap()
             && !self.ledger.leaves.contains_key(&Fingerprint::of(upcoming.der()))
         {
