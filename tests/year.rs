@@ -230,7 +230,8 @@ impl Script {
                 self.at(then, Act::Show);
             }
             Chapter::NeverComes => {
-                self.at(begin, Act::Hide(chance.of(&HIDDEN)));
+                // By clean answers, so that what expires is the last that is trusted.
+                self.at(begin, Act::Hide(Failure::EmptyUpcoming));
                 let then = end + chance.between(6, 2 * DAY);
                 self.at(then, Act::Unannounced(length));
                 self.at(then, Act::Show);
