@@ -93,6 +93,19 @@ fn it_leaves_when_the_word_ends_whether_the_vendor_answers_or_not() {
 }
 
 #[test]
+fn a_word_does_not_end_by_a_clock_that_cannot_be_believed() {
+    let (current, other) = (leaf(-100, 200), leaf(-50, 300));
+    let mut store = MemoryStore::trusting(&[&current], -1);
+    trust(&mut store, &other, day(0), day(30));
+    store.clock_doubted = true;
+    store.poll_each(day(3_000), &[("us", None)]);
+    assert!(store.trusts(&other));
+    store.clock_doubted = false;
+    store.poll_each(day(3_000), &[("us", None)]);
+    assert!(!store.trusts(&other));
+}
+
+#[test]
 fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_word_takes_nothing_away() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);

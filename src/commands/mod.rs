@@ -52,7 +52,13 @@ pub fn main() -> Exit {
         }
     };
     log::start(cli.global.log_format, cli.global.verbose);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // Names are looked up on a thread of their own, which need not be kept for the next time.
+    let built = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build();
+    let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::Runtime(error)),
     };

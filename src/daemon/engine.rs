@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::board::Board;
 use super::progress::Progress;
 use super::rhythm::Rhythm;
-use super::source::SourceTask;
+use super::source::{Pace, SourceTask};
 use super::store::StoreTask;
 use super::watch::Watch;
 use crate::clock::Clock;
@@ -24,6 +24,7 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     pub progress: Progress,
     pub rhythm: Rhythm,
+    pub pace: Pace,
     pub watch: Watch,
     /// Told when a store's standing may be another.
     pub news: Arc<Notify>,
@@ -99,6 +100,7 @@ impl Engine {
                 poll_now,
                 progress: around.progress.clone(),
                 rhythm: around.rhythm,
+                pace: around.pace,
             };
             engine.sources.spawn(task.live());
         }

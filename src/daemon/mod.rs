@@ -38,6 +38,7 @@ pub use progress::Progress;
 use rhythm::Rhythm;
 use service_manager::ServiceManager;
 use signals::{Signal, Signals};
+pub use source::Pace;
 use watch::Watch;
 
 /// How late a promise may be kept: a busy machine is no fault of ours.
@@ -70,7 +71,7 @@ pub enum DaemonError {
 }
 
 /// Works by the configuration until it is told to end.
-pub async fn run(origin: Origin, clock: Arc<dyn Clock>) -> Result<(), DaemonError> {
+pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<(), DaemonError> {
     let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
     let configuration = origin.read()?;
     let clients = Clients::of(&configuration.settings)?;
@@ -79,6 +80,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>) -> Result<(), DaemonErro
         clock,
         progress: Progress::default(),
         rhythm: Rhythm::for_watchdog(ServiceManager::watchdog()),
+        pace,
         watch: Watch::start(),
         news: Arc::new(Notify::new()),
         board: Board::default(),

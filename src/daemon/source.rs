@@ -18,9 +18,6 @@ use crate::trust::timestamp::Timestamp;
 /// How long asking the source may take in all.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Never faster, whatever clocks and operators do: the vendor's limit is 300 requests a minute, and a poll is two or three.
-const LEAST_GAP: Duration = Duration::from_secs(5);
-
 /// Where our own disk fails, the next due time cannot be kept there; the vendor must not pay for it.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -34,6 +31,20 @@ pub struct SourceTask {
     pub poll_now: Arc<Notify>,
     pub progress: Progress,
     pub rhythm: Rhythm,
+    pub pace: Pace,
+}
+
+/// How fast polls may follow each other, whatever clocks and operators do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// From the end of a poll to the next one. The vendor allows 300 requests a minute, and a poll makes two or three.
+    pub least_gap: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { least_gap: Duration::from_secs(1) }
+    }
 }
 
 impl SourceTask {
@@ -50,7 +61,7 @@ impl SourceTask {
             }
             let kept = self.poll().await;
             failures = if kept { 0 } else { failures.saturating_add(1) };
-            let pause = if kept { LEAST_GAP } else { pause_after(failures, self.settings.schedule.interval) };
+            let pause = if kept { self.pace.least_gap } else { pause_after(failures, self.settings.schedule.interval) };
             not_before = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
         }
     }

@@ -17,7 +17,8 @@ use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateSta
 use crate::log;
 use crate::settings::resolved::{Settings, Store, Target};
 use crate::store::LockError;
-use crate::trust::finding::Finding;
+use crate::trust::finding::{Finding, Severity};
+use crate::trust::standing::Standing;
 use crate::trust::timestamp::Timestamp;
 
 /// How often we look whether another writer is done.
@@ -58,7 +59,7 @@ pub struct StoreTask {
     pub progress: Progress,
     pub rhythm: Rhythm,
     /// What was said, so that a condition that stands is not said with every turn.
-    pub said: BTreeMap<String, (String, Instant)>,
+    pub said: BTreeMap<String, (Severity, Instant)>,
     pub failures: u32,
     /// The state as we have put it up.
     pub seen: Option<StateStamp>,
@@ -69,8 +70,8 @@ impl StoreTask {
     pub async fn live(mut self) {
         // What a crash or a reboot left: swept, proven first, told again only if unproven.
         let mut next = self.between_polls(Turns::All).await;
+        self.watch.store(&self.store.path, &self.touched);
         loop {
-            self.watch.store(&self.store.path, &self.touched);
             let now = self.clock.now();
             self.promise("waiting", self.rhythm.beat());
             let mut stopping = self.stopping.clone();
@@ -87,6 +88,8 @@ impl StoreTask {
                 }
                 () = self.touched.notified() => {
                     sleep(SETTLE).await;
+                    // The folder itself may be another one by now.
+                    self.watch.store(&self.store.path, &self.touched);
                     if self.has_drifted() {
                         next = self.between_polls(Turns::Due).await;
                     } else if self.show_what_others_did() {
@@ -129,7 +132,7 @@ impl StoreTask {
         };
         let kept = match acted {
             Ok((report, standing)) => {
-                self.say(&report);
+                self.say(&report, &standing);
                 self.board.put(standing);
                 self.failures = 0;
                 true
@@ -196,22 +199,24 @@ impl StoreTask {
         tracing::error!(event = "cycle_failed", store = self.store.name, exit = error.exit() as u8, "{error}");
     }
 
-    /// What changed is said at once, what stands once a day.
-    fn say(&mut self, report: &Report) {
+    /// What begins, or becomes more or less urgent, is said at once, and so is all that goes with a new generation; what
+    /// stands, once a day: its text has the details of the moment, which differ each time.
+    fn say(&mut self, report: &Report, standing: &Standing) {
         let now = Instant::now();
-        let fresh = |finding: &&Finding| match self.said.get(&finding.alarm_id()) {
-            Some((text, at)) => *text != finding.text || now.saturating_duration_since(*at) >= SAID_AGAIN,
-            None => true,
+        let stands = |finding: &Finding| {
+            let said = self.said.get(&finding.alarm_id());
+            said.is_some_and(|(severity, at)| {
+                *severity == finding.severity && now.saturating_duration_since(*at) < SAID_AGAIN
+            })
         };
-        let findings: Vec<Finding> = report.findings.iter().filter(fresh).cloned().collect();
-        for finding in &findings {
-            self.said.insert(finding.alarm_id(), (finding.text.clone(), now));
+        let is_fresh = |finding: &&Finding| report.changed() || !stands(finding);
+        let fresh: Vec<Finding> = report.findings.iter().filter(is_fresh).cloned().collect();
+        for finding in fresh.iter().filter(|finding| finding.severity > Severity::Note) {
+            self.said.insert(finding.alarm_id(), (finding.severity, now));
         }
-        let standing: Vec<String> = report.findings.iter().map(Finding::alarm_id).collect();
-        if report.polled() {
-            self.said.retain(|id, _| standing.contains(id));
-        }
-        log::cycle(&self.store.name, report, &findings, tracing::Level::DEBUG);
+        let is_over = |id: &str| !standing.alarms.contains_key(id) || standing.over.contains(id);
+        self.said.retain(|id, _| !is_over(id));
+        log::cycle(&self.store.name, report, &fresh, tracing::Level::DEBUG);
     }
 
     fn promise(&self, doing: &'static str, within: Duration) {

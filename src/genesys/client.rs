@@ -50,6 +50,8 @@ pub struct Client {
     proxy: Option<String>,
     proxy_password: Option<Secret>,
     tokens: TokenCache,
+    /// The secret that bought the token.
+    bought_with: Option<Secret>,
     scrub: Scrub,
 }
 
@@ -73,6 +75,7 @@ impl Client {
             proxy: source.proxy.as_ref().map(shown),
             proxy_password: source.proxy.as_ref().and_then(Url::password).map(|text| Secret::new(text.to_owned())),
             tokens: TokenCache::default(),
+            bought_with: None,
             scrub: Scrub::default(),
         })
     }
@@ -162,11 +165,17 @@ impl Client {
 
     /// The token at hand, or a new one.
     async fn token(&mut self, now: Timestamp, ends: Instant) -> Result<Secret, FetchError> {
+        let secret = read_secret(&self.secret);
+        // Whoever changes the secret wants to know now whether the new one is right, not when the token ends. One that
+        // cannot be read costs nothing while the token lasts.
+        let is_another = |secret: &Secret| self.bought_with.as_ref().is_some_and(|before| before != secret);
+        if secret.as_ref().is_ok_and(is_another) {
+            self.tokens.forget();
+        }
         if let Some(token) = self.tokens.usable(now) {
             return Ok(token.text.clone());
         }
-        let secret = read_secret(&self.secret)
-            .map_err(|error| FetchError::new(format!("POST {}", self.token_url), error.into()))?;
+        let secret = secret.map_err(|error| FetchError::new(format!("POST {}", self.token_url), error.into()))?;
         let basic = oauth::basic(&self.client_id, &secret);
         let proxy_password = self.proxy_password.as_ref().map(Secret::expose);
         self.scrub = Scrub::new([secret.expose(), basic.expose()].into_iter().chain(proxy_password));
@@ -181,6 +190,7 @@ impl Client {
         let text = token.text.clone();
         self.scrub.forbid(text.expose());
         self.tokens.keep(token);
+        self.bought_with = Some(secret);
         Ok(text)
     }
 

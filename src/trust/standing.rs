@@ -8,7 +8,7 @@
     clippy::arithmetic_side_effects
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::trust::finding::Severity;
@@ -34,6 +34,8 @@ pub struct Standing {
     pub targets: BTreeMap<String, TargetStanding>,
     /// Id and severity of each alarm.
     pub alarms: BTreeMap<String, Severity>,
+    /// Those of them that are over, and wait to be seen.
+    pub over: BTreeSet<String>,
     /// The operator's freeze.
     pub hold: Option<Hold>,
 }
@@ -100,6 +102,7 @@ impl Standing {
             sources: state.sources.keys().filter_map(source).collect(),
             targets: state.targets.iter().map(target).collect(),
             alarms: state.alarms.iter().map(|(id, alarm)| (id.clone(), alarm.finding.severity)).collect(),
+            over: state.alarms.iter().filter(|(_, alarm)| alarm.unseen).map(|(id, _)| id.clone()).collect(),
             hold: state.memory.hold.clone(),
         }
     }

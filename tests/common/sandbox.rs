@@ -286,6 +286,11 @@ impl Sandbox {
         command
     }
 
+    /// The environment of every run.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
     /// Runs it to its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         run(&mut self.command(arguments))
