@@ -127,6 +127,22 @@ pub enum Command {
         /// Its SHA-256, with or without colons.
         fingerprint: Fingerprint,
     },
+    /// Say that a target's server serves the wanted generation, where no proof can show it
+    Confirm {
+        /// The target's name in the configuration.
+        target: String,
+    },
+    /// The alarms (exit as status), or end those that were seen
+    Alarms {
+        /// What to do with them [default: list them].
+        #[command(subcommand)]
+        command: Option<Alarms>,
+    },
+    /// The record of each generation for an auditor: observed, committed, told, proven
+    Evidence {
+        /// This generation alone.
+        generation: Option<u64>,
+    },
     /// Let in what an issuer has signed that is new to its slot (verify.changed_issuer = "confirm")
     AcceptIssuer {
         /// The SHA-256 of the issuer's certificate, with or without colons.
@@ -280,6 +296,20 @@ pub struct Simulate {
     /// Another name for the API's HTTPS certificate (repeatable).
     #[arg(long, value_name = "NAME")]
     pub tls_name: Vec<String>,
+}
+
+/// `trustsync alarms`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Alarms {
+    /// End alarms on events that are over: whoever says so has seen them
+    Ack {
+        /// Their ids, as listed
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        ids: Vec<String>,
+        /// Every one that is over
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 /// `trustsync config`.

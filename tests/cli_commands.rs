@@ -66,6 +66,9 @@ fn help_names_what_is_built_and_nothing_else() {
         "release",
         "trust",
         "distrust",
+        "confirm",
+        "alarms",
+        "evidence",
         "accept-issuer",
         "config",
         "regions",
@@ -92,6 +95,9 @@ fn what_the_command_line_gets_wrong_is_exit_2() {
         &["apply"],
         &["inspect"],
         &["run", "x"],
+        &["confirm"],
+        &["evidence", "first"],
+        &["alarms", "end"],
         &["diff", "1", "--with", "x"],
         &["config"],
         &["--output", "yaml", "status"],
@@ -105,9 +111,17 @@ fn what_the_command_line_gets_wrong_is_exit_2() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let sandbox = with_two_generations();
-    for arguments in
-        [&["regions"][..], &["status"], &["history"], &["config", "show"], &["hold"], &["release"], &["sync"]]
-    {
+    for arguments in [
+        &["regions"][..],
+        &["status"],
+        &["history"],
+        &["config", "show"],
+        &["hold"],
+        &["release"],
+        &["alarms"],
+        &["evidence"],
+        &["sync"],
+    ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = sandbox.command(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();

@@ -48,6 +48,7 @@ pub enum AsRoot {
 fn writes(command: &Command) -> bool {
     match command {
         Command::Sync(arguments) => !arguments.dry_run,
+        Command::Alarms { command } => command.is_some(),
         Command::Run
         | Command::Reload { .. }
         | Command::Rollback { .. }
@@ -55,8 +56,10 @@ fn writes(command: &Command) -> bool {
         | Command::Release
         | Command::Trust(_)
         | Command::Distrust { .. }
+        | Command::Confirm { .. }
         | Command::AcceptIssuer { .. } => true,
-        Command::Status
+        Command::Status { .. }
+        | Command::Evidence { .. }
         | Command::Verify(_)
         | Command::Inspect(_)
         | Command::History

@@ -1,12 +1,15 @@
 //! One file a command. Each reads its settings, does its one thing and says with which code to exit.
 
 mod accept_issuer;
+mod alarms;
 mod apply;
 mod as_root;
 mod configuration;
+mod confirm;
 pub mod demo;
 mod diff;
 mod distrust;
+mod evidence;
 mod history;
 mod hold;
 mod inspect;
@@ -29,7 +32,7 @@ use serde::Serialize;
 
 use as_root::AsRoot;
 
-use crate::cli::{Cli, Command, Global, Output};
+use crate::cli::{self, Cli, Command, Global, Output};
 use crate::clock::SystemClock;
 use crate::cycle::{CycleError, Options, Report, Session};
 use crate::daemon::DaemonError;
@@ -101,6 +104,10 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Release => hold::release(global),
         Command::Trust(arguments) => trust::run(global, &arguments).await,
         Command::Distrust { fingerprint } => distrust::run(global, fingerprint).await,
+        Command::Confirm { target } => confirm::run(global, &target).await,
+        Command::Alarms { command: None } => Ok(alarms::list(global)),
+        Command::Alarms { command: Some(cli::Alarms::Ack { ids, .. }) } => alarms::acknowledge(global, &ids),
+        Command::Evidence { generation } => evidence::run(global, generation),
         Command::AcceptIssuer { fingerprint } => accept_issuer::run(global, fingerprint).await,
         Command::Config { command } => configuration::run(global, command).await,
         Command::Regions => regions::run(global),
@@ -210,6 +217,15 @@ fn the_stores<'a>(global: &Global, loaded: &'a Loaded) -> Result<Vec<&'a Store>,
     } else {
         Ok(loaded.settings.stores.values().collect())
     }
+}
+
+/// The store that has the target of this name.
+fn store_of_target<'a>(stores: &[&'a Store], target: &str) -> Result<&'a Store, Failure> {
+    stores.iter().copied().find(|store| store.targets.iter().any(|known| known.name == target)).ok_or_else(|| {
+        let known = stores.iter().flat_map(|store| &store.targets);
+        let known: Vec<&str> = known.map(|known| known.name.as_str()).collect();
+        Failure::Usage(format!("there is no target {target:?}; configured are: {}", known.join(", ")))
+    })
 }
 
 fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {

@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::rhythm::Rhythm;
 use super::watch::Watch;
 use crate::clock::Clock;
-use crate::cycle::{self, Answers, CycleError, Options, Report, Session, Turns};
+use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns};
 use crate::log;
 use crate::settings::resolved::{Settings, Store, Target};
 use crate::store::LockError;
@@ -61,6 +61,8 @@ pub struct StoreTask {
     /// What was said, so that a condition that stands is not said with every turn.
     pub said: BTreeMap<String, (Severity, Instant)>,
     pub failures: u32,
+    /// The state as we have put it up.
+    pub seen: Option<StateStamp>,
 }
 
 impl StoreTask {
@@ -90,12 +92,16 @@ impl StoreTask {
                     self.watch.store(&self.store.path, &self.touched);
                     if self.has_drifted() {
                         next = self.between_polls(Turns::Due).await;
+                    } else if self.show_what_others_did() {
+                        next = self.next_turn();
                     }
                 }
                 () = self.look_again.notified() => next = self.between_polls(Turns::All).await,
                 () = sleep_until(look_up) => {
                     if next <= self.clock.now() {
                         next = self.between_polls(Turns::Due).await;
+                    } else if self.show_what_others_did() {
+                        next = self.next_turn();
                     }
                 }
             }
@@ -157,6 +163,21 @@ impl StoreTask {
                 opened => return opened,
             }
         }
+    }
+
+    /// The operator's commands write the state beside us: what they came to is put up. Whether there was anything.
+    fn show_what_others_did(&mut self) -> bool {
+        let seen = cycle::state_stamp(&self.store);
+        if seen == self.seen {
+            return false;
+        }
+        self.seen = seen;
+        // What cannot be read, the next cycle says in its own words.
+        if let Ok(standing) = cycle::standing(&self.store) {
+            self.board.put(standing);
+            self.news.notify_one();
+        }
+        true
     }
 
     fn has_drifted(&self) -> bool {
