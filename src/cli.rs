@@ -75,7 +75,11 @@ pub enum Command {
     /// Do the same for years: poll, publish, tell and prove by a schedule, until told to end
     Run,
     /// What is trusted, a timeline of it, sources, targets, alarms (exit 0 ok, 1 warning, 2 critical, 3 unknown)
-    Status,
+    Status {
+        /// Only whether the daemon lives and a generation is in place: one line, exit 0 or 1; for a container's probes
+        #[arg(long)]
+        probe: bool,
+    },
     /// Take a target's turn again now: check, reload, prove
     Reload {
         /// The target's name in the configuration.
@@ -122,6 +126,22 @@ pub enum Command {
     Distrust {
         /// Its SHA-256, with or without colons.
         fingerprint: Fingerprint,
+    },
+    /// Say that a target's server serves the wanted generation, where no proof can show it
+    Confirm {
+        /// The target's name in the configuration.
+        target: String,
+    },
+    /// The alarms (exit as status), or end those that were seen
+    Alarms {
+        /// What to do with them [default: list them].
+        #[command(subcommand)]
+        command: Option<Alarms>,
+    },
+    /// The record of each generation for an auditor: observed, committed, told, proven
+    Evidence {
+        /// This generation alone.
+        generation: Option<u64>,
     },
     /// Let in what an issuer has signed that is new to its slot (verify.changed_issuer = "confirm")
     AcceptIssuer {
@@ -276,6 +296,20 @@ pub struct Simulate {
     /// Another name for the API's HTTPS certificate (repeatable).
     #[arg(long, value_name = "NAME")]
     pub tls_name: Vec<String>,
+}
+
+/// `trustsync alarms`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Alarms {
+    /// End alarms on events that are over: whoever says so has seen them
+    Ack {
+        /// Their ids, as listed
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        ids: Vec<String>,
+        /// Every one that is over
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 /// `trustsync config`.

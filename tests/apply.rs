@@ -33,7 +33,9 @@ fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     server.reload();
     host.daemon(&["sync"]).exits(0).says(&["target edge: proven"]);
     let current = host.sandbox.world().current().unwrap();
+    let knocks = |who: Impostor| knock(&server, Some(&host.sandbox.world().impostor(who).unwrap()));
     assert_eq!(knock(&server, Some(&current)), "200");
+    assert_eq!((knocks(Impostor::Stranger), knocks(Impostor::OtherCa)), ("403".to_owned(), "400".to_owned()));
 
     host.sandbox.world().set_days_left(60).unwrap();
     let before = told(&server);
@@ -42,6 +44,7 @@ fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     let upcoming = host.sandbox.world().upcoming().unwrap().unwrap();
     assert_eq!(knock(&server, Some(&upcoming)), "200");
     assert_eq!(knock(&server, Some(&current)), "200");
+    assert_eq!((knocks(Impostor::Stranger), knock(&server, None)), ("403".to_owned(), "400".to_owned()));
     let runs = unit.stop();
     assert!(runs >= 2, "{runs}");
     host.owners_are_kept();
@@ -525,4 +528,30 @@ fn a_name_rule_enters_by_roots_own_anchors_and_names() {
     host.apply("edge").exits(5).says(&["is no anchor here (genesys_anchors)"]);
     host.forge(&honest);
     host.apply("edge").exits(0);
+}
+
+#[test]
+fn a_slot_that_left_the_configuration_keeps_what_it_had_while_it_retires() {
+    let Some(host) = settled("a_slot_that_left_the_configuration_keeps_what_it_had_while_it_retires") else { return };
+    let old = host.sandbox.current_leaf();
+    // Another name for the source: its slots are others from then on, and the vendor's leaf is another one too.
+    host.sandbox.configure(&host.sandbox.configuration().replace("[source.us]", "[source.other]"));
+    host.sandbox.world().set_days_left(50).unwrap();
+    host.sync().exits(0).says(&["slot_retiring"]);
+    let mut expected = vec![old, host.sandbox.current_leaf(), host.sandbox.upcoming_leaf()];
+    let mut found = rendered(&host, "edge");
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    // What such a slot never had, it does not get.
+    let stranger = host.sandbox.world().impostor(Impostor::Stranger).unwrap();
+    smuggle(&host, &stranger);
+    let mut manifest = host.manifest();
+    let key = sandbox::fingerprint(stranger.der());
+    let slots = manifest["slots"].as_object_mut().unwrap();
+    let entry = slots.values_mut().find_map(|slot| slot["entries"].as_object_mut().unwrap().remove(&key)).unwrap();
+    slots["us.us-east-1.digicert"]["entries"][&key] = entry;
+    host.forge(&manifest);
+    host.apply("edge").exits(5).says(&["no slot of this configuration"]);
+    assert_eq!(rendered(&host, "edge").len(), 3);
 }

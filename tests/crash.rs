@@ -11,6 +11,8 @@ mod rotation;
 #[path = "common/strace.rs"]
 mod strace;
 
+#[path = "crash/daemon_kills.rs"]
+mod daemon_kills;
 #[path = "crash/damage.rs"]
 mod damage;
 #[path = "crash/disks.rs"]

@@ -430,7 +430,7 @@ fn a_state_that_is_damaged_under_way_is_rebuilt_and_never_read_as_empty() {
     let sandbox = Sandbox::new();
     sandbox.add_target("web");
     let daemon = settled(&sandbox);
-    daemon.wait_until("the target told", || sandbox.told("web") == 1);
+    daemon.wait_for("published", 1);
     fs::write(sandbox.store().join("state.json"), "{").unwrap();
     poll_now(&daemon);
     daemon.wait_for("state_lost", 1);

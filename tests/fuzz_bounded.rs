@@ -132,4 +132,4 @@ macro_rules! fuzzed {
     };
 }
 
-fuzzed!(pem certificate judge crl pkcs12 zip listing configuration state inspect);
+fuzzed!(pem certificate judge crl pkcs12 zip listing configuration state inspect adopt);

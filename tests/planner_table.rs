@@ -525,6 +525,30 @@ fn a_hold_keeps_expired_and_unconfigured_leaves_but_no_denied_one() {
     assert_eq!(store.pinned(), fingerprints([&one, &three]));
 }
 
+/// A clock that jumped by years, and a vendor whose own clock says so, or who is silent.
+#[test]
+fn nothing_ends_by_a_clock_that_cannot_be_believed() {
+    let [one, two, three] = [leaf(-200, 100), leaf(-200, 300), leaf(-200, 300)];
+    let mut store = MemoryStore::new([digicert_slot("eu"), digicert_slot("us")]);
+    let answer = Answer::of(&[&one, &two], &[]);
+    store.poll_each(day(0), &[("eu", Some(&Answer::of(&[&three], &[]))), ("us", Some(&answer))]);
+    store.slots.remove(0);
+    store.poll(day(1), &answer);
+    store.hold_until(day(10));
+    let trusted = store.pinned();
+    store.clock_doubted = true;
+    for answered in [None, Some(&answer.clone().with_another_date())] {
+        store.poll_each(day(2_000), &[("us", answered)]);
+        assert_eq!(store.pinned(), trusted);
+        assert!(store.memory.hold.is_some(), "the hold's end is a matter of the clock, too");
+    }
+    // With a clock that can be believed, the same moment ends all of it.
+    store.clock_doubted = false;
+    store.poll_each(day(2_000), &[("us", None)]);
+    assert!(store.memory.hold.is_none());
+    assert_eq!(store.pinned(), fingerprints([&one, &two]), "the slot that left the configuration has retired");
+}
+
 #[test]
 fn what_is_denied_leaves_at_once_and_stays_out_though_it_is_listed() {
     let current = leaf(-200, 80);

@@ -15,6 +15,7 @@ use trustsync::trust::finding::{Finding, Severity};
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::{self, Manifest, ManifestError};
 use trustsync::trust::marker_name::MarkerName;
+use trustsync::trust::memory::SlotMemory;
 use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{DenialReason, TrustSet};
 use trustsync::trust::state::{self, Looked, SourceState, State, StateError, TargetState};
@@ -247,6 +248,119 @@ mod alarms {
         let alarm = &state.alarms["a:us"];
         assert_eq!((alarm.finding.text.as_str(), alarm.since), ("new", day(0)));
         assert_eq!(state.alarms["b:us"].since, day(1));
+    }
+
+    /// A store with the sources us and eu, each with a slot, and the target nginx.
+    fn peopled() -> State {
+        let mut state = state();
+        for source in ["us", "eu"] {
+            state.sources.insert(source.into(), SourceState::default());
+            let slot = digicert_slot(source).slot;
+            state.memory.slots.insert(slot, SlotMemory::default());
+        }
+        state.targets.insert("nginx".into(), TargetState::default());
+        state
+    }
+
+    fn slot(source: &str) -> String {
+        digicert_slot(source).slot.to_string()
+    }
+
+    fn asked(source: &str) -> Looked {
+        Looked { sources: [source.to_owned()].into(), ..Looked::default() }
+    }
+
+    fn ids(state: &State) -> Vec<&str> {
+        state.alarms.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn one_about_a_source_that_was_not_asked_stands() {
+        let mut state = peopled();
+        let of_us = Finding::critical("current_absent", slot("us"), "");
+        let unreachable = Finding::warning("source_unreachable", "us", "");
+        state.raise(&[of_us.clone(), unreachable.clone()], &asked("us"), day(0));
+        for looked in [Looked::default(), asked("eu")] {
+            state.raise(&[], &looked, day(1));
+            assert_eq!(ids(&state), [of_us.alarm_id(), unreachable.alarm_id()]);
+            assert!(state.alarms.values().all(|alarm| alarm.since == day(0) && !alarm.unseen));
+        }
+        state.raise(&[], &asked("us"), day(2));
+        assert!(state.alarms.is_empty(), "it was asked, and all is well: {:?}", ids(&state));
+    }
+
+    #[test]
+    fn one_about_a_source_that_is_configured_no_longer_ends() {
+        let mut state = peopled();
+        state.raise(&[Finding::critical("current_absent", slot("us"), "")], &asked("us"), day(0));
+        state.sources.remove("us");
+        state.raise(&[], &asked("eu"), day(1));
+        assert!(state.alarms.is_empty(), "nobody will ever ask it again: {:?}", ids(&state));
+    }
+
+    #[test]
+    fn one_about_a_target_whose_turn_was_not_taken_stands() {
+        let mut state = peopled();
+        let took = Looked { targets: ["nginx".to_owned()].into(), ..Looked::default() };
+        let moved = Finding::critical("target_refuted", "nginx", "");
+        let drift = Finding::warning("store_drift", "nginx", "");
+        state.raise(&[moved.clone(), drift.clone()], &took, day(0));
+        state.raise(&[], &asked("us"), day(1));
+        assert_eq!(ids(&state), [drift.alarm_id(), moved.alarm_id()]);
+        assert!(state.alarms.values().all(|alarm| !alarm.unseen), "nobody has looked whether it is over");
+        state.raise(&[], &took, day(2));
+        assert_eq!(ids(&state), [drift.alarm_id()], "the event stays to be seen, the condition is over");
+        assert!(state.alarms[&drift.alarm_id()].unseen);
+        // One that left the configuration takes no turn any more.
+        state.raise(&[moved], &took, day(3));
+        state.targets.clear();
+        state.raise(&[], &asked("us"), day(4));
+        assert_eq!(ids(&state), [drift.alarm_id()]);
+    }
+
+    #[test]
+    fn lists_that_were_not_asked_for_leave_what_was_said_of_them() {
+        let mut state = peopled();
+        let lists = Looked { lists: true, ..Looked::default() };
+        state.raise(&[Finding::warning("crl_unavailable", slot("us"), "")], &lists, day(0));
+        state.raise(&[], &asked("us"), day(1));
+        assert_eq!(state.alarms.len(), 1);
+        state.raise(&[], &lists, day(2));
+        assert!(state.alarms.is_empty());
+    }
+
+    #[test]
+    fn an_event_that_is_over_stays_until_it_is_seen_and_comes_back_if_its_cause_does() {
+        let mut state = peopled();
+        let refused = Finding::critical("upcoming_refused", slot("us"), "");
+        let missing = Finding::warning("upcoming_missing", slot("us"), "");
+        let both = [refused.clone(), missing.clone()];
+        state.raise(&both, &asked("us"), day(0));
+        assert!(state.acknowledge(|_| true).is_empty(), "what still stands cannot be seen away");
+        assert_eq!(state.alarms.len(), 2);
+
+        for now in 1..4 {
+            state.raise(&[], &asked("us"), day(now));
+            assert_eq!(ids(&state), [refused.alarm_id()], "the condition ended, the event waits to be seen");
+            let alarm = &state.alarms[&refused.alarm_id()];
+            assert_eq!((alarm.unseen, alarm.since), (true, day(0)));
+        }
+        let reread = State::read(&state.to_bytes()).unwrap();
+        assert_eq!(reread, state, "it waits through a restart");
+        assert!(state.acknowledge(|id| id == "another").is_empty());
+        assert_eq!(state.acknowledge(|id| id == refused.alarm_id()), [refused.alarm_id()]);
+        state.raise(&[], &asked("us"), day(5));
+        assert!(state.alarms.is_empty());
+
+        state.raise(std::slice::from_ref(&refused), &asked("us"), day(6));
+        let alarm = &state.alarms[&refused.alarm_id()];
+        assert_eq!((alarm.unseen, alarm.since), (false, day(6)), "a new one begins anew");
+        // Over and unseen, and there again: it stands as it did.
+        state.raise(&[], &asked("us"), day(7));
+        state.raise(std::slice::from_ref(&refused), &asked("us"), day(8));
+        let alarm = &state.alarms[&refused.alarm_id()];
+        assert_eq!((alarm.unseen, alarm.since), (false, day(6)));
+        assert!(state.acknowledge(|_| true).is_empty());
     }
 
     #[test]

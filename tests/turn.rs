@@ -18,6 +18,7 @@ fn situation() -> Situation {
         tellable: true,
         provable: true,
         allowlist_provable: true,
+        confirmed: false,
         drops_denied: false,
         forced: false,
     }
@@ -317,6 +318,52 @@ fn an_allowlist_that_is_never_asked_is_owed_and_telling_again_would_not_help() {
 }
 
 #[test]
+fn the_operators_word_settles_what_nothing_shows() {
+    // Told, and nobody knows: by a systemd that cannot be reached, say, and then by hand.
+    let said = Situation { linked: Some(NEW), acknowledged: Some(OLD), confirmed: true, ..situation() };
+    for unseen in
+        [Proof::Unreachable(why()), Proof::Unverifiable(why()), Proof::NotWired(why()), Proof::ChainOnly(why())]
+    {
+        assert_eq!(play(said.clone(), &[(FIRST, proof(unseen.clone()))]), settled(Evidence::Confirmed(why())));
+        // It stays settled in the cycles after it, and is not told again.
+        let later = Situation { acknowledged: Some(NEW), ..said.clone() };
+        assert_eq!(play(later, &[(FIRST, proof(unseen))]), settled(Evidence::Confirmed(why())));
+    }
+    let blind = Situation { provable: false, ..said.clone() };
+    assert!(matches!(play(blind, &[]), Outcome::Settled(Evidence::Confirmed(_))));
+    assert_eq!(play(said, &[(FIRST, proof(Proof::Proven))]), settled(Evidence::Proven), "a proof is more than a word");
+}
+
+#[test]
+fn the_operators_word_stands_against_no_proof_of_the_contrary() {
+    let said = Situation { confirmed: true, ..placed() };
+    let not_enforced = Proof::NotEnforced("a server".into());
+    assert_eq!(
+        play(said.clone(), &[(FIRST, proof(not_enforced.clone()))]),
+        Outcome::Owed(Owed::Unproven(not_enforced))
+    );
+    for contrary in [Proof::Refuted(why()), Proof::NotYet(why())] {
+        let mut script =
+            vec![(FIRST, proof(contrary)), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())];
+        // Not even what is seen after it was told makes the word good again.
+        script.push((TOLD, proof(Proof::Unreachable(why()))));
+        assert_eq!(play(said.clone(), &script), Outcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));
+        *script.last_mut().unwrap() = (TOLD, proof(Proof::Proven));
+        assert_eq!(play(said.clone(), &script), settled(Evidence::Proven));
+    }
+}
+
+#[test]
+fn the_operators_word_places_nothing() {
+    // A link that stands elsewhere is brought here, checked and told of, word or not.
+    let said = Situation { confirmed: true, ..situation() };
+    assert_eq!(Turn::begin(said.clone()).1, Step::ReadBack);
+    let begun = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), fails("new")), (Step::CheckPrivately(OLD), ok())];
+    let script = [begun.as_slice(), &[(Step::CheckPrivately(NEW), fails("again"))]].concat();
+    assert_eq!(play(said, &script), Outcome::Owed(Owed::Refused("new".into())));
+}
+
+#[test]
 fn the_operator_can_have_the_whole_turn_again() {
     let forced = Situation { forced: true, ..placed() };
     let script = [(Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))];
@@ -399,7 +446,7 @@ fn answers_to(step: &Step) -> Vec<Event> {
 
 fn every_situation() -> Vec<Situation> {
     let mut situations = Vec::new();
-    for bits in 0..64_u32 {
+    for bits in 0..128_u32 {
         let bit = |at: u32| bits & (1 << at) != 0;
         for linked in [None, Some(OLD), Some(NEW), Some(NEW + 1)] {
             for acknowledged in [None, Some(OLD), Some(NEW)] {
@@ -415,6 +462,7 @@ fn every_situation() -> Vec<Situation> {
                         allowlist_provable: bit(3),
                         drops_denied: bit(4),
                         forced: bit(5),
+                        confirmed: bit(6),
                     });
                 }
             }
@@ -529,6 +577,15 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                                 shown()
                             );
                         }
+                        Evidence::Confirmed(_) => {
+                            assert!(situation.confirmed, "nobody said so: {}", shown());
+                            let seen_otherwise = |event: &Event| {
+                                let Event::Proof(proof) = event else { return false };
+                                matches!(proof, Proof::Refuted(_) | Proof::NotEnforced(_) | Proof::NotYet(_))
+                            };
+                            assert!(!path.iter().any(|(_, event)| seen_otherwise(event)), "{}", shown());
+                            assert_eq!(situation.provable, last_proof.is_some(), "{}", shown());
+                        }
                         Evidence::ProvenEarlier(_) => {
                             assert_eq!(situation.acknowledged, Some(NEW), "{}", shown());
                             assert!(matches!(last_proof, Some(Proof::Unreachable(_))), "{}", shown());
@@ -552,7 +609,9 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                     assert_eq!(link, Some(NEW), "{}", shown());
                     assert_eq!(old, None, "there was nothing to compare with: {}", shown());
                 }
-                Outcome::Owed(Owed::Withheld(_)) => panic!("the machine itself withholds nothing: {}", shown()),
+                Outcome::Owed(Owed::Withheld(_) | Owed::Unanswered(_)) => {
+                    panic!("the machine itself asks no other half: {}", shown());
+                }
                 Outcome::Owed(Owed::NotSwitched(_)) => {
                     assert!(matches!(path.last(), Some((Step::Switch(_), Event::Failed(_)))), "{}", shown());
                 }

@@ -28,6 +28,9 @@ use crate::store::privileged::Privileged;
 const SOON: Duration = Duration::from_millis(20);
 const AT_LEISURE: Duration = Duration::from_secs(2);
 
+/// Set for the child, which must not find itself root again and have a child in its turn.
+const CHILD: &str = "TRUSTSYNC_AS_OWNER";
+
 /// A user and its group.
 type Owner = (u32, u32);
 
@@ -45,6 +48,7 @@ pub enum AsRoot {
 fn writes(command: &Command) -> bool {
     match command {
         Command::Sync(arguments) => !arguments.dry_run,
+        Command::Alarms { command } => command.is_some(),
         Command::Run
         | Command::Reload { .. }
         | Command::Rollback { .. }
@@ -52,8 +56,10 @@ fn writes(command: &Command) -> bool {
         | Command::Release
         | Command::Trust(_)
         | Command::Distrust { .. }
+        | Command::Confirm { .. }
         | Command::AcceptIssuer { .. } => true,
-        Command::Status
+        Command::Status { .. }
+        | Command::Evidence { .. }
         | Command::Verify(_)
         | Command::Inspect(_)
         | Command::History
@@ -70,6 +76,10 @@ fn writes(command: &Command) -> bool {
 pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
     if !rustix::process::geteuid().is_root() || !writes(&cli.command) {
         return Ok(AsRoot::Nothing);
+    }
+    if std::env::var_os(CHILD).is_some() {
+        let text = "this process could not become the store's owner, and goes no further as root. Nothing was done.";
+        return Err(Failure::Other(text.to_owned()));
     }
     let Ok((loaded, _)) = settings::judge_without_secrets(&cli.global.config, &environment()) else {
         return Ok(AsRoot::Nothing);
@@ -149,7 +159,7 @@ fn start((user, group): Owner, settings: &Settings, polls: bool) -> Result<Child
     let program =
         std::env::current_exe().map_err(|error| Failure::Other(format!("where we are is unknown: {error}")))?;
     let mut command = Process::new(program);
-    command.args(std::env::args_os().skip(1)).uid(user).gid(group).kill_on_drop(true);
+    command.args(std::env::args_os().skip(1)).uid(user).gid(group).env(CHILD, "1").kill_on_drop(true);
     if polls {
         for source in settings.sources.values() {
             let SecretOrigin::File(path) = &source.client_secret else { continue };

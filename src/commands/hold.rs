@@ -25,7 +25,7 @@ pub fn hold(global: &Global, length: Duration) -> Result<Exit, Failure> {
 pub fn release(global: &Global) -> Result<Exit, Failure> {
     let stores = set(global, "trustsync release", None)?;
     print(global.output, &json!({"released": stores}), || {
-        let text = "the next cycle adds and removes again. Run it now with: trustsync sync";
+        let text = "the next cycle adds and removes again: the daemon's within a minute, or trustsync sync.";
         stores.iter().map(|store| format!("{store}: released: {text}\n")).collect()
     })?;
     Ok(Exit::Done)
@@ -37,7 +37,12 @@ fn set(global: &Global, command: &str, hold: Option<&Hold>) -> Result<Vec<String
     let mut stores = Vec::new();
     for store in the_stores(global, &loaded)? {
         let mut session = open(global, store, command)?;
+        session.note_word(&hold.map_or_else(|| "release".to_owned(), |hold| format!("hold until {}", hold.until)))?;
         session.contents.state.memory.hold = hold.cloned();
+        if hold.is_none() {
+            // What was kept back waits no longer than the daemon's next look.
+            session.contents.state.sources.values_mut().for_each(|source| source.next_due = None);
+        }
         let report = Report::without_poll(&session.contents);
         session.close_between(&report)?;
         stores.push(store.name.clone());

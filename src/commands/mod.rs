@@ -1,15 +1,19 @@
 //! One file a command. Each reads its settings, does its one thing and says with which code to exit.
 
 mod accept_issuer;
+mod alarms;
 mod apply;
 mod as_root;
 mod configuration;
+mod confirm;
 pub mod demo;
 mod diff;
 mod distrust;
+mod evidence;
 mod history;
 mod hold;
 mod inspect;
+mod probe;
 mod regions;
 mod reload;
 mod rollback;
@@ -28,7 +32,7 @@ use serde::Serialize;
 
 use as_root::AsRoot;
 
-use crate::cli::{Cli, Command, Global, Output};
+use crate::cli::{self, Cli, Command, Global, Output};
 use crate::clock::SystemClock;
 use crate::cycle::{CycleError, Options, Report, Session};
 use crate::daemon::DaemonError;
@@ -53,7 +57,13 @@ pub fn main() -> Exit {
         }
     };
     log::start(cli.global.log_format, cli.global.verbose);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // Names are looked up on a thread of their own, which need not be kept for the next time.
+    let built = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build();
+    let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::Runtime(error)),
     };
@@ -81,7 +91,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Sync(arguments) => sync::run(global, &arguments).await,
         Command::Run => run::run(global).await,
-        Command::Status => Ok(status::run(global)),
+        Command::Status { probe: true } => Ok(probe::run(global).await),
+        Command::Status { probe: false } => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
         Command::Apply { target } => apply::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
@@ -93,6 +104,10 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Release => hold::release(global),
         Command::Trust(arguments) => trust::run(global, &arguments).await,
         Command::Distrust { fingerprint } => distrust::run(global, fingerprint).await,
+        Command::Confirm { target } => confirm::run(global, &target).await,
+        Command::Alarms { command: None } => Ok(alarms::list(global)),
+        Command::Alarms { command: Some(cli::Alarms::Ack { ids, .. }) } => alarms::acknowledge(global, &ids),
+        Command::Evidence { generation } => evidence::run(global, generation),
         Command::AcceptIssuer { fingerprint } => accept_issuer::run(global, fingerprint).await,
         Command::Config { command } => configuration::run(global, command).await,
         Command::Regions => regions::run(global),
@@ -202,6 +217,15 @@ fn the_stores<'a>(global: &Global, loaded: &'a Loaded) -> Result<Vec<&'a Store>,
     } else {
         Ok(loaded.settings.stores.values().collect())
     }
+}
+
+/// The store that has the target of this name.
+fn store_of_target<'a>(stores: &[&'a Store], target: &str) -> Result<&'a Store, Failure> {
+    stores.iter().copied().find(|store| store.targets.iter().any(|known| known.name == target)).ok_or_else(|| {
+        let known = stores.iter().flat_map(|store| &store.targets);
+        let known: Vec<&str> = known.map(|known| known.name.as_str()).collect();
+        Failure::Usage(format!("there is no target {target:?}; configured are: {}", known.join(", ")))
+    })
 }
 
 fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {

@@ -1,6 +1,6 @@
 //! `trustsync reload TARGET`: takes a target's turn again from the beginning.
 
-use super::{Failure, load, open, print, the_stores};
+use super::{Failure, load, open, print, store_of_target, the_stores};
 use crate::cli::Global;
 use crate::cycle::Report;
 use crate::exit::Exit;
@@ -9,11 +9,7 @@ use crate::log;
 pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let stores = the_stores(global, &loaded)?;
-    let Some(store) = stores.iter().find(|store| store.targets.iter().any(|known| known.name == target)) else {
-        let known: Vec<&str> =
-            stores.iter().flat_map(|store| &store.targets).map(|known| known.name.as_str()).collect();
-        return Err(Failure::Usage(format!("there is no target {target:?}; configured are: {}", known.join(", "))));
-    };
+    let store = store_of_target(&stores, target)?;
     let mut session = open(global, store, "trustsync reload")?;
     if session.contents.manifest.is_none() {
         return Err(Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned()));

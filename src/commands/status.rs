@@ -26,9 +26,6 @@ use crate::trust::turn::{Evidence, Owed};
 /// After this long without a successful poll, staleness is critical.
 const LONG_STALE: Duration = Duration::from_secs(7 * 86_400);
 
-/// How many intervals without a successful poll are a warning.
-const STALE_INTERVALS: u32 = 3;
-
 /// How wide the timeline is, and how many days it shows.
 const TIMELINE: i64 = 60;
 
@@ -84,9 +81,14 @@ struct TargetStatus {
 
 /// A status that cannot be had is unknown (3), whatever the reason: another code would be taken for a verdict.
 pub fn run(global: &Global) -> Exit {
-    judge(global).unwrap_or_else(|failure| {
+    or_unknown(judge(global), "status_unknown")
+}
+
+/// The exit, or "unknown" and why.
+pub fn or_unknown(judged: Result<Exit, Failure>, event: &str) -> Exit {
+    judged.unwrap_or_else(|failure| {
         if !super::is_broken_pipe(&failure) {
-            tracing::error!(event = "status_unknown", exit = UNKNOWN as u8, "{failure}");
+            tracing::error!(event, exit = UNKNOWN as u8, "{failure}");
         }
         UNKNOWN
     })
@@ -103,47 +105,61 @@ fn judge(global: &Global) -> Result<Exit, Failure> {
     for store in the_stores(global, &loaded)? {
         let contents = cycle::look(store)?;
         let status = status(&loaded.settings, store, &contents, now);
-        worst = worst.max(worst_of(&status));
+        worst = worst.max(worst_of(&status.alarms, status.generation.is_some()));
         shown.push(status);
     }
     print(global.output, &shown, || shown.iter().map(|status| text(status, &loaded.settings, now)).collect())?;
-    Ok(match worst {
-        Worst::Ok => Exit::Done,
-        Worst::Warning => Exit::Unexpected,
-        Worst::Critical => Exit::Usage,
-        Worst::Unknown => UNKNOWN,
-    })
+    Ok(worst.exit())
 }
 
 /// In the order of urgency of a monitoring plugin's worst-of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Worst {
+pub enum Worst {
     Ok,
     Unknown,
     Warning,
     Critical,
 }
 
-fn worst_of(status: &Status) -> Worst {
-    let alarms = status.alarms.iter().map(|alarm| match alarm.finding.severity {
+impl Worst {
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::Ok => Exit::Done,
+            Self::Warning => Exit::Unexpected,
+            Self::Critical => Exit::Usage,
+            Self::Unknown => UNKNOWN,
+        }
+    }
+}
+
+/// `published`: whether there is a generation.
+pub fn worst_of(alarms: &[Alarm], published: bool) -> Worst {
+    let alarms = alarms.iter().map(|alarm| match alarm.finding.severity {
         Severity::Critical => Worst::Critical,
         Severity::Warning => Worst::Warning,
         Severity::Note => Worst::Ok,
     });
-    let unknown = if status.generation.is_none() { Worst::Unknown } else { Worst::Ok };
+    let unknown = if published { Worst::Ok } else { Worst::Unknown };
     alarms.chain([unknown]).max().unwrap_or(Worst::Ok)
 }
 
-fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Status {
+/// The alarms that stand, with what the clock and the disk have brought since the last cycle; the most urgent first.
+pub fn alarms(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Vec<Alarm> {
     let mut alarms: Vec<Alarm> = contents.state.alarms.values().cloned().collect();
     let present =
         contents.findings.iter().cloned().chain(stale(settings, store, contents, now)).chain(ending(contents, now));
     for finding in present.filter(|finding| finding.severity > Severity::Note) {
-        if !alarms.iter().any(|alarm| alarm.finding.alarm_id() == finding.alarm_id()) {
-            alarms.push(Alarm { finding, since: now, unseen: false });
+        match alarms.iter_mut().find(|alarm| alarm.finding.alarm_id() == finding.alarm_id()) {
+            Some(known) => known.unseen = false,
+            None => alarms.push(Alarm { finding, since: now, unseen: false }),
         }
     }
     alarms.sort_by(|one, other| other.finding.severity.cmp(&one.finding.severity).then(one.since.cmp(&other.since)));
+    alarms
+}
+
+fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Status {
+    let alarms = alarms(settings, store, contents, now);
     let trusted = contents.set.pins.values().map(|pin| {
         let facts = pin.leaf.facts();
         Trusted {
@@ -179,7 +195,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
         targets: targets.collect(),
         alarms,
     };
-    status.state = match worst_of(&status) {
+    status.state = match worst_of(&status.alarms, status.generation.is_some()) {
         Worst::Ok => "ok",
         Worst::Unknown => "unknown",
         Worst::Warning => "warning",
@@ -233,7 +249,7 @@ fn name_rule(rule: &crate::trust::set::NameRule) -> String {
 
 /// Health is the time since the last successful poll, not whether something runs.
 fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Vec<Finding> {
-    let allowed = settings.schedule.interval.saturating_mul(STALE_INTERVALS);
+    let allowed = settings.schedule.stale_after();
     let mut findings = Vec::new();
     for source in &store.sources {
         let last = contents.state.sources.get(source).and_then(|state| state.last_success);

@@ -256,6 +256,7 @@ impl Half<'_> {
             wanted: number,
             linked,
             acknowledged: state.told.map(|(told, _)| told),
+            confirmed: false,
             told_not_wired: None,
             checkable: self.target.check.is_some(),
             tellable: self.target.reload != Reload::None,

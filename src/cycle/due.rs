@@ -1,6 +1,8 @@
 //! What is due, by what a store remembers: its sources' next polls, its targets' next turns. Read from the disk each time,
 //! since another process may have polled, told or proven meanwhile.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::settings::resolved::{Settings, Store, Target};
 use crate::store::contents;
 use crate::trust::schedule::Schedule;
@@ -31,6 +33,18 @@ pub fn turn_due(state: &State, target: &Target, schedule: &Schedule, now: Timest
         return now;
     }
     schedule.turn_due(known.last_turn, known.owed.as_ref().map(|_| known.tries), now)
+}
+
+/// Tells one writing of a store's state from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateStamp(u64, i64, i64);
+
+/// The state's stamp as it stands on disk; `None` where there is none.
+#[must_use]
+pub fn state_stamp(store: &Store) -> Option<StateStamp> {
+    // Each writing is another file, under the same name.
+    let found = std::fs::symlink_metadata(store.path.join(contents::STATE)).ok()?;
+    Some(StateStamp(found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
 /// Whether nothing was ever published there.

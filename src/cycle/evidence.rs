@@ -1,5 +1,6 @@
 //! `evidence.jsonl`: what an auditor asks for, one line an event, appended and fsynced; it outlives the generations.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
@@ -13,8 +14,13 @@ use crate::trust::timestamp::Timestamp;
 /// Four lines of the longest kind.
 const TAIL: u64 = 4 * 64 * 1024;
 
-/// A generation was committed.
-pub fn committed(root: &Path, manifest: &Manifest, difference: &Difference) -> Result<(), StoreError> {
+/// A generation was committed. `observed`: when each source was asked whose answer brought it; none where no answer did.
+pub fn committed(
+    root: &Path,
+    manifest: &Manifest,
+    difference: &Difference,
+    observed: &BTreeMap<String, Timestamp>,
+) -> Result<(), StoreError> {
     let changes: Vec<_> = difference
         .changes
         .iter()
@@ -28,6 +34,7 @@ pub fn committed(root: &Path, manifest: &Manifest, difference: &Difference) -> R
             "generation": manifest.generation,
             "cause": manifest.cause,
             "digest": manifest.digest,
+            "observed": observed,
             "changes": changes,
         }),
     )

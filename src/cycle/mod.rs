@@ -20,7 +20,7 @@ pub mod seed;
 mod turns;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::chance;
@@ -40,7 +40,7 @@ use crate::trust::state::State;
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
-pub use due::{is_empty, poll_due, turns_due};
+pub use due::{StateStamp, is_empty, poll_due, state_stamp, turns_due};
 pub use observe::{Clients, Observed};
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
@@ -223,6 +223,12 @@ pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
     }
 }
 
+/// How a store stands, read without the lock.
+pub fn standing(store: &StoreSettings) -> Result<Standing, ContentsError> {
+    let contents = look(store)?;
+    Ok(Standing::of(&store.name, &contents.state, &contents.set))
+}
+
 fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
@@ -232,7 +238,8 @@ fn plan_with(
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
     let now = clock.now();
-    let (clock_doubted, doubt) = clock_doubt::doubt(now, observe::known_times(times, observed), &store.name);
+    let times = observe::known_times(times, observed);
+    let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
     let mut interpreted = observe::interpret(settings, observed, remembered, now)?;
     let mut memory = remembered.clone();
@@ -309,7 +316,8 @@ impl<'a> Session<'a> {
             && !evidence::has_committed(self.opened.root(), manifest.generation)?
         {
             let before = contents::before(self.opened.root(), manifest.generation)?;
-            evidence::committed(self.opened.root(), manifest, &Difference::between(&before, &self.contents.set))?;
+            let difference = Difference::between(&before, &self.contents.set);
+            evidence::committed(self.opened.root(), manifest, &difference, &BTreeMap::new())?;
         }
         self.save()
     }
@@ -343,7 +351,7 @@ impl<'a> Session<'a> {
             self.contents.drifted = false;
         }
         if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
-            evidence::committed(self.opened.root(), manifest, &report.difference)?;
+            evidence::committed(self.opened.root(), manifest, &report.difference, &report.observed())?;
         }
         self.remember(plan)?;
         if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
@@ -399,6 +407,23 @@ impl<'a> Session<'a> {
             self.take_turn(target, true, report).await?;
         }
         Ok(())
+    }
+
+    /// Takes the operator's word for it that the server of this target serves the newest generation, and its turn, in which
+    /// a proof may say otherwise.
+    pub async fn confirm(&mut self, name: &str, report: &mut Report) -> Result<(), CycleError> {
+        let wanted = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
+        for target in self.store.targets.iter().filter(|target| target.name == name) {
+            self.note_word(&format!("confirm {name}"))?;
+            self.contents.state.targets.entry(name.to_owned()).or_default().confirmed = wanted;
+            self.take_turn(target, false, report).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts what the operator said into evidence.
+    pub fn note_word(&self, word: &str) -> Result<(), CycleError> {
+        Ok(evidence::word(self.opened.root(), word, self.clock.now())?)
     }
 
     async fn take_turn(&mut self, target: &Target, forced: bool, report: &mut Report) -> Result<(), CycleError> {

@@ -56,6 +56,12 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Whether one of its listings came at least.
+    #[must_use]
+    pub fn has_come(&self) -> bool {
+        self.answer.as_ref().is_ok_and(|fetched| fetched.unfiltered.is_ok() || fetched.upcoming.is_ok())
+    }
+
     /// The failures of this source: one for all, or one for a listing.
     pub fn failures(&self) -> impl Iterator<Item = &FetchError> {
         let (whole, listings) = match &self.answer {
@@ -145,8 +151,7 @@ pub fn interpret(
 /// What failed, and what it means. Two listings that failed alike are one failure, said once.
 fn failed(said: &Observed) -> Vec<Finding> {
     let failures: Vec<&FetchError> = said.failures().collect();
-    let one_came = said.answer.as_ref().is_ok_and(|fetched| fetched.unfiltered.is_ok() || fetched.upcoming.is_ok());
-    let meaning = if one_came {
+    let meaning = if said.has_come() {
         "The other listing counts: what it adds enters, and nothing leaves by this answer"
     } else {
         "Trust is unchanged"

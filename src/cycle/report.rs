@@ -1,6 +1,6 @@
 //! What a cycle came to: one type for the terminal, the log, JSON and the exit code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -50,6 +50,8 @@ pub struct Report {
 struct SourceOutcome {
     source: String,
     asked: Timestamp,
+    /// Whether a listing came at least.
+    heard: bool,
     error: Option<String>,
     retry_after: Option<Duration>,
     /// The vendor's clock when it answered, where it said so.
@@ -92,6 +94,7 @@ impl Report {
             SourceOutcome {
                 source: said.source.clone(),
                 asked: said.asked,
+                heard: said.has_come(),
                 error: (!errors.is_empty()).then(|| errors.join("; ")),
                 retry_after: said.failures().filter_map(FetchError::retry_after).max(),
                 date: said.answer.as_ref().ok().and_then(|fetched| fetched.date),
@@ -157,6 +160,12 @@ impl Report {
     #[must_use]
     pub fn polled(&self) -> bool {
         !self.sources.is_empty()
+    }
+
+    /// When each source was asked that has answered.
+    pub(super) fn observed(&self) -> BTreeMap<String, Timestamp> {
+        let heard = self.sources.iter().filter(|outcome| outcome.heard);
+        heard.map(|outcome| (outcome.source.clone(), outcome.asked)).collect()
     }
 
     /// Notes how the sources did, and when each is asked next. `chance` lies in 0..1.

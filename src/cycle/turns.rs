@@ -204,6 +204,7 @@ impl<'a> Turns<'a> {
                 .proof
                 .as_ref()
                 .is_some_and(|proof| proof.generation == GenerationEvidence::Header),
+            confirmed: state.confirmed == Some(self.manifest.generation),
             drops_denied: linked.into_iter().chain(state.acknowledged).any(|old| self.drops_denied(old)),
             forced,
         }
@@ -263,10 +264,7 @@ impl<'a> Turns<'a> {
     async fn told_by_root(&self, half: &Privileged, report: &mut Report) -> Result<Result<Event, Owed>, CycleError> {
         let answer = match self.ask(half, true).await {
             Ok(answer) => answer,
-            Err(why) => {
-                report.causes.insert(Exit::Owed);
-                return Ok(Ok(Event::Failed(why)));
-            }
+            Err(why) => return Ok(Err(Owed::Unanswered(why))),
         };
         report.findings.extend(answer.findings);
         Ok(match answer.verdict {
@@ -422,13 +420,16 @@ impl<'a> Turns<'a> {
         let mut line = TargetReport { target: name.clone(), wanted, settled: None, owed: None, told, to_add: None };
         match outcome {
             Outcome::Settled(evidence) => {
-                if state.acknowledged != Some(wanted) || told {
+                let by_word = matches!(evidence, Evidence::Confirmed(_));
+                let was_by_word = matches!(state.evidence, Some(Evidence::Confirmed(_)));
+                if state.acknowledged != Some(wanted) || told || by_word != was_by_word {
                     let (event, detail) = match &evidence {
                         Evidence::Proven => ("proven", "chain and allowlist".to_owned()),
                         Evidence::ChainOnly(why) => ("chain_proven", why.clone()),
                         Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
                             ("reloaded_not_proven", why.clone())
                         }
+                        Evidence::Confirmed(why) => ("confirmed", why.clone()),
                     };
                     evidence::target(self.root, event, name, wanted, &detail, now)?;
                 }
@@ -438,6 +439,8 @@ impl<'a> Turns<'a> {
                     acknowledged: Some(wanted),
                     evidence: Some(evidence.clone()),
                     proven: proven.or(state.proven),
+                    // A proof is more than a word, and stands by itself from then on.
+                    confirmed: by_word.then_some(wanted),
                     last_turn: Some(now),
                     ..TargetState::default()
                 };
@@ -459,10 +462,10 @@ impl<'a> Turns<'a> {
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
                     state.told_not_wired = Some(wanted);
                 }
-                // What it served once, it may serve no more: only a proof says so again.
-                if matches!(owed, Owed::Unproven(_)) {
-                    state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
-                }
+                // What it served once, or by the operator's word, it may serve no more: only a proof, a success or a new
+                // word says so again.
+                state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
+                state.confirmed = None;
                 state.owed_since.get_or_insert(now);
                 state.last_turn = Some(now);
                 state.tries = state.tries.saturating_add(1);
@@ -489,6 +492,11 @@ impl<'a> Turns<'a> {
             Evidence::ReloadedNotProven(why) => {
                 Finding::warning("target_not_proven", name, format!("The server was told, but nothing can be seen there: {why}."))
             }
+            Evidence::Confirmed(why) => Finding::note(
+                "target_confirmed",
+                name,
+                format!("By the operator's word the server serves the generation; nothing shows it: {why}."),
+            ),
             Evidence::ProvenEarlier(why) => Finding::warning(
                 "target_unreachable",
                 name,
@@ -510,7 +518,7 @@ pub fn exit_of(owed: &Owed) -> Exit {
     match owed {
         Owed::Refused(_) | Owed::RefusedButKept(_) | Owed::CheckFailed(_) | Owed::BrokenWithoutUs { .. } => Exit::Check,
         Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
-        Owed::NotTold(_) | Owed::Unproven(_) | Owed::Withheld(_) => Exit::Owed,
+        Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => Exit::Owed,
     }
 }
 

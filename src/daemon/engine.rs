@@ -77,6 +77,7 @@ impl Engine {
                 rhythm: around.rhythm,
                 said: BTreeMap::new(),
                 failures: 0,
+                seen: None,
             };
             engine.stores.spawn(task.live());
         }

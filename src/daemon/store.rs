@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::rhythm::Rhythm;
 use super::watch::Watch;
 use crate::clock::Clock;
-use crate::cycle::{self, Answers, CycleError, Options, Report, Session, Turns};
+use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns};
 use crate::log;
 use crate::settings::resolved::{Settings, Store, Target};
 use crate::store::LockError;
@@ -61,6 +61,8 @@ pub struct StoreTask {
     /// What was said, so that a condition that stands is not said with every turn.
     pub said: BTreeMap<String, (Severity, Instant)>,
     pub failures: u32,
+    /// The state as we have put it up.
+    pub seen: Option<StateStamp>,
 }
 
 impl StoreTask {
@@ -68,8 +70,8 @@ impl StoreTask {
     pub async fn live(mut self) {
         // What a crash or a reboot left: swept, proven first, told again only if unproven.
         let mut next = self.between_polls(Turns::All).await;
+        self.watch.store(&self.store.path, &self.touched);
         loop {
-            self.watch.store(&self.store.path, &self.touched);
             let now = self.clock.now();
             self.promise("waiting", self.rhythm.beat());
             let mut stopping = self.stopping.clone();
@@ -86,14 +88,20 @@ impl StoreTask {
                 }
                 () = self.touched.notified() => {
                     sleep(SETTLE).await;
+                    // The folder itself may be another one by now.
+                    self.watch.store(&self.store.path, &self.touched);
                     if self.has_drifted() {
                         next = self.between_polls(Turns::Due).await;
+                    } else if self.show_what_others_did() {
+                        next = self.next_turn();
                     }
                 }
                 () = self.look_again.notified() => next = self.between_polls(Turns::All).await,
                 () = sleep_until(look_up) => {
                     if next <= self.clock.now() {
                         next = self.between_polls(Turns::Due).await;
+                    } else if self.show_what_others_did() {
+                        next = self.next_turn();
                     }
                 }
             }
@@ -157,6 +165,21 @@ impl StoreTask {
         }
     }
 
+    /// The operator's commands write the state beside us: what they came to is put up. Whether there was anything.
+    fn show_what_others_did(&mut self) -> bool {
+        let seen = cycle::state_stamp(&self.store);
+        if seen == self.seen {
+            return false;
+        }
+        self.seen = seen;
+        // What cannot be read, the next cycle says in its own words.
+        if let Ok(standing) = cycle::standing(&self.store) {
+            self.board.put(standing);
+            self.news.notify_one();
+        }
+        true
+    }
+
     fn has_drifted(&self) -> bool {
         // What cannot be read, the cycle says in its own words.
         cycle::has_drifted(&self.store).unwrap_or(true)
@@ -209,8 +232,10 @@ impl StoreTask {
 fn bound(store: &Store) -> Duration {
     let of = |target: &Target| {
         let proof = target.proof.as_ref().map_or(Duration::ZERO, |proof| proof.timeout.saturating_add(proof.settle));
-        let checks = target.check_timeout.saturating_mul(8);
-        checks.saturating_add(target.reload_timeout).saturating_add(proof.saturating_mul(3))
+        // Root's half may be asked twice, and has to take the request before it works.
+        let (checks, reloads) = if target.privileged { (20, 6) } else { (8, 1) };
+        let checks = target.check_timeout.saturating_mul(checks);
+        checks.saturating_add(target.reload_timeout.saturating_mul(reloads)).saturating_add(proof.saturating_mul(3))
     };
     store.targets.iter().map(of).fold(Duration::from_secs(120), Duration::saturating_add)
 }

@@ -75,10 +75,15 @@ impl Watch {
         // The callback takes this lock too, on the watcher's own thread, which answers `watch`.
         drop(places);
         let mode = if is_store { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-        let mut watcher = watching.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = watcher.watch(&path, mode) {
-            say_blind(&path, &error);
-        }
+        let watching = Arc::clone(watching);
+        // The watcher's thread takes this in between two events, and so never, in a folder where somebody writes without a
+        // pause: that must not hold us up. Whoever comes while it waits, comes again after the next cycle.
+        tokio::task::spawn_blocking(move || {
+            let Ok(mut watcher) = watching.watcher.try_lock() else { return };
+            if let Err(error) = watcher.watch(&path, mode) {
+                say_blind(&path, &error);
+            }
+        });
     }
 }
 
@@ -105,7 +110,8 @@ impl Place {
     fn has(&self, path: &Path) -> bool {
         let Ok(beneath) = path.strip_prefix(&self.path) else { return false };
         if !self.is_store {
-            return true;
+            // A store may stand in the same folder: what happens within it is its own matter.
+            return beneath.iter().count() <= 1;
         }
         let first = beneath.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
         let name = first.strip_prefix('.').and_then(|name| name.strip_suffix(".new")).unwrap_or(first);
@@ -123,6 +129,9 @@ mod tests {
         for own in ["/s/lock", "/s/state.json", "/s/.state.json.new", "/s/evidence.jsonl", "/s/crl/x", "/elsewhere"] {
             assert!(!place.has(Path::new(own)), "{own}");
         }
+        let configuration = Place { is_store: false, ..place.clone() };
+        assert!(configuration.has(Path::new("/s/config.toml")) && configuration.has(Path::new("/s/..data")));
+        assert!(!configuration.has(Path::new("/s/store/state.json")));
         for other in ["/s", "/s/current", "/s/generations/000001/leaves.pem", "/s/target/nginx", "/s/stranger"] {
             assert!(place.has(Path::new(other)), "{other}");
         }

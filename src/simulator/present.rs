@@ -130,6 +130,8 @@ async fn attempt(
         Ok(stream) => stream,
         Err(error) => return Ok(Admission::Unreachable(format!("{address}: {error}"))),
     };
+    // The request follows the handshake's last flight, and must not wait until that is acknowledged.
+    let _ = stream.set_nodelay(true);
     let name = ServerName::IpAddress(address.ip().into());
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

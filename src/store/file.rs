@@ -60,15 +60,26 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
+/// Opens a regular file, to be read bit by bit; `None` where there is none.
+pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("open", path, error)),
+    };
+    let found = file.metadata().map_err(|error| StoreError::io("read", path, error))?;
+    if !found.is_file() {
+        let what = format!("is {}, not a regular file", super::kind(&found));
+        return Err(StoreError::Unfit { path: path.to_owned(), what });
+    }
+    Ok(Some(file))
+}
+
 /// Reads the last `limit` bytes of a regular file; nothing where there is none.
 pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     let failed = |error| StoreError::io("read", path, error);
-    let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
-    let mut file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::io("open", path, error)),
-    };
+    let Some(mut file) = open(path)? else { return Ok(Vec::new()) };
     let length = file.metadata().map_err(failed)?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(limit))).map_err(failed)?;
     let mut bytes = Vec::new();

@@ -109,9 +109,14 @@ pub enum Withheld {
 pub fn adopt(input: &Input<'_>) -> Result<Adopted, Withheld> {
     let manifest = input.manifest;
     bounded(manifest)?;
+    let denied = denials(input);
+    // Those that were kept count too: else each generation could bring as many again.
+    if denied.len() > MOST_DENIALS {
+        return Err(Withheld::TooMany { what: "denied certificates", most: MOST_DENIALS });
+    }
     let mut judge = Judge {
         input,
-        denied: denials(input),
+        denied,
         set: TrustSet::default(),
         memory: Memory::default(),
         identities: BTreeMap::new(),

@@ -127,6 +127,14 @@ impl Owed {
                 "target_unproven",
                 format!("The server was told to load {new}, but nothing can be seen there: {} {again}", sentence(why)),
             ),
+            Self::Unanswered(why) => (
+                "target_not_told",
+                format!(
+                    "Nobody did what only root may do for {new}: {} The server goes on with the old trust and lacks what the new \
+                     one brings. {again}",
+                    sentence(why)
+                ),
+            ),
             Self::Withheld(why) => (
                 "target_withheld",
                 format!(
@@ -157,6 +165,7 @@ impl fmt::Display for Owed {
                 "its configuration is broken elsewhere; the generation is in place, not loaded"
             }
             Self::CheckFailed(_) => "its check fails; the generation is in place, not loaded",
+            Self::Unanswered(_) => "the privileged half did not answer; the generation is not in place",
             Self::Withheld(_) => "the privileged half does not let in all of it",
             Self::NotTold(_) => "it could not be told; the generation is in place, not loaded",
             Self::Unproven(proof) => match proof {
@@ -216,6 +225,7 @@ mod tests {
             Owed::BrokenWithoutUs { new: output.clone(), old: output.clone() },
             Owed::CheckFailed(output.clone()),
             Owed::NotTold(output.clone()),
+            Owed::Unanswered(output.clone()),
             Owed::Withheld(output),
         ];
         all.extend(proofs.map(Owed::Unproven));

@@ -2,7 +2,7 @@
 //! are handed in.
 //!
 //! ```text
-//!  last poll ─▶ succeeded: interval (window_interval in the window), ± jitter; the first one anywhere within it
+//!  last poll ─▶ succeeded: interval (window_interval in the window), ± jitter; the first one: the rest of such a wait
 //!            └▶ failed:    30 s, doubled up to the interval, half of it by chance; never before a Retry-After
 //! ```
 //! Moments are kept on disk as wall-clock times, so that restarts neither ask too often nor too late. A wall clock may be
@@ -25,6 +25,9 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// The first wait after a target's turn that left its reload owed; doubled with each further one.
 const FIRST_TRY: Duration = Duration::from_secs(10);
+
+/// How many intervals without a successful poll make what is known stale.
+const STALE_INTERVALS: u32 = 3;
 
 /// The longest `Retry-After` that is obeyed: whoever could make us wait for ever could make us miss a rotation.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
@@ -81,8 +84,7 @@ impl Schedule {
             Polled::Successfully { first, in_window } => {
                 let interval = if in_window { self.window_interval.min(self.interval) } else { self.interval };
                 if first {
-                    // A fleet that was rolled out at once is spread over the whole interval from its second poll on.
-                    interval.mul_f64(0.02 + 0.98 * chance)
+                    interval.mul_f64(self.rest_of_an_interval(0.02 + 0.98 * chance))
                 } else {
                     interval.mul_f64(1.0 + self.jitter * (2.0 * chance - 1.0))
                 }
@@ -93,6 +95,23 @@ impl Schedule {
                 let told = retry_after.map(|told| told.min(LONGEST_RETRY_AFTER).saturating_add(backoff));
                 told.unwrap_or(backoff)
             }
+        }
+    }
+
+    /// After this long without a successful poll, what is known of a source is stale.
+    #[must_use]
+    pub fn stale_after(&self) -> Duration {
+        self.interval.saturating_mul(STALE_INTERVALS)
+    }
+
+    /// What is left of an interval for who comes by at any time: a fleet that was rolled out at once then knocks from its
+    /// second poll on as if it had always been there. (The residual of a wait that is even in 1 ± jitter, by its inverse.)
+    fn rest_of_an_interval(&self, chance: f64) -> f64 {
+        let (shortest, longest) = (1.0 - self.jitter, 1.0 + self.jitter);
+        if chance <= shortest {
+            chance
+        } else {
+            longest - ((1.0 - chance).max(0.0) * 2.0 * (longest - shortest)).sqrt()
         }
     }
 

@@ -79,6 +79,9 @@ pub struct TargetState {
     pub owed_since: Option<Timestamp>,
     /// The generation for which the user was told that the server does not include our files.
     pub told_not_wired: Option<u64>,
+    /// The generation that, by the operator's word, the server serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<u64>,
     /// When it last took its turn.
     #[serde(default)]
     pub last_turn: Option<Timestamp>,
@@ -140,11 +143,10 @@ impl Looked {
         if OF_EVERY_SLOT.contains(&event.as_str()) {
             return true;
         }
-        let silent = |source: &String| !self.sources.contains(source);
-        let of_slot =
-            state.memory.slots.keys().any(|slot| slot.as_str() == subject && silent(&slot.source().to_owned()));
-        let of_source = state.sources.contains_key(subject) && silent(subject);
-        !of_slot && !of_source
+        // One that is configured no longer is never asked again: nothing about it would ever end.
+        let silent = |source: &str| !self.sources.contains(source) && state.sources.contains_key(source);
+        let of_slot = state.memory.slots.keys().any(|slot| slot.as_str() == subject && silent(slot.source()));
+        !of_slot && !silent(subject)
     }
 }
 

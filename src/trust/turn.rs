@@ -41,6 +41,8 @@ pub struct Situation {
     pub provable: bool,
     /// Whether the loaded allowlist can show its generation, so that the chain alone is not enough.
     pub allowlist_provable: bool,
+    /// Whether the operator said that the server serves the wanted generation.
+    pub confirmed: bool,
     /// Whether `wanted` drops a revoked or distrusted leaf that the linked or the acknowledged generation trusts: such a
     /// generation is never taken back.
     pub drops_denied: bool,
@@ -126,6 +128,8 @@ pub enum Evidence {
     ReloadedNotProven(String),
     /// Proven earlier; now nobody answers.
     ProvenEarlier(String),
+    /// The operator said so, where nothing shows it, for this reason.
+    Confirmed(String),
 }
 
 /// Why a reload stays owed.
@@ -153,8 +157,27 @@ pub enum Owed {
     NotTold(String),
     /// It was told, and the proof says otherwise.
     Unproven(Proof),
+    /// The privileged half did not answer, so that nothing was switched.
+    Unanswered(String),
     /// The privileged half does not let the generation in, or not all of it.
     Withheld(String),
+}
+
+impl Proof {
+    /// What was seen instead, in the words of who looked.
+    #[must_use]
+    pub fn said(&self) -> String {
+        match self {
+            Self::Proven => String::new(),
+            Self::ChainOnly(why)
+            | Self::NotEnforced(why)
+            | Self::NotWired(why)
+            | Self::NotYet(why)
+            | Self::Refuted(why)
+            | Self::Unverifiable(why)
+            | Self::Unreachable(why) => why.clone(),
+        }
+    }
 }
 
 impl Evidence {
@@ -166,6 +189,7 @@ impl Evidence {
             Self::ChainOnly(_) => "chain only",
             Self::ReloadedNotProven(_) => "reloaded, not proven",
             Self::ProvenEarlier(_) => "proven earlier, does not answer now",
+            Self::Confirmed(_) => "confirmed by the operator",
         }
     }
 
@@ -174,7 +198,9 @@ impl Evidence {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Proven => None,
-            Self::ChainOnly(why) | Self::ReloadedNotProven(why) | Self::ProvenEarlier(why) => Some(why),
+            Self::ChainOnly(why) | Self::ReloadedNotProven(why) | Self::ProvenEarlier(why) | Self::Confirmed(why) => {
+                Some(why)
+            }
         }
     }
 }
@@ -205,6 +231,9 @@ enum Then {
     Finish(Owed),
 }
 
+/// Why nothing is seen of a target without `proof`.
+const NO_PROOF: &str = "no proof is configured";
+
 /// A turn under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
@@ -222,8 +251,10 @@ impl Turn {
         let mut turn = Self { standing: situation.linked, situation, phase: Phase::Finished };
         let step = if placed && turn.situation.provable && !turn.situation.forced {
             turn.enter(Phase::ProvingFirst, Step::Prove { told: false })
+        } else if placed && !turn.situation.forced && turn.situation.confirmed {
+            turn.finish(Outcome::Settled(Evidence::Confirmed(NO_PROOF.to_owned())))
         } else if placed && !turn.situation.forced && turn.situation.acknowledged == Some(turn.situation.wanted) {
-            turn.finish(Outcome::Settled(Evidence::ReloadedNotProven("no proof is configured".to_owned())))
+            turn.finish(Outcome::Settled(Evidence::ReloadedNotProven(NO_PROOF.to_owned())))
         } else {
             turn.enter(Phase::ReadingBack, Step::ReadBack)
         };
@@ -370,7 +401,7 @@ impl Turn {
         if self.situation.provable {
             self.enter(Phase::Proving, Step::Prove { told: true })
         } else {
-            self.finish(Outcome::Settled(Evidence::ReloadedNotProven("no proof is configured".to_owned())))
+            self.finish(Outcome::Settled(Evidence::ReloadedNotProven(NO_PROOF.to_owned())))
         }
     }
 
@@ -382,6 +413,7 @@ impl Turn {
             Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
                 self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
             }
+            ref unseen if self.confirms(unseen) => self.finish(Outcome::Settled(Evidence::Confirmed(unseen.said()))),
             Proof::Unverifiable(why) if acknowledged => self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why))),
             Proof::Unreachable(why) if acknowledged => self.finish(Outcome::Settled(Evidence::ProvenEarlier(why))),
             // Loaded as it is; telling it again would change nothing.
@@ -389,8 +421,19 @@ impl Turn {
             Proof::NotWired(_) if self.situation.told_not_wired == Some(self.situation.wanted) => {
                 self.owe(Owed::Unproven(proof))
             }
-            _ => self.enter(Phase::ReadingBack, Step::ReadBack),
+            _ => {
+                // The word was about what was seen to be otherwise just now.
+                self.situation.confirmed = false;
+                self.enter(Phase::ReadingBack, Step::ReadBack)
+            }
         }
+    }
+
+    /// Whether the operator's word stands against this: against what shows nothing, never against what shows something else.
+    fn confirms(&self, proof: &Proof) -> bool {
+        let unseen =
+            matches!(proof, Proof::ChainOnly(_) | Proof::NotWired(_) | Proof::Unverifiable(_) | Proof::Unreachable(_));
+        self.situation.confirmed && unseen
     }
 
     fn proven(&mut self, proof: Proof) -> Step {
@@ -400,6 +443,7 @@ impl Turn {
                 self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
             }
             Proof::Unverifiable(why) => self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why))),
+            ref unseen if self.confirms(unseen) => self.finish(Outcome::Settled(Evidence::Confirmed(unseen.said()))),
             proof => self.owe(Owed::Unproven(proof)),
         }
     }

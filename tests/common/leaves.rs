@@ -234,6 +234,8 @@ pub struct MemoryStore {
     pub set: TrustSet,
     pub policy: plan::Policy,
     pub extra: BTreeMap<Fingerprint, Certificate>,
+    /// Whether the clock cannot be believed.
+    pub clock_doubted: bool,
     /// How many times the set changed: each would be a generation.
     pub generations: u32,
 }
@@ -246,6 +248,7 @@ impl MemoryStore {
             set: TrustSet::default(),
             policy: plan::Policy::default(),
             extra: BTreeMap::new(),
+            clock_doubted: false,
             generations: 0,
         }
     }
@@ -310,7 +313,7 @@ impl MemoryStore {
             extra_anchors: &self.extra,
             policy: &self.policy,
             now,
-            clock_doubted: false,
+            clock_doubted: self.clock_doubted,
         });
         findings.extend(plan.findings.iter().cloned());
         let exit = Report::of(&Contents::unborn(), &observed, &plan).exit(false);

@@ -324,7 +324,7 @@ impl Reloads {
         Self { address, admin, count }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/reload", self.address)
     }
 

@@ -173,6 +173,11 @@ impl Call {
             .unwrap_or_default()
     }
 
+    /// Whether some argument that is neither a path nor a descriptor has this text in it.
+    pub fn mentions(&self, text: &str) -> bool {
+        self.arguments.iter().any(|argument| matches!(argument, Argument::Other(other) if other.contains(text)))
+    }
+
     /// Whether it touches `root` or anything beneath.
     pub fn touches(&self, root: &Path) -> bool {
         self.descriptor().is_some_and(|path| path.starts_with(root))
@@ -221,7 +226,8 @@ pub fn record(command: &Command) -> Vec<Call> {
     parse(&fs::read_to_string(log.path()).unwrap())
 }
 
-fn traced(command: &Command, options: &[&str]) -> Command {
+/// The command, run under strace with these options.
+pub fn traced(command: &Command, options: &[&str]) -> Command {
     let mut traced = Command::new("strace");
     traced.args(options);
     for (name, value) in command.get_envs() {

@@ -18,7 +18,7 @@ fn assert_readers_see_one_of(stage: &Stage, numbers: &[u64]) {
 }
 
 /// What must hold after the run that follows the kill.
-fn assert_converged(stage: &Stage, generation: u64, upcoming: bool) {
+pub fn assert_converged(stage: &Stage, generation: u64, upcoming: bool) {
     assert_readers_see_one_of(stage, &[generation]);
     stage.assert_served(generation, upcoming);
     stage.assert_no_leftovers();

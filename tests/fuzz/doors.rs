@@ -2,21 +2,25 @@
 //! one each; tests/fuzz_bounded.rs calls all of them, for a while, on every machine.
 #![allow(dead_code, reason = "each target calls one of them")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use trustsync::genesys::listing::{ENTITIES, read_page};
 use trustsync::settings::load::layer;
+use trustsync::trust::adopt::{self, Giver};
 use trustsync::trust::anchor::Anchors;
 use trustsync::trust::archive;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::crl::{self, Crl};
 use trustsync::trust::inspection;
 use trustsync::trust::manifest::Manifest;
+use trustsync::trust::observation::{IdentityRule, SlotRules};
 use trustsync::trust::pem::{self, encode, scan};
 use trustsync::trust::pkcs12;
+use trustsync::trust::render::{Content, Label, Output};
+use trustsync::trust::set::{Authority, SlotId};
 use trustsync::trust::state::State;
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{self, Identity, Policy, Verdict};
@@ -25,7 +29,7 @@ use trustsync::trust::verify::{self, Identity, Policy, Verdict};
 pub type Door = fn(&[u8]);
 
 /// Every door, by the name of its target.
-pub const DOORS: [(&str, Door); 10] = [
+pub const DOORS: [(&str, Door); 11] = [
     ("pem", pem),
     ("certificate", certificate),
     ("judge", judge),
@@ -36,6 +40,7 @@ pub const DOORS: [(&str, Door); 10] = [
     ("configuration", configuration),
     ("state", state),
     ("inspect", inspect),
+    ("adopt", adopt),
 ];
 
 static DIGICERT: LazyLock<Anchors> = LazyLock::new(Anchors::digicert);
@@ -176,4 +181,50 @@ pub fn inspect(data: &[u8]) {
             || empty
             || inspection.form == inspection::Form::Pkcs12
     );
+}
+
+/// Any manifest is adopted or withheld: whom it admits is known here, and what a server would read of it is lines of ours.
+pub fn adopt(data: &[u8]) {
+    let Ok(manifest) = Manifest::read(data) else { return };
+    let roots = DIGICERT.certificates();
+    let certificates = roots.iter().map(|root| (root.fingerprint(), root.clone())).collect();
+    let names = BTreeSet::from(["name.example".to_owned(), "other.example".to_owned()]);
+    let rules = [Authority::DigiCert, Authority::Genesys].map(|authority| SlotRules {
+        slot: SlotId::new("us", "us-east-1", authority),
+        authority,
+        anchors: DIGICERT.clone(),
+        identity: IdentityRule::Fixed(Identity::Names(names.clone())),
+    });
+    for giver in [Giver::Daemon, Giver::Seed] {
+        let adopted = adopt::adopt(&adopt::Input {
+            giver,
+            manifest: &manifest,
+            certificates: &certificates,
+            rules: &rules,
+            earlier: None,
+            denied: &BTreeMap::new(),
+            extra: &BTreeMap::new(),
+            policy: &Policy::default(),
+            now: now(),
+        });
+        let Ok(adopted) = adopted else { continue };
+        // None of these certificates is a client's.
+        assert!(adopted.set.pins.is_empty());
+        for rule in &adopted.set.name_rules {
+            assert!(roots.contains(&rule.root) && !rule.names.is_empty() && rule.names.is_subset(&names));
+            assert!(rule.slots.iter().all(|slot| rules.iter().any(|rules| rules.slot == *slot)));
+        }
+        let outputs = BTreeSet::from([Output::Nginx]);
+        let content = Content { set: &adopted.set, memory: &adopted.memory, outputs: &outputs };
+        let (store, generation, committed) = (&*manifest.store, manifest.generation, manifest.committed);
+        let label = Label { store, generation, committed, cause: "adopted", marker: &roots[0] };
+        let files = content.render_those(&label, |path| path.starts_with("nginx/"));
+        let map = String::from_utf8(files["nginx/admit.map"].clone()).unwrap();
+        let is_ours = |line: &str| {
+            line.starts_with("\"~^SUCCESS") && line.ends_with("\";") && line.matches(';').count() == 1
+                || line.starts_with("# trustsync generation ")
+                || line == "# nobody is trusted: deny all"
+        };
+        assert!(map.lines().all(is_ours), "{map}");
+    }
 }

@@ -1,0 +1,169 @@
+//! `trustsync alarms`: what is wrong, and what was and nobody has seen yet; `alarms ack` says that somebody has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::status::{self, Worst};
+use super::{Failure, load, open, print, the_stores};
+use crate::cli::Global;
+use crate::clock::{Clock, SystemClock};
+use crate::cycle::{self, Report};
+use crate::exit::Exit;
+use crate::trust::finding::Severity;
+use crate::trust::state::Alarm;
+use crate::trust::timestamp::Timestamp;
+
+/// An alarm as it is listed.
+#[derive(Serialize)]
+struct Listed {
+    store: String,
+    id: String,
+    severity: Severity,
+    since: Timestamp,
+    /// `stands`, or `over`: then it waits to be acknowledged.
+    state: &'static str,
+    text: String,
+    ends: String,
+}
+
+pub fn list(global: &Global) -> Exit {
+    let judged = listed(global).and_then(|(worst, shown)| {
+        print(global.output, &shown, || text(&shown))?;
+        Ok(worst.exit())
+    });
+    status::or_unknown(judged, "alarms_unknown")
+}
+
+fn listed(global: &Global) -> Result<(Worst, Vec<Listed>), Failure> {
+    let loaded = load(global)?;
+    let now = SystemClock.now();
+    let mut worst = Worst::Ok;
+    let mut shown = Vec::new();
+    for store in the_stores(global, &loaded)? {
+        let contents = cycle::look(store)?;
+        let alarms = status::alarms(&loaded.settings, store, &contents, now);
+        worst = worst.max(status::worst_of(&alarms, contents.manifest.is_some()));
+        shown.extend(alarms.into_iter().map(|alarm| Listed {
+            store: store.name.clone(),
+            id: alarm.finding.alarm_id(),
+            severity: alarm.finding.severity,
+            since: alarm.since,
+            state: if alarm.unseen { "over" } else { "stands" },
+            ends: ends(&alarm),
+            text: alarm.finding.text,
+        }));
+    }
+    Ok((worst, shown))
+}
+
+fn text(shown: &[Listed]) -> String {
+    let mut text = String::new();
+    for alarm in shown {
+        let Listed { store, id, severity, since, text: what, ends, state } = alarm;
+        let state = if *state == "over" { "over, not yet seen" } else { "stands" };
+        let _ = writeln!(text, "{store}: {} [{id}] since {since}, {state}", severity.to_string().to_uppercase());
+        let _ = writeln!(text, "  {what}\n  ends: {ends}\n");
+    }
+    if shown.is_empty() {
+        text.push_str("No alarms.\n");
+    }
+    text
+}
+
+/// Ends the alarms of these ids, or all that may be ended where none is given.
+pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    let stores = the_stores(global, &loaded)?;
+    let now = SystemClock.now();
+    // Everything is judged before anything is ended.
+    let mut known: BTreeMap<String, Alarm> = BTreeMap::new();
+    for store in &stores {
+        for alarm in status::alarms(&loaded.settings, store, &cycle::look(store)?, now) {
+            let entry = known.entry(alarm.finding.alarm_id()).or_insert_with(|| alarm.clone());
+            if alarm.unseen {
+                *entry = alarm;
+            }
+        }
+    }
+    let problems: Vec<String> = ids.iter().filter_map(|id| problem(id, &known)).collect();
+    if !problems.is_empty() {
+        return Err(Failure::Usage(format!("{} No alarm was ended.", problems.join(" "))));
+    }
+    let mut ended: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut stand = BTreeSet::new();
+    for store in &stores {
+        let mut session = open(global, store, "trustsync alarms ack")?;
+        let seen = session.contents.state.acknowledge(|id| ids.is_empty() || ids.iter().any(|wanted| wanted == id));
+        for id in &seen {
+            session.note_word(&format!("alarms ack {id}"))?;
+        }
+        let report = Report::without_poll(&session.contents);
+        session.close_between(&report)?;
+        stand.extend(
+            status::alarms(&loaded.settings, store, &cycle::look(store)?, now)
+                .into_iter()
+                .map(|alarm| alarm.finding.alarm_id()),
+        );
+        ended.insert(store.name.clone(), seen);
+    }
+    print(global.output, &ended, || {
+        let lines = ended.iter().flat_map(|(store, ids)| ids.iter().map(move |id| format!("{store}: ended: {id}\n")));
+        let mut text: String = lines.collect();
+        if text.is_empty() {
+            text.push_str("No alarm waits to be seen.\n");
+        }
+        if ids.is_empty() && !stand.is_empty() {
+            let stand: Vec<String> = stand.into_iter().collect();
+            let _ = writeln!(text, "These stand, and end when their cause does: {}", stand.join(", "));
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Why the alarm of this id cannot be ended.
+fn problem(id: &str, known: &BTreeMap<String, Alarm>) -> Option<String> {
+    let Some(alarm) = known.get(id) else {
+        let near =
+            known.keys().max_by(|one, other| strsim::jaro_winkler(one, id).total_cmp(&strsim::jaro_winkler(other, id)));
+        let near = near.filter(|near| strsim::jaro_winkler(near, id) > 0.8);
+        let near = near.map_or_else(String::new, |near| format!(" Did you mean {near:?}?"));
+        let all: Vec<&str> = known.keys().map(String::as_str).collect();
+        let all = if all.is_empty() { "there is none".to_owned() } else { format!("there are: {}", all.join(", ")) };
+        return Some(format!("There is no alarm {id:?}; {all}.{near}"));
+    };
+    (!alarm.unseen).then(|| format!("{id} cannot be acknowledged, its cause is still there; it ends {}.", ends(alarm)))
+}
+
+/// What ends it, as the rest of a sentence.
+fn ends(alarm: &Alarm) -> String {
+    let (event, subject) = (alarm.finding.event.as_str(), alarm.finding.subject.as_str());
+    if alarm.unseen {
+        return format!("when somebody has seen it: trustsync alarms ack {}", alarm.finding.alarm_id());
+    }
+    match event {
+        "addition_held_back" => "with the hold: trustsync release".to_owned(),
+        "store_empty" => "with the first generation".to_owned(),
+        "source_stale" | "source_unreachable" | "source_refused_us" | "answer_refused" | "source_misconfigured" => {
+            "with the next successful poll".to_owned()
+        }
+        "clocks_disagree" => "with the next poll at which both clocks agree".to_owned(),
+        "trusted_by_word" | "word_ended" => {
+            "when the vendor lists the certificate, or with another word: trustsync trust, trustsync distrust"
+                .to_owned()
+        }
+        "issuer_changed" => "when the issuer is accepted: trustsync accept-issuer".to_owned(),
+        "target_not_enforced" => {
+            format!("when the server refuses whoever the allowlist does not name, and a proof of {subject} has seen it")
+        }
+        _ if event.starts_with("target_") => {
+            format!("with a turn that settles the target: trustsync reload {subject}, or trustsync confirm {subject}")
+        }
+        _ if event.starts_with("crl_") || event == "too_many_crls" => {
+            "with the next cycle that gets the list".to_owned()
+        }
+        _ => "with the next cycle that no longer finds it".to_owned(),
+    }
+}

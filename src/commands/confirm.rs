@@ -1,0 +1,54 @@
+//! `trustsync confirm TARGET`: the operator's word that the target's server serves the wanted generation. It ends an owed
+//! reload where nothing can prove; against a proof of the contrary it does not stand.
+
+use super::{Failure, load, open, print, store_of_target, the_stores};
+use crate::cli::Global;
+use crate::cycle::Report;
+use crate::exit::Exit;
+use crate::log;
+use crate::store::{Link, LinkPath};
+use crate::trust::turn::Evidence;
+
+pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
+    let loaded = load(global)?;
+    let stores = the_stores(global, &loaded)?;
+    let store = store_of_target(&stores, target)?;
+    let mut session = open(global, store, "trustsync confirm")?;
+    let Some(wanted) = session.contents.manifest.as_ref().map(|manifest| manifest.generation) else {
+        return Err(Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned()));
+    };
+    let named = match LinkPath::target(&store.path, target)?.read()? {
+        Link::Generation(number) if number == wanted => None,
+        Link::Generation(number) => Some(format!("names generation {number:06}")),
+        Link::Missing => Some("is not there yet".to_owned()),
+        Link::Foreign(found) => Some(format!("was not made by trustsync ({found})")),
+    };
+    if let Some(named) = named {
+        return Err(Failure::Usage(format!(
+            "target {target}: its link {named}, so that its server cannot have read generation {wanted:06} there. Nothing was \
+             changed, and the reload stays owed. Bring it in place first: trustsync reload {target}"
+        )));
+    }
+    let mut report = Report::without_poll(&session.contents);
+    session.confirm(target, &mut report).await?;
+    let exit = report.exit(false);
+    session.close_between(&report)?;
+    log::findings(&report.findings, true);
+    print(global.output, &report.targets, || {
+        let said = report.targets.iter().map(|turn| {
+            let said = match (&turn.settled, &turn.owed) {
+                (Some(Evidence::Confirmed(_)), _) => {
+                    format!(
+                        "target {target}: your word for generation {wanted:06} stands until a proof says otherwise.\n"
+                    )
+                }
+                (None, Some(_)) => format!("target {target}: your word does not stand; the reload stays owed.\n"),
+                // Proven: then it needed no word.
+                _ => String::new(),
+            };
+            said + &super::status::turn_text(turn)
+        });
+        said.collect()
+    })?;
+    Ok(exit)
+}

@@ -1,0 +1,230 @@
+//! What `evidence.jsonl` says of each generation, put together for an auditor: when it was observed, committed, told and
+//! proven, by which evidence a target, what was owed meanwhile, what the operator said.
+//!
+//! ```text
+//!  line ─▶ [`Records::take`] ─▶ the record of the generation before, once another one begins
+//! ```
+//! Lines come in the order of what happened, so one record is open at a time, however long the file is.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::timestamp::Timestamp;
+
+/// How many events one record lists; a target that owes for months, each time in other words, must not fill
+/// the memory.
+pub const MOST_EVENTS: usize = 1_000;
+
+/// What is on record of one generation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// Its number; `None` for what happened before the first.
+    pub generation: Option<u64>,
+    /// How it came to be; `None` where that is not on record.
+    pub committed: Option<Committed>,
+    /// By target.
+    pub targets: BTreeMap<String, TargetRecord>,
+    /// What the operator said while it was the newest.
+    pub words: Vec<Word>,
+    /// How many more events there are than are listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+    #[serde(skip)]
+    listed: usize,
+}
+
+/// How a generation came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Committed {
+    /// When it was committed.
+    pub time: Timestamp,
+    /// Why.
+    pub cause: String,
+    /// Of its trust set.
+    pub digest: Fingerprint,
+    /// When each source was asked whose answer brought it.
+    pub observed: BTreeMap<String, Timestamp>,
+    /// What it changed, as it was written down.
+    pub changes: serde_json::Value,
+}
+
+/// What became of a generation at a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TargetRecord {
+    /// When its server was first told.
+    pub told: Option<Timestamp>,
+    /// Since when it is settled by the evidence that it has now; `None` while it is owed.
+    pub settled: Option<Settled>,
+    /// Everything, in order.
+    pub events: Vec<Event>,
+}
+
+/// By what a target was settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settled {
+    /// When.
+    pub time: Timestamp,
+    /// `proven`, `chain_proven`, `reloaded_not_proven` or `confirmed`.
+    pub by: String,
+    /// In words.
+    pub detail: String,
+}
+
+/// Something that happened at a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// When.
+    pub time: Timestamp,
+    /// `told`, `owed`, or by what it was settled.
+    pub event: String,
+    /// In words.
+    pub detail: String,
+}
+
+/// What the operator said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Word {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub word: String,
+}
+
+/// A line of the file, as any version has written it; fields of a later one are left alone.
+#[derive(Debug, Deserialize)]
+struct Line {
+    event: String,
+    time: Timestamp,
+    generation: Option<u64>,
+    target: Option<String>,
+    #[serde(default)]
+    detail: String,
+    #[serde(default)]
+    word: String,
+    #[serde(default)]
+    cause: String,
+    digest: Option<Fingerprint>,
+    #[serde(default)]
+    observed: BTreeMap<String, Timestamp>,
+    #[serde(default)]
+    changes: serde_json::Value,
+}
+
+/// Puts lines together.
+#[derive(Debug, Default)]
+pub struct Records {
+    open: Option<Record>,
+    /// How many lines were read.
+    pub lines: u64,
+    /// How many of them say nothing that can be understood: torn by a crash, damaged, or of a later version.
+    pub unreadable: u64,
+}
+
+impl Records {
+    /// Takes the next line; yields the record that it closes.
+    pub fn take(&mut self, line: &[u8]) -> Option<Record> {
+        if line.trim_ascii().is_empty() {
+            return None;
+        }
+        self.lines = self.lines.saturating_add(1);
+        let Ok(line) = serde_json::from_slice::<Line>(line) else {
+            self.unreadable = self.unreadable.saturating_add(1);
+            return None;
+        };
+        let begins = match (&self.open, line.generation) {
+            (None, _) => true,
+            // What the operator says is about whatever stands.
+            (Some(_), None) => false,
+            (Some(open), Some(number)) => {
+                let again = line.event == "committed" && open.committed.is_some();
+                open.generation != Some(number) || again
+            }
+        };
+        let closed =
+            if begins { self.open.replace(Record { generation: line.generation, ..Record::default() }) } else { None };
+        if let Some(open) = &mut self.open
+            && !open.add(line)
+        {
+            self.unreadable = self.unreadable.saturating_add(1);
+        }
+        closed
+    }
+
+    /// A line that was too long to be one of ours.
+    pub fn skip(&mut self) {
+        self.lines = self.lines.saturating_add(1);
+        self.unreadable = self.unreadable.saturating_add(1);
+    }
+
+    /// The last record.
+    pub fn finish(&mut self) -> Option<Record> {
+        self.open.take()
+    }
+}
+
+impl Record {
+    /// Whether the line says something that is known.
+    fn add(&mut self, line: Line) -> bool {
+        let Line { event, time, target, detail, .. } = line;
+        match (event.as_str(), target) {
+            ("committed", _) => {
+                let Some(digest) = line.digest else { return false };
+                let Line { cause, observed, changes, .. } = line;
+                self.committed = Some(Committed { time, cause, digest, observed, changes });
+            }
+            ("operators_word", _) => {
+                if self.has_room() {
+                    self.words.push(Word { time, word: line.word });
+                }
+            }
+            ("told" | "owed" | "proven" | "chain_proven" | "reloaded_not_proven" | "confirmed", Some(target)) => {
+                let room = self.has_room();
+                if !room && !self.targets.contains_key(&target) {
+                    return true;
+                }
+                let at = self.targets.entry(target).or_default();
+                match event.as_str() {
+                    "told" => drop(at.told.get_or_insert(time)),
+                    "owed" => at.settled = None,
+                    by => {
+                        let settled = Settled { time, by: by.to_owned(), detail: detail.clone() };
+                        // A word that a proof has made needless, and the other way round.
+                        if at.settled.as_ref().is_none_or(|known| known.by != settled.by) {
+                            at.settled = Some(settled);
+                        }
+                    }
+                }
+                if room {
+                    at.events.push(Event { time, event, detail });
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Counts an event; whether it may be listed.
+    fn has_room(&mut self) -> bool {
+        let room = self.listed < MOST_EVENTS;
+        if room {
+            self.listed = self.listed.saturating_add(1);
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        room
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
