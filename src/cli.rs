@@ -75,7 +75,11 @@ pub enum Command {
     /// Do the same for years: poll, publish, tell and prove by a schedule, until told to end
     Run,
     /// What is trusted, a timeline of it, sources, targets, alarms (exit 0 ok, 1 warning, 2 critical, 3 unknown)
-    Status,
+    Status {
+        /// Only whether the daemon lives and a generation is in place: one line, exit 0 or 1; for a container's probes
+        #[arg(long)]
+        probe: bool,
+    },
     /// Take a target's turn again now: check, reload, prove
     Reload {
         /// The target's name in the configuration.

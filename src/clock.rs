@@ -10,7 +10,13 @@ use crate::trust::timestamp::Timestamp;
 pub trait Clock: Send + Sync {
     /// The present moment, in whole seconds.
     fn now(&self) -> Timestamp;
+
+    /// The earliest moment that it can rightly show.
+    fn earliest(&self) -> Timestamp;
 }
+
+/// Written with each release: no machine's clock is right that shows an earlier time. 2026-11-25T00:00:00Z.
+pub const RELEASED: Timestamp = Timestamp::from_unix(1_795_564_800);
 
 /// The machine's own clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,6 +30,10 @@ impl Clock for SystemClock {
                 Timestamp::from_unix(i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |seconds| -seconds))
             }
         }
+    }
+
+    fn earliest(&self) -> Timestamp {
+        RELEASED
     }
 }
 
@@ -47,5 +57,10 @@ impl SimulatedClock {
 impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_unix(self.0.load(Ordering::SeqCst))
+    }
+
+    /// A story may be set in any time.
+    fn earliest(&self) -> Timestamp {
+        Timestamp::from_unix(i64::MIN)
     }
 }

@@ -11,6 +11,7 @@ mod evidence;
 mod history;
 mod hold;
 mod inspect;
+mod probe;
 mod regions;
 mod reload;
 mod rollback;
@@ -73,7 +74,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Sync(arguments) => sync::run(global, &arguments).await,
         Command::Run => run::run(global).await,
-        Command::Status => Ok(status::run(global)),
+        Command::Status { probe: true } => Ok(probe::run(global).await),
+        Command::Status { probe: false } => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect(arguments) => inspect::run(global, &arguments),

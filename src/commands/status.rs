@@ -26,9 +26,6 @@ use crate::trust::turn::{Evidence, Owed};
 /// After this long without a successful poll, staleness is critical.
 const LONG_STALE: Duration = Duration::from_secs(7 * 86_400);
 
-/// How many intervals without a successful poll are a warning.
-const STALE_INTERVALS: u32 = 3;
-
 /// How wide the timeline is, and how many days it shows.
 const TIMELINE: i64 = 60;
 
@@ -252,7 +249,7 @@ fn name_rule(rule: &crate::trust::set::NameRule) -> String {
 
 /// Health is the time since the last successful poll, not whether something runs.
 fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Vec<Finding> {
-    let allowed = settings.schedule.interval.saturating_mul(STALE_INTERVALS);
+    let allowed = settings.schedule.stale_after();
     let mut findings = Vec::new();
     for source in &store.sources {
         let last = contents.state.sources.get(source).and_then(|state| state.last_success);

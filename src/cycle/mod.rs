@@ -214,7 +214,8 @@ fn plan_with(
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
     let now = clock.now();
-    let (clock_doubted, doubt) = clock_doubt::doubt(now, observe::known_times(times, observed), &store.name);
+    let times = observe::known_times(times, observed);
+    let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
     let mut interpreted = observe::interpret(settings, observed, remembered, now)?;
     let mut memory = remembered.clone();

@@ -29,6 +29,8 @@ use tokio::time::{sleep, sleep_until};
 use crate::clock::Clock;
 use crate::cycle::Clients;
 use crate::genesys::ClientError;
+use crate::report::Facts;
+use crate::report::http::{ListenError, Server};
 use crate::trust::fingerprint::Fingerprint;
 pub use board::Board;
 use configuration::Configuration;
@@ -65,6 +67,9 @@ pub enum DaemonError {
     /// A source's client.
     #[error("{0}. Nothing was done; trust is unchanged.")]
     Client(#[from] ClientError),
+    /// `[listen]`.
+    #[error("{0}. Nothing was done; trust is unchanged.")]
+    Listen(#[from] ListenError),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}. Nothing was done; trust is unchanged.")]
     Signals(std::io::Error),
@@ -85,12 +90,16 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
         news: Arc::new(Notify::new()),
         board: Board::default(),
     };
+    let settings = &configuration.settings;
+    let facts =
+        Facts::new(Arc::clone(&around.clock), around.progress.clone(), around.board.clone(), Arc::clone(settings));
+    let server = Server::start(settings.listen, facts).await?;
     around.watch.configuration(&origin.path, &changed);
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), "trustsync is at work");
     let engine = Engine::start(&configuration.settings, clients, &around);
     let manager = ServiceManager::default();
     manager.ready();
-    let mut daemon = Daemon { origin, configuration, engine, around, manager, refused: None };
+    let mut daemon = Daemon { origin, configuration, engine, around, manager, server, refused: None };
     loop {
         daemon.say_status();
         let next = daemon.around.rhythm.next();
@@ -133,6 +142,7 @@ struct Daemon {
     engine: Engine,
     around: Surroundings,
     manager: ServiceManager,
+    server: Server,
     refused: Option<RefusedNow>,
 }
 
@@ -148,6 +158,7 @@ impl Daemon {
         let seen = self.origin.fingerprint(&self.configuration.settings);
         if seen == self.configuration.read_from {
             if self.refused.take().is_some() {
+                self.server.facts().newer_refused(false);
                 tracing::info!(event = "configuration_restored", "the configuration is the one in force again");
             }
             return ControlFlow::Continue(());
@@ -161,7 +172,7 @@ impl Daemon {
     /// The new configuration takes over, or is refused and the old one stays in force. Told to end meanwhile, it ends.
     async fn reload(&mut self, signals: &mut Signals) -> ControlFlow<()> {
         self.manager.reloading();
-        let flow = match self.read() {
+        let flow = match self.read().await {
             Ok((configuration, clients)) => self.replace(configuration, clients, signals).await,
             Err(error) => {
                 self.refuse(&error.to_string());
@@ -172,9 +183,11 @@ impl Daemon {
         flow
     }
 
-    fn read(&self) -> Result<(Configuration, Clients), DaemonError> {
+    async fn read(&mut self) -> Result<(Configuration, Clients), DaemonError> {
         let configuration = self.origin.read()?;
         let clients = Clients::of(&configuration.settings)?;
+        // Last, since it is the one step that changes something.
+        self.server.move_to(configuration.settings.listen).await?;
         Ok((configuration, clients))
     }
 
@@ -191,6 +204,7 @@ impl Daemon {
         }
         self.around.board.retain(|store| configuration.settings.stores.contains_key(store));
         self.engine = Engine::start(&configuration.settings, clients, &self.around);
+        self.server.facts().replaced(Arc::clone(&configuration.settings));
         self.configuration = configuration;
         self.refused = None;
         tracing::info!(event = "configuration_reloaded", "the configuration was read anew and is in force");
@@ -203,6 +217,7 @@ impl Daemon {
             "the configuration was refused, and the one before stays in force: {why}"
         );
         let read_from = self.origin.fingerprint(&self.configuration.settings);
+        self.server.facts().newer_refused(true);
         self.refused = Some(RefusedNow { why: why.to_owned(), read_from });
     }
 

@@ -178,7 +178,8 @@ impl Resolver {
 
     fn listen(&mut self, raw: Option<&str>) -> Option<SocketAddr> {
         let text = raw?;
-        let address = text.parse().ok();
+        // Port 0 would be any: nobody would find us there.
+        let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
         if address.is_none() {
             self.problem(format!("listen.address: {text:?} is no IP address with a port, such as 127.0.0.1:9464"));
         }

@@ -10,10 +10,11 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SystemClock};
+use crate::listener::Listener;
 use crate::simulator::crls::{CrlMode, CrlPlace, Revoke, RevokeError};
 use crate::simulator::failure::{Endpoint, Failure, Mode};
 use crate::simulator::folder::Folder;
-use crate::simulator::listener::{Listener, PlainAnswer, PlainRequest, loopback_http};
+use crate::simulator::listener::{PlainAnswer, PlainRequest, loopback_http};
 use crate::simulator::pem_form::PemForm;
 use crate::simulator::pki::ClientCertificate;
 use crate::simulator::vendor::Vendor;
@@ -37,6 +38,11 @@ impl Clock for OffsetClock {
     fn now(&self) -> Timestamp {
         let real = SystemClock.now().unix();
         Timestamp::from_unix(real.saturating_add(self.0.load(Ordering::SeqCst)))
+    }
+
+    /// A story may be set in any time.
+    fn earliest(&self) -> Timestamp {
+        Timestamp::from_unix(i64::MIN)
     }
 }
 

@@ -16,7 +16,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::simulator::listener::Listener;
+use crate::listener::Listener;
+use crate::simulator::listener::MOST_CONNECTIONS;
 use crate::simulator::pki::{Pki, PkiError};
 use crate::simulator::vendor::http_date;
 use crate::simulator::world::World;
@@ -195,7 +196,7 @@ pub(super) async fn bind(api: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves the lists of this world.
 pub(super) fn serve(socket: TcpListener, world: World) -> io::Result<Listener> {
-    Listener::on(socket, move |stream| connection(stream, world.clone()))
+    Listener::on(socket, MOST_CONNECTIONS, move |stream| connection(stream, world.clone()))
 }
 
 async fn connection(stream: TcpStream, world: World) {

@@ -1,4 +1,4 @@
-//! A listening socket whose connections end with it, and small plain-HTTP services for this machine alone.
+//! Small plain-HTTP services for this machine alone.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,74 +13,11 @@ use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+
+use crate::listener::Listener;
 
 /// More at once wait in the kernel's queue.
-const MOST_CONNECTIONS: usize = 256;
-
-/// A listener and its connections; dropping it ends them all.
-#[derive(Debug)]
-pub(super) struct Listener {
-    address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Listener {
-    /// Binds `address` (port 0: any) and hands each connection to `handle`.
-    pub(super) async fn start<H, F>(address: SocketAddr, handle: H) -> io::Result<Self>
-    where
-        H: Fn(TcpStream) -> F + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        Self::on(TcpListener::bind(address).await?, handle)
-    }
-
-    /// Hands each connection to `handle`.
-    pub(super) fn on<H, F>(socket: TcpListener, handle: H) -> io::Result<Self>
-    where
-        H: Fn(TcpStream) -> F + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let address = socket.local_addr()?;
-        let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                tokio::select! {
-                    // Both arms are cancel-safe: a connection not accepted stays in the queue, a result not taken in the set.
-                    accepted = socket.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
-                        Ok((stream, _)) => {
-                            // Small answers must not wait for the peer's acknowledgement; without it they are merely slower.
-                            let _ = stream.set_nodelay(true);
-                            connections.spawn(handle(stream));
-                        }
-                        // Out of descriptors, for instance: wait rather than spin.
-                        Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                    },
-                    Some(_) = connections.join_next() => {}
-                }
-            }
-        });
-        Ok(Self { address, task })
-    }
-
-    /// The bound address.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Ends it and waits until it has ended.
-    pub(super) async fn stop(mut self) {
-        self.task.abort();
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
+pub(super) const MOST_CONNECTIONS: usize = 256;
 
 /// A request to a small service for people and tests.
 pub(super) struct PlainRequest {
@@ -117,7 +54,7 @@ where
     if !address.ip().is_loopback() {
         return Err(io::Error::other("this endpoint has no authentication and listens on a loopback address only"));
     }
-    Listener::start(address, move |stream| {
+    Listener::start(address, MOST_CONNECTIONS, move |stream| {
         let handle = handle.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let handle = handle.clone();

@@ -36,7 +36,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
-use crate::simulator::listener::{Listener, PlainAnswer, PlainRequest, loopback_http};
+use crate::listener::Listener;
+use crate::simulator::listener::{MOST_CONNECTIONS, PlainAnswer, PlainRequest, loopback_http};
 use crate::simulator::pki::{CertificateAuthority, ClientCertificate, PkiError};
 use crate::simulator::vendor::tls_pair;
 use crate::trust::fingerprint::Fingerprint;
@@ -146,7 +147,7 @@ impl TlsServer {
         let loaded = Loaded(Arc::new(Mutex::new(Arc::new(trust))));
         let served = loaded.clone();
         let address = options.listen;
-        let listener = Listener::start(address, move |stream| connection(stream, served.get()))
+        let listener = Listener::start(address, MOST_CONNECTIONS, move |stream| connection(stream, served.get()))
             .await
             .map_err(|source| TlsServerError::Listen { address, source })?;
         let reloaded = loaded.clone();

@@ -23,9 +23,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::listener::Listener;
 use crate::simulator::crls::{self, CrlPlace};
 use crate::simulator::failure::{Endpoint, Failure};
-use crate::simulator::listener::Listener;
+use crate::simulator::listener::MOST_CONNECTIONS;
 use crate::simulator::pki::{CertificateAuthority, ClientCertificate, PkiError};
 use crate::simulator::script::{Script, Step, gzip_bomb};
 use crate::simulator::world::{
@@ -85,9 +86,11 @@ impl Vendor {
         let world = World::new(options)?;
         let crls = socket.map(|socket| crls::serve(socket, world.clone())).transpose().map_err(failed)?;
         let served = world.clone();
-        let listener = Listener::start(address, move |stream| connection(stream, acceptor.clone(), served.clone()))
-            .await
-            .map_err(failed)?;
+        let listener = Listener::start(address, MOST_CONNECTIONS, move |stream| {
+            connection(stream, acceptor.clone(), served.clone())
+        })
+        .await
+        .map_err(failed)?;
         Ok(Self { world, listener, crls, ca_pem: ca.pem() })
     }
 

@@ -14,9 +14,6 @@ use std::time::Duration;
 use crate::trust::finding::Finding;
 use crate::trust::timestamp::Timestamp;
 
-/// Written with each release: no clock is right that shows an earlier time. 2026-11-25T00:00:00Z.
-pub const RELEASED: Timestamp = Timestamp::from_unix(1_795_564_800);
-
 /// How far the vendor's clock may be from ours, and how far ours may have been set back.
 pub const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(300);
 
@@ -34,16 +31,17 @@ pub struct KnownTimes {
     pub disagrees: bool,
 }
 
-/// Whether the clock that shows `now` is to be doubted, with an alarm where a person should look at it.
+/// Whether the clock that shows `now`, and can rightly show nothing before `earliest`, is to be doubted; with an alarm where
+/// a person should look at it.
 #[must_use]
-pub fn doubt(now: Timestamp, known: KnownTimes, store: &str) -> (bool, Option<Finding>) {
+pub fn doubt(now: Timestamp, earliest: Timestamp, known: KnownTimes, store: &str) -> (bool, Option<Finding>) {
     let consequence = "Nothing that the clock alone decides is removed or ended until it is right. Look at this machine's \
                        time synchronisation.";
     let alarm = |what: String| {
         let text = format!("{what} {consequence}");
         (true, Some(Finding::critical("clock_implausible", store, text)))
     };
-    if now < RELEASED {
+    if now < earliest {
         return alarm(format!("This machine's clock shows {now}, which is before this version was made."));
     }
     if let Some(latest) = known.latest.filter(|latest| latest.since(now) > CLOCKS_AGREE_WITHIN) {
@@ -59,26 +57,27 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3_600);
+    const RELEASED: Timestamp = Timestamp::from_unix(1_795_564_800);
 
     #[test]
     fn a_clock_before_the_release_or_before_what_the_store_did_is_an_alarm() {
         let now = RELEASED.plus(HOUR);
-        assert_eq!(doubt(now, KnownTimes::default(), "main"), (false, None));
-        let (doubted, alarm) = doubt(RELEASED.minus(HOUR), KnownTimes::default(), "main");
+        assert_eq!(doubt(now, RELEASED, KnownTimes::default(), "main"), (false, None));
+        let (doubted, alarm) = doubt(RELEASED.minus(HOUR), RELEASED, KnownTimes::default(), "main");
         assert!(doubted && alarm.is_some_and(|alarm| alarm.text.contains("before this version")));
         let known = KnownTimes { latest: Some(now.plus(HOUR)), ..KnownTimes::default() };
-        let (doubted, alarm) = doubt(now, known, "main");
+        let (doubted, alarm) = doubt(now, RELEASED, known, "main");
         assert!(doubted && alarm.is_some_and(|alarm| alarm.text.contains(&now.plus(HOUR).to_string())));
         let known = KnownTimes { latest: Some(now.plus(Duration::from_secs(200))), ..KnownTimes::default() };
-        assert_eq!(doubt(now, known, "main"), (false, None), "clocks are corrected by a little all the time");
+        assert_eq!(doubt(now, RELEASED, known, "main"), (false, None), "clocks are corrected by a little all the time");
     }
 
     #[test]
     fn a_clock_that_nobody_vouches_for_is_doubted_without_an_alarm_of_its_own() {
         let now = RELEASED.plus(HOUR * 24 * 365);
         let agreed = |ago| KnownTimes { agreed: Some(now.minus(ago)), latest: Some(now.minus(ago)), disagrees: false };
-        assert_eq!(doubt(now, agreed(HOUR * 24 * 29), "main"), (false, None));
-        assert_eq!(doubt(now, agreed(HOUR * 24 * 31), "main"), (true, None));
-        assert_eq!(doubt(now, KnownTimes { disagrees: true, ..agreed(HOUR) }, "main"), (true, None));
+        assert_eq!(doubt(now, RELEASED, agreed(HOUR * 24 * 29), "main"), (false, None));
+        assert_eq!(doubt(now, RELEASED, agreed(HOUR * 24 * 31), "main"), (true, None));
+        assert_eq!(doubt(now, RELEASED, KnownTimes { disagrees: true, ..agreed(HOUR) }, "main"), (true, None));
     }
 }

@@ -26,6 +26,9 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(30);
 /// The first wait after a target's turn that left its reload owed; doubled with each further one.
 const FIRST_TRY: Duration = Duration::from_secs(10);
 
+/// How many intervals without a successful poll make what is known stale.
+const STALE_INTERVALS: u32 = 3;
+
 /// The longest `Retry-After` that is obeyed: whoever could make us wait for ever could make us miss a rotation.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
 
@@ -104,6 +107,12 @@ impl Schedule {
         } else {
             longest - ((1.0 - chance).max(0.0) * 2.0 * (longest - shortest)).sqrt()
         }
+    }
+
+    /// After this long without a successful poll, what is known of a source is stale.
+    #[must_use]
+    pub fn stale_after(&self) -> Duration {
+        self.interval.saturating_mul(STALE_INTERVALS)
     }
 
     /// When the source is due, from what is remembered of it. Never polled, or a clock that was set back since: now.

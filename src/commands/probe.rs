@@ -1,0 +1,125 @@
+//! `trustsync status --probe`: whether the daemon lives and a generation is in place, in a line; for health checks of
+//! containers, which have no curl. Exits 0 or 1.
+//!
+//! With `[listen]` the daemon is asked. Without, it is judged by what it leaves behind: a store whose sources' next polls
+//! lie long in the past has nobody who minds it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Failure, load, print, the_stores};
+use crate::cli::Global;
+use crate::clock::{Clock, SystemClock};
+use crate::exit::Exit;
+use crate::settings::resolved::Store;
+use crate::store::contents;
+use crate::target::process::printable;
+use crate::trust::timestamp::{Timestamp, span};
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// No answer is longer.
+const LARGEST_ANSWER: u64 = 64 * 1024;
+
+/// How late a poll may be. Asking, revocation lists and slow targets take their time.
+const LATEST: Duration = Duration::from_secs(10 * 60);
+
+#[derive(Serialize)]
+struct Verdict {
+    ok: bool,
+    said: String,
+}
+
+/// Whatever cannot be found out is a no.
+pub async fn run(global: &Global) -> Exit {
+    let verdict = match judge(global).await {
+        Ok(Ok(said)) => Verdict { ok: true, said },
+        Ok(Err(said)) => Verdict { ok: false, said },
+        Err(failure) => Verdict { ok: false, said: one_line(&failure.to_string()) },
+    };
+    // Who reads no answer still has the code.
+    let _ = print(global.output, &verdict, || format!("{}\n", verdict.said));
+    if verdict.ok { Exit::Done } else { Exit::Unexpected }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// Yes or no, and why.
+async fn judge(global: &Global) -> Result<Result<String, String>, Failure> {
+    let loaded = load(global)?;
+    if let Some(address) = loaded.settings.listen {
+        return Ok(ask(reachable(address)).await);
+    }
+    let now = SystemClock.now();
+    let verdicts = the_stores(global, &loaded)?.into_iter().map(|store| by_state(store, now));
+    Ok(verdicts.collect::<Result<Vec<_>, _>>().map(|said| said.join("; ")))
+}
+
+async fn ask(address: SocketAddr) -> Result<String, String> {
+    let mut said = Vec::new();
+    for (path, what) in [("/healthz", "healthy"), ("/readyz", "ready")] {
+        let answer = timeout(PATIENCE, get(address, path)).await;
+        let no_answer = |why: String| format!("the daemon does not answer http://{address}{path}: {why}");
+        let (status, body) = answer
+            .map_err(|_| no_answer(format!("not within {}", span(PATIENCE))))?
+            .map_err(|error| no_answer(error.to_string()))?;
+        match status {
+            200 if body.contains("stale") => said.push(format!("{what}: {body}")),
+            200 => said.push(what.to_owned()),
+            _ => return Err(format!("not {what}: {status} {body}")),
+        }
+    }
+    Ok(said.join(", "))
+}
+
+/// Where a listener of all addresses is reached from here.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Status and body, of a server that closes after its answer.
+async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(LARGEST_ANSWER).read_to_end(&mut answer).await?;
+    let text = String::from_utf8_lossy(&answer);
+    let parsed = text.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+        Some((status, printable(body.trim().as_bytes())))
+    });
+    parsed.ok_or_else(|| io::Error::other("what answers there is no HTTP server; is it another program's port?"))
+}
+
+fn by_state(store: &Store, now: Timestamp) -> Result<String, String> {
+    let name = &store.name;
+    let state = contents::state_of(&store.path)
+        .ok_or_else(|| format!("store {name}: nothing readable in {} yet", store.path.display()))?;
+    if state.generation == 0 {
+        return Err(format!("store {name}: nothing published yet"));
+    }
+    for source in &store.sources {
+        let due = state.sources.get(source).and_then(|known| known.next_due);
+        if let Some(due) = due.filter(|due| now.since(*due) > LATEST) {
+            return Err(format!(
+                "store {name}: source {source} was due on {due} and was not asked; is the daemon alive?"
+            ));
+        }
+    }
+    Ok(format!("store {name}: generation {:06}, no poll overdue", state.generation))
+}

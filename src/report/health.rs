@@ -1,0 +1,90 @@
+//! Is the daemon alive, and may its server be used? Two questions that must not be mixed: a vendor's outage makes neither
+//! answer *no*, since a server with yesterday's trust serves well.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use serde::Serialize;
+
+use crate::settings::resolved::Settings;
+use crate::trust::standing::Standing;
+use crate::trust::timestamp::Timestamp;
+
+/// Whether everything that runs makes progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The answer.
+    pub healthy: bool,
+    /// Who has not kept a promise, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
+}
+
+impl Health {
+    /// By who is stuck.
+    #[must_use]
+    pub fn of(stuck: Option<String>) -> Self {
+        Self { healthy: stuck.is_none(), stuck }
+    }
+}
+
+/// Whether every configured store has a generation in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// The answer.
+    pub ready: bool,
+    /// What is missing for it, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// Of what is in place, what was not confirmed for long. It makes nothing less ready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<Stale>,
+}
+
+/// A source of which nothing was heard for long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stale {
+    /// The store that has it.
+    pub store: String,
+    /// The source.
+    pub source: String,
+    /// The last successful poll; `None` where there never was one: what is in place came from a seed.
+    pub since: Option<Timestamp>,
+}
+
+impl Readiness {
+    /// Of the stores in these settings, as they stand.
+    #[must_use]
+    pub fn of(settings: &Settings, standings: &[Standing], now: Timestamp) -> Self {
+        let mut missing = Vec::new();
+        let mut stale = Vec::new();
+        for (name, store) in &settings.stores {
+            let Some(standing) = standings.iter().find(|standing| standing.store == *name) else {
+                missing.push(format!("store {name}: not looked at yet, or it cannot be used (the log says why)"));
+                continue;
+            };
+            if standing.generation == 0 {
+                missing.push(format!("store {name}: nothing published yet"));
+                continue;
+            }
+            for source in &store.sources {
+                let since = standing.sources.get(source).and_then(|known| known.last_success);
+                if is_stale(settings, since, now) {
+                    stale.push(Stale { store: name.clone(), source: source.clone(), since });
+                }
+            }
+        }
+        Self { ready: missing.is_empty(), missing, stale }
+    }
+}
+
+/// Whether what a source last said, then, is too old to be relied on.
+#[must_use]
+pub fn is_stale(settings: &Settings, last_success: Option<Timestamp>, now: Timestamp) -> bool {
+    last_success.is_none_or(|last| now.since(last) > settings.schedule.stale_after())
+}
