@@ -137,7 +137,7 @@ fn beats() -> impl Strategy<Value = Vec<Beat>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn however_the_clock_is_set_polls_neither_stall_nor_storm(
@@ -148,7 +148,7 @@ proptest! {
     ) {
         let schedule = Schedule::default();
         // Seconds that really pass, and what the clock shows.
-        let (mut real, mut offset) = (0_i64, 1_800_000_000_i64);
+        let (mut real, mut offset, mut set_back) = (0_i64, 1_800_000_000_i64, 0_i64);
         let (mut last, mut next) = (None, None);
         let (mut failures, mut polled_at, mut allowed) = (0_u32, Vec::new(), 1_usize);
         for beat in beats {
@@ -156,6 +156,8 @@ proptest! {
                 Beat::Passes => real += 60,
                 Beat::ClockIsSet(by) => {
                     offset += by;
+                    // To before the last time: noticed at once. By less than that: so much longer it takes.
+                    set_back += (-by).max(0) * i64::from(last.is_some_and(|last| last <= Timestamp::from_unix(real + offset)));
                     // One extra poll may come of it, and as many as the time that seems to have passed never.
                     allowed += 1;
                 }
@@ -175,12 +177,12 @@ proptest! {
             let wait = schedule.wait_after(polled, chances[at % chances.len()]);
             (last, next) = (Some(now), Some(now.plus(wait)));
             // By the clock of the wall, the next one is due after `wait`; the shortest wait is that of the first failure.
-            polled_at.push((real, wait));
+            polled_at.push((real, wait, std::mem::take(&mut set_back)));
         }
         // No stall: whatever the clock shows, the vendor is asked again within the longest wait there is, twice over.
         let longest = (6 + 2 + 2) * 3_600 + 120;
-        let mut gaps: Vec<i64> = polled_at.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-        gaps.extend(polled_at.last().map(|(at, _)| real - at));
+        let mut gaps: Vec<i64> = polled_at.windows(2).map(|pair| pair[1].0 - pair[0].0 - pair[1].2).collect();
+        gaps.extend(polled_at.last().map(|(at, ..)| real - at - set_back));
         prop_assert!(gaps.iter().all(|gap| *gap <= longest), "{gaps:?}");
         // No storm: a poll comes no sooner than it was put off to, but for one that each setting of the clock may cause.
         let early = polled_at.windows(2).filter(|pair| {
@@ -196,13 +198,15 @@ proptest! {
         owed in prop::collection::vec(any::<bool>(), 1..40),
     ) {
         let schedule = Schedule::default();
-        let (mut real, mut offset) = (0_i64, 1_800_000_000_i64);
+        let (mut real, mut offset, mut set_back) = (0_i64, 1_800_000_000_i64, 0_i64);
         let (mut last, mut tries, mut taken, mut allowed) = (None, None::<u32>, Vec::new(), 1_usize);
         for beat in beats {
             match beat {
                 Beat::Passes => real += 60,
                 Beat::ClockIsSet(by) => {
                     offset += by;
+                    // To before the last time: noticed at once. By less than that: so much longer it takes.
+                    set_back += (-by).max(0) * i64::from(last.is_some_and(|last| last <= Timestamp::from_unix(real + offset)));
                     allowed += 1;
                 }
             }
@@ -213,11 +217,11 @@ proptest! {
             tries = owed[taken.len() % owed.len()].then(|| tries.unwrap_or(0) + 1);
             let wait = tries.map_or(schedule.proof_interval, |tries| schedule.wait_for_try(tries));
             last = Some(now);
-            taken.push((real, wait));
+            taken.push((real, wait, std::mem::take(&mut set_back)));
         }
         let longest = i64::try_from(schedule.proof_interval.as_secs()).unwrap() * 2 + 120;
-        let mut gaps: Vec<i64> = taken.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-        gaps.extend(taken.last().map(|(at, _)| real - at));
+        let mut gaps: Vec<i64> = taken.windows(2).map(|pair| pair[1].0 - pair[0].0 - pair[1].2).collect();
+        gaps.extend(taken.last().map(|(at, ..)| real - at - set_back));
         prop_assert!(gaps.iter().all(|gap| *gap <= longest), "{gaps:?}");
         let early = taken.windows(2).filter(|pair| pair[1].0 - pair[0].0 < i64::try_from(pair[0].1.as_secs()).unwrap());
         prop_assert!(early.count() < allowed, "{taken:?}");

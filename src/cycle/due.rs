@@ -1,6 +1,7 @@
 //! What is due, by what a store remembers: its sources' next polls, its targets' next turns. Read from the disk each time,
 //! since another process may have polled, told or proven meanwhile.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
 use crate::settings::resolved::{Settings, Store, Target};
@@ -9,9 +10,29 @@ use crate::trust::schedule::Schedule;
 use crate::trust::state::State;
 use crate::trust::timestamp::Timestamp;
 
+/// When a source's stores want it asked, read anew only where a state was written since: to look costs no more than that.
+#[derive(Debug, Default)]
+pub struct PollDue(BTreeMap<String, (Option<StateStamp>, Timestamp)>);
+
+impl PollDue {
+    /// When this store wants the source asked.
+    pub fn of(&mut self, settings: &Settings, store: &Store, source: &str, now: Timestamp) -> Timestamp {
+        let stamp = state_stamp(store);
+        match self.0.get(&store.name) {
+            // A clock that was set back since makes it due, which only the state can tell.
+            Some((known, due)) if *known == stamp && stamp.is_some() && due.since(now) <= settings.schedule.interval => *due,
+            _ => {
+                let due = poll_due(settings, store, source, now);
+                self.0.insert(store.name.clone(), (stamp, due));
+                due
+            }
+        }
+    }
+}
+
 /// When this store wants the source asked.
 #[must_use]
-pub fn poll_due(settings: &Settings, store: &Store, source: &str, now: Timestamp) -> Timestamp {
+fn poll_due(settings: &Settings, store: &Store, source: &str, now: Timestamp) -> Timestamp {
     let state = contents::state_of(&store.path);
     let known = state.as_ref().and_then(|state| state.sources.get(source));
     known.map_or(now, |known| settings.schedule.due(known.last_attempt, known.next_due, now))

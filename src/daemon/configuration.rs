@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,13 +66,34 @@ impl Origin {
     /// Of the file, and of the HTTPS roots that clients were built with. Anchors and secrets are read when they are used.
     #[must_use]
     pub(super) fn fingerprint(&self, settings: &Settings) -> Fingerprint {
-        let roots = settings.sources.values().filter_map(|source| source.ca_file.as_deref());
         let mut bytes = Vec::new();
-        for path in std::iter::once(self.path.as_path()).chain(roots) {
+        for path in self.files(settings) {
             bytes.extend_from_slice(Fingerprint::of(&content(path)).to_string().as_bytes());
         }
         Fingerprint::of(&bytes)
     }
+
+    /// A look at the same files from outside.
+    #[must_use]
+    pub(super) fn stamp(&self, settings: &Settings) -> Stamp {
+        self.files(settings).map(stamp_of).collect()
+    }
+
+    fn files<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = &'a Path> {
+        let roots = settings.sources.values().filter_map(|source| source.ca_file.as_deref());
+        std::iter::once(self.path.as_path()).chain(roots)
+    }
+}
+
+/// What tells one writing of the configuration from the next without opening it, which every watcher of its folder would
+/// have to hear of: device, inode, size, and the times of its content and of its change, of each file.
+pub(super) type Stamp = Vec<Option<[i64; 7]>>;
+
+fn stamp_of(path: &Path) -> Option<[i64; 7]> {
+    let found = fs::metadata(path).ok()?;
+    let numbers = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);
+    let [device, inode, size] = numbers;
+    Some([device, inode, size, found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()])
 }
 
 /// A file that is not there has no content: that, too, is a change.

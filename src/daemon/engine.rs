@@ -15,7 +15,7 @@ use super::source::{Pace, SourceTask};
 use super::store::StoreTask;
 use super::watch::Watch;
 use crate::clock::Clock;
-use crate::cycle::Clients;
+use crate::cycle::{Clients, PollDue};
 use crate::settings::resolved::Settings;
 
 /// What all tasks share, whatever the configuration.
@@ -97,6 +97,7 @@ impl Engine {
                 clients: clients.split_off(name),
                 clock: Arc::clone(&around.clock),
                 stores,
+                dues: PollDue::default(),
                 poll_now,
                 progress: around.progress.clone(),
                 rhythm: around.rhythm,

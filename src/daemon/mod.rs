@@ -33,7 +33,7 @@ use crate::report::Facts;
 use crate::report::http::{ListenError, Server};
 use crate::trust::fingerprint::Fingerprint;
 pub use board::Board;
-use configuration::Configuration;
+use configuration::{Configuration, Stamp};
 pub use configuration::{Origin, Refused};
 use engine::{Engine, Surroundings};
 pub use progress::Progress;
@@ -99,7 +99,8 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
     let engine = Engine::start(&configuration.settings, clients, &around);
     let manager = ServiceManager::default();
     manager.ready();
-    let mut daemon = Daemon { origin, configuration, engine, around, manager, server, refused: None };
+    let mut daemon =
+        Daemon { origin, configuration, engine, around, manager, server, refused: None, stamp: Stamp::new() };
     loop {
         daemon.say_status();
         let next = daemon.around.rhythm.next();
@@ -144,6 +145,8 @@ struct Daemon {
     manager: ServiceManager,
     server: Server,
     refused: Option<RefusedNow>,
+    /// The configuration's files, as they were last looked at.
+    stamp: Stamp,
 }
 
 /// A configuration that is not in force.
@@ -155,6 +158,10 @@ struct RefusedNow {
 
 impl Daemon {
     async fn reload_if_changed(&mut self, signals: &mut Signals) -> ControlFlow<()> {
+        let stamp = self.origin.stamp(&self.configuration.settings);
+        if std::mem::replace(&mut self.stamp, stamp.clone()) == stamp {
+            return ControlFlow::Continue(());
+        }
         let seen = self.origin.fingerprint(&self.configuration.settings);
         if seen == self.configuration.read_from {
             if self.refused.take().is_some() {

@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::rhythm::Rhythm;
 use super::store::Job;
 use crate::clock::Clock;
-use crate::cycle::{self, Clients};
+use crate::cycle::{self, Clients, PollDue};
 use crate::settings::resolved::{Settings, Store};
 use crate::trust::timestamp::Timestamp;
 
@@ -28,6 +28,7 @@ pub struct SourceTask {
     pub clients: Clients,
     pub clock: Arc<dyn Clock>,
     pub stores: Vec<(Store, mpsc::Sender<Job>)>,
+    pub dues: PollDue,
     pub poll_now: Arc<Notify>,
     pub progress: Progress,
     pub rhythm: Rhythm,
@@ -66,7 +67,7 @@ impl SourceTask {
         }
     }
 
-    async fn wait(&self, not_before: Instant) {
+    async fn wait(&mut self, not_before: Instant) {
         loop {
             let now = self.clock.now();
             let due = self.due(now);
@@ -86,12 +87,9 @@ impl SourceTask {
     }
 
     /// When the earliest of its stores wants it asked. Read anew each time: `trustsync sync` may have asked meanwhile.
-    fn due(&self, now: Timestamp) -> Timestamp {
-        self.stores
-            .iter()
-            .map(|(store, _)| cycle::poll_due(&self.settings, store, &self.name, now))
-            .min()
-            .unwrap_or(now)
+    fn due(&mut self, now: Timestamp) -> Timestamp {
+        let Self { dues, settings, stores, name, .. } = self;
+        stores.iter().map(|(store, _)| dues.of(settings, store, name, now)).min().unwrap_or(now)
     }
 
     /// Whether what came of it could be kept.
