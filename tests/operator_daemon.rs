@@ -321,7 +321,7 @@ fn a_hold_on_an_empty_store_observes_alone() {
     sandbox.run(&["alarms"]).exits(2).says(&["ends: with the hold: trustsync release"]);
     sandbox.run(&["evidence"]).exits(0).says(&["before the first", "hold until"]);
 
-    sandbox.run(&["release"]).exits(0).says(&["within a minute"]);
+    sandbox.run(&["release"]).exits(0).says(&["within two minutes"]);
     until("the first generation", || sandbox.current());
     until("the target being told", || (sandbox.told("edge") == 1).then_some(()));
     assert_eq!(sandbox.pins().keys().collect::<Vec<_>>(), [&leaf]);

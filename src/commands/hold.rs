@@ -25,7 +25,7 @@ pub fn hold(global: &Global, length: Duration) -> Result<Exit, Failure> {
 pub fn release(global: &Global) -> Result<Exit, Failure> {
     let stores = set(global, "trustsync release", None)?;
     print(global.output, &json!({"released": stores}), || {
-        let text = "the next cycle adds and removes again: the daemon's within a minute, or trustsync sync.";
+        let text = "the next cycle adds and removes again: the daemon's within two minutes, or trustsync sync.";
         stores.iter().map(|store| format!("{store}: released: {text}\n")).collect()
     })?;
     Ok(Exit::Done)

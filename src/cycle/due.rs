@@ -20,7 +20,11 @@ impl PollDue {
         let stamp = state_stamp(store);
         match self.0.get(&store.name) {
             // A clock that was set back since makes it due, which only the state can tell.
-            Some((known, due)) if *known == stamp && stamp.is_some() && due.since(now) <= settings.schedule.interval => *due,
+            Some((known, due))
+                if *known == stamp && stamp.is_some() && due.since(now) <= settings.schedule.interval =>
+            {
+                *due
+            }
             _ => {
                 let due = poll_due(settings, store, source, now);
                 self.0.insert(store.name.clone(), (stamp, due));

@@ -40,7 +40,7 @@ use crate::trust::state::State;
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
-pub use due::{StateStamp, is_empty, PollDue, state_stamp, turns_due};
+pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 pub use observe::{Clients, Observed};
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};

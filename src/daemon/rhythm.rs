@@ -1,5 +1,5 @@
-//! One beat for all: tasks that wait for something far away look up together, so that an idle daemon wakes the machine once
-//! a minute and no more. Between two beats the clock may be set or the machine suspended: at each, everybody looks at it anew.
+//! One beat for all: tasks that wait for something far away look up together, so that an idle daemon wakes the machine
+//! about once a minute. Between two beats the clock may be set or the machine suspended: at each, everybody looks at it anew.
 
 use std::time::Duration;
 
@@ -7,8 +7,11 @@ use tokio::time::Instant;
 
 use crate::trust::timestamp::Timestamp;
 
-/// The longest time between two beats.
-const BEAT: Duration = Duration::from_secs(60);
+/// A multiple of the grain in which tokio's timer keeps what is far away: a wait of another length wakes us on the way too.
+const GRAIN: Duration = Duration::from_millis(4_096);
+
+/// The longest time between two beats: two minutes.
+const BEAT: Duration = Duration::from_millis(4_096 * 29);
 
 /// The beat. Copies share it.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +25,8 @@ impl Rhythm {
     #[must_use]
     pub fn for_watchdog(watchdog: Option<Duration>) -> Self {
         let beat = watchdog.map_or(BEAT, |limit| BEAT.min(limit / 3)).max(Duration::from_millis(100));
+        let grains = beat.as_millis().checked_div(GRAIN.as_millis()).and_then(|grains| u32::try_from(grains).ok());
+        let beat = grains.filter(|grains| *grains > 0).map_or(beat, |grains| GRAIN.saturating_mul(grains));
         Self { start: Instant::now(), beat }
     }
 
