@@ -37,7 +37,7 @@ scenario_it_starts_unprivileged_and_in_its_sandbox() {
     local secret pid
     secret=$(<"$root/etc/trustsync/client-secret")
     pid=$(daemon MainPID)
-    must "systemd watches it" [ "$(daemon Type) $(daemon WatchdogUSec)" = "notify 3min" ]
+    must "systemd watches it" [ "$(daemon Type) $(daemon WatchdogUSec)" = "notify 6min" ]
     must "it runs as trustsync" [ "$(inside ps -o user= -p "$pid")" = trustsync ]
     must "no new privileges" [ "$(of_daemon NoNewPrivs)" = 1 ]
     must "a system call filter" [ "$(of_daemon Seccomp)" = 2 ]

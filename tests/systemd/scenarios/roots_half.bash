@@ -6,9 +6,9 @@
 # Root's half: targets with `privileged = true`.
 
 # nginx as a privileged target, wired and proven.
-machine_with_privileged_nginx() {
+machine_with_privileged_nginx() { # [LINE of the target...]
     machine_with_daemon '[target.nginx]' 'kind = "nginx"' 'privileged = true' \
-        'proof = { connect = ["127.0.0.1:443"], server_name = "api.example.com" }'
+        'proof = { connect = ["127.0.0.1:443"], server_name = "api.example.com" }' "$@"
     nginx_serves
     inside systemctl enable --quiet --now trustsync-apply@nginx.path
     eventually 60 "root has its own files" [ -L "$root$theirs/nginx" ]
@@ -35,7 +35,8 @@ invocation() {
 }
 
 scenario_a_rotation_reaches_nginx_through_root() {
-    machine_with_privileged_nginx
+    # The other scenarios tell it by a signal.
+    machine_with_privileged_nginx 'reload = { systemd = "nginx.service" }'
     must "the current certificate is admitted" answers current 200
     must "a stranger of the same CA is not" answers stranger 403
     vendor "days-left/30"
