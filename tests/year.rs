@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use trustsync::clock::{Clock, SimulatedClock};
-use trustsync::cycle::{self, Clients, Options, Session, Turns};
+use trustsync::cycle::{self, Clients, Options, PollDue, Session, Turns};
 use trustsync::settings::{self, resolved::Settings};
 use trustsync::simulator::crls::Revoke;
 use trustsync::simulator::failure::{Endpoint, Failure};
@@ -413,6 +413,7 @@ struct Year {
     pinned: BTreeSet<String>,
     /// When the next poll is due, and the next turn.
     due: (Timestamp, Timestamp),
+    dues: PollDue,
     seen: Seen,
     _vendor: Vendor,
 }
@@ -471,6 +472,7 @@ impl Year {
             standing: None,
             pinned: BTreeSet::new(),
             due: (BEGIN, BEGIN.plus(HOUR)),
+            dues: PollDue::default(),
             seen: Seen::default(),
             _vendor: vendor,
         }
@@ -588,10 +590,9 @@ impl Year {
             let (_, standing) = cycle::act(&self.settings, session, &answers, turns).await.unwrap();
             self.standing = Some(standing);
             // Nobody else writes here, so that this stands until the next time.
-            self.due = (
-                cycle::poll_due(&self.settings, &store, "us", self.now()),
-                cycle::turns_due(&self.settings, &store, self.now()),
-            );
+            let now = self.now();
+            self.due =
+                (self.dues.of(&self.settings, &store, "us", now), cycle::turns_due(&self.settings, &store, self.now()));
         }
     }
 
