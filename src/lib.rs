@@ -8,7 +8,8 @@
 //!  genesys              trust   crl_fetch  trust     trust   store      trust::turn decides, target acts
 //! ```
 //!
-//! The one-shot is that cycle once, the demo is that cycle against a simulated vendor and clock.
+//! The one-shot is that cycle once, the [`daemon`] is that cycle in a loop with a schedule, the demo is that cycle against a
+//! simulated vendor and clock, and root's half (`trustsync apply`) is that cycle with the daemon's store as its source.
 
 pub mod chance;
 pub mod cli;
