@@ -87,9 +87,9 @@ pub fn sweep_old(root: &Path, keep: usize, newest: u64) -> Result<(), StoreError
     let mut digests = BTreeSet::new();
     for number in generation::list(root)?.into_iter().rev().filter(|number| *number <= newest) {
         let digest = contents::manifest_of(root, number).ok().flatten().map(|manifest| manifest.digest);
-        if digests.len() < keep || digest.is_some_and(|digest| digests.contains(&digest)) {
+        // Of equal sets the newest: repairs would pile up for years.
+        if digests.len() < keep && digest.is_some_and(|digest| digests.insert(digest)) {
             kept.insert(number);
-            digests.extend(digest);
         }
     }
     store::sweep(root, &kept).map(drop)

@@ -12,22 +12,29 @@ use crate::trust::timestamp::Timestamp;
 
 /// When a source's stores want it asked, read anew only where a state was written since: to look costs no more than that.
 #[derive(Debug, Default)]
-pub struct PollDue(BTreeMap<String, (Option<StateStamp>, Timestamp)>);
+pub struct PollDue(BTreeMap<String, Due>);
+
+/// What was found in a state, and when.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    stamp: Option<StateStamp>,
+    due: Timestamp,
+    looked: Timestamp,
+}
 
 impl PollDue {
     /// When this store wants the source asked.
     pub fn of(&mut self, settings: &Settings, store: &Store, source: &str, now: Timestamp) -> Timestamp {
         let stamp = state_stamp(store);
-        match self.0.get(&store.name) {
-            // A clock that was set back since makes it due, which only the state can tell.
-            Some((known, due))
-                if *known == stamp && stamp.is_some() && due.since(now) <= settings.schedule.interval =>
-            {
-                *due
+        match self.0.get_mut(&store.name) {
+            // What a clock that was set back since makes of it, only the state can tell.
+            Some(known) if known.stamp == stamp && stamp.is_some() && now >= known.looked => {
+                known.looked = now;
+                known.due
             }
             _ => {
                 let due = poll_due(settings, store, source, now);
-                self.0.insert(store.name.clone(), (stamp, due));
+                self.0.insert(store.name.clone(), Due { stamp, due, looked: now });
                 due
             }
         }

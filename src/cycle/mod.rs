@@ -30,6 +30,7 @@ use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{self, Link, Lock, LockError, Store, StoreError, file};
 use crate::trust::clock_doubt::{self, KnownTimes};
 use crate::trust::difference::Difference;
+use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::plan::{self, Plan};
 use crate::trust::render::Content;
@@ -155,6 +156,12 @@ pub async fn gather(
 ) -> Result<Answers, CycleError> {
     let lists = revocation::gather(settings, store, &observed, clock, deadline).await?;
     Ok(Answers { observed, lists })
+}
+
+/// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next certificate out.
+#[must_use]
+pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &CycleError) -> Answers {
+    Answers { observed, lists: Lists::unavailable(&store.name, why) }
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
@@ -342,10 +349,24 @@ impl<'a> Session<'a> {
         let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
         // An empty store stays empty until something may enter; one that was emptied by denial says so.
         let nothing_yet = published.is_none() && plan.set.is_empty();
-        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair;
+        let standing = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
+        let futile = standing.is_some() && self.contents.state.unfaithful == standing;
+        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair && !futile;
         if !nothing_yet && (published != Some(content.digest()) || repair) {
             let manifest = commit::commit(self.opened.root(), &self.contents, &content, cause, self.clock.now())?;
             report.committed(&manifest, Difference::between(&self.contents.set, &plan.set));
+            self.contents.state.unfaithful = None;
+            let differences = contents::differences(self.opened.root(), &manifest);
+            if !differences.is_empty() {
+                self.contents.state.unfaithful = Some(manifest.generation);
+                let text = format!(
+                    "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. Does \
+                     the filesystem keep modes, or does somebody change what appears there?",
+                    manifest.generation,
+                    differences.join(", ")
+                );
+                report.findings.push(Finding::critical("store_unfaithful", &self.store.name, text));
+            }
             self.contents.manifest = Some(manifest);
             self.contents.set = plan.set.clone();
             self.contents.drifted = false;
@@ -434,9 +455,6 @@ impl<'a> Session<'a> {
             Err(error) => Err(error.into()),
         };
         report.looked.targets.insert(target.name.clone());
-        if state.owed.is_none() {
-            self.contents.state.settled(&target.name);
-        }
         self.contents.state.targets.insert(target.name.clone(), state);
         // What one target came to must not be lost to a crash in the next one's turn.
         self.save()?;
@@ -453,6 +471,9 @@ impl<'a> Session<'a> {
 
     /// Writes the state after a command that was no whole cycle: what it found is added to the alarms that stand.
     pub fn close_between(mut self, report: &Report) -> Result<(), CycleError> {
+        for target in report.targets.iter().filter(|target| target.owed.is_none()) {
+            self.contents.state.settled(&target.target);
+        }
         self.contents.state.raise_besides(&report.findings, self.clock.now());
         self.save()
     }

@@ -39,6 +39,13 @@ pub struct Lists {
 }
 
 impl Lists {
+    /// None, for this reason.
+    pub fn unavailable(store: &str, why: &CycleError) -> Self {
+        let text = format!("No revocation list could be looked at: {why} What is trusted stays.");
+        let findings = vec![Finding::warning("crl_unavailable", store, text)];
+        Self { findings, asked_for: true, ..Self::default() }
+    }
+
     /// Whether lists were asked for, and not only taken from what is kept.
     pub fn were_asked_for(&self) -> bool {
         self.asked_for

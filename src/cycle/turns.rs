@@ -135,7 +135,12 @@ impl<'a> Turns<'a> {
         report: &mut Report,
     ) -> Result<(Outcome, bool), CycleError> {
         let link = self.link()?;
-        let linked = match link.read()? {
+        let found = match link.read() {
+            Ok(found) => found,
+            // One target's trouble keeps no other from its turn.
+            Err(error) => return Ok((Outcome::Owed(Owed::NotSwitched(error.to_string())), false)),
+        };
+        let linked = match found {
             Link::Generation(number) => {
                 if state.acknowledged == Some(self.manifest.generation) && number != self.manifest.generation {
                     let text = format!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::trust::standing::Standing;
+use crate::trust::timestamp::Timestamp;
 
 /// The latest standing of every store. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,14 @@ impl Board {
     /// Puts up how a store stands now.
     pub fn put(&self, standing: Standing) {
         self.standings().insert(standing.store.clone(), standing);
+    }
+
+    /// Puts up that a store cannot be worked on, since when and why; what is known of it stays.
+    pub fn fail(&self, store: &str, why: &str, now: Timestamp) {
+        let mut standings = self.standings();
+        let standing = standings.entry(store.to_owned()).or_insert_with(|| Standing::unknown(store));
+        let since = standing.failing.as_ref().map_or(now, |(since, _)| *since);
+        standing.failing = Some((since, why.to_owned()));
     }
 
     /// Takes down what stands there of stores that are configured no longer.

@@ -53,13 +53,21 @@ impl Origin {
     /// Reads and judges it, with what it names outside. A secret is not read here: one that is missing for a moment must
     /// not keep owed reloads from being paid.
     pub(super) fn read(&self) -> Result<Configuration, Refused> {
-        let settings = settings::read(&self.path, &self.environment)?.settings;
+        let mut settings = settings::read(&self.path, &self.environment)?.settings;
+        // Of what was read, not of what was written meanwhile.
+        let mut read_from = self.fingerprint(&settings);
+        for _ in 0..3 {
+            settings = settings::read(&self.path, &self.environment)?.settings;
+            let again = self.fingerprint(&settings);
+            if std::mem::replace(&mut read_from, again) == again {
+                break;
+            }
+        }
         let mut problems = Clients::problems(&settings);
         problems.extend(cycle::anchors_problems(&settings));
         if !problems.is_empty() {
             return Err(Refused::Outside { path: self.path.clone(), problems });
         }
-        let read_from = self.fingerprint(&settings);
         Ok(Configuration { settings: Arc::new(settings), read_from })
     }
 

@@ -57,7 +57,7 @@ impl Engine {
         };
         let mut inboxes = BTreeMap::new();
         for (name, store) in &settings.stores {
-            let (inbox, jobs) = mpsc::channel(1);
+            let (inbox, jobs) = mpsc::channel(store.sources.len().max(1));
             inboxes.insert(name, inbox);
             let look_again = Arc::new(Notify::new());
             engine.poll_now.push(Arc::clone(&look_again));
@@ -77,6 +77,7 @@ impl Engine {
                 rhythm: around.rhythm,
                 said: BTreeMap::new(),
                 failures: 0,
+                highest: 0,
                 seen: None,
             };
             engine.stores.spawn(task.live());

@@ -101,9 +101,14 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
     manager.ready();
     let mut daemon =
         Daemon { origin, configuration, engine, around, manager, server, refused: None, stamp: Stamp::new() };
+    let mut next = daemon.around.rhythm.next();
     loop {
         daemon.say_status();
-        let next = daemon.around.rhythm.next();
+        // Whatever else happens meanwhile, and however often.
+        if next <= tokio::time::Instant::now() {
+            daemon.feed_watchdog();
+            next = daemon.around.rhythm.next();
+        }
         let flow = tokio::select! {
             signal = signals.next() => match signal {
                 Signal::End(name) => {
@@ -122,10 +127,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
                 daemon.reload_if_changed(&mut signals).await
             }
             () = daemon.around.news.notified() => ControlFlow::Continue(()),
-            () = sleep_until(next) => {
-                daemon.feed_watchdog();
-                daemon.reload_if_changed(&mut signals).await
-            }
+            () = sleep_until(next) => daemon.reload_if_changed(&mut signals).await,
         };
         if flow.is_break() {
             break;
@@ -152,14 +154,15 @@ struct Daemon {
 /// A configuration that is not in force.
 struct RefusedNow {
     why: String,
-    /// What it was read from, so that it is judged once.
-    read_from: Fingerprint,
+    /// What it was read from, so that it is judged once; `None` where it is judged again at each beat.
+    read_from: Option<Fingerprint>,
 }
 
 impl Daemon {
     async fn reload_if_changed(&mut self, signals: &mut Signals) -> ControlFlow<()> {
         let stamp = self.origin.stamp(&self.configuration.settings);
-        if std::mem::replace(&mut self.stamp, stamp.clone()) == stamp {
+        let judged = self.refused.as_ref().map(|refused| refused.read_from);
+        if std::mem::replace(&mut self.stamp, stamp.clone()) == stamp && judged != Some(None) {
             return ControlFlow::Continue(());
         }
         let seen = self.origin.fingerprint(&self.configuration.settings);
@@ -170,7 +173,7 @@ impl Daemon {
             }
             return ControlFlow::Continue(());
         }
-        if self.refused.as_ref().is_some_and(|refused| refused.read_from == seen) {
+        if judged == Some(Some(seen)) {
             return ControlFlow::Continue(());
         }
         self.reload(signals).await
@@ -179,10 +182,12 @@ impl Daemon {
     /// The new configuration takes over, or is refused and the old one stays in force. Told to end meanwhile, it ends.
     async fn reload(&mut self, signals: &mut Signals) -> ControlFlow<()> {
         self.manager.reloading();
+        // Before it is read: what is written meanwhile is another one.
+        let seen = self.origin.fingerprint(&self.configuration.settings);
         let flow = match self.read().await {
             Ok((configuration, clients)) => self.replace(configuration, clients, signals).await,
             Err(error) => {
-                self.refuse(&error.to_string());
+                self.refuse(&error, seen);
                 ControlFlow::Continue(())
             }
         };
@@ -218,14 +223,18 @@ impl Daemon {
         ControlFlow::Continue(())
     }
 
-    fn refuse(&mut self, why: &str) {
-        tracing::error!(
-            event = "configuration_refused",
-            "the configuration was refused, and the one before stays in force: {why}"
-        );
-        let read_from = self.origin.fingerprint(&self.configuration.settings);
+    fn refuse(&mut self, error: &DaemonError, seen: Fingerprint) {
+        let why = error.to_string();
+        // What is wrong in the file itself stays wrong until it is written again; a missing volume may come by itself.
+        let read_from = matches!(error, DaemonError::Refused(Refused::Settings(_))).then_some(seen);
+        if self.refused.as_ref().is_none_or(|before| before.why != why || before.read_from.is_some()) {
+            tracing::error!(
+                event = "configuration_refused",
+                "the configuration was refused, and the one before stays in force: {why}"
+            );
+        }
         self.server.facts().newer_refused(true);
-        self.refused = Some(RefusedNow { why: why.to_owned(), read_from });
+        self.refused = Some(RefusedNow { why, read_from });
     }
 
     fn feed_watchdog(&self) {

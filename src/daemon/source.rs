@@ -48,38 +48,56 @@ impl Default for Pace {
     }
 }
 
+/// Before when no poll is made.
+#[derive(Clone, Copy)]
+struct Earliest {
+    /// Not even if somebody says so.
+    when_told: Instant,
+    /// Nor by itself, where our own disk has failed.
+    by_itself: Instant,
+}
+
+impl Earliest {
+    fn after(gap: Duration, pause: Duration) -> Self {
+        let now = Instant::now();
+        let later = |wait| now.checked_add(wait).unwrap_or(now);
+        Self { when_told: later(gap), by_itself: later(gap.max(pause)) }
+    }
+}
+
 impl SourceTask {
     /// Polls for ever.
     pub async fn live(mut self) {
-        let mut not_before = Instant::now();
+        let mut earliest = Earliest::after(Duration::ZERO, Duration::ZERO);
         let mut failures = 0_u32;
         let mut first = true;
         loop {
             // Whoever starts with nothing cannot wait for the next due time of a process before this one.
             let at_once = std::mem::take(&mut first) && self.stores.iter().any(|(store, _)| cycle::is_empty(store));
             if !at_once {
-                self.wait(not_before).await;
+                self.wait(earliest).await;
             }
             let kept = self.poll().await;
             failures = if kept { 0 } else { failures.saturating_add(1) };
-            let pause = if kept { self.pace.least_gap } else { pause_after(failures, self.settings.schedule.interval) };
-            not_before = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
+            let pause =
+                if kept { Duration::ZERO } else { pause_after(failures, self.settings.schedule.window_interval) };
+            earliest = Earliest::after(self.pace.least_gap, pause);
         }
     }
 
-    async fn wait(&mut self, not_before: Instant) {
+    async fn wait(&mut self, earliest: Earliest) {
         loop {
             let now = self.clock.now();
             let due = self.due(now);
-            let look_up = self.rhythm.look_up(now, due).max(not_before.min(self.rhythm.next()));
-            if due <= now && not_before <= Instant::now() {
+            if due <= now && earliest.by_itself <= Instant::now() {
                 return;
             }
+            let look_up = self.rhythm.look_up(now, due).max(earliest.by_itself.min(self.rhythm.next()));
             self.promise("waiting for its next poll", self.rhythm.beat());
             tokio::select! {
                 () = sleep_until(look_up) => {}
                 () = self.poll_now.notified() => {
-                    sleep_until(not_before).await;
+                    sleep_until(earliest.when_told).await;
                     return;
                 }
             }
@@ -101,18 +119,14 @@ impl SourceTask {
         for (store, jobs) in &self.stores {
             self.promise("asking for revocation lists", DEADLINE);
             let answers = cycle::gather(&self.settings, store, observed.clone(), &*self.clock, DEADLINE).await;
-            match answers {
-                Ok(answers) => {
-                    let (done, told) = oneshot::channel();
-                    // A store task that is gone is being stopped, and so are we.
-                    let _ = jobs.send(Job { answers, done }).await;
-                    pending.push(told);
-                }
-                Err(error) => {
-                    tracing::error!(event = "cycle_failed", store = store.name, exit = error.exit() as u8, "{error}");
-                    kept = false;
-                }
-            }
+            let answers = answers.unwrap_or_else(|error| {
+                tracing::error!(event = "lists_unavailable", store = store.name, exit = error.exit() as u8, "{error}");
+                cycle::without_lists(store, observed.clone(), &error)
+            });
+            let (done, told) = oneshot::channel();
+            // There is room for one job of each source. A store task that is gone is being stopped, and so are we.
+            let _ = jobs.send(Job { answers, done }).await;
+            pending.push(told);
         }
         // The stores have promised by now.
         self.progress.release(&self.subject());

@@ -24,8 +24,8 @@ use crate::trust::timestamp::Timestamp;
 /// How often we look whether another writer is done.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// After this long it is said who keeps us waiting, and again each time.
-const LOCK_SAID: Duration = Duration::from_secs(60);
+/// How long we wait for another writer before this is one of our failures, which are said and tried again.
+const LOCK_WAITED: Duration = Duration::from_secs(60);
 
 /// Changes come in flocks: an editor, an unpacked backup.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -61,6 +61,8 @@ pub struct StoreTask {
     /// What was said, so that a condition that stands is not said with every turn.
     pub said: BTreeMap<String, (Severity, Instant)>,
     pub failures: u32,
+    /// The newest generation that we have seen.
+    pub highest: u64,
     /// The state as we have put it up.
     pub seen: Option<StateStamp>,
 }
@@ -73,6 +75,10 @@ impl StoreTask {
         self.watch.store(&self.store.path, &self.touched);
         loop {
             let now = self.clock.now();
+            // No turn was ever put further ahead: the clock was set back.
+            if next.since(now) > self.settings.schedule.proof_interval {
+                next = now;
+            }
             self.promise("waiting", self.rhythm.beat());
             let mut stopping = self.stopping.clone();
             let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
@@ -90,7 +96,9 @@ impl StoreTask {
                     sleep(SETTLE).await;
                     // The folder itself may be another one by now.
                     self.watch.store(&self.store.path, &self.touched);
-                    if self.has_drifted() {
+                    let is_due = next <= self.clock.now();
+                    // What we could not do leaves traces of its own: after a failure the time alone decides.
+                    if is_due || (self.failures == 0 && self.has_drifted()) {
                         next = self.between_polls(Turns::Due).await;
                     } else if self.show_what_others_did() {
                         next = self.next_turn();
@@ -133,6 +141,7 @@ impl StoreTask {
         let kept = match acted {
             Ok((report, standing)) => {
                 self.say(&report, &standing);
+                self.note_loss(&standing);
                 self.board.put(standing);
                 self.failures = 0;
                 true
@@ -149,14 +158,14 @@ impl StoreTask {
     /// Opens the store as soon as no other writer has it.
     async fn open<'a>(&self, store: &'a Store, clock: &'a dyn Clock) -> Result<Session<'a>, CycleError> {
         let options = Options { deadline: Duration::ZERO, lock_timeout: Duration::ZERO, command: "trustsync run" };
-        let mut said = Instant::now();
+        let begun = Instant::now();
         loop {
             match Session::open(store, clock, &options) {
                 Err(CycleError::Lock(held @ LockError::Held { .. })) => {
-                    self.promise("waiting for another writer", LOCK_SAID);
-                    if said.elapsed() >= LOCK_SAID {
-                        said = Instant::now();
-                        tracing::warn!(event = "store_locked", store = store.name, "{held}");
+                    self.promise("waiting for another writer", LOCK_WAITED);
+                    // Whoever waits for us has other stores to care for.
+                    if begun.elapsed() >= LOCK_WAITED {
+                        return Err(CycleError::Lock(held));
                     }
                     sleep(LOCK_POLL).await;
                 }
@@ -180,6 +189,22 @@ impl StoreTask {
         true
     }
 
+    /// A store that was emptied looks like one that was never born; we know better.
+    fn note_loss(&mut self, standing: &Standing) {
+        if standing.generation < self.highest {
+            tracing::error!(
+                event = "state_lost",
+                store = self.store.name,
+                "The store was at generation {:06} and is at {:06} now: somebody removed what was in it. What it had denied or \
+                 held is forgotten: restore it from a backup, or say it again (trustsync distrust).",
+                self.highest,
+                standing.generation
+            );
+            self.watch.store(&self.store.path, &self.touched);
+        }
+        self.highest = standing.generation;
+    }
+
     fn has_drifted(&self) -> bool {
         // What cannot be read, the cycle says in its own words.
         cycle::has_drifted(&self.store).unwrap_or(true)
@@ -196,6 +221,9 @@ impl StoreTask {
 
     fn failed(&mut self, error: &CycleError) {
         self.failures = self.failures.saturating_add(1);
+        self.board.fail(&self.store.name, &error.to_string(), self.clock.now());
+        // Made since, or made anew: the watch is set up again.
+        self.watch.store(&self.store.path, &self.touched);
         tracing::error!(event = "cycle_failed", store = self.store.name, exit = error.exit() as u8, "{error}");
     }
 

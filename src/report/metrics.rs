@@ -60,6 +60,11 @@ pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Ti
     text.each(&looked_at, |standing| Some(u8::from(hold_end(standing, now).is_some())));
     text.family("hold_end_timestamp_seconds", "When the hold that is in force ends.");
     text.each(&looked_at, |standing| hold_end(standing, now).map(Timestamp::unix));
+    text.family(
+        "store_failing",
+        "Whether the store cannot be read or written: nothing is added, removed, told or proven.",
+    );
+    text.each(&looked_at, |standing| Some(u8::from(standing.failing.is_some())));
     text.family("alarms", "Alarms that stand, by severity.");
     for (store, standing) in &looked_at {
         for severity in [Severity::Warning, Severity::Critical] {

@@ -157,7 +157,7 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
 
     let mut certificates = BTreeMap::new();
     if let Some(manifest) = &manifest {
-        let damaged = generation::differences(root, manifest.generation, &manifest.files, LARGEST);
+        let damaged = differences(root, manifest);
         if !damaged.is_empty() {
             drifted = true;
             findings.push(Finding::warning(
@@ -256,6 +256,12 @@ pub fn manifest_in(generations: &Path, number: u64) -> Result<Option<Manifest>, 
         path: generations.join(generation::name(number)).join("manifest.json").display().to_string(),
         source,
     })
+}
+
+/// What differs, in a generation, from what its manifest says was written; in words.
+#[must_use]
+pub fn differences(root: &Path, manifest: &Manifest) -> Vec<String> {
+    generation::differences(root, manifest.generation, &manifest.files, LARGEST)
 }
 
 /// The state as it stands on disk, for who only wants to know what is due; `None` where it cannot be used, which the next

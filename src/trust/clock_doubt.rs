@@ -17,8 +17,9 @@ use crate::trust::timestamp::Timestamp;
 /// How far the vendor's clock may be from ours, and how far ours may have been set back.
 pub const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(300);
 
-/// After so long without a word from the vendor, nobody vouches for our clock.
-const VOUCHED_FOR: Duration = Duration::from_secs(30 * 86_400);
+/// After so long without a word from the vendor, nobody vouches for our clock: whatever it jumps by, it can end things by no
+/// more than this too early.
+const VOUCHED_FOR: Duration = Duration::from_secs(3 * 3_600);
 
 /// What is known of earlier times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,8 +48,8 @@ pub fn doubt(now: Timestamp, earliest: Timestamp, known: KnownTimes, store: &str
     if let Some(latest) = known.latest.filter(|latest| latest.since(now) > CLOCKS_AGREE_WITHIN) {
         return alarm(format!("This machine's clock shows {now}, but the store was at work on {latest} already."));
     }
-    let vouched_for = known.agreed.is_none_or(|agreed| now.since(agreed) <= VOUCHED_FOR);
-    // That the clocks disagree has an alarm of its own, and so has a vendor that is silent for a month.
+    let vouched_for = known.agreed.is_some_and(|agreed| now.since(agreed) <= VOUCHED_FOR);
+    // That the clocks disagree has an alarm of its own, and so has a vendor that is silent.
     (known.disagrees || !vouched_for, None)
 }
 
@@ -62,13 +63,14 @@ mod tests {
     #[test]
     fn a_clock_before_the_release_or_before_what_the_store_did_is_an_alarm() {
         let now = RELEASED.plus(HOUR);
-        assert_eq!(doubt(now, RELEASED, KnownTimes::default(), "main"), (false, None));
+        assert_eq!(doubt(now, RELEASED, KnownTimes::default(), "main"), (true, None), "nobody has vouched for it yet");
         let (doubted, alarm) = doubt(RELEASED.minus(HOUR), RELEASED, KnownTimes::default(), "main");
         assert!(doubted && alarm.is_some_and(|alarm| alarm.text.contains("before this version")));
         let known = KnownTimes { latest: Some(now.plus(HOUR)), ..KnownTimes::default() };
         let (doubted, alarm) = doubt(now, RELEASED, known, "main");
         assert!(doubted && alarm.is_some_and(|alarm| alarm.text.contains(&now.plus(HOUR).to_string())));
-        let known = KnownTimes { latest: Some(now.plus(Duration::from_secs(200))), ..KnownTimes::default() };
+        let known =
+            KnownTimes { latest: Some(now.plus(Duration::from_secs(200))), agreed: Some(now), disagrees: false };
         assert_eq!(doubt(now, RELEASED, known, "main"), (false, None), "clocks are corrected by a little all the time");
     }
 
@@ -76,8 +78,8 @@ mod tests {
     fn a_clock_that_nobody_vouches_for_is_doubted_without_an_alarm_of_its_own() {
         let now = RELEASED.plus(HOUR * 24 * 365);
         let agreed = |ago| KnownTimes { agreed: Some(now.minus(ago)), latest: Some(now.minus(ago)), disagrees: false };
-        assert_eq!(doubt(now, RELEASED, agreed(HOUR * 24 * 29), "main"), (false, None));
-        assert_eq!(doubt(now, RELEASED, agreed(HOUR * 24 * 31), "main"), (true, None));
+        assert_eq!(doubt(now, RELEASED, agreed(HOUR * 2), "main"), (false, None));
+        assert_eq!(doubt(now, RELEASED, agreed(HOUR * 4), "main"), (true, None));
         assert_eq!(doubt(now, RELEASED, KnownTimes { disagrees: true, ..agreed(HOUR) }, "main"), (true, None));
     }
 }

@@ -38,6 +38,8 @@ pub struct Standing {
     pub over: BTreeSet<String>,
     /// The operator's freeze.
     pub hold: Option<Hold>,
+    /// Since when the store cannot be read or written, and why; then nothing is added, removed, told or proven.
+    pub failing: Option<(Timestamp, String)>,
 }
 
 /// How a source stands.
@@ -104,7 +106,14 @@ impl Standing {
             alarms: state.alarms.iter().map(|(id, alarm)| (id.clone(), alarm.finding.severity)).collect(),
             over: state.alarms.iter().filter(|(_, alarm)| alarm.unseen).map(|(id, _)| id.clone()).collect(),
             hold: state.memory.hold.clone(),
+            failing: None,
         }
+    }
+
+    /// Of a store that could not be looked at.
+    #[must_use]
+    pub fn unknown(store: &str) -> Self {
+        Self::of(store, &State::born(String::new()), &TrustSet::default())
     }
 
     /// How many alarms there are of a severity.
@@ -126,6 +135,9 @@ impl Standing {
             0 => format!("{}: nothing published yet", self.store),
             number => format!("{}: generation {number:06}", self.store),
         };
+        if let Some((since, _)) = &self.failing {
+            let _ = write!(line, ", CANNOT BE WORKED ON since {since}");
+        }
         if self.deny_all {
             line.push_str(", DENY ALL");
         }

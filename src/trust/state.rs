@@ -40,6 +40,9 @@ pub struct State {
     pub targets: BTreeMap<String, TargetState>,
     /// What is wrong, by alarm id.
     pub alarms: BTreeMap<String, Alarm>,
+    /// The generation that was not as it was written as soon as it was written: no new one would be better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfaithful: Option<u64>,
 }
 
 /// How a source does.
@@ -175,6 +178,7 @@ impl State {
             sources: BTreeMap::new(),
             targets: BTreeMap::new(),
             alarms: BTreeMap::new(),
+            unfaithful: None,
         }
     }
 

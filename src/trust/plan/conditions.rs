@@ -91,7 +91,10 @@ impl Planner<'_> {
                 continue;
             }
             let over = now > entry.last_seen.plus(self.input.policy.grace);
-            if over && entry.word.is_none() && entry.absence.is_none_or(|run| run.last < now) {
+            if over
+                && entry.word.is_none()
+                && entry.absence.is_none_or(|run| held.last_heard.is_none_or(|heard| run.last < heard))
+            {
                 self.findings.push(Finding::warning(
                     "retirement_blocked",
                     slot,
