@@ -454,6 +454,45 @@ fn an_arrangement_in_which_root_would_do_the_daemons_bidding_is_refused() {
 }
 
 #[test]
+fn root_acts_by_no_configuration_that_somebody_else_can_change() {
+    let Some(host) = Host::new("root_acts_by_no_configuration_that_somebody_else_can_change") else { return };
+    host.add_target("edge", "");
+    let path = host.sandbox.path("config.toml");
+    std::os::unix::fs::chown(&path, Some(privilege::NOBODY), None).unwrap();
+    for command in [&["sync"][..], &["hold"], &["distrust", &"0".repeat(64)], &["reload", "edge"]] {
+        host.root(command).exits(3).says(&["root acts by a configuration that root alone can change"]);
+    }
+    assert_eq!(host.sandbox.current(), None);
+    // Who only looks needs no such care.
+    host.root(&["sync", "--dry-run"]).exits(0);
+}
+
+/// Where the folder lies in the daemon's own, everything in it may be what the daemon made of it.
+#[test]
+fn a_folder_that_is_not_roots_alone_is_not_touched_by_root() {
+    let test = "a_folder_that_is_not_roots_alone_is_not_touched_by_root";
+    let Some(host) = Host::new(test) else { return };
+    let base = host.sandbox.configuration();
+    let text = format!("{base}\n[target.edge]\nkind = \"generic\"\nprivileged = true\n");
+    host.sandbox.configure(&text.replace("\"targets\"", "\"store/targets\""));
+    let precious = host.sandbox.path("precious");
+    std::fs::create_dir_all(precious.join("folder")).unwrap();
+    std::fs::write(precious.join("edge-1-1"), "precious").unwrap();
+    std::fs::write(precious.join("edge.json"), "precious").unwrap();
+    std::fs::write(precious.join("edge"), "precious").unwrap();
+    let before = sandbox::tree(&precious);
+    let targets = host.sandbox.store().join("targets");
+    std::fs::create_dir_all(&targets).unwrap();
+    for name in ["consumed", "requests", "outcomes", "state", "generations"] {
+        std::os::unix::fs::symlink(&precious, targets.join(name)).unwrap();
+    }
+    std::os::unix::fs::chown(&targets, Some(privilege::NOBODY), Some(privilege::NOBODY)).unwrap();
+    host.apply("edge").exits(3);
+    host.root(&["sync"]);
+    assert_eq!(sandbox::tree(&precious), before);
+}
+
+#[test]
 fn what_root_did_not_let_in_is_owed_and_enters_once_its_configuration_says_so() {
     let test = "what_root_did_not_let_in_is_owed_and_enters_once_its_configuration_says_so";
     let Some(host) = settled(test) else { return };

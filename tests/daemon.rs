@@ -425,6 +425,37 @@ fn drift_that_is_only_to_be_reported_is_left_as_it_is() {
     daemon.stop();
 }
 
+/// What we fail to write leaves traces that look like somebody's touch.
+#[test]
+fn a_store_that_cannot_be_repaired_is_tried_again_ever_more_rarely_and_shown() {
+    let mut sandbox = Sandbox::new();
+    let socket = UnixDatagram::bind(sandbox.path("notify")).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    sandbox.set("NOTIFY_SOCKET", sandbox.path("notify").display().to_string());
+    let daemon = settled(&sandbox);
+    daemon.wait_for("published", 1);
+    fs::remove_file(sandbox.store().join("current")).unwrap();
+    fs::create_dir(sandbox.store().join("current")).unwrap();
+    daemon.wait_for("cycle_failed", 1);
+    // Eight touches, half a second and more apart: each would have been a cycle.
+    for touch in 0..8 {
+        fs::write(sandbox.store().join(format!("generations/000001/{touch}")), "").unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    assert!(daemon.count("cycle_failed") <= 2, "{:#?}", daemon.log());
+    let mut heard = Vec::new();
+    let mut buffer = [0; 4_096];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    assert!(heard.iter().any(|text| text.contains("CANNOT BE WORKED ON since")), "{heard:?}");
+    // Told to, it tries at once, and a poll with it.
+    fs::remove_dir(sandbox.store().join("current")).unwrap();
+    daemon.signal(Signal::USR1);
+    daemon.wait_until("a repair", || sandbox.current().is_some_and(|number| number > 1));
+    daemon.stop();
+}
+
 #[test]
 fn a_state_that_is_damaged_under_way_is_rebuilt_and_never_read_as_empty() {
     let sandbox = Sandbox::new();

@@ -25,7 +25,8 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
                 .to_owned(),
         ));
     }
-    let (outcome, exit) = once(&global.config, target, global.lock_timeout).await?;
+    let half = once(&global.config, target, global.lock_timeout, Asked::OrByHand).await?;
+    let Some((outcome, exit)) = half else { return Ok(Exit::Done) };
     log::findings(&outcome.found(target), true);
     print(global.output, &outcome, || outcome.line(target))?;
     Ok(exit)
@@ -47,8 +48,22 @@ enum Unusable {
     Target(String),
 }
 
+/// Whether there must be a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Whoever starts this means it.
+    OrByHand,
+    /// Another answerer may have been quicker: then nothing is done.
+    Only,
+}
+
 /// Consumes the request and answers it by the configuration at `path`; what stands in the way of that is the answer.
-async fn once(path: &Path, target: &str, lock_timeout: Duration) -> Result<(Outcome, Exit), Failure> {
+async fn once(
+    path: &Path,
+    target: &str,
+    lock_timeout: Duration,
+    asked: Asked,
+) -> Result<Option<(Outcome, Exit)>, Failure> {
     let (usable, folder) = match read(path) {
         Ok((settings, problems)) => {
             let folder = of(&settings, target).map(|(store, _)| store.privileged_path.clone());
@@ -61,9 +76,17 @@ async fn once(path: &Path, target: &str, lock_timeout: Duration) -> Result<(Outc
         }
         Err(error) => (Err(error), None),
     };
-    let half = Privileged::of(&folder.unwrap_or_else(|| PRIVILEGED_PATH.into()), target)?;
+    let usual = || Privileged::of(Path::new(PRIVILEGED_PATH), target);
+    let half = match folder.map(|folder| Privileged::of(&folder, target)) {
+        // What is not root's alone is not touched; who starts us by default looks at the usual place.
+        Some(half) => half.and_then(|half| if half.fits().is_ok() { Ok(half) } else { usual() })?,
+        None => usual()?,
+    };
     // Before anything else can fail: a request that stays would be answered again at once, and for ever.
-    let request = half.consume()?;
+    let request = if half.fits().is_ok() { half.consume()? } else { None };
+    if request.is_none() && asked == Asked::Only {
+        return Ok(None);
+    }
     let judged = usable.and_then(|settings| match of(&settings, target) {
         Some((_, found)) if !found.privileged => Err(Unusable::Target(format!(
             "target.{target} is not privileged: its files are the daemon's own (target.{target}.privileged)"
@@ -77,13 +100,13 @@ async fn once(path: &Path, target: &str, lock_timeout: Duration) -> Result<(Outc
     });
     let settings = match judged {
         Ok(settings) => settings,
-        Err(why) => return Ok(refuse(&half, request.as_ref(), &why)),
+        Err(why) => return Ok(Some(refuse(&half, request.as_ref(), &why))),
     };
     let Some((store, found)) = of(&settings, target) else {
         return Err(Failure::Usage(format!("there is no target {target:?}")));
     };
     let half = Half { settings: &settings, store, target: found, clock: &SystemClock, lock_timeout };
-    Ok(half.answer(request.as_ref()).await)
+    Ok(Some(half.answer(request.as_ref()).await))
 }
 
 /// The configuration, with what is wrong in it; secrets are the daemon's, and are not asked for.
@@ -115,8 +138,9 @@ pub async fn serve(global: &Global, halves: &[(String, Privileged)], every: Dura
             if !half.waits() {
                 continue;
             }
-            match once(&global.config, target, global.lock_timeout).await {
-                Ok((outcome, _)) => log::findings(&outcome.found(target), false),
+            match once(&global.config, target, global.lock_timeout, Asked::Only).await {
+                Ok(None) => {}
+                Ok(Some((outcome, _))) => log::findings(&outcome.found(target), false),
                 Err(failure) => tracing::error!(event = "apply_failed", target, "{failure}"),
             }
         }

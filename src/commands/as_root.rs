@@ -7,7 +7,7 @@
 //! ```
 //! Where the store is root's own, the command itself is in the child's place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::MetadataExt;
@@ -21,7 +21,8 @@ use crate::cli::{Cli, Command, Global};
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::settings;
-use crate::settings::resolved::{SecretOrigin, Settings, Store};
+use crate::settings::resolved::{SecretOrigin, Store};
+use crate::store::ownership;
 use crate::store::privileged::Privileged;
 
 /// How often a command looks for requests, and how often the daemon does: it is in no hurry, and idle for hours.
@@ -34,6 +35,9 @@ const CHILD: &str = "TRUSTSYNC_AS_OWNER";
 /// A user and its group.
 type Owner = (u32, u32);
 
+/// Where the secret of each source is.
+type Secrets = BTreeMap<String, SecretOrigin>;
+
 /// What root has to do besides the command itself.
 pub enum AsRoot {
     /// Nothing: not root, or nothing is written, or there is no privileged target.
@@ -41,7 +45,7 @@ pub enum AsRoot {
     /// Answer requests meanwhile.
     Serve { halves: Vec<(String, Privileged)>, every: Duration },
     /// Leave the command to the store's owner, and answer requests meanwhile.
-    Become { owner: Owner, settings: Box<Settings>, halves: Vec<(String, Privileged)> },
+    Become { owner: Owner, secrets: Secrets, halves: Vec<(String, Privileged)> },
 }
 
 /// Whether a command writes into the store.
@@ -81,6 +85,11 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
         let text = "this process could not become the store's owner, and goes no further as root. Nothing was done.";
         return Err(Failure::Other(text.to_owned()));
     }
+    // Whoever can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own business.
+    let daemon = matches!(cli.command, Command::Run);
+    if !daemon && cli.global.config.exists() {
+        ownership::roots_alone(&cli.global.config).map_err(Failure::NotRoots)?;
+    }
     let Ok((loaded, _)) = settings::judge_without_secrets(&cli.global.config, &environment()) else {
         return Ok(AsRoot::Nothing);
     };
@@ -94,10 +103,13 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
         .map(|found| (found.uid(), found.gid()))
         .collect();
     let others: BTreeSet<Owner> = owners.iter().copied().filter(|(user, _)| *user != 0).collect();
-    let daemon = matches!(cli.command, Command::Run);
     match others.first() {
         Some(owner) if owners.len() == 1 && !daemon => {
-            Ok(AsRoot::Become { owner: *owner, halves, settings: Box::new(settings) })
+            // What is another store's alone is not this owner's to know.
+            let concerned = |source: &String| stores.iter().any(|store| store.sources.contains(source));
+            let secrets = settings.sources.iter().filter(|(name, _)| concerned(name));
+            let secrets = secrets.map(|(name, source)| (name.clone(), source.client_secret.clone())).collect();
+            Ok(AsRoot::Become { owner: *owner, halves, secrets })
         }
         Some((user, _)) if daemon => Err(Failure::Usage(format!(
             "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that user. \
@@ -140,12 +152,12 @@ pub async fn beside<T>(
 pub async fn become_owner(
     global: &Global,
     owner: Owner,
-    settings: &Settings,
+    secrets: &Secrets,
     halves: &[(String, Privileged)],
     polls: bool,
 ) -> Result<Exit, Failure> {
     prepare(halves, owner.1);
-    let mut child = start(owner, settings, polls)?;
+    let mut child = start(owner, secrets, polls)?;
     let ended = async { child.wait().await };
     let status = beside(global, halves, SOON, ended).await.map_err(Failure::Output)?;
     Ok(status
@@ -155,25 +167,42 @@ pub async fn become_owner(
 }
 
 /// The same command again. Standard library and kernel give it the owner's groups, none of root's, before it begins.
-fn start((user, group): Owner, settings: &Settings, polls: bool) -> Result<Child, Failure> {
+fn start((user, group): Owner, secrets: &Secrets, polls: bool) -> Result<Child, Failure> {
     let program =
         std::env::current_exe().map_err(|error| Failure::Other(format!("where we are is unknown: {error}")))?;
     let mut command = Process::new(program);
-    command.args(std::env::args_os().skip(1)).uid(user).gid(group).env(CHILD, "1").kill_on_drop(true);
+    command
+        .args(std::env::args_os().skip(1))
+        .uid(user)
+        .gid(group)
+        .env_clear()
+        .envs(handed_on())
+        .env(CHILD, "1")
+        .kill_on_drop(true);
     if polls {
-        for source in settings.sources.values() {
-            let SecretOrigin::File(path) = &source.client_secret else { continue };
+        for (source, origin) in secrets {
+            let SecretOrigin::File(path) = origin else { continue };
             if may_read(path, (user, group)) {
                 continue;
             }
             // Its owner is root (systemd hands a copy to the daemon): the child gets it as the daemon would, from us.
-            if let Ok(secret) = read_secret(&source.client_secret) {
-                let name = format!("TRUSTSYNC__SOURCE__{}__CLIENT_SECRET", source.name.to_uppercase());
+            if let Ok(secret) = read_secret(origin) {
+                let name = format!("TRUSTSYNC__SOURCE__{}__CLIENT_SECRET", source.to_uppercase());
                 command.env(name, secret.expose());
             }
         }
     }
     command.spawn().map_err(|error| Failure::Other(format!("the command could not be run as uid {user}: {error}")))
+}
+
+/// Of root's own environment, what the command is made to be told by.
+fn handed_on() -> impl Iterator<Item = (String, String)> {
+    let known =
+        ["PATH", "LANG", "TERM", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"];
+    let roots = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+    environment().into_iter().filter(move |(name, _)| {
+        name.starts_with("TRUSTSYNC__") || known.contains(&name.as_str()) || roots.contains(&name.as_str())
+    })
 }
 
 fn may_read(path: &Path, (user, group): Owner) -> bool {

@@ -43,6 +43,7 @@ use crate::settings::resolved::Store;
 use crate::settings::{self, Loaded, SettingsError};
 use crate::store::StoreError;
 use crate::store::contents::ContentsError;
+use crate::store::ownership::NotRoots;
 
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]
@@ -79,9 +80,9 @@ async fn start(cli: Cli) -> Result<Exit, Failure> {
     match as_root::judge(&cli)? {
         AsRoot::Nothing => dispatch(cli).await,
         AsRoot::Serve { halves, every } => as_root::beside(&global, &halves, every, dispatch(cli)).await,
-        AsRoot::Become { owner, settings, halves } => {
+        AsRoot::Become { owner, secrets, halves } => {
             let polls = matches!(cli.command, Command::Sync(_));
-            as_root::become_owner(&global, owner, &settings, &halves, polls).await
+            as_root::become_owner(&global, owner, &secrets, &halves, polls).await
         }
     }
 }
@@ -147,6 +148,9 @@ pub enum Failure {
     /// The store.
     #[error(transparent)]
     Contents(#[from] ContentsError),
+    /// Root is to act by a configuration that is not root's alone.
+    #[error("root acts by a configuration that root alone can change: {0}. Nothing was done; trust is unchanged.")]
+    NotRoots(NotRoots),
     /// The daemon could not begin.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -173,7 +177,7 @@ impl From<StoreError> for Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) | Self::Client(_) => Exit::Configuration,
+            Self::Settings(_) | Self::Client(_) | Self::NotRoots(_) => Exit::Configuration,
             Self::Daemon(DaemonError::Signals(_)) => Exit::Unexpected,
             Self::Daemon(_) => Exit::Configuration,
             Self::Cycle(error) => error.exit(),

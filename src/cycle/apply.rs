@@ -249,13 +249,11 @@ impl Half<'_> {
         let outputs = self.store.outputs();
         let content = Content { set: &adopted.set, memory: &adopted.memory, outputs: &outputs };
         let rendered = self.render(half, &content, &given.manifest)?;
-        if rendered.changed {
-            state.told = state.told.filter(|(told, _)| *told != number);
-        }
         let situation = Situation {
             wanted: number,
             linked,
-            acknowledged: state.told.map(|(told, _)| told),
+            // Of these very files: one that died after it had exchanged them has not told anybody.
+            acknowledged: state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told),
             confirmed: false,
             told_not_wired: None,
             checkable: self.target.check.is_some(),
@@ -268,12 +266,12 @@ impl Half<'_> {
         };
         let mut outcome = Outcome::new(request, now, self.turn(half, situation).await?);
         if matches!(outcome.verdict, Verdict::Told(_)) {
-            state.told = Some((number, rendered.digest));
+            state.told = Some((number, rendered));
             state.write(&half.state())?;
         }
         if link.read()? == Link::Generation(number) {
             let store = given.manifest.store.clone();
-            outcome.standing = Some(Standing { store, generation: number, digest: rendered.digest });
+            outcome.standing = Some(Standing { store, generation: number, digest: rendered });
         }
         if let (Kind::Nginx, Some(argv)) = (self.target.kind, &self.target.check) {
             let limit = self.target.check_timeout;
@@ -327,13 +325,13 @@ impl Half<'_> {
     }
 
     /// Writes the generation, unless what stands there is just that.
-    fn render(&self, half: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Rendered, ApplyError> {
+    fn render(&self, half: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
         let (number, digest) = (given.generation, content.digest());
         let generations = half.generations();
         let standing = contents::manifest_in(&generations, number).ok().flatten();
         let is_there = standing.is_some_and(|standing| standing.digest == digest && standing.store == given.store);
         if is_there && read_back_in(&generations, number).is_ok() {
-            return Ok(Rendered { digest, changed: false });
+            return Ok(digest);
         }
         let name = MarkerName { store_id: given.store.clone(), generation: number, digest_head: digest.short() };
         let marker = marker::mint(&name).map_err(|error| CycleError::from(CommitError::from(error)))?;
@@ -352,7 +350,7 @@ impl Half<'_> {
         } else {
             generation::write_in(&generations, number, &files)?;
         }
-        Ok(Rendered { digest, changed: true })
+        Ok(digest)
     }
 
     fn drops_denied(&self, half: &Privileged, linked: Option<u64>, state: &State, memory: &Memory) -> bool {
@@ -430,11 +428,6 @@ impl Half<'_> {
         }
         generation::sweep_in(&generations)
     }
-}
-
-struct Rendered {
-    digest: Fingerprint,
-    changed: bool,
 }
 
 /// The files that a kind of server reads by its link.

@@ -398,6 +398,11 @@ impl<'a> Turns<'a> {
                 report.findings.extend(notes.into_iter().map(note));
                 Proof::Proven
             }
+            Enforcement::NotIncluded if self.target.privileged => Proof::NotWired(
+                "what it serves has the right generation, but no server in its configuration names root's files: it still \
+                 reads those of the store, which the daemon can write"
+                    .to_owned(),
+            ),
             Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
                 let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
                 report.findings.push(Finding::note("enforcement", &self.target.name, text));

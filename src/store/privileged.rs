@@ -119,9 +119,32 @@ impl Privileged {
         Ok(())
     }
 
+    /// Whether the folder, where there is one, is root's alone to change: what stands in another one is never touched, be it
+    /// to rename, to write or to remove.
+    pub fn fits(&self) -> Result<(), StoreError> {
+        let unfit = |what: String| StoreError::Unfit { path: self.root.clone(), what };
+        let found = match fs::symlink_metadata(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(StoreError::io("look at", &self.root, error)),
+            Ok(found) => found,
+        };
+        let at = ownership::roots_alone(&self.root).map_err(|error| unfit(format!("is not root's alone: {error}")))?;
+        let found = if found.is_symlink() {
+            fs::symlink_metadata(&at).map_err(|error| StoreError::io("look at", &at, error))?
+        } else {
+            found
+        };
+        // Sticky or not: here nobody else may make an entry, either.
+        if !found.is_dir() || found.mode() & 0o022 != 0 {
+            return Err(unfit("is no folder in which root alone makes entries".to_owned()));
+        }
+        Ok(())
+    }
+
     /// Renames the request away, whatever it is, and says what was asked for. The first thing that root's half does, so that
     /// nothing that fails later leaves it there to be answered again at once.
     pub fn consume(&self) -> Result<Option<Request>, StoreError> {
+        self.fits()?;
         let request = self.request();
         if fs::symlink_metadata(&request).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(None);
@@ -136,14 +159,22 @@ impl Privileged {
             let gone = fs::remove_file(&request).or_else(|_| fs::remove_dir_all(&request)).is_ok();
             return if gone || !self.waits() { Ok(None) } else { Err(StoreError::io("rename away", &request, error)) };
         }
-        let found = fs::symlink_metadata(&consumed).map_err(|error| StoreError::io("look at", &consumed, error))?;
+        let found = match fs::symlink_metadata(&consumed) {
+            // Cleared by another answer to this target, which has taken it as its own.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.map_err(|error| StoreError::io("look at", &consumed, error))?,
+        };
         Ok(Some(Request { id: id(&found), tell: found.mode() & TELL & !LOOK != 0 }))
     }
 
     /// Removes what requests became, as far as that works: it is in nobody's way.
     pub fn clear(&self) {
+        if self.fits().is_err() {
+            return;
+        }
         let Ok(entries) = fs::read_dir(self.root.join(CONSUMED)) else { return };
-        for entry in entries.flatten() {
+        let ours = format!("{}-", self.target);
+        for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&ours)) {
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let _ = if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
         }
@@ -181,6 +212,7 @@ impl Privileged {
 
     /// Writes what came of it.
     pub fn conclude(&self, outcome: &[u8]) -> Result<(), StoreError> {
+        self.fits()?;
         file::replace(&self.outcome(), outcome).map(drop)
     }
 

@@ -137,7 +137,7 @@ pub fn adopt(input: &Input<'_>) -> Result<Adopted, Withheld> {
                 None => judge.as_before(slot, *key, entry),
             };
             if let Err(why) = let_in {
-                judge.refused.push(format!("{slot}: {why}"));
+                judge.refused.push(format!("{}: {why}", quoted(slot.as_str())));
             }
         }
     }
