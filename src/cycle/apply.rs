@@ -166,6 +166,17 @@ impl State {
         Ok(state)
     }
 
+    /// Takes over what root's own last generation says of denials and identities.
+    fn remember(&mut self, earlier: Option<&Manifest>) {
+        let Some(earlier) = earlier else { return };
+        self.denied.extend(earlier.denied.clone());
+        for (slot, held) in &earlier.slots {
+            if let Some(identity) = &held.identity {
+                self.identities.entry(slot.clone()).or_insert_with(|| identity.clone());
+            }
+        }
+    }
+
     fn write(&self, path: &Path) -> Result<(), StoreError> {
         file::replace(path, &serde_json::to_vec_pretty(self).unwrap_or_default()).map(drop)
     }
@@ -228,6 +239,10 @@ impl Half<'_> {
             Link::Foreign(found) => (None, Some(found)),
         };
         let earlier = linked.and_then(|linked| contents::manifest_in(&half.generations(), linked).ok().flatten());
+        if state.store.is_none() {
+            // Its memory was removed on purpose (a store made anew): what was denied stays so, and so does who is meant.
+            state.remember(earlier.as_ref());
+        }
         let extra = anchors::extra(self.store).map_err(CycleError::from)?;
         let adopted = judge(&Input {
             giver: Giver::Daemon,

@@ -44,6 +44,9 @@ pub struct Readiness {
     /// Of what is in place, what was not confirmed for long. It makes nothing less ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stale: Vec<Stale>,
+    /// Stores that cannot be read or written now, since when and why. What is in place there stays, and is ready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<String>,
 }
 
 /// A source of which nothing was heard for long.
@@ -63,11 +66,15 @@ impl Readiness {
     pub fn of(settings: &Settings, standings: &[Standing], now: Timestamp) -> Self {
         let mut missing = Vec::new();
         let mut stale = Vec::new();
+        let mut failing = Vec::new();
         for (name, store) in &settings.stores {
             let Some(standing) = standings.iter().find(|standing| standing.store == *name) else {
                 missing.push(format!("store {name}: not looked at yet, or it cannot be used (the log says why)"));
                 continue;
             };
+            if let Some((since, why)) = &standing.failing {
+                failing.push(format!("store {name}: since {since}: {why}"));
+            }
             if standing.generation == 0 {
                 missing.push(format!("store {name}: nothing published yet"));
                 continue;
@@ -79,7 +86,7 @@ impl Readiness {
                 }
             }
         }
-        Self { ready: missing.is_empty(), missing, stale }
+        Self { ready: missing.is_empty(), missing, stale, failing }
     }
 }
 
