@@ -81,15 +81,17 @@ pub fn sweep_leftovers(root: &Path, newest_committed: Option<u64>) -> Result<(),
     store::sweep(root, &keep).map(drop)
 }
 
-/// Removes generations beyond the newest `keep` with different sets.
+/// Removes generations beyond the newest `keep`, and the newest `keep` with different sets.
 pub fn sweep_old(root: &Path, keep: usize, newest: u64) -> Result<(), StoreError> {
     let mut kept = BTreeSet::new();
     let mut digests = BTreeSet::new();
     for number in generation::list(root)?.into_iter().rev().filter(|number| *number <= newest) {
         let digest = contents::manifest_of(root, number).ok().flatten().map(|manifest| manifest.digest);
-        // Of equal sets the newest: repairs would pile up for years.
-        if digests.len() < keep && digest.is_some_and(|digest| digests.insert(digest)) {
+        let another = digests.len() < keep && digest.is_some_and(|digest| !digests.contains(&digest));
+        // Of equal sets not for ever more: repairs would pile up for years.
+        if another || (kept.len() < keep && digest.is_some()) {
             kept.insert(number);
+            digests.extend(digest);
         }
     }
     store::sweep(root, &kept).map(drop)
