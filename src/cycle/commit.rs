@@ -89,7 +89,7 @@ pub fn sweep_old(root: &Path, keep: usize, newest: u64) -> Result<(), StoreError
         let digest = contents::manifest_of(root, number).ok().flatten().map(|manifest| manifest.digest);
         let another = digests.len() < keep && digest.is_some_and(|digest| !digests.contains(&digest));
         // Of equal sets not for ever more: repairs would pile up for years.
-        if another || (kept.len() < keep && digest.is_some()) {
+        if another || kept.len() < keep {
             kept.insert(number);
             digests.extend(digest);
         }
