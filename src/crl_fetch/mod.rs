@@ -18,11 +18,11 @@ use reqwest::header::{
     ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Response, StatusCode};
-use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use url::Url;
 
+use crate::chance;
 use crate::http_client::{self, Limits, OutboundError, Phase, Stopwatch, Transport, unasked_encoding};
 use crate::store::StoreError;
 use crate::trust::certificate::Certificate;
@@ -223,7 +223,7 @@ impl Fetcher {
             };
             made = made.saturating_add(1);
             let remaining = ends.saturating_duration_since(Instant::now());
-            let delay = next_delay(made, failed.retry_after, remaining, random());
+            let delay = next_delay(made, failed.retry_after, remaining, chance::draw());
             let Some(delay) = delay.filter(|_| failed.failure.is_transient()) else { return Err(failed.failure) };
             tracing::info!(
                 event = "crl_request_retried",
@@ -328,12 +328,6 @@ fn validators(headers: &HeaderMap) -> Validators {
         value.and_then(|value| value.to_str().ok()).filter(|text| text.len() <= LONGEST_VALIDATOR).map(str::to_owned)
     };
     Validators { etag: text(headers.get(ETAG)), last_modified: text(headers.get(LAST_MODIFIED)) }
-}
-
-/// In 0..1; without a source of randomness the middle will do, for it only spreads the waiting.
-fn random() -> f64 {
-    ring::rand::generate::<[u8; 4]>(&SystemRandom::new())
-        .map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes.expose())) / (f64::from(u32::MAX) + 1.0))
 }
 
 /// What a distribution point came to in a cycle.

@@ -71,6 +71,12 @@ impl Observed {
         whole.into_iter().chain(listings.into_iter().flatten())
     }
 
+    /// Whether the vendor's clock agreed with ours when it was asked; `None` where the answer has no usable `Date`.
+    pub fn clock_agrees(&self) -> Option<bool> {
+        let date = self.answer.as_ref().ok()?.date?;
+        Some(date.distance(self.asked) <= CLOCKS_AGREE_WITHIN)
+    }
+
     /// The exit codes that its failures lead to.
     pub fn exits(&self) -> impl Iterator<Item = Exit> {
         self.failures().map(|error| match error.class() {
@@ -176,7 +182,7 @@ fn failed(said: &Observed) -> Vec<Finding> {
 
 fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
     match fetched.date {
-        Some(date) if date.distance(said.asked) <= CLOCKS_AGREE_WITHIN => true,
+        Some(_) if said.clock_agrees() == Some(true) => true,
         Some(date) => {
             findings.push(Finding::warning(
                 "clocks_disagree",
@@ -202,13 +208,12 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
 
 /// What is known of earlier times, with what these answers say.
 pub fn known_times(before: KnownTimes, observed: &[Observed]) -> KnownTimes {
-    let answered = observed.iter().filter_map(|said| Some((said.asked, said.answer.as_ref().ok()?.date?)));
-    let (agreeing, disagreeing): (Vec<_>, Vec<_>) =
-        answered.partition(|(asked, date)| date.distance(*asked) <= CLOCKS_AGREE_WITHIN);
-    match agreeing.iter().map(|(asked, _)| *asked).max() {
+    let agreeing = observed.iter().filter(|said| said.clock_agrees() == Some(true));
+    let disagreeing = observed.iter().any(|said| said.clock_agrees() == Some(false));
+    match agreeing.map(|said| said.asked).max() {
         // Of two vendors' clocks that contradict each other, the one that agrees with ours is right.
         Some(asked) => KnownTimes { agreed: before.agreed.max(Some(asked)), disagrees: false, ..before },
-        None => KnownTimes { disagrees: before.disagrees || !disagreeing.is_empty(), ..before },
+        None => KnownTimes { disagrees: before.disagrees || disagreeing, ..before },
     }
 }
 

@@ -9,7 +9,6 @@ use super::Observed;
 use crate::exit::Exit;
 use crate::genesys::FetchError;
 use crate::store::contents::Contents;
-use crate::trust::clock_doubt::CLOCKS_AGREE_WITHIN;
 use crate::trust::difference::Difference;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
@@ -54,8 +53,7 @@ struct SourceOutcome {
     heard: bool,
     error: Option<String>,
     retry_after: Option<Duration>,
-    /// The vendor's clock when it answered, where it said so.
-    date: Option<Timestamp>,
+    clock_agrees: Option<bool>,
 }
 
 /// How a target's turn ended.
@@ -97,7 +95,7 @@ impl Report {
                 heard: said.has_come(),
                 error: (!errors.is_empty()).then(|| errors.join("; ")),
                 retry_after: said.failures().filter_map(FetchError::retry_after).max(),
-                date: said.answer.as_ref().ok().and_then(|fetched| fetched.date),
+                clock_agrees: said.clock_agrees(),
             }
         });
         let mut findings = contents.findings.clone();
@@ -179,9 +177,9 @@ impl Report {
         for outcome in &self.sources {
             let source = state.sources.entry(outcome.source.clone()).or_default();
             source.last_attempt = Some(outcome.asked);
-            if let Some(date) = outcome.date {
-                source.clock_disagrees = date.distance(outcome.asked) > CLOCKS_AGREE_WITHIN;
-                if !source.clock_disagrees {
+            if let Some(agrees) = outcome.clock_agrees {
+                source.clock_disagrees = !agrees;
+                if agrees {
                     source.clock_agreed = Some(outcome.asked);
                 }
             }

@@ -53,16 +53,10 @@ impl Origin {
     /// Reads and judges it, with what it names outside. A secret is not read here: one that is missing for a moment must
     /// not keep owed reloads from being paid.
     pub(super) fn read(&self) -> Result<Configuration, Refused> {
-        let mut settings = settings::read(&self.path, &self.environment)?.settings;
-        // Of what was read, not of what was written meanwhile.
-        let mut read_from = self.fingerprint(&settings);
-        for _ in 0..3 {
-            settings = settings::read(&self.path, &self.environment)?.settings;
-            let again = self.fingerprint(&settings);
-            if std::mem::replace(&mut read_from, again) == again {
-                break;
-            }
-        }
+        // Before it is read: what is written meanwhile is another one, and is seen as such at the next look.
+        let file = content(&self.path);
+        let settings = settings::read(&self.path, &self.environment)?.settings;
+        let read_from = fingerprint_of(std::iter::once(file).chain(roots(&settings).map(content)));
         let mut problems = Clients::problems(&settings);
         problems.extend(cycle::anchors_problems(&settings));
         if !problems.is_empty() {
@@ -74,11 +68,7 @@ impl Origin {
     /// Of the file, and of the HTTPS roots that clients were built with. Anchors and secrets are read when they are used.
     #[must_use]
     pub(super) fn fingerprint(&self, settings: &Settings) -> Fingerprint {
-        let mut bytes = Vec::new();
-        for path in self.files(settings) {
-            bytes.extend_from_slice(Fingerprint::of(&content(path)).to_string().as_bytes());
-        }
-        Fingerprint::of(&bytes)
+        fingerprint_of(self.files(settings).map(content))
     }
 
     /// A look at the same files from outside.
@@ -88,9 +78,18 @@ impl Origin {
     }
 
     fn files<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = &'a Path> {
-        let roots = settings.sources.values().filter_map(|source| source.ca_file.as_deref());
-        std::iter::once(self.path.as_path()).chain(roots)
+        std::iter::once(self.path.as_path()).chain(roots(settings))
     }
+}
+
+/// The files of HTTPS roots that clients are built with.
+fn roots(settings: &Settings) -> impl Iterator<Item = &Path> {
+    settings.sources.values().filter_map(|source| source.ca_file.as_deref())
+}
+
+fn fingerprint_of(contents: impl Iterator<Item = Vec<u8>>) -> Fingerprint {
+    let each: String = contents.map(|content| Fingerprint::of(&content).to_string()).collect();
+    Fingerprint::of(each.as_bytes())
 }
 
 /// What tells one writing of the configuration from the next without opening it, which every watcher of its folder would
