@@ -235,7 +235,8 @@ fn an_owed_reload_is_tried_again_between_polls_with_the_vendor_down() {
     let polls = daemon.count("listings_read");
     fs::write(sandbox.path("mended"), "").unwrap();
     daemon.wait_until("it is paid", || sandbox.state()["targets"]["web"]["owed"].is_null());
-    assert!(!alarms(&sandbox).contains(&"target_not_told:web".to_owned()));
+    // The alarms are written at the cycle's end.
+    daemon.wait_until("its alarm's end", || !alarms(&sandbox).contains(&"target_not_told:web".to_owned()));
     assert_eq!(daemon.count("listings_read"), polls);
     let tries = fs::read_to_string(sandbox.path("tries")).unwrap().lines().count();
     assert!((2..=4).contains(&tries), "{tries} tries: it waits ten seconds first");

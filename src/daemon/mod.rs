@@ -47,7 +47,7 @@ use watch::Watch;
 const SLACK: Duration = Duration::from_secs(60);
 
 /// What a turn under way gets at the end; the service manager waits longer, users do not.
-const LAST_TURN: Duration = Duration::from_millis(1_500);
+const LAST_TURN: Duration = Duration::from_millis(1_200);
 
 /// What a turn under way gets before a new configuration takes over.
 const TURN_BEFORE_RELOAD: Duration = Duration::from_secs(30);
@@ -122,10 +122,14 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
                     ControlFlow::Continue(())
                 }
             },
-            () = changed.notified() => {
-                sleep(SETTLE).await;
-                daemon.reload_if_changed(&mut signals).await
-            }
+            () = changed.notified() => tokio::select! {
+                () = sleep(SETTLE) => daemon.reload_if_changed(&mut signals).await,
+                // The end does not wait for an editor.
+                () = signals.end() => {
+                    tracing::info!(event = "ending", "told to end");
+                    ControlFlow::Break(())
+                }
+            },
             () = daemon.around.news.notified() => ControlFlow::Continue(()),
             () = sleep_until(next) => daemon.reload_if_changed(&mut signals).await,
         };
