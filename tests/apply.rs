@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "common/cast.rs"]
+mod cast;
 #[path = "common/host.rs"]
 mod host;
 #[path = "common/nginx.rs"]
@@ -13,6 +15,8 @@ mod nginx_stage;
 mod privilege;
 #[path = "common/sandbox.rs"]
 mod sandbox;
+#[path = "common/stage.rs"]
+mod stage;
 
 use host::Host;
 use nginx_stage::{PLAIN, knock, told};

@@ -2,11 +2,15 @@
 //! with everybody who might knock, servers that are broken, badly wired, down or restored, and what the user is told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "common/cast.rs"]
+mod cast;
 #[path = "common/nginx.rs"]
 mod nginx;
+#[path = "common/nginx_stage.rs"]
+mod nginx_stage;
 #[path = "common/privilege.rs"]
 mod privilege;
-#[path = "common/nginx_stage.rs"]
+#[path = "common/stage.rs"]
 mod stage;
 
 use std::cell::RefCell;
@@ -16,10 +20,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nginx::Nginx;
-use stage::{PLAIN, Stage, knock, server_block, told};
+use nginx_stage::{PLAIN, knock, server_block, told};
+use stage::Stage;
 use tokio::task::LocalSet;
 use trustsync::cycle::{Report, TargetReport};
 use trustsync::exit::Exit;
+use trustsync::settings::resolved::{GenerationEvidence, WireProof};
 use trustsync::simulator::crls::Revoke;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
@@ -69,7 +75,7 @@ async fn wired(mut stage: Stage) -> (Stage, Nginx) {
 }
 
 /// Who knocks, and what is to come of it.
-fn cast(stage: &Stage, nginx: &Nginx, expected: &[(&str, Option<&ClientCertificate>, &str)]) {
+fn assert_cast(stage: &Stage, nginx: &Nginx, expected: &[(&str, Option<&ClientCertificate>, &str)]) {
     for (who, certificate, status) in expected {
         assert_eq!(knock(nginx, *certificate), *status, "{who}");
     }
@@ -178,7 +184,7 @@ async fn lines_that_are_included_but_not_loaded_are_loaded_by_the_next_sync() {
 async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     let (mut stage, nginx) = proven_stage().await;
     let current = stage.world().current().unwrap();
-    cast(&stage, &nginx, &[("current", Some(&current), "200")]);
+    assert_cast(&stage, &nginx, &[("current", Some(&current), "200")]);
 
     // Nobody has the marker's key, so it cannot be presented.
     let bundle = fs::read_to_string(stage.link("nginx").join("trust-bundle.pem")).unwrap();
@@ -187,8 +193,8 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     let [leaf, key] = ["marker.pem", "other.key"].map(|name| stage.root().join(name));
     fs::write(&leaf, pem::encode("CERTIFICATE", &marker)).unwrap();
     fs::write(&key, current.key_pem()).unwrap();
-    for version in stage::TLS_VERSIONS {
-        assert_eq!(stage::openssl(&nginx, Some((&leaf, &key, None)), version), "nothing");
+    for version in cast::TLS_VERSIONS {
+        assert_eq!(cast::openssl(&nginx.address(), Some((&leaf, &key, None)), version), "nothing");
     }
 
     stage.on_day(45);
@@ -196,7 +202,7 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     assert_proven(&opened);
     assert_eq!(opened.generation, Some(2));
     let upcoming = stage.world().upcoming().unwrap().unwrap();
-    cast(&stage, &nginx, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
+    assert_cast(&stage, &nginx, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
 
     stage.on_day(100);
     stage.world().rotate().unwrap();
@@ -204,12 +210,16 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
         assert_proven(&stage.cycle().await);
         stage.an_hour_later();
     }
-    cast(&stage, &nginx, &[("the old one, in its grace", Some(&current), "200"), ("current", Some(&upcoming), "200")]);
+    assert_cast(
+        &stage,
+        &nginx,
+        &[("the old one, in its grace", Some(&current), "200"), ("current", Some(&upcoming), "200")],
+    );
     let reloads = told(&nginx);
     stage.on_day(116);
     assert_proven(&stage.cycle().await);
     assert_eq!(told(&nginx), reloads + 1);
-    cast(&stage, &nginx, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
+    assert_cast(&stage, &nginx, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
     assert_proven(&stage.cycle().await);
     assert_eq!(told(&nginx), reloads + 1, "an unchanged answer reloads nobody");
 }
@@ -222,7 +232,7 @@ async fn a_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_o
     stage.world().renew_genesys().unwrap();
     let renewed = stage.world().genesys().unwrap();
     assert_ne!(genesys.der(), renewed.der());
-    cast(
+    assert_cast(
         &stage,
         &nginx,
         &[
@@ -506,14 +516,22 @@ async fn what_is_proven_of_many_workers_is_served_by_every_one_of_them() {
 
     // A crowd that knocks all the time, and writes down when it began to knock and which generation answered.
     let address: SocketAddr = nginx.address().parse().unwrap();
+    let by = WireProof {
+        connect: vec![nginx.address()],
+        server_name: Some("api.example.com".to_owned()),
+        generation: GenerationEvidence::Header,
+        marker: true,
+        path: "/".to_owned(),
+        proxy_protocol: None,
+    };
     let seen = Rc::new(RefCell::new(Vec::new()));
     let crowd = LocalSet::new();
     for _ in 0..4 {
-        let seen = Rc::clone(&seen);
+        let (seen, by) = (Rc::clone(&seen), by.clone());
         crowd.spawn_local(async move {
             loop {
                 let at = Instant::now();
-                let sighting = wire::look(address, Some("api.example.com"), "/", Duration::from_secs(5)).await.unwrap();
+                let sighting = wire::look(address, &by, Duration::from_secs(5)).await.unwrap();
                 seen.borrow_mut().push((at, sighting.generation_header.unwrap()));
             }
         });
@@ -654,7 +672,7 @@ async fn a_current_certificate_that_its_ca_revokes_is_refused_after_the_next_cyc
     stage.on_day(45);
     assert_proven(&stage.cycle().await);
     let (current, upcoming) = (stage.world().current().unwrap(), stage.world().upcoming().unwrap().unwrap());
-    cast(&stage, &nginx, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
+    assert_cast(&stage, &nginx, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
 
     stage.world().revoke(Revoke::Current).unwrap();
     stage.an_hour_later();
@@ -663,7 +681,7 @@ async fn a_current_certificate_that_its_ca_revokes_is_refused_after_the_next_cyc
     assert_eq!(target(&report, "nginx").settled, Some(Evidence::Proven), "{report:?}");
     assert!(alarm(&report, "certificate_revoked").contains(&Fingerprint::of(current.der()).to_string()));
     assert_eq!(report.exit(false), Exit::Answer, "what the vendor lists is refused");
-    cast(&stage, &nginx, &[("current", Some(&current), "403"), ("upcoming", Some(&upcoming), "200")]);
+    assert_cast(&stage, &nginx, &[("current", Some(&current), "403"), ("upcoming", Some(&upcoming), "200")]);
 
     // The vendor has nothing else: deny all, and the server that loaded it lets nobody in.
     stage.world().revoke(Revoke::Upcoming).unwrap();

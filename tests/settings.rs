@@ -71,7 +71,17 @@ kind = "ngnix"
 [target.proxy]
 store = "other"
 kind = "generic"
-proof = { connect = ["no-port"] }
+proof = { connect = ["no-port"], proxy_protocol = "v3" }
+[target.database]
+kind = "ca-only"
+[target.agreed]
+kind = "ca-only"
+pinning = "elsewhere"
+[target.mixed]
+kind = "generic"
+outputs = ["nginx", "nginy"]
+pinning = "somewhere"
+proof = { timeout = "5s" }
 "#,
     );
     for pieces in [
@@ -86,6 +96,10 @@ proof = { connect = ["no-port"] }
         &["target.web", "ngnix", "nginx"],
         &["target.proxy.store", "other"],
         &["target.proxy.proof.connect", "no-port", "host:port"],
+        &["target.proxy.proof.proxy_protocol", "v3", "v1"],
+        &["target.mixed.outputs", "nginy", "haproxy"],
+        &["target.mixed.pinning", "somewhere", "elsewhere"],
+        &["target.mixed.proof", "connect"],
         &["nowhere", "secret"],
         &["no-ca"],
         &["no-anchors"],
@@ -127,6 +141,18 @@ fn an_unknown_region_lists_the_known_ones() {
     for region in Region::ALL {
         assert!(ran.stderr.contains(region.aws), "{} is not in {}", region.aws, ran.stderr);
     }
+}
+
+#[test]
+fn a_server_that_trusts_an_authority_alone_is_refused_a_public_one_unless_another_layer_pins() {
+    let sandbox = Sandbox::new();
+    let with = |pinning: &str| {
+        let text = format!("{}\n[target.database]\nkind = \"ca-only\"\n{pinning}\n", sandbox.configuration());
+        fs::write(sandbox.path("other.toml"), text).unwrap();
+        sandbox.run(&["config", "check", "--config", "other.toml"])
+    };
+    with("").exits(3).says(&["target.database", "ca-only", "signs strangers too", "pinning = \"elsewhere\""]);
+    with("pinning = \"elsewhere\"").exits(0);
 }
 
 // --- secrets ---

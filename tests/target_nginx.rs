@@ -24,7 +24,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use trustsync::marker::mint;
-use trustsync::settings::resolved::{GenerationEvidence, Reload, Signal, WireProof};
+use trustsync::settings::resolved::{self as settings, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof};
 use trustsync::target::check::{self, Outcome};
 use trustsync::target::nginx::{Enforcement, enforcement, snippet};
 use trustsync::target::process::Environment;
@@ -128,14 +128,18 @@ fn wire(connect: &[String]) -> WireProof {
         connect: connect.to_vec(),
         server_name: Some("api.example.com".into()),
         generation: GenerationEvidence::Header,
+        marker: true,
         path: "/".into(),
-        settle: Duration::from_millis(500),
-        timeout: LIMIT,
+        proxy_protocol: None,
     }
 }
 
+fn seen_by(wire: WireProof) -> settings::Proof {
+    settings::Proof { wire: Some(wire), settle: Duration::from_millis(500), timeout: LIMIT }
+}
+
 async fn proof_of(nginx: &Nginx, generation: u64, patience: Patience) -> Proof {
-    prove(&wire(&[nginx.address()]), &wanted(generation), patience).await.proof
+    prove(&seen_by(wire(&[nginx.address()])), &wanted(generation), patience).await.proof
 }
 
 fn no_environment() -> Environment {
@@ -175,7 +179,7 @@ async fn a_rotation_is_refuted_until_nginx_is_told_and_proven_after() {
     store.switch_to(2);
     let old = Proof::Refuted { generation: 1, part: Part::Chain };
     assert_eq!(proof_of(&nginx, 2, Patience::LongRunning).await, old);
-    let impatient = WireProof { timeout: Duration::from_millis(700), ..wire(&[nginx.address()]) };
+    let impatient = settings::Proof { timeout: Duration::from_millis(700), ..seen_by(wire(&[nginx.address()])) };
     assert_eq!(prove(&impatient, &wanted(2), Patience::JustTold).await.proof, old);
 
     let reload = Reload::Signal { signal: Signal::Hup, pidfile: nginx.pidfile(), process: "nginx".into() };
@@ -217,14 +221,51 @@ async fn what_a_server_does_not_show_is_told_apart() {
     reload_with(&server(&format!("{bundle} add_header X-Trustsync-Generation 000003 always;")), "proven").await;
 
     let configured_without = WireProof { generation: GenerationEvidence::None, ..wire(&[nginx.address()]) };
-    let proof = prove(&configured_without, &wanted(3), Patience::LongRunning).await.proof;
+    let proof = prove(&seen_by(configured_without.clone()), &wanted(3), Patience::LongRunning).await.proof;
     assert!(matches!(proof, Proof::ChainOnly { .. }), "{proof}");
 
     nginx.rewrite(&server(&format!("{bundle} add_header X-Trustsync-Generation 000002 always;")));
     nginx.reload();
-    let impatient = WireProof { timeout: Duration::from_secs(3), ..wire(&[nginx.address()]) };
+    let impatient = settings::Proof { timeout: Duration::from_secs(3), ..seen_by(wire(&[nginx.address()])) };
     let proof = prove(&impatient, &wanted(3), Patience::JustTold).await.proof;
     assert_eq!(proof, Proof::Refuted { generation: 2, part: Part::Allowlist });
+}
+
+#[tokio::test]
+async fn without_the_marker_the_allowlist_proves_itself_alone() {
+    let store = Store::new();
+    let generation = store.generation(3, &[]);
+    fs::write(generation.join("chain.pem"), &store.ca_pem).unwrap();
+    store.switch_to(3);
+    let wired = store.wired().replace("trust-bundle.pem", "chain.pem");
+    let nginx = Nginx::start(&store.nginx_dir(), &wired);
+    let without = WireProof { marker: false, ..wire(&[nginx.address()]) };
+    let of = async |wire: &WireProof, generation| {
+        let short = settings::Proof { timeout: Duration::from_secs(2), ..seen_by(wire.clone()) };
+        prove(&short, &wanted(generation), Patience::JustTold).await.proof.to_string()
+    };
+    assert!(of(&without, 3).await.starts_with("allowlist only: "), "{}", of(&without, 3).await);
+    assert_eq!(of(&without, 4).await, "refuted: generation 000003 is served in the allowlist");
+    assert!(of(&wire(&[nginx.address()]), 3).await.starts_with("not wired"));
+    let blind = WireProof { generation: GenerationEvidence::None, ..without };
+    assert!(of(&blind, 3).await.starts_with("unverifiable: "), "{}", of(&blind, 3).await);
+}
+
+#[tokio::test]
+async fn a_server_behind_a_proxy_is_asked_as_that_proxy_asks() {
+    let store = Store::new();
+    store.generation(3, &[]);
+    store.switch_to(3);
+    let wired = store.wired().replace("@PORT@ ssl", "@PORT@ ssl proxy_protocol");
+    let nginx = Nginx::start(&store.nginx_dir(), &wired);
+    let of = async |proxy_protocol| {
+        let wire = WireProof { proxy_protocol, ..wire(&[nginx.address()]) };
+        prove(&seen_by(wire), &wanted(3), Patience::LongRunning).await.proof.to_string()
+    };
+    assert_eq!(of(Some(ProxyProtocol::V1)).await, "proven");
+    assert_eq!(of(Some(ProxyProtocol::V2)).await, "proven");
+    let unset = of(None).await;
+    assert!(unset.starts_with("unverifiable: ") && unset.contains("proof.proxy_protocol"), "{unset}");
 }
 
 #[tokio::test]
@@ -361,13 +402,17 @@ async fn a_server_that_cannot_be_asked_is_unreachable() {
         "no.such.host.invalid:1".into(),
         "nonsense".into(),
     ] {
-        let settings = WireProof { timeout: Duration::from_millis(400), ..wire(std::slice::from_ref(&connect)) };
+        let settings =
+            settings::Proof { timeout: Duration::from_millis(400), ..seen_by(wire(std::slice::from_ref(&connect))) };
         for patience in [Patience::JustTold, Patience::LongRunning] {
             let report = prove(&settings, &wanted(1), patience).await;
             assert!(matches!(report.proof, Proof::Unreachable { .. }), "{connect}: {report:?}");
         }
     }
-    assert!(matches!(prove(&wire(&[]), &wanted(1), Patience::LongRunning).await.proof, Proof::Unverifiable { .. }));
+    assert!(matches!(
+        prove(&seen_by(wire(&[])), &wanted(1), Patience::LongRunning).await.proof,
+        Proof::Unverifiable { .. }
+    ));
     no_tls.abort();
 }
 
@@ -473,7 +518,7 @@ impl Scripted {
     }
 
     async fn prove(&self, timeout: Duration, patience: Patience) -> ProofReport {
-        let settings = WireProof { timeout, ..wire(std::slice::from_ref(&self.address)) };
+        let settings = settings::Proof { timeout, ..seen_by(wire(std::slice::from_ref(&self.address))) };
         prove(&settings, &wanted(2), patience).await
     }
 }
@@ -536,7 +581,7 @@ async fn a_server_that_breaks_off_without_a_certificate_still_proves_its_chain()
 async fn all_addresses_must_agree() {
     let new = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![2]).await;
     let old = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![1]).await;
-    let settings = wire(&[new.address.clone(), old.address.clone()]);
+    let settings = seen_by(wire(&[new.address.clone(), old.address.clone()]));
     let report = prove(&settings, &wanted(2), Patience::LongRunning).await;
     assert_eq!(report.proof, Proof::Refuted { generation: 1, part: Part::Chain });
     assert_eq!(report.addresses[0].proof, Proof::Proven);

@@ -17,6 +17,7 @@ fn situation() -> Situation {
         checkable: true,
         tellable: true,
         provable: true,
+        chain_provable: true,
         allowlist_provable: true,
         confirmed: false,
         drops_denied: false,
@@ -312,6 +313,15 @@ fn chain_only_settles_only_where_the_allowlist_cannot_show_itself() {
 }
 
 #[test]
+fn the_allowlist_alone_settles_only_where_the_chain_cannot_show_itself() {
+    let only = || proof(Proof::AllowlistOnly(why()));
+    let without_marker = Situation { chain_provable: false, ..placed() };
+    assert_eq!(play(without_marker, &[(FIRST, only())]), settled(Evidence::AllowlistOnly(why())));
+    let script = [(FIRST, only()), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok()), (TOLD, only())];
+    assert_eq!(play(placed(), &script), Outcome::Owed(Owed::Unproven(Proof::AllowlistOnly(why()))));
+}
+
+#[test]
 fn an_allowlist_that_is_never_asked_is_owed_and_telling_again_would_not_help() {
     let outcome = play(placed(), &[(FIRST, proof(Proof::NotEnforced("a server".into())))]);
     assert_eq!(outcome, Outcome::Owed(Owed::Unproven(Proof::NotEnforced("a server".into()))));
@@ -431,6 +441,7 @@ fn answers_to(step: &Step) -> Vec<Event> {
         Step::Prove { .. } => [
             Proof::Proven,
             Proof::ChainOnly(why()),
+            Proof::AllowlistOnly(why()),
             Proof::NotEnforced(why()),
             Proof::NotWired(why()),
             Proof::NotYet(why()),
@@ -446,7 +457,7 @@ fn answers_to(step: &Step) -> Vec<Event> {
 
 fn every_situation() -> Vec<Situation> {
     let mut situations = Vec::new();
-    for bits in 0..128_u32 {
+    for bits in 0..256_u32 {
         let bit = |at: u32| bits & (1 << at) != 0;
         for linked in [None, Some(OLD), Some(NEW), Some(NEW + 1)] {
             for acknowledged in [None, Some(OLD), Some(NEW)] {
@@ -463,6 +474,7 @@ fn every_situation() -> Vec<Situation> {
                         drops_denied: bit(4),
                         forced: bit(5),
                         confirmed: bit(6),
+                        chain_provable: bit(7),
                     });
                 }
             }
@@ -564,6 +576,10 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                         Evidence::ChainOnly(_) => {
                             assert!(matches!(last_proof, Some(Proof::ChainOnly(_))), "{}", shown());
                             assert!(!situation.allowlist_provable, "{}", shown());
+                        }
+                        Evidence::AllowlistOnly(_) => {
+                            assert!(matches!(last_proof, Some(Proof::AllowlistOnly(_))), "{}", shown());
+                            assert!(!situation.chain_provable, "{}", shown());
                         }
                         Evidence::ReloadedNotProven(_) => {
                             assert!(

@@ -13,13 +13,14 @@ use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::log;
 use crate::settings::resolved::{
-    GenerationEvidence, IdentitySetting, Reload, SecretOrigin, Settings, Target, WireProof,
+    GenerationEvidence, IdentitySetting, Pinning, Proof, Reload, SecretOrigin, Settings, Target, WireProof,
 };
 use crate::settings::{self, Loaded};
 use crate::store::ownership;
 use crate::store::privileged::Privileged;
 use crate::trust::certificate::Curve;
 use crate::trust::plan::ChangedIssuer;
+use crate::trust::render::Output;
 use crate::trust::timestamp::span;
 
 pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
@@ -225,7 +226,11 @@ fn put_verify(values: &mut BTreeMap<String, String>, settings: &Settings) {
 fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &str) {
     let time = |duration| format!("\"{}\"", span(duration));
     let mut put = |field: &str, value: String| values.insert(format!("target.{}.{field}", target.name), value);
-    put("kind", format!("{:?}", format!("{:?}", target.kind).to_lowercase()));
+    put("kind", format!("{:?}", target.kind.name()));
+    let outputs = Output::ALL.iter().filter(|(_, output)| target.outputs.contains(output));
+    put("outputs", format!("{:?}", outputs.map(|(name, _)| *name).collect::<Vec<_>>()));
+    put("marker", target.marker.to_string());
+    put("pinning", if target.pinning == Pinning::Here { "\"here\"" } else { "\"elsewhere\"" }.to_owned());
     put("store", format!("{store:?}"));
     put("privileged", target.privileged.to_string());
     put("check", target.check.as_ref().map_or_else(|| "[]".to_owned(), |argv| format!("{argv:?}")));
@@ -242,7 +247,10 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
         Reload::Http(url) => drop(put("reload.http", format!("{:?}", url.as_str()))),
         Reload::None => drop(put("reload", "\"none\"".to_owned())),
     }
-    if let Some(WireProof { connect, server_name, generation, path, settle, timeout }) = &target.proof {
+    let Some(Proof { wire, settle, timeout }) = &target.proof else { return };
+    put("proof.settle", time(*settle));
+    put("proof.timeout", time(*timeout));
+    if let Some(WireProof { connect, server_name, generation, marker: _, path, proxy_protocol }) = wire {
         put("proof.connect", format!("{connect:?}"));
         if let Some(server_name) = server_name {
             put("proof.server_name", format!("{server_name:?}"));
@@ -250,7 +258,8 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
         let header = *generation == GenerationEvidence::Header;
         put("proof.generation", if header { "\"header\"" } else { "\"none\"" }.to_owned());
         put("proof.path", format!("{path:?}"));
-        put("proof.settle", time(*settle));
-        put("proof.timeout", time(*timeout));
+        if let Some(version) = proxy_protocol {
+            put("proof.proxy_protocol", format!("\"{version:?}\"").to_lowercase());
+        }
     }
 }

@@ -275,6 +275,7 @@ impl Half<'_> {
             tellable: self.target.reload != Reload::None,
             // The daemon proves.
             provable: false,
+            chain_provable: false,
             allowlist_provable: false,
             drops_denied: self.drops_denied(half, linked, &state, &adopted.memory),
             forced: request.is_none_or(|request| request.tell),
@@ -359,7 +360,7 @@ impl Half<'_> {
             cause: "adopted",
             marker: &marker,
         };
-        let files = content.render_those(&label, |path| needed(self.target.kind, path));
+        let files = content.render_those(&label, |path| self.target.kind.reads(path));
         if std::fs::symlink_metadata(generations.join(generation::name(number))).is_ok() {
             generation::exchange_in(&generations, number, &files)?;
         } else {
@@ -442,14 +443,6 @@ impl Half<'_> {
             }
         }
         generation::sweep_in(&generations)
-    }
-}
-
-/// The files that a kind of server reads by its link.
-fn needed(kind: Kind, path: &str) -> bool {
-    match kind {
-        Kind::Nginx => path == "trust-bundle.pem" || path.starts_with("nginx/"),
-        Kind::Generic => true,
     }
 }
 

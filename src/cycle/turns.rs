@@ -14,7 +14,7 @@ use super::report::{Report, TargetReport};
 use super::{CycleError, evidence};
 use crate::clock::Clock;
 use crate::exit::Exit;
-use crate::settings::resolved::{GenerationEvidence, Kind, Reload, Store as StoreSettings, Target};
+use crate::settings::resolved::{self, Kind, Reload, Store as StoreSettings, Target};
 use crate::store::contents;
 use crate::store::privileged::Privileged;
 use crate::store::read_back::read_back;
@@ -23,7 +23,7 @@ use crate::target::check::{self, Outcome as Checked};
 use crate::target::nginx::{self, Enforcement};
 use crate::target::process::Environment;
 use crate::target::proof::{self, Patience, Wanted};
-use crate::target::reload;
+use crate::target::{reload, snippet};
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::state::TargetState;
@@ -204,11 +204,8 @@ impl<'a> Turns<'a> {
             checkable: self.half.is_none() && self.target.check.is_some(),
             tellable: self.half.is_some() || self.target.reload != Reload::None,
             provable: self.target.proof.is_some(),
-            allowlist_provable: self
-                .target
-                .proof
-                .as_ref()
-                .is_some_and(|proof| proof.generation == GenerationEvidence::Header),
+            chain_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_chain),
+            allowlist_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_allowlist),
             confirmed: state.confirmed == Some(self.manifest.generation),
             drops_denied: linked.into_iter().chain(state.acknowledged).any(|old| self.drops_denied(old)),
             forced,
@@ -343,7 +340,7 @@ impl<'a> Turns<'a> {
     }
 
     async fn prove(&self, link: &LinkPath, told: bool, state: &TargetState, report: &mut Report) -> Proof {
-        let Some(wire) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
+        let Some(ways) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
         // Root's half may have let in less than stands in the store.
         let rendered = self.half.as_ref().and_then(|half| Some(self.last(half)?.standing?.digest));
         let wanted = Wanted {
@@ -352,17 +349,18 @@ impl<'a> Turns<'a> {
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
-        let proof = seen(proof::prove(wire, &wanted, patience).await.proof);
+        let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
         if self.target.kind != Kind::Nginx {
             return proof;
         }
         match proof {
-            Proof::Proven => match self.enforced(link, report).await {
+            Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
                 Proof::Proven if !told && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
                     Proof::NotYet("its configuration asks the allowlist by now, but may not be loaded yet".to_owned())
                 }
-                proof => proof,
+                Proof::Proven => proof,
+                otherwise => otherwise,
             },
             Proof::NotWired(_) | Proof::Unverifiable(_) => self.unseen(proof, link, report).await,
             proof => proof,
@@ -436,6 +434,7 @@ impl<'a> Turns<'a> {
                     let (event, detail) = match &evidence {
                         Evidence::Proven => ("proven", "chain and allowlist".to_owned()),
                         Evidence::ChainOnly(why) => ("chain_proven", why.clone()),
+                        Evidence::AllowlistOnly(why) => ("allowlist_proven", why.clone()),
                         Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
                             ("reloaded_not_proven", why.clone())
                         }
@@ -444,7 +443,8 @@ impl<'a> Turns<'a> {
                     evidence::target(self.root, event, name, wanted, &detail, now)?;
                 }
                 self.find_weak_evidence(&evidence, report);
-                let proven = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_)).then_some(now);
+                let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
+                let proven = seen.then_some(now);
                 *state = TargetState {
                     acknowledged: Some(wanted),
                     evidence: Some(evidence.clone()),
@@ -496,6 +496,12 @@ impl<'a> Turns<'a> {
                 name,
                 format!("The chain is proven; that the allowlist is loaded cannot be seen: {why}."),
             ),
+            // By the operator's own choice.
+            Evidence::AllowlistOnly(why) => Finding::note(
+                "target_allowlist_only",
+                name,
+                format!("The allowlist is proven; the chain cannot be seen: {why}."),
+            ),
             Evidence::ReloadedNotProven(why) if self.target.proof.is_none() => {
                 Finding::note("target_not_proven", name, format!("The server was told, and nothing proves that it took the change: {why}."))
             }
@@ -516,10 +522,7 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        (self.target.kind == Kind::Nginx).then(|| {
-            let link = self.link_path();
-            format!("{}\n{}", nginx::snippet::http(&link), nginx::snippet::server(&link))
-        })
+        snippet::of(self.target.kind, &self.link_path())
     }
 }
 
@@ -554,6 +557,7 @@ fn seen(proof: proof::Proof) -> Proof {
     match proof {
         proof::Proof::Proven => Proof::Proven,
         proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
+        proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
         proof::Proof::NotWired => {
             Proof::NotWired("it asks for client certificates, but not by this store's bundle".to_owned())

@@ -1,9 +1,11 @@
 //! The configuration: raw as written, resolved as the program uses it. Two different types.
 
+pub mod kind;
 pub mod load;
 mod raw;
 pub mod resolve;
 pub mod resolved;
+mod target;
 
 pub use load::SettingsError;
 pub use resolve::{Loaded, judge, judge_without_secrets, read};

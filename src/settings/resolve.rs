@@ -17,14 +17,10 @@ use std::time::Duration;
 use url::Url;
 
 use super::load::{self, Origins, SettingsError};
-use super::raw::{List, Raw, RawCrl, RawProof, RawReload, RawSchedule, RawSource, RawStore, RawTarget, RawVerify};
-use super::resolved::{
-    Crl, CrlPolicy, GenerationEvidence, IdentitySetting, Kind, OnDrift, Reload, Secret, SecretOrigin, Settings, Signal,
-    Source, Store, Target, WireProof,
-};
+use super::raw::{List, Raw, RawCrl, RawSchedule, RawSource, RawStore, RawVerify};
+use super::resolved::{Crl, CrlPolicy, IdentitySetting, OnDrift, Secret, SecretOrigin, Settings, Source, Store};
 use crate::genesys::region::Region;
 use crate::http_client::is_loopback;
-use crate::store::privileged::RESERVED;
 use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::schedule::Schedule;
@@ -92,9 +88,9 @@ fn judge_with(
     Ok((Loaded { settings, origins }, resolver.problems))
 }
 
-struct Resolver {
+pub(super) struct Resolver {
     /// Relative paths are taken from the folder of the file.
-    base: PathBuf,
+    pub(super) base: PathBuf,
     /// systemd's `$CREDENTIALS_DIRECTORY`.
     credentials: Option<PathBuf>,
     /// The sources whose secret is a credential.
@@ -146,6 +142,7 @@ impl Resolver {
 
         for store in stores.values() {
             self.privileged(store);
+            self.pinned(store, &sources);
         }
 
         let missing = &raw.alarms.upcoming_missing;
@@ -465,51 +462,6 @@ impl Resolver {
         }
     }
 
-    /// What root's half writes and runs must be out of the daemon's reach.
-    fn privileged(&mut self, store: &Store) {
-        let (path, privileged_path) = (&store.path, &store.privileged_path);
-        for target in store.targets.iter().filter(|target| target.privileged) {
-            let name = &target.name;
-            if privileged_path.starts_with(path) || path.starts_with(privileged_path) {
-                self.problem(format!(
-                    "target.{name} is privileged, but store.{}.privileged_path ({}) and the store ({}) stand in each other: the \
-                     files of a privileged target are root's alone, the store is the daemon's",
-                    store.name,
-                    privileged_path.display(),
-                    path.display()
-                ));
-            }
-            if RESERVED.contains(&name.as_str()) {
-                self.problem(format!(
-                    "target.{name} is privileged, but {name} is a folder of the privileged half: choose another name"
-                ));
-            }
-            let mut program = |key: &str, argv: &[String]| {
-                let Some(program) = argv.first() else { return };
-                let problem = if program.contains(char::is_whitespace) {
-                    "is one string: write a list, since no shell takes it apart"
-                } else if program.contains('/') && !program.starts_with('/') {
-                    "has a relative path: root runs it, so write where it stands"
-                } else if Path::new(program).starts_with(path) {
-                    "stands in the store, which is the daemon's: root would run what the daemon wrote"
-                } else {
-                    return;
-                };
-                self.problem(format!("target.{name}.{key}: {program:?} {problem}"));
-            };
-            if let Some(argv) = &target.check {
-                program("check", argv);
-            }
-            match &target.reload {
-                Reload::Command(argv) => program("reload.command", argv),
-                Reload::Signal { pidfile, .. } if pidfile.starts_with(path) => self.problem(format!(
-                    "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
-                )),
-                _ => {}
-            }
-        }
-    }
-
     fn on_drift(&mut self, key: &str, raw: Option<&str>) -> OnDrift {
         match raw {
             None | Some("repair") => OnDrift::Repair,
@@ -521,138 +473,11 @@ impl Resolver {
         }
     }
 
-    fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
-        let key = |field: &str| format!("target.{name}.{field}");
-        let known = Kind::ALL.map(|(known, _)| known).join(", ");
-        let Some(kind_name) = &raw.kind else {
-            self.problem(format!("{} is missing; known are {known}", key("kind")));
-            return None;
-        };
-        let Some((_, kind)) = Kind::ALL.into_iter().find(|(known, _)| known == kind_name) else {
-            self.problem(format!("{}: {kind_name:?} is not known; known are {known}", key("kind")));
-            return None;
-        };
-        let preset_check = (kind == Kind::Nginx).then(|| vec!["nginx".to_owned(), "-t".to_owned()]);
-        let check = raw.check.as_ref().map_or(preset_check, |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
-        Some(Target {
-            name: name.to_owned(),
-            kind,
-            privileged: raw.privileged.unwrap_or(false),
-            check,
-            check_timeout: self.duration(&key("check_timeout"), raw.check_timeout.as_deref(), Duration::from_secs(30)),
-            reload: self.reload(&key("reload"), kind, raw.reload.as_ref()),
-            reload_timeout: self.duration(
-                &key("reload_timeout"),
-                raw.reload_timeout.as_deref(),
-                Duration::from_secs(30),
-            ),
-            proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, proof)),
-        })
-    }
-
-    fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
-        let nginx = Reload::Signal {
-            signal: Signal::Hup,
-            pidfile: PathBuf::from("/run/nginx.pid"),
-            process: "nginx".to_owned(),
-        };
-        let preset = if kind == Kind::Nginx { nginx } else { Reload::None };
-        let Some(raw) = raw else { return preset };
-        let ways = [raw.signal.is_some(), raw.systemd.is_some(), raw.command.is_some(), raw.http.is_some()];
-        if ways.iter().filter(|way| **way).count() > 1 {
-            self.problem(format!("{key} names several ways: one of signal, systemd, command, http"));
-        }
-        if let Some(unit) = &raw.systemd {
-            return Reload::Systemd { unit: unit.clone() };
-        }
-        if let Some(List(argv)) = &raw.command {
-            if argv.is_empty() {
-                self.problem(format!("{key}.command is empty"));
-            }
-            return Reload::Command(argv.clone());
-        }
-        if let Some(url) = &raw.http {
-            return match self.url(&format!("{key}.http"), url) {
-                Some(url) => Reload::Http(url),
-                None => Reload::None,
-            };
-        }
-        let Some(signal) = &raw.signal else {
-            // A table with a pidfile alone changes the preset's.
-            return match (preset, &raw.pidfile) {
-                (Reload::Signal { signal, process, .. }, Some(pidfile)) => Reload::Signal {
-                    signal,
-                    pidfile: self.base.join(pidfile),
-                    process: raw.process.clone().unwrap_or(process),
-                },
-                _ => Reload::None,
-            };
-        };
-        let signal = match signal.trim_start_matches("SIG") {
-            "HUP" => Signal::Hup,
-            "USR1" => Signal::Usr1,
-            "USR2" => Signal::Usr2,
-            "none" => return Reload::None,
-            _ => {
-                self.problem(format!("{key}.signal: {signal:?} is none of HUP, USR1, USR2"));
-                Signal::Hup
-            }
-        };
-        let process = raw.process.clone().or_else(|| (kind == Kind::Nginx).then(|| "nginx".to_owned()));
-        let pidfile = raw.pidfile.clone().or_else(|| (kind == Kind::Nginx).then(|| PathBuf::from("/run/nginx.pid")));
-        let (Some(process), Some(pidfile)) = (process, pidfile) else {
-            self.problem(format!("{key} needs pidfile (which process) and process (the name that it must bear)"));
-            return Reload::None;
-        };
-        Reload::Signal { signal, pidfile: self.base.join(pidfile), process }
-    }
-
-    fn proof(&mut self, key: &str, kind: Kind, raw: &RawProof) -> Option<WireProof> {
-        let connect = raw.connect.as_ref().map(|List(addresses)| addresses.clone()).unwrap_or_default();
-        if connect.is_empty() {
-            self.problem(format!(
-                "{key}.connect is missing: the addresses where the server listens, such as [\"127.0.0.1:443\"]"
-            ));
-            return None;
-        }
-        for address in &connect {
-            let fits =
-                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-            if !fits {
-                self.problem(format!("{key}.connect: {address:?} is no host:port"));
-            }
-        }
-        let default = if kind == Kind::Nginx { "header" } else { "none" };
-        let generation = match raw.generation.as_deref().unwrap_or(default) {
-            "header" => GenerationEvidence::Header,
-            "none" => GenerationEvidence::None,
-            other => {
-                self.problem(format!("{key}.generation: {other:?} is neither \"header\" nor \"none\""));
-                GenerationEvidence::None
-            }
-        };
-        let path = raw.path.clone().unwrap_or_else(|| "/".to_owned());
-        if !path.starts_with('/') || path.chars().any(|each| !each.is_ascii_graphic()) {
-            self.problem(format!("{key}.path must begin with / and have no spaces"));
-        }
-        if let Some(name) = raw.server_name.as_ref().filter(|name| name.chars().any(|each| !each.is_ascii_graphic())) {
-            self.problem(format!("{key}.server_name: {name:?} is no host name"));
-        }
-        Some(WireProof {
-            connect,
-            server_name: raw.server_name.clone(),
-            generation,
-            path,
-            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), Duration::from_millis(500)),
-            timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
-        })
-    }
-
-    fn paths(&self, raw: Option<&List>) -> Vec<PathBuf> {
+    pub(super) fn paths(&self, raw: Option<&List>) -> Vec<PathBuf> {
         raw.map(|List(paths)| paths.iter().map(|path| self.base.join(path)).collect()).unwrap_or_default()
     }
 
-    fn duration(&mut self, key: &str, raw: Option<&str>, default: Duration) -> Duration {
+    pub(super) fn duration(&mut self, key: &str, raw: Option<&str>, default: Duration) -> Duration {
         let Some(text) = raw else { return default };
         match humantime::parse_duration(text) {
             Ok(duration) if duration <= DAY.saturating_mul(3_660) => duration,
@@ -691,7 +516,7 @@ impl Resolver {
         default
     }
 
-    fn url(&mut self, key: &str, text: &str) -> Option<Url> {
+    pub(super) fn url(&mut self, key: &str, text: &str) -> Option<Url> {
         match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Some(url),
             Ok(_) => {
@@ -725,7 +550,7 @@ impl Resolver {
         url
     }
 
-    fn problem(&mut self, text: String) {
+    pub(super) fn problem(&mut self, text: String) {
         self.problems.push(text);
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use super::kind::Kind;
 use crate::trust::render::Output;
 use crate::trust::schedule::Schedule;
 use crate::trust::set::{Authority, SlotId};
@@ -156,7 +157,7 @@ impl Store {
     /// The families of files that its targets need.
     #[must_use]
     pub fn outputs(&self) -> BTreeSet<Output> {
-        self.targets.iter().flat_map(|target| target.kind.outputs().iter().copied()).collect()
+        self.targets.iter().flat_map(|target| target.outputs.iter().copied()).collect()
     }
 }
 
@@ -167,6 +168,12 @@ pub struct Target {
     pub name: String,
     /// The preset that it started from.
     pub kind: Kind,
+    /// The families of files that it needs besides those of every generation.
+    pub outputs: BTreeSet<Output>,
+    /// Whether its server reads the files that hold the generation marker.
+    pub marker: bool,
+    /// Where a leaf is told from the other leaves of its authority.
+    pub pinning: Pinning,
     /// Whether its files are root's, and its check and reload are made by `trustsync apply`.
     pub privileged: bool,
     /// The server's own configuration test.
@@ -178,30 +185,17 @@ pub struct Target {
     /// How long telling may take.
     pub reload_timeout: Duration,
     /// How it proves what it serves.
-    pub proof: Option<WireProof>,
+    pub proof: Option<Proof>,
 }
 
-/// A preset of outputs, check, reload and proof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Chain bundle, map bodies, the generation's header; `nginx -t`; SIGHUP.
-    Nginx,
-    /// The files that every generation has; no check, nothing told, nothing proven unless configured.
-    Generic,
-}
-
-impl Kind {
-    /// Every kind, by its name.
-    pub const ALL: [(&'static str, Self); 2] = [("nginx", Self::Nginx), ("generic", Self::Generic)];
-
-    /// The files that it needs besides those of every generation.
-    #[must_use]
-    pub fn outputs(self) -> &'static [Output] {
-        match self {
-            Self::Nginx => &[Output::Nginx],
-            Self::Generic => &[],
-        }
-    }
+/// Where a leaf is told from the other leaves of its authority.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pinning {
+    /// The server does it, by our files.
+    #[default]
+    Here,
+    /// The server trusts an authority only; another layer pins, says the operator.
+    Elsewhere,
 }
 
 /// A Genesys Cloud region with credentials.
@@ -291,7 +285,33 @@ pub enum Signal {
     Usr2,
 }
 
-/// How a target proves what it serves.
+/// How a target proves what it serves: all ways that are configured must agree, and what one cannot show (the chain, the
+/// allowlist) another may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// By its handshake and one answer.
+    pub wire: Option<WireProof>,
+    /// For how long fresh looks must all show the new generation.
+    pub settle: Duration,
+    /// How long to wait for that.
+    pub timeout: Duration,
+}
+
+impl Proof {
+    /// Whether the loaded chain can show its generation.
+    #[must_use]
+    pub fn shows_chain(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.marker)
+    }
+
+    /// Whether the loaded allowlist can.
+    #[must_use]
+    pub fn shows_allowlist(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
+    }
+}
+
+/// A look from outside: a handshake and one GET.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireProof {
     /// `host:port`; all must agree.
@@ -300,12 +320,21 @@ pub struct WireProof {
     pub server_name: Option<String>,
     /// Whether the loaded allowlist names its generation in a response header.
     pub generation: GenerationEvidence,
+    /// Whether the server advertises the generation marker.
+    pub marker: bool,
     /// Path of the one GET.
     pub path: String,
-    /// For how long fresh handshakes must all show the new generation.
-    pub settle: Duration,
-    /// How long to wait for that.
-    pub timeout: Duration,
+    /// The header with which a proxy in front of the server would begin.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// A version of the PROXY protocol (HAProxy's proxy-protocol.txt).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// A binary header.
+    V2,
 }
 
 /// How the loaded allowlist names its generation.

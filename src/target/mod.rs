@@ -13,3 +13,4 @@ pub mod nginx;
 pub mod process;
 pub mod proof;
 pub mod reload;
+pub mod snippet;

@@ -95,6 +95,13 @@ impl Owed {
                     sentence(why)
                 ),
             ),
+            Self::Unproven(Proof::AllowlistOnly(why)) => (
+                "target_allowlist_only",
+                format!(
+                    "The server has loaded the allowlist of {new}, but its chain was not seen: {} Does it read the chain from somewhere else than this store? Then it may refuse the upcoming certificate. {again}",
+                    sentence(why)
+                ),
+            ),
             Self::Unproven(Proof::NotEnforced(servers)) => (
                 "target_not_enforced",
                 format!(
@@ -171,6 +178,7 @@ impl fmt::Display for Owed {
             Self::Unproven(proof) => match proof {
                 Proof::NotWired(_) => "not wired: it does not use this store's files",
                 Proof::ChainOnly(_) => "chain only: its allowlist was not seen",
+                Proof::AllowlistOnly(_) => "allowlist only: its chain was not seen",
                 Proof::NotEnforced(_) => "not enforced: it admits strangers",
                 Proof::Refuted(_) => "it serves another generation",
                 Proof::NotYet(_) => "it does not steadily serve the generation",
@@ -209,6 +217,7 @@ mod tests {
         let output = "exit code 1: nginx: [warn] old\nnginx: [emerg] unknown directive\n".to_owned();
         let proofs = [
             Proof::ChainOnly("no header".into()),
+            Proof::AllowlistOnly("no marker".into()),
             Proof::NotEnforced("server a".into()),
             Proof::NotWired("none".into()),
             Proof::NotYet("flaps".into()),

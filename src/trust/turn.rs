@@ -39,6 +39,8 @@ pub struct Situation {
     pub tellable: bool,
     /// Whether a proof is configured.
     pub provable: bool,
+    /// Whether the loaded chain can show its generation, so that the allowlist alone is not enough.
+    pub chain_provable: bool,
     /// Whether the loaded allowlist can show its generation, so that the chain alone is not enough.
     pub allowlist_provable: bool,
     /// Whether the operator said that the server serves the wanted generation.
@@ -93,6 +95,8 @@ pub enum Proof {
     Proven,
     /// The chain is; the allowlist does not show itself, for this reason.
     ChainOnly(String),
+    /// The allowlist is; the chain does not show itself, for this reason.
+    AllowlistOnly(String),
     /// Loaded, but these servers never ask our variable.
     NotEnforced(String),
     /// The server never showed a marker of this store.
@@ -124,6 +128,8 @@ pub enum Evidence {
     Proven,
     /// The chain was; nothing more can be seen there.
     ChainOnly(String),
+    /// The allowlist was; nothing more can be seen there.
+    AllowlistOnly(String),
     /// The reload succeeded; nothing can be seen there.
     ReloadedNotProven(String),
     /// Proven earlier; now nobody answers.
@@ -170,6 +176,7 @@ impl Proof {
         match self {
             Self::Proven => String::new(),
             Self::ChainOnly(why)
+            | Self::AllowlistOnly(why)
             | Self::NotEnforced(why)
             | Self::NotWired(why)
             | Self::NotYet(why)
@@ -187,6 +194,7 @@ impl Evidence {
         match self {
             Self::Proven => "proven",
             Self::ChainOnly(_) => "chain only",
+            Self::AllowlistOnly(_) => "allowlist only",
             Self::ReloadedNotProven(_) => "reloaded, not proven",
             Self::ProvenEarlier(_) => "proven earlier, does not answer now",
             Self::Confirmed(_) => "confirmed by the operator",
@@ -198,9 +206,11 @@ impl Evidence {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Proven => None,
-            Self::ChainOnly(why) | Self::ReloadedNotProven(why) | Self::ProvenEarlier(why) | Self::Confirmed(why) => {
-                Some(why)
-            }
+            Self::ChainOnly(why)
+            | Self::AllowlistOnly(why)
+            | Self::ReloadedNotProven(why)
+            | Self::ProvenEarlier(why)
+            | Self::Confirmed(why) => Some(why),
         }
     }
 }
@@ -413,6 +423,9 @@ impl Turn {
             Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
                 self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
             }
+            Proof::AllowlistOnly(why) if !self.situation.chain_provable => {
+                self.finish(Outcome::Settled(Evidence::AllowlistOnly(why)))
+            }
             ref unseen if self.confirms(unseen) => self.finish(Outcome::Settled(Evidence::Confirmed(unseen.said()))),
             Proof::Unverifiable(why) if acknowledged => self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why))),
             Proof::Unreachable(why) if acknowledged => self.finish(Outcome::Settled(Evidence::ProvenEarlier(why))),
@@ -431,8 +444,14 @@ impl Turn {
 
     /// Whether the operator's word stands against this: against what shows nothing, never against what shows something else.
     fn confirms(&self, proof: &Proof) -> bool {
-        let unseen =
-            matches!(proof, Proof::ChainOnly(_) | Proof::NotWired(_) | Proof::Unverifiable(_) | Proof::Unreachable(_));
+        let unseen = matches!(
+            proof,
+            Proof::ChainOnly(_)
+                | Proof::AllowlistOnly(_)
+                | Proof::NotWired(_)
+                | Proof::Unverifiable(_)
+                | Proof::Unreachable(_)
+        );
         self.situation.confirmed && unseen
     }
 
@@ -441,6 +460,9 @@ impl Turn {
             Proof::Proven => self.finish(Outcome::Settled(Evidence::Proven)),
             Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
                 self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
+            }
+            Proof::AllowlistOnly(why) if !self.situation.chain_provable => {
+                self.finish(Outcome::Settled(Evidence::AllowlistOnly(why)))
             }
             Proof::Unverifiable(why) => self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why))),
             ref unseen if self.confirms(unseen) => self.finish(Outcome::Settled(Evidence::Confirmed(unseen.said()))),

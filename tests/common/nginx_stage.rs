@@ -1,144 +1,24 @@
-//! The simulated vendor, a store, and real nginx servers that consume it: what a whole cycle needs.
+//! Real nginx servers on a [`Stage`](crate::stage::Stage).
 #![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
 
-use tempfile::TempDir;
-use trustsync::clock::{Clock, SimulatedClock, SystemClock};
-use trustsync::cycle::{self, Clients, Options, Report};
-use trustsync::settings::{self, resolved::Settings};
-use trustsync::simulator::pki::{ClientCertificate, DAY};
-use trustsync::simulator::vendor::Vendor;
-use trustsync::simulator::world::{VendorOptions, World};
+use trustsync::simulator::pki::ClientCertificate;
 use trustsync::target::nginx::snippet;
-use trustsync::trust::pem;
-use trustsync::trust::timestamp::Timestamp;
 
+use crate::cast;
 use crate::nginx::Nginx;
-
-/// nginx judges validity by the machine's clock, so the simulated story is one that has just ended: whatever is issued in
-/// its days is valid now.
-const DAYS_AGO: u32 = 118;
-
-/// What the first current certificate has left when the story begins.
-const DAYS_LEFT: u32 = 130;
+use crate::stage::Stage;
 
 /// A server that knows nothing of us yet.
 pub const PLAIN: &str =
     "server { listen 127.0.0.1:@PORT@ ssl; server_name api.example.com; location / { return 200 in; } }";
 
-/// See the head of this file.
-pub struct Stage {
-    dir: TempDir,
-    root: PathBuf,
-    vendor: Vendor,
-    clock: SimulatedClock,
-    start: Timestamp,
-    source: String,
-    store: String,
-    crl_policy: &'static str,
-    session: Option<(Settings, Clients)>,
-}
-
-/// How the binary ended.
-#[derive(Debug)]
-pub struct Done {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
 impl Stage {
-    /// A story in simulated time, for [`Stage::cycle`].
-    pub async fn begin() -> Self {
-        let start = SystemClock.now().minus(DAY * DAYS_AGO);
-        let clock = SimulatedClock::at(start);
-        Self::with(Arc::new(clock.clone()), clock, DAYS_LEFT).await
-    }
-
-    /// A vendor in the machine's own time, for [`Stage::run`].
-    pub async fn begin_now() -> Self {
-        Self::with(Arc::new(SystemClock), SimulatedClock::at(SystemClock.now()), 200).await
-    }
-
-    async fn with(shared: Arc<dyn Clock>, clock: SimulatedClock, days_left: u32) -> Self {
-        let mut options = VendorOptions::new(shared);
-        options.days_left = Some(days_left);
-        options.rotate_at_days_left = None;
-        let vendor = Vendor::start(options).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let write = |name: &str, text: &str| fs::write(root.join(name), text).unwrap();
-        write("api-ca.pem", vendor.ca_pem());
-        write("digicert-root.pem", &pem::encode("CERTIFICATE", &vendor.world().digicert_root_der()));
-        write("genesys-root.pem", &pem::encode("CERTIFICATE", &vendor.world().genesys_root_der()));
-        write("other-root.pem", &pem::encode("CERTIFICATE", &vendor.world().other_root_der()));
-        write("client-secret", vendor.client_secret());
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        fs::set_permissions(root.join("client-secret"), mode).unwrap();
-        let start = clock.now();
-        Self {
-            dir,
-            root,
-            vendor,
-            clock,
-            start,
-            source: String::new(),
-            store: String::new(),
-            crl_policy: "off",
-            session: None,
-        }
-    }
-
-    /// More lines of `[source.us]` and of `[store.main]`.
-    pub fn with_lines(mut self, source: &str, store: &str) -> Self {
-        self.source = source.to_owned();
-        self.store = store.to_owned();
-        self
-    }
-
-    /// The vendor's CRLs act.
-    pub fn with_crls(mut self) -> Self {
-        self.crl_policy = "soft";
-        self
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    pub fn world(&self) -> &World {
-        self.vendor.world()
-    }
-
-    /// The link that the target's server reads by.
-    pub fn link(&self, target: &str) -> PathBuf {
-        self.root.join("store/target").join(target)
-    }
-
-    /// The number that the target's link names.
-    pub fn linked(&self, target: &str) -> u64 {
-        let link = fs::read_link(self.link(target)).unwrap();
-        link.file_name().unwrap().to_str().unwrap().parse().unwrap()
-    }
-
-    /// Lets the target's link name another generation, as a restored backup would.
-    pub fn switch_by_hand(&self, target: &str, number: u64) {
-        let link = self.link(target);
-        let fresh = link.with_extension("by-hand");
-        std::os::unix::fs::symlink(format!("../generations/{number:06}"), &fresh).unwrap();
-        fs::rename(fresh, link).unwrap();
-    }
-
     /// Starts a server, by its target's name, with these contents of the `http` block.
     pub fn serve(&self, target: &str, http: &str) -> Nginx {
-        Nginx::start(&self.root.join(format!("server-{target}")), http)
+        Nginx::start(&self.root().join(format!("server-{target}")), http)
     }
 
     /// The `http` block of a server with both snippets, as shipped.
@@ -154,31 +34,7 @@ impl Stage {
 
     /// Writes and reads the configuration with these targets.
     pub fn configure(&mut self, targets: &[(&str, &Nginx, Option<Vec<String>>)]) {
-        let mut text = format!(
-            r#"[source.us]
-region = "us-east-1"
-client_id = "{id}"
-client_secret_file = "client-secret"
-api = "{api}"
-login = "{api}"
-ca_file = "api-ca.pem"
-digicert_anchors = ["digicert-root.pem"]
-{source}
-[crl]
-policy = "{crl}"
-allow_private = true
-
-[store.main]
-path = "store"
-grace = "14d"
-{store}
-"#,
-            id = self.vendor.client_id(),
-            api = self.vendor.api_url(),
-            source = self.source,
-            store = self.store,
-            crl = self.crl_policy,
-        );
+        let mut text = String::new();
         for (name, nginx, check) in targets {
             let check = check.clone().unwrap_or_else(|| nginx.check_command());
             let _ = write!(
@@ -194,68 +50,17 @@ proof = {{ connect = ["{address}"], server_name = "api.example.com", timeout = "
                 address = nginx.address(),
             );
         }
-        let path = self.root.join("config.toml");
-        fs::write(&path, text).unwrap();
-        let settings = settings::read(&path, &BTreeMap::new()).unwrap().settings;
-        let clients = Clients::of(&settings).unwrap();
-        self.session = Some((settings, clients));
-    }
-
-    /// Moves the story's clock.
-    pub fn on_day(&self, day: u32) {
-        self.clock.set(self.start.plus(DAY * day));
-    }
-
-    /// Moves the story's clock by an hour.
-    pub fn an_hour_later(&self) {
-        self.clock.set(self.clock.now().plus(Duration::from_secs(3_600)));
-    }
-
-    /// One cycle in simulated time.
-    pub async fn cycle(&mut self) -> Report {
-        let options =
-            Options { deadline: Duration::from_secs(20), lock_timeout: Duration::from_secs(5), command: "test" };
-        let (settings, clients) = self.session.as_mut().expect("configure first");
-        let store = settings.stores.values().next().unwrap();
-        cycle::run(settings, store, clients, &self.clock, &options).await.unwrap()
-    }
-
-    /// The binary, on the same configuration.
-    pub async fn run(&self, arguments: &[&str]) -> Done {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustsync"))
-            .args(arguments)
-            .arg("--config")
-            .arg(self.root.join("config.toml"))
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .unwrap();
-        Done {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// `state.json`.
-    pub fn state(&self) -> serde_json::Value {
-        serde_json::from_slice(&fs::read(self.root.join("store/state.json")).unwrap()).unwrap()
-    }
-
-    /// The ids of the alarms that stand.
-    pub fn alarms(&self) -> Vec<String> {
-        self.state()["alarms"].as_object().unwrap().keys().cloned().collect()
+        self.configure_targets(&text);
     }
 
     /// A check that fails as the script says, else is nginx's own. `$LINK` is the target's link.
     pub fn wrapped_check(&self, target: &str, nginx: &Nginx, script: &str) -> Vec<String> {
-        let path = self.root.join(format!("check-{target}"));
+        let path = self.root().join(format!("check-{target}"));
         fs::write(
             &path,
             format!(
                 "cd '{}' || exit 1\nLINK='{}'\n{script}\nexec \"$@\"\n",
-                self.root.display(),
+                self.root().display(),
                 self.link(target).display()
             ),
         )
@@ -278,43 +83,7 @@ pub fn told(nginx: &Nginx) -> usize {
     nginx.log().matches("signal 1 (SIGHUP) received").count()
 }
 
-pub const TLS_VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];
-
-/// The status that a client gets, by openssl and by both versions of TLS: `200`, `403`, `400`.
+/// What a client gets of this server, by openssl and by both versions of TLS: `200`, `403`, `400`.
 pub fn knock(nginx: &Nginx, who: Option<&ClientCertificate>) -> String {
-    let [one, other] = TLS_VERSIONS.map(|version| knock_by(nginx, who, version));
-    if one == other { one } else { format!("{one} by TLS 1.2, {other} by TLS 1.3") }
-}
-
-fn knock_by(nginx: &Nginx, who: Option<&ClientCertificate>, version: &str) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    let mut files = None;
-    if let Some(who) = who {
-        let [leaf, key, chain] = ["leaf.pem", "leaf.key", "chain.pem"].map(|name| dir.path().join(name));
-        fs::write(&leaf, who.pem()).unwrap();
-        fs::write(&key, who.key_pem()).unwrap();
-        let issuers: String = who.presented()[1..].iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
-        fs::write(&chain, &issuers).unwrap();
-        files = Some((leaf, key, (!issuers.is_empty()).then_some(chain)));
-    }
-    let files = files.as_ref().map(|(leaf, key, chain)| (leaf.as_path(), key.as_path(), chain.as_deref()));
-    openssl(nginx, files, version)
-}
-
-/// The status line's code; `nothing` where there is none.
-pub fn openssl(nginx: &Nginx, files: Option<(&Path, &Path, Option<&Path>)>, version: &str) -> String {
-    let mut client = Command::new("openssl");
-    client.args(["s_client", "-quiet", "-connect", &nginx.address(), "-servername", "api.example.com", version]);
-    if let Some((leaf, key, chain)) = files {
-        client.arg("-cert").arg(leaf).arg("-key").arg(key);
-        if let Some(chain) = chain {
-            client.arg("-cert_chain").arg(chain);
-        }
-    }
-    let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let request = b"GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n";
-    // One that refuses its own files has ended before it reads.
-    let _ = std::io::Write::write_all(client.stdin.as_mut().unwrap(), request);
-    let output = client.wait_with_output().unwrap();
-    String::from_utf8_lossy(&output.stdout).split(' ').nth(1).unwrap_or("nothing").to_owned()
+    cast::knock(&nginx.address(), who)
 }

@@ -8,7 +8,8 @@
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it). That the server enforces the allowlist is not claimed: see [`crate::target::nginx`].
+//! beside it). What one way of looking cannot show another may; where several are configured, all must agree. That the server
+//! enforces the allowlist is not claimed: see [`crate::target::nginx`].
 
 pub mod marker;
 pub mod wire;
@@ -22,12 +23,15 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::settings::resolved::{GenerationEvidence, WireProof};
+use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WireProof};
 use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
 use crate::trust::marker_name::MarkerName;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(30);
+
+/// Between two looks at a server that never answers with the old generation after the new one.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The fewest sightings that make a streak, however slow they are.
 const STREAK: u32 = 3;
@@ -38,6 +42,9 @@ const LESS_THAN_HOPED: Duration = Duration::from_millis(1_200);
 
 /// How long a server that nobody told lately is looked at, at most.
 const LONG_RUNNING: Duration = Duration::from_secs(3);
+
+/// How long is spent at most to find out why nothing is to be seen.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most addresses that one proof looks at.
 const ADDRESSES: usize = 64;
@@ -67,6 +74,11 @@ pub enum Patience {
 pub enum Proof {
     /// Chain and allowlist are of the wanted generation.
     Proven,
+    /// The allowlist is; the chain does not show its generation.
+    AllowlistOnly {
+        /// Why.
+        reason: String,
+    },
     /// The chain is; the allowlist does not show its generation.
     ChainOnly {
         /// Why.
@@ -107,12 +119,12 @@ pub enum Part {
     Allowlist,
 }
 
-/// What one address proves.
+/// What one look-out proves: an address, or another way of looking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressProof {
     /// As configured.
     pub connect: String,
-    /// What that resolved to; none if it did not.
+    /// What that resolved to; none if it did not, or is no address.
     pub address: Option<SocketAddr>,
     /// What it proves.
     pub proof: Proof,
@@ -129,33 +141,36 @@ pub struct ProofReport {
     pub addresses: Vec<AddressProof>,
 }
 
-/// Looks at every address that `proof` names (each IP of each name, both families), all at once, until each has shown what
-/// it serves.
-pub async fn prove(proof: &WireProof, wanted: &Wanted, patience: Patience) -> ProofReport {
+/// Looks in every way that `proof` names (each IP of each name, both families), all at once, until each has shown what the
+/// server serves.
+pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience) -> ProofReport {
     let mut addresses = Vec::new();
-    let mut looks = JoinSet::new();
-    for connect in &proof.connect {
-        match resolve(connect).await {
-            Ok(found) => {
-                for address in found.into_iter().take(ADDRESSES.saturating_sub(looks.len())) {
-                    let place = addresses.len();
-                    addresses.push(AddressProof {
-                        connect: connect.clone(),
-                        address: Some(address),
-                        proof: Proof::Unreachable { reason: "it was not looked at".into() },
-                        looks: 0,
-                    });
-                    let mut watch = Watch::over(address, proof.clone(), wanted.clone(), patience);
-                    looks.spawn(async move { (place, watch.look_until_settled().await, watch.looks) });
+    let mut lookers = Vec::new();
+    let unlooked = |connect: &str, address, reason: String| AddressProof {
+        connect: connect.to_owned(),
+        address,
+        proof: Proof::Unreachable { reason },
+        looks: 0,
+    };
+    if let Some(wire) = &proof.wire {
+        for connect in &wire.connect {
+            match resolve(connect).await {
+                Ok(found) => {
+                    for address in found.into_iter().take(ADDRESSES.saturating_sub(lookers.len())) {
+                        lookers.push((addresses.len(), Looker::Wire { address, settings: wire.clone() }));
+                        addresses.push(unlooked(connect, Some(address), "it was not looked at".to_owned()));
+                    }
                 }
+                Err(reason) => addresses.push(unlooked(connect, None, reason)),
             }
-            Err(reason) => addresses.push(AddressProof {
-                connect: connect.clone(),
-                address: None,
-                proof: Proof::Unreachable { reason },
-                looks: 0,
-            }),
         }
+    }
+    let on_the_wire = addresses.len();
+    let mut looks = JoinSet::new();
+    for (place, looker) in lookers {
+        let (settle, timeout) = (proof.settle, proof.timeout);
+        let mut watch = Watch { looker, settle, timeout, wanted: wanted.clone(), patience, looks: 0 };
+        looks.spawn(async move { (place, watch.look_until_settled().await, watch.looks) });
     }
     while let Some(done) = looks.join_next().await {
         if let Ok((place, proof, looks)) = done
@@ -165,10 +180,25 @@ pub async fn prove(proof: &WireProof, wanted: &Wanted, patience: Patience) -> Pr
             slot.looks = looks;
         }
     }
-    let highest = addresses.iter().map(|address| address.proof.clone()).max();
-    ProofReport {
-        proof: highest.unwrap_or_else(|| Proof::Unverifiable { reason: "no address to look at is configured".into() }),
-        addresses,
+    let (wire, others) = addresses.split_at(on_the_wire.min(addresses.len()));
+    // Of several addresses the worst stands: they are to show the same.
+    let wire = wire.iter().map(|address| address.proof.clone()).max();
+    let proof = together(wire.into_iter().chain(others.iter().map(|other| other.proof.clone())));
+    ProofReport { proof, addresses }
+}
+
+/// What different ways of looking prove together: the worst of them, unless each saw the wanted generation in a part.
+fn together(ways: impl Iterator<Item = Proof>) -> Proof {
+    let (mut chain, mut allowlist, mut worst) = (false, false, None);
+    for proof in ways {
+        chain |= matches!(proof, Proof::Proven | Proof::ChainOnly { .. });
+        allowlist |= matches!(proof, Proof::Proven | Proof::AllowlistOnly { .. });
+        worst = worst.max(Some(proof));
+    }
+    match worst {
+        Some(Proof::ChainOnly { .. } | Proof::AllowlistOnly { .. }) if chain && allowlist => Proof::Proven,
+        Some(worst) => worst,
+        None => Proof::Unverifiable { reason: "no address to look at is configured".into() },
     }
 }
 
@@ -183,24 +213,71 @@ async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
     }
 }
 
+/// A way of looking at a server.
+#[derive(Debug, Clone)]
+enum Looker {
+    /// A handshake and one GET, at this address.
+    Wire { address: SocketAddr, settings: WireProof },
+}
+
+impl Looker {
+    async fn look(&self, wanted: &Wanted, limit: Duration) -> Seen {
+        match self {
+            Self::Wire { address, settings } => match look(*address, settings, limit).await {
+                Ok(sighting) => judge(&sighting, wanted, settings),
+                Err(error) => Seen::Nothing(error.to_string()),
+            },
+        }
+    }
+
+    /// Once nothing was to be seen for long: why that is, if it can be found out.
+    async fn explain(&self, reason: String) -> Proof {
+        match self {
+            Self::Wire { address, settings } if settings.proxy_protocol.is_none() => {
+                let with_header = WireProof { proxy_protocol: Some(ProxyProtocol::V1), ..settings.clone() };
+                match look(*address, &with_header, EXPLAINED_WITHIN).await {
+                    Ok(_) => Proof::Unverifiable {
+                        reason: "the server answers only to those who begin with the PROXY protocol: set proof.proxy_protocol to \"v1\" or \"v2\"".into(),
+                    },
+                    Err(_) => Proof::Unreachable { reason },
+                }
+            }
+            Self::Wire { .. } => Proof::Unreachable { reason },
+        }
+    }
+}
+
 /// What one sighting says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
-    /// The wanted generation in every part that can show one.
-    New,
-    /// The wanted chain, and no header although there should be one.
-    NewWithoutHeader,
+    /// The wanted generation, in all that can be seen there.
+    New(Shown),
+    /// The wanted chain, and nothing of the allowlist although it should show itself, for this reason.
+    Less(String),
     /// Another generation.
     Old(u64, Part),
     /// No marker of this store.
     NoMarker,
     /// No CertificateRequest.
     NotAsked,
+    /// Nothing can be seen there, for this reason.
+    Blind(String),
     /// No answer.
     Nothing(String),
 }
 
-fn judge(sighting: &Sighting, wanted: &Wanted, evidence: GenerationEvidence) -> Seen {
+/// The parts in which a way of looking shows the wanted generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shown {
+    /// Both.
+    Both,
+    /// The chain; the allowlist cannot be seen there, for this reason.
+    Chain(String),
+    /// The allowlist; the chain cannot be seen there, for this reason.
+    Allowlist(String),
+}
+
+fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
     let Some(names) = &sighting.names else {
         return Seen::NotAsked;
     };
@@ -213,24 +290,38 @@ fn judge(sighting: &Sighting, wanted: &Wanted, evidence: GenerationEvidence) -> 
     {
         return Seen::Old(other.generation, Part::Chain);
     }
-    if of_store.is_empty() {
-        return Seen::NoMarker;
-    }
-    match (evidence, &sighting.generation_header) {
-        (GenerationEvidence::None, _) => Seen::New,
-        (GenerationEvidence::Header, None) => Seen::NewWithoutHeader,
-        (GenerationEvidence::Header, Some(header)) => match header.parse::<u64>() {
-            Ok(generation) if generation == wanted.generation => Seen::New,
-            Ok(generation) => Seen::Old(generation, Part::Allowlist),
-            Err(_) => Seen::NewWithoutHeader,
-        },
+    let header = match settings.generation {
+        GenerationEvidence::None => None,
+        GenerationEvidence::Header => {
+            Some(sighting.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
+        }
+    };
+    let shows_chain = !of_store.is_empty();
+    match header {
+        _ if !shows_chain && settings.marker => Seen::NoMarker,
+        Some(Some(generation)) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
+        Some(Some(_)) if shows_chain => Seen::New(Shown::Both),
+        Some(Some(_)) => Seen::New(Shown::Allowlist(
+            "this target is configured without the generation marker, which shows the chain (marker = false)".into(),
+        )),
+        Some(None) if shows_chain => Seen::Less(format!(
+            "the allowlist's generation header {} is absent: is the snippet included in this server?",
+            wire::GENERATION_HEADER
+        )),
+        None if shows_chain => Seen::New(Shown::Chain(
+            "this target is configured without evidence of the allowlist's generation".into(),
+        )),
+        Some(None) | None => Seen::Blind(
+            "this target is configured without the generation marker (marker = false), and no header shows the allowlist's generation either".into(),
+        ),
     }
 }
 
-/// One address, looked at until it has shown what it serves.
+/// One way of looking, until the server has shown what it serves.
 struct Watch {
-    address: SocketAddr,
-    settings: WireProof,
+    looker: Looker,
+    settle: Duration,
+    timeout: Duration,
     wanted: Wanted,
     patience: Patience,
     looks: u32,
@@ -244,28 +335,21 @@ struct Streak {
 }
 
 impl Watch {
-    fn over(address: SocketAddr, settings: WireProof, wanted: Wanted, patience: Patience) -> Self {
-        Self { address, settings, wanted, patience, looks: 0 }
-    }
-
     async fn look_until_settled(&mut self) -> Proof {
         let patient = match self.patience {
-            Patience::JustTold => self.settings.timeout,
-            Patience::LongRunning => self.settings.timeout.min(LONG_RUNNING),
+            Patience::JustTold => self.timeout,
+            Patience::LongRunning => self.timeout.min(LONG_RUNNING),
         };
+        let pause = if self.settle.is_zero() { SHORT_PAUSE } else { PAUSE };
         let deadline = Instant::now() + patient;
         let mut streak: Option<Streak> = None;
         let mut was_new = false;
         loop {
             let began = Instant::now();
             let limit = SIGHTING_LIMIT.min(deadline.saturating_duration_since(began)).max(PAUSE);
-            let server_name = self.settings.server_name.as_deref();
-            let seen = match look(self.address, server_name, &self.settings.path, limit).await {
-                Ok(sighting) => judge(&sighting, &self.wanted, self.settings.generation),
-                Err(error) => Seen::Nothing(error.to_string()),
-            };
+            let seen = self.looker.look(&self.wanted, limit).await;
             self.looks = self.looks.saturating_add(1);
-            was_new |= matches!(seen, Seen::New | Seen::NewWithoutHeader);
+            was_new |= matches!(seen, Seen::New(_) | Seen::Less(_));
             let current = match streak.take() {
                 Some(same) if same.seen.continues(&seen) => {
                     Streak { seen, looks: same.looks.saturating_add(1), ..same }
@@ -275,19 +359,19 @@ impl Watch {
             // From the end of the first look to the beginning of the last: what lies between was surely served.
             let lasted = began.saturating_duration_since(current.since);
             if current.looks >= STREAK && self.decides(&current.seen, lasted) {
-                return self.verdict(current.seen);
+                return self.verdict(current.seen).await;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return match current.seen {
-                    Seen::Nothing(reason) => Proof::Unreachable { reason },
-                    seen @ Seen::Old(..) if lasted >= self.settings.settle => self.verdict(seen),
+                    seen @ Seen::Nothing(_) => self.verdict(seen).await,
+                    seen @ Seen::Old(..) if lasted >= self.settle => self.verdict(seen).await,
                     seen if was_new => Proof::NotYet { reason: format!("last seen: {seen}") },
-                    seen => self.verdict(seen),
+                    seen => self.verdict(seen).await,
                 };
             }
             streak = Some(current);
-            sleep(PAUSE.min(left)).await;
+            sleep(pause.min(left)).await;
         }
     }
 
@@ -295,32 +379,26 @@ impl Watch {
     fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
         match (self.patience, seen) {
             (Patience::LongRunning, _) => true,
-            (Patience::JustTold, Seen::New) => lasted >= self.settings.settle,
-            (Patience::JustTold, Seen::NewWithoutHeader | Seen::NoMarker | Seen::NotAsked) => {
-                lasted >= LESS_THAN_HOPED.max(self.settings.settle)
+            (Patience::JustTold, Seen::New(_)) => lasted >= self.settle,
+            (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
+                lasted >= LESS_THAN_HOPED.max(self.settle)
             }
             (Patience::JustTold, Seen::Old(..) | Seen::Nothing(_)) => false,
         }
     }
 
-    fn verdict(&self, seen: Seen) -> Proof {
+    async fn verdict(&self, seen: Seen) -> Proof {
         match seen {
-            Seen::New if self.settings.generation == GenerationEvidence::None => Proof::ChainOnly {
-                reason: "this target is configured without evidence of the allowlist's generation".into(),
-            },
-            Seen::New => Proof::Proven,
-            Seen::NewWithoutHeader => Proof::ChainOnly {
-                reason: format!(
-                    "the allowlist's generation header {} is absent: is the snippet included in this server?",
-                    wire::GENERATION_HEADER
-                ),
-            },
+            Seen::New(Shown::Both) => Proof::Proven,
+            Seen::New(Shown::Chain(reason)) | Seen::Less(reason) => Proof::ChainOnly { reason },
+            Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
             Seen::NoMarker => Proof::NotWired,
             Seen::NotAsked => Proof::Unverifiable {
                 reason: "the server does not ask for a client certificate in its handshake, at this address and by this name".into(),
             },
-            Seen::Nothing(reason) => Proof::Unreachable { reason },
+            Seen::Blind(reason) => Proof::Unverifiable { reason },
+            Seen::Nothing(reason) => self.looker.explain(reason).await,
         }
     }
 }
@@ -335,12 +413,12 @@ impl Seen {
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::New => f.write_str("the wanted generation"),
-            Self::NewWithoutHeader => f.write_str("the wanted chain, without the allowlist's header"),
+            Self::New(_) => f.write_str("the wanted generation"),
+            Self::Less(_) => f.write_str("the wanted chain, without the allowlist's header"),
             Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
             Self::NoMarker => f.write_str("no marker of this store"),
             Self::NotAsked => f.write_str("no request for a client certificate"),
-            Self::Nothing(reason) => f.write_str(reason),
+            Self::Blind(reason) | Self::Nothing(reason) => f.write_str(reason),
         }
     }
 }
@@ -359,6 +437,7 @@ impl fmt::Display for Proof {
         match self {
             Self::Proven => f.write_str("proven"),
             Self::ChainOnly { reason } => write!(f, "chain only: {reason}"),
+            Self::AllowlistOnly { reason } => write!(f, "allowlist only: {reason}"),
             Self::Unverifiable { reason } => write!(f, "unverifiable: {reason}"),
             Self::NotWired => f.write_str("not wired: the server shows no marker of this store"),
             Self::Unreachable { reason } => write!(f, "unreachable: {reason}"),
@@ -375,6 +454,21 @@ impl fmt::Display for Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_way_cannot_show_another_may_and_all_must_agree() {
+        let chain = || Proof::ChainOnly { reason: String::new() };
+        let allowlist = || Proof::AllowlistOnly { reason: String::new() };
+        let of = |ways: &[Proof]| together(ways.iter().cloned());
+        assert_eq!(of(&[chain(), allowlist()]), Proof::Proven);
+        assert_eq!(of(&[chain(), Proof::Proven]), Proof::Proven);
+        assert_eq!(of(&[chain(), chain()]), chain());
+        assert_eq!(of(&[allowlist()]), allowlist());
+        for bad in [Proof::NotWired, Proof::Refuted { generation: 1, part: Part::Allowlist }] {
+            assert_eq!(of(&[chain(), bad.clone(), Proof::Proven]), bad);
+        }
+        assert!(matches!(of(&[]), Proof::Unverifiable { .. }));
+    }
 
     #[test]
     fn over_several_addresses_the_worst_outcome_stands() {

@@ -4,7 +4,7 @@
 //! judged: a proof must not fail because the server's own certificate is private, expired, or for another name. We
 //! present no client certificate; what a server answers to that (400, 403, an alert) is all the same to us.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::settings::resolved::{ProxyProtocol, WireProof};
 use crate::target::process::printable;
 
 /// The response header in which the loaded allowlist names its generation.
@@ -57,16 +58,12 @@ pub enum WireError {
 }
 
 /// Looks once, at one address, by a fresh connection and a full handshake.
-pub async fn look(
-    address: SocketAddr,
-    server_name: Option<&str>,
-    path: &str,
-    limit: Duration,
-) -> Result<Sighting, WireError> {
-    timeout(limit, look_unhurried(address, server_name, path)).await.unwrap_or(Err(WireError::Timeout(limit)))
+pub async fn look(address: SocketAddr, settings: &WireProof, limit: Duration) -> Result<Sighting, WireError> {
+    timeout(limit, look_unhurried(address, settings)).await.unwrap_or(Err(WireError::Timeout(limit)))
 }
 
-async fn look_unhurried(address: SocketAddr, server_name: Option<&str>, path: &str) -> Result<Sighting, WireError> {
+async fn look_unhurried(address: SocketAddr, settings: &WireProof) -> Result<Sighting, WireError> {
+    let (server_name, path) = (settings.server_name.as_deref(), &settings.path);
     let name = match server_name {
         Some(name) => {
             ServerName::try_from(name.to_owned()).map_err(|_| WireError::ServerName(printable(name.as_bytes())))?
@@ -76,8 +73,13 @@ async fn look_unhurried(address: SocketAddr, server_name: Option<&str>, path: &s
     };
     let asked = Arc::new(Asked::default());
     let config = client_config(asked.clone()).map_err(|error| WireError::Handshake(error.to_string()))?;
-    let connection = TcpStream::connect(address).await.map_err(|error| WireError::Connect(error.to_string()))?;
+    let no_connection = |error: std::io::Error| WireError::Connect(error.to_string());
+    let mut connection = TcpStream::connect(address).await.map_err(no_connection)?;
     let _ = connection.set_nodelay(true);
+    if let Some(version) = settings.proxy_protocol {
+        let header = proxy_header(version, connection.local_addr().map_err(no_connection)?, address);
+        connection.write_all(&header).await.map_err(no_connection)?;
+    }
 
     let host = server_name.map_or_else(|| address.to_string(), str::to_owned);
     let generation_header = match TlsConnector::from(Arc::new(config)).connect(name, connection).await {
@@ -97,6 +99,37 @@ async fn look_unhurried(address: SocketAddr, server_name: Option<&str>, path: &s
         Err(error) => return Err(WireError::Handshake(error.to_string())),
     };
     Ok(Sighting { names: asked.names(), generation_header })
+}
+
+/// How a proxy between `from` and `to` would begin (HAProxy's proxy-protocol.txt, sections 2.1 and 2.2).
+fn proxy_header(version: ProxyProtocol, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    match version {
+        ProxyProtocol::V1 => {
+            let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
+            format!("PROXY {family} {} {} {} {}\r\n", from.ip(), to.ip(), from.port(), to.port()).into_bytes()
+        }
+        ProxyProtocol::V2 => {
+            let (family, addresses): (u8, Vec<u8>) = match (from.ip(), to.ip()) {
+                (IpAddr::V4(from), IpAddr::V4(to)) => (0x11, [from.octets(), to.octets()].concat()),
+                (from, to) => (0x21, [from, to].map(in_six).concat()),
+            };
+            let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
+            header.push(family);
+            let length = u16::try_from(addresses.len()).unwrap_or(0).saturating_add(4);
+            header.extend(length.to_be_bytes());
+            header.extend(addresses);
+            header.extend(from.port().to_be_bytes());
+            header.extend(to.port().to_be_bytes());
+            header
+        }
+    }
+}
+
+fn in_six(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(four) => four.to_ipv6_mapped().octets(),
+        IpAddr::V6(six) => six.octets(),
+    }
 }
 
 /// Reads up to the end of the answer's head, the bound, an error or the end, whichever comes first.

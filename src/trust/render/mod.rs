@@ -9,6 +9,8 @@
     clippy::arithmetic_side_effects
 )]
 
+mod nginx;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -19,19 +21,44 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::{CertificateFacts, Manifest, SCHEMA};
 use crate::trust::memory::Memory;
 use crate::trust::pem;
-use crate::trust::set::{NameRule, Role, SlotId, TrustSet};
+use crate::trust::set::{Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// A family of files that some kind of server reads, besides those that every generation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Output {
-    /// `nginx/admit.map`, `nginx/generation.map`.
+    /// `nginx/`: the bodies of two maps.
     Nginx,
+    /// `haproxy/`: lists of fingerprints and names.
+    Haproxy,
+    /// `apache/`: an allowlist to include.
+    Apache,
+    /// `envoy/`: a file of its secret discovery service.
+    Envoy,
+    /// `truststore.p12`.
+    Java,
+    /// `hashed/`: OpenSSL's directory of certificates by the hash of their subject.
+    Hashed,
 }
+
+impl Output {
+    /// Every family, by its name in the configuration.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("nginx", Self::Nginx),
+        ("haproxy", Self::Haproxy),
+        ("apache", Self::Apache),
+        ("envoy", Self::Envoy),
+        ("java", Self::Java),
+        ("hashed", Self::Hashed),
+    ];
+}
+
+/// The files of a generation, by their paths in it.
+pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// What a generation is made from.
 #[derive(Debug, Clone)]
@@ -79,13 +106,13 @@ impl Content<'_> {
 
     /// Every file of the generation, by its path; the manifest is among them and names the others.
     #[must_use]
-    pub fn render(&self, label: &Label<'_>) -> BTreeMap<String, Vec<u8>> {
+    pub fn render(&self, label: &Label<'_>) -> Files {
         self.render_those(label, |_| true)
     }
 
     /// The manifest, and those of the other files whose path is needed.
     #[must_use]
-    pub fn render_those(&self, label: &Label<'_>, needed: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<u8>> {
+    pub fn render_those(&self, label: &Label<'_>, needed: impl Fn(&str) -> bool) -> Files {
         let set = self.set;
         let authorities = bundle(set);
         let marker = pem_of(label.marker);
@@ -96,12 +123,15 @@ impl Content<'_> {
         texts.insert("leaves.pem".into(), if leaves.is_empty() { marker } else { leaves });
         texts.insert("fingerprints.txt".into(), fingerprints(set, label));
         texts.extend(self.slot_files());
-        if self.outputs.contains(&Output::Nginx) {
-            texts.insert("nginx/admit.map".into(), nginx_admit(set, label));
-            texts.insert("nginx/generation.map".into(), format!("default \"{:06}\";\n", label.generation));
+        let mut files: Files = texts.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
+        for output in self.outputs {
+            files.extend(match output {
+                Output::Nginx => nginx::files(set, label),
+                // Filled in by those who know these servers.
+                Output::Haproxy | Output::Apache | Output::Envoy | Output::Java | Output::Hashed => Files::new(),
+            });
         }
-        let mut files: BTreeMap<String, Vec<u8>> =
-            texts.into_iter().filter(|(path, _)| needed(path)).map(|(path, text)| (path, text.into_bytes())).collect();
+        files.retain(|path, _| needed(path));
         let manifest = self.manifest(label, &files);
         let mut json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         json.push(b'\n');
@@ -130,7 +160,7 @@ impl Content<'_> {
         files
     }
 
-    fn manifest(&self, label: &Label<'_>, files: &BTreeMap<String, Vec<u8>>) -> Manifest {
+    fn manifest(&self, label: &Label<'_>, files: &Files) -> Manifest {
         let set = self.set;
         let leaves = set.pins.values().map(|pin| &pin.leaf);
         let certificates = leaves.chain(set.chain.values()).chain(set.extra.values());
@@ -212,60 +242,4 @@ fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
 /// A certificate's own text on a line of ours: nothing in it may end the line or look like more than text.
 fn one_line(text: &str) -> String {
     text.chars().take(200).map(|character| if character.is_ascii_graphic() { character } else { '_' }).collect()
-}
-
-/// The body of the user's `map` block; the first match wins: denied, pins, names. It stands inside the block, so that it
-/// can carry no directive.
-fn nginx_admit(set: &TrustSet, label: &Label<'_>) -> String {
-    let mut text = format!("# trustsync generation {:06} store {}\n", label.generation, label.store);
-    if set.is_empty() {
-        text.push_str("# nobody is trusted: deny all\n");
-    }
-    for denial in set.denied.values() {
-        if let Some(sha1) = &denial.sha1 {
-            let _ = writeln!(text, "{} \"\";", nginx_regex(&format!(r"^SUCCESS\|{sha1}\|")));
-        }
-    }
-    for pin in set.pins.values() {
-        let pattern = format!(r"^SUCCESS\|{}\|", pin.leaf.facts().sha1);
-        let _ = writeln!(text, "{} \"{}\";", nginx_regex(&pattern), pin.role());
-    }
-    for rule in &set.name_rules {
-        for pattern in name_patterns(rule) {
-            let _ = writeln!(text, "{} \"name\";", nginx_regex(&pattern));
-        }
-    }
-    text
-}
-
-/// Issuer DN and subject DN, both RFC 2253 with the common name first; other attributes may change at a renewal, but none
-/// of their values can hold an unescaped comma.
-fn name_patterns(rule: &NameRule) -> Vec<String> {
-    let issuer = escaped(&rule.root.facts().subject);
-    if rule.names.is_empty() {
-        return vec![format!(r"^SUCCESS\|[0-9a-f]{{40}}\|{issuer}\|")];
-    }
-    rule.names
-        .iter()
-        .map(|name| {
-            let name = escaped(name);
-            format!(r"^SUCCESS\|[0-9a-f]{{40}}\|{issuer}\|CN=(?i:{name})(?:,(?:OU|O|L|ST|C)=(?:[^,+\\]|\\.)*)*\z")
-        })
-        .collect()
-}
-
-/// Text that a regular expression matches literally.
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut escaped, character| {
-        if !character.is_ascii_alphanumeric() && character != ' ' && character != '=' {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-        escaped
-    })
-}
-
-/// A regular expression as a quoted nginx key: each backslash doubled, each quote escaped.
-fn nginx_regex(pattern: &str) -> String {
-    format!("\"~{}\"", pattern.replace('\\', r"\\").replace('"', "\\\""))
 }

@@ -10,6 +10,8 @@
     clippy::arithmetic_side_effects
 )]
 
+mod nginx;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -21,6 +23,9 @@ use crate::store::{StoreError, generation};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
 use crate::trust::set::Authority;
+
+/// What was found, and what is meant instead.
+type Odd = (String, String);
 
 const LARGEST: u64 = 32 * 1024 * 1024;
 
@@ -94,16 +99,8 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
             let lines = text(bytes).lines().filter(|line| !line.starts_with('#')).count();
             return if lines == pins { Ok(()) } else { count(format!("{lines} lines"), format!("{pins} pins")) };
         }
-        "nginx/admit.map" | "nginx/generation.map" => {
-            let text = text(bytes);
-            let lines = || text.lines().filter(|line| !line.starts_with('#'));
-            let meant = if path == "nginx/admit.map" { admitted(manifest) } else { 1 };
-            if let Some(odd) = lines().find(|line| !is_map_line(line)) {
-                return count(format!("{odd:?}"), "lines of a map".into());
-            }
-            let found = lines().count();
-            return if found == meant { Ok(()) } else { count(format!("{found} lines"), meant.to_string()) };
-        }
+        "nginx/admit.map" => return nginx::map(&text(bytes), admitted(manifest)).or_else(|odd| count(odd.0, odd.1)),
+        "nginx/generation.map" => return nginx::map(&text(bytes), 1).or_else(|odd| count(odd.0, odd.1)),
         _ => return Ok(()),
     };
     match certificates(bytes) {
@@ -148,20 +145,4 @@ fn certificates(bytes: &[u8]) -> Result<usize, String> {
 
 fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
-}
-
-/// `"key" "value";` or `default "value";`: nothing that could be a directive, and no quote left open.
-fn is_map_line(line: &str) -> bool {
-    let Some(body) = line.strip_suffix("\";") else { return false };
-    let Some((key, value)) = body.rsplit_once(" \"") else { return false };
-    let plain = |text: &str| text.chars().all(|each| each.is_ascii_alphanumeric());
-    let key_is_quoted = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).is_some_and(|key| {
-        let mut escaped = false;
-        key.chars().all(|each| {
-            let open = !escaped && each == '"';
-            escaped = !escaped && each == '\\';
-            !open && !each.is_control()
-        })
-    });
-    plain(value) && (key == "default" || key_is_quoted)
 }

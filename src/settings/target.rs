@@ -1,0 +1,256 @@
+//! From a raw target to a resolved one: its kind's preset, and the target's own keys over it.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use super::raw::{List, RawProof, RawReload, RawTarget};
+use super::resolve::Resolver;
+use super::resolved::{
+    GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source, Store, Target, WireProof,
+};
+use crate::store::privileged::RESERVED;
+use crate::trust::render::Output;
+use crate::trust::set::Authority;
+
+impl Resolver {
+    pub(super) fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
+        let key = |field: &str| format!("target.{name}.{field}");
+        let known = Kind::ALL.map(|(known, _)| known).join(", ");
+        let Some(kind_name) = &raw.kind else {
+            self.problem(format!("{} is missing; known are {known}", key("kind")));
+            return None;
+        };
+        let Some((_, kind)) = Kind::ALL.into_iter().find(|(known, _)| known == kind_name) else {
+            self.problem(format!("{}: {kind_name:?} is not known; known are {known}", key("kind")));
+            return None;
+        };
+        let check = raw.check.as_ref().map_or(kind.check(), |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
+        let marker = raw.marker.unwrap_or(true);
+        Some(Target {
+            name: name.to_owned(),
+            kind,
+            outputs: self.outputs(&key("outputs"), kind, raw.outputs.as_ref()),
+            marker,
+            pinning: self.pinning(&key("pinning"), raw.pinning.as_deref()),
+            privileged: raw.privileged.unwrap_or(false),
+            check,
+            check_timeout: self.duration(&key("check_timeout"), raw.check_timeout.as_deref(), Duration::from_secs(30)),
+            reload: self.reload(&key("reload"), kind, raw.reload.as_ref()),
+            reload_timeout: self.duration(
+                &key("reload_timeout"),
+                raw.reload_timeout.as_deref(),
+                Duration::from_secs(30),
+            ),
+            proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, proof)),
+        })
+    }
+
+    fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
+        let preset = kind.reload();
+        let Some(raw) = raw else { return preset };
+        let ways = [raw.signal.is_some(), raw.systemd.is_some(), raw.command.is_some(), raw.http.is_some()];
+        if ways.iter().filter(|way| **way).count() > 1 {
+            self.problem(format!("{key} names several ways: one of signal, systemd, command, http"));
+        }
+        if let Some(unit) = &raw.systemd {
+            return Reload::Systemd { unit: unit.clone() };
+        }
+        if let Some(List(argv)) = &raw.command {
+            if argv.is_empty() {
+                self.problem(format!("{key}.command is empty"));
+            }
+            return Reload::Command(argv.clone());
+        }
+        if let Some(url) = &raw.http {
+            return match self.url(&format!("{key}.http"), url) {
+                Some(url) => Reload::Http(url),
+                None => Reload::None,
+            };
+        }
+        let Some(signal) = &raw.signal else {
+            // A table with a pidfile alone changes the preset's.
+            return match (preset, &raw.pidfile) {
+                (Reload::Signal { signal, process, .. }, Some(pidfile)) => Reload::Signal {
+                    signal,
+                    pidfile: self.base.join(pidfile),
+                    process: raw.process.clone().unwrap_or(process),
+                },
+                _ => Reload::None,
+            };
+        };
+        let signal = match signal.trim_start_matches("SIG") {
+            "HUP" => Signal::Hup,
+            "USR1" => Signal::Usr1,
+            "USR2" => Signal::Usr2,
+            "none" => return Reload::None,
+            _ => {
+                self.problem(format!("{key}.signal: {signal:?} is none of HUP, USR1, USR2"));
+                Signal::Hup
+            }
+        };
+        let (process, pidfile) = match preset {
+            Reload::Signal { process, pidfile, .. } => (Some(process), Some(pidfile)),
+            _ => (None, None),
+        };
+        let (process, pidfile) = (raw.process.clone().or(process), raw.pidfile.clone().or(pidfile));
+        let (Some(process), Some(pidfile)) = (process, pidfile) else {
+            self.problem(format!("{key} needs pidfile (which process) and process (the name that it must bear)"));
+            return Reload::None;
+        };
+        Reload::Signal { signal, pidfile: self.base.join(pidfile), process }
+    }
+
+    fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<Proof> {
+        let wire = raw.connect.as_ref().map(|List(connect)| self.wire(key, kind, marker, connect, raw));
+        if wire.as_ref().is_none_or(|wire| wire.connect.is_empty()) {
+            self.problem(format!(
+                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]"
+            ));
+            return None;
+        }
+        Some(Proof {
+            wire,
+            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
+            timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
+        })
+    }
+
+    fn wire(&mut self, key: &str, kind: Kind, marker: bool, connect: &[String], raw: &RawProof) -> WireProof {
+        for address in connect {
+            let fits =
+                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            if !fits {
+                self.problem(format!("{key}.connect: {address:?} is no host:port"));
+            }
+        }
+        let generation = match raw.generation.as_deref() {
+            None => kind.evidence(),
+            Some("header") => GenerationEvidence::Header,
+            Some("none") => GenerationEvidence::None,
+            Some(other) => {
+                self.problem(format!("{key}.generation: {other:?} is neither \"header\" nor \"none\""));
+                GenerationEvidence::None
+            }
+        };
+        let path = raw.path.clone().unwrap_or_else(|| "/".to_owned());
+        if !path.starts_with('/') || path.chars().any(|each| !each.is_ascii_graphic()) {
+            self.problem(format!("{key}.path must begin with / and have no spaces"));
+        }
+        if let Some(name) = raw.server_name.as_ref().filter(|name| name.chars().any(|each| !each.is_ascii_graphic())) {
+            self.problem(format!("{key}.server_name: {name:?} is no host name"));
+        }
+        let proxy_protocol = match raw.proxy_protocol.as_deref() {
+            None => None,
+            Some("v1") => Some(ProxyProtocol::V1),
+            Some("v2") => Some(ProxyProtocol::V2),
+            Some(other) => {
+                self.problem(format!("{key}.proxy_protocol: {other:?} is neither \"v1\" nor \"v2\""));
+                None
+            }
+        };
+        let (connect, server_name) = (connect.to_vec(), raw.server_name.clone());
+        WireProof { connect, server_name, generation, marker, path, proxy_protocol }
+    }
+
+    fn outputs(&mut self, key: &str, kind: Kind, raw: Option<&List>) -> BTreeSet<Output> {
+        let mut outputs: BTreeSet<Output> = kind.outputs().iter().copied().collect();
+        for name in raw.iter().flat_map(|List(names)| names) {
+            match Output::ALL.into_iter().find(|(known, _)| known == name) {
+                Some((_, output)) => drop(outputs.insert(output)),
+                None => {
+                    let known = Output::ALL.map(|(known, _)| known).join(", ");
+                    self.problem(format!("{key}: {name:?} is no family of files; known are {known}"));
+                }
+            }
+        }
+        outputs
+    }
+
+    fn pinning(&mut self, key: &str, raw: Option<&str>) -> Pinning {
+        match raw {
+            None | Some("here") => Pinning::Here,
+            Some("elsewhere") => Pinning::Elsewhere,
+            Some(other) => {
+                self.problem(format!("{key}: {other:?} is neither \"here\" nor \"elsewhere\""));
+                Pinning::default()
+            }
+        }
+    }
+
+    /// DigiCert signs strangers too: who can only trust an authority would admit them.
+    pub(super) fn pinned(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
+        let public = store
+            .sources
+            .iter()
+            .filter_map(|name| sources.get(name))
+            .find(|source| source.authorities.contains(&Authority::DigiCert));
+        let Some(source) = public else { return };
+        let open = |target: &&Target| target.kind.admits_by_authority_alone() && target.pinning == Pinning::Here;
+        for target in store.targets.iter().filter(open) {
+            self.problem(format!(
+                "target.{name} is of the kind {kind:?}, which admits whoever the authority has signed, and source.{source} takes \
+                 certificates of DigiCert, which signs strangers too. If another layer admits the pinned leaves alone (a proxy \
+                 behind it, the application by {file}), say so by target.{name}.pinning = \"elsewhere\"; else use a server that \
+                 can pin, or a source with authorities = [\"Genesys\"]",
+                name = target.name,
+                kind = target.kind.name(),
+                source = source.name,
+                file = "fingerprints.txt",
+            ));
+        }
+    }
+
+    /// What root's half writes and runs must be out of the daemon's reach.
+    pub(super) fn privileged(&mut self, store: &Store) {
+        let (path, privileged_path) = (&store.path, &store.privileged_path);
+        for target in store.targets.iter().filter(|target| target.privileged) {
+            let name = &target.name;
+            if privileged_path.starts_with(path) || path.starts_with(privileged_path) {
+                self.problem(format!(
+                    "target.{name} is privileged, but store.{}.privileged_path ({}) and the store ({}) stand in each other: the \
+                     files of a privileged target are root's alone, the store is the daemon's",
+                    store.name,
+                    privileged_path.display(),
+                    path.display()
+                ));
+            }
+            if RESERVED.contains(&name.as_str()) {
+                self.problem(format!(
+                    "target.{name} is privileged, but {name} is a folder of the privileged half: choose another name"
+                ));
+            }
+            let mut program = |key: &str, argv: &[String]| {
+                let Some(program) = argv.first() else { return };
+                let problem = if program.contains(char::is_whitespace) {
+                    "is one string: write a list, since no shell takes it apart"
+                } else if program.contains('/') && !program.starts_with('/') {
+                    "has a relative path: root runs it, so write where it stands"
+                } else if Path::new(program).starts_with(path) {
+                    "stands in the store, which is the daemon's: root would run what the daemon wrote"
+                } else {
+                    return;
+                };
+                self.problem(format!("target.{name}.{key}: {program:?} {problem}"));
+            };
+            if let Some(argv) = &target.check {
+                program("check", argv);
+            }
+            match &target.reload {
+                Reload::Command(argv) => program("reload.command", argv),
+                Reload::Signal { pidfile, .. } if pidfile.starts_with(path) => self.problem(format!(
+                    "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
+                )),
+                _ => {}
+            }
+        }
+    }
+}
