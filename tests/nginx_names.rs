@@ -1,0 +1,38 @@
+//! Name rules on a real nginx: who bears the region's name gets in, whoever only looks so does not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "common/cast.rs"]
+mod cast;
+#[path = "common/names.rs"]
+mod names;
+#[path = "common/nginx.rs"]
+mod nginx;
+
+use names::Names;
+use nginx::Nginx;
+use trustsync::target::nginx::snippet;
+use trustsync::trust::render::Output;
+
+fn cast_at_nginx(names: &Names) {
+    let link = names.publish("nginx", &[Output::Nginx]);
+    let dir = tempfile::tempdir().unwrap();
+    let nginx = Nginx::start(
+        dir.path(),
+        &format!(
+            "{}\nserver {{ listen 127.0.0.1:@PORT@ ssl; ssl_protocols TLSv1.2 TLSv1.3;\n{}\nlocation / {{ return 200 in; }} }}",
+            snippet::http(&link),
+            snippet::server(&link)
+        ),
+    );
+    names.assert_cast(&nginx.address());
+}
+
+#[test]
+fn by_a_name_rule_alone_nginx_admits_the_name_and_no_trick() {
+    cast_at_nginx(&Names::new(false));
+}
+
+#[test]
+fn beside_a_public_pin_nginx_admits_the_name_of_its_own_root_alone() {
+    cast_at_nginx(&Names::new(true));
+}
