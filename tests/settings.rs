@@ -368,7 +368,8 @@ fn a_secret_in_the_address_of_a_server_is_never_shown() {
     sandbox.configure(&format!("{good}{}", reload("http://u:hunter2@127.0.0.1:1/x?t=hunter2")));
     let ran = sandbox.run(&["config", "show"]).exits(0);
     ran.says(&["target.web.reload.http = \"http://127.0.0.1:1/x\""]).never_says(&["hunter2"]);
-    for wrong in ["http://u:hunter2@example.com/", "ftp://u:hunter2@127.0.0.1/", "http://u:hunter2@[/", "unix:hunter2"] {
+    for wrong in ["http://u:hunter2@example.com/", "ftp://u:hunter2@127.0.0.1/", "http://u:hunter2@[/", "unix:hunter2"]
+    {
         sandbox.configure(&format!("{good}{}", reload(wrong)));
         sandbox.run(&["config", "check"]).exits(3).says(&["target.web.reload.http"]).never_says(&["hunter2"]);
     }

@@ -137,7 +137,12 @@ fn wire(connect: &[String]) -> WireProof {
 }
 
 fn seen_by(wire: WireProof) -> settings::Proof {
-    settings::Proof { wire: Some(wire), settle: Duration::from_millis(500), timeout: LIMIT, ..settings::Proof::default() }
+    settings::Proof {
+        wire: Some(wire),
+        settle: Duration::from_millis(500),
+        timeout: LIMIT,
+        ..settings::Proof::default()
+    }
 }
 
 async fn proof_of(nginx: &Nginx, generation: u64, patience: Patience) -> Proof {
