@@ -4,6 +4,8 @@
 
 #[path = "common/cast.rs"]
 mod cast;
+#[path = "common/doors.rs"]
+mod doors;
 #[path = "common/nginx.rs"]
 mod nginx;
 #[path = "common/nginx_stage.rs"]
@@ -19,6 +21,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use doors::{Behind, Door};
 use nginx::Nginx;
 use nginx_stage::{PLAIN, knock, server_block, told};
 use stage::Stage;
@@ -692,6 +695,39 @@ async fn a_current_certificate_that_its_ca_revokes_is_refused_after_the_next_cyc
     for (who, certificate) in [("current", &current), ("upcoming", &upcoming)] {
         assert_eq!(knock(&nginx, Some(certificate)), "400", "{who}");
     }
+}
+
+#[tokio::test]
+async fn a_denied_leaf_finds_no_door_open_neither_its_connection_nor_its_session() {
+    let mut stage = Stage::begin().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    stage.configure(&[("nginx", &nginx, None)]);
+    stage.cycle().await;
+    // The worst case: ticket keys that outlive the reload, as servers that share them have.
+    let keys = nginx.dir().join("ticket.key");
+    fs::write(&keys, [7; 80]).unwrap();
+    let with_keys =
+        |server: String| format!("ssl_session_cache shared:s:1m; ssl_session_ticket_key {}; {server}", keys.display());
+    nginx.rewrite(&stage.wired_with("nginx", with_keys));
+    nginx.reload();
+    assert_proven(&stage.cycle().await);
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    let (current, upcoming) = (stage.world().current().unwrap(), stage.world().upcoming().unwrap().unwrap());
+    let mut doors = doors::VERSIONS.map(|version| Door::open(&nginx.address(), &current, version));
+    for door in &mut doors {
+        assert_eq!(door.resume(), (Behind::Status(200), true));
+        assert_eq!(door.ask_again(), Behind::Status(200));
+    }
+    deny(&stage, &current);
+    let report = stage.cycle().await;
+    assert_eq!(target(&report, "nginx").settled, Some(Evidence::Proven), "{report:?}");
+    for door in &mut doors {
+        assert_eq!(door.ask_again(), Behind::Closed, "its old worker has ended");
+        let (behind, _) = door.resume();
+        assert_eq!(behind, Behind::Status(403));
+    }
+    assert_eq!(knock(&nginx, Some(&upcoming)), "200");
 }
 
 #[tokio::test]
