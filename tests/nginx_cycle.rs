@@ -6,6 +6,8 @@
 mod cast;
 #[path = "common/doors.rs"]
 mod doors;
+#[path = "common/java.rs"]
+mod java;
 #[path = "common/nginx.rs"]
 mod nginx;
 #[path = "common/nginx_stage.rs"]
@@ -223,6 +225,21 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     assert_proven(&stage.cycle().await);
     assert_eq!(told(&nginx), reloads + 1);
     assert_cast(&stage, &nginx, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
+    // Java presents nothing where the server's list of authorities does not name its issuer: the chain is in that list.
+    let impostor = |who| stage.world().impostor(who).unwrap();
+    let (stranger, other, expired) =
+        (impostor(Impostor::Stranger), impostor(Impostor::OtherCa), impostor(Impostor::Expired));
+    java::assert_cast_by_java(
+        &nginx.address(),
+        &[
+            ("the old one", Some(&current), "403"),
+            ("current", Some(&upcoming), "200"),
+            ("stranger", Some(&stranger), "403"),
+            ("other CA", Some(&other), "400"),
+            ("expired", Some(&expired), "400"),
+            ("nobody", None, "400"),
+        ],
+    );
     assert_proven(&stage.cycle().await);
     assert_eq!(told(&nginx), reloads + 1, "an unchanged answer reloads nobody");
 }
