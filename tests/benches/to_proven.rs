@@ -1,5 +1,5 @@
 //! How long it takes from the vendor's answer until a server is proven to serve it: fifty rotations of each server, by the
-//! whole cycle. Beside it, what the server alone needs: from its being told to its first new answer.
+//! whole cycle. Beside it, what the server alone needs: from its being told to its first new answer, and to its last old one.
 //!
 //!     cargo bench --bench to_proven [-- SERVER]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -26,7 +26,8 @@ const ROTATIONS: u32 = 50;
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| argument != "--bench");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    println!("{ROTATIONS} rotations each, in ms           median    max   the server's own share: median    max");
+    println!("{ROTATIONS} rotations each, in ms; median and longest");
+    println!("                                   poll to proven   told by hand: first new   no old any more");
     for name in ["nginx"] {
         if wanted.as_ref().is_some_and(|wanted| wanted != name) {
             continue;
@@ -75,8 +76,9 @@ fn assert_proven(report: &trustsync::cycle::Report) {
     assert_eq!(report.targets[0].settled, Some(Evidence::Proven), "{report:?}");
 }
 
-/// The time from the server's being told to its first answer with the other generation, without trustsync.
-async fn tell_by_hand(stage: &Stage, target: &str, address: &str, tell: impl Fn()) -> Vec<Duration> {
+/// The time from the server's being told to its first answer with the other generation, and to its first one after the last
+/// with the former, without trustsync.
+async fn tell_by_hand(stage: &Stage, target: &str, address: &str, tell: impl Fn()) -> [Vec<Duration>; 2] {
     let newest = stage.linked(target);
     let by = WireProof {
         connect: vec![address.to_owned()],
@@ -86,32 +88,36 @@ async fn tell_by_hand(stage: &Stage, target: &str, address: &str, tell: impl Fn(
         path: "/".to_owned(),
         proxy_protocol: None,
     };
-    let mut took = Vec::new();
+    let [mut first, mut steady] = [Vec::new(), Vec::new()];
     for round in 0..ROTATIONS {
         let other = if round % 2 == 0 { newest - 1 } else { newest };
         stage.switch_by_hand(target, other);
         let began = Instant::now();
         tell();
-        loop {
+        let (mut first_new, mut since) = (None, None);
+        while first_new.is_none_or(|new: Duration| began.elapsed() < new + Duration::from_millis(500)) {
             let sighting = wire::look(address.parse().unwrap(), &by, Duration::from_secs(5)).await;
             let names = sighting.ok().and_then(|sighting| sighting.names).unwrap_or_default();
             if marker::find_in(&names).iter().any(|marker| marker.generation == other) {
-                break;
+                first_new.get_or_insert(began.elapsed());
+                since.get_or_insert(began.elapsed());
+            } else {
+                since = None;
             }
             assert!(began.elapsed() < Duration::from_secs(10), "it never shows generation {other}");
         }
-        took.push(began.elapsed());
-        // Until its old workers have ended.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        first.extend(first_new);
+        steady.extend(since);
     }
-    took
+    [first, steady]
 }
 
-fn print(what: &str, mut rotations: Vec<Duration>, mut own: Vec<Duration>) {
-    rotations.sort();
-    own.sort();
-    let ms = |took: &Duration| took.as_secs_f64() * 1e3;
-    let figures = |took: &[Duration]| (ms(&took[took.len() / 2]), ms(&took[took.len() - 1]));
-    let ((median, longest), (own_median, own_longest)) = (figures(&rotations), figures(&own));
-    println!("{what:<36}{median:>10.0}{longest:>7.0}{own_median:>33.0}{own_longest:>7.0}");
+fn print(what: &str, rotations: Vec<Duration>, own: [Vec<Duration>; 2]) {
+    print!("{what:<34}");
+    for mut took in [rotations].into_iter().chain(own) {
+        took.sort();
+        let ms = |took: &Duration| took.as_secs_f64() * 1e3;
+        print!("{:>12.0} {:>6.0}", ms(&took[took.len() / 2]), ms(&took[took.len() - 1]));
+    }
+    println!();
 }
