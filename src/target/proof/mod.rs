@@ -3,7 +3,7 @@
 //! ```text
 //!  look ─▶ judge ─▶ streak of new sightings as long as `settle`? ─▶ proven (or chain only)
 //!   ▲                       │ no: an old one begins it anew
-//!   └──── some 30 ms ───────┴─▶ the end of `timeout`: what was seen last is the outcome
+//!   └──── 10 to 500 ms ─────┴─▶ the end of `timeout`: what was seen last is the outcome
 //! ```
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
@@ -32,6 +32,9 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// Between two looks at a server that never answers with the old generation after the new one.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two looks at a server that shows nothing new for long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The fewest sightings that make a streak, however slow they are.
 const STREAK: u32 = 3;
@@ -341,7 +344,8 @@ impl Watch {
             Patience::LongRunning => self.timeout.min(LONG_RUNNING),
         };
         let pause = if self.settle.is_zero() { SHORT_PAUSE } else { PAUSE };
-        let deadline = Instant::now() + patient;
+        let asked = Instant::now();
+        let deadline = asked + patient;
         let mut streak: Option<Streak> = None;
         let mut was_new = false;
         loop {
@@ -370,8 +374,13 @@ impl Watch {
                     seen => self.verdict(seen).await,
                 };
             }
+            // A server that does not come to it is asked less and less often.
+            let waits = match current.seen {
+                Seen::New(_) => pause,
+                _ => (asked.elapsed() / 10).clamp(pause, LONGEST_PAUSE),
+            };
             streak = Some(current);
-            sleep(pause.min(left)).await;
+            sleep(waits.min(left)).await;
         }
     }
 
