@@ -10,6 +10,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod fingerprints;
 mod nginx;
 
 use std::collections::BTreeSet;
@@ -95,10 +96,7 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         _ if path.ends_with(".pem") => {
             return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(()));
         }
-        "fingerprints.txt" => {
-            let lines = text(bytes).lines().filter(|line| !line.starts_with('#')).count();
-            return if lines == pins { Ok(()) } else { count(format!("{lines} lines"), format!("{pins} pins")) };
-        }
+        "fingerprints.txt" => return fingerprints::list(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1)),
         "nginx/admit.map" => return nginx::map(&text(bytes), admitted(manifest)).or_else(|odd| count(odd.0, odd.1)),
         "nginx/generation.map" => return nginx::map(&text(bytes), 1).or_else(|odd| count(odd.0, odd.1)),
         _ => return Ok(()),
@@ -118,14 +116,14 @@ fn pinned(manifest: &Manifest) -> usize {
 /// The lines that decide in a map: denied, pins, and each name of each name rule (or its issuer alone).
 fn admitted(manifest: &Manifest) -> usize {
     let denied = manifest.denied.values().filter(|denial| denial.sha1.is_some()).count();
-    let rules: BTreeSet<_> = manifest
-        .slots
-        .iter()
-        .filter(|(slot, _)| slot.authority() == Authority::Genesys)
-        .flat_map(|(_, held)| held.entries.iter().map(|(root, entry)| (root, &entry.names)))
-        .collect();
-    let names = rules.iter().map(|(_, names)| names.len().max(1));
+    let names = name_rules(manifest).into_iter().map(|(_, names)| names.len().max(1));
     names.fold(denied.saturating_add(pinned(manifest)), usize::saturating_add)
+}
+
+/// The roots that admit by name, each with the names (none: its word alone decides).
+fn name_rules(manifest: &Manifest) -> BTreeSet<(&Fingerprint, &BTreeSet<String>)> {
+    let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
+    slots.flat_map(|(_, held)| held.entries.iter().map(|(root, entry)| (root, &entry.names))).collect()
 }
 
 /// Not our own scanner: a fault in that one must not judge itself.
