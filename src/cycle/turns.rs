@@ -225,6 +225,7 @@ impl<'a> Turns<'a> {
             .with("TARGET", &self.target.name)
             .with("GENERATION", generation::name(self.manifest.generation))
             .with("STORE", self.root)
+            .with("STORE_ID", &self.manifest.store)
             .with("DIRECTORY", self.link_path())
     }
 
@@ -247,19 +248,17 @@ impl<'a> Turns<'a> {
     }
 
     async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
-        let limit = self.target.reload_timeout;
-        let told = tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.environment())).await;
-        let why = match told {
-            Ok(Ok(told)) => {
+        match reload::tell(&self.target.reload, &self.environment(), self.target.reload_timeout).await {
+            Ok(told) => {
                 let number = self.manifest.generation;
                 evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
-                return Ok(Event::Succeeded);
+                Ok(Event::Succeeded)
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => given_up(limit),
-        };
-        report.causes.insert(Exit::Owed);
-        Ok(Event::Failed(why))
+            Err(error) => {
+                report.causes.insert(Exit::Owed);
+                Ok(Event::Failed(error.to_string()))
+            }
+        }
     }
 
     /// Check, switch and reload by root's half; what it owes, the target owes.
@@ -347,6 +346,7 @@ impl<'a> Turns<'a> {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
+            environment: self.environment(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
@@ -536,11 +536,6 @@ pub fn exit_of(owed: &Owed) -> Exit {
     }
 }
 
-/// Of a reload that did not come to its end.
-pub fn given_up(limit: Duration) -> String {
-    format!("telling it took longer than {} and was given up", humantime::format_duration(limit))
-}
-
 pub fn outcome_of<E: std::error::Error>(done: Result<(), E>) -> Event {
     done.map_or_else(|error| Event::Failed(error.to_string()), |()| Event::Succeeded)
 }
@@ -561,7 +556,7 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
         proof::Proof::NotWired => {
-            Proof::NotWired("it asks for client certificates, but not by this store's bundle".to_owned())
+            Proof::NotWired("what it shows (its request for client certificates, or its own word) is not of this store".to_owned())
         }
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
