@@ -644,6 +644,7 @@ fn deny(stage: &Stage, leaf: &ClientCertificate) {
         reason: DenialReason::Distrusted,
         since: stage.world().now(),
         sha1: Some(certificate.facts().sha1.clone()),
+        pem_sha1: Some(certificate.pem_sha1()),
         until: None,
     };
     let mut state = stage.state();

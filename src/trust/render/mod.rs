@@ -9,12 +9,16 @@
     clippy::arithmetic_side_effects
 )]
 
+mod apache;
+mod hashed;
 mod nginx;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+
+pub use hashed::subject_hash;
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
@@ -127,8 +131,10 @@ impl Content<'_> {
         for output in self.outputs {
             files.extend(match output {
                 Output::Nginx => nginx::files(set, label),
+                Output::Apache => apache::files(set, label),
+                Output::Hashed => hashed::files(set, label),
                 // Filled in by those who know these servers.
-                Output::Haproxy | Output::Apache | Output::Envoy | Output::Java | Output::Hashed => Files::new(),
+                Output::Haproxy | Output::Envoy | Output::Java => Files::new(),
             });
         }
         files.retain(|path, _| needed(path));
