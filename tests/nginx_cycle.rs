@@ -4,6 +4,10 @@
 
 #[path = "common/cast.rs"]
 mod cast;
+#[path = "common/doors.rs"]
+mod doors;
+#[path = "common/java.rs"]
+mod java;
 #[path = "common/nginx.rs"]
 mod nginx;
 #[path = "common/nginx_stage.rs"]
@@ -19,6 +23,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use doors::{Behind, Door};
 use nginx::Nginx;
 use nginx_stage::{PLAIN, knock, server_block, told};
 use stage::Stage;
@@ -220,6 +225,21 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     assert_proven(&stage.cycle().await);
     assert_eq!(told(&nginx), reloads + 1);
     assert_cast(&stage, &nginx, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
+    // Java presents nothing where the server's list of authorities does not name its issuer: the chain is in that list.
+    let impostor = |who| stage.world().impostor(who).unwrap();
+    let (stranger, other, expired) =
+        (impostor(Impostor::Stranger), impostor(Impostor::OtherCa), impostor(Impostor::Expired));
+    java::assert_cast_by_java(
+        &nginx.address(),
+        &[
+            ("the old one", Some(&current), "403"),
+            ("current", Some(&upcoming), "200"),
+            ("stranger", Some(&stranger), "403"),
+            ("other CA", Some(&other), "400"),
+            ("expired", Some(&expired), "400"),
+            ("nobody", None, "400"),
+        ],
+    );
     assert_proven(&stage.cycle().await);
     assert_eq!(told(&nginx), reloads + 1, "an unchanged answer reloads nobody");
 }
@@ -624,6 +644,7 @@ fn deny(stage: &Stage, leaf: &ClientCertificate) {
         reason: DenialReason::Distrusted,
         since: stage.world().now(),
         sha1: Some(certificate.facts().sha1.clone()),
+        pem_sha1: Some(certificate.pem_sha1()),
         until: None,
     };
     let mut state = stage.state();
@@ -695,6 +716,39 @@ async fn a_current_certificate_that_its_ca_revokes_is_refused_after_the_next_cyc
 }
 
 #[tokio::test]
+async fn a_denied_leaf_finds_no_door_open_neither_its_connection_nor_its_session() {
+    let mut stage = Stage::begin().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    stage.configure(&[("nginx", &nginx, None)]);
+    stage.cycle().await;
+    // The worst case: ticket keys that outlive the reload, as servers that share them have.
+    let keys = nginx.dir().join("ticket.key");
+    fs::write(&keys, [7; 80]).unwrap();
+    let with_keys =
+        |server: String| format!("ssl_session_cache shared:s:1m; ssl_session_ticket_key {}; {server}", keys.display());
+    nginx.rewrite(&stage.wired_with("nginx", with_keys));
+    nginx.reload();
+    assert_proven(&stage.cycle().await);
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    let (current, upcoming) = (stage.world().current().unwrap(), stage.world().upcoming().unwrap().unwrap());
+    let mut doors = doors::VERSIONS.map(|version| Door::open(&nginx.address(), &current, version));
+    for door in &mut doors {
+        assert_eq!(door.resume(), (Behind::Status(200), true));
+        assert_eq!(door.ask_again(), Behind::Status(200));
+    }
+    deny(&stage, &current);
+    let report = stage.cycle().await;
+    assert_eq!(target(&report, "nginx").settled, Some(Evidence::Proven), "{report:?}");
+    for door in &mut doors {
+        assert_eq!(door.ask_again(), Behind::Closed, "its old worker has ended");
+        let (behind, _) = door.resume();
+        assert_eq!(behind, Behind::Status(403));
+    }
+    assert_eq!(knock(&nginx, Some(&upcoming)), "200");
+}
+
+#[tokio::test]
 async fn a_generation_that_drops_a_denied_leaf_is_never_taken_back() {
     let (mut stage, nginx) = proven_stage().await;
     stage.on_day(45);
@@ -750,6 +804,37 @@ async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it()
     {
         assert_eq!(knock(&nginx, Some(certificate)), status, "{who}");
     }
+}
+
+#[tokio::test]
+async fn whoever_wants_no_marker_gets_other_lines_and_is_proven_by_the_allowlist() {
+    let mut stage = Stage::begin_now().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    stage.configure_targets(&format!(
+        r#"[target.nginx]
+kind = "nginx"
+marker = false
+check = {check}
+reload = {{ pidfile = "{pidfile}" }}
+proof = {{ connect = ["{address}"], server_name = "api.example.com", timeout = "6s" }}
+"#,
+        check = serde_json::to_string(&nginx.check_command()).unwrap(),
+        pidfile = nginx.pidfile().display(),
+        address = nginx.address(),
+    ));
+    assert_eq!(stage.run(&["sync"]).await.code, 7);
+    let lines = stage.run(&["reload", "nginx"]).await.stdout;
+    assert!(lines.contains("target/nginx/chain.pem\";") && !lines.contains("trust-bundle.pem"), "{lines}");
+    nginx.rewrite(&stage.wired_with("nginx", |server| server.replace("trust-bundle.pem", "chain.pem")));
+    nginx.reload();
+    let synced = stage.run(&["sync"]).await;
+    assert!(synced.code == 0 && synced.stdout.contains("allowlist only"), "{synced:?}");
+    let status = stage.run(&["status"]).await;
+    assert!(status.stdout.contains("allowlist only"), "{status:?}");
+    let bundle = fs::read_to_string(stage.link("nginx").join("chain.pem")).unwrap();
+    let subjects = pem::scan(&bundle).into_iter().map(|block| Certificate::parse(&block.bytes.unwrap()).unwrap());
+    assert!(subjects.clone().count() > 0);
+    assert!(subjects.into_iter().all(|held| !held.facts().subject.contains("marker")));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ mod names;
 #[path = "common/nginx.rs"]
 mod nginx;
 
-use names::Names;
+use names::{MARKER, Names, SIGNED_BY_MARKER};
 use nginx::Nginx;
 use trustsync::target::nginx::snippet;
 use trustsync::trust::render::Output;
@@ -25,6 +25,11 @@ fn cast_at_nginx(names: &Names) {
         ),
     );
     names.assert_cast(&nginx.address());
+    // The marker is an anchor for nobody: the chain refuses it and what its key signs, before any list is asked.
+    let by_marker = names.members.iter().filter(|member| [MARKER, SIGNED_BY_MARKER].contains(&member.who));
+    for (member, version) in by_marker.flat_map(|member| cast::TLS_VERSIONS.map(|version| (member, version))) {
+        assert_eq!(member.knock(&nginx.address(), version), "400", "{}", member.who);
+    }
 }
 
 #[test]

@@ -522,7 +522,8 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        snippet::of(self.target.kind, &self.link_path())
+        let lines = snippet::of(self.target.kind, &self.link_path());
+        if self.target.marker { lines } else { lines.map(|lines| snippet::without_marker(&lines)) }
     }
 }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use trustsync::marker;
 use trustsync::store::generation;
 use trustsync::trust::certificate::Certificate;
-use trustsync::trust::marker_name::MarkerName;
+use trustsync::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 use trustsync::trust::memory::Memory;
 use trustsync::trust::render::{Content, Label, Output};
 use trustsync::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet};
@@ -37,14 +37,28 @@ const GENERATION: u64 = 7;
 pub struct Member {
     pub who: &'static str,
     pub leaf: PathBuf,
+    pub key: PathBuf,
     pub admitted: bool,
+}
+
+/// The generation's marker itself, with a key that nobody ever has.
+pub const MARKER: &str = "the marker";
+
+/// A leaf that this key has signed.
+pub const SIGNED_BY_MARKER: &str = "signed by the marker's key";
+
+impl Member {
+    /// The status that this one gets; `nothing` where there is none.
+    pub fn knock(&self, address: &str, version: &str) -> String {
+        openssl(address, Some((&self.leaf, &self.key, None)), version)
+    }
 }
 
 /// See the head of this file.
 pub struct Names {
     dir: TempDir,
-    /// The key of everybody.
-    pub key: PathBuf,
+    /// The generation's marker, whose key is known here as it never is elsewhere.
+    pub marker: Certificate,
     pub members: Vec<Member>,
     pub set: TrustSet,
 }
@@ -120,6 +134,23 @@ impl Authorities {
     }
 }
 
+/// As [`trustsync::marker::mint`] makes it, but whoever made it keeps the key.
+fn marker_and_key() -> (Certificate, Issuer<'static, KeyPair>) {
+    let name = MarkerName { store_id: STORE.into(), generation: GENERATION, digest_head: "01234567".into() };
+    let minted = Certificate::parse(&marker::mint(&name).unwrap()).unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, MARKER_ORGANIZATION);
+    params.distinguished_name.push(DnType::CommonName, name.to_common_name());
+    (params.not_before, params.not_after) = (date_time_ymd(1970, 1, 1), date_time_ymd(1970, 1, 2));
+    params.is_ca = IsCa::ExplicitNoCa;
+    let key = KeyPair::generate().unwrap();
+    let certificate = Certificate::parse(params.self_signed(&key).unwrap().der()).unwrap();
+    assert_eq!(certificate.facts().subject_der, minted.facts().subject_der);
+    assert_eq!(certificate.facts().not_after, minted.facts().not_after);
+    (certificate, Issuer::new(params, key))
+}
+
 fn utf8(text: &str) -> DnValue {
     DnValue::Utf8String(text.to_owned())
 }
@@ -152,6 +183,9 @@ impl Names {
         let authorities = Authorities { private, public, key, dir: at.clone() };
         let by_private = |subject: &[(DnType, DnValue)]| authorities.leaf(&authorities.private, subject, false);
         let by_public = |subject: &[(DnType, DnValue)]| authorities.leaf(&authorities.public, subject, false);
+
+        let (marker, marker_issuer) = marker_and_key();
+        fs::write(at.join("marker.key"), marker_issuer.key().serialize_pem()).unwrap();
 
         let pinned = by_public(&with_organisation("Genesys", "pinned.example.com"));
         let denied = by_private(&with_organisation("Genesys (stolen)", NAME));
@@ -192,6 +226,7 @@ impl Names {
             ("an address with the name", authorities.leaf_by_openssl(&format!("/emailAddress=CN\\={NAME}")), false),
             ("the very name, of the public root", by_public(&subject(NAME)), false),
             ("another leaf of the public root", by_public(&subject("stranger.example.com")), false),
+            (SIGNED_BY_MARKER, authorities.leaf(&marker_issuer, &subject(NAME), false), false),
             ("the pinned one", pinned.clone(), with_public),
         ];
         cast.extend(tricks.iter().map(|trick| ("a trick in the common name", by_private(&subject(trick)), false)));
@@ -204,15 +239,18 @@ impl Names {
             set.pin(&slot(Authority::DigiCert), &pinned, Role::Current);
             set.chain.insert(public_root.fingerprint(), public_root);
         }
-        let sha1 = Some(denied.facts().sha1.clone());
+        let (sha1, pem_sha1) = (Some(denied.facts().sha1.clone()), Some(denied.pem_sha1()));
         let since = Timestamp::from_unix(1_700_000_000);
-        set.denied.insert(denied.fingerprint(), Denial { reason: DenialReason::Revoked, since, sha1, until: None });
+        let denial = Denial { reason: DenialReason::Revoked, since, sha1, pem_sha1, until: None };
+        set.denied.insert(denied.fingerprint(), denial);
+        cast.push((MARKER, marker.clone(), false));
         let members = cast.into_iter().enumerate().map(|(place, (who, certificate, admitted))| {
             let leaf = at.join(format!("member-{place}.pem"));
             fs::write(&leaf, certificate.pem()).unwrap();
-            Member { who, leaf, admitted }
+            let key = at.join(if who == MARKER { "marker.key" } else { "key.pem" });
+            Member { who, leaf, key, admitted }
         });
-        Self { key: at.join("key.pem"), members: members.collect(), set, dir }
+        Self { members: members.collect(), marker, set, dir }
     }
 
     /// Writes the generation with these families of files; the link by which the target's server reads it.
@@ -220,12 +258,10 @@ impl Names {
         let root = self.dir.path().canonicalize().unwrap().join("store");
         fs::create_dir_all(root.join("generations")).unwrap();
         fs::create_dir_all(root.join("target")).unwrap();
-        let name = MarkerName { store_id: STORE.into(), generation: GENERATION, digest_head: "01234567".into() };
-        let marker = Certificate::parse(&marker::mint(&name).unwrap()).unwrap();
         let (memory, outputs) = (Memory::default(), outputs.iter().copied().collect());
         let content = Content { set: &self.set, memory: &memory, outputs: &outputs };
         let committed = Timestamp::from_unix(1_700_000_000);
-        let label = Label { store: STORE, generation: GENERATION, committed, cause: "cycle", marker: &marker };
+        let label = Label { store: STORE, generation: GENERATION, committed, cause: "cycle", marker: &self.marker };
         generation::write(&root, GENERATION, &content.render(&label)).unwrap();
         let link = root.join("target").join(target);
         symlink(format!("../generations/{}", generation::name(GENERATION)), &link).unwrap();
@@ -238,7 +274,7 @@ impl Names {
         let mut wrong = Vec::new();
         for member in &self.members {
             for version in TLS_VERSIONS {
-                let status = openssl(address, Some((&member.leaf, &self.key, None)), version);
+                let status = member.knock(address, version);
                 if (status == "200") != member.admitted {
                     let text = fs::read_to_string(&member.leaf).unwrap();
                     let der = trustsync::trust::pem::scan(&text).pop().unwrap().bytes.unwrap();

@@ -10,6 +10,9 @@
     clippy::arithmetic_side_effects
 )]
 
+mod apache;
+mod fingerprints;
+mod hashed;
 mod nginx;
 
 use std::collections::BTreeSet;
@@ -95,12 +98,20 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         _ if path.ends_with(".pem") => {
             return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(()));
         }
-        "fingerprints.txt" => {
-            let lines = text(bytes).lines().filter(|line| !line.starts_with('#')).count();
-            return if lines == pins { Ok(()) } else { count(format!("{lines} lines"), format!("{pins} pins")) };
-        }
+        "fingerprints.txt" => return fingerprints::list(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1)),
         "nginx/admit.map" => return nginx::map(&text(bytes), admitted(manifest)).or_else(|odd| count(odd.0, odd.1)),
         "nginx/generation.map" => return nginx::map(&text(bytes), 1).or_else(|odd| count(odd.0, odd.1)),
+        "apache/admit.conf" => {
+            let denied = manifest.denied.values().filter(|denial| denial.pem_sha1.is_some()).count();
+            let meant = apache::Meant { denied, pinned: pins, named: named(manifest) };
+            return apache::admit(&text(bytes), meant).or_else(|odd| count(odd.0, odd.1));
+        }
+        "apache/generation.conf" => {
+            return apache::generation(&text(bytes), manifest.generation).or_else(|odd| count(odd.0, odd.1));
+        }
+        _ if path.starts_with("hashed/") => {
+            return hashed::file(path, bytes, manifest).or_else(|odd| count(odd.0, odd.1));
+        }
         _ => return Ok(()),
     };
     match certificates(bytes) {
@@ -118,14 +129,18 @@ fn pinned(manifest: &Manifest) -> usize {
 /// The lines that decide in a map: denied, pins, and each name of each name rule (or its issuer alone).
 fn admitted(manifest: &Manifest) -> usize {
     let denied = manifest.denied.values().filter(|denial| denial.sha1.is_some()).count();
-    let rules: BTreeSet<_> = manifest
-        .slots
-        .iter()
-        .filter(|(slot, _)| slot.authority() == Authority::Genesys)
-        .flat_map(|(_, held)| held.entries.iter().map(|(root, entry)| (root, &entry.names)))
-        .collect();
-    let names = rules.iter().map(|(_, names)| names.len().max(1));
-    names.fold(denied.saturating_add(pinned(manifest)), usize::saturating_add)
+    denied.saturating_add(pinned(manifest)).saturating_add(named(manifest))
+}
+
+/// Each name of each name rule, or its issuer alone.
+fn named(manifest: &Manifest) -> usize {
+    name_rules(manifest).into_iter().map(|(_, names)| names.len().max(1)).fold(0, usize::saturating_add)
+}
+
+/// The roots that admit by name, each with the names (none: its word alone decides).
+fn name_rules(manifest: &Manifest) -> BTreeSet<(&Fingerprint, &BTreeSet<String>)> {
+    let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
+    slots.flat_map(|(_, held)| held.entries.iter().map(|(root, entry)| (root, &entry.names))).collect()
 }
 
 /// Not our own scanner: a fault in that one must not judge itself.

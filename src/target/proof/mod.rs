@@ -3,7 +3,7 @@
 //! ```text
 //!  look ─▶ judge ─▶ streak of new sightings as long as `settle`? ─▶ proven (or chain only)
 //!   ▲                       │ no: an old one begins it anew
-//!   └──── some 30 ms ───────┴─▶ the end of `timeout`: what was seen last is the outcome
+//!   └──── 10 to 500 ms ─────┴─▶ the end of `timeout`: what was seen last is the outcome
 //! ```
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
@@ -35,6 +35,9 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// Between two looks at a server that never answers with the old generation after the new one.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two looks at a server that shows nothing new for long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Between two runs of a command.
 const COMMAND_PAUSE: Duration = Duration::from_millis(100);
@@ -381,7 +384,8 @@ impl Watch {
             Patience::LongRunning => self.timeout.min(LONG_RUNNING),
         };
         let pause = self.looker.pause(self.settle);
-        let deadline = Instant::now() + patient;
+        let asked = Instant::now();
+        let deadline = asked + patient;
         let mut streak: Option<Streak> = None;
         let mut was_new = false;
         loop {
@@ -410,8 +414,13 @@ impl Watch {
                     seen => self.verdict(seen).await,
                 };
             }
+            // A server that does not come to it is asked less and less often.
+            let waits = match current.seen {
+                Seen::New(_) => pause,
+                _ => (asked.elapsed() / 10).clamp(pause, LONGEST_PAUSE),
+            };
             streak = Some(current);
-            sleep(pause.min(left)).await;
+            sleep(waits.min(left)).await;
         }
     }
 
