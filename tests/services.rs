@@ -163,6 +163,38 @@ fn the_name_gets_in_and_no_trick(language: Language) {
     }
 }
 
+async fn a_second_authority_is_known_from_the_first_handshake_on_and_its_leaf_is_renewed(language: Language) {
+    let (stage, service) = proven(language, Stage::begin().await).await;
+    let address = service.address();
+    let genesys = stage.world().genesys().unwrap();
+    assert_eq!(knock(&address, Some(&genesys)), language.unverified());
+    let both = "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
+    let mut stage = stage.with_lines(both, "");
+    stage.configure_targets(&format!(
+        "[target.app]\nkind = \"generic\"\nmarker = {}\nproof = {{ connect = [\"{address}\"], generation = \"header\" }}",
+        language.shows_chain()
+    ));
+    let report = stage.cycle().await;
+    assert!(report.committed);
+    assert_proven(language, &report);
+    // Nobody has asked for the new one since the link was moved: the very first who comes is of it.
+    stage.switch_by_hand("app", 1);
+    assert_eq!(knock(&address, Some(&genesys)), language.unverified());
+    stage.switch_by_hand("app", 2);
+    assert_eq!(knock(&address, Some(&genesys)), "200");
+
+    stage.world().renew_genesys().unwrap();
+    let renewed = stage.world().genesys().unwrap();
+    assert_ne!(genesys.der(), renewed.der());
+    let current = stage.world().current().unwrap();
+    let cast = [("genesys", &genesys, "200"), ("renewed", &renewed, "200"), ("current", &current, "200")];
+    assert_cast(language, &stage, &address, &cast);
+    for mut door in doors::VERSIONS.map(|version| Door::open(&address, &renewed, version)) {
+        assert_eq!(door.resume().0, Behind::Status(200), "who is admitted by a name may resume its session");
+        assert_eq!(door.ask_again(), Behind::Status(200));
+    }
+}
+
 async fn a_rotation_under_load_loses_nothing(language: Language) {
     let (mut stage, service) = proven(language, Stage::begin().await).await;
     let calls = rotate_under_load(&mut stage, service.address().parse().unwrap()).await;
@@ -258,6 +290,11 @@ macro_rules! in_each_language {
             #[test]
             fn the_name_gets_in_and_no_trick() {
                 super::the_name_gets_in_and_no_trick($language);
+            }
+
+            #[tokio::test]
+            async fn a_second_authority_is_known_from_the_first_handshake_on_and_its_leaf_is_renewed() {
+                super::a_second_authority_is_known_from_the_first_handshake_on_and_its_leaf_is_renewed($language).await;
             }
 
             #[tokio::test]
