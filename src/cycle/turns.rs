@@ -555,9 +555,9 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
-        proof::Proof::NotWired => {
-            Proof::NotWired("what it shows (its request for client certificates, or its own word) is not of this store".to_owned())
-        }
+        proof::Proof::NotWired => Proof::NotWired(
+            "what it shows (its request for client certificates, or its own word) is not of this store".to_owned(),
+        ),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
         proof::Proof::Refuted { generation, part } => {

@@ -40,7 +40,8 @@ impl Endpoint {
                 Err(error) => Err(format!("is no URL: {error}")),
             };
         };
-        let (socket, path) = rest.split_once(":/").map_or((rest, String::new()), |(socket, path)| (socket, path.into()));
+        let (socket, path) =
+            rest.split_once(":/").map_or((rest, String::new()), |(socket, path)| (socket, path.into()));
         let path = format!("/{path}");
         if !socket.starts_with('/') {
             return Err("names no absolute path of a socket: unix:/run/app.sock:/-/reload".to_owned());

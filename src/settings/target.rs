@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::raw::{List, RawProof, RawReload, RawReloadTable, RawTarget};
 use super::resolve::Resolver;
 use super::resolved::{
-    Addressee, Endpoint, GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source, Store, Target,
-    WireProof,
+    Addressee, Endpoint, GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source, Store,
+    Target, WireProof,
 };
 use crate::http_client::is_loopback;
 use crate::store::privileged::RESERVED;

@@ -109,11 +109,22 @@ mod tests {
 
     #[test]
     fn a_line_names_the_generation_in_one_of_three_forms_and_no_other() {
-        for good in ["000042", "  000042\r", "000042 9f86d081884c7d65", "# trustsync generation 000042 store 9f86d081884c7d65"] {
+        for good in
+            ["000042", "  000042\r", "000042 9f86d081884c7d65", "# trustsync generation 000042 store 9f86d081884c7d65"]
+        {
             assert_eq!(said(good), Seen::New(Shown::Both), "{good}");
         }
-        for nothing in ["", "ok", "42", "generation 000042", "000042 9f86d081884c7d65 ok", "+00042", "0x0042", "00004２",
-            "99999999999999999999999"] {
+        for nothing in [
+            "",
+            "ok",
+            "42",
+            "generation 000042",
+            "000042 9f86d081884c7d65 ok",
+            "+00042",
+            "0x0042",
+            "00004２",
+            "99999999999999999999999",
+        ] {
             assert_eq!(said(nothing), Seen::Blind("nothing".into()), "{nothing}");
         }
         assert_eq!(said("000041"), Seen::Old(41, Part::Word));

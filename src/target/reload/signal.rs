@@ -49,7 +49,8 @@ fn by_pidfile(signal: Signal, pidfile: &Path, process: &str) -> Result<Told, Rel
     let stale = || ReloadError::Stale { path: path(), pid: number };
     let held = Held::of(pid)?.ok_or_else(stale)?;
     let name = name_of(number, process);
-    let is_worker = || parent_of(number).is_ok_and(|parent| name_of(parent, process).is_ok_and(|name| name.is(process)));
+    let is_worker =
+        || parent_of(number).is_ok_and(|parent| name_of(parent, process).is_ok_and(|name| name.is(process)));
     let is_worker = matches!(&name, Ok(Name::Comm(_))) && is_worker();
     // A zombie still has a name, and one that ended while we looked has none.
     if held.has_ended() {
@@ -76,7 +77,8 @@ fn by_name(signal: Signal, process: &str) -> Result<Told, ReloadError> {
     let mut masters = Vec::new();
     for entry in fs::read_dir("/proc").map_err(hidden)? {
         let number = entry.map_err(hidden)?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        let Some(pid) = number.filter(|number| *number > 1 && is_master(*number, process)).and_then(Pid::from_raw) else {
+        let Some(pid) = number.filter(|number| *number > 1 && is_master(*number, process)).and_then(Pid::from_raw)
+        else {
             continue;
         };
         let Some(held) = Held::of(pid)? else { continue };
@@ -101,12 +103,7 @@ fn is_master(pid: i32, process: &str) -> bool {
     bears(pid) && parent_of(pid).is_ok_and(|parent| !bears(parent))
 }
 
-async fn by_unit(
-    signal: Signal,
-    unit: &str,
-    environment: &Environment,
-    limit: Duration,
-) -> Result<Told, ReloadError> {
+async fn by_unit(signal: Signal, unit: &str, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
     let found = systemd::main_pid(unit, environment, limit).await?;
     // 1 would be the service manager itself.
     let number = found.parse::<i32>().ok().filter(|number| *number > 1);
@@ -220,5 +217,9 @@ fn parent_of(pid: i32) -> io::Result<i32> {
     let stat = fs::read(format!("/proc/{pid}/stat"))?;
     let stat = String::from_utf8_lossy(&stat);
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    after_name.split_whitespace().nth(1).and_then(|field| field.parse().ok()).ok_or_else(|| io::Error::other("no parent"))
+    after_name
+        .split_whitespace()
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| io::Error::other("no parent"))
 }
