@@ -412,7 +412,7 @@ fn manifest(sandbox: &Sandbox) -> Value {
     serde_json::from_str(&sandbox.published("manifest.json")).unwrap()
 }
 
-const NGINX: &str = "\n[target.web]\nkind = \"nginx\"\ncheck = []\nreload = { signal = \"none\" }\n";
+const NGINX: &str = "\n[target.web]\nkind = \"nginx\"\ncheck = []\nreload = \"none\"\n";
 
 #[test]
 fn trust_admits_what_is_not_listed_and_says_so_everywhere() {
