@@ -15,6 +15,7 @@ fn situation() -> Situation {
         acknowledged: Some(OLD),
         told_not_wired: None,
         checkable: true,
+        checkable_in_place: true,
         tellable: true,
         provable: true,
         chain_provable: true,
