@@ -6,6 +6,8 @@
 mod cast;
 #[path = "common/doors.rs"]
 mod doors;
+#[path = "common/java.rs"]
+mod java;
 #[path = "common/nginx.rs"]
 mod nginx;
 #[path = "common/nginx_stage.rs"]
@@ -223,6 +225,21 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     assert_proven(&stage.cycle().await);
     assert_eq!(told(&nginx), reloads + 1);
     assert_cast(&stage, &nginx, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
+    // Java presents nothing where the server's list of authorities does not name its issuer: the chain is in that list.
+    let impostor = |who| stage.world().impostor(who).unwrap();
+    let (stranger, other, expired) =
+        (impostor(Impostor::Stranger), impostor(Impostor::OtherCa), impostor(Impostor::Expired));
+    java::assert_cast_by_java(
+        &nginx.address(),
+        &[
+            ("the old one", Some(&current), "403"),
+            ("current", Some(&upcoming), "200"),
+            ("stranger", Some(&stranger), "403"),
+            ("other CA", Some(&other), "400"),
+            ("expired", Some(&expired), "400"),
+            ("nobody", None, "400"),
+        ],
+    );
     assert_proven(&stage.cycle().await);
     assert_eq!(told(&nginx), reloads + 1, "an unchanged answer reloads nobody");
 }
@@ -627,6 +644,7 @@ fn deny(stage: &Stage, leaf: &ClientCertificate) {
         reason: DenialReason::Distrusted,
         since: stage.world().now(),
         sha1: Some(certificate.facts().sha1.clone()),
+        pem_sha1: Some(certificate.pem_sha1()),
         until: None,
     };
     let mut state = stage.state();
@@ -786,6 +804,37 @@ async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it()
     {
         assert_eq!(knock(&nginx, Some(certificate)), status, "{who}");
     }
+}
+
+#[tokio::test]
+async fn whoever_wants_no_marker_gets_other_lines_and_is_proven_by_the_allowlist() {
+    let mut stage = Stage::begin_now().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    stage.configure_targets(&format!(
+        r#"[target.nginx]
+kind = "nginx"
+marker = false
+check = {check}
+reload = {{ pidfile = "{pidfile}" }}
+proof = {{ connect = ["{address}"], server_name = "api.example.com", timeout = "6s" }}
+"#,
+        check = serde_json::to_string(&nginx.check_command()).unwrap(),
+        pidfile = nginx.pidfile().display(),
+        address = nginx.address(),
+    ));
+    assert_eq!(stage.run(&["sync"]).await.code, 7);
+    let lines = stage.run(&["reload", "nginx"]).await.stdout;
+    assert!(lines.contains("target/nginx/chain.pem\";") && !lines.contains("trust-bundle.pem"), "{lines}");
+    nginx.rewrite(&stage.wired_with("nginx", |server| server.replace("trust-bundle.pem", "chain.pem")));
+    nginx.reload();
+    let synced = stage.run(&["sync"]).await;
+    assert!(synced.code == 0 && synced.stdout.contains("allowlist only"), "{synced:?}");
+    let status = stage.run(&["status"]).await;
+    assert!(status.stdout.contains("allowlist only"), "{status:?}");
+    let bundle = fs::read_to_string(stage.link("nginx").join("chain.pem")).unwrap();
+    let subjects = pem::scan(&bundle).into_iter().map(|block| Certificate::parse(&block.bytes.unwrap()).unwrap());
+    assert!(subjects.clone().count() > 0);
+    assert!(subjects.into_iter().all(|held| !held.facts().subject.contains("marker")));
 }
 
 #[tokio::test]

@@ -554,6 +554,15 @@ async fn a_server_that_never_settles_is_not_proven() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_come_to_it_is_asked_less_and_less_often() {
+    let server = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![1]).await;
+    let report = server.prove(Duration::from_secs(3), Patience::JustTold).await;
+    assert_eq!(report.proof, Proof::Refuted { generation: 1, part: Part::Chain });
+    // At the pace of the beginning it would be a hundred.
+    assert!((4..60).contains(&report.addresses[0].looks), "{report:?}");
+}
+
+#[tokio::test]
 async fn files_of_two_generations_put_together_are_not_the_wanted_one() {
     let server = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![2, 1]).await;
     let proof = server.prove(Duration::from_secs(1), Patience::LongRunning).await.proof;

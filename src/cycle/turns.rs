@@ -225,6 +225,7 @@ impl<'a> Turns<'a> {
             .with("TARGET", &self.target.name)
             .with("GENERATION", generation::name(self.manifest.generation))
             .with("STORE", self.root)
+            .with("STORE_ID", &self.manifest.store)
             .with("DIRECTORY", self.link_path())
     }
 
@@ -247,19 +248,17 @@ impl<'a> Turns<'a> {
     }
 
     async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
-        let limit = self.target.reload_timeout;
-        let told = tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.environment())).await;
-        let why = match told {
-            Ok(Ok(told)) => {
+        match reload::tell(&self.target.reload, &self.environment(), self.target.reload_timeout).await {
+            Ok(told) => {
                 let number = self.manifest.generation;
                 evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
-                return Ok(Event::Succeeded);
+                Ok(Event::Succeeded)
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => given_up(limit),
-        };
-        report.causes.insert(Exit::Owed);
-        Ok(Event::Failed(why))
+            Err(error) => {
+                report.causes.insert(Exit::Owed);
+                Ok(Event::Failed(error.to_string()))
+            }
+        }
     }
 
     /// Check, switch and reload by root's half; what it owes, the target owes.
@@ -347,6 +346,7 @@ impl<'a> Turns<'a> {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
+            environment: self.environment(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
@@ -522,7 +522,8 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        snippet::of(self.target.kind, &self.link_path())
+        let lines = snippet::of(self.target.kind, &self.link_path());
+        if self.target.marker { lines } else { lines.map(|lines| snippet::without_marker(&lines)) }
     }
 }
 
@@ -533,11 +534,6 @@ pub fn exit_of(owed: &Owed) -> Exit {
         Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
         Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => Exit::Owed,
     }
-}
-
-/// Of a reload that did not come to its end.
-pub fn given_up(limit: Duration) -> String {
-    format!("telling it took longer than {} and was given up", humantime::format_duration(limit))
 }
 
 pub fn outcome_of<E: std::error::Error>(done: Result<(), E>) -> Event {
@@ -559,9 +555,9 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
-        proof::Proof::NotWired => {
-            Proof::NotWired("it asks for client certificates, but not by this store's bundle".to_owned())
-        }
+        proof::Proof::NotWired => Proof::NotWired(
+            "what it shows (its request for client certificates, or its own word) is not of this store".to_owned(),
+        ),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
         proof::Proof::Refuted { generation, part } => {

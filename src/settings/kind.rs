@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::resolved::{GenerationEvidence, Reload, Signal};
+use super::resolved::{Addressee, GenerationEvidence, Reload, Signal};
 use crate::trust::render::Output;
 
 /// A preset of outputs, check, reload and proof.
@@ -74,8 +74,7 @@ impl Kind {
     pub fn reload(self) -> Reload {
         let signal = |signal, pidfile: &str, process: &str| Reload::Signal {
             signal,
-            pidfile: PathBuf::from(pidfile),
-            process: process.to_owned(),
+            to: Addressee::Pidfile { pidfile: PathBuf::from(pidfile), process: process.to_owned() },
         };
         match self {
             Self::Nginx => signal(Signal::Hup, "/run/nginx.pid", "nginx"),

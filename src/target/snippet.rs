@@ -13,3 +13,9 @@ pub fn of(kind: Kind, link: &Path) -> Option<String> {
         Kind::Haproxy | Kind::Apache | Kind::Envoy | Kind::Java | Kind::CaOnly | Kind::Generic => None,
     }
 }
+
+/// The same lines by the files that have no generation marker.
+#[must_use]
+pub fn without_marker(lines: &str) -> String {
+    lines.replace("/trust-bundle.pem", "/chain.pem")
+}

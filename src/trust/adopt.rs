@@ -173,13 +173,15 @@ fn denials(input: &Input<'_>) -> BTreeMap<Fingerprint, Denial> {
     for (key, kept) in input.denied {
         let over = kept.until.is_some_and(|until| until < input.now);
         if !over {
-            let sha1 = denied.get(key).and_then(|given| given.sha1.clone());
-            let kept = Denial { sha1: kept.sha1.clone().or(sha1), ..kept.clone() };
-            denied.insert(*key, kept);
+            let given = denied.get(key);
+            let sha1 = kept.sha1.clone().or_else(|| given?.sha1.clone());
+            let pem_sha1 = kept.pem_sha1.clone().or_else(|| given?.pem_sha1.clone());
+            denied.insert(*key, Denial { sha1, pem_sha1, ..kept.clone() });
         }
     }
     for denial in denied.values_mut() {
         denial.sha1 = denial.sha1.take().filter(is_sha1);
+        denial.pem_sha1 = denial.pem_sha1.take().filter(is_sha1);
     }
     denied
 }

@@ -105,6 +105,9 @@ pub struct CertificateFacts {
     pub not_after: Timestamp,
     /// Lower-case hex.
     pub sha1: String,
+    /// SHA-1 of the canonical PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pem_sha1: Option<String>,
 }
 
 /// The manifest could not be read.
@@ -207,6 +210,7 @@ impl From<&Certificate> for CertificateFacts {
             not_before: facts.not_before,
             not_after: facts.not_after,
             sha1: facts.sha1.clone(),
+            pem_sha1: Some(certificate.pem_sha1()),
         }
     }
 }

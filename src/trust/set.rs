@@ -198,6 +198,9 @@ pub struct Denial {
     pub since: Timestamp,
     /// The SHA-1 of the same DER, where known: nginx can ask for nothing better.
     pub sha1: Option<String>,
+    /// The SHA-1 of the same certificate's PEM text, where known: Apache can ask for nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pem_sha1: Option<String>,
     /// When the leaf expires, where known: a revocation holds until then, and the operator's word for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -277,7 +280,8 @@ impl TrustSet {
         for (fingerprint, denial) in &self.denied {
             // With the SHA-1, a server can ask for it that could not before.
             let sha1 = denial.sha1.as_deref().unwrap_or("unknown");
-            let _ = writeln!(text, "denied {fingerprint} {:?} {sha1}", denial.reason);
+            let pem_sha1 = denial.pem_sha1.as_deref().unwrap_or("unknown");
+            let _ = writeln!(text, "denied {fingerprint} {:?} {sha1} {pem_sha1}", denial.reason);
         }
         for fingerprint in self.chain.keys() {
             let _ = writeln!(text, "chain {fingerprint}");

@@ -244,9 +244,10 @@ impl Names {
             set.pin(&slot(Authority::DigiCert), &pinned, Role::Current);
             set.chain.insert(public_root.fingerprint(), public_root);
         }
-        let sha1 = Some(denied.facts().sha1.clone());
+        let (sha1, pem_sha1) = (Some(denied.facts().sha1.clone()), Some(denied.pem_sha1()));
         let since = Timestamp::from_unix(1_700_000_000);
-        set.denied.insert(denied.fingerprint(), Denial { reason: DenialReason::Revoked, since, sha1, until: None });
+        let denial = Denial { reason: DenialReason::Revoked, since, sha1, pem_sha1, until: None };
+        set.denied.insert(denied.fingerprint(), denial);
         cast.push((MARKER, marker.clone(), false));
         let members = cast.into_iter().enumerate().map(|(place, (who, certificate, admitted))| {
             let leaf = at.join(format!("member-{place}.pem"));

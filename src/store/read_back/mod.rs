@@ -10,8 +10,10 @@
     clippy::arithmetic_side_effects
 )]
 
+mod apache;
 mod envoy;
 mod fingerprints;
+mod hashed;
 mod nginx;
 
 use std::collections::BTreeSet;
@@ -104,6 +106,17 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
             return envoy::secret(bytes, manifest, false).or_else(|odd| count(odd.0, odd.1));
         }
         "nginx/generation.map" => return nginx::map(&text(bytes), 1).or_else(|odd| count(odd.0, odd.1)),
+        "apache/admit.conf" => {
+            let denied = manifest.denied.values().filter(|denial| denial.pem_sha1.is_some()).count();
+            let meant = apache::Meant { denied, pinned: pins, named: named(manifest) };
+            return apache::admit(&text(bytes), meant).or_else(|odd| count(odd.0, odd.1));
+        }
+        "apache/generation.conf" => {
+            return apache::generation(&text(bytes), manifest.generation).or_else(|odd| count(odd.0, odd.1));
+        }
+        _ if path.starts_with("hashed/") => {
+            return hashed::file(path, bytes, manifest).or_else(|odd| count(odd.0, odd.1));
+        }
         _ => return Ok(()),
     };
     match certificates(bytes) {
@@ -125,8 +138,12 @@ fn pinned_leaves(manifest: &Manifest) -> BTreeSet<&Fingerprint> {
 /// The lines that decide in a map: denied, pins, and each name of each name rule (or its issuer alone).
 fn admitted(manifest: &Manifest) -> usize {
     let denied = manifest.denied.values().filter(|denial| denial.sha1.is_some()).count();
-    let names = name_rules(manifest).into_iter().map(|rule| rule.names.len().max(1));
-    names.fold(denied.saturating_add(pinned(manifest)), usize::saturating_add)
+    denied.saturating_add(pinned(manifest)).saturating_add(named(manifest))
+}
+
+/// Each name of each name rule, or its issuer alone.
+fn named(manifest: &Manifest) -> usize {
+    name_rules(manifest).into_iter().map(|rule| rule.names.len().max(1)).fold(0, usize::saturating_add)
 }
 
 /// A root that admits by name.

@@ -3,15 +3,16 @@
 //! ```text
 //!  look ─▶ judge ─▶ streak of new sightings as long as `settle`? ─▶ proven (or chain only)
 //!   ▲                       │ no: an old one begins it anew
-//!   └──── some 30 ms ───────┴─▶ the end of `timeout`: what was seen last is the outcome
+//!   └──── 10 to 500 ms ─────┴─▶ the end of `timeout`: what was seen last is the outcome
 //! ```
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it). What one way of looking cannot show another may; where several are configured, all must agree. That the server
+//! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
 //! enforces the allowlist is not claimed: see [`crate::target::nginx`].
 
 pub mod marker;
+mod spoken;
 pub mod wire;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WireProof};
+use crate::target::http::Asker;
+use crate::target::process::Environment;
 use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
 use crate::trust::marker_name::MarkerName;
 
@@ -32,6 +35,12 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// Between two looks at a server that never answers with the old generation after the new one.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two looks at a server that shows nothing new for long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two runs of a command.
+const COMMAND_PAUSE: Duration = Duration::from_millis(100);
 
 /// The fewest sightings that make a streak, however slow they are.
 const STREAK: u32 = 3;
@@ -58,6 +67,8 @@ pub struct Wanted {
     pub generation: u64,
     /// Whose trust content has this head of a digest.
     pub digest_head: String,
+    /// What a command that is asked is given.
+    pub environment: Environment,
 }
 
 /// How long to be patient.
@@ -117,6 +128,8 @@ pub enum Part {
     Chain,
     /// The header beside the allowlist.
     Allowlist,
+    /// What it says of itself.
+    Word,
 }
 
 /// What one look-out proves: an address, or another way of looking.
@@ -166,6 +179,20 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
         }
     }
     let on_the_wire = addresses.len();
+    if let Some(argv) = &proof.command {
+        lookers.push((addresses.len(), Looker::Command(argv.clone())));
+        addresses.push(unlooked("command", None, "it was not looked at".to_owned()));
+    }
+    if let Some(endpoint) = &proof.http {
+        let reason = match Asker::of(endpoint) {
+            Ok(asker) => {
+                lookers.push((addresses.len(), Looker::Http(asker)));
+                "it was not looked at".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        addresses.push(unlooked(&endpoint.to_string(), None, reason));
+    }
     let mut looks = JoinSet::new();
     for (place, looker) in lookers {
         let (settle, timeout) = (proof.settle, proof.timeout);
@@ -218,6 +245,10 @@ async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
 enum Looker {
     /// A handshake and one GET, at this address.
     Wire { address: SocketAddr, settings: WireProof },
+    /// What this command says.
+    Command(Vec<String>),
+    /// What is answered there.
+    Http(Asker),
 }
 
 impl Looker {
@@ -227,6 +258,18 @@ impl Looker {
                 Ok(sighting) => judge(&sighting, wanted, settings),
                 Err(error) => Seen::Nothing(error.to_string()),
             },
+            Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
+            Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
+        }
+    }
+
+    /// How long to wait between two looks.
+    fn pause(&self, settle: Duration) -> Duration {
+        match self {
+            // A process each.
+            Self::Command(_) => COMMAND_PAUSE,
+            Self::Wire { .. } | Self::Http(_) if settle.is_zero() => SHORT_PAUSE,
+            Self::Wire { .. } | Self::Http(_) => PAUSE,
         }
     }
 
@@ -242,7 +285,7 @@ impl Looker {
                     Err(_) => Proof::Unreachable { reason },
                 }
             }
-            Self::Wire { .. } => Proof::Unreachable { reason },
+            Self::Wire { .. } | Self::Command(_) | Self::Http(_) => Proof::Unreachable { reason },
         }
     }
 }
@@ -340,8 +383,9 @@ impl Watch {
             Patience::JustTold => self.timeout,
             Patience::LongRunning => self.timeout.min(LONG_RUNNING),
         };
-        let pause = if self.settle.is_zero() { SHORT_PAUSE } else { PAUSE };
-        let deadline = Instant::now() + patient;
+        let pause = self.looker.pause(self.settle);
+        let asked = Instant::now();
+        let deadline = asked + patient;
         let mut streak: Option<Streak> = None;
         let mut was_new = false;
         loop {
@@ -370,8 +414,13 @@ impl Watch {
                     seen => self.verdict(seen).await,
                 };
             }
+            // A server that does not come to it is asked less and less often.
+            let waits = match current.seen {
+                Seen::New(_) => pause,
+                _ => (asked.elapsed() / 10).clamp(pause, LONGEST_PAUSE),
+            };
             streak = Some(current);
-            sleep(pause.min(left)).await;
+            sleep(waits.min(left)).await;
         }
     }
 
@@ -428,6 +477,7 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Chain => "the chain",
             Self::Allowlist => "the allowlist",
+            Self::Word => "what it says of itself",
         })
     }
 }

@@ -573,7 +573,7 @@ fn name(certificate: &Certificate) -> String {
     format!("{} ({}, until {})", name.chars().take(100).collect::<String>(), facts.fingerprint.short(), facts.not_after)
 }
 
-/// A denial by fingerprint alone learns the SHA-1 that nginx asks for, once the vendor lists the certificate.
+/// A denial by fingerprint alone learns what nginx and Apache ask for instead, once the vendor lists the certificate.
 fn complete_denials(denied: &mut BTreeMap<Fingerprint, Denial>, heard: &[Heard]) {
     let leaves = heard.iter().flat_map(|heard| &heard.sightings).filter_map(|sighting| match &sighting.judged {
         Judged::Accepted(verified) => Some(verified.leaf()),
@@ -583,6 +583,7 @@ fn complete_denials(denied: &mut BTreeMap<Fingerprint, Denial>, heard: &[Heard])
     for leaf in leaves {
         if let Some(denial) = denied.get_mut(&leaf.fingerprint()) {
             denial.sha1.get_or_insert_with(|| leaf.facts().sha1.clone());
+            denial.pem_sha1.get_or_insert_with(|| leaf.pem_sha1());
         }
     }
 }

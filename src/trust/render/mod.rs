@@ -9,13 +9,17 @@
     clippy::arithmetic_side_effects
 )]
 
+mod apache;
 pub mod envoy;
+mod hashed;
 mod nginx;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+
+pub use hashed::subject_hash;
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
@@ -134,9 +138,11 @@ impl Content<'_> {
         for output in self.outputs {
             files.extend(match output {
                 Output::Nginx => nginx::files(set, label),
+                Output::Apache => apache::files(set, label),
+                Output::Hashed => hashed::files(set, label),
                 Output::Envoy => envoy::files(set, label),
                 // Filled in by those who know these servers.
-                Output::Haproxy | Output::Apache | Output::Java | Output::Hashed => Files::new(),
+                Output::Haproxy | Output::Java => Files::new(),
             });
         }
         files.retain(|path, _| needed(path));
