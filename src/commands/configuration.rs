@@ -251,7 +251,7 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
         }
         Reload::Systemd { unit } => drop(put("reload.systemd", format!("{unit:?}"))),
         Reload::Command(argv) => drop(put("reload.command", format!("{argv:?}"))),
-        Reload::Http(endpoint) => drop(put("reload.http", format!("{:?}", endpoint.whole()))),
+        Reload::Http(endpoint) => drop(put("reload.http", format!("{:?}", endpoint.to_string()))),
         Reload::None => drop(put("reload", "\"none\"".to_owned())),
     }
     let Some(Proof { wire, command, http, settle, timeout }) = &target.proof else { return };
@@ -261,7 +261,7 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
         put("proof.command", format!("{argv:?}"));
     }
     if let Some(endpoint) = http {
-        put("proof.http", format!("{:?}", endpoint.whole()));
+        put("proof.http", format!("{:?}", endpoint.to_string()));
     }
     if let Some(WireProof { connect, server_name, generation, marker: _, path, proxy_protocol }) = wire {
         put("proof.connect", format!("{connect:?}"));

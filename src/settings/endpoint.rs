@@ -51,15 +51,6 @@ impl Endpoint {
         }
         Ok(Self::Unix { socket: socket.into(), path })
     }
-
-    /// As it was configured.
-    #[must_use]
-    pub fn whole(&self) -> String {
-        match self {
-            Self::Url(url) => url.to_string(),
-            Self::Unix { socket, path } => format!("{UNIX}{}:{path}", socket.display()),
-        }
-    }
 }
 
 /// As it may be shown: a user, a password or a query may hold a secret.
@@ -93,7 +84,7 @@ mod tests {
         let unix = Endpoint::parse("unix:/run/app.sock:/-/reload?token=hunter2").unwrap();
         assert_eq!(unix, Endpoint::Unix { socket: "/run/app.sock".into(), path: "/-/reload?token=hunter2".into() });
         assert_eq!(unix.to_string(), "unix:/run/app.sock:/-/reload");
-        assert_eq!(Endpoint::parse("unix:/run/app.sock").unwrap().whole(), "unix:/run/app.sock:/");
+        assert_eq!(Endpoint::parse("unix:/run/app.sock").unwrap().to_string(), "unix:/run/app.sock:/");
         let url = Endpoint::parse("http://user:hunter2@127.0.0.1:8080/x?y=hunter2").unwrap();
         assert_eq!(url.to_string(), "http://127.0.0.1:8080/x");
         for wrong in ["unix:run/app.sock:/x", "unix:", "unix:/run/app.sock:/a b", "ftp://127.0.0.1/", "127.0.0.1:80"] {
