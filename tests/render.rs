@@ -25,7 +25,7 @@ use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
 use trustsync::trust::render::{Content, Label, Output};
-use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet};
+use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -210,7 +210,7 @@ const HOSTILE: [&str; 12] = [
 fn with_rule(root: &Certificate, names: &[&str]) -> TrustSet {
     let mut set = TrustSet::default();
     let slot = SlotId::new("us", "us-east-1", Authority::Genesys);
-    set.admit_by_name(&slot, root, &names.iter().map(|name| (*name).to_owned()).collect());
+    set.admit_by_name(&slot, root, &names.iter().map(|name| (*name).to_owned()).collect(), &Witnesses::default());
     set.chain.insert(root.fingerprint(), root.clone());
     set
 }
@@ -247,7 +247,7 @@ fn nginx_admits_by_the_map_exactly_whom_the_set_admits() {
     let hostile = root_named("O\"Brien \\ {x}; $y, Inc. (a|b)+", "C=ZZ");
     let mut set = store.set.clone();
     let slot = SlotId::new("eu", "eu-west-1", Authority::Genesys);
-    set.admit_by_name(&slot, &hostile, &[NAME.to_owned()].into());
+    set.admit_by_name(&slot, &hostile, &[NAME.to_owned()].into(), &Witnesses::default());
     // One of the denied would pass by its name.
     let sha1_of_denied = denied.certificate.facts().sha1.clone();
     std::fs::write(dir.path().join("admit.map"), &render(&set, &store.memory, &new_marker())["nginx/admit.map"])
