@@ -458,7 +458,7 @@ fn answers_to(step: &Step) -> Vec<Event> {
 
 fn every_situation() -> Vec<Situation> {
     let mut situations = Vec::new();
-    for bits in 0..256_u32 {
+    for bits in 0..512_u32 {
         let bit = |at: u32| bits & (1 << at) != 0;
         for linked in [None, Some(OLD), Some(NEW), Some(NEW + 1)] {
             for acknowledged in [None, Some(OLD), Some(NEW)] {
@@ -476,6 +476,7 @@ fn every_situation() -> Vec<Situation> {
                         forced: bit(5),
                         confirmed: bit(6),
                         chain_provable: bit(7),
+                        checkable_in_place: bit(8),
                     });
                 }
             }

@@ -311,7 +311,14 @@ impl Half<'_> {
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Told(_));
         if is_used && sight::is_due(self.target, state.sight.as_ref(), number) {
             let generation = (number, &*link.generation(number));
-            sight::look(self.target, &mut state.sight, generation, link.path(), &self.environment(number)).await;
+            sight::look(
+                self.target,
+                &mut state.sight,
+                generation,
+                link.path(),
+                &self.environment(number, &given.manifest.store),
+            )
+            .await;
             state.write(&half.state())?;
         }
         outcome.sight.clone_from(&state.sight);
