@@ -25,7 +25,7 @@ use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
 use trustsync::trust::render::{Content, Label, Output};
-use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet};
+use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -210,7 +210,7 @@ const HOSTILE: [&str; 12] = [
 fn with_rule(root: &Certificate, names: &[&str]) -> TrustSet {
     let mut set = TrustSet::default();
     let slot = SlotId::new("us", "us-east-1", Authority::Genesys);
-    set.admit_by_name(&slot, root, &names.iter().map(|name| (*name).to_owned()).collect());
+    set.admit_by_name(&slot, root, &names.iter().map(|name| (*name).to_owned()).collect(), &Witnesses::default());
     set.chain.insert(root.fingerprint(), root.clone());
     set
 }
@@ -247,7 +247,7 @@ fn nginx_admits_by_the_map_exactly_whom_the_set_admits() {
     let hostile = root_named("O\"Brien \\ {x}; $y, Inc. (a|b)+", "C=ZZ");
     let mut set = store.set.clone();
     let slot = SlotId::new("eu", "eu-west-1", Authority::Genesys);
-    set.admit_by_name(&slot, &hostile, &[NAME.to_owned()].into());
+    set.admit_by_name(&slot, &hostile, &[NAME.to_owned()].into(), &Witnesses::default());
     // One of the denied would pass by its name.
     let sha1_of_denied = denied.certificate.facts().sha1.clone();
     std::fs::write(dir.path().join("admit.map"), &render(&set, &store.memory, &new_marker())["nginx/admit.map"])
@@ -458,6 +458,7 @@ fn a_list_without_names_has_no_denials_and_a_name_that_is_no_word_admits_nobody(
     let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
     assert!(!std::str::from_utf8(&list).unwrap().lines().any(|line| line.starts_with("name")));
     set.name_rules[0].names.clear();
+    set.name_rules[0].witnesses.dns_names.clear();
     let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
     let root = Fingerprint::of(set.name_rules[0].root.der());
     assert!(std::str::from_utf8(&list).unwrap().contains(&format!("\nname root={root} *\n")));

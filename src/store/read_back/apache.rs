@@ -23,7 +23,7 @@ pub(super) struct Meant {
 pub(super) fn admit(text: &str, meant: Meant) -> Result<(), Odd> {
     let (mut denied, mut pinned, mut named) = (0_usize, 0_usize, 0_usize);
     let mut lines = directives(text)?.into_iter().peekable();
-    let mut expect = |lines: &mut dyn Iterator<Item = &str>, line: &str| match lines.next() {
+    let expect = |lines: &mut dyn Iterator<Item = &str>, line: &str| match lines.next() {
         Some(found) if found == line => Ok(()),
         found => Err((format!("{:?}", found.unwrap_or_default()), format!("{line:?}"))),
     };

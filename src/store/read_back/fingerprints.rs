@@ -34,11 +34,12 @@ pub(super) fn list(text: &str, manifest: &Manifest) -> Result<(), Odd> {
     }
     let rules = name_rules(manifest);
     let mut meant = BTreeSet::new();
-    for (root, of_rule) in &rules {
+    for rule in &rules {
+        let of_rule = if rule.names.is_empty() { &rule.witnesses.dns_names } else { rule.names };
         if of_rule.is_empty() {
-            meant.insert((**root, "*".to_owned()));
+            meant.insert((*rule.root, "*".to_owned()));
         }
-        meant.extend(of_rule.iter().filter(|name| is_one_word(name)).map(|name| (**root, name.clone())));
+        meant.extend(of_rule.iter().filter(|name| is_one_word(name)).map(|name| (*rule.root, name.clone())));
     }
     let meant_denied = if rules.is_empty() { BTreeSet::new() } else { manifest.denied.keys().copied().collect() };
     if names != meant {

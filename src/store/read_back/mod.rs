@@ -11,6 +11,7 @@
 )]
 
 mod apache;
+mod envoy;
 mod fingerprints;
 mod hashed;
 mod nginx;
@@ -25,7 +26,7 @@ use crate::store::contents::{self, ContentsError};
 use crate::store::{StoreError, generation};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
-use crate::trust::set::Authority;
+use crate::trust::set::{Authority, Witnesses};
 
 /// What was found, and what is meant instead.
 type Odd = (String, String);
@@ -100,6 +101,10 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         }
         "fingerprints.txt" => return fingerprints::list(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1)),
         "nginx/admit.map" => return nginx::map(&text(bytes), admitted(manifest)).or_else(|odd| count(odd.0, odd.1)),
+        "envoy/sds.json" => return envoy::secret(bytes, manifest, true).or_else(|odd| count(odd.0, odd.1)),
+        "envoy/sds-without-marker.json" => {
+            return envoy::secret(bytes, manifest, false).or_else(|odd| count(odd.0, odd.1));
+        }
         "nginx/generation.map" => return nginx::map(&text(bytes), 1).or_else(|odd| count(odd.0, odd.1)),
         "apache/admit.conf" => {
             let denied = manifest.denied.values().filter(|denial| denial.pem_sha1.is_some()).count();
@@ -122,8 +127,12 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
 }
 
 fn pinned(manifest: &Manifest) -> usize {
+    pinned_leaves(manifest).len()
+}
+
+fn pinned_leaves(manifest: &Manifest) -> BTreeSet<&Fingerprint> {
     let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::DigiCert);
-    slots.flat_map(|(_, held)| held.entries.keys()).collect::<BTreeSet<_>>().len()
+    slots.flat_map(|(_, held)| held.entries.keys()).collect()
 }
 
 /// The lines that decide in a map: denied, pins, and each name of each name rule (or its issuer alone).
@@ -134,13 +143,28 @@ fn admitted(manifest: &Manifest) -> usize {
 
 /// Each name of each name rule, or its issuer alone.
 fn named(manifest: &Manifest) -> usize {
-    name_rules(manifest).into_iter().map(|(_, names)| names.len().max(1)).fold(0, usize::saturating_add)
+    name_rules(manifest).into_iter().map(|rule| rule.names.len().max(1)).fold(0, usize::saturating_add)
 }
 
-/// The roots that admit by name, each with the names (none: its word alone decides).
-fn name_rules(manifest: &Manifest) -> BTreeSet<(&Fingerprint, &BTreeSet<String>)> {
+/// A root that admits by name.
+struct NameRule<'a> {
+    root: &'a Fingerprint,
+    /// None: its word alone decides.
+    names: &'a BTreeSet<String>,
+    witnesses: Witnesses,
+}
+
+/// Each once, however many slots trust by it.
+fn name_rules(manifest: &Manifest) -> Vec<NameRule<'_>> {
+    let mut rules: Vec<NameRule<'_>> = Vec::new();
     let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
-    slots.flat_map(|(_, held)| held.entries.iter().map(|(root, entry)| (root, &entry.names))).collect()
+    for (root, entry) in slots.flat_map(|(_, held)| &held.entries) {
+        match rules.iter_mut().find(|rule| rule.root == root && *rule.names == entry.names) {
+            Some(rule) => rule.witnesses.join(&entry.witnesses),
+            None => rules.push(NameRule { root, names: &entry.names, witnesses: entry.witnesses.clone() }),
+        }
+    }
+    rules
 }
 
 /// Not our own scanner: a fault in that one must not judge itself.

@@ -10,6 +10,7 @@
 )]
 
 mod apache;
+pub mod envoy;
 mod hashed;
 mod nginx;
 
@@ -102,6 +103,12 @@ impl Content<'_> {
                 let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
             }
         }
+        // Of a name rule's leaves one is as good as another, but to a server that admits them one by one.
+        if self.outputs.contains(&Output::Envoy)
+            && let Some(leaves) = envoy::one_by_one(self.set)
+        {
+            let _ = write!(text, "\nleaves {leaves:?}");
+        }
         for issuer in self.memory.accepted_issuers.keys() {
             let _ = write!(text, "\nissuer {issuer}");
         }
@@ -133,8 +140,9 @@ impl Content<'_> {
                 Output::Nginx => nginx::files(set, label),
                 Output::Apache => apache::files(set, label),
                 Output::Hashed => hashed::files(set, label),
+                Output::Envoy => envoy::files(set, label),
                 // Filled in by those who know these servers.
-                Output::Haproxy | Output::Envoy | Output::Java => Files::new(),
+                Output::Haproxy | Output::Java => Files::new(),
             });
         }
         files.retain(|path, _| needed(path));
@@ -249,10 +257,12 @@ fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
     text.push_str(NAMES);
     for rule in &set.name_rules {
         let root = rule.root.fingerprint();
-        if rule.names.is_empty() {
+        // Who reads this sees dNSNames too, where others see nothing that binds.
+        let names = if rule.names.is_empty() { &rule.witnesses.dns_names } else { &rule.names };
+        if names.is_empty() {
             let _ = writeln!(text, "name root={root} *");
         }
-        for name in rule.names.iter().filter(|name| is_one_word(name)) {
+        for name in names.iter().filter(|name| is_one_word(name)) {
             let _ = writeln!(text, "name root={root} {name}");
         }
     }
