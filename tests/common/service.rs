@@ -60,7 +60,7 @@ fn built_by_go(source: &Path) -> PathBuf {
     lock.lock().unwrap();
     if !program.exists() {
         let fresh = dir.join("fresh");
-        let built = Command::new("go")
+        let built = Command::new(std::env::var_os("TRUSTSYNC_TEST_GO").unwrap_or("go".into()))
             .args(["build", "-o"])
             .arg(&fresh)
             .arg(source)
