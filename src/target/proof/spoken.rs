@@ -4,7 +4,7 @@
 //! body, where it is 2xx; a command that ends with exit code 0 names it in the first line of its output. The value is
 //!
 //! ```text
-//!  000042                                                the number, in six digits at least
+//!  000042                                                the number, in six digits at least; 000000: none is loaded
 //!  000042 9f86d081884c7d65                               with the store's id, which must then be this store's
 //!  # trustsync generation 000042 store 9f86d081884c7d65  as fingerprints.txt begins, of the one that is loaded
 //! ```
