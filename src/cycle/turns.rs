@@ -518,6 +518,11 @@ impl<'a> Turns<'a> {
         let name = &self.target.name;
         report.findings.push(match evidence {
             Evidence::Proven => return,
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => Finding::note(
+                "target_ca_only",
+                name,
+                format!("The chain is proven. {}.", self.target.ca_only().unwrap_or_default()),
+            ),
             Evidence::ChainOnly(why) => Finding::warning(
                 "target_chain_only",
                 name,
