@@ -103,7 +103,8 @@ impl<'a> Turns<'a> {
     /// itself, but learns from here that it does.
     async fn look_at_the_check(&self, outcome: &Outcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
-        let is_due = |known: Option<&Sight>| sight::is_used(outcome) && sight::is_due(self.target, known, number);
+        let is_due =
+            |known: Option<&Sight>| sight::is_used(self.target, outcome) && sight::is_due(self.target, known, number);
         let mut new = false;
         match (&self.half, self.link()) {
             (Some(half), _) => {
@@ -376,10 +377,14 @@ impl<'a> Turns<'a> {
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
-        if self.target.kind != Kind::Nginx {
-            return proof;
-        }
         match proof {
+            // Its own snippet has it ask everybody and shows the header to whoever has no certificate.
+            Proof::Unverifiable(why)
+                if self.target.kind == Kind::Apache && ways.shows_allowlist() && why == proof::NOT_ASKED =>
+            {
+                Proof::NotWired(format!("{why}, and shows no generation of the allowlist"))
+            }
+            proof if self.target.kind != Kind::Nginx => proof,
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
                 Proof::Proven if !told && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
@@ -405,7 +410,7 @@ impl<'a> Turns<'a> {
                 "{why}; its configuration names this store's files, but has ssl_verify_client off in {}",
                 servers.join(", ")
             )),
-            (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(
+            (proof, Enforcement::Enforced { .. }) if matches!(&proof, Proof::NotWired(_)) || proof.said() == proof::OTHER_NAMES => Proof::Unverifiable(
                 "its configuration names this store's files, but at this address and by this name it advertises none of their names: nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers there".to_owned(),
             ),
             (proof, _) => proof,

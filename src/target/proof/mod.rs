@@ -55,6 +55,19 @@ const LONG_RUNNING: Duration = Duration::from_secs(3);
 /// How long is spent at most to find out why nothing is to be seen.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
 
+/// Why nothing is seen of a server without a CertificateRequest and without our header.
+pub const NOT_ASKED: &str =
+    "the server does not ask for a client certificate in its handshake, at this address and by this name";
+
+/// Why the chain is not seen of one that shows our header.
+const ASKED_LATER: &str = "the server does not ask for a client certificate in its handshake, at this address and by this name; its \
+     allowlist is of the wanted generation, but which authorities it accepts cannot be seen: it may ask later, for some locations";
+
+/// Why the chain is not seen of one that asks by other names, and shows our header.
+pub const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of this store's \
+     bundle (another CA file at this address, or a list of names of its own, as Apache's SSLCADNRequestFile), so which authorities \
+     it accepts cannot be seen";
+
 /// The most addresses that one proof looks at.
 const ADDRESSES: usize = 64;
 
@@ -321,8 +334,17 @@ enum Shown {
 }
 
 fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
+    let header = match settings.generation {
+        GenerationEvidence::None => None,
+        GenerationEvidence::Header => {
+            Some(sighting.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
+        }
+    };
     let Some(names) = &sighting.names else {
-        return Seen::NotAsked;
+        return match header.flatten() {
+            None => Seen::NotAsked,
+            shown => allowlist_alone(shown, wanted, settings, ASKED_LATER),
+        };
     };
     let of_store: Vec<MarkerName> =
         marker::find_in(names).into_iter().filter(|marker| marker.store_id == wanted.store_id).collect();
@@ -333,14 +355,11 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
     {
         return Seen::Old(other.generation, Part::Chain);
     }
-    let header = match settings.generation {
-        GenerationEvidence::None => None,
-        GenerationEvidence::Header => {
-            Some(sighting.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
-        }
-    };
     let shows_chain = !of_store.is_empty();
     match header {
+        Some(shown @ Some(_)) if !shows_chain && settings.marker => {
+            allowlist_alone(shown, wanted, settings, OTHER_NAMES)
+        }
         _ if !shows_chain && settings.marker => Seen::NoMarker,
         Some(Some(generation)) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
         Some(Some(_)) if shows_chain => Seen::New(Shown::Both),
@@ -357,6 +376,15 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
         Some(None) | None => Seen::Blind(
             "this target is configured without the generation marker (marker = false), and no header shows the allowlist's generation either".into(),
         ),
+    }
+}
+
+/// The allowlist shows its generation where the chain cannot, for this reason.
+fn allowlist_alone(shown: Option<u64>, wanted: &Wanted, settings: &WireProof, reason: &str) -> Seen {
+    match shown {
+        Some(generation) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
+        _ if settings.marker => Seen::Blind(reason.to_owned()),
+        _ => Seen::New(Shown::Allowlist(reason.to_owned())),
     }
 }
 
@@ -443,9 +471,7 @@ impl Watch {
             Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
             Seen::NoMarker => Proof::NotWired,
-            Seen::NotAsked => Proof::Unverifiable {
-                reason: "the server does not ask for a client certificate in its handshake, at this address and by this name".into(),
-            },
+            Seen::NotAsked => Proof::Unverifiable { reason: NOT_ASKED.to_owned() },
             Seen::Blind(reason) => Proof::Unverifiable { reason },
             Seen::Nothing(reason) => self.looker.explain(reason).await,
         }
