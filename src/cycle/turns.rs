@@ -21,7 +21,7 @@ use crate::store::read_back::read_back;
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::target::check::{self, Outcome as Checked, View};
 use crate::target::nginx::{self, Enforcement};
-use crate::target::process::Environment;
+use crate::target::process::{Environment, LAST_CHANCE};
 use crate::target::proof::{self, Patience, Wanted};
 use crate::target::{reload, snippet};
 use crate::trust::finding::Finding;
@@ -313,7 +313,9 @@ impl<'a> Turns<'a> {
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
-        let done_within = reload_timeout.saturating_add(check_timeout.saturating_mul(4));
+        // Each program has a last chance to end by itself.
+        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(4);
+        let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
         let asked = Instant::now();
         let mut taken: Option<Instant> = None;
         loop {
