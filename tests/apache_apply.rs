@@ -66,6 +66,16 @@ fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {
     host.apply("edge").exits(0);
     host.forge_file("apache/admit.conf", &given);
     assert_eq!(fs::read_to_string(link.join("apache/admit.conf")).unwrap(), admit);
+    // Nor does what it says of a denied one stand in a server's configuration unless it is a hash.
+    let manifest = host.manifest();
+    let mut forged = manifest.clone();
+    forged["denied"]["ab".repeat(32)] = serde_json::json!({
+        "reason": "distrusted", "since": "2026-01-01T00:00:00Z", "pem_sha1": "x'\"\nRequire all granted\n#"
+    });
+    host.forge(&forged);
+    host.apply("edge").exits(0);
+    assert_eq!(fs::read_to_string(link.join("apache/admit.conf")).unwrap(), admit);
+    host.forge(&manifest);
     let told = server.told();
     server.edit(|text| text.replace("/server.key", "/server.pem"));
     host.daemon(&["reload", "edge"]).exits(9).says(&["before it came to serve"]);
