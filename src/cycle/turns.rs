@@ -21,7 +21,7 @@ use crate::store::read_back::read_back;
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::target::check::{self, Outcome as Checked, View};
 use crate::target::nginx::{self, Enforcement};
-use crate::target::process::Environment;
+use crate::target::process::{Environment, LAST_CHANCE};
 use crate::target::proof::{self, Patience, Wanted};
 use crate::target::{reload, snippet};
 use crate::trust::finding::Finding;
@@ -316,7 +316,9 @@ impl<'a> Turns<'a> {
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
-        let done_within = reload_timeout.saturating_add(check_timeout.saturating_mul(4));
+        // Each program has a last chance to end by itself.
+        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(4);
+        let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
         let asked = Instant::now();
         let mut taken: Option<Instant> = None;
         loop {
@@ -532,6 +534,11 @@ impl<'a> Turns<'a> {
         let name = &self.target.name;
         report.findings.push(match evidence {
             Evidence::Proven => return,
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => Finding::note(
+                "target_ca_only",
+                name,
+                format!("The chain is proven. {}.", self.target.ca_only().unwrap_or_default()),
+            ),
             Evidence::ChainOnly(why) => Finding::warning(
                 "target_chain_only",
                 name,

@@ -242,6 +242,21 @@ pub enum CheckWay {
     Start,
 }
 
+impl Target {
+    /// What it means that a server trusts authorities alone; `None` for one that tells leaves apart.
+    #[must_use]
+    pub fn ca_only(&self) -> Option<&'static str> {
+        match self.pinning {
+            _ if !self.kind.admits_by_authority_alone() => None,
+            Pinning::Here => Some("CA only: this server admits whoever the authority has signed, by whatever name"),
+            Pinning::Elsewhere => Some(
+                "CA only: this server admits whoever the authority has signed, strangers too; that another layer admits the pinned \
+                 alone is the configuration's word (pinning = \"elsewhere\"), and is not seen from here",
+            ),
+        }
+    }
+}
+
 /// Where a leaf is told from the other leaves of its authority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pinning {
