@@ -9,6 +9,7 @@
 //! one kind of server alone stands in a folder of its own ([`nginx`]).
 
 pub mod check;
+pub mod envoy;
 pub mod http;
 pub mod nginx;
 pub mod process;

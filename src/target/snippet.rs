@@ -3,19 +3,20 @@
 use std::path::Path;
 
 use crate::settings::resolved::Kind;
-use crate::target::nginx;
+use crate::target::{envoy, nginx};
 
 /// What is to be added for a server of this kind, where it is known.
 #[must_use]
 pub fn of(kind: Kind, link: &Path) -> Option<String> {
     match kind {
         Kind::Nginx => Some(format!("{}\n{}", nginx::snippet::http(link), nginx::snippet::server(link))),
-        Kind::Haproxy | Kind::Apache | Kind::Envoy | Kind::Java | Kind::CaOnly | Kind::Generic => None,
+        Kind::Envoy => Some(envoy::lines(link)),
+        Kind::Haproxy | Kind::Apache | Kind::Java | Kind::CaOnly | Kind::Generic => None,
     }
 }
 
 /// The same lines by the files that have no generation marker.
 #[must_use]
 pub fn without_marker(lines: &str) -> String {
-    lines.replace("/trust-bundle.pem", "/chain.pem")
+    lines.replace("/trust-bundle.pem", "/chain.pem").replace("/envoy/sds.json", "/envoy/sds-without-marker.json")
 }
