@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, Standing, Verdict};
-use super::{CommitError, CycleError, anchors, observe, turns};
+use super::{CommitError, CycleError, anchors, observe, sight, turns};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::marker;
@@ -24,9 +24,10 @@ use crate::store::ownership::{self, NotRoots};
 use crate::store::privileged::{Privileged, Request};
 use crate::store::read_back::read_back_in;
 use crate::store::{Link, Lock, LockError, StoreError, contents, file, generation};
+use crate::target::check::{self, View};
 use crate::target::nginx;
 use crate::target::process::Environment;
-use crate::target::{check, reload};
+use crate::target::reload;
 use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
 use crate::trust::certificate::Certificate;
 use crate::trust::finding::Finding;
@@ -37,6 +38,7 @@ use crate::trust::memory::{Memory, SlotMemory};
 use crate::trust::observation::SlotRules;
 use crate::trust::render::{Content, Label};
 use crate::trust::set::{Denial, SlotId};
+use crate::trust::sight::Sight;
 use crate::trust::turn;
 use crate::trust::turn::{Event, Situation, Step, Turn};
 
@@ -146,6 +148,9 @@ struct State {
     generation: u64,
     /// What the server was told of last.
     told: Option<(u64, Fingerprint)>,
+    /// Whether its check sees what is wrong with a generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sight: Option<Sight>,
     /// The identity of each slot as first seen, where the configuration does not fix it.
     identities: BTreeMap<SlotId, BTreeSet<String>>,
     /// What was ever denied.
@@ -157,7 +162,15 @@ impl State {
         let unusable = |why: String| ApplyError::State { path: path.display().to_string(), why };
         let Some(bytes) = file::read(path, LARGEST)? else {
             let (identities, denied) = (BTreeMap::new(), BTreeMap::new());
-            return Ok(Self { schema: SCHEMA, store: None, generation: 0, told: None, identities, denied });
+            return Ok(Self {
+                schema: SCHEMA,
+                store: None,
+                generation: 0,
+                told: None,
+                sight: None,
+                identities,
+                denied,
+            });
         };
         let state: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
         if state.schema > SCHEMA {
@@ -271,7 +284,8 @@ impl Half<'_> {
             acknowledged: state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told),
             confirmed: false,
             told_not_wired: None,
-            checkable: self.target.check.is_some(),
+            checkable: sight::counts(self.target, state.sight.as_ref()),
+            checkable_in_place: !self.target.kind.reads_at_requests(),
             tellable: self.target.reload != Reload::None,
             // The daemon proves.
             provable: false,
@@ -294,6 +308,20 @@ impl Half<'_> {
             let environment = self.environment(number, &given.manifest.store);
             outcome.enforcement = Some(nginx::enforcement(argv, link.path(), &environment, limit).await);
         }
+        let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Told(_));
+        if is_used && sight::is_due(self.target, state.sight.as_ref(), number) {
+            let generation = (number, &*link.generation(number));
+            sight::look(
+                self.target,
+                &mut state.sight,
+                generation,
+                link.path(),
+                &self.environment(number, &given.manifest.store),
+            )
+            .await;
+            state.write(&half.state())?;
+        }
+        outcome.sight.clone_from(&state.sight);
         outcome.refused = adopted.refused;
         if let Some(found) = foreign {
             let text =
@@ -392,14 +420,15 @@ impl Half<'_> {
                 Step::Finish(turn::Outcome::Settled(_)) => return Ok(Verdict::Told(words)),
                 Step::Finish(turn::Outcome::Owed(owed)) => return Ok(Verdict::Owed(owed)),
                 Step::ReadBack => turns::outcome_of(read_back_in(&generations, wanted)),
-                Step::CheckPrivately(number) => match &self.target.check {
-                    Some(argv) => turns::judged(
-                        check::in_private(argv, &link.generation(number), link.path(), &environment, limit).await,
-                    ),
+                Step::CheckPrivately(number) => match self.target.server_check() {
+                    Some(check) => {
+                        let view = View::Private { new: &link.generation(number), link: link.path() };
+                        turns::judged(check::judge(check, view, &environment, limit).await)
+                    }
                     None => Event::Succeeded,
                 },
-                Step::Check => match &self.target.check {
-                    Some(argv) => turns::judged(check::in_place(argv, &environment, limit).await),
+                Step::Check => match self.target.server_check() {
+                    Some(check) => turns::judged(check::judge(check, View::AsItStands, &environment, limit).await),
                     None => Event::Succeeded,
                 },
                 Step::Switch(number) => turns::outcome_of(link.switch(number)),

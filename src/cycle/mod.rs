@@ -17,6 +17,7 @@ mod probe;
 mod report;
 mod revocation;
 pub mod seed;
+mod sight;
 mod turns;
 mod under_way;
 mod words;

@@ -11,21 +11,22 @@ use tokio::time::{Instant, sleep};
 
 use super::outcome::{self, Verdict};
 use super::report::{Report, TargetReport};
-use super::{CycleError, evidence};
+use super::{CycleError, evidence, sight};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::settings::resolved::{self, Kind, Reload, Store as StoreSettings, Target};
 use crate::store::contents;
-use crate::store::privileged::Privileged;
+use crate::store::privileged::{Asked, Privileged};
 use crate::store::read_back::read_back;
 use crate::store::{Link, LinkPath, StoreError, generation};
-use crate::target::check::{self, Outcome as Checked};
+use crate::target::check::{self, Outcome as Checked, View};
 use crate::target::nginx::{self, Enforcement};
 use crate::target::process::Environment;
 use crate::target::proof::{self, Patience, Wanted};
 use crate::target::{reload, snippet};
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
+use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
 use crate::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
 
@@ -85,7 +86,7 @@ impl<'a> Turns<'a> {
         {
             // Root's configuration may have been mended since; if so, it has told the server of more.
             let mended = !self.asked.load(Ordering::Relaxed) && {
-                let _ = self.ask(half, false).await;
+                let _ = self.ask(half, Asked::ToLook).await;
                 self.withheld(half).is_none()
             };
             if mended {
@@ -94,7 +95,31 @@ impl<'a> Turns<'a> {
                 outcome = Outcome::Owed(Owed::Withheld(refused));
             }
         }
+        self.look_at_the_check(&outcome, state, report).await;
         self.conclude(state, outcome, told, forced, report)
+    }
+
+    /// Whether the check sees what it is to judge, once its server is known to use our files; root's half finds that out for
+    /// itself, but learns from here that it does.
+    async fn look_at_the_check(&self, outcome: &Outcome, state: &mut TargetState, report: &mut Report) {
+        let number = self.manifest.generation;
+        let is_due = |known: Option<&Sight>| sight::is_used(outcome) && sight::is_due(self.target, known, number);
+        let mut new = false;
+        match (&self.half, self.link()) {
+            (Some(half), _) => {
+                if is_due(self.last(half).and_then(|last| last.sight).as_ref()) {
+                    new = self.ask(half, Asked::ToSeeTheCheck).await.is_ok();
+                }
+                state.sight = self.last(half).and_then(|last| last.sight).or(state.sight.take());
+            }
+            (None, Ok(link)) if is_due(state.sight.as_ref()) => {
+                let generation = (number, &*generation::path(self.root, number));
+                sight::look(self.target, &mut state.sight, generation, link.path(), &self.environment()).await;
+                new = true;
+            }
+            _ => {}
+        }
+        report.findings.extend(sight::finding(self.target, state.sight.as_ref(), new));
     }
 
     /// What root's half did not let in of this generation.
@@ -201,7 +226,8 @@ impl<'a> Turns<'a> {
             linked,
             acknowledged: state.acknowledged,
             told_not_wired: state.told_not_wired,
-            checkable: self.half.is_none() && self.target.check.is_some(),
+            checkable: self.half.is_none() && sight::counts(self.target, state.sight.as_ref()),
+            checkable_in_place: !self.target.kind.reads_at_requests(),
             tellable: self.half.is_some() || self.target.reload != Reload::None,
             provable: self.target.proof.is_some(),
             chain_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_chain),
@@ -234,17 +260,17 @@ impl<'a> Turns<'a> {
     }
 
     async fn check_privately(&self, link: &LinkPath, number: u64) -> Event {
-        let Some(argv) = &self.target.check else { return Event::Succeeded };
+        let Some(check) = self.target.server_check() else { return Event::Succeeded };
         if !rustix::process::geteuid().is_root() {
             return Event::NoNamespace("a private mount namespace needs root".to_owned());
         }
-        let generation = generation::path(self.root, number);
-        judged(check::in_private(argv, &generation, link.path(), &self.environment(), self.target.check_timeout).await)
+        let view = View::Private { new: &generation::path(self.root, number), link: link.path() };
+        judged(check::judge(check, view, &self.environment(), self.target.check_timeout).await)
     }
 
     async fn check(&self) -> Event {
-        let Some(argv) = &self.target.check else { return Event::Succeeded };
-        judged(check::in_place(argv, &self.environment(), self.target.check_timeout).await)
+        let Some(check) = self.target.server_check() else { return Event::Succeeded };
+        judged(check::judge(check, View::AsItStands, &self.environment(), self.target.check_timeout).await)
     }
 
     async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
@@ -263,7 +289,7 @@ impl<'a> Turns<'a> {
 
     /// Check, switch and reload by root's half; what it owes, the target owes.
     async fn told_by_root(&self, half: &Privileged, report: &mut Report) -> Result<Result<Event, Owed>, CycleError> {
-        let answer = match self.ask(half, true).await {
+        let answer = match self.ask(half, Asked::ToTell).await {
             Ok(answer) => answer,
             Err(why) => return Ok(Err(Owed::Unanswered(why))),
         };
@@ -280,9 +306,9 @@ impl<'a> Turns<'a> {
     }
 
     /// Asks root's half and waits for its answer, for as long as its work can take; why there is none.
-    async fn ask(&self, half: &Privileged, tell: bool) -> Result<outcome::Outcome, String> {
+    async fn ask(&self, half: &Privileged, asked: Asked) -> Result<outcome::Outcome, String> {
         self.asked.store(true, Ordering::Relaxed);
-        let request = half.ask(tell).map_err(|error| half.problem().unwrap_or_else(|| error.to_string()))?;
+        let request = half.ask(asked).map_err(|error| half.problem().unwrap_or_else(|| error.to_string()))?;
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
@@ -329,7 +355,7 @@ impl<'a> Turns<'a> {
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
         if !last.as_ref().is_some_and(is_good) && !self.asked.load(Ordering::Relaxed) {
-            if let Err(why) = self.ask(half, false).await {
+            if let Err(why) = self.ask(half, Asked::ToLook).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
                 report.findings.push(Finding::warning("target_half_silent", &self.target.name, text));
             }
@@ -453,6 +479,7 @@ impl<'a> Turns<'a> {
                     // A proof is more than a word, and stands by itself from then on.
                     confirmed: by_word.then_some(wanted),
                     last_turn: Some(now),
+                    sight: state.sight.take(),
                     ..TargetState::default()
                 };
                 line.settled = Some(evidence);

@@ -65,7 +65,9 @@ impl Kind {
         match self {
             Self::Nginx => argv(&["nginx", "-t"]),
             Self::Haproxy => argv(&["haproxy", "-c", "-q", "-f", "/etc/haproxy/haproxy.cfg"]),
-            Self::Apache | Self::Envoy | Self::Java | Self::CaOnly | Self::Generic => None,
+            // A start, not a test: `apache2ctl -t` reads no certificate, and a bad one ends the server.
+            Self::Apache => argv(&["apache2ctl"]),
+            Self::Envoy | Self::Java | Self::CaOnly | Self::Generic => None,
         }
     }
 
@@ -116,6 +118,13 @@ impl Kind {
             Self::CaOnly => chain || path.starts_with("hashed/") || path.ends_with(".p12"),
             Self::Generic => true,
         }
+    }
+
+    /// Whether a server of this kind reads some of its files at each request, so that its link is never switched only to see
+    /// what its check says.
+    #[must_use]
+    pub fn reads_at_requests(self) -> bool {
+        self == Self::Apache
     }
 
     /// Whether a server of this kind admits whoever its authorities have signed.

@@ -212,6 +212,36 @@ pub struct Target {
     pub proof: Option<Proof>,
 }
 
+impl Target {
+    /// The server's own configuration test, and how it judges.
+    #[must_use]
+    pub fn server_check(&self) -> Option<Check<'_>> {
+        let argv = self.check.as_deref()?;
+        // `apache2 -t` is no start, and it says so by its exit code alone.
+        let tests = argv.iter().any(|word| matches!(word.as_str(), "-t" | "-S" | "configtest"));
+        let way = if self.kind == Kind::Apache && !tests { CheckWay::Start } else { CheckWay::Test };
+        Some(Check { argv, way })
+    }
+}
+
+/// A server's own check of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Check<'a> {
+    /// The program and its arguments.
+    pub argv: &'a [String],
+    /// How it judges.
+    pub way: CheckWay,
+}
+
+/// How a check judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckWay {
+    /// The command reads the configuration and ends; its exit code is the verdict.
+    Test,
+    /// The command is the server's own start, in namespaces of its own; the verdict is whether it comes to serve.
+    Start,
+}
+
 /// Where a leaf is told from the other leaves of its authority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pinning {

@@ -6,8 +6,9 @@
 //!  in a private view                               command, HTTP         a response header
 //! ```
 //! Which of these comes next is decided by the pure state machine in `trust`; nothing here decides. What belongs to
-//! one kind of server alone stands in a folder of its own ([`nginx`]).
+//! one kind of server alone stands by itself ([`nginx`], [`apache`]).
 
+pub mod apache;
 pub mod check;
 pub mod envoy;
 pub mod http;

@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use crate::settings::resolved::Kind;
-use crate::target::{envoy, nginx};
+use crate::target::{apache, envoy, nginx};
 
 /// What is to be added for a server of this kind, where it is known.
 #[must_use]
 pub fn of(kind: Kind, link: &Path) -> Option<String> {
     match kind {
         Kind::Nginx => Some(format!("{}\n{}", nginx::snippet::http(link), nginx::snippet::server(link))),
+        Kind::Apache => Some(apache::virtual_host(link)),
         Kind::Envoy => Some(envoy::lines(link)),
-        Kind::Haproxy | Kind::Apache | Kind::Java | Kind::CaOnly | Kind::Generic => None,
+        Kind::Haproxy | Kind::Java | Kind::CaOnly | Kind::Generic => None,
     }
 }
 
