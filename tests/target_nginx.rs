@@ -122,7 +122,13 @@ fn marker_of(generation: u64) -> MarkerName {
 }
 
 fn wanted(generation: u64) -> Wanted {
-    Wanted { store_id: STORE.into(), generation, digest_head: "0123abcd".into(), environment: no_environment() }
+    Wanted {
+        store_id: STORE.into(),
+        generation,
+        digest_head: "0123abcd".into(),
+        environment: no_environment(),
+        directory: "/nowhere".into(),
+    }
 }
 
 fn wire(connect: &[String]) -> WireProof {

@@ -379,6 +379,7 @@ impl<'a> Turns<'a> {
             generation: self.manifest.generation,
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
             environment: self.environment(),
+            directory: link.path().to_owned(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
@@ -508,7 +509,8 @@ impl<'a> Turns<'a> {
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
-                if lacks_lines && (told || forced) {
+                let is_news = self.target.reload == Reload::None && state.owed.as_ref() != Some(&owed);
+                if lacks_lines && (told || forced || is_news) {
                     line.to_add = self.snippet();
                 }
                 report.causes.insert(exit_of(&owed));
@@ -606,6 +608,8 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
+        proof::Proof::Kept { reason } => Proof::Refuted(reason),
+        proof::Proof::NotEnforced { places } => Proof::NotEnforced(places),
         proof::Proof::Refuted { generation, part } => {
             Proof::Refuted(format!("{part} is of generation {generation:06}"))
         }

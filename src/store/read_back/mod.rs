@@ -14,6 +14,7 @@ mod apache;
 mod envoy;
 mod fingerprints;
 mod hashed;
+mod java;
 mod nginx;
 
 use std::collections::BTreeSet;
@@ -116,6 +117,10 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         }
         "apache/generation.conf" => {
             return apache::generation(&text(bytes), manifest.generation).or_else(|odd| count(odd.0, odd.1));
+        }
+        "truststore.p12" => return java::truststore(bytes, authorities.max(1)).or_else(|odd| count(odd.0, odd.1)),
+        "truststore-with-marker.p12" => {
+            return java::truststore(bytes, authorities.saturating_add(1)).or_else(|odd| count(odd.0, odd.1));
         }
         _ => return Ok(()),
     };
