@@ -254,11 +254,14 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
         Reload::Http(endpoint) => drop(put("reload.http", format!("{:?}", endpoint.to_string()))),
         Reload::None => drop(put("reload", "\"none\"".to_owned())),
     }
-    let Some(Proof { wire, command, http, settle, timeout }) = &target.proof else { return };
+    let Some(Proof { wire, command, http, envoy, settle, timeout }) = &target.proof else { return };
     put("proof.settle", time(*settle));
     put("proof.timeout", time(*timeout));
     if let Some(argv) = command {
         put("proof.command", format!("{argv:?}"));
+    }
+    if let Some(envoy) = envoy {
+        put("proof.envoy", format!("{:?}", envoy.admin.to_string()));
     }
     if let Some(endpoint) = http {
         put("proof.http", format!("{:?}", endpoint.to_string()));

@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// before it is needed.
 const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
+/// Of a server that advertises no marker of the store.
+const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
+
 /// One target, and what it should serve.
 pub struct Turns<'a> {
     pub root: &'a Path,
@@ -376,17 +379,24 @@ impl<'a> Turns<'a> {
             generation: self.manifest.generation,
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
             environment: self.environment(),
+            directory: link.path().to_owned(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
-        match proof {
-            // Its own snippet has it ask everybody and shows the header to whoever has no certificate.
-            Proof::Unverifiable(why)
-                if self.target.kind == Kind::Apache && ways.shows_allowlist() && why == proof::NOT_ASKED =>
-            {
+        let is_apache = self.target.kind == Kind::Apache;
+        let proof = match proof {
+            // Its own snippet has it ask everybody, and shows the header to whoever has no certificate.
+            Proof::Unverifiable(why) if is_apache && ways.shows_allowlist() && why == proof::NOT_ASKED => {
                 Proof::NotWired(format!("{why}, and shows no generation of the allowlist"))
             }
-            proof if self.target.kind != Kind::Nginx => proof,
+            // Only Apache may advertise other names than those of the authorities that it accepts.
+            Proof::Unverifiable(why) if !is_apache && why == proof::OTHER_NAMES => Proof::NotWired(NOT_OURS.to_owned()),
+            proof => proof,
+        };
+        if self.target.kind != Kind::Nginx {
+            return proof;
+        }
+        match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
                 Proof::Proven if !told && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
@@ -412,7 +422,7 @@ impl<'a> Turns<'a> {
                 "{why}; its configuration names this store's files, but has ssl_verify_client off in {}",
                 servers.join(", ")
             )),
-            (proof, Enforcement::Enforced { .. }) if matches!(&proof, Proof::NotWired(_)) || proof.said() == proof::OTHER_NAMES => Proof::Unverifiable(
+(Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(
                 "its configuration names this store's files, but at this address and by this name it advertises none of their names: nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers there".to_owned(),
             ),
             (proof, _) => proof,
@@ -499,7 +509,8 @@ impl<'a> Turns<'a> {
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
-                if lacks_lines && (told || forced) {
+                let is_news = self.target.reload == Reload::None && state.owed.as_ref() != Some(&owed);
+                if lacks_lines && (told || forced || is_news) {
                     line.to_add = self.snippet();
                 }
                 report.causes.insert(exit_of(&owed));
@@ -594,11 +605,11 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
-        proof::Proof::NotWired => Proof::NotWired(
-            "what it shows (its request for client certificates, or its own word) is not of this store".to_owned(),
-        ),
+        proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
+        proof::Proof::Kept { reason } => Proof::Refuted(reason),
+        proof::Proof::NotEnforced { places } => Proof::NotEnforced(places),
         proof::Proof::Refuted { generation, part } => {
             Proof::Refuted(format!("{part} is of generation {generation:06}"))
         }

@@ -72,7 +72,18 @@ pub const KNOWN: &[(&str, &[&str])] = &[
     ("target.*.reload", &["signal", "pidfile", "process", "unit", "systemd", "command", "http"]),
     (
         "target.*.proof",
-        &["connect", "server_name", "generation", "path", "proxy_protocol", "command", "http", "settle", "timeout"],
+        &[
+            "connect",
+            "server_name",
+            "generation",
+            "path",
+            "proxy_protocol",
+            "command",
+            "http",
+            "envoy",
+            "settle",
+            "timeout",
+        ],
     ),
     ("schedule", &["interval", "window", "window_interval", "proof_interval", "jitter"]),
     ("listen", &["address"]),
@@ -217,6 +228,7 @@ pub struct RawProof {
     pub proxy_protocol: Option<String>,
     pub command: Option<List>,
     pub http: Option<String>,
+    pub envoy: Option<String>,
     pub settle: Option<String>,
     pub timeout: Option<String>,
 }

@@ -378,6 +378,8 @@ pub struct Proof {
     pub command: Option<Vec<String>>,
     /// By what it says of itself in an answer to `GET`.
     pub http: Option<Endpoint>,
+    /// By what Envoy's admin endpoint shows.
+    pub envoy: Option<EnvoyProof>,
     /// For how long fresh looks must all show the new generation.
     pub settle: Duration,
     /// How long to wait for that.
@@ -399,8 +401,17 @@ impl Proof {
 
     /// Whether the server is asked which generation it has loaded, which answers for both.
     fn speaks(&self) -> bool {
-        self.command.is_some() || self.http.is_some()
+        self.command.is_some() || self.http.is_some() || self.envoy.is_some()
     }
+}
+
+/// A look at what Envoy has loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvoyProof {
+    /// Its admin endpoint.
+    pub admin: Endpoint,
+    /// Whether its configuration names the file with the generation marker.
+    pub marker: bool,
 }
 
 /// A look from outside: a handshake and one GET.

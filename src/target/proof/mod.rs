@@ -11,6 +11,7 @@
 //! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
 //! enforces the allowlist is not claimed: see [`crate::target::nginx`].
 
+mod envoy;
 pub mod marker;
 mod spoken;
 pub mod wire;
@@ -18,6 +19,7 @@ pub mod wire;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -27,6 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WireProof};
 use crate::target::http::Asker;
 use crate::target::process::Environment;
+use crate::target::proof::envoy::Admin;
 use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
 use crate::trust::marker_name::MarkerName;
 
@@ -82,6 +85,8 @@ pub struct Wanted {
     pub digest_head: String,
     /// What a command that is asked is given.
     pub environment: Environment,
+    /// The folder that holds its files: the target's link.
+    pub directory: PathBuf,
 }
 
 /// How long to be patient.
@@ -132,6 +137,16 @@ pub enum Proof {
         /// Which part shows it.
         part: Part,
     },
+    /// It serves another generation, and will not come to this one by itself.
+    Kept {
+        /// Why.
+        reason: String,
+    },
+    /// It serves the wanted generation, and lets others in beside it.
+    NotEnforced {
+        /// Where, and why.
+        places: String,
+    },
 }
 
 /// What a generation was seen in.
@@ -143,6 +158,8 @@ pub enum Part {
     Allowlist,
     /// What it says of itself.
     Word,
+    /// The secret that an Envoy has taken.
+    Secret,
 }
 
 /// What one look-out proves: an address, or another way of looking.
@@ -195,6 +212,16 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
     if let Some(argv) = &proof.command {
         lookers.push((addresses.len(), Looker::Command(argv.clone())));
         addresses.push(unlooked("command", None, "it was not looked at".to_owned()));
+    }
+    if let Some(settings) = &proof.envoy {
+        let reason = match Admin::of(settings) {
+            Ok(admin) => {
+                lookers.push((addresses.len(), Looker::Envoy(Box::new(admin))));
+                "it was not looked at".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        addresses.push(unlooked(&settings.admin.to_string(), None, reason));
     }
     if let Some(endpoint) = &proof.http {
         let reason = match Asker::of(endpoint) {
@@ -262,6 +289,8 @@ enum Looker {
     Command(Vec<String>),
     /// What is answered there.
     Http(Asker),
+    /// What Envoy's admin endpoint shows.
+    Envoy(Box<Admin>),
 }
 
 impl Looker {
@@ -273,6 +302,7 @@ impl Looker {
             },
             Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
             Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
+            Self::Envoy(admin) => admin.look(wanted, limit).await,
         }
     }
 
@@ -281,8 +311,8 @@ impl Looker {
         match self {
             // A process each.
             Self::Command(_) => COMMAND_PAUSE,
-            Self::Wire { .. } | Self::Http(_) if settle.is_zero() => SHORT_PAUSE,
-            Self::Wire { .. } | Self::Http(_) => PAUSE,
+            _ if settle.is_zero() => SHORT_PAUSE,
+            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) => PAUSE,
         }
     }
 
@@ -298,7 +328,7 @@ impl Looker {
                     Err(_) => Proof::Unreachable { reason },
                 }
             }
-            Self::Wire { .. } | Self::Command(_) | Self::Http(_) => Proof::Unreachable { reason },
+            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Envoy(_) => Proof::Unreachable { reason },
         }
     }
 }
@@ -312,6 +342,10 @@ enum Seen {
     Less(String),
     /// Another generation.
     Old(u64, Part),
+    /// Not the wanted generation, nor will it be by waiting, for this reason.
+    Kept(String),
+    /// The wanted generation, but the server lets others in beside it, for this reason.
+    Open(String),
     /// No marker of this store.
     NoMarker,
     /// No CertificateRequest.
@@ -456,7 +490,7 @@ impl Watch {
     fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
         match (self.patience, seen) {
             (Patience::LongRunning, _) => true,
-            (Patience::JustTold, Seen::New(_)) => lasted >= self.settle,
+            (Patience::JustTold, Seen::New(_) | Seen::Kept(_) | Seen::Open(_)) => lasted >= self.settle,
             (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
             }
@@ -470,6 +504,8 @@ impl Watch {
             Seen::New(Shown::Chain(reason)) | Seen::Less(reason) => Proof::ChainOnly { reason },
             Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
+            Seen::Kept(reason) => Proof::Kept { reason },
+            Seen::Open(places) => Proof::NotEnforced { places },
             Seen::NoMarker => Proof::NotWired,
             Seen::NotAsked => Proof::Unverifiable { reason: NOT_ASKED.to_owned() },
             Seen::Blind(reason) => Proof::Unverifiable { reason },
@@ -491,6 +527,7 @@ impl fmt::Display for Seen {
             Self::New(_) => f.write_str("the wanted generation"),
             Self::Less(_) => f.write_str("the wanted chain, without the allowlist's header"),
             Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
+            Self::Kept(reason) | Self::Open(reason) => f.write_str(reason),
             Self::NoMarker => f.write_str("no marker of this store"),
             Self::NotAsked => f.write_str("no request for a client certificate"),
             Self::Blind(reason) | Self::Nothing(reason) => f.write_str(reason),
@@ -504,6 +541,7 @@ impl fmt::Display for Part {
             Self::Chain => "the chain",
             Self::Allowlist => "the allowlist",
             Self::Word => "what it says of itself",
+            Self::Secret => "its secret",
         })
     }
 }
@@ -523,6 +561,8 @@ impl fmt::Display for Proof {
             Self::Refuted { generation, part } => {
                 write!(f, "refuted: generation {generation:06} is served in {part}")
             }
+            Self::Kept { reason } => write!(f, "refuted: {reason}"),
+            Self::NotEnforced { places } => write!(f, "not enforced: {places}"),
         }
     }
 }

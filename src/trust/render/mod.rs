@@ -12,6 +12,7 @@
 mod apache;
 pub mod envoy;
 mod hashed;
+pub mod java;
 mod nginx;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,8 +142,9 @@ impl Content<'_> {
                 Output::Apache => apache::files(set, label),
                 Output::Hashed => hashed::files(set, label),
                 Output::Envoy => envoy::files(set, label),
+                Output::Java => java::files(set, label),
                 // Filled in by those who know these servers.
-                Output::Haproxy | Output::Java => Files::new(),
+                Output::Haproxy => Files::new(),
             });
         }
         files.retain(|path, _| needed(path));
