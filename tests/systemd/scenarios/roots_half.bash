@@ -60,6 +60,16 @@ scenario_a_rotation_reaches_nginx_through_root() {
     eventually 60 "the path unit waits for the next" is trustsync-apply@nginx.path active
 }
 
+scenario_the_main_process_of_a_unit_is_told() {
+    machine_with_privileged_nginx 'reload = { signal = "HUP", unit = "nginx.service" }'
+    vendor "days-left/30"
+    poll_now
+    eventually 60 "the next generation is out" has_generation 000002
+    eventually 60 "nginx is proven to serve it" is_proven
+    must "the upcoming certificate is admitted" answers upcoming 200
+    must "it was told by its main process" grep -qF "HUP was sent to process $(inside systemctl show --property=MainPID --value nginx)" "$root$store/evidence.jsonl"
+}
+
 scenario_its_sandbox_lets_nginx_be_checked_in_private() {
     machine_with_units
     nginx_serves
