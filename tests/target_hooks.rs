@@ -159,19 +159,19 @@ async fn a_check_that_hangs_or_is_missing_is_no_verdict() {
 #[tokio::test]
 async fn a_reload_command_succeeds_by_its_exit_code() {
     let environment = Environment::default();
-    let reload = async |words: &[&str]| tell(&Reload::Command(argv(words)), &environment).await;
+    let reload = async |words: &[&str]| tell(&Reload::Command(argv(words)), NOWHERE.as_ref(), &environment).await;
     assert!(matches!(reload(&["echo", "done"]).await, Ok(Told::Ran { output }) if output == "done\n"));
     let failed = reload(&["sh", "-c", "echo sorry; exit 7"]).await.unwrap_err().to_string();
     assert!(failed.contains("exit code 7: sorry") && failed.contains("owed"), "{failed}");
     assert!(matches!(reload(&["/does/not/exist"]).await, Err(ReloadError::NotRun(_))));
-    assert_eq!(tell(&Reload::None, &environment).await.unwrap(), Told::Nobody);
+    assert_eq!(tell(&Reload::None, NOWHERE.as_ref(), &environment).await.unwrap(), Told::Nobody);
 }
 
 // Pidfiles.
 
 async fn hang_up(pidfile: &Path, process: &str) -> Result<Told, ReloadError> {
     let reload = Reload::Signal { signal: Signal::Hup, pidfile: pidfile.to_owned(), process: process.into() };
-    tell(&reload, &Environment::default()).await
+    tell(&reload, NOWHERE.as_ref(), &Environment::default()).await
 }
 
 fn sleeper() -> Child {
@@ -309,7 +309,7 @@ async fn systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else() {
         program(&folder.path().join("systemctl"), "#!/bin/sh\necho \"$@\"\n[ \"$4\" = good.service ]\n");
         return again("systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else", &[], Some(folder.path()));
     }
-    let reload = async |unit: &str| tell(&Reload::Systemd { unit: unit.into() }, &Environment::default()).await;
+    let reload = async |unit: &str| tell(&Reload::Systemd { unit: unit.into() }, NOWHERE.as_ref(), &Environment::default()).await;
     let told = reload("good.service").await.unwrap();
     assert_eq!(told, Told::Ran { output: "--no-ask-password reload -- good.service\n".into() });
     assert!(matches!(reload("--force").await, Err(ReloadError::Failed { .. })));
@@ -352,7 +352,7 @@ fn answering(answer: &'static [u8]) -> (u16, thread::JoinHandle<String>) {
 }
 
 async fn post(url: &str) -> Result<Told, ReloadError> {
-    tell(&Reload::Http(Url::parse(url).unwrap()), &Environment::default()).await
+    tell(&Reload::Http(Url::parse(url).unwrap()), NOWHERE.as_ref(), &Environment::default()).await
 }
 
 #[tokio::test]

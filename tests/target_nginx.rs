@@ -116,11 +116,11 @@ fn trustsync_pem(der: &[u8]) -> String {
 }
 
 fn marker_of(generation: u64) -> MarkerName {
-    MarkerName { store_id: STORE.into(), generation, digest_head: "0123abcd".into() }
+    MarkerName { store_id: STORE.into(), generation, digest_head: "0123abcd".into(), directory: "/nowhere".into() }
 }
 
 fn wanted(generation: u64) -> Wanted {
-    Wanted { store_id: STORE.into(), generation, digest_head: "0123abcd".into() }
+    Wanted { store_id: STORE.into(), generation, digest_head: "0123abcd".into(), directory: "/nowhere".into() }
 }
 
 fn wire(connect: &[String]) -> WireProof {
@@ -135,7 +135,7 @@ fn wire(connect: &[String]) -> WireProof {
 }
 
 fn seen_by(wire: WireProof) -> settings::Proof {
-    settings::Proof { wire: Some(wire), settle: Duration::from_millis(500), timeout: LIMIT }
+    settings::Proof { wire: Some(wire), haproxy: None, settle: Duration::from_millis(500), timeout: LIMIT }
 }
 
 async fn proof_of(nginx: &Nginx, generation: u64, patience: Patience) -> Proof {
@@ -183,7 +183,7 @@ async fn a_rotation_is_refuted_until_nginx_is_told_and_proven_after() {
     assert_eq!(prove(&impatient, &wanted(2), Patience::JustTold).await.proof, old);
 
     let reload = Reload::Signal { signal: Signal::Hup, pidfile: nginx.pidfile(), process: "nginx".into() };
-    let told = tell(&reload, &no_environment()).await.unwrap();
+    let told = tell(&reload, "/nowhere".as_ref(), &no_environment()).await.unwrap();
     assert!(matches!(told, Told::Signalled { signal: Signal::Hup, .. }));
     assert_eq!(proof_of(&nginx, 2, Patience::JustTold).await, Proof::Proven);
     for version in ["-tls1_2", "-tls1_3"] {

@@ -236,20 +236,13 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
     put("check", target.check.as_ref().map_or_else(|| "[]".to_owned(), |argv| format!("{argv:?}")));
     put("check_timeout", time(target.check_timeout));
     put("reload_timeout", time(target.reload_timeout));
-    match &target.reload {
-        Reload::Signal { signal, pidfile, process } => {
-            put("reload.signal", format!("\"{signal:?}\"").to_uppercase());
-            put("reload.pidfile", format!("{pidfile:?}"));
-            put("reload.process", format!("{process:?}"));
-        }
-        Reload::Systemd { unit } => drop(put("reload.systemd", format!("{unit:?}"))),
-        Reload::Command(argv) => drop(put("reload.command", format!("{argv:?}"))),
-        Reload::Http(url) => drop(put("reload.http", format!("{:?}", url.as_str()))),
-        Reload::None => drop(put("reload", "\"none\"".to_owned())),
-    }
-    let Some(Proof { wire, settle, timeout }) = &target.proof else { return };
+    put_reload(&mut put, "reload", &target.reload);
+    let Some(Proof { wire, haproxy, settle, timeout }) = &target.proof else { return };
     put("proof.settle", time(*settle));
     put("proof.timeout", time(*timeout));
+    if let Some(socket) = haproxy {
+        put("proof.haproxy", format!("{socket:?}"));
+    }
     if let Some(WireProof { connect, server_name, generation, marker: _, path, proxy_protocol }) = wire {
         put("proof.connect", format!("{connect:?}"));
         if let Some(server_name) = server_name {
@@ -261,5 +254,28 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
         if let Some(version) = proxy_protocol {
             put("proof.proxy_protocol", format!("\"{version:?}\"").to_lowercase());
         }
+    }
+}
+
+fn put_reload(put: &mut impl FnMut(&str, String) -> Option<String>, key: &str, reload: &Reload) {
+    let mut put_at = |field: &str, value: String| drop(put(&format!("{key}.{field}"), value));
+    match reload {
+        Reload::Signal { signal, pidfile, process } => {
+            put_at("signal", format!("\"{signal:?}\"").to_uppercase());
+            put_at("pidfile", format!("{pidfile:?}"));
+            put_at("process", format!("{process:?}"));
+        }
+        Reload::Systemd { unit } => put_at("systemd", format!("{unit:?}")),
+        Reload::Command(argv) => put_at("command", format!("{argv:?}")),
+        Reload::Http(url) => put_at("http", format!("{:?}", url.as_str())),
+        Reload::Haproxy { socket, fallback } => {
+            put_at("haproxy", format!("{socket:?}"));
+            put_reload(put, &format!("{key}.fallback"), fallback);
+        }
+        Reload::Watched { by, master } => {
+            put_at("master", format!("{master:?}"));
+            put_reload(put, key, by);
+        }
+        Reload::None => drop(put(key, "\"none\"".to_owned())),
     }
 }

@@ -248,7 +248,7 @@ impl<'a> Turns<'a> {
 
     async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
         let limit = self.target.reload_timeout;
-        let told = tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.environment())).await;
+        let told = tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.link_path(), &self.environment())).await;
         let why = match told {
             Ok(Ok(told)) => {
                 let number = self.manifest.generation;
@@ -347,6 +347,7 @@ impl<'a> Turns<'a> {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
+            directory: link.path().to_owned(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
@@ -564,6 +565,7 @@ fn seen(proof: proof::Proof) -> Proof {
         }
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
+        proof::Proof::Otherwise { reason } => Proof::Refuted(reason),
         proof::Proof::Refuted { generation, part } => {
             Proof::Refuted(format!("{part} is of generation {generation:06}"))
         }

@@ -68,8 +68,15 @@ pub const KNOWN: &[(&str, &[&str])] = &[
             "proof",
         ],
     ),
-    ("target.*.reload", &["signal", "pidfile", "process", "systemd", "command", "http"]),
-    ("target.*.proof", &["connect", "server_name", "generation", "path", "proxy_protocol", "settle", "timeout"]),
+    (
+        "target.*.reload",
+        &["signal", "pidfile", "process", "systemd", "command", "http", "haproxy", "fallback", "master"],
+    ),
+    ("target.*.reload.fallback", &["signal", "pidfile", "process", "systemd", "command", "http", "master"]),
+    (
+        "target.*.proof",
+        &["connect", "server_name", "generation", "path", "proxy_protocol", "haproxy", "settle", "timeout"],
+    ),
     ("schedule", &["interval", "window", "window_interval", "proof_interval", "jitter"]),
     ("listen", &["address"]),
     ("alarms", &["upcoming_missing"]),
@@ -170,6 +177,9 @@ pub struct RawReload {
     pub systemd: Option<String>,
     pub command: Option<List>,
     pub http: Option<String>,
+    pub haproxy: Option<PathBuf>,
+    pub fallback: Option<Box<RawReload>>,
+    pub master: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -180,6 +190,7 @@ pub struct RawProof {
     pub generation: Option<String>,
     pub path: Option<String>,
     pub proxy_protocol: Option<String>,
+    pub haproxy: Option<PathBuf>,
     pub settle: Option<String>,
     pub timeout: Option<String>,
 }

@@ -270,8 +270,34 @@ pub enum Reload {
     Command(Vec<String>),
     /// `POST` to a URL; 2xx is success.
     Http(Url),
+    /// HAProxy's runtime socket: it takes the files without a reload.
+    Haproxy {
+        /// The socket.
+        socket: PathBuf,
+        /// What is done instead where the socket does not take them.
+        fallback: Box<Reload>,
+    },
+    /// A reload of HAProxy, of which its master then says whether it succeeded.
+    Watched {
+        /// How it is told.
+        by: Box<Reload>,
+        /// The master's socket.
+        master: PathBuf,
+    },
     /// The server watches by itself.
     None,
+}
+
+impl Reload {
+    /// This way, and those within it.
+    #[must_use]
+    pub fn ways(&self) -> Vec<&Reload> {
+        let mut ways = vec![self];
+        if let Self::Haproxy { fallback: within, .. } | Self::Watched { by: within, .. } = self {
+            ways.extend(within.ways());
+        }
+        ways
+    }
 }
 
 /// The signals that servers know as "reload".
@@ -291,6 +317,8 @@ pub enum Signal {
 pub struct Proof {
     /// By its handshake and one answer.
     pub wire: Option<WireProof>,
+    /// By HAProxy's runtime socket, which shows what is loaded.
+    pub haproxy: Option<PathBuf>,
     /// For how long fresh looks must all show the new generation.
     pub settle: Duration,
     /// How long to wait for that.
@@ -301,13 +329,14 @@ impl Proof {
     /// Whether the loaded chain can show its generation.
     #[must_use]
     pub fn shows_chain(&self) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.marker)
+        self.haproxy.is_some() || self.wire.as_ref().is_some_and(|wire| wire.marker)
     }
 
     /// Whether the loaded allowlist can.
     #[must_use]
     pub fn shows_allowlist(&self) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
+        self.haproxy.is_some()
+            || self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
     }
 }
 

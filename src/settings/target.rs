@@ -35,7 +35,7 @@ impl Resolver {
         };
         let check = raw.check.as_ref().map_or(kind.check(), |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
         let marker = raw.marker.unwrap_or(true);
-        Some(Target {
+        let target = Target {
             name: name.to_owned(),
             kind,
             outputs: self.outputs(&key("outputs"), kind, raw.outputs.as_ref()),
@@ -51,16 +51,69 @@ impl Resolver {
                 Duration::from_secs(30),
             ),
             proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, proof)),
-        })
+        };
+        if target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some())
+            && !target.outputs.contains(&Output::Haproxy)
+        {
+            self.problem(format!("{} compares HAProxy's lists, which this target has not: outputs = [\"haproxy\"]", key("proof.haproxy")));
+        }
+        Some(target)
     }
 
     fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
-        let preset = kind.reload();
-        let Some(raw) = raw else { return preset };
-        let ways = [raw.signal.is_some(), raw.systemd.is_some(), raw.command.is_some(), raw.http.is_some()];
+        let Some(raw) = raw else { return kind.reload() };
+        let ways = [
+            raw.signal.is_some(),
+            raw.systemd.is_some(),
+            raw.command.is_some(),
+            raw.http.is_some(),
+            raw.haproxy.is_some(),
+        ];
         if ways.iter().filter(|way| **way).count() > 1 {
-            self.problem(format!("{key} names several ways: one of signal, systemd, command, http"));
+            self.problem(format!("{key} names several ways: one of signal, systemd, command, http, haproxy"));
         }
+        if let Some(socket) = &raw.haproxy {
+            return self.runtime_socket(key, kind, socket, raw);
+        }
+        if raw.fallback.is_some() {
+            self.problem(format!("{key}.fallback is what is done where {key}.haproxy fails, which is not set"));
+        }
+        match &raw.master {
+            Some(master) => {
+                let told = self.told(key, kind, raw);
+                self.watched(key, told, master)
+            }
+            None => self.told(key, kind, raw),
+        }
+    }
+
+    /// HAProxy's runtime socket, and what is done where it fails: what is configured, else as its kind is told.
+    fn runtime_socket(&mut self, key: &str, kind: Kind, socket: &Path, raw: &RawReload) -> Reload {
+        let fallback = match &raw.fallback {
+            Some(fallback) if fallback.haproxy.is_some() || fallback.fallback.is_some() => {
+                self.problem(format!("{key}.fallback must be a reload: one of signal, systemd, command, http"));
+                Reload::None
+            }
+            Some(fallback) => self.reload(&format!("{key}.fallback"), kind, Some(fallback)),
+            None => kind.reload(),
+        };
+        let fallback = match &raw.master {
+            Some(master) => self.watched(key, fallback, master),
+            None => fallback,
+        };
+        Reload::Haproxy { socket: self.base.join(socket), fallback: Box::new(fallback) }
+    }
+
+    fn watched(&mut self, key: &str, by: Reload, master: &Path) -> Reload {
+        if by == Reload::None {
+            self.problem(format!("{key}.master says how a reload ended, and there is none: nobody is told"));
+        }
+        Reload::Watched { by: Box::new(by), master: self.base.join(master) }
+    }
+
+    /// One of the ways that end with the telling.
+    fn told(&mut self, key: &str, kind: Kind, raw: &RawReload) -> Reload {
+        let preset = kind.reload();
         if let Some(unit) = &raw.systemd {
             return Reload::Systemd { unit: unit.clone() };
         }
@@ -111,14 +164,17 @@ impl Resolver {
 
     fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<Proof> {
         let wire = raw.connect.as_ref().map(|List(connect)| self.wire(key, kind, marker, connect, raw));
-        if wire.as_ref().is_none_or(|wire| wire.connect.is_empty()) {
+        let haproxy = raw.haproxy.as_ref().map(|socket| self.base.join(socket));
+        if wire.as_ref().map_or(haproxy.is_none(), |wire| wire.connect.is_empty()) {
             self.problem(format!(
-                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]"
+                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"], or \
+                 haproxy, the runtime socket of a HAProxy"
             ));
             return None;
         }
         Some(Proof {
             wire,
+            haproxy,
             settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
             timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
         })
@@ -244,12 +300,27 @@ impl Resolver {
             if let Some(argv) = &target.check {
                 program("check", argv);
             }
-            match &target.reload {
-                Reload::Command(argv) => program("reload.command", argv),
-                Reload::Signal { pidfile, .. } if pidfile.starts_with(path) => self.problem(format!(
-                    "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
-                )),
-                _ => {}
+            let ways = target.reload.ways();
+            for reload in &ways {
+                if let Reload::Command(argv) = reload {
+                    program("reload.command", argv);
+                }
+            }
+            for reload in ways {
+                match reload {
+                    Reload::Signal { pidfile, .. } if pidfile.starts_with(path) => self.problem(format!(
+                        "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
+                    )),
+                    Reload::Haproxy { socket, .. } | Reload::Watched { master: socket, .. }
+                        if socket.starts_with(path) =>
+                    {
+                        self.problem(format!(
+                            "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe the daemon's answers",
+                            socket.display()
+                        ));
+                    }
+                    _ => {}
+                }
             }
         }
     }

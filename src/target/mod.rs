@@ -6,9 +6,10 @@
 //!  in a private view                               command, HTTP         a response header
 //! ```
 //! Which of these comes next is decided by the pure state machine in `trust`; nothing here decides. What belongs to
-//! one kind of server alone stands in a folder of its own ([`nginx`]).
+//! one kind of server alone stands in a folder of its own ([`nginx`], [`haproxy`]).
 
 pub mod check;
+pub mod haproxy;
 pub mod nginx;
 pub mod process;
 pub mod proof;

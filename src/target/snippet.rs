@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use crate::settings::resolved::Kind;
-use crate::target::nginx;
+use crate::target::{haproxy, nginx};
 
 /// What is to be added for a server of this kind, where it is known.
 #[must_use]
 pub fn of(kind: Kind, link: &Path) -> Option<String> {
     match kind {
         Kind::Nginx => Some(format!("{}\n{}", nginx::snippet::http(link), nginx::snippet::server(link))),
-        Kind::Haproxy | Kind::Apache | Kind::Envoy | Kind::Java | Kind::CaOnly | Kind::Generic => None,
+        Kind::Haproxy => Some(format!("{}\n{}", haproxy::snippet::bind(link), haproxy::snippet::frontend(link))),
+        Kind::Apache | Kind::Envoy | Kind::Java | Kind::CaOnly | Kind::Generic => None,
     }
 }

@@ -11,12 +11,14 @@
 //! beside it). What one way of looking cannot show another may; where several are configured, all must agree. That the server
 //! enforces the allowlist is not claimed: see [`crate::target::nginx`].
 
+mod haproxy;
 pub mod marker;
 pub mod wire;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -58,6 +60,8 @@ pub struct Wanted {
     pub generation: u64,
     /// Whose trust content has this head of a digest.
     pub digest_head: String,
+    /// The link beneath which the server reads its files.
+    pub directory: PathBuf,
 }
 
 /// How long to be patient.
@@ -107,6 +111,11 @@ pub enum Proof {
         generation: u64,
         /// Which part shows it.
         part: Part,
+    },
+    /// It serves something else, which names no generation.
+    Otherwise {
+        /// What.
+        reason: String,
     },
 }
 
@@ -166,6 +175,10 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
         }
     }
     let on_the_wire = addresses.len();
+    if let Some(socket) = &proof.haproxy {
+        lookers.push((addresses.len(), Looker::Haproxy { socket: socket.clone() }));
+        addresses.push(unlooked(&socket.to_string_lossy(), None, "it was not looked at".to_owned()));
+    }
     let mut looks = JoinSet::new();
     for (place, looker) in lookers {
         let (settle, timeout) = (proof.settle, proof.timeout);
@@ -182,8 +195,9 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
     }
     let (wire, others) = addresses.split_at(on_the_wire.min(addresses.len()));
     // Of several addresses the worst stands: they are to show the same.
-    let wire = wire.iter().map(|address| address.proof.clone()).max();
-    let proof = together(wire.into_iter().chain(others.iter().map(|other| other.proof.clone())));
+    let others = || others.iter().map(|other| other.proof.clone());
+    let wire = wire.iter().map(|address| address.proof.clone()).max().map(|wire| unadvertised(wire, others()));
+    let proof = together(wire.into_iter().chain(others()));
     ProofReport { proof, addresses }
 }
 
@@ -202,6 +216,19 @@ fn together(ways: impl Iterator<Item = Proof>) -> Proof {
     }
 }
 
+/// A server that has our chain loaded and shows nothing of it at an address.
+fn unadvertised(wire: Proof, mut others: impl Iterator<Item = Proof>) -> Proof {
+    let is_loaded = |other| matches!(other, Proof::Proven | Proof::ChainOnly { .. });
+    if wire == Proof::NotWired && others.any(is_loaded) {
+        return Proof::Unverifiable {
+            reason: "this target's files are loaded, but at this address and by this name none of their names is advertised: \
+                     HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
+                .into(),
+        };
+    }
+    wire
+}
+
 async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
     match timeout(SIGHTING_LIMIT, lookup_host(connect)).await {
         Ok(Ok(found)) => {
@@ -218,6 +245,8 @@ async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
 enum Looker {
     /// A handshake and one GET, at this address.
     Wire { address: SocketAddr, settings: WireProof },
+    /// What HAProxy's runtime socket shows.
+    Haproxy { socket: PathBuf },
 }
 
 impl Looker {
@@ -227,6 +256,7 @@ impl Looker {
                 Ok(sighting) => judge(&sighting, wanted, settings),
                 Err(error) => Seen::Nothing(error.to_string()),
             },
+            Self::Haproxy { socket } => haproxy::look(socket, wanted).await,
         }
     }
 
@@ -242,7 +272,7 @@ impl Looker {
                     Err(_) => Proof::Unreachable { reason },
                 }
             }
-            Self::Wire { .. } => Proof::Unreachable { reason },
+            Self::Wire { .. } | Self::Haproxy { .. } => Proof::Unreachable { reason },
         }
     }
 }
@@ -256,6 +286,8 @@ enum Seen {
     Less(String),
     /// Another generation.
     Old(u64, Part),
+    /// Something else than the wanted generation, which names none.
+    Otherwise(String),
     /// No marker of this store.
     NoMarker,
     /// No CertificateRequest.
@@ -298,6 +330,11 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
     };
     let shows_chain = !of_store.is_empty();
     match header {
+        _ if !shows_chain && settings.marker && names.is_empty() => Seen::Blind(
+            "the server asks for a client certificate and names no authority at all, so its chain cannot be seen there: so do \
+             HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone"
+                .into(),
+        ),
         _ if !shows_chain && settings.marker => Seen::NoMarker,
         Some(Some(generation)) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
         Some(Some(_)) if shows_chain => Seen::New(Shown::Both),
@@ -383,7 +420,7 @@ impl Watch {
             (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
             }
-            (Patience::JustTold, Seen::Old(..) | Seen::Nothing(_)) => false,
+            (Patience::JustTold, Seen::Old(..) | Seen::Otherwise(_) | Seen::Nothing(_)) => false,
         }
     }
 
@@ -393,6 +430,7 @@ impl Watch {
             Seen::New(Shown::Chain(reason)) | Seen::Less(reason) => Proof::ChainOnly { reason },
             Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
+            Seen::Otherwise(reason) => Proof::Otherwise { reason },
             Seen::NoMarker => Proof::NotWired,
             Seen::NotAsked => Proof::Unverifiable {
                 reason: "the server does not ask for a client certificate in its handshake, at this address and by this name".into(),
@@ -414,11 +452,11 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New(_) => f.write_str("the wanted generation"),
-            Self::Less(_) => f.write_str("the wanted chain, without the allowlist's header"),
+            Self::Less(reason) => write!(f, "the wanted chain alone ({reason})"),
             Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
             Self::NoMarker => f.write_str("no marker of this store"),
             Self::NotAsked => f.write_str("no request for a client certificate"),
-            Self::Blind(reason) | Self::Nothing(reason) => f.write_str(reason),
+            Self::Blind(reason) | Self::Nothing(reason) | Self::Otherwise(reason) => f.write_str(reason),
         }
     }
 }
@@ -447,6 +485,7 @@ impl fmt::Display for Proof {
             Self::Refuted { generation, part } => {
                 write!(f, "refuted: generation {generation:06} is served in {part}")
             }
+            Self::Otherwise { reason } => write!(f, "refuted: {reason}"),
         }
     }
 }

@@ -9,6 +9,7 @@
     clippy::arithmetic_side_effects
 )]
 
+pub mod haproxy;
 mod nginx;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,8 +128,9 @@ impl Content<'_> {
         for output in self.outputs {
             files.extend(match output {
                 Output::Nginx => nginx::files(set, label),
+                Output::Haproxy => haproxy::files(set, label),
                 // Filled in by those who know these servers.
-                Output::Haproxy | Output::Apache | Output::Envoy | Output::Java | Output::Hashed => Files::new(),
+                Output::Apache | Output::Envoy | Output::Java | Output::Hashed => Files::new(),
             });
         }
         files.retain(|path, _| needed(path));
