@@ -23,7 +23,8 @@ use crate::target::check::{self, Outcome as Checked};
 use crate::target::nginx::{self, Enforcement};
 use crate::target::process::Environment;
 use crate::target::proof::{self, Patience, Wanted};
-use crate::target::{reload, snippet};
+use crate::target::reload::{self, Told};
+use crate::target::snippet;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::state::TargetState;
@@ -252,6 +253,9 @@ impl<'a> Turns<'a> {
         let why = match told {
             Ok(Ok(told)) => {
                 let number = self.manifest.generation;
+                if let Told::Reloaded { .. } = told {
+                    report.findings.push(Finding::note("target_reloaded_instead", &self.target.name, told.to_string()));
+                }
                 evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
                 return Ok(Event::Succeeded);
             }
