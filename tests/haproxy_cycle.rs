@@ -70,11 +70,11 @@ fn last_told(stage: &Stage) -> String {
 
 /// A server that serves generation 1, proven.
 async fn wired(mut stage: Stage, way: Way) -> (Stage, Haproxy) {
-    let haproxy = stage.serve("haproxy", PLAIN);
-    stage.configure("haproxy", &haproxy, way);
+    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
+    stage.configure_haproxy("haproxy", &haproxy, way);
     let first = stage.cycle().await;
     assert!(matches!(target(&first).owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
-    haproxy.rewrite(stage.wired("haproxy"));
+    haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
     assert_proven(&stage.cycle().await);
     (stage, haproxy)
@@ -100,8 +100,8 @@ fn assert_cast(stage: &Stage, haproxy: &Haproxy, expected: &[(&str, Option<&Clie
 #[tokio::test]
 async fn a_new_installation_is_synced_then_included_then_proven() {
     let mut stage = Stage::begin_now().await;
-    let haproxy = stage.serve("haproxy", PLAIN);
-    stage.configure("haproxy", &haproxy, Way::Runtime);
+    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
+    stage.configure_haproxy("haproxy", &haproxy, Way::Runtime);
     let link = stage.link("haproxy").display().to_string();
 
     let first = stage.run(&["sync"]).await;
@@ -127,7 +127,7 @@ async fn a_new_installation_is_synced_then_included_then_proven() {
     assert_eq!(stage.alarms(), ["target_not_wired:haproxy"]);
 
     // The lines are included, and the next turn loads them.
-    haproxy.rewrite(stage.wired("haproxy"));
+    haproxy.rewrite(stage.wired_haproxy("haproxy"));
     let reload = stage.run(&["reload", "haproxy"]).await;
     assert_eq!((reload.code, haproxy.reloads()), (0, (2, 0)), "{reload:?}");
     assert_eq!(reload.stdout, "target haproxy: proven\n");
@@ -314,7 +314,7 @@ async fn with_the_only_leaf_denied_the_lists_load_and_nobody_gets_in() {
         let link = stage.link("haproxy");
         let chain = stage.root().join("store/generations/000001/trust-bundle.pem");
         let without_chain = format!("\"{}/trust-bundle.pem\"", link.display());
-        haproxy.rewrite(stage.wired("haproxy").replace(&without_chain, &format!("\"{}\"", chain.display())));
+        haproxy.rewrite(stage.wired_haproxy("haproxy").replace(&without_chain, &format!("\"{}\"", chain.display())));
         haproxy.reload();
         for who in [&current, &stranger] {
             assert_eq!(knock(&haproxy, Some(who)), "403", "{way:?}");
@@ -330,7 +330,7 @@ async fn a_distrusted_leaf_finds_no_door_open_neither_its_connection_nor_its_ses
         let keys = haproxy.dir().join("ticket.keys");
         fs::write(&keys, [7, 8, 9].map(|byte: u8| base64(&[byte; 48])).join("\n") + "\n").unwrap();
         let with_keys = format!("verify required tls-ticket-keys {}", keys.display());
-        haproxy.rewrite(stage.wired("haproxy").replace("verify required", &with_keys));
+        haproxy.rewrite(stage.wired_haproxy("haproxy").replace("verify required", &with_keys));
         haproxy.reload();
         stage.on_day(45);
         assert_proven(&stage.cycle().await);
@@ -375,13 +375,13 @@ async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it()
 
         // As the comments of the snippet describe it.
         let combined = "unless trustsync_admitted or your_acl";
-        assert!(stage.wired("haproxy").contains(combined), "the comment has changed");
+        assert!(stage.wired_haproxy("haproxy").contains(combined), "the comment has changed");
         let sha256 = Fingerprint::of(partner.der()).to_string().to_uppercase();
         let own = format!(
             "acl your_acl ssl_c_der,sha2(256),hex -m str {sha256}\n    http-request deny deny_status 403 {combined}"
         );
         let sections =
-            stage.wired("haproxy").replace("    http-request deny deny_status 403 unless trustsync_admitted\n", &format!("    {own}\n"));
+            stage.wired_haproxy("haproxy").replace("    http-request deny deny_status 403 unless trustsync_admitted\n", &format!("    {own}\n"));
         haproxy.rewrite(sections);
         haproxy.reload();
         stage.on_day(45);
@@ -401,7 +401,7 @@ async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it()
 #[tokio::test]
 async fn an_unrelated_broken_section_keeps_no_trust_back_from_whoever_mends_it() {
     let (mut stage, haproxy) = proven_stage(Way::Reload).await;
-    haproxy.rewrite(format!("{}\nfrontend other\n    no_such_keyword", stage.wired("haproxy")));
+    haproxy.rewrite(format!("{}\nfrontend other\n    no_such_keyword", stage.wired_haproxy("haproxy")));
     stage.on_day(45);
     let reloads = haproxy.reloads();
     let report = stage.cycle().await;
@@ -413,7 +413,7 @@ async fn an_unrelated_broken_section_keeps_no_trust_back_from_whoever_mends_it()
     let upcoming = stage.world().upcoming().unwrap().unwrap();
     assert_eq!(knock(&haproxy, Some(&upcoming)), "403", "not loaded yet");
 
-    haproxy.rewrite(stage.wired("haproxy"));
+    haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
     assert_eq!(knock(&haproxy, Some(&upcoming)), "200");
     assert_proven(&stage.cycle().await);
@@ -470,7 +470,7 @@ async fn a_reload_that_fails_in_silence_is_known_by_the_masters_word() {
         )
     };
     stage.configure_targets(&table(&lines));
-    haproxy.rewrite(format!("{}\nfrontend other\n    no_such_keyword", stage.wired("haproxy")));
+    haproxy.rewrite(format!("{}\nfrontend other\n    no_such_keyword", stage.wired_haproxy("haproxy")));
     stage.on_day(45);
     let report = stage.cycle().await;
     assert_eq!(report.exit(false), Exit::Owed);
@@ -484,7 +484,7 @@ async fn a_reload_that_fails_in_silence_is_known_by_the_masters_word() {
     let report = stage.cycle().await;
     let Some(Owed::Unproven(Proof::Refuted(why))) = &target(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("generation 000001"), "{why}");
-    haproxy.rewrite(stage.wired("haproxy"));
+    haproxy.rewrite(stage.wired_haproxy("haproxy"));
     assert_proven(&stage.cycle().await);
 }
 
@@ -517,7 +517,7 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
     // Without a reload to fall back on it stays owed, in words, and what is served is the old one.
     let proof = format!("haproxy = {:?}", haproxy.socket());
     let lines = format!("reload = {{ haproxy = {:?}, fallback = {{ signal = \"none\" }} }}\n", haproxy.socket());
-    stage.configure_with("haproxy", &haproxy, &lines, &proof);
+    stage.configure_haproxy_with("haproxy", &haproxy, &lines, &proof);
     stage.on_day(100);
     stage.world().rotate().unwrap();
     for _ in 0..2 {
@@ -532,7 +532,7 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
 
     // A bigger buffer takes it.
     let global = "tune.bufsize 65536".to_owned();
-    haproxy.rewrite(Configuration { global, sections: stage.wired("haproxy") });
+    haproxy.rewrite(Configuration { global, sections: stage.wired_haproxy("haproxy") });
     stage.switch_by_hand("haproxy", 1);
     haproxy.reload();
     let report = stage.cycle().await;
@@ -545,14 +545,14 @@ async fn a_socket_that_may_not_or_is_gone_goes_by_a_reload_and_says_so() {
     let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
     let global = |level: &str| Configuration {
         global: format!("stats socket @DIR@/other.sock mode 660 level {level}"),
-        sections: stage.wired("haproxy"),
+        sections: stage.wired_haproxy("haproxy"),
     };
     let other = haproxy.dir().join("other.sock");
     haproxy.rewrite(global("operator"));
     haproxy.reload();
     let lines = format!("reload = {{ haproxy = {other:?}, fallback = {{ pidfile = {:?} }} }}\n", haproxy.pidfile());
     let proof = format!("haproxy = {other:?}");
-    stage.configure_with("haproxy", &haproxy, &lines, &proof);
+    stage.configure_haproxy_with("haproxy", &haproxy, &lines, &proof);
     stage.on_day(45);
     let reloads = haproxy.reloads().0;
     // To look, the lesser level is enough.
@@ -560,10 +560,10 @@ async fn a_socket_that_may_not_or_is_gone_goes_by_a_reload_and_says_so() {
     assert_eq!(haproxy.reloads().0, reloads + 1);
     assert!(last_told(&stage).contains("Permission denied"), "{}", last_told(&stage));
 
-    haproxy.rewrite(stage.wired("haproxy"));
+    haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
     let proof = format!("haproxy = {:?}", haproxy.socket());
-    stage.configure_with("haproxy", &haproxy, &lines, &proof);
+    stage.configure_haproxy_with("haproxy", &haproxy, &lines, &proof);
     stage.switch_by_hand("haproxy", 1);
     assert_proven(&stage.cycle().await);
     assert!(last_told(&stage).contains("cannot be reached"), "{}", last_told(&stage));
@@ -625,7 +625,7 @@ async fn what_somebody_else_changes_by_the_socket_is_found_by_the_next_proof_and
 #[tokio::test]
 async fn lines_that_are_missing_are_missed_whichever_they_are() {
     let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
-    let whole = stage.wired("haproxy");
+    let whole = stage.wired_haproxy("haproxy");
     let without = |what: &str| -> String {
         whole.lines().filter(|line| !line.contains(what)).map(|line| format!("{line}\n")).collect()
     };
@@ -637,7 +637,7 @@ async fn lines_that_are_missing_are_missed_whichever_they_are() {
     haproxy.rewrite(whole.replace(&chain, &copy.display().to_string()));
     haproxy.reload();
     let by_socket = format!("haproxy = {:?}", haproxy.socket());
-    stage.configure_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
+    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
     let report = stage.cycle().await;
     let Some(Owed::Unproven(Proof::AllowlistOnly(why))) = &target(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("no CA file"), "{why}");
@@ -666,7 +666,7 @@ async fn lines_that_are_missing_are_missed_whichever_they_are() {
 #[tokio::test]
 async fn where_the_wire_cannot_show_the_chain_it_says_why() {
     let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
-    let whole = stage.wired("haproxy");
+    let whole = stage.wired_haproxy("haproxy");
     let bundle = format!("ca-file \"{}/trust-bundle.pem\"", stage.link("haproxy").display());
     let other = stage.root().join("other-root.pem");
     let silent = whole.replace("verify required", "verify required no-ca-names");
@@ -687,7 +687,7 @@ async fn where_the_wire_cannot_show_the_chain_it_says_why() {
     }
     // By its socket alone the same server can show it.
     let by_socket = format!("haproxy = {:?}", haproxy.socket());
-    stage.configure_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
+    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
     assert_proven(&stage.cycle().await);
     stage.on_day(45);
     assert_proven(&stage.cycle().await);
@@ -698,10 +698,10 @@ async fn where_the_wire_cannot_show_the_chain_it_says_why() {
 async fn where_nobody_needs_a_certificate_the_wire_alone_proves_the_allowlist() {
     for way in WAYS {
         let (mut stage, haproxy) = proven_stage(way).await;
-        haproxy.rewrite(stage.wired("haproxy").replace("verify required", "verify optional"));
+        haproxy.rewrite(stage.wired_haproxy("haproxy").replace("verify required", "verify optional"));
         haproxy.reload();
         let proof = format!("connect = [\"{}\"], generation = \"header\"", haproxy.address());
-        stage.configure_with("haproxy", &haproxy, &way.lines(&haproxy), &proof);
+        stage.configure_haproxy_with("haproxy", &haproxy, &way.lines(&haproxy), &proof);
         assert_proven(&stage.cycle().await);
         stage.on_day(45);
         assert_proven(&stage.cycle().await);
@@ -720,7 +720,7 @@ async fn where_nobody_needs_a_certificate_the_wire_alone_proves_the_allowlist() 
 async fn by_the_wire_alone_a_server_that_needs_a_certificate_is_chain_only() {
     let (mut stage, haproxy) = proven_stage(Way::Reload).await;
     let proof = format!("connect = [\"{}\"]", haproxy.address());
-    stage.configure_with("haproxy", &haproxy, &Way::Reload.lines(&haproxy), &proof);
+    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Reload.lines(&haproxy), &proof);
     stage.on_day(45);
     let report = stage.cycle().await;
     assert!(matches!(target(&report).settled, Some(Evidence::ChainOnly(_))), "{report:?}");
@@ -729,18 +729,18 @@ async fn by_the_wire_alone_a_server_that_needs_a_certificate_is_chain_only() {
 #[tokio::test]
 async fn behind_a_proxy_that_begins_with_its_header_it_is_proven_and_else_says_why() {
     let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
-    haproxy.rewrite(stage.wired("haproxy").replace("ssl crt", "accept-proxy ssl crt"));
+    haproxy.rewrite(stage.wired_haproxy("haproxy").replace("ssl crt", "accept-proxy ssl crt"));
     haproxy.reload();
     let lines = Way::Runtime.lines(&haproxy);
     let by = |more: &str| format!("connect = [\"{}\"], haproxy = {:?}{more}", haproxy.address(), haproxy.socket());
-    stage.configure_with("haproxy", &haproxy, &lines, &by(""));
+    stage.configure_haproxy_with("haproxy", &haproxy, &lines, &by(""));
     let report = stage.cycle().await;
     let Some(Evidence::ReloadedNotProven(why)) = &target(&report).settled else { panic!("{report:?}") };
     assert!(why.contains("PROXY protocol"), "{why}");
     for (day, version) in [(45, "v1"), (116, "v2")] {
         stage.on_day(day);
         stage.world().rotate().unwrap();
-        stage.configure_with("haproxy", &haproxy, &lines, &by(&format!(", proxy_protocol = \"{version}\"")));
+        stage.configure_haproxy_with("haproxy", &haproxy, &lines, &by(&format!(", proxy_protocol = \"{version}\"")));
         assert_proven(&stage.cycle().await);
     }
 }
@@ -749,10 +749,10 @@ async fn behind_a_proxy_that_begins_with_its_header_it_is_proven_and_else_says_w
 async fn a_target_without_the_marker_is_proven_by_its_socket() {
     for way in WAYS {
         let (mut stage, haproxy) = proven_stage(way).await;
-        haproxy.rewrite(stage.wired("haproxy").replace("trust-bundle.pem", "chain.pem"));
+        haproxy.rewrite(stage.wired_haproxy("haproxy").replace("trust-bundle.pem", "chain.pem"));
         haproxy.reload();
         let lines = format!("marker = false\n{}", way.lines(&haproxy));
-        stage.configure_with("haproxy", &haproxy, &lines, &format!("haproxy = {:?}", haproxy.socket()));
+        stage.configure_haproxy_with("haproxy", &haproxy, &lines, &format!("haproxy = {:?}", haproxy.socket()));
         assert_proven(&stage.cycle().await);
         stage.on_day(45);
         assert_proven(&stage.cycle().await);
@@ -763,7 +763,7 @@ async fn a_target_without_the_marker_is_proven_by_its_socket() {
 #[tokio::test]
 async fn a_generic_target_is_told_and_proven_by_the_socket_too() {
     let mut stage = Stage::begin().await;
-    let haproxy = stage.serve("haproxy", PLAIN);
+    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
     stage.configure_targets(&format!(
         "[target.haproxy]\nkind = \"generic\"\noutputs = [\"haproxy\"]\nreload = {{ haproxy = {socket:?} }}\nproof = {{ haproxy = {socket:?}, timeout = \"6s\" }}\n",
         socket = haproxy.socket()
@@ -771,7 +771,7 @@ async fn a_generic_target_is_told_and_proven_by_the_socket_too() {
     let first = stage.cycle().await;
     let text = alarm(&first, "target_not_told");
     assert!(text.contains("has loaded no file beneath") && text.contains("reload.fallback"), "{text}");
-    haproxy.rewrite(stage.wired("haproxy"));
+    haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
     assert_proven(&stage.cycle().await);
     stage.on_day(45);

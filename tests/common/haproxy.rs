@@ -145,7 +145,7 @@ impl Haproxy {
 
     /// What belongs into `check =`.
     pub fn check_command(&self) -> Vec<String> {
-        ["haproxy", "-c", "-q", "-f", self.dir.join("haproxy.cfg").to_str().unwrap()].map(String::from).to_vec()
+        ["haproxy", "-c", "-f", self.dir.join("haproxy.cfg").to_str().unwrap()].map(String::from).to_vec()
     }
 
     /// The master's pidfile.

@@ -40,23 +40,23 @@ impl Way {
 
 impl Stage {
     /// Starts a server, by its target's name.
-    pub fn serve(&self, target: &str, configuration: impl Into<Configuration>) -> Haproxy {
+    pub fn serve_haproxy(&self, target: &str, configuration: impl Into<Configuration>) -> Haproxy {
         Haproxy::start(&self.root().join(format!("server-{target}")), configuration)
     }
 
     /// The sections of a server with both snippets, as shipped.
-    pub fn wired(&self, target: &str) -> String {
+    pub fn wired_haproxy(&self, target: &str) -> String {
         frontend(&self.link(target))
     }
 
     /// Configures one target, by the wire and by its socket proven.
-    pub fn configure(&mut self, target: &str, haproxy: &Haproxy, way: Way) {
+    pub fn configure_haproxy(&mut self, target: &str, haproxy: &Haproxy, way: Way) {
         let proof = format!("connect = [\"{}\"], server_name = \"api.example.com\", haproxy = {:?}", haproxy.address(), haproxy.socket());
-        self.configure_with(target, haproxy, &way.lines(haproxy), &proof);
+        self.configure_haproxy_with(target, haproxy, &way.lines(haproxy), &proof);
     }
 
     /// The same, told and proven in other ways.
-    pub fn configure_with(&mut self, target: &str, haproxy: &Haproxy, lines: &str, proof: &str) {
+    pub fn configure_haproxy_with(&mut self, target: &str, haproxy: &Haproxy, lines: &str, proof: &str) {
         let check = serde_json::to_string(&haproxy.check_command()).unwrap();
         self.configure_targets(&format!(
             "[target.{target}]\nkind = \"haproxy\"\ncheck = {check}\n{lines}proof = {{ {proof}, timeout = \"6s\" }}\n"
