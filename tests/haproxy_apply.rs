@@ -31,10 +31,7 @@ use trustsync::simulator::world::Impostor;
 
 /// A socket that everybody may use to look.
 fn configuration(sections: impl Into<String>) -> Configuration {
-    Configuration {
-        global: "stats socket @DIR@/look.sock mode 666 level operator".into(),
-        sections: sections.into(),
-    }
+    Configuration { global: "stats socket @DIR@/look.sock mode 666 level operator".into(), sections: sections.into() }
 }
 
 fn add_target(host: &Host, way: Way, haproxy: &Haproxy) {

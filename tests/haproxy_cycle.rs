@@ -380,8 +380,9 @@ async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it()
         let own = format!(
             "acl your_acl ssl_c_der,sha2(256),hex -m str {sha256}\n    http-request deny deny_status 403 {combined}"
         );
-        let sections =
-            stage.wired_haproxy("haproxy").replace("    http-request deny deny_status 403 unless trustsync_admitted\n", &format!("    {own}\n"));
+        let sections = stage
+            .wired_haproxy("haproxy")
+            .replace("    http-request deny deny_status 403 unless trustsync_admitted\n", &format!("    {own}\n"));
         haproxy.rewrite(sections);
         haproxy.reload();
         stage.on_day(45);
@@ -626,9 +627,6 @@ async fn what_somebody_else_changes_by_the_socket_is_found_by_the_next_proof_and
 async fn lines_that_are_missing_are_missed_whichever_they_are() {
     let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
     let whole = stage.wired_haproxy("haproxy");
-    let without = |what: &str| -> String {
-        whole.lines().filter(|line| !line.contains(what)).map(|line| format!("{line}\n")).collect()
-    };
     // The rules alone: a chain that is somebody else's.
     let link = stage.link("haproxy");
     let chain = format!("{}/trust-bundle.pem", link.display());
@@ -643,7 +641,6 @@ async fn lines_that_are_missing_are_missed_whichever_they_are() {
     assert!(why.contains("no CA file"), "{why}");
 
     // The list of the denied is missing: whoever is denied could be let in by name.
-    haproxy.rewrite(without("trustsync_denied").replace("!trustsync_denied", ""));
     haproxy.rewrite(
         whole
             .lines()
@@ -670,8 +667,8 @@ async fn where_the_wire_cannot_show_the_chain_it_says_why() {
     let bundle = format!("ca-file \"{}/trust-bundle.pem\"", stage.link("haproxy").display());
     let other = stage.root().join("other-root.pem");
     let silent = whole.replace("verify required", "verify required no-ca-names");
-    let verify_only =
-        whole.replace(&bundle, &format!("ca-file \"{}\" ca-verify-file {}", other.display(), &bundle["ca-file ".len()..]));
+    let verify_only = whole
+        .replace(&bundle, &format!("ca-file \"{}\" ca-verify-file {}", other.display(), &bundle["ca-file ".len()..]));
     for (sections, reason) in [(silent, "no-ca-names"), (verify_only, "ca-verify-file")] {
         assert_ne!(sections, whole);
         haproxy.rewrite(sections);
@@ -724,6 +721,36 @@ async fn by_the_wire_alone_a_server_that_needs_a_certificate_is_chain_only() {
     stage.on_day(45);
     let report = stage.cycle().await;
     assert!(matches!(target(&report).settled, Some(Evidence::ChainOnly(_))), "{report:?}");
+}
+
+#[tokio::test]
+async fn the_wire_and_the_socket_must_agree() {
+    let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
+    // The address leads to another one, which nobody tells.
+    let other = stage.serve_haproxy("other", stage.wired_haproxy("haproxy"));
+    let proof = format!("connect = [\"{}\"], haproxy = {:?}", other.address(), haproxy.socket());
+    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
+    assert_proven(&stage.cycle().await);
+    stage.on_day(45);
+    let report = stage.cycle().await;
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &target(&report).owed else { panic!("{report:?}") };
+    assert!(why.contains("the chain is of generation 000001"), "{why}");
+    let upcoming = stage.world().upcoming().unwrap().unwrap();
+    assert_eq!((knock(&haproxy, Some(&upcoming)), knock(&other, Some(&upcoming))), ("200".into(), "403".into()));
+    // And the other way round: what is advertised is new, and the lists of the socket are old.
+    other.reload();
+    let proof = format!("connect = [\"{}\"], haproxy = {:?}", other.address(), haproxy.socket());
+    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
+    assert_proven(&stage.cycle().await);
+    let names = stage.link("haproxy").join("haproxy/names.list");
+    assert_eq!(haproxy.ask(&format!("clear acl {}", names.display())).trim(), "");
+    let lines = "check = []\nreload = { signal = \"none\" }\n";
+    stage.configure_targets(&format!(
+        "[target.haproxy]\nkind = \"haproxy\"\n{lines}proof = {{ {proof}, timeout = \"2s\" }}\n"
+    ));
+    let report = stage.cycle().await;
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &target(&report).owed else { panic!("{report:?}") };
+    assert!(why.contains("other entries of haproxy/names.list"), "{why}");
 }
 
 #[tokio::test]
@@ -789,7 +816,7 @@ async fn as_the_servers_own_user_it_is_told_and_proven_by_the_socket() {
         assert_proven(&stage.cycle().await);
         assert_eq!(knock(&haproxy, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
         // A socket that does not let us in says so.
-        fs::set_permissions(haproxy.socket(), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(haproxy.socket(), fs::Permissions::from_mode(0o000)).unwrap();
         let report = stage.cycle().await;
         let Some(Evidence::ReloadedNotProven(why)) = &target(&report).settled else { panic!("{report:?}") };
         assert!(why.contains("let this user be in the group"), "{why}");

@@ -56,7 +56,7 @@ async fn a_rotation_under_load_loses_nothing_without_a_reload() {
 
 /// A cycle asks the vendor, and ends with the proof: what it takes longer when there is something new.
 async fn time_to_proven(way: Way) {
-    const TIMES: usize = 30;
+    const TIMES: usize = 50;
     let (mut stage, _haproxy) = wired(way).await;
     let mut took = Vec::new();
     for _ in 0..TIMES {

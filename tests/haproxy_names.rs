@@ -50,3 +50,18 @@ async fn beside_a_public_pin_haproxy_admits_the_name_of_its_own_root_alone_and_b
     update(&haproxy.socket(), &link).await.unwrap();
     names.assert_cast(&haproxy.address());
 }
+
+#[test]
+fn whoever_ignores_the_errors_of_verification_lets_nobody_in_by_it() {
+    let names = Names::new(true);
+    let link = names.publish("haproxy", &[Output::Haproxy]);
+    let dir = tempfile::tempdir().unwrap();
+    let ignoring = haproxy_stage::frontend(&link)
+        .replace("verify required", "verify optional ca-ignore-err all crt-ignore-err all");
+    let haproxy = Haproxy::start(dir.path(), ignoring);
+    names.assert_cast(&haproxy.address());
+    // All the same they come as far as to the rules, which refuse them.
+    for member in names.members.iter().filter(|member| [MARKER, SIGNED_BY_MARKER, "expired"].contains(&member.who)) {
+        assert_eq!(member.knock(&haproxy.address(), "-tls1_3"), "403", "{}", member.who);
+    }
+}

@@ -312,7 +312,9 @@ async fn systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else() {
         program(&folder.path().join("systemctl"), "#!/bin/sh\necho \"$@\"\n[ \"$4\" = good.service ]\n");
         return again("systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else", &[], Some(folder.path()));
     }
-    let reload = async |unit: &str| tell(&Reload::Systemd { unit: unit.into() }, NOWHERE.as_ref(), &Environment::default()).await;
+    let reload = async |unit: &str| {
+        tell(&Reload::Systemd { unit: unit.into() }, NOWHERE.as_ref(), &Environment::default()).await
+    };
     let told = reload("good.service").await.unwrap();
     assert_eq!(told, Told::Ran { output: "--no-ask-password reload -- good.service\n".into() });
     assert!(matches!(reload("--force").await, Err(ReloadError::Failed { .. })));

@@ -116,7 +116,7 @@ fn trustsync_pem(der: &[u8]) -> String {
 }
 
 fn marker_of(generation: u64) -> MarkerName {
-    MarkerName { store_id: STORE.into(), generation, digest_head: "0123abcd".into(), directory: "/nowhere".into() }
+    MarkerName { store_id: STORE.into(), generation, digest_head: "0123abcd".into() }
 }
 
 fn wanted(generation: u64) -> Wanted {

@@ -276,6 +276,6 @@ fn put_reload(put: &mut impl FnMut(&str, String) -> Option<String>, key: &str, r
             put_at("master", format!("{master:?}"));
             put_reload(put, key, by);
         }
-        Reload::None => drop(put(key, "\"none\"".to_owned())),
+        Reload::None => put_at("signal", "\"none\"".to_owned()),
     }
 }

@@ -406,7 +406,9 @@ impl Half<'_> {
                 Step::Switch(number) => turns::outcome_of(link.switch(number)),
                 Step::Reload => {
                     let limit = self.target.reload_timeout;
-                    match tokio::time::timeout(limit, reload::tell(&self.target.reload, link.path(), &environment)).await {
+                    match tokio::time::timeout(limit, reload::tell(&self.target.reload, link.path(), &environment))
+                        .await
+                    {
                         Ok(Ok(how)) => {
                             words = how.to_string();
                             Event::Succeeded

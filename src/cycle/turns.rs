@@ -249,7 +249,9 @@ impl<'a> Turns<'a> {
 
     async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
         let limit = self.target.reload_timeout;
-        let told = tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.link_path(), &self.environment())).await;
+        let told =
+            tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.link_path(), &self.environment()))
+                .await;
         let why = match told {
             Ok(Ok(told)) => {
                 let number = self.manifest.generation;

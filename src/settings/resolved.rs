@@ -335,8 +335,7 @@ impl Proof {
     /// Whether the loaded allowlist can.
     #[must_use]
     pub fn shows_allowlist(&self) -> bool {
-        self.haproxy.is_some()
-            || self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
+        self.haproxy.is_some() || self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
     }
 }
 

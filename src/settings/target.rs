@@ -55,7 +55,10 @@ impl Resolver {
         if target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some())
             && !target.outputs.contains(&Output::Haproxy)
         {
-            self.problem(format!("{} compares HAProxy's lists, which this target has not: outputs = [\"haproxy\"]", key("proof.haproxy")));
+            self.problem(format!(
+                "{} compares HAProxy's lists, which this target has not: outputs = [\"haproxy\"]",
+                key("proof.haproxy")
+            ));
         }
         Some(target)
     }
@@ -80,7 +83,8 @@ impl Resolver {
         }
         match &raw.master {
             Some(master) => {
-                let told = self.told(key, kind, raw);
+                let is_told_as_its_kind = !ways.contains(&true) && raw.pidfile.is_none();
+                let told = if is_told_as_its_kind { kind.reload() } else { self.told(key, kind, raw) };
                 self.watched(key, told, master)
             }
             None => self.told(key, kind, raw),

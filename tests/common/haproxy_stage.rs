@@ -51,7 +51,11 @@ impl Stage {
 
     /// Configures one target, by the wire and by its socket proven.
     pub fn configure_haproxy(&mut self, target: &str, haproxy: &Haproxy, way: Way) {
-        let proof = format!("connect = [\"{}\"], server_name = \"api.example.com\", haproxy = {:?}", haproxy.address(), haproxy.socket());
+        let proof = format!(
+            "connect = [\"{}\"], server_name = \"api.example.com\", haproxy = {:?}",
+            haproxy.address(),
+            haproxy.socket()
+        );
         self.configure_haproxy_with(target, haproxy, &way.lines(haproxy), &proof);
     }
 

@@ -94,7 +94,11 @@ pub async fn entries(socket: &Path, list: &List, version: Option<&str>) -> Resul
     let at = version.map(|version| format!("@{version} ")).unwrap_or_default();
     let shown = ask(socket, &format!("show {} {at}{}", list.form.word(), list.id), None).await?;
     // An address comes before each entry.
-    Ok(shown.lines().filter_map(|line| line.strip_prefix("0x")?.split_once(' ')).map(|(_, entry)| entry.to_owned()).collect())
+    Ok(shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("0x")?.split_once(' '))
+        .map(|(_, entry)| entry.to_owned())
+        .collect())
 }
 
 /// What a CA file holds.

@@ -56,10 +56,8 @@ pub struct Reloads {
 /// Asks the master.
 pub async fn reloads(socket: &Path) -> Result<Reloads, MasterError> {
     let answer = ask(socket, "show proc", None).await?;
-    parse(&answer).ok_or_else(|| MasterError::NoMaster {
-        path: socket.to_owned(),
-        answer: answer.chars().take(200).collect(),
-    })
+    parse(&answer)
+        .ok_or_else(|| MasterError::NoMaster { path: socket.to_owned(), answer: answer.chars().take(200).collect() })
 }
 
 /// Waits for the reload after the one of `before`, and judges it. While it reloads, the master does not listen.

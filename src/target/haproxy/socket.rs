@@ -76,7 +76,9 @@ pub enum SocketError {
 pub async fn ask(path: &Path, command: &str, payload: Option<&str>) -> Result<String, SocketError> {
     let asked = || command.chars().take(80).collect::<String>();
     let slow = |_| SocketError::Slow { path: path.to_owned(), command: asked() };
-    timeout(ANSWER_LIMIT, ask_unhurried(path, command, payload, &asked)).await.unwrap_or_else(|elapsed| Err(slow(elapsed)))
+    timeout(ANSWER_LIMIT, ask_unhurried(path, command, payload, &asked))
+        .await
+        .unwrap_or_else(|elapsed| Err(slow(elapsed)))
 }
 
 async fn ask_unhurried(
@@ -86,9 +88,7 @@ async fn ask_unhurried(
     asked: &impl Fn() -> String,
 ) -> Result<String, SocketError> {
     let mut socket = UnixStream::connect(path).await.map_err(|source| match source.kind() {
-        ErrorKind::PermissionDenied => {
-            SocketError::NotPermitted { path: path.to_owned(), reason: source.to_string() }
-        }
+        ErrorKind::PermissionDenied => SocketError::NotPermitted { path: path.to_owned(), reason: source.to_string() },
         _ => SocketError::Unreachable { path: path.to_owned(), source },
     })?;
     let broken = |source| SocketError::Broken { path: path.to_owned(), command: asked(), source };

@@ -131,8 +131,7 @@ async fn prepare<'a>(
 async fn commit_ca_file(socket: &Path, disk: &OnDisk, ca_file: &CaFile) -> Result<(), UpdateError> {
     let CaFile { name, path } = ca_file;
     let unreadable = |source| UpdateError::File { path: path.clone(), source };
-    let (text, wanted) =
-        (disk.text(path).map_err(unreadable)?, disk.certificates(path).map_err(unreadable)?);
+    let (text, wanted) = (disk.text(path).map_err(unreadable)?, disk.certificates(path).map_err(unreadable)?);
     for _ in 0..2 {
         let command = format!("set ssl ca-file {}", word(name));
         let answer = ask(socket, &command, Some(&text)).await?;

@@ -72,7 +72,8 @@ async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) 
     if meant.as_ref().is_ok_and(|meant| *meant == shown) {
         return Ok(None);
     }
-    let other = generation_of(&shown).filter(|(number, store)| *store == wanted.store_id && *number != wanted.generation);
+    let other =
+        generation_of(&shown).filter(|(number, store)| *store == wanted.store_id && *number != wanted.generation);
     Ok(Some(match other {
         Some((number, _)) => Seen::Old(number, Part::Allowlist),
         None => Seen::Otherwise(format!("HAProxy has other entries of {} than stand on the disk", list.path)),
@@ -80,15 +81,22 @@ async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) 
 }
 
 /// What this CA file shows instead of the wanted certificates, if so.
-async fn other_chain(socket: &Path, ca_file: &CaFile, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Seen>, SocketError> {
+async fn other_chain(
+    socket: &Path,
+    ca_file: &CaFile,
+    disk: &OnDisk,
+    wanted: &Wanted,
+) -> Result<Option<Seen>, SocketError> {
     let shown = loaded::certificates(socket, &ca_file.name).await?;
     let meant = disk.certificates(&ca_file.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown.fingerprints) {
         return Ok(None);
     }
-    let other = shown.subjects.iter().filter_map(|subject| marker_in(subject)).find(|marker| {
-        marker.store_id == wanted.store_id && marker.generation != wanted.generation
-    });
+    let other = shown
+        .subjects
+        .iter()
+        .filter_map(|subject| marker_in(subject))
+        .find(|marker| marker.store_id == wanted.store_id && marker.generation != wanted.generation);
     Ok(Some(match other {
         Some(marker) => Seen::Old(marker.generation, Part::Chain),
         None => Seen::Otherwise(format!("HAProxy has other certificates of {} than stand on the disk", ca_file.path)),

@@ -71,13 +71,18 @@ fn literal(text: &str) -> String {
     })
 }
 
-/// The same, in upper case and in lower.
-fn without_case(text: &str) -> String {
-    text.chars().fold(String::new(), |mut pattern, character| {
+/// A name as it stands in a subject's RFC 2253 form, in upper case and in lower.
+fn without_case(name: &str) -> String {
+    name.chars().fold(String::new(), |mut pattern, character| {
         if character.is_ascii_alphabetic() {
             let _ = write!(pattern, "[{}{}]", character.to_ascii_uppercase(), character.to_ascii_lowercase());
+        } else if character.is_ascii_graphic() || character == ' ' {
+            let escape = if ",+\"\\<>;".contains(character) { "\\" } else { "" };
+            pattern.push_str(&literal(&format!("{escape}{character}")));
         } else {
-            pattern.push_str(&literal(&character.to_string()));
+            for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                pattern.push_str(&literal(&format!("\\{byte:02X}")));
+            }
         }
         pattern
     })
