@@ -284,6 +284,7 @@ fn deny(stage: &Stage, leaf: &ClientCertificate) {
         reason: DenialReason::Distrusted,
         since: stage.world().now(),
         sha1: Some(certificate.facts().sha1.clone()),
+        pem_sha1: None,
         until: None,
     };
     let mut state = stage.state();
@@ -517,7 +518,7 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
 
     // Without a reload to fall back on it stays owed, in words, and what is served is the old one.
     let proof = format!("haproxy = {:?}", haproxy.socket());
-    let lines = format!("reload = {{ haproxy = {:?}, fallback = {{ signal = \"none\" }} }}\n", haproxy.socket());
+    let lines = format!("reload = {{ haproxy = {:?}, fallback = \"none\" }}\n", haproxy.socket());
     stage.configure_haproxy_with("haproxy", &haproxy, &lines, &proof);
     stage.on_day(100);
     stage.world().rotate().unwrap();
@@ -744,7 +745,7 @@ async fn the_wire_and_the_socket_must_agree() {
     assert_proven(&stage.cycle().await);
     let names = stage.link("haproxy").join("haproxy/names.list");
     assert_eq!(haproxy.ask(&format!("clear acl {}", names.display())).trim(), "");
-    let lines = "check = []\nreload = { signal = \"none\" }\n";
+    let lines = "check = []\nreload = \"none\"\n";
     stage.configure_targets(&format!(
         "[target.haproxy]\nkind = \"haproxy\"\n{lines}proof = {{ {proof}, timeout = \"2s\" }}\n"
     ));

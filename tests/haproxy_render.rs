@@ -24,7 +24,7 @@ use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
 use trustsync::trust::render::{Content, Label, Output};
-use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet};
+use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -121,7 +121,7 @@ fn haproxy_loads_whatever_an_issuer_or_a_name_says() {
         let mut set = TrustSet::default();
         let slot = SlotId::new("us", "us-east-1", Authority::Genesys);
         for names in [vec![], vec![(*hostile).to_owned(), NAME.to_owned()]] {
-            set.admit_by_name(&slot, &root, &names.into_iter().collect());
+            set.admit_by_name(&slot, &root, &names.into_iter().collect(), &Witnesses::default());
         }
         let files = render(&set, &Memory::default());
         assert_eq!(entries(&files, "haproxy/names.list").len(), 4, "{hostile:?}");
@@ -185,7 +185,7 @@ fn vouched(mut files: Files, path: &str, bytes: impl Into<Vec<u8>>) -> Files {
 fn what_is_rendered_is_read_back_and_what_was_not_meant_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut without_sha1 = rich().0;
-    let denial = Denial { reason: DenialReason::Distrusted, since: day(0), sha1: None, until: None };
+    let denial = Denial { reason: DenialReason::Distrusted, since: day(0), sha1: None, pem_sha1: None, until: None };
     without_sha1.memory.denied.insert(Fingerprint::of(b"only its fingerprint is known"), denial);
     without_sha1.poll_each(day(0), &[("us", None)]);
     for store in [rich().0, denied_all(), without_sha1] {

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::log;
 use crate::settings::resolved::{
-    GenerationEvidence, IdentitySetting, Pinning, Proof, Reload, SecretOrigin, Settings, Target, WireProof,
+    Addressee, GenerationEvidence, IdentitySetting, Pinning, Proof, Reload, SecretOrigin, Settings, Target, WireProof,
 };
 use crate::settings::{self, Loaded};
 use crate::store::ownership;
@@ -189,6 +189,7 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
         put("grace", time(store.grace));
         put("keep", store.keep.to_string());
         put("on_drift", text(store.on_drift.name()));
+        put("turns", text(store.turns.name()));
         if let Some(seed) = &store.seed {
             put("seed", format!("{seed:?}"));
         }
@@ -237,11 +238,17 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
     put("check_timeout", time(target.check_timeout));
     put("reload_timeout", time(target.reload_timeout));
     put_reload(&mut put, "reload", &target.reload);
-    let Some(Proof { wire, haproxy, settle, timeout }) = &target.proof else { return };
+    let Some(Proof { wire, command, http, haproxy, settle, timeout }) = &target.proof else { return };
     put("proof.settle", time(*settle));
     put("proof.timeout", time(*timeout));
     if let Some(socket) = haproxy {
         put("proof.haproxy", format!("{socket:?}"));
+    }
+    if let Some(argv) = command {
+        put("proof.command", format!("{argv:?}"));
+    }
+    if let Some(endpoint) = http {
+        put("proof.http", format!("{:?}", endpoint.to_string()));
     }
     if let Some(WireProof { connect, server_name, generation, marker: _, path, proxy_protocol }) = wire {
         put("proof.connect", format!("{connect:?}"));
@@ -260,14 +267,20 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
 fn put_reload(put: &mut impl FnMut(&str, String) -> Option<String>, key: &str, reload: &Reload) {
     let mut put_at = |field: &str, value: String| drop(put(&format!("{key}.{field}"), value));
     match reload {
-        Reload::Signal { signal, pidfile, process } => {
+        Reload::Signal { signal, to } => {
             put_at("signal", format!("\"{signal:?}\"").to_uppercase());
-            put_at("pidfile", format!("{pidfile:?}"));
-            put_at("process", format!("{process:?}"));
+            match to {
+                Addressee::Pidfile { pidfile, process } => {
+                    put_at("pidfile", format!("{pidfile:?}"));
+                    put_at("process", format!("{process:?}"));
+                }
+                Addressee::Process(process) => put_at("process", format!("{process:?}")),
+                Addressee::Unit(unit) => put_at("unit", format!("{unit:?}")),
+            }
         }
         Reload::Systemd { unit } => put_at("systemd", format!("{unit:?}")),
         Reload::Command(argv) => put_at("command", format!("{argv:?}")),
-        Reload::Http(url) => put_at("http", format!("{:?}", url.as_str())),
+        Reload::Http(endpoint) => put_at("http", format!("{:?}", endpoint.to_string())),
         Reload::Haproxy { socket, fallback } => {
             put_at("haproxy", format!("{socket:?}"));
             put_reload(put, &format!("{key}.fallback"), fallback);
@@ -276,6 +289,6 @@ fn put_reload(put: &mut impl FnMut(&str, String) -> Option<String>, key: &str, r
             put_at("master", format!("{master:?}"));
             put_reload(put, key, by);
         }
-        Reload::None => put_at("signal", "\"none\"".to_owned()),
+        Reload::None => drop(put(key, "\"none\"".to_owned())),
     }
 }

@@ -20,8 +20,8 @@ pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Fail
     for store in the_stores(global, &loaded)? {
         let mut session = open(global, store, "trustsync distrust")?;
         let mut memory = session.contents.state.memory.clone();
-        let sha1 = session.sha1_of(&fingerprint)?;
-        word::distrust(&mut memory, fingerprint, sha1, SystemClock.now());
+        let known = session.digests_of(&fingerprint)?;
+        word::distrust(&mut memory, fingerprint, known, SystemClock.now());
         let reached = memory.denied.get(&fingerprint).is_some_and(|denial| denial.sha1.is_some());
         let odd = odd(&session, fingerprint, reached);
         let set = session.contents.set.clone();

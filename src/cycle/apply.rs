@@ -14,19 +14,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, Standing, Verdict};
-use super::{CommitError, CycleError, anchors, observe, turns};
+use super::{CommitError, CycleError, anchors, observe, sight, turns};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::marker;
-use crate::settings::resolved::{Kind, Reload, Settings, Store as StoreSettings, Target};
+use crate::settings::resolved::{Addressee, Kind, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
 use crate::store::privileged::{Privileged, Request};
 use crate::store::read_back::read_back_in;
 use crate::store::{Link, Lock, LockError, StoreError, contents, file, generation};
+use crate::target::check::{self, View};
 use crate::target::nginx;
 use crate::target::process::Environment;
-use crate::target::{check, reload};
+use crate::target::reload;
 use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
 use crate::trust::certificate::Certificate;
 use crate::trust::finding::Finding;
@@ -37,6 +38,7 @@ use crate::trust::memory::{Memory, SlotMemory};
 use crate::trust::observation::SlotRules;
 use crate::trust::render::{Content, Label};
 use crate::trust::set::{Denial, SlotId};
+use crate::trust::sight::Sight;
 use crate::trust::turn;
 use crate::trust::turn::{Event, Situation, Step, Turn};
 
@@ -146,6 +148,9 @@ struct State {
     generation: u64,
     /// What the server was told of last.
     told: Option<(u64, Fingerprint)>,
+    /// Whether its check sees what is wrong with a generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sight: Option<Sight>,
     /// The identity of each slot as first seen, where the configuration does not fix it.
     identities: BTreeMap<SlotId, BTreeSet<String>>,
     /// What was ever denied.
@@ -157,7 +162,15 @@ impl State {
         let unusable = |why: String| ApplyError::State { path: path.display().to_string(), why };
         let Some(bytes) = file::read(path, LARGEST)? else {
             let (identities, denied) = (BTreeMap::new(), BTreeMap::new());
-            return Ok(Self { schema: SCHEMA, store: None, generation: 0, told: None, identities, denied });
+            return Ok(Self {
+                schema: SCHEMA,
+                store: None,
+                generation: 0,
+                told: None,
+                sight: None,
+                identities,
+                denied,
+            });
         };
         let state: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
         if state.schema > SCHEMA {
@@ -271,7 +284,8 @@ impl Half<'_> {
             acknowledged: state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told),
             confirmed: false,
             told_not_wired: None,
-            checkable: self.target.check.is_some(),
+            checkable: sight::counts(self.target, state.sight.as_ref()),
+            checkable_in_place: !self.target.kind.reads_at_requests(),
             tellable: self.target.reload != Reload::None,
             // The daemon proves.
             provable: false,
@@ -280,7 +294,7 @@ impl Half<'_> {
             drops_denied: self.drops_denied(half, linked, &state, &adopted.memory),
             forced: request.is_none_or(|request| request.tell),
         };
-        let mut outcome = Outcome::new(request, now, self.turn(half, situation).await?);
+        let mut outcome = Outcome::new(request, now, self.turn(half, situation, &given.manifest.store).await?);
         if matches!(outcome.verdict, Verdict::Told(_)) {
             state.told = Some((number, rendered));
             state.write(&half.state())?;
@@ -291,9 +305,23 @@ impl Half<'_> {
         }
         if let (Kind::Nginx, Some(argv)) = (self.target.kind, &self.target.check) {
             let limit = self.target.check_timeout;
-            let environment = self.environment(number);
+            let environment = self.environment(number, &given.manifest.store);
             outcome.enforcement = Some(nginx::enforcement(argv, link.path(), &environment, limit).await);
         }
+        let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Told(_));
+        if is_used && sight::is_due(self.target, state.sight.as_ref(), number) {
+            let generation = (number, &*link.generation(number));
+            sight::look(
+                self.target,
+                &mut state.sight,
+                generation,
+                link.path(),
+                &self.environment(number, &given.manifest.store),
+            )
+            .await;
+            state.write(&half.state())?;
+        }
+        outcome.sight.clone_from(&state.sight);
         outcome.refused = adopted.refused;
         if let Some(found) = foreign {
             let text =
@@ -320,10 +348,12 @@ impl Half<'_> {
             match reload {
                 Reload::Command(argv) => paths.extend(program(argv)),
                 // The file may be missing while the server is down; who may make it, counts.
-                Reload::Signal { pidfile, .. } => paths.extend(pidfile.parent().map(Path::to_owned)),
+                Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
+                    paths.extend(pidfile.parent().map(Path::to_owned));
+                }
                 // HAProxy's own user may have made its sockets; what it is given is public, and what it says, bounded.
                 Reload::Haproxy { .. } | Reload::Watched { .. } => {}
-                Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
+                Reload::Signal { .. } | Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
             }
         }
         for path in paths {
@@ -382,9 +412,9 @@ impl Half<'_> {
     }
 
     /// The turn up to the reload, by the same machine as every other.
-    async fn turn(&self, half: &Privileged, situation: Situation) -> Result<Verdict, ApplyError> {
+    async fn turn(&self, half: &Privileged, situation: Situation, store_id: &str) -> Result<Verdict, ApplyError> {
         let (link, generations, wanted) = (half.link()?, half.generations(), situation.wanted);
-        let environment = self.environment(wanted);
+        let environment = self.environment(wanted, store_id);
         let limit = self.target.check_timeout;
         let mut words = "as it stands".to_owned();
         let (mut turn, mut step) = Turn::begin(situation);
@@ -393,28 +423,25 @@ impl Half<'_> {
                 Step::Finish(turn::Outcome::Settled(_)) => return Ok(Verdict::Told(words)),
                 Step::Finish(turn::Outcome::Owed(owed)) => return Ok(Verdict::Owed(owed)),
                 Step::ReadBack => turns::outcome_of(read_back_in(&generations, wanted)),
-                Step::CheckPrivately(number) => match &self.target.check {
-                    Some(argv) => turns::judged(
-                        check::in_private(argv, &link.generation(number), link.path(), &environment, limit).await,
-                    ),
+                Step::CheckPrivately(number) => match self.target.server_check() {
+                    Some(check) => {
+                        let view = View::Private { new: &link.generation(number), link: link.path() };
+                        turns::judged(check::judge(check, view, &environment, limit).await)
+                    }
                     None => Event::Succeeded,
                 },
-                Step::Check => match &self.target.check {
-                    Some(argv) => turns::judged(check::in_place(argv, &environment, limit).await),
+                Step::Check => match self.target.server_check() {
+                    Some(check) => turns::judged(check::judge(check, View::AsItStands, &environment, limit).await),
                     None => Event::Succeeded,
                 },
                 Step::Switch(number) => turns::outcome_of(link.switch(number)),
                 Step::Reload => {
-                    let limit = self.target.reload_timeout;
-                    match tokio::time::timeout(limit, reload::tell(&self.target.reload, link.path(), &environment))
-                        .await
-                    {
-                        Ok(Ok(how)) => {
+                    match reload::tell(&self.target.reload, &environment, self.target.reload_timeout).await {
+                        Ok(how) => {
                             words = how.to_string();
                             Event::Succeeded
                         }
-                        Ok(Err(error)) => Event::Failed(error.to_string()),
-                        Err(_) => Event::Failed(turns::given_up(limit)),
+                        Err(error) => Event::Failed(error.to_string()),
                     }
                 }
                 Step::Prove { .. } => Event::Proof(turn::Proof::Unverifiable("the daemon proves".to_owned())),
@@ -423,12 +450,13 @@ impl Half<'_> {
         }
     }
 
-    fn environment(&self, number: u64) -> Environment {
+    fn environment(&self, number: u64, store_id: &str) -> Environment {
         let root = &self.store.privileged_path;
         Environment::default()
             .with("TARGET", &self.target.name)
             .with("GENERATION", generation::name(number))
             .with("STORE", root)
+            .with("STORE_ID", store_id)
             .with("DIRECTORY", root.join(&self.target.name))
     }
 

@@ -6,6 +6,7 @@ use crate::store::privileged::{Privileged, Request};
 use crate::target::nginx::Enforcement;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
+use crate::trust::sight::Sight;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Owed;
 
@@ -31,6 +32,9 @@ pub struct Outcome {
     /// What the server's configuration says of the allowlist, where it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,
+    /// Whether the server's check sees what is wrong with a generation, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sight: Option<Sight>,
     /// What else was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -71,6 +75,7 @@ impl Outcome {
             verdict,
             refused: Vec::new(),
             enforcement: None,
+            sight: None,
             findings: Vec::new(),
         }
     }

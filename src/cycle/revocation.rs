@@ -247,6 +247,7 @@ pub fn act(
             reason: DenialReason::Revoked,
             since: first.since,
             sha1: Some(facts.sha1.clone()),
+            pem_sha1: Some(path.leaf.pem_sha1()),
             until: Some(facts.not_after),
         });
         if said.insert((path.slot.clone(), facts.fingerprint)) {

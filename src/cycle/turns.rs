@@ -11,15 +11,15 @@ use tokio::time::{Instant, sleep};
 
 use super::outcome::{self, Verdict};
 use super::report::{Report, TargetReport};
-use super::{CycleError, evidence};
+use super::{CycleError, evidence, sight};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::settings::resolved::{self, Kind, Reload, Store as StoreSettings, Target};
 use crate::store::contents;
-use crate::store::privileged::Privileged;
+use crate::store::privileged::{Asked, Privileged};
 use crate::store::read_back::read_back;
 use crate::store::{Link, LinkPath, StoreError, generation};
-use crate::target::check::{self, Outcome as Checked};
+use crate::target::check::{self, Outcome as Checked, View};
 use crate::target::nginx::{self, Enforcement};
 use crate::target::process::Environment;
 use crate::target::proof::{self, Patience, Wanted};
@@ -27,6 +27,7 @@ use crate::target::reload::{self, Told};
 use crate::target::snippet;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
+use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
 use crate::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
 
@@ -86,7 +87,7 @@ impl<'a> Turns<'a> {
         {
             // Root's configuration may have been mended since; if so, it has told the server of more.
             let mended = !self.asked.load(Ordering::Relaxed) && {
-                let _ = self.ask(half, false).await;
+                let _ = self.ask(half, Asked::ToLook).await;
                 self.withheld(half).is_none()
             };
             if mended {
@@ -95,7 +96,32 @@ impl<'a> Turns<'a> {
                 outcome = Outcome::Owed(Owed::Withheld(refused));
             }
         }
+        self.look_at_the_check(&outcome, state, report).await;
         self.conclude(state, outcome, told, forced, report)
+    }
+
+    /// Whether the check sees what it is to judge, once its server is known to use our files; root's half finds that out for
+    /// itself, but learns from here that it does.
+    async fn look_at_the_check(&self, outcome: &Outcome, state: &mut TargetState, report: &mut Report) {
+        let number = self.manifest.generation;
+        let is_due =
+            |known: Option<&Sight>| sight::is_used(self.target, outcome) && sight::is_due(self.target, known, number);
+        let mut new = false;
+        match (&self.half, self.link()) {
+            (Some(half), _) => {
+                if is_due(self.last(half).and_then(|last| last.sight).as_ref()) {
+                    new = self.ask(half, Asked::ToSeeTheCheck).await.is_ok();
+                }
+                state.sight = self.last(half).and_then(|last| last.sight).or(state.sight.take());
+            }
+            (None, Ok(link)) if is_due(state.sight.as_ref()) => {
+                let generation = (number, &*generation::path(self.root, number));
+                sight::look(self.target, &mut state.sight, generation, link.path(), &self.environment()).await;
+                new = true;
+            }
+            _ => {}
+        }
+        report.findings.extend(sight::finding(self.target, state.sight.as_ref(), new));
     }
 
     /// What root's half did not let in of this generation.
@@ -202,7 +228,8 @@ impl<'a> Turns<'a> {
             linked,
             acknowledged: state.acknowledged,
             told_not_wired: state.told_not_wired,
-            checkable: self.half.is_none() && self.target.check.is_some(),
+            checkable: self.half.is_none() && sight::counts(self.target, state.sight.as_ref()),
+            checkable_in_place: !self.target.kind.reads_at_requests(),
             tellable: self.half.is_some() || self.target.reload != Reload::None,
             provable: self.target.proof.is_some(),
             chain_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_chain),
@@ -226,6 +253,7 @@ impl<'a> Turns<'a> {
             .with("TARGET", &self.target.name)
             .with("GENERATION", generation::name(self.manifest.generation))
             .with("STORE", self.root)
+            .with("STORE_ID", &self.manifest.store)
             .with("DIRECTORY", self.link_path())
     }
 
@@ -234,43 +262,39 @@ impl<'a> Turns<'a> {
     }
 
     async fn check_privately(&self, link: &LinkPath, number: u64) -> Event {
-        let Some(argv) = &self.target.check else { return Event::Succeeded };
+        let Some(check) = self.target.server_check() else { return Event::Succeeded };
         if !rustix::process::geteuid().is_root() {
             return Event::NoNamespace("a private mount namespace needs root".to_owned());
         }
-        let generation = generation::path(self.root, number);
-        judged(check::in_private(argv, &generation, link.path(), &self.environment(), self.target.check_timeout).await)
+        let view = View::Private { new: &generation::path(self.root, number), link: link.path() };
+        judged(check::judge(check, view, &self.environment(), self.target.check_timeout).await)
     }
 
     async fn check(&self) -> Event {
-        let Some(argv) = &self.target.check else { return Event::Succeeded };
-        judged(check::in_place(argv, &self.environment(), self.target.check_timeout).await)
+        let Some(check) = self.target.server_check() else { return Event::Succeeded };
+        judged(check::judge(check, View::AsItStands, &self.environment(), self.target.check_timeout).await)
     }
 
     async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
-        let limit = self.target.reload_timeout;
-        let told =
-            tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.link_path(), &self.environment()))
-                .await;
-        let why = match told {
-            Ok(Ok(told)) => {
+        match reload::tell(&self.target.reload, &self.environment(), self.target.reload_timeout).await {
+            Ok(told) => {
                 let number = self.manifest.generation;
                 if let Told::Reloaded { .. } = told {
                     report.findings.push(Finding::note("target_reloaded_instead", &self.target.name, told.to_string()));
                 }
                 evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
-                return Ok(Event::Succeeded);
+                Ok(Event::Succeeded)
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => given_up(limit),
-        };
-        report.causes.insert(Exit::Owed);
-        Ok(Event::Failed(why))
+            Err(error) => {
+                report.causes.insert(Exit::Owed);
+                Ok(Event::Failed(error.to_string()))
+            }
+        }
     }
 
     /// Check, switch and reload by root's half; what it owes, the target owes.
     async fn told_by_root(&self, half: &Privileged, report: &mut Report) -> Result<Result<Event, Owed>, CycleError> {
-        let answer = match self.ask(half, true).await {
+        let answer = match self.ask(half, Asked::ToTell).await {
             Ok(answer) => answer,
             Err(why) => return Ok(Err(Owed::Unanswered(why))),
         };
@@ -287,9 +311,9 @@ impl<'a> Turns<'a> {
     }
 
     /// Asks root's half and waits for its answer, for as long as its work can take; why there is none.
-    async fn ask(&self, half: &Privileged, tell: bool) -> Result<outcome::Outcome, String> {
+    async fn ask(&self, half: &Privileged, asked: Asked) -> Result<outcome::Outcome, String> {
         self.asked.store(true, Ordering::Relaxed);
-        let request = half.ask(tell).map_err(|error| half.problem().unwrap_or_else(|| error.to_string()))?;
+        let request = half.ask(asked).map_err(|error| half.problem().unwrap_or_else(|| error.to_string()))?;
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
@@ -336,7 +360,7 @@ impl<'a> Turns<'a> {
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
         if !last.as_ref().is_some_and(is_good) && !self.asked.load(Ordering::Relaxed) {
-            if let Err(why) = self.ask(half, false).await {
+            if let Err(why) = self.ask(half, Asked::ToLook).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
                 report.findings.push(Finding::warning("target_half_silent", &self.target.name, text));
             }
@@ -353,14 +377,18 @@ impl<'a> Turns<'a> {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
-            directory: link.path().to_owned(),
+            environment: self.environment(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
-        if self.target.kind != Kind::Nginx {
-            return proof;
-        }
         match proof {
+            // Its own snippet has it ask everybody and shows the header to whoever has no certificate.
+            Proof::Unverifiable(why)
+                if self.target.kind == Kind::Apache && ways.shows_allowlist() && why == proof::NOT_ASKED =>
+            {
+                Proof::NotWired(format!("{why}, and shows no generation of the allowlist"))
+            }
+            proof if self.target.kind != Kind::Nginx => proof,
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
                 Proof::Proven if !told && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
@@ -386,7 +414,7 @@ impl<'a> Turns<'a> {
                 "{why}; its configuration names this store's files, but has ssl_verify_client off in {}",
                 servers.join(", ")
             )),
-            (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(
+            (proof, Enforcement::Enforced { .. }) if matches!(&proof, Proof::NotWired(_)) || proof.said() == proof::OTHER_NAMES => Proof::Unverifiable(
                 "its configuration names this store's files, but at this address and by this name it advertises none of their names: nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers there".to_owned(),
             ),
             (proof, _) => proof,
@@ -459,6 +487,7 @@ impl<'a> Turns<'a> {
                     // A proof is more than a word, and stands by itself from then on.
                     confirmed: by_word.then_some(wanted),
                     last_turn: Some(now),
+                    sight: state.sight.take(),
                     ..TargetState::default()
                 };
                 line.settled = Some(evidence);
@@ -529,7 +558,8 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        snippet::of(self.target.kind, &self.link_path())
+        let lines = snippet::of(self.target.kind, &self.link_path());
+        if self.target.marker { lines } else { lines.map(|lines| snippet::without_marker(&lines)) }
     }
 }
 
@@ -540,11 +570,6 @@ pub fn exit_of(owed: &Owed) -> Exit {
         Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
         Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => Exit::Owed,
     }
-}
-
-/// Of a reload that did not come to its end.
-pub fn given_up(limit: Duration) -> String {
-    format!("telling it took longer than {} and was given up", humantime::format_duration(limit))
 }
 
 pub fn outcome_of<E: std::error::Error>(done: Result<(), E>) -> Event {
@@ -566,9 +591,9 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
-        proof::Proof::NotWired => {
-            Proof::NotWired("it asks for client certificates, but not by this store's bundle".to_owned())
-        }
+        proof::Proof::NotWired => Proof::NotWired(
+            "what it shows (its request for client certificates, or its own word) is not of this store".to_owned(),
+        ),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
         proof::Proof::Otherwise { reason } => Proof::Refuted(reason),

@@ -11,6 +11,7 @@ use crate::trust::pem;
 use crate::trust::refusal::{Refusal, Rule};
 use crate::trust::set::{Authority, SlotId, TrustSet};
 use crate::trust::verify::{self, Identity, Verdict, Verified};
+use crate::trust::word::Digests;
 
 /// A leaf that a slot would accept.
 pub struct Accepted {
@@ -110,20 +111,23 @@ impl Session<'_> {
     }
 
     /// The certificates of the set that is published, and what the manifests of the kept generations say of others.
-    pub fn sha1_of(&self, fingerprint: &crate::trust::fingerprint::Fingerprint) -> Result<Option<String>, CycleError> {
+    pub fn digests_of(&self, fingerprint: &crate::trust::fingerprint::Fingerprint) -> Result<Digests, CycleError> {
         let set = &self.contents.set;
         let pin = set.pins.get(fingerprint).map(|pin| &pin.leaf);
         let known: Option<&Certificate> =
             pin.or_else(|| set.chain.get(fingerprint)).or_else(|| set.extra.get(fingerprint));
         if let Some(certificate) = known {
-            return Ok(Some(certificate.facts().sha1.clone()));
+            return Ok(Digests {
+                sha1: Some(certificate.facts().sha1.clone()),
+                pem_sha1: Some(certificate.pem_sha1()),
+            });
         }
         for number in crate::store::generation::list(self.opened.root())?.into_iter().rev() {
             let manifest = crate::store::contents::manifest_of(self.opened.root(), number).ok().flatten();
             if let Some(facts) = manifest.and_then(|manifest| manifest.certificates.get(fingerprint).cloned()) {
-                return Ok(Some(facts.sha1));
+                return Ok(Digests { sha1: Some(facts.sha1), pem_sha1: facts.pem_sha1 });
             }
         }
-        Ok(None)
+        Ok(Digests::default())
     }
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::resolved::{GenerationEvidence, Reload, Signal};
+use super::resolved::{Addressee, GenerationEvidence, Reload, Signal};
 use crate::trust::render::Output;
 
 /// A preset of outputs, check, reload and proof.
@@ -66,7 +66,9 @@ impl Kind {
             Self::Nginx => argv(&["nginx", "-t"]),
             // Not `-q`: it keeps the reason to itself.
             Self::Haproxy => argv(&["haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"]),
-            Self::Apache | Self::Envoy | Self::Java | Self::CaOnly | Self::Generic => None,
+            // A start, not a test: `apache2ctl -t` reads no certificate, and a bad one ends the server.
+            Self::Apache => argv(&["apache2ctl"]),
+            Self::Envoy | Self::Java | Self::CaOnly | Self::Generic => None,
         }
     }
 
@@ -75,8 +77,7 @@ impl Kind {
     pub fn reload(self) -> Reload {
         let signal = |signal, pidfile: &str, process: &str| Reload::Signal {
             signal,
-            pidfile: PathBuf::from(pidfile),
-            process: process.to_owned(),
+            to: Addressee::Pidfile { pidfile: PathBuf::from(pidfile), process: process.to_owned() },
         };
         match self {
             Self::Nginx => signal(Signal::Hup, "/run/nginx.pid", "nginx"),
@@ -118,6 +119,13 @@ impl Kind {
             Self::CaOnly => chain || path.starts_with("hashed/") || path.ends_with(".p12"),
             Self::Generic => true,
         }
+    }
+
+    /// Whether a server of this kind reads some of its files at each request, so that its link is never switched only to see
+    /// what its check says.
+    #[must_use]
+    pub fn reads_at_requests(self) -> bool {
+        self == Self::Apache
     }
 
     /// Whether a server of this kind admits whoever its authorities have signed.

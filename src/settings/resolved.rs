@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use super::endpoint::Endpoint;
 pub use super::kind::Kind;
 use crate::trust::render::Output;
 use crate::trust::schedule::Schedule;
@@ -130,6 +131,29 @@ pub struct Store {
     pub privileged_path: PathBuf,
     /// What is done about a generation that was changed behind our back.
     pub on_drift: OnDrift,
+    /// How its targets take their turns.
+    pub turns: TurnOrder,
+}
+
+/// How a store's targets take their turns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TurnOrder {
+    /// All at the same time: one that hangs keeps no other back.
+    #[default]
+    Parallel,
+    /// One after the other, by their names; one that fails keeps no other back.
+    Ordered,
+}
+
+impl TurnOrder {
+    /// Its word in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parallel => "parallel",
+            Self::Ordered => "ordered",
+        }
+    }
 }
 
 /// What is done about a generation that was changed behind our back. It is an alarm in any case.
@@ -186,6 +210,36 @@ pub struct Target {
     pub reload_timeout: Duration,
     /// How it proves what it serves.
     pub proof: Option<Proof>,
+}
+
+impl Target {
+    /// The server's own configuration test, and how it judges.
+    #[must_use]
+    pub fn server_check(&self) -> Option<Check<'_>> {
+        let argv = self.check.as_deref()?;
+        // `apache2 -t` is no start, and it says so by its exit code alone.
+        let tests = argv.iter().any(|word| matches!(word.as_str(), "-t" | "-S" | "configtest"));
+        let way = if self.kind == Kind::Apache && !tests { CheckWay::Start } else { CheckWay::Test };
+        Some(Check { argv, way })
+    }
+}
+
+/// A server's own check of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Check<'a> {
+    /// The program and its arguments.
+    pub argv: &'a [String],
+    /// How it judges.
+    pub way: CheckWay,
+}
+
+/// How a check judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckWay {
+    /// The command reads the configuration and ends; its exit code is the verdict.
+    Test,
+    /// The command is the server's own start, in namespaces of its own; the verdict is whether it comes to serve.
+    Start,
 }
 
 /// Where a leaf is told from the other leaves of its authority.
@@ -252,14 +306,12 @@ pub enum IdentitySetting {
 /// How a target is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
-    /// A signal to the process that a pidfile names.
+    /// A signal to the server's process.
     Signal {
         /// `HUP`, `USR1`, `USR2`.
         signal: Signal,
-        /// Read anew each time.
-        pidfile: PathBuf,
-        /// The name that the process must bear (`/proc/PID/comm` or its executable's name).
-        process: String,
+        /// Who that is, found out anew each time.
+        to: Addressee,
     },
     /// `systemctl reload UNIT`.
     Systemd {
@@ -268,8 +320,8 @@ pub enum Reload {
     },
     /// A command, without a shell.
     Command(Vec<String>),
-    /// `POST` to a URL; 2xx is success.
-    Http(Url),
+    /// `POST`; 2xx is success.
+    Http(Endpoint),
     /// HAProxy's runtime socket: it takes the files without a reload.
     Haproxy {
         /// The socket.
@@ -300,6 +352,22 @@ impl Reload {
     }
 }
 
+/// How the process is found that gets a signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addressee {
+    /// By its pidfile.
+    Pidfile {
+        /// The file.
+        pidfile: PathBuf,
+        /// The name that the process must bear (its executable's, or `/proc/PID/comm`).
+        process: String,
+    },
+    /// The one process of this name whose parent bears another.
+    Process(String),
+    /// The main process of this systemd unit.
+    Unit(String),
+}
+
 /// The signals that servers know as "reload".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -313,10 +381,14 @@ pub enum Signal {
 
 /// How a target proves what it serves: all ways that are configured must agree, and what one cannot show (the chain, the
 /// allowlist) another may.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proof {
     /// By its handshake and one answer.
     pub wire: Option<WireProof>,
+    /// By what a command says of it.
+    pub command: Option<Vec<String>>,
+    /// By what it says of itself in an answer to `GET`.
+    pub http: Option<Endpoint>,
     /// By HAProxy's runtime socket, which shows what is loaded.
     pub haproxy: Option<PathBuf>,
     /// For how long fresh looks must all show the new generation.
@@ -329,13 +401,18 @@ impl Proof {
     /// Whether the loaded chain can show its generation.
     #[must_use]
     pub fn shows_chain(&self) -> bool {
-        self.haproxy.is_some() || self.wire.as_ref().is_some_and(|wire| wire.marker)
+        self.speaks() || self.wire.as_ref().is_some_and(|wire| wire.marker)
     }
 
     /// Whether the loaded allowlist can.
     #[must_use]
     pub fn shows_allowlist(&self) -> bool {
-        self.haproxy.is_some() || self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
+        self.speaks() || self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
+    }
+
+    /// Whether the server is asked what it has loaded, which answers for both.
+    fn speaks(&self) -> bool {
+        self.command.is_some() || self.http.is_some() || self.haproxy.is_some()
     }
 }
 

@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::raw::{List, RawProof, RawReload, RawTarget};
+use super::raw::{List, RawProof, RawReload, RawReloadTable, RawTarget};
 use super::resolve::Resolver;
 use super::resolved::{
-    GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source, Store, Target, WireProof,
+    Addressee, Endpoint, GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source, Store,
+    Target, WireProof,
 };
+use crate::http_client::is_loopback;
 use crate::store::privileged::RESERVED;
 use crate::trust::render::Output;
 use crate::trust::set::Authority;
@@ -52,19 +54,30 @@ impl Resolver {
             ),
             proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, proof)),
         };
-        if target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some())
-            && !target.outputs.contains(&Output::Haproxy)
-        {
+        let by_socket = target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some());
+        if by_socket && !target.outputs.contains(&Output::Haproxy) {
+            let key = key("proof.haproxy");
             self.problem(format!(
-                "{} compares HAProxy's lists, which this target has not: outputs = [\"haproxy\"]",
-                key("proof.haproxy")
+                "{key} compares HAProxy's lists, which this target has not: add outputs = [\"haproxy\"]"
             ));
         }
         Some(target)
     }
 
     fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
-        let Some(raw) = raw else { return kind.reload() };
+        let preset = kind.reload();
+        let raw = match raw {
+            None => return preset,
+            Some(RawReload::Word(word)) => {
+                if word != "none" {
+                    self.problem(format!(
+                        "{key}: {word:?} is no way to tell a server: \"none\", or a table such as {{ systemd = \"nginx.service\" }}"
+                    ));
+                }
+                return Reload::None;
+            }
+            Some(RawReload::Table(table)) => table,
+        };
         let ways = [
             raw.signal.is_some(),
             raw.systemd.is_some(),
@@ -81,26 +94,21 @@ impl Resolver {
         if raw.fallback.is_some() {
             self.problem(format!("{key}.fallback is what is done where {key}.haproxy fails, which is not set"));
         }
+        let told = self.told(key, preset, raw);
         match &raw.master {
-            Some(master) => {
-                let is_told_as_its_kind = !ways.contains(&true) && raw.pidfile.is_none();
-                let told = if is_told_as_its_kind { kind.reload() } else { self.told(key, kind, raw) };
-                self.watched(key, told, master)
-            }
-            None => self.told(key, kind, raw),
+            Some(master) => self.watched(key, told, master),
+            None => told,
         }
     }
 
     /// HAProxy's runtime socket, and what is done where it fails: what is configured, else as its kind is told.
-    fn runtime_socket(&mut self, key: &str, kind: Kind, socket: &Path, raw: &RawReload) -> Reload {
-        let fallback = match &raw.fallback {
-            Some(fallback) if fallback.haproxy.is_some() || fallback.fallback.is_some() => {
-                self.problem(format!("{key}.fallback must be a reload: one of signal, systemd, command, http"));
-                Reload::None
-            }
-            Some(fallback) => self.reload(&format!("{key}.fallback"), kind, Some(fallback)),
-            None => kind.reload(),
-        };
+    fn runtime_socket(&mut self, key: &str, kind: Kind, socket: &Path, raw: &RawReloadTable) -> Reload {
+        let fallback = self.reload(&format!("{key}.fallback"), kind, raw.fallback.as_deref());
+        if matches!(fallback, Reload::Haproxy { .. }) {
+            self.problem(format!(
+                "{key}.fallback must be a reload: one of signal, systemd, command, http, or \"none\""
+            ));
+        }
         let fallback = match &raw.master {
             Some(master) => self.watched(key, fallback, master),
             None => fallback,
@@ -116,8 +124,7 @@ impl Resolver {
     }
 
     /// One of the ways that end with the telling.
-    fn told(&mut self, key: &str, kind: Kind, raw: &RawReload) -> Reload {
-        let preset = kind.reload();
+    fn told(&mut self, key: &str, preset: Reload, raw: &RawReloadTable) -> Reload {
         if let Some(unit) = &raw.systemd {
             return Reload::Systemd { unit: unit.clone() };
         }
@@ -128,56 +135,90 @@ impl Resolver {
             return Reload::Command(argv.clone());
         }
         if let Some(url) = &raw.http {
-            return match self.url(&format!("{key}.http"), url) {
-                Some(url) => Reload::Http(url),
-                None => Reload::None,
-            };
+            return self.endpoint(&format!("{key}.http"), url).map_or(Reload::None, Reload::Http);
         }
-        let Some(signal) = &raw.signal else {
-            // A table with a pidfile alone changes the preset's.
-            return match (preset, &raw.pidfile) {
-                (Reload::Signal { signal, process, .. }, Some(pidfile)) => Reload::Signal {
-                    signal,
-                    pidfile: self.base.join(pidfile),
-                    process: raw.process.clone().unwrap_or(process),
-                },
-                _ => Reload::None,
-            };
+        self.signal(key, preset, raw)
+    }
+
+    /// A signal, or what of the preset's a table changes.
+    fn signal(&mut self, key: &str, preset: Reload, raw: &RawReloadTable) -> Reload {
+        let (preset_signal, preset_pidfile, preset_process) = match preset {
+            Reload::Signal { signal, to: Addressee::Pidfile { pidfile, process } } => {
+                (Some(signal), Some(pidfile), Some(process))
+            }
+            _ => (None, None, None),
         };
-        let signal = match signal.trim_start_matches("SIG") {
-            "HUP" => Signal::Hup,
-            "USR1" => Signal::Usr1,
-            "USR2" => Signal::Usr2,
-            "none" => return Reload::None,
-            _ => {
+        let signal = match raw.signal.as_deref().map(|signal| signal.trim_start_matches("SIG")) {
+            Some("HUP") => Signal::Hup,
+            Some("USR1") => Signal::Usr1,
+            Some("USR2") => Signal::Usr2,
+            Some(_) => {
+                let signal = raw.signal.as_deref().unwrap_or_default();
                 self.problem(format!("{key}.signal: {signal:?} is none of HUP, USR1, USR2"));
                 Signal::Hup
             }
+            None => match preset_signal {
+                Some(signal) => signal,
+                None => {
+                    self.problem(format!(
+                        "{key} names no way: one of signal, systemd, command, http; or \"none\" for a server that watches by itself"
+                    ));
+                    return Reload::None;
+                }
+            },
         };
-        let (process, pidfile) = match preset {
-            Reload::Signal { process, pidfile, .. } => (Some(process), Some(pidfile)),
-            _ => (None, None),
+        if let Some(unit) = &raw.unit {
+            if raw.pidfile.is_some() || raw.process.is_some() {
+                self.problem(format!("{key}.unit names the process already: leave pidfile and process out"));
+            }
+            return Reload::Signal { signal, to: Addressee::Unit(unit.clone()) };
+        }
+        let pidfile = raw.pidfile.clone().or(preset_pidfile);
+        let to = match (pidfile, raw.process.clone().or(preset_process)) {
+            (Some(pidfile), Some(process)) => Addressee::Pidfile { pidfile: self.base.join(pidfile), process },
+            (None, Some(process)) => Addressee::Process(process),
+            _ => {
+                self.problem(format!(
+                    "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, whose main \
+                     process is meant)"
+                ));
+                return Reload::None;
+            }
         };
-        let (process, pidfile) = (raw.process.clone().or(process), raw.pidfile.clone().or(pidfile));
-        let (Some(process), Some(pidfile)) = (process, pidfile) else {
-            self.problem(format!("{key} needs pidfile (which process) and process (the name that it must bear)"));
-            return Reload::None;
-        };
-        Reload::Signal { signal, pidfile: self.base.join(pidfile), process }
+        Reload::Signal { signal, to }
+    }
+
+    fn endpoint(&mut self, key: &str, text: &str) -> Option<Endpoint> {
+        let endpoint = Endpoint::parse(text).and_then(|endpoint| match &endpoint {
+            Endpoint::Url(url) if url.scheme() == "http" && !is_loopback(url) => {
+                Err(format!("({endpoint}) must be on this machine, or https: else whoever stands between could answer"))
+            }
+            _ => Ok(endpoint),
+        });
+        // It may hold a password, so it is not quoted.
+        endpoint.map_err(|why| self.problem(format!("{key} {why}"))).ok()
     }
 
     fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<Proof> {
         let wire = raw.connect.as_ref().map(|List(connect)| self.wire(key, kind, marker, connect, raw));
+        let wire = wire.filter(|wire| !wire.connect.is_empty());
+        let command = raw.command.as_ref().map(|List(argv)| argv.clone());
+        if command.as_ref().is_some_and(Vec::is_empty) {
+            self.problem(format!("{key}.command is empty"));
+        }
+        let http = raw.http.as_ref().and_then(|text| self.endpoint(&format!("{key}.http"), text));
         let haproxy = raw.haproxy.as_ref().map(|socket| self.base.join(socket));
-        if wire.as_ref().map_or(haproxy.is_none(), |wire| wire.connect.is_empty()) {
+        if wire.is_none() && command.is_none() && raw.http.is_none() && haproxy.is_none() {
             self.problem(format!(
-                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"], or \
-                 haproxy, the runtime socket of a HAProxy"
+                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]; command or \
+                 http, where it says which generation it has loaded; haproxy, the runtime socket of a HAProxy"
             ));
             return None;
         }
         Some(Proof {
             wire,
+            command,
+            http,
             haproxy,
             settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
             timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
@@ -312,17 +353,13 @@ impl Resolver {
             }
             for reload in ways {
                 match reload {
-                    Reload::Signal { pidfile, .. } if pidfile.starts_with(path) => self.problem(format!(
+                    Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } if pidfile.starts_with(path) => self.problem(format!(
                         "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
                     )),
-                    Reload::Haproxy { socket, .. } | Reload::Watched { master: socket, .. }
-                        if socket.starts_with(path) =>
-                    {
-                        self.problem(format!(
-                            "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe the daemon's answers",
-                            socket.display()
-                        ));
-                    }
+                    Reload::Haproxy { socket, .. } | Reload::Watched { master: socket, .. } if socket.starts_with(path) => self.problem(format!(
+                        "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe the daemon's answers",
+                        socket.display()
+                    )),
                     _ => {}
                 }
             }

@@ -30,9 +30,11 @@ const STATE: &str = "state";
 /// The daemon's group may make entries there, sees none of others, and cannot remove root's.
 const REQUESTS_MODE: u32 = 0o1730;
 
-/// What asks to be told even if nothing changed, and what does not.
-const TELL: u32 = 0o600;
-const LOOK: u32 = 0o400;
+/// In a request's mode: the server is to be told even if nothing changed.
+const TELL: u32 = 0o200;
+
+/// In a request's mode: the server was seen to use root's files.
+const USED: u32 = 0o040;
 
 /// No outcome is larger.
 const LARGEST: u64 = 1024 * 1024;
@@ -51,6 +53,29 @@ pub struct Request {
     pub id: String,
     /// Whether the server is to be told again even if nothing changed.
     pub tell: bool,
+    /// Whether the daemon says that the server uses root's files, so that its check can be judged by broken ones.
+    pub used: bool,
+}
+
+/// Why root's half is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To tell the server, even if nothing changed.
+    ToTell,
+    /// To look whether anything changed.
+    ToLook,
+    /// The same, and to see whether the check of a server that uses root's files looks at them.
+    ToSeeTheCheck,
+}
+
+impl Asked {
+    fn mode(self) -> u32 {
+        match self {
+            Self::ToTell => 0o400 | TELL,
+            Self::ToLook => 0o400,
+            Self::ToSeeTheCheck => 0o400 | USED,
+        }
+    }
 }
 
 impl Privileged {
@@ -164,7 +189,7 @@ impl Privileged {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             found => found.map_err(|error| StoreError::io("look at", &consumed, error))?,
         };
-        Ok(Some(Request { id: id(&found), tell: found.mode() & TELL & !LOOK != 0 }))
+        Ok(Some(Request { id: id(&found), tell: found.mode() & TELL != 0, used: found.mode() & USED != 0 }))
     }
 
     /// Removes what requests became, as far as that works: it is in nobody's way.
@@ -181,15 +206,15 @@ impl Privileged {
     }
 
     /// Asks root's half: makes the entry that it waits for. What stands there unanswered is asked anew.
-    pub fn ask(&self, tell: bool) -> Result<Request, StoreError> {
+    pub fn ask(&self, asked: Asked) -> Result<Request, StoreError> {
         let request = self.request();
         let prepared = self.root.join(REQUESTS).join(format!(".new-{}", self.target));
         let _ = fs::remove_file(&prepared);
         let failed = |error| StoreError::io("create", &request, error);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&prepared).map_err(failed)?;
-        let made = self.stamp(&file, tell).and_then(|asked| {
+        let made = self.stamp(&file, asked).and_then(|made| {
             fs::rename(&prepared, &request)?;
-            Ok(asked)
+            Ok(made)
         });
         made.map_err(|error| {
             let _ = fs::remove_file(&prepared);
@@ -197,11 +222,11 @@ impl Privileged {
         })
     }
 
-    fn stamp(&self, file: &File, tell: bool) -> io::Result<Request> {
-        file.set_permissions(Permissions::from_mode(if tell { TELL } else { LOOK }))?;
+    fn stamp(&self, file: &File, asked: Asked) -> io::Result<Request> {
+        file.set_permissions(Permissions::from_mode(asked.mode()))?;
         // The kernel's own stamp is as coarse as its tick.
         file.set_modified(SystemTime::now() + Duration::from_nanos(u64::from(std::process::id() % 1_000)))?;
-        Ok(Request { id: id(&file.metadata()?), tell })
+        Ok(Request { id: id(&file.metadata()?), tell: asked == Asked::ToTell, used: asked == Asked::ToSeeTheCheck })
     }
 
     /// Whether the request still waits for somebody to take it.

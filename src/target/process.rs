@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 pub const OUTPUT_KEPT: usize = 64 * 1024;
 
 /// How long a program has between TERM and KILL.
-const LAST_CHANCE: Duration = Duration::from_secs(2);
+pub const LAST_CHANCE: Duration = Duration::from_secs(2);
 
 /// How long we read on, at most, once the program itself has ended: what it started may hold its output open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -39,6 +40,12 @@ impl Environment {
     pub fn with(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.0.insert(format!("TRUSTSYNC_{name}"), value.as_ref().to_owned());
         self
+    }
+
+    /// `TRUSTSYNC_DIRECTORY`: the link beneath which the server reads its files.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.0.get("TRUSTSYNC_DIRECTORY").map_or(Path::new(""), Path::new)
     }
 }
 

@@ -3,14 +3,21 @@
 use std::path::Path;
 
 use crate::settings::resolved::Kind;
-use crate::target::{haproxy, nginx};
+use crate::target::{apache, haproxy, nginx};
 
 /// What is to be added for a server of this kind, where it is known.
 #[must_use]
 pub fn of(kind: Kind, link: &Path) -> Option<String> {
     match kind {
         Kind::Nginx => Some(format!("{}\n{}", nginx::snippet::http(link), nginx::snippet::server(link))),
+        Kind::Apache => Some(apache::virtual_host(link)),
         Kind::Haproxy => Some(format!("{}\n{}", haproxy::snippet::bind(link), haproxy::snippet::frontend(link))),
-        Kind::Apache | Kind::Envoy | Kind::Java | Kind::CaOnly | Kind::Generic => None,
+        Kind::Envoy | Kind::Java | Kind::CaOnly | Kind::Generic => None,
     }
+}
+
+/// The same lines by the files that have no generation marker.
+#[must_use]
+pub fn without_marker(lines: &str) -> String {
+    lines.replace("/trust-bundle.pem", "/chain.pem")
 }

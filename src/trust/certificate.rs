@@ -232,6 +232,12 @@ impl Certificate {
         pem::encode("CERTIFICATE", &self.der)
     }
 
+    /// The SHA-1 of its canonical PEM in lower-case hex (Apache's `sha1(%{SSL_CLIENT_CERT})`).
+    #[must_use]
+    pub fn pem_sha1(&self) -> String {
+        hex(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, self.pem().as_bytes()).as_ref())
+    }
+
     /// What it says of itself.
     #[must_use]
     pub fn facts(&self) -> &Facts {

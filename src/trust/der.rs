@@ -20,6 +20,7 @@ pub(super) const ENUMERATED: u8 = 0x0a;
 pub(super) const UTC_TIME: u8 = 0x17;
 pub(super) const GENERALIZED_TIME: u8 = 0x18;
 pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
 
 /// The bytes are no DER, or not of the expected shape. What was expected where is for the caller to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

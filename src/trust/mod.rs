@@ -26,6 +26,7 @@ pub mod refusal;
 pub mod render;
 pub mod schedule;
 pub mod set;
+pub mod sight;
 pub mod standing;
 pub mod state;
 pub mod timestamp;

@@ -17,6 +17,7 @@ use crate::trust::clock_doubt::KnownTimes;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::{Manifest, schema_of};
 use crate::trust::memory::{Memory, SlotMemory};
+use crate::trust::sight::Sight;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::{Evidence, Owed};
 
@@ -85,6 +86,9 @@ pub struct TargetState {
     /// The generation that, by the operator's word, the server serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<u64>,
+    /// Whether its check sees what is wrong with a generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sight: Option<Sight>,
     /// When it last took its turn.
     #[serde(default)]
     pub last_turn: Option<Timestamp>,

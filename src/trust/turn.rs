@@ -5,7 +5,8 @@
 //!  link ≠ wanted:  read back ─▶ check privately ─▶ switch ─▶ reload ─▶ prove
 //!                                 │ fails: blame needs *new fails, old passes, new fails*: then the link stays
 //!                                 │ old fails too: the server is broken without us: switch forward, reload owed
-//!                                 └ no namespace: the same by switching first, and back
+//!                                 └ no namespace: the same by switching first, and back (never where the server reads
+//!                                   some files at each request: then reading back must do)
 //!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
 
@@ -35,6 +36,9 @@ pub struct Situation {
     pub told_not_wired: Option<Number>,
     /// Whether the server has a configuration test.
     pub checkable: bool,
+    /// Whether that may judge what the link was switched to already. It may not where the server reads some files at each
+    /// request: those would act before they are judged.
+    pub checkable_in_place: bool,
     /// Whether the server can be told at all; one that watches by itself cannot.
     pub tellable: bool,
     /// Whether a proof is configured.
@@ -280,7 +284,11 @@ impl Turn {
             (Phase::ReadingBack, Event::Failed(why)) => self.owe(Owed::Unreadable(why)),
 
             (Phase::PrivateNew { .. } | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
-            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) => self.forward(Then::Check),
+            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) if self.situation.checkable_in_place => {
+                self.forward(Then::Check)
+            }
+            // It has been read back, and that is all that can be known of it here.
+            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) => self.forward(Then::Reload),
             (Phase::PrivateNew { old }, Event::Failed(new)) => {
                 self.enter(Phase::PrivateOld { old, new }, Step::CheckPrivately(old))
             }
@@ -316,6 +324,8 @@ impl Turn {
             ) => self.owe(Owed::NotSwitched(why)),
 
             (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
+            // Nothing was judged, and nobody else can judge it.
+            (Phase::InPlaceNew, Event::NoNamespace(_)) => self.tell(),
             (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
                 Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
                 Some(old) => self.enter(Phase::SwitchingBack { old, new }, Step::Switch(old)),

@@ -15,7 +15,7 @@ use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::{Entry, Memory, Word};
 use crate::trust::plan;
-use crate::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet};
+use crate::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
 
@@ -39,6 +39,10 @@ pub fn trust(
             Authority::DigiCert => BTreeSet::new(),
             Authority::Genesys => plan::rule_names(std::iter::once(verified.leaf()), Some(identity)),
         },
+        witnesses: match slot.authority() {
+            Authority::DigiCert => Witnesses::default(),
+            Authority::Genesys => plan::witnesses(std::iter::once(verified.leaf()), Some(identity)),
+        },
         ..Entry::seen(Role::Trusted, word.since)
     });
     if entry.role == Role::Retiring {
@@ -54,13 +58,23 @@ pub fn trust(
     Some(entry.role)
 }
 
+/// By what servers know a certificate that cannot ask for its SHA-256, as far as they are known here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// The SHA-1 of the DER.
+    pub sha1: Option<String>,
+    /// The SHA-1 of the PEM.
+    pub pem_sha1: Option<String>,
+}
+
 /// `distrust`: denies a certificate for good. Whether that is new.
-pub fn distrust(memory: &mut Memory, fingerprint: Fingerprint, sha1: Option<String>, now: Timestamp) -> bool {
+pub fn distrust(memory: &mut Memory, fingerprint: Fingerprint, known: Digests, now: Timestamp) -> bool {
     let denial = memory.denied.get(&fingerprint);
-    let sha1 = denial.and_then(|denial| denial.sha1.clone()).or(sha1);
+    let sha1 = denial.and_then(|denial| denial.sha1.clone()).or(known.sha1);
+    let pem_sha1 = denial.and_then(|denial| denial.pem_sha1.clone()).or(known.pem_sha1);
     let before = denial.filter(|denial| denial.reason == DenialReason::Distrusted);
     let since = before.map_or(now, |denial| denial.since);
-    let denial = Denial { reason: DenialReason::Distrusted, since, sha1, until: None };
+    let denial = Denial { reason: DenialReason::Distrusted, since, sha1, pem_sha1, until: None };
     memory.denied.insert(fingerprint, denial.clone()) != Some(denial)
 }
 

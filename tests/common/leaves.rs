@@ -345,7 +345,9 @@ impl MemoryStore {
     }
 
     pub fn deny(&mut self, leaf: &Leaf, reason: DenialReason) {
-        let denial = Denial { reason, since: day(0), sha1: Some(leaf.certificate.facts().sha1.clone()), until: None };
+        let sha1 = Some(leaf.certificate.facts().sha1.clone());
+        let pem_sha1 = Some(leaf.certificate.pem_sha1());
+        let denial = Denial { reason, since: day(0), sha1, pem_sha1, until: None };
         self.memory.denied.insert(leaf.fingerprint, denial);
     }
 

@@ -22,7 +22,7 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 use trustsync::trust::memory::Memory;
 use trustsync::trust::render::{Content, Label, Output};
-use trustsync::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet};
+use trustsync::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet, Witnesses};
 use trustsync::trust::timestamp::Timestamp;
 
 use crate::cast::{TLS_VERSIONS, openssl};
@@ -222,6 +222,12 @@ impl Names {
             ("the name in an organisation", by_private(&with_organisation(&format!("x,CN={NAME}"), "x")), false),
             ("two common names, ours last", authorities.leaf_by_openssl(&format!("/CN=x/CN={NAME}")), false),
             ("two common names, ours first", authorities.leaf_by_openssl(&format!("/CN={NAME}/CN=x")), false),
+            (
+                "two common names, an organisation between",
+                authorities.leaf_by_openssl(&format!("/CN=x/O=y/CN={NAME}")),
+                false,
+            ),
+            ("a part of an organisation's RDN", authorities.leaf_by_openssl(&format!("/OU=x+O=y/CN={NAME}")), false),
             ("a part of the name's RDN", authorities.leaf_by_openssl(&format!("/O=x/CN={NAME}+OU=x")), false),
             ("an address with the name", authorities.leaf_by_openssl(&format!("/emailAddress=CN\\={NAME}")), false),
             ("the very name, of the public root", by_public(&subject(NAME)), false),
@@ -233,15 +239,21 @@ impl Names {
 
         let mut set = TrustSet::default();
         let slot = |authority| SlotId::new("eu", "eu-west-1", authority);
-        set.admit_by_name(&slot(Authority::Genesys), &private_root, &BTreeSet::from([NAME.to_owned()]));
+        set.admit_by_name(
+            &slot(Authority::Genesys),
+            &private_root,
+            &BTreeSet::from([NAME.to_owned()]),
+            &Witnesses::default(),
+        );
         set.chain.insert(private_root.fingerprint(), private_root);
         if with_public {
             set.pin(&slot(Authority::DigiCert), &pinned, Role::Current);
             set.chain.insert(public_root.fingerprint(), public_root);
         }
-        let sha1 = Some(denied.facts().sha1.clone());
+        let (sha1, pem_sha1) = (Some(denied.facts().sha1.clone()), Some(denied.pem_sha1()));
         let since = Timestamp::from_unix(1_700_000_000);
-        set.denied.insert(denied.fingerprint(), Denial { reason: DenialReason::Revoked, since, sha1, until: None });
+        let denial = Denial { reason: DenialReason::Revoked, since, sha1, pem_sha1, until: None };
+        set.denied.insert(denied.fingerprint(), denial);
         cast.push((MARKER, marker.clone(), false));
         let members = cast.into_iter().enumerate().map(|(place, (who, certificate, admitted))| {
             let leaf = at.join(format!("member-{place}.pem"));

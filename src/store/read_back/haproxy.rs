@@ -15,14 +15,10 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
 
 /// The generation's own entry, and besides these fingerprints, each once, in the case in which HAProxy prints them.
-pub(super) fn fingerprints<'a>(
-    text: &str,
-    manifest: &Manifest,
-    meant: impl Iterator<Item = &'a Fingerprint>,
-) -> Result<(), Odd> {
+pub(super) fn fingerprints(text: &str, manifest: &Manifest, meant: &BTreeSet<&Fingerprint>) -> Result<(), Odd> {
     let (own, entries) = split(text)?;
     first(own, &own_entry(manifest))?;
-    let meant: BTreeSet<String> = meant.map(|key| key.to_string().to_ascii_uppercase()).collect();
+    let meant: BTreeSet<String> = meant.iter().map(|key| key.to_string().to_ascii_uppercase()).collect();
     let found: BTreeSet<&str> = entries.iter().copied().collect();
     if let Some(odd) = entries.iter().find(|entry| !meant.contains(**entry)) {
         return Err((format!("{odd:?}"), "fingerprints of its manifest".to_owned()));

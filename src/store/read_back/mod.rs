@@ -10,7 +10,11 @@
     clippy::arithmetic_side_effects
 )]
 
+mod apache;
+mod envoy;
+mod fingerprints;
 mod haproxy;
+mod hashed;
 mod nginx;
 
 use std::collections::BTreeSet;
@@ -23,7 +27,7 @@ use crate::store::contents::{self, ContentsError};
 use crate::store::{StoreError, generation};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
-use crate::trust::set::Authority;
+use crate::trust::set::{Authority, Witnesses};
 
 /// What was found, and what is meant instead.
 type Odd = (String, String);
@@ -88,33 +92,46 @@ pub fn read_back_in(generations: &Path, number: u64) -> Result<(), ReadBackError
 fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackError> {
     let count = |found: String, expected: String| Err(ReadBackError::Count { path: path.to_owned(), found, expected });
     let authorities = manifest.chain.union(&manifest.extra).count();
-    let pinned = pinned(manifest);
+    let pins = pinned(manifest);
     let expected = match path {
         "trust-bundle.pem" => authorities.saturating_add(1),
         "chain.pem" => authorities.max(1),
-        "leaves.pem" => pinned.max(1),
+        "leaves.pem" => pins.max(1),
         _ if path.ends_with(".pem") => {
             return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(()));
         }
-        "fingerprints.txt" => {
-            let lines = text(bytes).lines().filter(|line| !line.starts_with('#')).count();
-            return if lines == pinned { Ok(()) } else { count(format!("{lines} lines"), format!("{pinned} pins")) };
-        }
+        "fingerprints.txt" => return fingerprints::list(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1)),
         "nginx/admit.map" => return nginx::map(&text(bytes), admitted(manifest)).or_else(|odd| count(odd.0, odd.1)),
         "haproxy/denied.list" => {
-            return haproxy::fingerprints(&text(bytes), manifest, manifest.denied.keys())
-                .or_else(|odd| count(odd.0, odd.1));
+            let denied = manifest.denied.keys().collect();
+            return haproxy::fingerprints(&text(bytes), manifest, &denied).or_else(|odd| count(odd.0, odd.1));
         }
         "haproxy/pins.list" => {
-            return haproxy::fingerprints(&text(bytes), manifest, pins(manifest)).or_else(|odd| count(odd.0, odd.1));
+            let pinned = pinned_leaves(manifest);
+            return haproxy::fingerprints(&text(bytes), manifest, &pinned).or_else(|odd| count(odd.0, odd.1));
         }
         "haproxy/names.list" => {
-            return haproxy::names(&text(bytes), manifest, names(manifest)).or_else(|odd| count(odd.0, odd.1));
+            return haproxy::names(&text(bytes), manifest, named(manifest)).or_else(|odd| count(odd.0, odd.1));
         }
         "haproxy/generation.map" => {
             return haproxy::generation(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1));
         }
+        "envoy/sds.json" => return envoy::secret(bytes, manifest, true).or_else(|odd| count(odd.0, odd.1)),
+        "envoy/sds-without-marker.json" => {
+            return envoy::secret(bytes, manifest, false).or_else(|odd| count(odd.0, odd.1));
+        }
         "nginx/generation.map" => return nginx::map(&text(bytes), 1).or_else(|odd| count(odd.0, odd.1)),
+        "apache/admit.conf" => {
+            let denied = manifest.denied.values().filter(|denial| denial.pem_sha1.is_some()).count();
+            let meant = apache::Meant { denied, pinned: pins, named: named(manifest) };
+            return apache::admit(&text(bytes), meant).or_else(|odd| count(odd.0, odd.1));
+        }
+        "apache/generation.conf" => {
+            return apache::generation(&text(bytes), manifest.generation).or_else(|odd| count(odd.0, odd.1));
+        }
+        _ if path.starts_with("hashed/") => {
+            return hashed::file(path, bytes, manifest).or_else(|odd| count(odd.0, odd.1));
+        }
         _ => return Ok(()),
     };
     match certificates(bytes) {
@@ -125,29 +142,44 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
 }
 
 fn pinned(manifest: &Manifest) -> usize {
-    pins(manifest).collect::<BTreeSet<_>>().len()
+    pinned_leaves(manifest).len()
 }
 
-fn pins(manifest: &Manifest) -> impl Iterator<Item = &Fingerprint> {
+fn pinned_leaves(manifest: &Manifest) -> BTreeSet<&Fingerprint> {
     let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::DigiCert);
-    slots.flat_map(|(_, held)| held.entries.keys())
+    slots.flat_map(|(_, held)| held.entries.keys()).collect()
 }
 
-/// The lines that decide in a map: denied, pins, and names.
+/// The lines that decide in a map: denied, pins, and each name of each name rule (or its issuer alone).
 fn admitted(manifest: &Manifest) -> usize {
     let denied = manifest.denied.values().filter(|denial| denial.sha1.is_some()).count();
-    denied.saturating_add(pinned(manifest)).saturating_add(names(manifest))
+    denied.saturating_add(pinned(manifest)).saturating_add(named(manifest))
 }
 
 /// Each name of each name rule, or its issuer alone.
-fn names(manifest: &Manifest) -> usize {
-    let rules: BTreeSet<_> = manifest
-        .slots
-        .iter()
-        .filter(|(slot, _)| slot.authority() == Authority::Genesys)
-        .flat_map(|(_, held)| held.entries.iter().map(|(root, entry)| (root, &entry.names)))
-        .collect();
-    rules.iter().map(|(_, names)| names.len().max(1)).fold(0, usize::saturating_add)
+fn named(manifest: &Manifest) -> usize {
+    name_rules(manifest).into_iter().map(|rule| rule.names.len().max(1)).fold(0, usize::saturating_add)
+}
+
+/// A root that admits by name.
+struct NameRule<'a> {
+    root: &'a Fingerprint,
+    /// None: its word alone decides.
+    names: &'a BTreeSet<String>,
+    witnesses: Witnesses,
+}
+
+/// Each once, however many slots trust by it.
+fn name_rules(manifest: &Manifest) -> Vec<NameRule<'_>> {
+    let mut rules: Vec<NameRule<'_>> = Vec::new();
+    let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
+    for (root, entry) in slots.flat_map(|(_, held)| &held.entries) {
+        match rules.iter_mut().find(|rule| rule.root == root && *rule.names == entry.names) {
+            Some(rule) => rule.witnesses.join(&entry.witnesses),
+            None => rules.push(NameRule { root, names: &entry.names, witnesses: entry.witnesses.clone() }),
+        }
+    }
+    rules
 }
 
 /// Not our own scanner: a fault in that one must not judge itself.

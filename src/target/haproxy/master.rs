@@ -8,9 +8,6 @@ use tokio::time::{Instant, sleep};
 
 use super::socket::{SocketError, ask};
 
-/// How long a new worker may take to read its configuration.
-const COMES_UP_WITHIN: Duration = Duration::from_secs(20);
-
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -37,7 +34,7 @@ pub enum MasterError {
         failed: u64,
     },
     /// The master has not reloaded yet.
-    #[error("HAProxy's master did not reload within {} seconds ({last})", COMES_UP_WITHIN.as_secs())]
+    #[error("HAProxy's master did not reload in time ({last})")]
     Slow {
         /// What it said last.
         last: String,
@@ -60,9 +57,8 @@ pub async fn reloads(socket: &Path) -> Result<Reloads, MasterError> {
         .ok_or_else(|| MasterError::NoMaster { path: socket.to_owned(), answer: answer.chars().take(200).collect() })
 }
 
-/// Waits for the reload after the one of `before`, and judges it. While it reloads, the master does not listen.
-pub async fn reloaded(socket: &Path, before: Reloads) -> Result<(), MasterError> {
-    let deadline = Instant::now() + COMES_UP_WITHIN;
+/// Waits for the reload after that of `before`, until `deadline`, and judges it. While it reloads, the master does not listen.
+pub async fn reloaded(socket: &Path, before: Reloads, deadline: Instant) -> Result<(), MasterError> {
     loop {
         let last = match reloads(socket).await {
             Ok(now) if now.tried != before.tried && now.failed == 0 => return Ok(()),

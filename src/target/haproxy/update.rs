@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::loaded::{CaFile, Form, List, Loaded, certificates, entries};
 use super::on_disk::OnDisk;
@@ -51,6 +52,9 @@ pub enum UpdateError {
         /// What it said.
         answer: String,
     },
+    /// It is too slow.
+    #[error("HAProxy's runtime socket did not take everything within {}", humantime::format_duration(*.0))]
+    Slow(Duration),
     /// It took everything, and shows something else.
     #[error("HAProxy took {path} and shows something else of it")]
     Otherwise {

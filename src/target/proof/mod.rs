@@ -3,16 +3,17 @@
 //! ```text
 //!  look ─▶ judge ─▶ streak of new sightings as long as `settle`? ─▶ proven (or chain only)
 //!   ▲                       │ no: an old one begins it anew
-//!   └──── some 30 ms ───────┴─▶ the end of `timeout`: what was seen last is the outcome
+//!   └──── 10 to 500 ms ─────┴─▶ the end of `timeout`: what was seen last is the outcome
 //! ```
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it). What one way of looking cannot show another may; where several are configured, all must agree. That the server
+//! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
 //! enforces the allowlist is not claimed: see [`crate::target::nginx`].
 
 mod haproxy;
 pub mod marker;
+mod spoken;
 pub mod wire;
 
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WireProof};
+use crate::target::http::Asker;
+use crate::target::process::Environment;
 use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
 use crate::trust::marker_name::MarkerName;
 
@@ -34,6 +37,12 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// Between two looks at a server that never answers with the old generation after the new one.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two looks at a server that shows nothing new for long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two runs of a command.
+const COMMAND_PAUSE: Duration = Duration::from_millis(100);
 
 /// The fewest sightings that make a streak, however slow they are.
 const STREAK: u32 = 3;
@@ -48,6 +57,23 @@ const LONG_RUNNING: Duration = Duration::from_secs(3);
 /// How long is spent at most to find out why nothing is to be seen.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
 
+/// Why nothing is seen of a server without a CertificateRequest and without our header.
+pub const NOT_ASKED: &str =
+    "the server does not ask for a client certificate in its handshake, at this address and by this name";
+
+/// Why the chain is not seen of one that shows our header.
+const ASKED_LATER: &str = "the server does not ask for a client certificate in its handshake, at this address and by this name; its \
+     allowlist is of the wanted generation, but which authorities it accepts cannot be seen: it may ask later, for some locations";
+
+/// Why the chain is not seen of one that asks by other names, and shows our header.
+pub const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of this store's \
+     bundle (another CA file at this address, or a list of names of its own, as Apache's SSLCADNRequestFile), so which authorities \
+     it accepts cannot be seen";
+
+/// Why the chain is not seen of one that asks for anybody's certificate.
+pub const NO_NAMES: &str = "the server asks for a client certificate and names no authority at all, so which ones it accepts cannot be \
+     seen: so do HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone";
+
 /// The most addresses that one proof looks at.
 const ADDRESSES: usize = 64;
 
@@ -60,8 +86,8 @@ pub struct Wanted {
     pub generation: u64,
     /// Whose trust content has this head of a digest.
     pub digest_head: String,
-    /// The link beneath which the server reads its files.
-    pub directory: PathBuf,
+    /// What a command that is asked is given; of it, where the server's files stand.
+    pub environment: Environment,
 }
 
 /// How long to be patient.
@@ -126,6 +152,8 @@ pub enum Part {
     Chain,
     /// The header beside the allowlist.
     Allowlist,
+    /// What it says of itself.
+    Word,
 }
 
 /// What one look-out proves: an address, or another way of looking.
@@ -175,8 +203,22 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
         }
     }
     let on_the_wire = addresses.len();
+    if let Some(argv) = &proof.command {
+        lookers.push((addresses.len(), Looker::Command(argv.clone())));
+        addresses.push(unlooked("command", None, "it was not looked at".to_owned()));
+    }
+    if let Some(endpoint) = &proof.http {
+        let reason = match Asker::of(endpoint) {
+            Ok(asker) => {
+                lookers.push((addresses.len(), Looker::Http(asker)));
+                "it was not looked at".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        addresses.push(unlooked(&endpoint.to_string(), None, reason));
+    }
     if let Some(socket) = &proof.haproxy {
-        lookers.push((addresses.len(), Looker::Haproxy { socket: socket.clone() }));
+        lookers.push((addresses.len(), Looker::Haproxy(socket.clone())));
         addresses.push(unlooked(&socket.to_string_lossy(), None, "it was not looked at".to_owned()));
     }
     let mut looks = JoinSet::new();
@@ -195,9 +237,9 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
     }
     let (wire, others) = addresses.split_at(on_the_wire.min(addresses.len()));
     // Of several addresses the worst stands: they are to show the same.
-    let others = || others.iter().map(|other| other.proof.clone());
-    let wire = wire.iter().map(|address| address.proof.clone()).max().map(|wire| unadvertised(wire, others()));
-    let proof = together(wire.into_iter().chain(others()));
+    let wire = wire.iter().map(|address| address.proof.clone()).max();
+    let wire = wire.map(|wire| if proof.haproxy.is_some() { unadvertised(wire, others) } else { wire });
+    let proof = together(wire.into_iter().chain(others.iter().map(|other| other.proof.clone())));
     ProofReport { proof, addresses }
 }
 
@@ -216,10 +258,10 @@ fn together(ways: impl Iterator<Item = Proof>) -> Proof {
     }
 }
 
-/// A server that has our chain loaded and shows nothing of it at an address.
-fn unadvertised(wire: Proof, mut others: impl Iterator<Item = Proof>) -> Proof {
-    let is_loaded = |other| matches!(other, Proof::Proven | Proof::ChainOnly { .. });
-    if wire == Proof::NotWired && others.any(is_loaded) {
+/// A HAProxy that has our chain loaded and shows nothing of it at an address.
+fn unadvertised(wire: Proof, others: &[AddressProof]) -> Proof {
+    let is_loaded = |other: &AddressProof| matches!(other.proof, Proof::Proven | Proof::ChainOnly { .. });
+    if wire == Proof::NotWired && others.iter().any(is_loaded) {
         return Proof::Unverifiable {
             reason: "this target's files are loaded, but at this address and by this name none of their names is advertised: \
                      HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
@@ -245,8 +287,12 @@ async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
 enum Looker {
     /// A handshake and one GET, at this address.
     Wire { address: SocketAddr, settings: WireProof },
+    /// What this command says.
+    Command(Vec<String>),
+    /// What is answered there.
+    Http(Asker),
     /// What HAProxy's runtime socket shows.
-    Haproxy { socket: PathBuf },
+    Haproxy(PathBuf),
 }
 
 impl Looker {
@@ -256,7 +302,19 @@ impl Looker {
                 Ok(sighting) => judge(&sighting, wanted, settings),
                 Err(error) => Seen::Nothing(error.to_string()),
             },
-            Self::Haproxy { socket } => haproxy::look(socket, wanted).await,
+            Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
+            Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
+            Self::Haproxy(socket) => haproxy::look(socket, wanted).await,
+        }
+    }
+
+    /// How long to wait between two looks.
+    fn pause(&self, settle: Duration) -> Duration {
+        match self {
+            // A process each.
+            Self::Command(_) => COMMAND_PAUSE,
+            Self::Wire { .. } | Self::Http(_) | Self::Haproxy(_) if settle.is_zero() => SHORT_PAUSE,
+            Self::Wire { .. } | Self::Http(_) | Self::Haproxy(_) => PAUSE,
         }
     }
 
@@ -272,7 +330,7 @@ impl Looker {
                     Err(_) => Proof::Unreachable { reason },
                 }
             }
-            Self::Wire { .. } | Self::Haproxy { .. } => Proof::Unreachable { reason },
+            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Haproxy(_) => Proof::Unreachable { reason },
         }
     }
 }
@@ -310,8 +368,17 @@ enum Shown {
 }
 
 fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
+    let header = match settings.generation {
+        GenerationEvidence::None => None,
+        GenerationEvidence::Header => {
+            Some(sighting.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
+        }
+    };
     let Some(names) = &sighting.names else {
-        return Seen::NotAsked;
+        return match header.flatten() {
+            None => Seen::NotAsked,
+            shown => allowlist_alone(shown, wanted, settings, ASKED_LATER),
+        };
     };
     let of_store: Vec<MarkerName> =
         marker::find_in(names).into_iter().filter(|marker| marker.store_id == wanted.store_id).collect();
@@ -322,19 +389,12 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
     {
         return Seen::Old(other.generation, Part::Chain);
     }
-    let header = match settings.generation {
-        GenerationEvidence::None => None,
-        GenerationEvidence::Header => {
-            Some(sighting.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
-        }
-    };
     let shows_chain = !of_store.is_empty();
     match header {
-        _ if !shows_chain && settings.marker && names.is_empty() => Seen::Blind(
-            "the server asks for a client certificate and names no authority at all, so its chain cannot be seen there: so do \
-             HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone"
-                .into(),
-        ),
+        Some(shown @ Some(_)) if !shows_chain && settings.marker => {
+            allowlist_alone(shown, wanted, settings, OTHER_NAMES)
+        }
+        _ if !shows_chain && settings.marker && names.is_empty() => Seen::Blind(NO_NAMES.to_owned()),
         _ if !shows_chain && settings.marker => Seen::NoMarker,
         Some(Some(generation)) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
         Some(Some(_)) if shows_chain => Seen::New(Shown::Both),
@@ -351,6 +411,15 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
         Some(None) | None => Seen::Blind(
             "this target is configured without the generation marker (marker = false), and no header shows the allowlist's generation either".into(),
         ),
+    }
+}
+
+/// The allowlist shows its generation where the chain cannot, for this reason.
+fn allowlist_alone(shown: Option<u64>, wanted: &Wanted, settings: &WireProof, reason: &str) -> Seen {
+    match shown {
+        Some(generation) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
+        _ if settings.marker => Seen::Blind(reason.to_owned()),
+        _ => Seen::New(Shown::Allowlist(reason.to_owned())),
     }
 }
 
@@ -377,8 +446,9 @@ impl Watch {
             Patience::JustTold => self.timeout,
             Patience::LongRunning => self.timeout.min(LONG_RUNNING),
         };
-        let pause = if self.settle.is_zero() { SHORT_PAUSE } else { PAUSE };
-        let deadline = Instant::now() + patient;
+        let pause = self.looker.pause(self.settle);
+        let asked = Instant::now();
+        let deadline = asked + patient;
         let mut streak: Option<Streak> = None;
         let mut was_new = false;
         loop {
@@ -407,8 +477,13 @@ impl Watch {
                     seen => self.verdict(seen).await,
                 };
             }
+            // A server that does not come to it is asked less and less often.
+            let waits = match current.seen {
+                Seen::New(_) => pause,
+                _ => (asked.elapsed() / 10).clamp(pause, LONGEST_PAUSE),
+            };
             streak = Some(current);
-            sleep(pause.min(left)).await;
+            sleep(waits.min(left)).await;
         }
     }
 
@@ -432,9 +507,7 @@ impl Watch {
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
             Seen::Otherwise(reason) => Proof::Otherwise { reason },
             Seen::NoMarker => Proof::NotWired,
-            Seen::NotAsked => Proof::Unverifiable {
-                reason: "the server does not ask for a client certificate in its handshake, at this address and by this name".into(),
-            },
+            Seen::NotAsked => Proof::Unverifiable { reason: NOT_ASKED.to_owned() },
             Seen::Blind(reason) => Proof::Unverifiable { reason },
             Seen::Nothing(reason) => self.looker.explain(reason).await,
         }
@@ -466,6 +539,7 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Chain => "the chain",
             Self::Allowlist => "the allowlist",
+            Self::Word => "what it says of itself",
         })
     }
 }

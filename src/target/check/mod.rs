@@ -3,11 +3,17 @@
 //! ```text
 //!  in private (root):   unshare --mount ─▶ bind NEW over what the link resolves to ─▶ nginx -t     nobody else sees it
 //!  in place:            the link was switched first ─▶ nginx -t
+//!  a start (root):      unshare the network, processes, IPC too ─▶ bind ─▶ the server itself, until it serves
 //! ```
+//! Whether a check looks at the files at all is seen by showing it broken ones: see [`sight`].
+
+pub mod sight;
+mod start;
 
 use std::path::Path;
 use std::time::Duration;
 
+use crate::settings::resolved::{Check, CheckWay};
 pub use crate::target::process::Environment;
 use crate::target::process::{OUTPUT_KEPT, Ran, Run, RunError};
 
@@ -28,6 +34,33 @@ pub enum Outcome {
     CouldNotRun(String),
     /// No private view of the files could be made; a check in place may still work.
     PrivateUnavailable(String),
+}
+
+/// Which files a check is to judge.
+#[derive(Debug, Clone, Copy)]
+pub enum View<'a> {
+    /// Those that stand there.
+    AsItStands,
+    /// Those of the folder `new`, where `link` leads, seen by nobody else.
+    Private {
+        /// The generation.
+        new: &'a Path,
+        /// What the server's files name.
+        link: &'a Path,
+    },
+}
+
+/// Judges by the check's own way. A start is private in any case, and only the files are as they stand.
+pub async fn judge(check: Check<'_>, view: View<'_>, environment: &Environment, limit: Duration) -> Outcome {
+    match (check.way, view) {
+        (CheckWay::Test, View::AsItStands) => in_place(check.argv, environment, limit).await,
+        (CheckWay::Test, View::Private { new, link }) => in_private(check.argv, new, link, environment, limit).await,
+        (CheckWay::Start, View::AsItStands) => start::judge(check.argv, None, environment, limit).await,
+        (CheckWay::Start, View::Private { new, link }) => match resolved(new, link) {
+            Ok((new, old)) => start::judge(check.argv, Some((&new, &old)), environment, limit).await,
+            Err(reason) => Outcome::PrivateUnavailable(reason),
+        },
+    }
 }
 
 /// Runs the check with the files as they stand.
@@ -59,14 +92,9 @@ pub async fn in_private(
     if argv.is_empty() {
         return Outcome::CouldNotRun(RunError::Empty.to_string());
     }
-    let stands = |path: &Path| {
-        path.canonicalize()
-            .map_err(|error| format!("{} cannot be resolved: {error}", path.display()))
-            .and_then(|path| path.into_os_string().into_string().map_err(|path| format!("{path:?} is no UTF-8")))
-    };
-    let (new, old) = match (stands(new), stands(link)) {
-        (Ok(new), Ok(old)) => (new, old),
-        (Err(reason), _) | (_, Err(reason)) => return Outcome::PrivateUnavailable(reason),
+    let (new, old) = match resolved(new, link) {
+        Ok(resolved) => resolved,
+        Err(reason) => return Outcome::PrivateUnavailable(reason),
     };
     let mut wrapped: Vec<String> =
         ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", IN_PRIVATE, "sh"]
@@ -85,6 +113,16 @@ pub async fn in_private(
             ran.describe()
         )),
     }
+}
+
+/// Where the new folder stands and the one that the link resolves to.
+fn resolved(new: &Path, link: &Path) -> Result<(String, String), String> {
+    let stands = |path: &Path| {
+        path.canonicalize()
+            .map_err(|error| format!("{} cannot be resolved: {error}", path.display()))
+            .and_then(|path| path.into_os_string().into_string().map_err(|path| format!("{path:?} is no UTF-8")))
+    };
+    Ok((stands(new)?, stands(link)?))
 }
 
 /// 126 and 127 are what `exec` of a shell, and every wrapper after its model, say of a program that cannot be run.

@@ -1,0 +1,44 @@
+//! Reads a directory of certificates by the hash of their subject: as many files as there are authorities and a marker, in
+//! each one certificate, of those that share a hash none passed over. A reader asks for `.0`, `.1` and so on, and stops at
+//! the first that is missing.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use super::{Odd, certificates};
+use crate::trust::manifest::Manifest;
+
+/// One file of the directory, and its place among the others.
+pub(super) fn file(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), Odd> {
+    let odd = |found: &str, expected: &str| Err((found.to_owned(), expected.to_owned()));
+    let is_hash = |hash: &str| hash.len() == 8 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let Some((folder_and_hash, place)) = path.rsplit_once('.') else {
+        return odd("no place in its name", "<hash>.<n>");
+    };
+    if !folder_and_hash.strip_prefix("hashed/").is_some_and(is_hash) {
+        return odd("another name", "<hash>.<n>");
+    }
+    match place.parse::<u32>() {
+        Ok(0) => {}
+        Ok(number) if number.to_string() == place => {
+            let before = format!("{folder_and_hash}.{}", number.saturating_sub(1));
+            if !manifest.files.contains_key(&before) {
+                return odd("a place without the one before it", "places in a row");
+            }
+        }
+        _ => return odd("no place in its name", "<hash>.<n>"),
+    }
+    match certificates(bytes) {
+        Ok(1) => {}
+        Ok(found) => return odd(&format!("{found} certificates"), "1"),
+        Err(why) => return odd(&why, "one certificate"),
+    }
+    let meant = manifest.chain.union(&manifest.extra).count().saturating_add(1);
+    let found = manifest.files.keys().filter(|path| path.starts_with("hashed/")).count();
+    if found == meant { Ok(()) } else { odd(&format!("one of {found} files"), &meant.to_string()) }
+}
