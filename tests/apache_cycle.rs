@@ -278,22 +278,19 @@ async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it()
     }
 }
 
-/// The mounts that this process sees, and how many processes run the server of this folder.
-fn traces(apache: &Apache) -> (String, usize) {
-    let folder = apache.dir().to_str().unwrap();
-    let is_apache = |entry: &fs::DirEntry| {
-        fs::read_to_string(entry.path().join("cmdline"))
-            .is_ok_and(|line| line.starts_with("apache2") && line.contains(folder))
-    };
-    let processes = fs::read_dir("/proc").unwrap().flatten().filter(is_apache).count();
-    (fs::read_to_string("/proc/self/mountinfo").unwrap(), processes)
-}
-
-/// Waits until nothing is left but what was there before.
+/// Waits until no process of this server is left in a namespace of its own; nor is there a mount.
 #[track_caller]
-fn assert_no_trace(before: &(String, usize), apache: &Apache) {
-    apache.until(|| traces(apache).1 <= before.1);
-    assert_eq!(traces(apache).0, before.0, "mounts");
+fn assert_no_trace(stage: &Stage, apache: &Apache) {
+    let ours = fs::read_link("/proc/self/ns/pid").unwrap();
+    let folder = apache.dir().to_str().unwrap();
+    let is_left = |entry: fs::DirEntry| {
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        line.contains(folder) && fs::read_link(entry.path().join("ns/pid")).is_ok_and(|namespace| namespace != ours)
+    };
+    apache.until(|| !fs::read_dir("/proc").unwrap().flatten().any(is_left));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let ours = ["trustsync-check-", stage.root().to_str().unwrap()];
+    assert!(!mounts.lines().any(|line| ours.iter().any(|path| line.contains(path))), "{mounts}");
 }
 
 #[tokio::test]
@@ -306,7 +303,6 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
     let (link, environment) = (stage.link("apache"), Environment::default());
     let start = apache.check_command();
     let test: Vec<String> = start.iter().cloned().chain(["-t".to_owned()]).collect();
-    let before = traces(&apache);
     let pid = fs::read(apache.pidfile()).unwrap();
 
     let good = fs::read_to_string(link.join("trust-bundle.pem")).unwrap();
@@ -338,7 +334,15 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
         assert_eq!(tested == Outcome::Passed, passes, "{what}: apache2 -t reads no certificate: {tested:?}");
         assert_eq!(fs::read_to_string(link.join("trust-bundle.pem")).unwrap(), good, "nobody else sees it");
     }
-    assert_no_trace(&before, &apache);
+    // Addresses that its own network lacks, and that of the running server.
+    let elsewhere = apache.dir().join("elsewhere.conf");
+    let own = fs::read_to_string(apache.dir().join("httpd.conf")).unwrap();
+    fs::write(&elsewhere, format!("{own}\nListen 192.0.2.7:8443\nListen [2001:db8::7]:8443\n")).unwrap();
+    let argv: Vec<String> = ["apache2", "-f", elsewhere.to_str().unwrap()].map(String::from).to_vec();
+    let check = Check { argv: &argv, way: CheckWay::Start };
+    let view = View::Private { new: &link, link: &link };
+    assert_eq!(check::judge(check, view, &environment, Duration::from_secs(20)).await, Outcome::Passed);
+    assert_no_trace(&stage, &apache);
     assert!(!apache.has_ended());
     assert_eq!(fs::read(apache.pidfile()).unwrap(), pid, "its pidfile is its own");
     assert_eq!(knock(&apache, Some(&stage.world().current().unwrap())), "200");
@@ -352,7 +356,6 @@ async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
     }
     let (stage, apache) = proven_stage().await;
     let link = stage.link("apache");
-    let before = traces(&apache);
     let script = "trap '' TERM; echo hanging; sleep 6789 & setsid sleep 6789 & wait";
     let argv = ["sh", "-c", script].map(String::from);
     let begun = Instant::now();
@@ -364,7 +367,7 @@ async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
     let is_sleeping =
         |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x006789\0");
     apache.until(|| !fs::read_dir("/proc").unwrap().flatten().any(is_sleeping));
-    assert_no_trace(&before, &apache);
+    assert_no_trace(&stage, &apache);
 }
 
 #[tokio::test]
@@ -628,4 +631,99 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
     assert_eq!(stage.run(&["sync"]).await.code, 0);
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "sees");
     assert_eq!(stage.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_presets_fit_debians_own_apache() {
+    const NAME: &str = "the_presets_fit_debians_own_apache";
+    if privilege::role().is_some() {
+        return by_the_presets_alone().await;
+    }
+    if !privilege::is_root(NAME) {
+        return;
+    }
+    // In a mount namespace of its own, since it stands where the machine's own may.
+    let program = std::env::current_exe().unwrap();
+    let inner = privilege::second_role(&program, NAME, "debian", "/".as_ref());
+    let mut role = std::process::Command::new("unshare");
+    role.args(["--mount", "--propagation", "private", "--"]).arg(inner.get_program()).args(inner.get_args());
+    role.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let was_there = fs::exists("/run/apache2").unwrap();
+    let output = role.output().unwrap();
+    if !was_there {
+        let _ = fs::remove_dir("/run/apache2");
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn shell(script: &str) {
+    let output = std::process::Command::new("sh").args(["-e", "-c", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The package's own files, with one site that includes the snippet, and a target that says no more than its kind.
+async fn by_the_presets_alone() {
+    let mut stage = Stage::begin().await;
+    let root = stage.root().display().to_string();
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    shell(&format!(
+        "chmod 755 {root}; cp -a /etc/apache2 {root}/etc; mount --bind {root}/etc /etc/apache2; cd /etc/apache2
+        mount -t tmpfs tmpfs /run/lock; mkdir -p /run/apache2; mount -t tmpfs tmpfs /run/apache2; mount -t tmpfs tmpfs /var/log/apache2
+        echo 'Listen 127.0.0.1:{port}' >ports.conf; rm -f sites-enabled/*
+        for module in ssl socache_shmcb headers; do ln -sf ../mods-available/$module.load mods-enabled/; done
+        ln -sf ../mods-available/ssl.conf mods-enabled/
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {root}/server.key -out {root}/server.pem -subj /CN=x"
+    ));
+    let site = |lines: &str| {
+        let text = format!(
+            "<VirtualHost *:{port}>\nServerName api.example.com\nErrorLog ${{APACHE_LOG_DIR}}/site.log\nSSLEngine on\n\
+             SSLCertificateFile {root}/server.pem\nSSLCertificateKeyFile {root}/server.key\n{lines}\n</VirtualHost>\n"
+        );
+        fs::write("/etc/apache2/sites-enabled/api.conf", text).unwrap();
+    };
+    site("");
+    let mut server = Packaged(std::process::Command::new("apache2ctl").args(["-D", "FOREGROUND"]).spawn().unwrap());
+    let pid = || fs::read_to_string("/run/apache2/apache2.pid").unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while pid().is_empty() {
+        assert!(Instant::now() < deadline && server.0.try_wait().unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let running = pid();
+    {
+        stage.configure_targets(&format!(
+            "[target.apache]\nkind = \"apache\"\nproof = {{ connect = [\"127.0.0.1:{port}\"], server_name = \"api.example.com\" }}\n"
+        ));
+        let first = stage.cycle().await;
+        assert!(matches!(target(&first, "apache").owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
+        site(&stage.wired("apache"));
+        shell("apache2ctl -k graceful");
+        assert_proven(&stage.cycle().await);
+        assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "sees");
+        stage.on_day(45);
+        assert_proven(&stage.cycle().await);
+        let upcoming = stage.world().upcoming().unwrap().unwrap();
+        assert_eq!(cast::knock(&format!("127.0.0.1:{port}"), Some(&upcoming)), "200");
+        // What goes wrong in a virtual host with a log of its own is told by that log.
+        fs::write(format!("{root}/server.key"), "no key\n").unwrap();
+        stage.an_hour_later();
+        stage.world().rotate().unwrap();
+        stage.world().rotate().unwrap();
+        let broken = stage.cycle().await;
+        let text = found(&broken, Severity::Critical, "target_broken");
+        assert!(text.contains("server.key"), "{text}");
+    }
+    assert_eq!(pid(), running, "its own pidfile was not touched");
+    drop(server);
+}
+
+/// The package's own server, ended when dropped.
+struct Packaged(std::process::Child);
+
+impl Drop for Packaged {
+    fn drop(&mut self) {
+        shell("! [ -e /run/apache2/apache2.pid ] || kill -TERM $(cat /run/apache2/apache2.pid)");
+        let _ = self.0.wait();
+    }
 }

@@ -457,9 +457,13 @@ fn a_list_without_names_has_no_denials_and_a_name_that_is_no_word_admits_nobody(
     set.name_rules[0].names = ["*", "two words", "line\nname root=0 *", ""].map(str::to_owned).into();
     let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
     assert!(!std::str::from_utf8(&list).unwrap().lines().any(|line| line.starts_with("name")));
+    // Whoever reads this list sees what stands in the SAN alone.
     set.name_rules[0].names.clear();
-    set.name_rules[0].witnesses.dns_names.clear();
-    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
+    assert_eq!(set.name_rules[0].witnesses.dns_names, [NAME.to_owned()].into());
     let root = Fingerprint::of(set.name_rules[0].root.der());
+    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
+    assert!(std::str::from_utf8(&list).unwrap().contains(&format!("\nname root={root} {NAME}\n")));
+    set.name_rules[0].witnesses = Witnesses::default();
+    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
     assert!(std::str::from_utf8(&list).unwrap().contains(&format!("\nname root={root} *\n")));
 }

@@ -21,7 +21,13 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn wanted() -> Wanted {
     let environment = Environment::default().with("TARGET", "app").with("GENERATION", "000042");
-    Wanted { store_id: STORE.into(), generation: 42, digest_head: "01234567".into(), environment }
+    Wanted {
+        store_id: STORE.into(),
+        generation: 42,
+        digest_head: "01234567".into(),
+        environment,
+        directory: "/nowhere".into(),
+    }
 }
 
 fn ways(command: Option<&[&str]>, http: Option<&str>) -> settings::Proof {

@@ -238,7 +238,7 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
     put("check_timeout", time(target.check_timeout));
     put("reload_timeout", time(target.reload_timeout));
     put_reload(&mut put, "reload", &target.reload);
-    let Some(Proof { wire, command, http, haproxy, settle, timeout }) = &target.proof else { return };
+    let Some(Proof { wire, command, http, envoy, haproxy, settle, timeout }) = &target.proof else { return };
     put("proof.settle", time(*settle));
     put("proof.timeout", time(*timeout));
     if let Some(socket) = haproxy {
@@ -246,6 +246,9 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
     }
     if let Some(argv) = command {
         put("proof.command", format!("{argv:?}"));
+    }
+    if let Some(envoy) = envoy {
+        put("proof.envoy", format!("{:?}", envoy.admin.to_string()));
     }
     if let Some(endpoint) = http {
         put("proof.http", format!("{:?}", endpoint.to_string()));

@@ -21,7 +21,7 @@ use crate::store::read_back::read_back;
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::target::check::{self, Outcome as Checked, View};
 use crate::target::nginx::{self, Enforcement};
-use crate::target::process::Environment;
+use crate::target::process::{Environment, LAST_CHANCE};
 use crate::target::proof::{self, Patience, Wanted};
 use crate::target::reload::{self, Told};
 use crate::target::snippet;
@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// After this long root's half is asked to look again, though nothing changed: whether it still answers should be known
 /// before it is needed.
 const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Of a server that advertises no marker of the store.
+const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
 
 /// One target, and what it should serve.
 pub struct Turns<'a> {
@@ -317,7 +320,9 @@ impl<'a> Turns<'a> {
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
-        let done_within = reload_timeout.saturating_add(check_timeout.saturating_mul(4));
+        // Each program has a last chance to end by itself.
+        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(4);
+        let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
         let asked = Instant::now();
         let mut taken: Option<Instant> = None;
         loop {
@@ -378,17 +383,24 @@ impl<'a> Turns<'a> {
             generation: self.manifest.generation,
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
             environment: self.environment(),
+            directory: link.path().to_owned(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
-        match proof {
-            // Its own snippet has it ask everybody and shows the header to whoever has no certificate.
-            Proof::Unverifiable(why)
-                if self.target.kind == Kind::Apache && ways.shows_allowlist() && why == proof::NOT_ASKED =>
-            {
+        let is_apache = self.target.kind == Kind::Apache;
+        let proof = match proof {
+            // Its own snippet has it ask everybody, and shows the header to whoever has no certificate.
+            Proof::Unverifiable(why) if is_apache && ways.shows_allowlist() && why == proof::NOT_ASKED => {
                 Proof::NotWired(format!("{why}, and shows no generation of the allowlist"))
             }
-            proof if self.target.kind != Kind::Nginx => proof,
+            // Only Apache may advertise other names than those of the authorities that it accepts.
+            Proof::Unverifiable(why) if !is_apache && why == proof::OTHER_NAMES => Proof::NotWired(NOT_OURS.to_owned()),
+            proof => proof,
+        };
+        if self.target.kind != Kind::Nginx {
+            return proof;
+        }
+        match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
                 Proof::Proven if !told && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
@@ -414,7 +426,7 @@ impl<'a> Turns<'a> {
                 "{why}; its configuration names this store's files, but has ssl_verify_client off in {}",
                 servers.join(", ")
             )),
-            (proof, Enforcement::Enforced { .. }) if matches!(&proof, Proof::NotWired(_)) || proof.said() == proof::OTHER_NAMES => Proof::Unverifiable(
+(Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(
                 "its configuration names this store's files, but at this address and by this name it advertises none of their names: nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers there".to_owned(),
             ),
             (proof, _) => proof,
@@ -501,7 +513,8 @@ impl<'a> Turns<'a> {
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
-                if lacks_lines && (told || forced) {
+                let is_news = self.target.reload == Reload::None && state.owed.as_ref() != Some(&owed);
+                if lacks_lines && (told || forced || is_news) {
                     line.to_add = self.snippet();
                 }
                 report.causes.insert(exit_of(&owed));
@@ -527,6 +540,11 @@ impl<'a> Turns<'a> {
         let name = &self.target.name;
         report.findings.push(match evidence {
             Evidence::Proven => return,
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => Finding::note(
+                "target_ca_only",
+                name,
+                format!("The chain is proven. {}.", self.target.ca_only().unwrap_or_default()),
+            ),
             Evidence::ChainOnly(why) => Finding::warning(
                 "target_chain_only",
                 name,
@@ -591,12 +609,12 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
-        proof::Proof::NotWired => Proof::NotWired(
-            "what it shows (its request for client certificates, or its own word) is not of this store".to_owned(),
-        ),
+        proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
         proof::Proof::Otherwise { reason } => Proof::Refuted(reason),
+        proof::Proof::Kept { reason } => Proof::Refuted(reason),
+        proof::Proof::NotEnforced { places } => Proof::NotEnforced(places),
         proof::Proof::Refuted { generation, part } => {
             Proof::Refuted(format!("{part} is of generation {generation:06}"))
         }

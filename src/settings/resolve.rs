@@ -145,6 +145,7 @@ impl Resolver {
         for store in stores.values() {
             self.privileged(store);
             self.pinned(store, &sources);
+            self.one_authority(store, &sources);
         }
 
         let missing = &raw.alarms.upcoming_missing;

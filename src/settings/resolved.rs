@@ -242,6 +242,21 @@ pub enum CheckWay {
     Start,
 }
 
+impl Target {
+    /// What it means that a server trusts authorities alone; `None` for one that tells leaves apart.
+    #[must_use]
+    pub fn ca_only(&self) -> Option<&'static str> {
+        match self.pinning {
+            _ if !self.kind.admits_by_authority_alone() => None,
+            Pinning::Here => Some("CA only: this server admits whoever the authority has signed, by whatever name"),
+            Pinning::Elsewhere => Some(
+                "CA only: this server admits whoever the authority has signed, strangers too; that another layer admits the pinned \
+                 alone is the configuration's word (pinning = \"elsewhere\"), and is not seen from here",
+            ),
+        }
+    }
+}
+
 /// Where a leaf is told from the other leaves of its authority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pinning {
@@ -389,6 +404,8 @@ pub struct Proof {
     pub command: Option<Vec<String>>,
     /// By what it says of itself in an answer to `GET`.
     pub http: Option<Endpoint>,
+    /// By what Envoy's admin endpoint shows.
+    pub envoy: Option<EnvoyProof>,
     /// By HAProxy's runtime socket, which shows what is loaded.
     pub haproxy: Option<PathBuf>,
     /// For how long fresh looks must all show the new generation.
@@ -412,8 +429,17 @@ impl Proof {
 
     /// Whether the server is asked what it has loaded, which answers for both.
     fn speaks(&self) -> bool {
-        self.command.is_some() || self.http.is_some() || self.haproxy.is_some()
+        self.command.is_some() || self.http.is_some() || self.envoy.is_some() || self.haproxy.is_some()
     }
+}
+
+/// A look at what Envoy has loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvoyProof {
+    /// Its admin endpoint.
+    pub admin: Endpoint,
+    /// Whether its configuration names the file with the generation marker.
+    pub marker: bool,
 }
 
 /// A look from outside: a handshake and one GET.

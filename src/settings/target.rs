@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::raw::{List, RawProof, RawReload, RawReloadTable, RawTarget};
 use super::resolve::Resolver;
 use super::resolved::{
-    Addressee, Endpoint, GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source, Store,
-    Target, WireProof,
+    Addressee, Endpoint, EnvoyProof, GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source,
+    Store, Target, WireProof,
 };
 use crate::http_client::is_loopback;
 use crate::store::privileged::RESERVED;
@@ -206,9 +206,12 @@ impl Resolver {
         if command.as_ref().is_some_and(Vec::is_empty) {
             self.problem(format!("{key}.command is empty"));
         }
+        let envoy = raw.envoy.as_ref().and_then(|text| self.endpoint(&format!("{key}.envoy"), text));
+        let envoy = envoy.map(|admin| EnvoyProof { admin, marker });
         let http = raw.http.as_ref().and_then(|text| self.endpoint(&format!("{key}.http"), text));
         let haproxy = raw.haproxy.as_ref().map(|socket| self.base.join(socket));
-        if wire.is_none() && command.is_none() && raw.http.is_none() && haproxy.is_none() {
+        let is_asked = command.is_some() || raw.http.is_some() || raw.envoy.is_some() || haproxy.is_some();
+        if wire.is_none() && !is_asked {
             self.problem(format!(
                 "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]; command or \
                  http, where it says which generation it has loaded; haproxy, the runtime socket of a HAProxy"
@@ -219,6 +222,7 @@ impl Resolver {
             wire,
             command,
             http,
+            envoy,
             haproxy,
             settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
             timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
@@ -306,6 +310,29 @@ impl Resolver {
                 kind = target.kind.name(),
                 source = source.name,
                 file = "fingerprints.txt",
+            ));
+        }
+    }
+
+    /// Envoy asks a list of certificates *and* names, never one or the other.
+    pub(super) fn one_authority(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
+        let has = |authority: Authority| {
+            let mut of_store = store.sources.iter().filter_map(|name| sources.get(name));
+            of_store.any(|source| source.authorities.contains(&authority))
+        };
+        if !(has(Authority::DigiCert) && has(Authority::Genesys)) {
+            return;
+        }
+        for target in store.targets.iter().filter(|target| target.outputs.contains(&Output::Envoy)) {
+            let (name, store) = (&target.name, &store.name);
+            self.problem(format!(
+                "target.{name} is an Envoy, and store.{store} takes certificates of both DigiCert and Genesys. A validation context of \
+                 Envoy's admits who is on its list of certificates *and* bears a name; it has no \"or\". Give each authority a \
+                 source, a store and a listener of its own (another port, or a filter chain by server name): [source.SOURCE] \
+                 authorities = [\"DigiCert\"], [source.SOURCE-genesys] authorities = [\"Genesys\"]; [store.{store}] sources = \
+                 [\"SOURCE\"], [store.{store}-genesys] sources = [\"SOURCE-genesys\"]; [target.{name}] store = \"{store}\", \
+                 [target.{name}-genesys] kind = \"envoy\", store = \"{store}-genesys\"; and let each listener ask for the secret \
+                 \"trustsync\" at its own target's path"
             ));
         }
     }

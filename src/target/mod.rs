@@ -10,8 +10,10 @@
 
 pub mod apache;
 pub mod check;
+pub mod envoy;
 pub mod haproxy;
 pub mod http;
+pub mod java;
 pub mod nginx;
 pub mod process;
 pub mod proof;

@@ -51,11 +51,11 @@ impl Language {
 }
 
 /// Built once for all tests; whoever comes while it is built waits.
-fn built_by_go(source: &Path) -> PathBuf {
+pub fn built_by_go(source: &Path) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
     fs::create_dir_all(&dir).unwrap();
     let digest = trustsync::trust::fingerprint::Fingerprint::of(&fs::read(source).unwrap()).to_string();
-    let program = dir.join(format!("service-{digest}"));
+    let program = dir.join(digest);
     let lock = File::create(dir.join("lock")).unwrap();
     lock.lock().unwrap();
     if !program.exists() {

@@ -15,6 +15,7 @@ mod envoy;
 mod fingerprints;
 mod haproxy;
 mod hashed;
+mod java;
 mod nginx;
 
 use std::collections::BTreeSet;
@@ -97,6 +98,9 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         "trust-bundle.pem" => authorities.saturating_add(1),
         "chain.pem" => authorities.max(1),
         "leaves.pem" => pins.max(1),
+        _ if path.starts_with("hashed/") => {
+            return hashed::file(path, bytes, manifest).or_else(|odd| count(odd.0, odd.1));
+        }
         _ if path.ends_with(".pem") => {
             return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(()));
         }
@@ -129,8 +133,9 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         "apache/generation.conf" => {
             return apache::generation(&text(bytes), manifest.generation).or_else(|odd| count(odd.0, odd.1));
         }
-        _ if path.starts_with("hashed/") => {
-            return hashed::file(path, bytes, manifest).or_else(|odd| count(odd.0, odd.1));
+        "truststore.p12" => return java::truststore(bytes, authorities.max(1)).or_else(|odd| count(odd.0, odd.1)),
+        "truststore-with-marker.p12" => {
+            return java::truststore(bytes, authorities.saturating_add(1)).or_else(|odd| count(odd.0, odd.1));
         }
         _ => return Ok(()),
     };

@@ -22,7 +22,7 @@ pub(super) async fn look(socket: &Path, wanted: &Wanted) -> Seen {
 }
 
 async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, SocketError> {
-    let disk = OnDisk::of(wanted.environment.directory());
+    let disk = OnDisk::of(&wanted.directory);
     if let Some(why) = LISTS.iter().find_map(|path| is_not_wanted(&disk, path, wanted)) {
         return Ok(Seen::Otherwise(why));
     }

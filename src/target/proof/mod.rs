@@ -11,6 +11,7 @@
 //! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
 //! enforces the allowlist is not claimed: see [`crate::target::nginx`].
 
+mod envoy;
 mod haproxy;
 pub mod marker;
 mod spoken;
@@ -29,6 +30,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WireProof};
 use crate::target::http::Asker;
 use crate::target::process::Environment;
+use crate::target::proof::envoy::Admin;
 use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
 use crate::trust::marker_name::MarkerName;
 
@@ -86,8 +88,10 @@ pub struct Wanted {
     pub generation: u64,
     /// Whose trust content has this head of a digest.
     pub digest_head: String,
-    /// What a command that is asked is given; of it, where the server's files stand.
+    /// What a command that is asked is given.
     pub environment: Environment,
+    /// The folder that holds its files: the target's link.
+    pub directory: PathBuf,
 }
 
 /// How long to be patient.
@@ -143,6 +147,16 @@ pub enum Proof {
         /// What.
         reason: String,
     },
+    /// It serves another generation, and will not come to this one by itself.
+    Kept {
+        /// Why.
+        reason: String,
+    },
+    /// It serves the wanted generation, and lets others in beside it.
+    NotEnforced {
+        /// Where, and why.
+        places: String,
+    },
 }
 
 /// What a generation was seen in.
@@ -154,6 +168,8 @@ pub enum Part {
     Allowlist,
     /// What it says of itself.
     Word,
+    /// The secret that an Envoy has taken.
+    Secret,
 }
 
 /// What one look-out proves: an address, or another way of looking.
@@ -206,6 +222,16 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
     if let Some(argv) = &proof.command {
         lookers.push((addresses.len(), Looker::Command(argv.clone())));
         addresses.push(unlooked("command", None, "it was not looked at".to_owned()));
+    }
+    if let Some(settings) = &proof.envoy {
+        let reason = match Admin::of(settings) {
+            Ok(admin) => {
+                lookers.push((addresses.len(), Looker::Envoy(Box::new(admin))));
+                "it was not looked at".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        addresses.push(unlooked(&settings.admin.to_string(), None, reason));
     }
     if let Some(endpoint) = &proof.http {
         let reason = match Asker::of(endpoint) {
@@ -291,6 +317,8 @@ enum Looker {
     Command(Vec<String>),
     /// What is answered there.
     Http(Asker),
+    /// What Envoy's admin endpoint shows.
+    Envoy(Box<Admin>),
     /// What HAProxy's runtime socket shows.
     Haproxy(PathBuf),
 }
@@ -304,6 +332,7 @@ impl Looker {
             },
             Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
             Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
+            Self::Envoy(admin) => admin.look(wanted, limit).await,
             Self::Haproxy(socket) => haproxy::look(socket, wanted).await,
         }
     }
@@ -313,8 +342,8 @@ impl Looker {
         match self {
             // A process each.
             Self::Command(_) => COMMAND_PAUSE,
-            Self::Wire { .. } | Self::Http(_) | Self::Haproxy(_) if settle.is_zero() => SHORT_PAUSE,
-            Self::Wire { .. } | Self::Http(_) | Self::Haproxy(_) => PAUSE,
+            _ if settle.is_zero() => SHORT_PAUSE,
+            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => PAUSE,
         }
     }
 
@@ -330,7 +359,9 @@ impl Looker {
                     Err(_) => Proof::Unreachable { reason },
                 }
             }
-            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Haproxy(_) => Proof::Unreachable { reason },
+            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => {
+                Proof::Unreachable { reason }
+            }
         }
     }
 }
@@ -346,6 +377,10 @@ enum Seen {
     Old(u64, Part),
     /// Something else than the wanted generation, which names none.
     Otherwise(String),
+    /// Not the wanted generation, nor will it be by waiting, for this reason.
+    Kept(String),
+    /// The wanted generation, but the server lets others in beside it, for this reason.
+    Open(String),
     /// No marker of this store.
     NoMarker,
     /// No CertificateRequest.
@@ -491,7 +526,7 @@ impl Watch {
     fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
         match (self.patience, seen) {
             (Patience::LongRunning, _) => true,
-            (Patience::JustTold, Seen::New(_)) => lasted >= self.settle,
+            (Patience::JustTold, Seen::New(_) | Seen::Kept(_) | Seen::Open(_)) => lasted >= self.settle,
             (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
             }
@@ -506,6 +541,8 @@ impl Watch {
             Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
             Seen::Otherwise(reason) => Proof::Otherwise { reason },
+            Seen::Kept(reason) => Proof::Kept { reason },
+            Seen::Open(places) => Proof::NotEnforced { places },
             Seen::NoMarker => Proof::NotWired,
             Seen::NotAsked => Proof::Unverifiable { reason: NOT_ASKED.to_owned() },
             Seen::Blind(reason) => Proof::Unverifiable { reason },
@@ -527,6 +564,7 @@ impl fmt::Display for Seen {
             Self::New(_) => f.write_str("the wanted generation"),
             Self::Less(reason) => write!(f, "the wanted chain alone ({reason})"),
             Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
+            Self::Kept(reason) | Self::Open(reason) => f.write_str(reason),
             Self::NoMarker => f.write_str("no marker of this store"),
             Self::NotAsked => f.write_str("no request for a client certificate"),
             Self::Blind(reason) | Self::Nothing(reason) | Self::Otherwise(reason) => f.write_str(reason),
@@ -540,6 +578,7 @@ impl fmt::Display for Part {
             Self::Chain => "the chain",
             Self::Allowlist => "the allowlist",
             Self::Word => "what it says of itself",
+            Self::Secret => "its secret",
         })
     }
 }
@@ -560,6 +599,8 @@ impl fmt::Display for Proof {
                 write!(f, "refuted: generation {generation:06} is served in {part}")
             }
             Self::Otherwise { reason } => write!(f, "refuted: {reason}"),
+            Self::Kept { reason } => write!(f, "refuted: {reason}"),
+            Self::NotEnforced { places } => write!(f, "not enforced: {places}"),
         }
     }
 }

@@ -103,6 +103,7 @@ mod tests {
             generation: 42,
             digest_head: "01234567".into(),
             environment: Environment::default(),
+            directory: "/nowhere".into(),
         };
         judge(line, &wanted, "nothing")
     }

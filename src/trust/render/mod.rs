@@ -13,6 +13,7 @@ mod apache;
 pub mod envoy;
 pub mod haproxy;
 mod hashed;
+pub mod java;
 mod nginx;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,8 +144,7 @@ impl Content<'_> {
                 Output::Apache => apache::files(set, label),
                 Output::Hashed => hashed::files(set, label),
                 Output::Envoy => envoy::files(set, label),
-                // Filled in by those who know these servers.
-                Output::Java => Files::new(),
+                Output::Java => java::files(set, label),
             });
         }
         files.retain(|path, _| needed(path));
