@@ -512,7 +512,8 @@ async fn what_cannot_be_seen_of_a_server_is_said_with_its_reason() {
         .replace("<Location \"/\">", "<Location \"/\">\nSSLVerifyClient require\nSSLVerifyDepth 3");
     for (what, configuration, reason) in [
         ("a list of names of its own", snippet.replace("SSLVerifyDepth 3", &names), "SSLCADNRequestFile"),
-        ("asked inside a location", inside, "it may ask later, for some locations"),
+        ("asked inside a location", inside.clone(), "it may ask later, for some locations"),
+        ("asked there by a renegotiation of TLS 1.2", format!("SSLProtocol TLSv1.2\n{inside}"), "it may ask later"),
     ] {
         assert_ne!(configuration, snippet);
         apache.rewrite(&configuration);
@@ -726,4 +727,25 @@ impl Drop for Packaged {
         shell("! [ -e /run/apache2/apache2.pid ] || kill -TERM $(cat /run/apache2/apache2.pid)");
         let _ = self.0.wait();
     }
+}
+
+#[tokio::test]
+async fn the_generation_is_shown_to_this_machine_alone() {
+    let (stage, apache) = proven_stage().await;
+    let trusting =
+        format!("RemoteIPHeader X-Forwarded-For\nRemoteIPInternalProxy 127.0.0.2\n{}", stage.wired("apache"));
+    apache.rewrite(&trusting);
+    apache.edit(|text| format!("LoadModule remoteip_module /usr/lib/apache2/modules/mod_remoteip.so\n{text}"));
+    apache.reload();
+    let shown_to = |source: &str, forwarded_for: &str| {
+        let arguments = ["-sk", "--interface", source, "-D", "-", "-o", "/dev/null", "-H", forwarded_for];
+        let url = format!("https://{}/", apache.address());
+        let output = std::process::Command::new("curl").args(arguments).arg(url).output().unwrap();
+        let head = String::from_utf8(output.stdout).unwrap();
+        assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+        head.contains("X-Trustsync-Generation: 000001")
+    };
+    assert!(shown_to("127.0.0.1", "X-Nothing: x"));
+    assert!(!shown_to("127.0.0.2", "X-Nothing: x"));
+    assert!(!shown_to("127.0.0.2", "X-Forwarded-For: 127.0.0.1"), "whatever a trusted proxy says");
 }

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WireProof};
-use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
+use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
 use crate::trust::marker_name::MarkerName;
 
 /// Between two looks.
@@ -238,6 +238,7 @@ impl Looker {
         match self {
             Self::Wire { address, settings } => match look(*address, settings, limit).await {
                 Ok(sighting) => judge(&sighting, wanted, settings),
+                Err(error @ WireError::Unanswered) => Seen::Blind(error.to_string()),
                 Err(error) => Seen::Nothing(error.to_string()),
             },
         }
