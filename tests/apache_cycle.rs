@@ -643,11 +643,14 @@ async fn the_presets_fit_debians_own_apache() {
     if !privilege::is_root(NAME) {
         return;
     }
-    // In a mount namespace of its own, since it stands where the machine's own may.
+    // In a mount namespace of its own, since it stands where the machine's own may; and as systemd has it, one whose mounts
+    // are shared with others.
     let program = std::env::current_exe().unwrap();
     let inner = privilege::second_role(&program, NAME, "debian", "/".as_ref());
     let mut role = std::process::Command::new("unshare");
-    role.args(["--mount", "--propagation", "private", "--"]).arg(inner.get_program()).args(inner.get_args());
+    let shared = "mount --make-rshared / && exec \"$@\"";
+    role.args(["--mount", "--propagation", "private", "--", "sh", "-c", shared, "sh"]);
+    role.arg(inner.get_program()).args(inner.get_args());
     role.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let was_there = fs::exists("/run/apache2").unwrap();
     let output = role.output().unwrap();
@@ -716,6 +719,8 @@ async fn by_the_presets_alone() {
         assert!(text.contains("server.key"), "{text}");
     }
     assert_eq!(pid(), running, "its own pidfile was not touched");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains("trustsync-check-") && !mounts.contains("/generations/"), "{mounts}");
     drop(server);
 }
 
