@@ -20,7 +20,7 @@ use rcgen::{
 use trustsync::target::apache::virtual_host;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::render::Output;
-use trustsync::trust::set::{Authority, SlotId, TrustSet};
+use trustsync::trust::set::{Authority, SlotId, TrustSet, Witnesses};
 
 fn cast_at_apache(names: &Names) {
     let link = names.publish("apache", &[Output::Apache]);
@@ -98,7 +98,7 @@ fn names_with_everything_that_means_something_to_apache_are_compared_to_the_byte
     ];
     names.set = TrustSet::default();
     let slot = SlotId::new("eu", "eu-west-1", Authority::Genesys);
-    names.set.admit_by_name(&slot, &root.certificate, &BTreeSet::from([names::NAME.to_owned()]));
+    names.set.admit_by_name(&slot, &root.certificate, &BTreeSet::from([names::NAME.to_owned()]), &Witnesses::default());
     for root in [&root, &other] {
         names.set.chain.insert(root.certificate.fingerprint(), root.certificate.clone());
     }

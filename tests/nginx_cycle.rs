@@ -807,6 +807,37 @@ async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it()
 }
 
 #[tokio::test]
+async fn whoever_wants_no_marker_gets_other_lines_and_is_proven_by_the_allowlist() {
+    let mut stage = Stage::begin_now().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    stage.configure_targets(&format!(
+        r#"[target.nginx]
+kind = "nginx"
+marker = false
+check = {check}
+reload = {{ pidfile = "{pidfile}" }}
+proof = {{ connect = ["{address}"], server_name = "api.example.com", timeout = "6s" }}
+"#,
+        check = serde_json::to_string(&nginx.check_command()).unwrap(),
+        pidfile = nginx.pidfile().display(),
+        address = nginx.address(),
+    ));
+    assert_eq!(stage.run(&["sync"]).await.code, 7);
+    let lines = stage.run(&["reload", "nginx"]).await.stdout;
+    assert!(lines.contains("target/nginx/chain.pem\";") && !lines.contains("trust-bundle.pem"), "{lines}");
+    nginx.rewrite(&stage.wired_with("nginx", |server| server.replace("trust-bundle.pem", "chain.pem")));
+    nginx.reload();
+    let synced = stage.run(&["sync"]).await;
+    assert!(synced.code == 0 && synced.stdout.contains("allowlist only"), "{synced:?}");
+    let status = stage.run(&["status"]).await;
+    assert!(status.stdout.contains("allowlist only"), "{status:?}");
+    let bundle = fs::read_to_string(stage.link("nginx").join("chain.pem")).unwrap();
+    let subjects = pem::scan(&bundle).into_iter().map(|block| Certificate::parse(&block.bytes.unwrap()).unwrap());
+    assert!(subjects.clone().count() > 0);
+    assert!(subjects.into_iter().all(|held| !held.facts().subject.contains("marker")));
+}
+
+#[tokio::test]
 async fn reload_takes_the_whole_turn_again_though_nothing_is_owed() {
     let mut stage = Stage::begin_now().await;
     let nginx = stage.serve("nginx", PLAIN);

@@ -26,7 +26,7 @@ use trustsync::trust::plan::ChangedIssuer;
 use trustsync::trust::set::{DenialReason, Role, SlotId};
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{self, Policy, Verdict};
-use trustsync::trust::word;
+use trustsync::trust::word::{self, Digests};
 
 // --- the planner ---
 
@@ -45,7 +45,7 @@ fn trust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp, until: Timestamp)
 }
 
 fn distrust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp) -> Decided {
-    word::distrust(&mut store.memory, leaf.fingerprint, word::Digests::default(), now);
+    word::distrust(&mut store.memory, leaf.fingerprint, Digests::default(), now);
     store.poll_each(now, &[])
 }
 
@@ -212,7 +212,7 @@ fn a_distrusted_genesys_root_takes_its_rule_along_and_a_distrusted_witness_does_
     assert_eq!((decided.exit, decided.said("denied_certificate_listed")), (Exit::Answer, Some(Severity::Critical)));
     assert!(store.set.denied[&witness.fingerprint].sha1.is_some(), "so that nginx can ask for it");
     let root = Certificate::parse(WORLD.pki.genesys_root.der()).unwrap();
-    word::distrust(&mut store.memory, root.fingerprint(), word::Digests::default(), day(3));
+    word::distrust(&mut store.memory, root.fingerprint(), Digests::default(), day(3));
     store.poll(day(3), &answer);
     assert!(store.set.is_empty());
 }
@@ -222,11 +222,11 @@ fn distrust_is_idempotent_and_makes_a_revocation_one_for_good() {
     let current = leaf(-100, 80);
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.deny(&current, DenialReason::Revoked);
-    assert!(word::distrust(&mut store.memory, current.fingerprint, word::Digests::default(), day(0)));
+    assert!(word::distrust(&mut store.memory, current.fingerprint, Digests::default(), day(0)));
     let denial = store.memory.denied[&current.fingerprint].clone();
     assert_eq!((denial.reason, denial.until), (DenialReason::Distrusted, None));
     assert!(denial.sha1.is_some(), "what was known of it stays known");
-    assert!(!word::distrust(&mut store.memory, current.fingerprint, word::Digests::default(), day(5)));
+    assert!(!word::distrust(&mut store.memory, current.fingerprint, Digests::default(), day(5)));
     assert_eq!(store.memory.denied[&current.fingerprint], denial);
 }
 
@@ -412,7 +412,7 @@ fn manifest(sandbox: &Sandbox) -> Value {
     serde_json::from_str(&sandbox.published("manifest.json")).unwrap()
 }
 
-const NGINX: &str = "\n[target.web]\nkind = \"nginx\"\ncheck = []\nreload = { signal = \"none\" }\n";
+const NGINX: &str = "\n[target.web]\nkind = \"nginx\"\ncheck = []\nreload = \"none\"\n";
 
 #[test]
 fn trust_admits_what_is_not_listed_and_says_so_everywhere() {

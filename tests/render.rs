@@ -25,7 +25,7 @@ use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
 use trustsync::trust::render::{Content, Label, Output};
-use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet};
+use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -109,13 +109,17 @@ fn every_file_has_its_form_and_none_is_empty() {
         assert!(bytes.ends_with(b"\n") && !bytes.contains(&b'\r'), "{path}");
     }
     let facts = |leaf: &Leaf| leaf.certificate.facts().clone();
-    assert_eq!(
-        text(&files, "fingerprints.txt").lines().skip(2).collect::<Vec<_>>(),
-        [("current", &current), ("upcoming", &upcoming)].map(|(role, leaf)| {
+    let mut lines = [("current", &current), ("upcoming", &upcoming)]
+        .map(|(role, leaf)| {
             let facts = facts(leaf);
             format!("{role} sha256:{} sha1:{} {} {NAME}", facts.fingerprint, facts.sha1, facts.not_after)
         })
-    );
+        .to_vec();
+    let root = Fingerprint::of(WORLD.pki.genesys_root.der());
+    lines.push(format!("name root={root} {NAME}"));
+    lines.push(format!("denied sha256={} revoked", denied.fingerprint));
+    let list = text(&files, "fingerprints.txt").lines().filter(|line| !line.starts_with('#'));
+    assert_eq!(list.collect::<Vec<_>>(), lines);
     let map: Vec<&str> = text(&files, "nginx/admit.map").lines().skip(1).collect();
     assert_eq!(map[0], format!(r#""~^SUCCESS\\|{}\\|" "";"#, facts(&denied).sha1), "denied before all");
     let mut pins = [("current", &current), ("upcoming", &upcoming)];
@@ -206,7 +210,7 @@ const HOSTILE: [&str; 12] = [
 fn with_rule(root: &Certificate, names: &[&str]) -> TrustSet {
     let mut set = TrustSet::default();
     let slot = SlotId::new("us", "us-east-1", Authority::Genesys);
-    set.admit_by_name(&slot, root, &names.iter().map(|name| (*name).to_owned()).collect());
+    set.admit_by_name(&slot, root, &names.iter().map(|name| (*name).to_owned()).collect(), &Witnesses::default());
     set.chain.insert(root.fingerprint(), root.clone());
     set
 }
@@ -243,7 +247,7 @@ fn nginx_admits_by_the_map_exactly_whom_the_set_admits() {
     let hostile = root_named("O\"Brien \\ {x}; $y, Inc. (a|b)+", "C=ZZ");
     let mut set = store.set.clone();
     let slot = SlotId::new("eu", "eu-west-1", Authority::Genesys);
-    set.admit_by_name(&slot, &hostile, &[NAME.to_owned()].into());
+    set.admit_by_name(&slot, &hostile, &[NAME.to_owned()].into(), &Witnesses::default());
     // One of the denied would pass by its name.
     let sha1_of_denied = denied.certificate.facts().sha1.clone();
     std::fs::write(dir.path().join("admit.map"), &render(&set, &store.memory, &new_marker())["nginx/admit.map"])
@@ -416,6 +420,10 @@ mod reading_back {
             ("nginx/generation.map", "default \"000007\";\ndefault \"000008\";\n".to_owned()),
             ("fingerprints.txt", text(&files, "fingerprints.txt").lines().take(3).collect::<Vec<_>>().join("\n")),
             ("fingerprints.txt", format!("{}current sha256:00\n", text(&files, "fingerprints.txt"))),
+            ("fingerprints.txt", text(&files, "fingerprints.txt").replace("name root=", "name root=0")),
+            ("fingerprints.txt", text(&files, "fingerprints.txt").replace(NAME, "*")),
+            ("fingerprints.txt", text(&files, "fingerprints.txt").replace("denied sha256=", "current sha256:")),
+            ("fingerprints.txt", text(&files, "fingerprints.txt").replace("\ndenied", "\n#denied")),
         ]);
         for (path, damage) in damages {
             let read = written(dir.path(), &vouched(files.clone(), path, damage.clone()));
@@ -433,4 +441,29 @@ mod reading_back {
         store.poll_each(day(0), &[("us", None)]);
         written(dir.path(), &rendered(&store)).unwrap();
     }
+}
+
+#[test]
+fn a_list_without_names_has_no_denials_and_a_name_that_is_no_word_admits_nobody() {
+    let only = leaf(-5, 300);
+    let mut store = MemoryStore::trusting(&[&only], 0);
+    store.deny(&leaf(-5, 400), DenialReason::Distrusted);
+    store.poll(day(1), &Answer::of(&[&only], &[]));
+    let files = rendered(&store);
+    assert!(!text(&files, "fingerprints.txt").contains("denied"), "who is not pinned is not admitted");
+
+    let (store, _) = rich();
+    let mut set = store.set.clone();
+    set.name_rules[0].names = ["*", "two words", "line\nname root=0 *", ""].map(str::to_owned).into();
+    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
+    assert!(!std::str::from_utf8(&list).unwrap().lines().any(|line| line.starts_with("name")));
+    // Whoever reads this list sees what stands in the SAN alone.
+    set.name_rules[0].names.clear();
+    assert_eq!(set.name_rules[0].witnesses.dns_names, [NAME.to_owned()].into());
+    let root = Fingerprint::of(set.name_rules[0].root.der());
+    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
+    assert!(std::str::from_utf8(&list).unwrap().contains(&format!("\nname root={root} {NAME}\n")));
+    set.name_rules[0].witnesses = Witnesses::default();
+    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
+    assert!(std::str::from_utf8(&list).unwrap().contains(&format!("\nname root={root} *\n")));
 }

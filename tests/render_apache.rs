@@ -23,7 +23,7 @@ use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
 use trustsync::trust::render::{Content, Label, Output, subject_hash};
-use trustsync::trust::set::{Authority, DenialReason, SlotId, TrustSet};
+use trustsync::trust::set::{Authority, DenialReason, SlotId, TrustSet, Witnesses};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -144,7 +144,7 @@ fn nothing_that_an_issuer_or_a_name_says_escapes_its_place_in_apaches_configurat
         let mut set = TrustSet::default();
         let root = root_named(&[(DnType::OrganizationName, utf8(hostile)), (DnType::CommonName, utf8(hostile))]);
         let slot = SlotId::new("us", "us-east-1", Authority::Genesys);
-        set.admit_by_name(&slot, &root, &[(*hostile).to_owned(), NAME.to_owned()].into());
+        set.admit_by_name(&slot, &root, &[(*hostile).to_owned(), NAME.to_owned()].into(), &Witnesses::default());
         set.chain.insert(root.fingerprint(), root);
         let files = render(&set, &Memory::default(), &new_marker());
         assert!(files["apache/admit.conf"].iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')));

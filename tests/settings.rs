@@ -318,13 +318,61 @@ fn what_config_show_prints_is_a_configuration_again() {
         "[target.web]\nkind = \"nginx\"\ncheck = [\"/bin/true\"]\nreload = { signal = \"HUP\", pidfile = \"/run/x.pid\" }\n\
          proof = { connect = [\"127.0.0.1:1\"], server_name = \"x.example\" }\n",
     );
+    sandbox.append(
+        "[target.a]\nkind = \"generic\"\nreload = \"none\"\nproof = { command = [\"app\", \"trust\"], settle = \"0s\" }\n\
+         [target.b]\nkind = \"generic\"\nreload = { signal = \"USR1\", process = \"app\" }\n\
+         [target.c]\nkind = \"generic\"\nreload = { signal = \"SIGHUP\", unit = \"app.service\" }\n\
+         [target.d]\nkind = \"generic\"\nreload = { http = \"unix:/run/app.sock:/-/reload\" }\n\
+         proof = { http = \"unix:/run/app.sock:/-/trust\" }\n",
+    );
     let first = sandbox.run(&["config", "show"]).exits(0).stdout;
+    for line in [
+        "store.main.turns = \"parallel\"",
+        "target.a.reload = \"none\"",
+        "target.a.proof.command = [\"app\", \"trust\"]",
+        "target.b.reload.process = \"app\"",
+        "target.c.reload.unit = \"app.service\"",
+        "target.d.reload.http = \"unix:/run/app.sock:/-/reload\"",
+        "target.d.proof.http = \"unix:/run/app.sock:/-/trust\"",
+    ] {
+        assert!(first.contains(line), "{line} in {first}");
+    }
     sandbox.configure(&first);
     let again = sandbox.run(&["config", "show"]).exits(0).stdout;
     let values = |text: &str| -> Vec<String> {
         text.lines().map(|line| line.split("  # ").next().unwrap().to_owned()).collect()
     };
     assert_eq!(values(&first), values(&again));
+}
+
+#[test]
+fn reload_may_be_a_word_and_a_mistake_in_its_table_is_still_found() {
+    let mut sandbox = Sandbox::new();
+    sandbox.append("[target.web]\nkind = \"nginx\"\ncheck = []\nreload = \"none\"\n");
+    assert_eq!(problems(&sandbox), Vec::<String>::new());
+    sandbox.set("TRUSTSYNC__TARGET__WEB__RELOAD", "nobody");
+    assert_problem(&sandbox, &["target.web.reload", "nobody"]);
+    sandbox.set("TRUSTSYNC__TARGET__WEB__RELOAD", "none");
+    assert_eq!(problems(&sandbox), Vec::<String>::new());
+    assert!(shown(&sandbox, "target.web.reload").starts_with("\"none\"  # environment"));
+    let sandbox = Sandbox::new();
+    sandbox.append("[target.web]\nkind = \"generic\"\nreload = { singal = \"HUP\" }\n");
+    assert_problem(&sandbox, &["unknown key target.web.reload.singal", "target.web.reload.signal"]);
+}
+
+#[test]
+fn a_secret_in_the_address_of_a_server_is_never_shown() {
+    let sandbox = Sandbox::new();
+    let reload = |url: &str| format!("[target.web]\nkind = \"generic\"\nreload = {{ http = \"{url}\" }}\n");
+    let good = sandbox.configuration();
+    sandbox.configure(&format!("{good}{}", reload("http://u:hunter2@127.0.0.1:1/x?t=hunter2")));
+    let ran = sandbox.run(&["config", "show"]).exits(0);
+    ran.says(&["target.web.reload.http = \"http://127.0.0.1:1/x\""]).never_says(&["hunter2"]);
+    for wrong in ["http://u:hunter2@example.com/", "ftp://u:hunter2@127.0.0.1/", "http://u:hunter2@[/", "unix:hunter2"]
+    {
+        sandbox.configure(&format!("{good}{}", reload(wrong)));
+        sandbox.run(&["config", "check"]).exits(3).says(&["target.web.reload.http"]).never_says(&["hunter2"]);
+    }
 }
 
 #[test]
@@ -366,6 +414,56 @@ fn values_that_cannot_be_are_named_with_their_key() {
             "path = \"store\"",
             "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { http = \"http://127.0.0.1/\", systemd = \"x\" }",
             &["target.t.reload", "one of"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\nturns = \"random\"",
+            &["store.main.turns", "random", "parallel", "ordered"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = \"nobody\"",
+            &["target.t.reload", "nobody", "\"none\"", "systemd"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = {}",
+            &["target.t.reload names no way", "\"none\""],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { pidfile = \"p\" }",
+            &["target.t.reload names no way"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { signal = \"HUP\", pidfile = \"p\" }",
+            &["target.t.reload needs process"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { signal = \"HUP\", unit = \"x\", process = \"x\" }",
+            &["target.t.reload.unit", "leave"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { http = \"unix:relative.sock:/x\" }",
+            &["target.t.reload.http", "absolute path"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nproof = { http = \"http://example.com/trust\" }",
+            &["target.t.proof.http", "on this machine", "https"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nproof = { command = [] }",
+            &["target.t.proof.command is empty"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nproof = { settle = \"1s\" }",
+            &["target.t.proof names no way to look", "command", "http"],
         ),
     ] {
         let text = good.replace(from, to);

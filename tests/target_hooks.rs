@@ -13,11 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
-use trustsync::settings::resolved::{Reload, Signal};
+use trustsync::settings::resolved::{Addressee, Endpoint, Reload, Signal};
 use trustsync::target::check::{self, Outcome};
+use trustsync::target::http::HttpError;
 use trustsync::target::process::{Environment, OUTPUT_KEPT, Ran, Run, RunError};
 use trustsync::target::reload::{ReloadError, Told, tell};
-use url::Url;
 
 fn argv(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
@@ -159,19 +159,22 @@ async fn a_check_that_hangs_or_is_missing_is_no_verdict() {
 #[tokio::test]
 async fn a_reload_command_succeeds_by_its_exit_code() {
     let environment = Environment::default();
-    let reload = async |words: &[&str]| tell(&Reload::Command(argv(words)), &environment).await;
+    let reload = async |words: &[&str]| tell(&Reload::Command(argv(words)), &environment, LONG).await;
     assert!(matches!(reload(&["echo", "done"]).await, Ok(Told::Ran { output }) if output == "done\n"));
     let failed = reload(&["sh", "-c", "echo sorry; exit 7"]).await.unwrap_err().to_string();
     assert!(failed.contains("exit code 7: sorry") && failed.contains("owed"), "{failed}");
     assert!(matches!(reload(&["/does/not/exist"]).await, Err(ReloadError::NotRun(_))));
-    assert_eq!(tell(&Reload::None, &environment).await.unwrap(), Told::Nobody);
+    assert_eq!(tell(&Reload::None, &environment, LONG).await.unwrap(), Told::Nobody);
 }
 
 // Pidfiles.
 
 async fn hang_up(pidfile: &Path, process: &str) -> Result<Told, ReloadError> {
-    let reload = Reload::Signal { signal: Signal::Hup, pidfile: pidfile.to_owned(), process: process.into() };
-    tell(&reload, &Environment::default()).await
+    let reload = Reload::Signal {
+        signal: Signal::Hup,
+        to: Addressee::Pidfile { pidfile: pidfile.to_owned(), process: process.into() },
+    };
+    tell(&reload, &Environment::default(), LONG).await
 }
 
 fn sleeper() -> Child {
@@ -309,7 +312,7 @@ async fn systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else() {
         program(&folder.path().join("systemctl"), "#!/bin/sh\necho \"$@\"\n[ \"$4\" = good.service ]\n");
         return again("systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else", &[], Some(folder.path()));
     }
-    let reload = async |unit: &str| tell(&Reload::Systemd { unit: unit.into() }, &Environment::default()).await;
+    let reload = async |unit: &str| tell(&Reload::Systemd { unit: unit.into() }, &Environment::default(), LONG).await;
     let told = reload("good.service").await.unwrap();
     assert_eq!(told, Told::Ran { output: "--no-ask-password reload -- good.service\n".into() });
     assert!(matches!(reload("--force").await, Err(ReloadError::Failed { .. })));
@@ -352,7 +355,7 @@ fn answering(answer: &'static [u8]) -> (u16, thread::JoinHandle<String>) {
 }
 
 async fn post(url: &str) -> Result<Told, ReloadError> {
-    tell(&Reload::Http(Url::parse(url).unwrap()), &Environment::default()).await
+    tell(&Reload::Http(Endpoint::parse(url).unwrap()), &Environment::default(), LONG).await
 }
 
 #[tokio::test]
@@ -377,20 +380,14 @@ async fn a_post_that_is_refused_quotes_a_little_and_shows_no_secret() {
 
     let (port, server) = answering(b"");
     let silent = post(&format!("http://u:hunter2@127.0.0.1:{port}/?x=hunter2")).await.unwrap_err();
-    assert!(matches!(silent, ReloadError::NoAnswer { .. }), "{silent:?}");
+    assert!(matches!(silent, ReloadError::NotAsked(HttpError::NoAnswer { .. })), "{silent:?}");
     assert!(!format!("{silent} {silent:?}").contains("hunter2"));
     server.join().unwrap();
 }
 
 #[tokio::test]
 async fn without_tls_only_this_machine_is_told() {
-    for url in [
-        "http://192.0.2.1/",
-        "http://example.com/",
-        "http://localhost.example.com/",
-        "ftp://127.0.0.1/",
-        "http://[2001:db8::1]/",
-    ] {
-        assert!(matches!(post(url).await, Err(ReloadError::NotLoopback { .. })), "{url}");
+    for url in ["http://192.0.2.1/", "http://example.com/", "http://localhost.example.com/", "http://[2001:db8::1]/"] {
+        assert!(matches!(post(url).await, Err(ReloadError::NotAsked(HttpError::NotLoopback { .. }))), "{url}");
     }
 }

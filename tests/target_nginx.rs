@@ -24,7 +24,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use trustsync::marker::mint;
-use trustsync::settings::resolved::{self as settings, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof};
+use trustsync::settings::resolved::{
+    self as settings, Addressee, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof,
+};
 use trustsync::target::check::{self, Outcome};
 use trustsync::target::nginx::{Enforcement, enforcement, snippet};
 use trustsync::target::process::Environment;
@@ -120,7 +122,13 @@ fn marker_of(generation: u64) -> MarkerName {
 }
 
 fn wanted(generation: u64) -> Wanted {
-    Wanted { store_id: STORE.into(), generation, digest_head: "0123abcd".into() }
+    Wanted {
+        store_id: STORE.into(),
+        generation,
+        digest_head: "0123abcd".into(),
+        environment: no_environment(),
+        directory: "/nowhere".into(),
+    }
 }
 
 fn wire(connect: &[String]) -> WireProof {
@@ -135,7 +143,12 @@ fn wire(connect: &[String]) -> WireProof {
 }
 
 fn seen_by(wire: WireProof) -> settings::Proof {
-    settings::Proof { wire: Some(wire), settle: Duration::from_millis(500), timeout: LIMIT }
+    settings::Proof {
+        wire: Some(wire),
+        settle: Duration::from_millis(500),
+        timeout: LIMIT,
+        ..settings::Proof::default()
+    }
 }
 
 async fn proof_of(nginx: &Nginx, generation: u64, patience: Patience) -> Proof {
@@ -182,8 +195,11 @@ async fn a_rotation_is_refuted_until_nginx_is_told_and_proven_after() {
     let impatient = settings::Proof { timeout: Duration::from_millis(700), ..seen_by(wire(&[nginx.address()])) };
     assert_eq!(prove(&impatient, &wanted(2), Patience::JustTold).await.proof, old);
 
-    let reload = Reload::Signal { signal: Signal::Hup, pidfile: nginx.pidfile(), process: "nginx".into() };
-    let told = tell(&reload, &no_environment()).await.unwrap();
+    let reload = Reload::Signal {
+        signal: Signal::Hup,
+        to: Addressee::Pidfile { pidfile: nginx.pidfile(), process: "nginx".into() },
+    };
+    let told = tell(&reload, &no_environment(), LIMIT).await.unwrap();
     assert!(matches!(told, Told::Signalled { signal: Signal::Hup, .. }));
     assert_eq!(proof_of(&nginx, 2, Patience::JustTold).await, Proof::Proven);
     for version in ["-tls1_2", "-tls1_3"] {
@@ -551,6 +567,15 @@ async fn a_server_that_never_settles_is_not_proven() {
         let report = server.prove(Duration::from_secs(2), patience).await;
         assert!(matches!(report.proof, Proof::NotYet { .. }), "{report:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_come_to_it_is_asked_less_and_less_often() {
+    let server = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![1]).await;
+    let report = server.prove(Duration::from_secs(3), Patience::JustTold).await;
+    assert_eq!(report.proof, Proof::Refuted { generation: 1, part: Part::Chain });
+    // At the pace of the beginning it would be a hundred.
+    assert!((4..60).contains(&report.addresses[0].looks), "{report:?}");
 }
 
 #[tokio::test]

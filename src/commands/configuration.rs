@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::log;
 use crate::settings::resolved::{
-    GenerationEvidence, IdentitySetting, Pinning, Proof, Reload, SecretOrigin, Settings, Target, WireProof,
+    Addressee, GenerationEvidence, IdentitySetting, Pinning, Proof, Reload, SecretOrigin, Settings, Target, WireProof,
 };
 use crate::settings::{self, Loaded};
 use crate::store::ownership;
@@ -189,6 +189,7 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
         put("grace", time(store.grace));
         put("keep", store.keep.to_string());
         put("on_drift", text(store.on_drift.name()));
+        put("turns", text(store.turns.name()));
         if let Some(seed) = &store.seed {
             put("seed", format!("{seed:?}"));
         }
@@ -237,19 +238,34 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
     put("check_timeout", time(target.check_timeout));
     put("reload_timeout", time(target.reload_timeout));
     match &target.reload {
-        Reload::Signal { signal, pidfile, process } => {
+        Reload::Signal { signal, to } => {
             put("reload.signal", format!("\"{signal:?}\"").to_uppercase());
-            put("reload.pidfile", format!("{pidfile:?}"));
-            put("reload.process", format!("{process:?}"));
+            match to {
+                Addressee::Pidfile { pidfile, process } => {
+                    put("reload.pidfile", format!("{pidfile:?}"));
+                    put("reload.process", format!("{process:?}"));
+                }
+                Addressee::Process(process) => drop(put("reload.process", format!("{process:?}"))),
+                Addressee::Unit(unit) => drop(put("reload.unit", format!("{unit:?}"))),
+            }
         }
         Reload::Systemd { unit } => drop(put("reload.systemd", format!("{unit:?}"))),
         Reload::Command(argv) => drop(put("reload.command", format!("{argv:?}"))),
-        Reload::Http(url) => drop(put("reload.http", format!("{:?}", url.as_str()))),
+        Reload::Http(endpoint) => drop(put("reload.http", format!("{:?}", endpoint.to_string()))),
         Reload::None => drop(put("reload", "\"none\"".to_owned())),
     }
-    let Some(Proof { wire, settle, timeout }) = &target.proof else { return };
+    let Some(Proof { wire, command, http, envoy, settle, timeout }) = &target.proof else { return };
     put("proof.settle", time(*settle));
     put("proof.timeout", time(*timeout));
+    if let Some(argv) = command {
+        put("proof.command", format!("{argv:?}"));
+    }
+    if let Some(envoy) = envoy {
+        put("proof.envoy", format!("{:?}", envoy.admin.to_string()));
+    }
+    if let Some(endpoint) = http {
+        put("proof.http", format!("{:?}", endpoint.to_string()));
+    }
     if let Some(WireProof { connect, server_name, generation, marker: _, path, proxy_protocol }) = wire {
         put("proof.connect", format!("{connect:?}"));
         if let Some(server_name) = server_name {

@@ -18,7 +18,7 @@ use super::{CommitError, CycleError, anchors, observe, sight, turns};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::marker;
-use crate::settings::resolved::{Kind, Reload, Settings, Store as StoreSettings, Target};
+use crate::settings::resolved::{Addressee, Kind, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
 use crate::store::privileged::{Privileged, Request};
@@ -294,7 +294,7 @@ impl Half<'_> {
             drops_denied: self.drops_denied(half, linked, &state, &adopted.memory),
             forced: request.is_none_or(|request| request.tell),
         };
-        let mut outcome = Outcome::new(request, now, self.turn(half, situation).await?);
+        let mut outcome = Outcome::new(request, now, self.turn(half, situation, &given.manifest.store).await?);
         if matches!(outcome.verdict, Verdict::Told(_)) {
             state.told = Some((number, rendered));
             state.write(&half.state())?;
@@ -305,13 +305,20 @@ impl Half<'_> {
         }
         if let (Kind::Nginx, Some(argv)) = (self.target.kind, &self.target.check) {
             let limit = self.target.check_timeout;
-            let environment = self.environment(number);
+            let environment = self.environment(number, &given.manifest.store);
             outcome.enforcement = Some(nginx::enforcement(argv, link.path(), &environment, limit).await);
         }
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Told(_));
         if is_used && sight::is_due(self.target, state.sight.as_ref(), number) {
             let generation = (number, &*link.generation(number));
-            sight::look(self.target, &mut state.sight, generation, link.path(), &self.environment(number)).await;
+            sight::look(
+                self.target,
+                &mut state.sight,
+                generation,
+                link.path(),
+                &self.environment(number, &given.manifest.store),
+            )
+            .await;
             state.write(&half.state())?;
         }
         outcome.sight.clone_from(&state.sight);
@@ -341,8 +348,10 @@ impl Half<'_> {
         match &self.target.reload {
             Reload::Command(argv) => program(argv),
             // The file may be missing while the server is down; who may make it, counts.
-            Reload::Signal { pidfile, .. } => paths.extend(pidfile.parent().map(Path::to_owned)),
-            Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
+            Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
+                paths.extend(pidfile.parent().map(Path::to_owned));
+            }
+            Reload::Signal { .. } | Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
         }
         for path in paths {
             ownership::roots_alone(&path)?;
@@ -400,9 +409,9 @@ impl Half<'_> {
     }
 
     /// The turn up to the reload, by the same machine as every other.
-    async fn turn(&self, half: &Privileged, situation: Situation) -> Result<Verdict, ApplyError> {
+    async fn turn(&self, half: &Privileged, situation: Situation, store_id: &str) -> Result<Verdict, ApplyError> {
         let (link, generations, wanted) = (half.link()?, half.generations(), situation.wanted);
-        let environment = self.environment(wanted);
+        let environment = self.environment(wanted, store_id);
         let limit = self.target.check_timeout;
         let mut words = "as it stands".to_owned();
         let (mut turn, mut step) = Turn::begin(situation);
@@ -424,14 +433,12 @@ impl Half<'_> {
                 },
                 Step::Switch(number) => turns::outcome_of(link.switch(number)),
                 Step::Reload => {
-                    let limit = self.target.reload_timeout;
-                    match tokio::time::timeout(limit, reload::tell(&self.target.reload, &environment)).await {
-                        Ok(Ok(how)) => {
+                    match reload::tell(&self.target.reload, &environment, self.target.reload_timeout).await {
+                        Ok(how) => {
                             words = how.to_string();
                             Event::Succeeded
                         }
-                        Ok(Err(error)) => Event::Failed(error.to_string()),
-                        Err(_) => Event::Failed(turns::given_up(limit)),
+                        Err(error) => Event::Failed(error.to_string()),
                     }
                 }
                 Step::Prove { .. } => Event::Proof(turn::Proof::Unverifiable("the daemon proves".to_owned())),
@@ -440,12 +447,13 @@ impl Half<'_> {
         }
     }
 
-    fn environment(&self, number: u64) -> Environment {
+    fn environment(&self, number: u64, store_id: &str) -> Environment {
         let root = &self.store.privileged_path;
         Environment::default()
             .with("TARGET", &self.target.name)
             .with("GENERATION", generation::name(number))
             .with("STORE", root)
+            .with("STORE_ID", store_id)
             .with("DIRECTORY", root.join(&self.target.name))
     }
 

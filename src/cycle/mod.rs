@@ -19,6 +19,7 @@ mod revocation;
 pub mod seed;
 mod sight;
 mod turns;
+mod under_way;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use crate::chance;
 use crate::clock::Clock;
-use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target};
+use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target, TurnOrder};
 use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{self, Link, Lock, LockError, Store, StoreError, file};
 use crate::trust::clock_doubt::{self, KnownTimes};
@@ -47,6 +48,7 @@ pub use observe::{Clients, Observed};
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
 use revocation::Lists;
+use under_way::UnderWay;
 pub use words::Accepted;
 
 use crate::exit::Exit;
@@ -109,6 +111,8 @@ pub enum Turns {
     All,
     /// Those whose next try or next proof is due, and all of them after a commit: what the time between polls is for.
     Due,
+    /// None: more is to be committed first, and one turn does for all of it.
+    Later,
 }
 
 /// Runs one cycle for one store.
@@ -411,22 +415,35 @@ impl<'a> Session<'a> {
         schedule: &Schedule,
         report: &mut Report,
     ) -> Result<(), CycleError> {
-        for target in &self.store.targets {
-            let now = self.clock.now();
-            let is_due = due::turn_due(&self.contents.state, target, schedule, now) <= now
-                || is_misplaced(self.store, &self.contents.state, target);
-            if turns == Turns::All || report.changed() || is_due {
-                self.take_turn(target, false, report).await?;
+        let now = self.clock.now();
+        let is_due = |target: &&Target| {
+            due::turn_due(&self.contents.state, target, schedule, now) <= now
+                || is_misplaced(self.store, &self.contents.state, target)
+        };
+        let takes = |target: &&Target| match turns {
+            Turns::All => true,
+            Turns::Due => report.changed() || is_due(target),
+            Turns::Later => false,
+        };
+        let targets: Vec<&Target> = self.store.targets.iter().filter(takes).collect();
+        let taken = match self.store.turns {
+            TurnOrder::Parallel => self.take_turns_of(&targets, false, report).await,
+            TurnOrder::Ordered => {
+                let mut taken = Ok(());
+                for target in targets {
+                    taken = taken.and(self.take_turns_of(&[target], false, report).await);
+                }
+                taken
             }
-        }
+        };
         self.contents.state.targets.retain(|name, _| self.store.targets.iter().any(|target| target.name == *name));
-        Ok(())
+        taken
     }
 
     /// Takes the turn of the target of this name from the beginning: check, reload, prove.
     pub async fn take_turn_again(&mut self, name: &str, report: &mut Report) -> Result<(), CycleError> {
         for target in self.store.targets.iter().filter(|target| target.name == name) {
-            self.take_turn(target, true, report).await?;
+            self.take_turns_of(&[target], true, report).await?;
         }
         Ok(())
     }
@@ -438,7 +455,7 @@ impl<'a> Session<'a> {
         for target in self.store.targets.iter().filter(|target| target.name == name) {
             self.note_word(&format!("confirm {name}"))?;
             self.contents.state.targets.entry(name.to_owned()).or_default().confirmed = wanted;
-            self.take_turn(target, false, report).await?;
+            self.take_turns_of(&[target], false, report).await?;
         }
         Ok(())
     }
@@ -448,18 +465,39 @@ impl<'a> Session<'a> {
         Ok(evidence::word(self.opened.root(), word, self.clock.now())?)
     }
 
-    async fn take_turn(&mut self, target: &Target, forced: bool, report: &mut Report) -> Result<(), CycleError> {
+    /// Takes the turns of these targets at the same time. Whatever comes of one, the others come to their end.
+    async fn take_turns_of(
+        &mut self,
+        targets: &[&Target],
+        forced: bool,
+        report: &mut Report,
+    ) -> Result<(), CycleError> {
         let Some(manifest) = self.contents.manifest.clone() else { return Ok(()) };
-        let mut state = self.contents.state.targets.remove(&target.name).unwrap_or_default();
-        let outcome = match turns::Turns::of(self.store, &manifest, target, self.clock) {
-            Ok(turn) => turn.take(&mut state, forced, report).await,
-            Err(error) => Err(error.into()),
-        };
-        report.looked.targets.insert(target.name.clone());
-        self.contents.state.targets.insert(target.name.clone(), state);
-        // What one target came to must not be lost to a crash in the next one's turn.
-        self.save()?;
-        outcome
+        let (store, clock) = (self.store, self.clock);
+        let mut under_way = UnderWay::default();
+        for (place, target) in targets.iter().copied().enumerate() {
+            let known = self.contents.state.targets.get(&target.name).cloned();
+            let mut state = known.unwrap_or_default();
+            let (mut part, manifest) = (report.part(), &manifest);
+            under_way.begin(async move {
+                let outcome = match turns::Turns::of(store, manifest, target, clock) {
+                    Ok(turn) => turn.take(&mut state, forced, &mut part).await,
+                    Err(error) => Err(error.into()),
+                };
+                (place, target, state, part, outcome)
+            });
+        }
+        let (mut parts, mut outcomes) = (BTreeMap::new(), Ok(()));
+        while let Some((place, target, state, part, outcome)) = under_way.next().await {
+            parts.insert(place, part);
+            report.looked.targets.insert(target.name.clone());
+            self.contents.state.targets.insert(target.name.clone(), state);
+            // What one target came to must not be lost to a crash in another one's turn.
+            outcomes = outcomes.and(outcome).and(self.save());
+        }
+        // As they are configured, not as they came to their end.
+        parts.into_values().for_each(|part| report.absorb(part));
+        outcomes
     }
 
     /// Writes the alarms of a whole cycle and the state, and lets go of the lock.

@@ -131,6 +131,24 @@ impl Report {
         }
     }
 
+    /// What one target's turn is reported in, beside others at the same time.
+    pub(super) fn part(&self) -> Self {
+        Self {
+            findings: Vec::new(),
+            targets: Vec::new(),
+            causes: BTreeSet::new(),
+            looked: Looked::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Takes over what a turn came to.
+    pub(super) fn absorb(&mut self, part: Self) {
+        self.findings.extend(part.findings);
+        self.targets.extend(part.targets);
+        self.causes.extend(part.causes);
+    }
+
     /// Whether anything was committed.
     #[must_use]
     pub fn changed(&self) -> bool {

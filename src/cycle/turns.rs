@@ -21,7 +21,7 @@ use crate::store::read_back::read_back;
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::target::check::{self, Outcome as Checked, View};
 use crate::target::nginx::{self, Enforcement};
-use crate::target::process::Environment;
+use crate::target::process::{Environment, LAST_CHANCE};
 use crate::target::proof::{self, Patience, Wanted};
 use crate::target::{reload, snippet};
 use crate::trust::finding::Finding;
@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Of a server that advertises no marker of the store.
-const NOT_OURS: &str = "it asks for client certificates, but not by this store's bundle";
+const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
 
 /// One target, and what it should serve.
 pub struct Turns<'a> {
@@ -255,6 +255,7 @@ impl<'a> Turns<'a> {
             .with("TARGET", &self.target.name)
             .with("GENERATION", generation::name(self.manifest.generation))
             .with("STORE", self.root)
+            .with("STORE_ID", &self.manifest.store)
             .with("DIRECTORY", self.link_path())
     }
 
@@ -277,19 +278,17 @@ impl<'a> Turns<'a> {
     }
 
     async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
-        let limit = self.target.reload_timeout;
-        let told = tokio::time::timeout(limit, reload::tell(&self.target.reload, &self.environment())).await;
-        let why = match told {
-            Ok(Ok(told)) => {
+        match reload::tell(&self.target.reload, &self.environment(), self.target.reload_timeout).await {
+            Ok(told) => {
                 let number = self.manifest.generation;
                 evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
-                return Ok(Event::Succeeded);
+                Ok(Event::Succeeded)
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => given_up(limit),
-        };
-        report.causes.insert(Exit::Owed);
-        Ok(Event::Failed(why))
+            Err(error) => {
+                report.causes.insert(Exit::Owed);
+                Ok(Event::Failed(error.to_string()))
+            }
+        }
     }
 
     /// Check, switch and reload by root's half; what it owes, the target owes.
@@ -317,7 +316,9 @@ impl<'a> Turns<'a> {
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
-        let done_within = reload_timeout.saturating_add(check_timeout.saturating_mul(4));
+        // Each program has a last chance to end by itself.
+        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(4);
+        let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
         let asked = Instant::now();
         let mut taken: Option<Instant> = None;
         loop {
@@ -377,6 +378,8 @@ impl<'a> Turns<'a> {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
             digest_head: rendered.unwrap_or(self.manifest.digest).short(),
+            environment: self.environment(),
+            directory: link.path().to_owned(),
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
@@ -506,7 +509,8 @@ impl<'a> Turns<'a> {
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
-                if lacks_lines && (told || forced) {
+                let is_news = self.target.reload == Reload::None && state.owed.as_ref() != Some(&owed);
+                if lacks_lines && (told || forced || is_news) {
                     line.to_add = self.snippet();
                 }
                 report.causes.insert(exit_of(&owed));
@@ -532,6 +536,11 @@ impl<'a> Turns<'a> {
         let name = &self.target.name;
         report.findings.push(match evidence {
             Evidence::Proven => return,
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => Finding::note(
+                "target_ca_only",
+                name,
+                format!("The chain is proven. {}.", self.target.ca_only().unwrap_or_default()),
+            ),
             Evidence::ChainOnly(why) => Finding::warning(
                 "target_chain_only",
                 name,
@@ -563,7 +572,8 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        snippet::of(self.target.kind, &self.link_path())
+        let lines = snippet::of(self.target.kind, &self.link_path());
+        if self.target.marker { lines } else { lines.map(|lines| snippet::without_marker(&lines)) }
     }
 }
 
@@ -574,11 +584,6 @@ pub fn exit_of(owed: &Owed) -> Exit {
         Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
         Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => Exit::Owed,
     }
-}
-
-/// Of a reload that did not come to its end.
-pub fn given_up(limit: Duration) -> String {
-    format!("telling it took longer than {} and was given up", humantime::format_duration(limit))
 }
 
 pub fn outcome_of<E: std::error::Error>(done: Result<(), E>) -> Event {
@@ -603,6 +608,8 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
+        proof::Proof::Kept { reason } => Proof::Refuted(reason),
+        proof::Proof::NotEnforced { places } => Proof::NotEnforced(places),
         proof::Proof::Refuted { generation, part } => {
             Proof::Refuted(format!("{part} is of generation {generation:06}"))
         }

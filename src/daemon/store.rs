@@ -15,8 +15,9 @@ use super::watch::Watch;
 use crate::clock::Clock;
 use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns};
 use crate::log;
-use crate::settings::resolved::{Settings, Store, Target};
+use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
+use crate::target::process::LAST_CHANCE;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::standing::Standing;
 use crate::trust::timestamp::Timestamp;
@@ -87,9 +88,13 @@ impl StoreTask {
                 biased;
                 () = stopped => break,
                 Some(job) = self.jobs.recv() => {
-                    let kept = self.act(&job.answers, Turns::All).await;
-                    // The source may have been stopped meanwhile.
-                    let _ = job.done.send(kept);
+                    let mut job = job;
+                    // What came while a turn was taken is all committed first: then one turn does.
+                    while let Ok(later) = self.jobs.try_recv() {
+                        self.act_for(job, Turns::Later).await;
+                        job = later;
+                    }
+                    self.act_for(job, Turns::All).await;
                     next = self.next_turn();
                 }
                 () = self.touched.notified() => {
@@ -124,6 +129,12 @@ impl StoreTask {
             Err(error) => self.failed(&error),
         }
         self.next_turn()
+    }
+
+    async fn act_for(&mut self, job: Job, turns: Turns) {
+        let kept = self.act(&job.answers, turns).await;
+        // The source may have been stopped meanwhile.
+        let _ = job.done.send(kept);
     }
 
     /// Whether what came of it could be kept.
@@ -256,14 +267,22 @@ impl StoreTask {
     }
 }
 
-/// The longest that acting can take: every target's checks, reload and proof at their limits.
+/// The longest that acting can take: every target's checks, reload and proof at their limits, and each program's last
+/// chance to end by itself.
 fn bound(store: &Store) -> Duration {
     let of = |target: &Target| {
         let proof = target.proof.as_ref().map_or(Duration::ZERO, |proof| proof.timeout.saturating_add(proof.settle));
         // Root's half may be asked twice, and has to take the request before it works.
         let (checks, reloads) = if target.privileged { (20, 6) } else { (8, 1) };
-        let checks = target.check_timeout.saturating_mul(checks);
-        checks.saturating_add(target.reload_timeout.saturating_mul(reloads)).saturating_add(proof.saturating_mul(3))
+        let checks = target.check_timeout.saturating_add(LAST_CHANCE).saturating_mul(checks);
+        let reloads = target.reload_timeout.saturating_add(LAST_CHANCE).saturating_mul(reloads);
+        let proofs = proof.saturating_add(LAST_CHANCE).saturating_mul(3);
+        checks.saturating_add(reloads).saturating_add(proofs)
     };
-    store.targets.iter().map(of).fold(Duration::from_secs(120), Duration::saturating_add)
+    let turns = store.targets.iter().map(of);
+    let turns = match store.turns {
+        TurnOrder::Parallel => turns.max().unwrap_or_default(),
+        TurnOrder::Ordered => turns.fold(Duration::ZERO, Duration::saturating_add),
+    };
+    turns.saturating_add(Duration::from_secs(120))
 }

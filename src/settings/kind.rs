@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::resolved::{GenerationEvidence, Reload, Signal};
+use super::resolved::{Addressee, GenerationEvidence, Reload, Signal};
 use crate::trust::render::Output;
 
 /// A preset of outputs, check, reload and proof.
@@ -76,8 +76,7 @@ impl Kind {
     pub fn reload(self) -> Reload {
         let signal = |signal, pidfile: &str, process: &str| Reload::Signal {
             signal,
-            pidfile: PathBuf::from(pidfile),
-            process: process.to_owned(),
+            to: Addressee::Pidfile { pidfile: PathBuf::from(pidfile), process: process.to_owned() },
         };
         match self {
             Self::Nginx => signal(Signal::Hup, "/run/nginx.pid", "nginx"),
@@ -91,8 +90,8 @@ impl Kind {
     #[must_use]
     pub fn evidence(self) -> GenerationEvidence {
         match self {
-            Self::Nginx | Self::Apache => GenerationEvidence::Header,
-            Self::Haproxy | Self::Envoy | Self::Java | Self::CaOnly | Self::Generic => GenerationEvidence::None,
+            Self::Nginx | Self::Apache | Self::Java => GenerationEvidence::Header,
+            Self::Haproxy | Self::Envoy | Self::CaOnly | Self::Generic => GenerationEvidence::None,
         }
     }
 
@@ -121,11 +120,11 @@ impl Kind {
         }
     }
 
-    /// Whether a server of this kind reads some of its files at each request, so that its link is never switched only to see
-    /// what its check says.
+    /// Whether a server of this kind acts by some of its files as soon as its link is switched, so that it is never switched
+    /// only to see what its check says.
     #[must_use]
     pub fn reads_at_requests(self) -> bool {
-        self == Self::Apache
+        matches!(self, Self::Apache | Self::Envoy | Self::Java)
     }
 
     /// Whether a server of this kind admits whoever its authorities have signed.

@@ -1,5 +1,6 @@
 //! The configuration: raw as written, resolved as the program uses it. Two different types.
 
+pub mod endpoint;
 pub mod kind;
 pub mod load;
 mod raw;

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::resolved::Secret;
@@ -51,7 +52,7 @@ pub const KNOWN: &[(&str, &[&str])] = &[
             "proxy",
         ],
     ),
-    ("store.*", &["path", "grace", "keep", "sources", "extra_anchors", "seed", "privileged_path", "on_drift"]),
+    ("store.*", &["path", "grace", "keep", "sources", "extra_anchors", "seed", "privileged_path", "on_drift", "turns"]),
     (
         "target.*",
         &[
@@ -68,8 +69,22 @@ pub const KNOWN: &[(&str, &[&str])] = &[
             "proof",
         ],
     ),
-    ("target.*.reload", &["signal", "pidfile", "process", "systemd", "command", "http"]),
-    ("target.*.proof", &["connect", "server_name", "generation", "path", "proxy_protocol", "settle", "timeout"]),
+    ("target.*.reload", &["signal", "pidfile", "process", "unit", "systemd", "command", "http"]),
+    (
+        "target.*.proof",
+        &[
+            "connect",
+            "server_name",
+            "generation",
+            "path",
+            "proxy_protocol",
+            "command",
+            "http",
+            "envoy",
+            "settle",
+            "timeout",
+        ],
+    ),
     ("schedule", &["interval", "window", "window_interval", "proof_interval", "jitter"]),
     ("listen", &["address"]),
     ("alarms", &["upcoming_missing"]),
@@ -143,6 +158,7 @@ pub struct RawStore {
     pub seed: Option<PathBuf>,
     pub privileged_path: Option<PathBuf>,
     pub on_drift: Option<String>,
+    pub turns: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -161,12 +177,42 @@ pub struct RawTarget {
     pub proof: Option<RawProof>,
 }
 
+/// `"none"`, or a table.
+#[derive(Debug, Clone)]
+pub enum RawReload {
+    Word(String),
+    Table(RawReloadTable),
+}
+
+impl<'de> Deserialize<'de> for RawReload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrTable;
+        impl<'de> Visitor<'de> for WordOrTable {
+            type Value = RawReload;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"none\" or a table such as { systemd = \"nginx.service\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<RawReload, E> {
+                Ok(RawReload::Word(word.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawReload, A::Error> {
+                RawReloadTable::deserialize(MapAccessDeserializer::new(map)).map(RawReload::Table)
+            }
+        }
+        deserializer.deserialize_any(WordOrTable)
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct RawReload {
+pub struct RawReloadTable {
     pub signal: Option<String>,
     pub pidfile: Option<PathBuf>,
     pub process: Option<String>,
+    pub unit: Option<String>,
     pub systemd: Option<String>,
     pub command: Option<List>,
     pub http: Option<String>,
@@ -180,6 +226,9 @@ pub struct RawProof {
     pub generation: Option<String>,
     pub path: Option<String>,
     pub proxy_protocol: Option<String>,
+    pub command: Option<List>,
+    pub http: Option<String>,
+    pub envoy: Option<String>,
     pub settle: Option<String>,
     pub timeout: Option<String>,
 }

@@ -18,7 +18,9 @@ use url::Url;
 
 use super::load::{self, Origins, SettingsError};
 use super::raw::{List, Raw, RawCrl, RawSchedule, RawSource, RawStore, RawVerify};
-use super::resolved::{Crl, CrlPolicy, IdentitySetting, OnDrift, Secret, SecretOrigin, Settings, Source, Store};
+use super::resolved::{
+    Crl, CrlPolicy, IdentitySetting, OnDrift, Secret, SecretOrigin, Settings, Source, Store, TurnOrder,
+};
 use crate::genesys::region::Region;
 use crate::http_client::is_loopback;
 use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
@@ -143,6 +145,7 @@ impl Resolver {
         for store in stores.values() {
             self.privileged(store);
             self.pinned(store, &sources);
+            self.one_authority(store, &sources);
         }
 
         let missing = &raw.alarms.upcoming_missing;
@@ -459,6 +462,7 @@ impl Resolver {
                 .base
                 .join(raw.privileged_path.clone().unwrap_or_else(|| PathBuf::from(PRIVILEGED_PATH))),
             on_drift: self.on_drift(&format!("store.{name}.on_drift"), raw.on_drift.as_deref()),
+            turns: self.turns(&format!("store.{name}.turns"), raw.turns.as_deref()),
         }
     }
 
@@ -469,6 +473,17 @@ impl Resolver {
             Some(other) => {
                 self.problem(format!("{key}: {other:?} is neither \"repair\" nor \"alarm\""));
                 OnDrift::default()
+            }
+        }
+    }
+
+    fn turns(&mut self, key: &str, raw: Option<&str>) -> TurnOrder {
+        match raw {
+            None | Some("parallel") => TurnOrder::Parallel,
+            Some("ordered") => TurnOrder::Ordered,
+            Some(other) => {
+                self.problem(format!("{key}: {other:?} is neither \"parallel\" nor \"ordered\""));
+                TurnOrder::default()
             }
         }
     }
@@ -516,7 +531,7 @@ impl Resolver {
         default
     }
 
-    pub(super) fn url(&mut self, key: &str, text: &str) -> Option<Url> {
+    fn url(&mut self, key: &str, text: &str) -> Option<Url> {
         match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Some(url),
             Ok(_) => {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use super::endpoint::Endpoint;
 pub use super::kind::Kind;
 use crate::trust::render::Output;
 use crate::trust::schedule::Schedule;
@@ -130,6 +131,29 @@ pub struct Store {
     pub privileged_path: PathBuf,
     /// What is done about a generation that was changed behind our back.
     pub on_drift: OnDrift,
+    /// How its targets take their turns.
+    pub turns: TurnOrder,
+}
+
+/// How a store's targets take their turns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TurnOrder {
+    /// All at the same time: one that hangs keeps no other back.
+    #[default]
+    Parallel,
+    /// One after the other, by their names; one that fails keeps no other back.
+    Ordered,
+}
+
+impl TurnOrder {
+    /// Its word in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parallel => "parallel",
+            Self::Ordered => "ordered",
+        }
+    }
 }
 
 /// What is done about a generation that was changed behind our back. It is an alarm in any case.
@@ -218,6 +242,21 @@ pub enum CheckWay {
     Start,
 }
 
+impl Target {
+    /// What it means that a server trusts authorities alone; `None` for one that tells leaves apart.
+    #[must_use]
+    pub fn ca_only(&self) -> Option<&'static str> {
+        match self.pinning {
+            _ if !self.kind.admits_by_authority_alone() => None,
+            Pinning::Here => Some("CA only: this server admits whoever the authority has signed, by whatever name"),
+            Pinning::Elsewhere => Some(
+                "CA only: this server admits whoever the authority has signed, strangers too; that another layer admits the pinned \
+                 alone is the configuration's word (pinning = \"elsewhere\"), and is not seen from here",
+            ),
+        }
+    }
+}
+
 /// Where a leaf is told from the other leaves of its authority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pinning {
@@ -282,14 +321,12 @@ pub enum IdentitySetting {
 /// How a target is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
-    /// A signal to the process that a pidfile names.
+    /// A signal to the server's process.
     Signal {
         /// `HUP`, `USR1`, `USR2`.
         signal: Signal,
-        /// Read anew each time.
-        pidfile: PathBuf,
-        /// The name that the process must bear (`/proc/PID/comm` or its executable's name).
-        process: String,
+        /// Who that is, found out anew each time.
+        to: Addressee,
     },
     /// `systemctl reload UNIT`.
     Systemd {
@@ -298,10 +335,26 @@ pub enum Reload {
     },
     /// A command, without a shell.
     Command(Vec<String>),
-    /// `POST` to a URL; 2xx is success.
-    Http(Url),
+    /// `POST`; 2xx is success.
+    Http(Endpoint),
     /// The server watches by itself.
     None,
+}
+
+/// How the process is found that gets a signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addressee {
+    /// By its pidfile.
+    Pidfile {
+        /// The file.
+        pidfile: PathBuf,
+        /// The name that the process must bear (its executable's, or `/proc/PID/comm`).
+        process: String,
+    },
+    /// The one process of this name whose parent bears another.
+    Process(String),
+    /// The main process of this systemd unit.
+    Unit(String),
 }
 
 /// The signals that servers know as "reload".
@@ -317,10 +370,16 @@ pub enum Signal {
 
 /// How a target proves what it serves: all ways that are configured must agree, and what one cannot show (the chain, the
 /// allowlist) another may.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proof {
     /// By its handshake and one answer.
     pub wire: Option<WireProof>,
+    /// By what a command says of it.
+    pub command: Option<Vec<String>>,
+    /// By what it says of itself in an answer to `GET`.
+    pub http: Option<Endpoint>,
+    /// By what Envoy's admin endpoint shows.
+    pub envoy: Option<EnvoyProof>,
     /// For how long fresh looks must all show the new generation.
     pub settle: Duration,
     /// How long to wait for that.
@@ -331,14 +390,28 @@ impl Proof {
     /// Whether the loaded chain can show its generation.
     #[must_use]
     pub fn shows_chain(&self) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.marker)
+        self.speaks() || self.wire.as_ref().is_some_and(|wire| wire.marker)
     }
 
     /// Whether the loaded allowlist can.
     #[must_use]
     pub fn shows_allowlist(&self) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
+        self.speaks() || self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
     }
+
+    /// Whether the server is asked which generation it has loaded, which answers for both.
+    fn speaks(&self) -> bool {
+        self.command.is_some() || self.http.is_some() || self.envoy.is_some()
+    }
+}
+
+/// A look at what Envoy has loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvoyProof {
+    /// Its admin endpoint.
+    pub admin: Endpoint,
+    /// Whether its configuration names the file with the generation marker.
+    pub marker: bool,
 }
 
 /// A look from outside: a handshake and one GET.

@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::raw::{List, RawProof, RawReload, RawTarget};
+use super::raw::{List, RawProof, RawReload, RawReloadTable, RawTarget};
 use super::resolve::Resolver;
 use super::resolved::{
-    GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source, Store, Target, WireProof,
+    Addressee, Endpoint, EnvoyProof, GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source,
+    Store, Target, WireProof,
 };
+use crate::http_client::is_loopback;
 use crate::store::privileged::RESERVED;
 use crate::trust::render::Output;
 use crate::trust::set::Authority;
@@ -56,7 +58,18 @@ impl Resolver {
 
     fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
         let preset = kind.reload();
-        let Some(raw) = raw else { return preset };
+        let raw = match raw {
+            None => return preset,
+            Some(RawReload::Word(word)) => {
+                if word != "none" {
+                    self.problem(format!(
+                        "{key}: {word:?} is no way to tell a server: \"none\", or a table such as {{ systemd = \"nginx.service\" }}"
+                    ));
+                }
+                return Reload::None;
+            }
+            Some(RawReload::Table(table)) => table,
+        };
         let ways = [raw.signal.is_some(), raw.systemd.is_some(), raw.command.is_some(), raw.http.is_some()];
         if ways.iter().filter(|way| **way).count() > 1 {
             self.problem(format!("{key} names several ways: one of signal, systemd, command, http"));
@@ -71,54 +84,92 @@ impl Resolver {
             return Reload::Command(argv.clone());
         }
         if let Some(url) = &raw.http {
-            return match self.url(&format!("{key}.http"), url) {
-                Some(url) => Reload::Http(url),
-                None => Reload::None,
-            };
+            return self.endpoint(&format!("{key}.http"), url).map_or(Reload::None, Reload::Http);
         }
-        let Some(signal) = &raw.signal else {
-            // A table with a pidfile alone changes the preset's.
-            return match (preset, &raw.pidfile) {
-                (Reload::Signal { signal, process, .. }, Some(pidfile)) => Reload::Signal {
-                    signal,
-                    pidfile: self.base.join(pidfile),
-                    process: raw.process.clone().unwrap_or(process),
-                },
-                _ => Reload::None,
-            };
+        self.signal(key, preset, raw)
+    }
+
+    /// A signal, or what of the preset's a table changes.
+    fn signal(&mut self, key: &str, preset: Reload, raw: &RawReloadTable) -> Reload {
+        let (preset_signal, preset_pidfile, preset_process) = match preset {
+            Reload::Signal { signal, to: Addressee::Pidfile { pidfile, process } } => {
+                (Some(signal), Some(pidfile), Some(process))
+            }
+            _ => (None, None, None),
         };
-        let signal = match signal.trim_start_matches("SIG") {
-            "HUP" => Signal::Hup,
-            "USR1" => Signal::Usr1,
-            "USR2" => Signal::Usr2,
-            "none" => return Reload::None,
-            _ => {
+        let signal = match raw.signal.as_deref().map(|signal| signal.trim_start_matches("SIG")) {
+            Some("HUP") => Signal::Hup,
+            Some("USR1") => Signal::Usr1,
+            Some("USR2") => Signal::Usr2,
+            Some(_) => {
+                let signal = raw.signal.as_deref().unwrap_or_default();
                 self.problem(format!("{key}.signal: {signal:?} is none of HUP, USR1, USR2"));
                 Signal::Hup
             }
+            None => match preset_signal {
+                Some(signal) => signal,
+                None => {
+                    self.problem(format!(
+                        "{key} names no way: one of signal, systemd, command, http; or \"none\" for a server that watches by itself"
+                    ));
+                    return Reload::None;
+                }
+            },
         };
-        let (process, pidfile) = match preset {
-            Reload::Signal { process, pidfile, .. } => (Some(process), Some(pidfile)),
-            _ => (None, None),
+        if let Some(unit) = &raw.unit {
+            if raw.pidfile.is_some() || raw.process.is_some() {
+                self.problem(format!("{key}.unit names the process already: leave pidfile and process out"));
+            }
+            return Reload::Signal { signal, to: Addressee::Unit(unit.clone()) };
+        }
+        let pidfile = raw.pidfile.clone().or(preset_pidfile);
+        let to = match (pidfile, raw.process.clone().or(preset_process)) {
+            (Some(pidfile), Some(process)) => Addressee::Pidfile { pidfile: self.base.join(pidfile), process },
+            (None, Some(process)) => Addressee::Process(process),
+            _ => {
+                self.problem(format!(
+                    "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, whose main \
+                     process is meant)"
+                ));
+                return Reload::None;
+            }
         };
-        let (process, pidfile) = (raw.process.clone().or(process), raw.pidfile.clone().or(pidfile));
-        let (Some(process), Some(pidfile)) = (process, pidfile) else {
-            self.problem(format!("{key} needs pidfile (which process) and process (the name that it must bear)"));
-            return Reload::None;
-        };
-        Reload::Signal { signal, pidfile: self.base.join(pidfile), process }
+        Reload::Signal { signal, to }
+    }
+
+    fn endpoint(&mut self, key: &str, text: &str) -> Option<Endpoint> {
+        let endpoint = Endpoint::parse(text).and_then(|endpoint| match &endpoint {
+            Endpoint::Url(url) if url.scheme() == "http" && !is_loopback(url) => {
+                Err(format!("({endpoint}) must be on this machine, or https: else whoever stands between could answer"))
+            }
+            _ => Ok(endpoint),
+        });
+        // It may hold a password, so it is not quoted.
+        endpoint.map_err(|why| self.problem(format!("{key} {why}"))).ok()
     }
 
     fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<Proof> {
         let wire = raw.connect.as_ref().map(|List(connect)| self.wire(key, kind, marker, connect, raw));
-        if wire.as_ref().is_none_or(|wire| wire.connect.is_empty()) {
+        let wire = wire.filter(|wire| !wire.connect.is_empty());
+        let command = raw.command.as_ref().map(|List(argv)| argv.clone());
+        if command.as_ref().is_some_and(Vec::is_empty) {
+            self.problem(format!("{key}.command is empty"));
+        }
+        let envoy = raw.envoy.as_ref().and_then(|text| self.endpoint(&format!("{key}.envoy"), text));
+        let envoy = envoy.map(|admin| EnvoyProof { admin, marker });
+        let http = raw.http.as_ref().and_then(|text| self.endpoint(&format!("{key}.http"), text));
+        if wire.is_none() && command.is_none() && raw.http.is_none() && raw.envoy.is_none() {
             self.problem(format!(
-                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]"
+                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]; command or \
+                 http, where it says which generation it has loaded"
             ));
             return None;
         }
         Some(Proof {
             wire,
+            command,
+            http,
+            envoy,
             settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
             timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
         })
@@ -209,6 +260,29 @@ impl Resolver {
         }
     }
 
+    /// Envoy asks a list of certificates *and* names, never one or the other.
+    pub(super) fn one_authority(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
+        let has = |authority: Authority| {
+            let mut of_store = store.sources.iter().filter_map(|name| sources.get(name));
+            of_store.any(|source| source.authorities.contains(&authority))
+        };
+        if !(has(Authority::DigiCert) && has(Authority::Genesys)) {
+            return;
+        }
+        for target in store.targets.iter().filter(|target| target.outputs.contains(&Output::Envoy)) {
+            let (name, store) = (&target.name, &store.name);
+            self.problem(format!(
+                "target.{name} is an Envoy, and store.{store} takes certificates of both DigiCert and Genesys. A validation context of \
+                 Envoy's admits who is on its list of certificates *and* bears a name; it has no \"or\". Give each authority a \
+                 source, a store and a listener of its own (another port, or a filter chain by server name): [source.SOURCE] \
+                 authorities = [\"DigiCert\"], [source.SOURCE-genesys] authorities = [\"Genesys\"]; [store.{store}] sources = \
+                 [\"SOURCE\"], [store.{store}-genesys] sources = [\"SOURCE-genesys\"]; [target.{name}] store = \"{store}\", \
+                 [target.{name}-genesys] kind = \"envoy\", store = \"{store}-genesys\"; and let each listener ask for the secret \
+                 \"trustsync\" at its own target's path"
+            ));
+        }
+    }
+
     /// What root's half writes and runs must be out of the daemon's reach.
     pub(super) fn privileged(&mut self, store: &Store) {
         let (path, privileged_path) = (&store.path, &store.privileged_path);
@@ -246,7 +320,7 @@ impl Resolver {
             }
             match &target.reload {
                 Reload::Command(argv) => program("reload.command", argv),
-                Reload::Signal { pidfile, .. } if pidfile.starts_with(path) => self.problem(format!(
+                Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } if pidfile.starts_with(path) => self.problem(format!(
                     "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
                 )),
                 _ => {}

@@ -10,6 +10,9 @@
 
 pub mod apache;
 pub mod check;
+pub mod envoy;
+pub mod http;
+pub mod java;
 pub mod nginx;
 pub mod process;
 pub mod proof;

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 pub const OUTPUT_KEPT: usize = 64 * 1024;
 
 /// How long a program has between TERM and KILL.
-const LAST_CHANCE: Duration = Duration::from_secs(2);
+pub const LAST_CHANCE: Duration = Duration::from_secs(2);
 
 /// How long we read on, at most, once the program itself has ended: what it started may hold its output open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(200);

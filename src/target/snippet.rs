@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::settings::resolved::Kind;
-use crate::target::{apache, nginx};
+use crate::target::{apache, envoy, java, nginx};
 
 /// What is to be added for a server of this kind, where it is known.
 #[must_use]
@@ -11,6 +11,17 @@ pub fn of(kind: Kind, link: &Path) -> Option<String> {
     match kind {
         Kind::Nginx => Some(format!("{}\n{}", nginx::snippet::http(link), nginx::snippet::server(link))),
         Kind::Apache => Some(apache::virtual_host(link)),
-        Kind::Haproxy | Kind::Envoy | Kind::Java | Kind::CaOnly | Kind::Generic => None,
+        Kind::Envoy => Some(envoy::lines(link)),
+        Kind::Java => Some(java::lines(link)),
+        Kind::Haproxy | Kind::CaOnly | Kind::Generic => None,
     }
+}
+
+/// The same lines by the files that have no generation marker.
+#[must_use]
+pub fn without_marker(lines: &str) -> String {
+    lines
+        .replace("/trust-bundle.pem", "/chain.pem")
+        .replace("/envoy/sds.json", "/envoy/sds-without-marker.json")
+        .replace("truststore-with-marker.p12", "truststore.p12")
 }

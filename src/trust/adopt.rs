@@ -19,7 +19,7 @@ use crate::trust::marker_name::MarkerName;
 use crate::trust::memory::{Entry, Memory, SlotMemory};
 use crate::trust::observation::{IdentityRule, SlotRules};
 use crate::trust::refusal::quoted;
-use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
+use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict};
 
@@ -305,13 +305,20 @@ impl Judge<'_> {
             }
             None => return Err("it has no identity to be judged by".to_owned()),
         };
+        // The leaves themselves are not at hand to be judged: whoever admits these one by one admits none of them.
+        let dns_names = match self.input.giver {
+            // Not asking for what the daemon says that no leaf shows would admit by the issuer alone.
+            Giver::Daemon => names.clone(),
+            Giver::Seed => entry.witnesses.dns_names.iter().filter(|name| names.contains(*name)).cloned().collect(),
+        };
+        let witnesses = Witnesses { dns_names, leaves: BTreeSet::new() };
         self.set.chain.insert(key, root.clone());
-        self.set.admit_by_name(&rules.slot, &root, &names);
+        self.set.admit_by_name(&rules.slot, &root, &names, &witnesses);
         // No path but the root itself: a leaf of the region is signed by it directly.
         let chain =
             entry.chain.iter().filter(|link| rules.anchors.0.iter().any(|anchor| anchor.fingerprint() == **link));
         let chain: BTreeSet<Fingerprint> = chain.copied().collect();
-        self.remember(&rules.slot, key, Entry { chain, names, ..Entry::seen(entry.role, entry.first_seen) });
+        self.remember(&rules.slot, key, Entry { chain, names, witnesses, ..Entry::seen(entry.role, entry.first_seen) });
         Ok(())
     }
 
@@ -330,11 +337,11 @@ impl Judge<'_> {
             Authority::DigiCert => self.set.pin(slot, &certificate, entry.role),
             Authority::Genesys => {
                 self.set.chain.insert(key, certificate.clone());
-                self.set.admit_by_name(slot, &certificate, &before.names);
+                self.set.admit_by_name(slot, &certificate, &before.names, &before.witnesses);
             }
         }
-        let (chain, names) = (before.chain, before.names);
-        self.remember(slot, key, Entry { chain, names, ..Entry::seen(entry.role, entry.first_seen) });
+        let ManifestEntry { chain, names, witnesses, .. } = before;
+        self.remember(slot, key, Entry { chain, names, witnesses, ..Entry::seen(entry.role, entry.first_seen) });
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::{Entry, Hold, Issuer, Memory, SlotMemory, Word};
-use crate::trust::set::{Denial, Role, SlotId, TrustSet};
+use crate::trust::set::{Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 
 /// The schema that this version writes.
@@ -82,6 +82,9 @@ pub struct ManifestEntry {
     /// Names of a name rule.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
+    /// What the leaves show by which a name rule entered.
+    #[serde(default, skip_serializing_if = "Witnesses::is_empty")]
+    pub witnesses: Witnesses,
     /// The operator's word for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word: Option<Word>,
@@ -147,6 +150,7 @@ impl Manifest {
             first_seen: entry.first_seen,
             chain: entry.chain.clone(),
             names: entry.names.clone(),
+            witnesses: entry.witnesses.clone(),
             word: entry.word,
         };
         memory
@@ -165,6 +169,7 @@ impl Manifest {
         let entry = |held: &ManifestEntry| Entry {
             chain: held.chain.clone(),
             names: held.names.clone(),
+            witnesses: held.witnesses.clone(),
             word: held.word,
             last_seen: self.committed,
             ..Entry::seen(held.role, held.first_seen)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
+use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 
 /// How many clean answers must agree before a role changes or a leaf may leave (design, rule 3).
@@ -53,7 +53,7 @@ impl Memory {
                     Authority::DigiCert => set.pin(slot, certificate, entry.role),
                     Authority::Genesys => {
                         set.chain.insert(*key, certificate.clone());
-                        set.admit_by_name(slot, certificate, &entry.names);
+                        set.admit_by_name(slot, certificate, &entry.names, &entry.witnesses);
                     }
                 }
             }
@@ -133,6 +133,9 @@ pub struct Entry {
     /// For a name rule: the names that a leaf must bear; empty means the issuer alone.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
+    /// For a name rule: what the leaves show by which it entered.
+    #[serde(default, skip_serializing_if = "Witnesses::is_empty")]
+    pub witnesses: Witnesses,
     /// The operator's word, as long as it stands: neither absence nor a hold takes the entry away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word: Option<Word>,
@@ -172,6 +175,7 @@ impl Entry {
             last_seen: now,
             chain: BTreeSet::new(),
             names: BTreeSet::new(),
+            witnesses: Witnesses::default(),
             word: None,
             absence: None,
             proposal: None,

@@ -105,7 +105,7 @@ impl Owed {
             Self::Unproven(Proof::NotEnforced(servers)) => (
                 "target_not_enforced",
                 format!(
-                    "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, but these never ask the allowlist: {} Refuse there whoever has an empty $trustsync_admit (`trustsync reload {name}` prints the lines).",
+                    "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, but these do not enforce it: {} `trustsync reload {name}` prints the lines that do; on nginx they refuse whoever has an empty $trustsync_admit.",
                     sentence(servers)
                 ),
             ),

@@ -198,6 +198,15 @@ fn mac_fits(mac: &Value<'_>, safe: &[u8], password: &Password, work: &mut u64) -
     Ok(hmac::verify(&hmac::Key::new(tagged, &key), safe, expected).is_ok())
 }
 
+/// The integrity check of a file that is written with this password: HMAC with SHA-256, RFC 7292, section 4.
+#[must_use]
+pub fn mac(safe: &[u8], password: &str, salt: &[u8], iterations: u32) -> Vec<u8> {
+    let utf16: Vec<u8> = password.encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect();
+    let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
+    let key = derive(&digest::SHA256, 3, &utf16, salt, iterations, digest::SHA256.output_len());
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), safe).as_ref().to_vec()
+}
+
 /// RFC 7292, B.2.
 fn derive(
     hash: &'static digest::Algorithm,

@@ -144,8 +144,39 @@ pub struct NameRule {
     pub root: Certificate,
     /// The names of which the leaf must bear one; empty means that the issuer alone decides.
     pub names: BTreeSet<String>,
+    /// What the leaves show by which it entered.
+    pub witnesses: Witnesses,
     /// The slots that trust by this rule.
     pub slots: BTreeSet<SlotId>,
+}
+
+/// What the leaves show by which a name rule entered, for servers that see no common name, or can deny no single leaf.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Witnesses {
+    /// The names that bind, where each of the leaves bears one of them as dNSName; else none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dns_names: BTreeSet<String>,
+    /// The leaves themselves, as they were listed last.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub leaves: BTreeSet<Fingerprint>,
+}
+
+impl Witnesses {
+    /// Whether nothing is known of them.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Those of one rule that two slots trust: a name must stand in the dNSNames only if it does in both.
+    pub(crate) fn join(&mut self, others: &Self) {
+        if self.dns_names.is_empty() || others.dns_names.is_empty() {
+            self.dns_names.clear();
+        } else {
+            self.dns_names.extend(others.dns_names.iter().cloned());
+        }
+        self.leaves.extend(&others.leaves);
+    }
 }
 
 /// Why a leaf is denied.
@@ -207,15 +238,23 @@ impl TrustSet {
     }
 
     /// Admits by issuer and name for a slot.
-    pub fn admit_by_name(&mut self, slot: &SlotId, root: &Certificate, names: &BTreeSet<String>) {
+    pub fn admit_by_name(
+        &mut self,
+        slot: &SlotId,
+        root: &Certificate,
+        names: &BTreeSet<String>,
+        witnesses: &Witnesses,
+    ) {
         match self.name_rules.iter_mut().find(|rule| rule.root == *root && rule.names == *names) {
             Some(rule) => {
                 rule.slots.insert(slot.clone());
+                rule.witnesses.join(witnesses);
             }
             None => {
                 self.name_rules.push(NameRule {
                     root: root.clone(),
                     names: names.clone(),
+                    witnesses: witnesses.clone(),
                     slots: BTreeSet::from([slot.clone()]),
                 });
                 self.name_rules.sort();
@@ -235,7 +274,8 @@ impl TrustSet {
             }
         }
         for rule in &self.name_rules {
-            let _ = writeln!(text, "rule {} {:?} {:?}", rule.root.fingerprint(), rule.names, rule.slots);
+            let dns_names = &rule.witnesses.dns_names;
+            let _ = writeln!(text, "rule {} {:?} {dns_names:?} {:?}", rule.root.fingerprint(), rule.names, rule.slots);
         }
         for (fingerprint, denial) in &self.denied {
             // With the SHA-1, a server can ask for it that could not before.

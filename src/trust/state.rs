@@ -218,6 +218,10 @@ impl State {
                     entry.last_seen = known.last_seen;
                     entry.absence = known.absence;
                     entry.proposal = known.proposal;
+                    // Another leaf of a name rule is no new generation, but where leaves are admitted one by one.
+                    if !behind {
+                        entry.witnesses.leaves.clone_from(&known.witnesses.leaves);
+                    }
                 }
             }
             let entries = std::mem::take(&mut held.entries);

@@ -15,7 +15,7 @@ use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::{Entry, Memory, Word};
 use crate::trust::plan;
-use crate::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet};
+use crate::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
 
@@ -38,6 +38,10 @@ pub fn trust(
         names: match slot.authority() {
             Authority::DigiCert => BTreeSet::new(),
             Authority::Genesys => plan::rule_names(std::iter::once(verified.leaf()), Some(identity)),
+        },
+        witnesses: match slot.authority() {
+            Authority::DigiCert => Witnesses::default(),
+            Authority::Genesys => plan::witnesses(std::iter::once(verified.leaf()), Some(identity)),
         },
         ..Entry::seen(Role::Trusted, word.since)
     });

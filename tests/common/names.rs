@@ -22,7 +22,7 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 use trustsync::trust::memory::Memory;
 use trustsync::trust::render::{Content, Label, Output};
-use trustsync::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet};
+use trustsync::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet, Witnesses};
 use trustsync::trust::timestamp::Timestamp;
 
 use crate::cast::{TLS_VERSIONS, openssl};
@@ -233,7 +233,12 @@ impl Names {
 
         let mut set = TrustSet::default();
         let slot = |authority| SlotId::new("eu", "eu-west-1", authority);
-        set.admit_by_name(&slot(Authority::Genesys), &private_root, &BTreeSet::from([NAME.to_owned()]));
+        set.admit_by_name(
+            &slot(Authority::Genesys),
+            &private_root,
+            &BTreeSet::from([NAME.to_owned()]),
+            &Witnesses::default(),
+        );
         set.chain.insert(private_root.fingerprint(), private_root);
         if with_public {
             set.pin(&slot(Authority::DigiCert), &pinned, Role::Current);

@@ -11,7 +11,10 @@
 )]
 
 mod apache;
+mod envoy;
+mod fingerprints;
 mod hashed;
+mod java;
 mod nginx;
 
 use std::collections::BTreeSet;
@@ -24,7 +27,7 @@ use crate::store::contents::{self, ContentsError};
 use crate::store::{StoreError, generation};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
-use crate::trust::set::Authority;
+use crate::trust::set::{Authority, Witnesses};
 
 /// What was found, and what is meant instead.
 type Odd = (String, String);
@@ -100,11 +103,12 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         _ if path.ends_with(".pem") => {
             return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(()));
         }
-        "fingerprints.txt" => {
-            let lines = text(bytes).lines().filter(|line| !line.starts_with('#')).count();
-            return if lines == pins { Ok(()) } else { count(format!("{lines} lines"), format!("{pins} pins")) };
-        }
+        "fingerprints.txt" => return fingerprints::list(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1)),
         "nginx/admit.map" => return nginx::map(&text(bytes), admitted(manifest)).or_else(|odd| count(odd.0, odd.1)),
+        "envoy/sds.json" => return envoy::secret(bytes, manifest, true).or_else(|odd| count(odd.0, odd.1)),
+        "envoy/sds-without-marker.json" => {
+            return envoy::secret(bytes, manifest, false).or_else(|odd| count(odd.0, odd.1));
+        }
         "nginx/generation.map" => return nginx::map(&text(bytes), 1).or_else(|odd| count(odd.0, odd.1)),
         "apache/admit.conf" => {
             let denied = manifest.denied.values().filter(|denial| denial.pem_sha1.is_some()).count();
@@ -113,6 +117,10 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         }
         "apache/generation.conf" => {
             return apache::generation(&text(bytes), manifest.generation).or_else(|odd| count(odd.0, odd.1));
+        }
+        "truststore.p12" => return java::truststore(bytes, authorities.max(1)).or_else(|odd| count(odd.0, odd.1)),
+        "truststore-with-marker.p12" => {
+            return java::truststore(bytes, authorities.saturating_add(1)).or_else(|odd| count(odd.0, odd.1));
         }
         _ => return Ok(()),
     };
@@ -124,8 +132,12 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
 }
 
 fn pinned(manifest: &Manifest) -> usize {
+    pinned_leaves(manifest).len()
+}
+
+fn pinned_leaves(manifest: &Manifest) -> BTreeSet<&Fingerprint> {
     let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::DigiCert);
-    slots.flat_map(|(_, held)| held.entries.keys()).collect::<BTreeSet<_>>().len()
+    slots.flat_map(|(_, held)| held.entries.keys()).collect()
 }
 
 /// The lines that decide in a map: denied, pins, and each name of each name rule (or its issuer alone).
@@ -136,13 +148,28 @@ fn admitted(manifest: &Manifest) -> usize {
 
 /// Each name of each name rule, or its issuer alone.
 fn named(manifest: &Manifest) -> usize {
-    let rules: BTreeSet<_> = manifest
-        .slots
-        .iter()
-        .filter(|(slot, _)| slot.authority() == Authority::Genesys)
-        .flat_map(|(_, held)| held.entries.iter().map(|(root, entry)| (root, &entry.names)))
-        .collect();
-    rules.iter().map(|(_, names)| names.len().max(1)).fold(0, usize::saturating_add)
+    name_rules(manifest).into_iter().map(|rule| rule.names.len().max(1)).fold(0, usize::saturating_add)
+}
+
+/// A root that admits by name.
+struct NameRule<'a> {
+    root: &'a Fingerprint,
+    /// None: its word alone decides.
+    names: &'a BTreeSet<String>,
+    witnesses: Witnesses,
+}
+
+/// Each once, however many slots trust by it.
+fn name_rules(manifest: &Manifest) -> Vec<NameRule<'_>> {
+    let mut rules: Vec<NameRule<'_>> = Vec::new();
+    let slots = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
+    for (root, entry) in slots.flat_map(|(_, held)| &held.entries) {
+        match rules.iter_mut().find(|rule| rule.root == root && *rule.names == entry.names) {
+            Some(rule) => rule.witnesses.join(&entry.witnesses),
+            None => rules.push(NameRule { root, names: &entry.names, witnesses: entry.witnesses.clone() }),
+        }
+    }
+    rules
 }
 
 /// Not our own scanner: a fault in that one must not judge itself.

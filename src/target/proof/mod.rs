@@ -3,20 +3,23 @@
 //! ```text
 //!  look ─▶ judge ─▶ streak of new sightings as long as `settle`? ─▶ proven (or chain only)
 //!   ▲                       │ no: an old one begins it anew
-//!   └──── some 30 ms ───────┴─▶ the end of `timeout`: what was seen last is the outcome
+//!   └──── 10 to 500 ms ─────┴─▶ the end of `timeout`: what was seen last is the outcome
 //! ```
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it). What one way of looking cannot show another may; where several are configured, all must agree. That the server
+//! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
 //! enforces the allowlist is not claimed: see [`crate::target::nginx`].
 
+mod envoy;
 pub mod marker;
+mod spoken;
 pub mod wire;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -24,6 +27,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WireProof};
+use crate::target::http::Asker;
+use crate::target::process::Environment;
+use crate::target::proof::envoy::Admin;
 use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
 use crate::trust::marker_name::MarkerName;
 
@@ -32,6 +38,12 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// Between two looks at a server that never answers with the old generation after the new one.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two looks at a server that shows nothing new for long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two runs of a command.
+const COMMAND_PAUSE: Duration = Duration::from_millis(100);
 
 /// The fewest sightings that make a streak, however slow they are.
 const STREAK: u32 = 3;
@@ -71,6 +83,10 @@ pub struct Wanted {
     pub generation: u64,
     /// Whose trust content has this head of a digest.
     pub digest_head: String,
+    /// What a command that is asked is given.
+    pub environment: Environment,
+    /// The folder that holds its files: the target's link.
+    pub directory: PathBuf,
 }
 
 /// How long to be patient.
@@ -121,6 +137,16 @@ pub enum Proof {
         /// Which part shows it.
         part: Part,
     },
+    /// It serves another generation, and will not come to this one by itself.
+    Kept {
+        /// Why.
+        reason: String,
+    },
+    /// It serves the wanted generation, and lets others in beside it.
+    NotEnforced {
+        /// Where, and why.
+        places: String,
+    },
 }
 
 /// What a generation was seen in.
@@ -130,6 +156,10 @@ pub enum Part {
     Chain,
     /// The header beside the allowlist.
     Allowlist,
+    /// What it says of itself.
+    Word,
+    /// The secret that an Envoy has taken.
+    Secret,
 }
 
 /// What one look-out proves: an address, or another way of looking.
@@ -179,6 +209,30 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
         }
     }
     let on_the_wire = addresses.len();
+    if let Some(argv) = &proof.command {
+        lookers.push((addresses.len(), Looker::Command(argv.clone())));
+        addresses.push(unlooked("command", None, "it was not looked at".to_owned()));
+    }
+    if let Some(settings) = &proof.envoy {
+        let reason = match Admin::of(settings) {
+            Ok(admin) => {
+                lookers.push((addresses.len(), Looker::Envoy(Box::new(admin))));
+                "it was not looked at".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        addresses.push(unlooked(&settings.admin.to_string(), None, reason));
+    }
+    if let Some(endpoint) = &proof.http {
+        let reason = match Asker::of(endpoint) {
+            Ok(asker) => {
+                lookers.push((addresses.len(), Looker::Http(asker)));
+                "it was not looked at".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        addresses.push(unlooked(&endpoint.to_string(), None, reason));
+    }
     let mut looks = JoinSet::new();
     for (place, looker) in lookers {
         let (settle, timeout) = (proof.settle, proof.timeout);
@@ -231,6 +285,12 @@ async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
 enum Looker {
     /// A handshake and one GET, at this address.
     Wire { address: SocketAddr, settings: WireProof },
+    /// What this command says.
+    Command(Vec<String>),
+    /// What is answered there.
+    Http(Asker),
+    /// What Envoy's admin endpoint shows.
+    Envoy(Box<Admin>),
 }
 
 impl Looker {
@@ -241,6 +301,19 @@ impl Looker {
                 Err(error @ WireError::Unanswered) => Seen::Blind(error.to_string()),
                 Err(error) => Seen::Nothing(error.to_string()),
             },
+            Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
+            Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
+            Self::Envoy(admin) => admin.look(wanted, limit).await,
+        }
+    }
+
+    /// How long to wait between two looks.
+    fn pause(&self, settle: Duration) -> Duration {
+        match self {
+            // A process each.
+            Self::Command(_) => COMMAND_PAUSE,
+            _ if settle.is_zero() => SHORT_PAUSE,
+            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) => PAUSE,
         }
     }
 
@@ -256,7 +329,7 @@ impl Looker {
                     Err(_) => Proof::Unreachable { reason },
                 }
             }
-            Self::Wire { .. } => Proof::Unreachable { reason },
+            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Envoy(_) => Proof::Unreachable { reason },
         }
     }
 }
@@ -270,6 +343,10 @@ enum Seen {
     Less(String),
     /// Another generation.
     Old(u64, Part),
+    /// Not the wanted generation, nor will it be by waiting, for this reason.
+    Kept(String),
+    /// The wanted generation, but the server lets others in beside it, for this reason.
+    Open(String),
     /// No marker of this store.
     NoMarker,
     /// No CertificateRequest.
@@ -369,8 +446,9 @@ impl Watch {
             Patience::JustTold => self.timeout,
             Patience::LongRunning => self.timeout.min(LONG_RUNNING),
         };
-        let pause = if self.settle.is_zero() { SHORT_PAUSE } else { PAUSE };
-        let deadline = Instant::now() + patient;
+        let pause = self.looker.pause(self.settle);
+        let asked = Instant::now();
+        let deadline = asked + patient;
         let mut streak: Option<Streak> = None;
         let mut was_new = false;
         loop {
@@ -399,8 +477,13 @@ impl Watch {
                     seen => self.verdict(seen).await,
                 };
             }
+            // A server that does not come to it is asked less and less often.
+            let waits = match current.seen {
+                Seen::New(_) => pause,
+                _ => (asked.elapsed() / 10).clamp(pause, LONGEST_PAUSE),
+            };
             streak = Some(current);
-            sleep(pause.min(left)).await;
+            sleep(waits.min(left)).await;
         }
     }
 
@@ -408,7 +491,7 @@ impl Watch {
     fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
         match (self.patience, seen) {
             (Patience::LongRunning, _) => true,
-            (Patience::JustTold, Seen::New(_)) => lasted >= self.settle,
+            (Patience::JustTold, Seen::New(_) | Seen::Kept(_) | Seen::Open(_)) => lasted >= self.settle,
             (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
             }
@@ -422,6 +505,8 @@ impl Watch {
             Seen::New(Shown::Chain(reason)) | Seen::Less(reason) => Proof::ChainOnly { reason },
             Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
+            Seen::Kept(reason) => Proof::Kept { reason },
+            Seen::Open(places) => Proof::NotEnforced { places },
             Seen::NoMarker => Proof::NotWired,
             Seen::NotAsked => Proof::Unverifiable { reason: NOT_ASKED.to_owned() },
             Seen::Blind(reason) => Proof::Unverifiable { reason },
@@ -443,6 +528,7 @@ impl fmt::Display for Seen {
             Self::New(_) => f.write_str("the wanted generation"),
             Self::Less(_) => f.write_str("the wanted chain, without the allowlist's header"),
             Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
+            Self::Kept(reason) | Self::Open(reason) => f.write_str(reason),
             Self::NoMarker => f.write_str("no marker of this store"),
             Self::NotAsked => f.write_str("no request for a client certificate"),
             Self::Blind(reason) | Self::Nothing(reason) => f.write_str(reason),
@@ -455,6 +541,8 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Chain => "the chain",
             Self::Allowlist => "the allowlist",
+            Self::Word => "what it says of itself",
+            Self::Secret => "its secret",
         })
     }
 }
@@ -474,6 +562,8 @@ impl fmt::Display for Proof {
             Self::Refuted { generation, part } => {
                 write!(f, "refuted: generation {generation:06} is served in {part}")
             }
+            Self::Kept { reason } => write!(f, "refuted: {reason}"),
+            Self::NotEnforced { places } => write!(f, "not enforced: {places}"),
         }
     }
 }

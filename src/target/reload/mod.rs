@@ -10,11 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::settings::resolved::{Reload, Signal};
+use crate::target::http::HttpError;
 pub use crate::target::process::Environment;
 use crate::target::process::RunError;
-
-/// How long a reload command may take.
-pub const RELOAD_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a server has to answer a `POST`.
 pub const HTTP_LIMIT: Duration = Duration::from_secs(10);
@@ -107,6 +105,82 @@ pub enum ReloadError {
         /// What it should be.
         wanted: String,
     },
+    /// It bears the name, and so does its parent.
+    #[error(
+        "the pidfile {path} names process {pid}, which is a child of another {process:?} and so no master; nothing was signalled"
+    )]
+    Worker {
+        /// The pidfile.
+        path: PathBuf,
+        /// The process it names.
+        pid: i32,
+        /// Its name.
+        process: String,
+    },
+    /// No process bears the name.
+    #[error(
+        "no process is {process:?}: the server does not run, or is known by another name (that of its program's file; a script is known by its interpreter's); nothing was signalled and the reload stays owed"
+    )]
+    NoProcess {
+        /// The name.
+        process: String,
+    },
+    /// More than one could be meant.
+    #[error(
+        "{} processes are {process:?} and are no children of one ({}): which is meant? Give its pidfile, or its systemd unit; nothing was signalled and the reload stays owed",
+        pids.len(),
+        pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    SeveralProcesses {
+        /// The name.
+        process: String,
+        /// Their numbers.
+        pids: Vec<i32>,
+    },
+    /// Not every process can be seen.
+    #[error(
+        "which process is {process:?} cannot be seen ({reason}): /proc is hidden (hidepid, ProtectProc=) or not mounted; nothing was signalled, since there might be several. Give its pidfile, or its systemd unit"
+    )]
+    AllHidden {
+        /// The name.
+        process: String,
+        /// What /proc said.
+        reason: String,
+    },
+    /// The unit has no main process.
+    #[error(
+        "the unit {unit} has no main process ({found}): it does not run, or there is no such unit; nothing was signalled and the reload stays owed"
+    )]
+    NoMainProcess {
+        /// The unit.
+        unit: String,
+        /// What systemd says.
+        found: String,
+    },
+    /// The unit's main process ended while it was asked for.
+    #[error(
+        "the unit {unit} was restarted just now (process {pid} is its main process no more); nothing was signalled and the reload stays owed"
+    )]
+    Restarted {
+        /// The unit.
+        unit: String,
+        /// What was its main process.
+        pid: i32,
+    },
+    /// systemd could not be asked.
+    #[error("systemd could not be asked for the main process of {unit} ({how}); the reload stays owed")]
+    UnitNotShown {
+        /// The unit.
+        unit: String,
+        /// How that ended.
+        how: String,
+    },
+    /// The process ended before it could be signalled.
+    #[error("process {pid} ended just now; the reload stays owed until the server runs")]
+    Ended {
+        /// The process.
+        pid: i32,
+    },
     /// The process exists but its name cannot be seen.
     #[error(
         "process {pid} of the pidfile {path} exists, but /proc/{pid} shows no name of it ({reason}): /proc is hidden (hidepid, ProtectProc=) or not mounted; nothing was signalled, since it might be any program"
@@ -150,24 +224,13 @@ pub enum ReloadError {
         /// How it ended, and what it said.
         how: String,
     },
-    /// The URL is neither HTTPS nor on this machine.
-    #[error("{url} is refused as a reload URL: without TLS it must name a loopback address")]
-    NotLoopback {
-        /// The URL without user, password and query.
-        url: String,
-    },
     /// No answer came.
-    #[error("POST {url} brought no answer ({reason}); the reload stays owed")]
-    NoAnswer {
-        /// The URL without user, password and query.
-        url: String,
-        /// Why.
-        reason: String,
-    },
+    #[error("{0}; the reload stays owed")]
+    NotAsked(#[from] HttpError),
     /// The answer was not 2xx.
     #[error("POST {url} was answered with {status}: {body:?}; the reload stays owed")]
     Refused {
-        /// The URL without user, password and query.
+        /// Where, without what may be a secret.
         url: String,
         /// The status code.
         status: u16,
@@ -184,13 +247,14 @@ fn names_nobody(found: &str) -> String {
     }
 }
 
-/// Tells the server.
-pub async fn tell(reload: &Reload, environment: &Environment) -> Result<Told, ReloadError> {
+/// Tells the server. Whatever the way, it takes no longer than `limit`, and a command as long again as it has from TERM to
+/// KILL ([`LAST_CHANCE`](crate::target::process::LAST_CHANCE)).
+pub async fn tell(reload: &Reload, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
     match reload {
-        Reload::Signal { signal, pidfile, process } => signal::send(*signal, pidfile, process),
-        Reload::Systemd { unit } => systemd::reload(unit, environment).await,
-        Reload::Command(argv) => command::run(argv, environment).await,
-        Reload::Http(url) => http::post(url).await,
+        Reload::Signal { signal, to } => signal::send(*signal, to, environment, limit).await,
+        Reload::Systemd { unit } => systemd::reload(unit, environment, limit).await,
+        Reload::Command(argv) => command::run(argv, environment, limit).await,
+        Reload::Http(endpoint) => http::post(endpoint, HTTP_LIMIT.min(limit)).await,
         Reload::None => Ok(Told::Nobody),
     }
 }

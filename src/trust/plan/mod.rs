@@ -28,7 +28,7 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::{Entry, Issuer, Memory, SlotMemory};
 use crate::trust::observation::{Heard, Judged, Listed, Sighting};
 use crate::trust::refusal::quoted;
-use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet};
+use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
 
@@ -258,9 +258,13 @@ impl Planner<'_> {
         }
         if heard.authority == Authority::Genesys {
             for (key, ..) in &entering {
-                let witnesses = entering.iter().filter(|(root, ..)| root == key).map(|(.., verified)| verified.leaf());
+                let leaves = entering.iter().filter(|(root, ..)| root == key).map(|(.., verified)| verified.leaf());
                 if let Some(entry) = slot.entries.get_mut(key) {
-                    entry.names = rule_names(witnesses, heard.identity.as_ref());
+                    entry.names = rule_names(leaves.clone(), heard.identity.as_ref());
+                    // Where these are admitted one by one, a hold admits no other.
+                    if !self.held || entry.witnesses.is_empty() {
+                        entry.witnesses = witnesses(leaves, heard.identity.as_ref());
+                    }
                 }
             }
         }
@@ -673,4 +677,17 @@ pub(super) fn rule_names<'a>(
         common.iter().any(|common| names.iter().any(|name| name.eq_ignore_ascii_case(common)))
     };
     if witnesses.all(bears_one) { names.clone() } else { BTreeSet::new() }
+}
+
+/// What the leaves by which a name rule enters show beside their common names.
+pub(super) fn witnesses<'a>(
+    leaves: impl Iterator<Item = &'a Certificate> + Clone,
+    identity: Option<&Identity>,
+) -> Witnesses {
+    // They were admitted by this identity: where they have dNSNames at all, it is one of these.
+    let dns_names = match identity {
+        Some(Identity::Names(names)) if leaves.clone().all(|leaf| !leaf.facts().dns_names.is_empty()) => names.clone(),
+        _ => BTreeSet::new(),
+    };
+    Witnesses { dns_names, leaves: leaves.map(Certificate::fingerprint).collect() }
 }

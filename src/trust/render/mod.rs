@@ -10,7 +10,9 @@
 )]
 
 mod apache;
+pub mod envoy;
 mod hashed;
+pub mod java;
 mod nginx;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,7 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::{CertificateFacts, Manifest, SCHEMA};
 use crate::trust::memory::Memory;
 use crate::trust::pem;
-use crate::trust::set::{Role, SlotId, TrustSet};
+use crate::trust::set::{DenialReason, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
@@ -102,6 +104,12 @@ impl Content<'_> {
                 let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
             }
         }
+        // Of a name rule's leaves one is as good as another, but to a server that admits them one by one.
+        if self.outputs.contains(&Output::Envoy)
+            && let Some(leaves) = envoy::one_by_one(self.set)
+        {
+            let _ = write!(text, "\nleaves {leaves:?}");
+        }
         for issuer in self.memory.accepted_issuers.keys() {
             let _ = write!(text, "\nissuer {issuer}");
         }
@@ -133,8 +141,10 @@ impl Content<'_> {
                 Output::Nginx => nginx::files(set, label),
                 Output::Apache => apache::files(set, label),
                 Output::Hashed => hashed::files(set, label),
+                Output::Envoy => envoy::files(set, label),
+                Output::Java => java::files(set, label),
                 // Filled in by those who know these servers.
-                Output::Haproxy | Output::Envoy | Output::Java => Files::new(),
+                Output::Haproxy => Files::new(),
             });
         }
         files.retain(|path, _| needed(path));
@@ -220,11 +230,12 @@ fn path_order<'a>(leaf: &'a Certificate, mut chain: Vec<&'a Certificate>) -> Vec
     ordered
 }
 
-/// A line for each pin; a reader that finds only comments admits nobody.
+/// A line for each pin, each name of each name rule, and beside name rules each denial; a reader that finds only comments
+/// admits nobody. Only a pin's line has `sha256:` in it, so that whoever looks for that alone takes nothing else for a pin.
 fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
     let mut text = format!("# trustsync generation {:06} store {}\n", label.generation, label.store);
     text.push_str("# role, SHA-256 and SHA-1 of the certificate, its last valid second, its name\n");
-    if set.pins.is_empty() {
+    if set.pins.is_empty() && set.name_rules.is_empty() {
         text.push_str("# no certificate is pinned: deny all\n");
     }
     let mut pins: Vec<_> = set.pins.values().collect();
@@ -242,7 +253,44 @@ fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
             one_line(name)
         );
     }
+    if set.name_rules.is_empty() {
+        return text;
+    }
+    text.push_str(NAMES);
+    for rule in &set.name_rules {
+        let root = rule.root.fingerprint();
+        // Who reads this sees dNSNames too, where others see nothing that binds.
+        let names = if rule.names.is_empty() { &rule.witnesses.dns_names } else { &rule.names };
+        if names.is_empty() {
+            let _ = writeln!(text, "name root={root} *");
+        }
+        for name in names.iter().filter(|name| is_one_word(name)) {
+            let _ = writeln!(text, "name root={root} {name}");
+        }
+    }
+    if !set.denied.is_empty() {
+        text.push_str(DENIED);
+    }
+    for (fingerprint, denial) in &set.denied {
+        let reason = match denial.reason {
+            DenialReason::Revoked => "revoked",
+            DenialReason::Distrusted => "distrusted",
+        };
+        let _ = writeln!(text, "denied sha256={fingerprint} {reason}");
+    }
     text
+}
+
+const NAMES: &str =
+    "# name: admitted is also whoever this root (SHA-256 of its certificate, which is in trust-bundle.pem) has signed
+#   directly, and who bears this name: in one of its dNSNames or, where it has none, as its only commonName; compared
+#   without case; * is any name\n";
+
+const DENIED: &str = "# denied: nobody is admitted by a name whose certificate has this SHA-256, and why\n";
+
+/// Whether a name can stand on a line as it is. One that cannot is left out, and so admits nobody.
+pub(crate) fn is_one_word(name: &str) -> bool {
+    !name.is_empty() && name != "*" && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A certificate's own text on a line of ours: nothing in it may end the line or look like more than text.

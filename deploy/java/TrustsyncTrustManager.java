@@ -1,0 +1,59 @@
+import java.io.InputStream;
+import java.net.Socket;
+import java.nio.file.*;
+import java.security.KeyStore;
+import java.security.cert.*;
+import java.util.Map;
+import javax.net.ssl.*;
+
+/** The handshake's part: the chain of the generation that the target's link names now, and the pins. */
+public final class TrustsyncTrustManager extends X509ExtendedTrustManager {
+    private final Path link;
+    private final String truststore;
+    private final TrustsyncPins pins;
+    private volatile Map.Entry<Path, X509ExtendedTrustManager> loaded;
+
+    /** By truststore-with-marker.p12, which shows what is loaded; or by truststore.p12, which does not. */
+    public TrustsyncTrustManager(Path link, String truststore) {
+        this.link = link;
+        this.truststore = truststore;
+        this.pins = new TrustsyncPins(link);
+    }
+
+    private X509ExtendedTrustManager now() throws CertificateException {
+        try {
+            Path file = link.toRealPath().resolve(truststore);
+            Map.Entry<Path, X509ExtendedTrustManager> now = loaded;
+            if (now != null && now.getKey().equals(file)) return now.getValue();
+            KeyStore store = KeyStore.getInstance("PKCS12");
+            try (InputStream in = Files.newInputStream(file)) { store.load(in, "changeit".toCharArray()); }
+            TrustManagerFactory factory = TrustManagerFactory.getInstance("PKIX");
+            factory.init(store);
+            loaded = Map.entry(file, (X509ExtendedTrustManager) factory.getTrustManagers()[0]);
+            return loaded.getValue();
+        } catch (Exception unreadable) { throw new CertificateException("nobody is trusted", unreadable); }
+    }
+
+    private void pinned(X509Certificate[] chain) throws CertificateException {
+        if (!pins.admits(chain[0])) throw new CertificateException("not on trustsync's list");
+    }
+    public void checkClientTrusted(X509Certificate[] chain, String type, SSLEngine engine) throws CertificateException {
+        now().checkClientTrusted(chain, type, engine);
+        pinned(chain);
+    }
+    public void checkClientTrusted(X509Certificate[] chain, String type, Socket socket) throws CertificateException {
+        now().checkClientTrusted(chain, type, socket);
+        pinned(chain);
+    }
+    public void checkClientTrusted(X509Certificate[] chain, String type) throws CertificateException {
+        now().checkClientTrusted(chain, type);
+        pinned(chain);
+    }
+    /** What the server says it accepts; with the marker, by which trustsync sees what is loaded. */
+    public X509Certificate[] getAcceptedIssuers() {
+        try { return now().getAcceptedIssuers(); } catch (CertificateException unreadable) { return new X509Certificate[0]; }
+    }
+    public void checkServerTrusted(X509Certificate[] chain, String type, SSLEngine engine) throws CertificateException { checkServerTrusted(chain, type); }
+    public void checkServerTrusted(X509Certificate[] chain, String type, Socket socket) throws CertificateException { checkServerTrusted(chain, type); }
+    public void checkServerTrusted(X509Certificate[] chain, String type) throws CertificateException { throw new CertificateException("for clients' certificates alone"); }
+}

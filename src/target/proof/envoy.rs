@@ -1,0 +1,308 @@
+//! What Envoy's admin endpoint shows of the secret that it was to load.
+//!
+//! ```text
+//!  /config_dump   the secret as Envoy was given it — also one that it then refused
+//!  /stats         the version of the last secret that it took
+//!  /certs         the authorities that its TLS contexts hold
+//!  /config_dump   the listeners that ask for the secret, and whether they ask for a certificate at all
+//! ```
+//! No one of them is enough. A secret whose authorities cannot be read is shown by the first although the one before it is
+//! served (measured on 1.40); so the other two must agree with it, and its content with the file that the link names.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::Value;
+
+use crate::settings::resolved::{Endpoint, EnvoyProof};
+use crate::target::http::{Asker, HttpError};
+use crate::target::process::printable;
+use crate::target::proof::{Part, Seen, Shown, Wanted};
+use crate::trust::certificate::Certificate;
+use crate::trust::render::envoy::{SECRET, WITH_MARKER, WITHOUT_MARKER};
+
+/// More than the dump of a large mesh's listeners.
+const READ: usize = 32 * 1024 * 1024;
+
+/// Asks one Envoy's admin endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Admin {
+    secrets: Asker,
+    statistics: Asker,
+    certificates: Asker,
+    /// Those of the bootstrap, and those that came later.
+    listeners: [Asker; 2],
+    file: &'static str,
+}
+
+impl Admin {
+    pub(super) fn of(settings: &EnvoyProof) -> Result<Self, HttpError> {
+        let at = |path: &str| Asker::of(&below(&settings.admin, path));
+        Ok(Self {
+            secrets: at("config_dump?resource=dynamic_active_secrets")?,
+            statistics: at(&format!("stats?filter=%5Esds%5C.{SECRET}%5C."))?,
+            certificates: at("certs")?,
+            listeners: [at("config_dump?resource=static_listeners")?, at("config_dump?resource=dynamic_listeners")?],
+            file: if settings.marker { WITH_MARKER } else { WITHOUT_MARKER },
+        })
+    }
+
+    pub(super) async fn look(&self, wanted: &Wanted, limit: Duration) -> Seen {
+        self.compared(wanted, limit).await.unwrap_or_else(Seen::Nothing)
+    }
+
+    async fn compared(&self, wanted: &Wanted, limit: Duration) -> Result<Seen, String> {
+        let meant = Meant::read(&wanted.directory.join(self.file))?;
+        let dump = json(&self.secrets, limit).await?;
+        let statistics = Statistics::read(&text(&self.statistics, limit).await?);
+        let Some(given) = secret(&dump) else {
+            return Ok(match statistics.attempts {
+                // It asks for the secret, and has none: then its listeners let nobody in.
+                Some(_) => Seen::Kept(format!(
+                    "it has loaded none of the secret {SECRET:?} yet: {}",
+                    statistics.refusals("whoever connects is refused")
+                )),
+                None => Seen::NoMarker,
+            });
+        };
+        let taken = statistics.version.as_deref().and_then(|version| version.parse::<u64>().ok());
+        let of = |value: &Value| value.as_str().and_then(|version| version.parse::<u64>().ok());
+        match (given.get("version_info").and_then(of), taken) {
+            (Some(given), Some(taken)) if given == wanted.generation && taken == wanted.generation => {}
+            (Some(given), Some(taken)) if given == wanted.generation => {
+                return Ok(Seen::Kept(format!(
+                    "it was given generation {given:06} and refused it, and goes on with {taken:06}: {}",
+                    statistics.refusals("its log says why")
+                )));
+            }
+            (_, Some(taken)) => return Ok(Seen::Old(taken, Part::Secret)),
+            _ => return Err(format!("its admin endpoint names no version of the secret {SECRET:?}")),
+        }
+        if given.get("secret").and_then(|secret| secret.get("validation_context")) != Some(&meant.context) {
+            return Ok(Seen::Kept(format!(
+                "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file that the link names",
+                wanted.generation
+            )));
+        }
+        let contexts = json(&self.certificates, limit).await?;
+        if !holds(&contexts, &meant.serials) {
+            return Ok(Seen::Kept(format!(
+                "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the secret",
+                wanted.generation
+            )));
+        }
+        // Where certificates or names are listed, Envoy refuses whoever shows none, required or not (measured).
+        let lists = ["verify_certificate_hash", "match_typed_subject_alt_names"];
+        let listed = lists.iter().any(|list| meant.context.get(list).is_some());
+        let mut open = Vec::new();
+        for listeners in &self.listeners {
+            find_open(&json(listeners, limit).await?, "a listener", listed, &mut open);
+        }
+        Ok(if open.is_empty() { Seen::New(Shown::Both) } else { Seen::Open(open.join("; ")) })
+    }
+}
+
+/// A path of the admin endpoint.
+fn below(admin: &Endpoint, path: &str) -> Endpoint {
+    match admin {
+        Endpoint::Url(url) => {
+            let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+            let mut url = url.clone();
+            let base = url.path().trim_end_matches('/').to_owned();
+            url.set_path(&format!("{base}/{path}"));
+            url.set_query(query);
+            Endpoint::Url(url)
+        }
+        Endpoint::Unix { socket, path: base } => {
+            Endpoint::Unix { socket: socket.clone(), path: format!("{}/{path}", base.trim_end_matches('/')) }
+        }
+    }
+}
+
+/// What the file of the wanted generation says.
+struct Meant {
+    context: Value,
+    serials: Vec<String>,
+}
+
+impl Meant {
+    fn read(path: &Path) -> Result<Self, String> {
+        let unread = |why: String| format!("{}, which it is to have loaded, cannot be read ({why})", path.display());
+        let bytes = std::fs::read(path).map_err(|error| unread(error.to_string()))?;
+        let file: Value = serde_json::from_slice(&bytes).map_err(|error| unread(error.to_string()))?;
+        let context = file.pointer("/resources/0/validation_context").cloned().unwrap_or_default();
+        let bundle = context.pointer("/trusted_ca/inline_string").and_then(Value::as_str).unwrap_or_default();
+        let mut serials = Vec::new();
+        for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+            let der = certificate.map_err(|error| unread(error.to_string()))?;
+            let certificate = Certificate::parse(&der).map_err(|error| unread(error.to_string()))?;
+            serials.push(plain(&certificate.facts().serial));
+        }
+        serials.sort();
+        Ok(Self { context, serials })
+    }
+}
+
+/// A serial number without what only its form needs.
+fn plain(serial: &str) -> String {
+    serial.trim_start_matches('0').to_ascii_lowercase()
+}
+
+/// Counters of the secret's subscription.
+#[derive(Debug, Default)]
+struct Statistics {
+    version: Option<String>,
+    attempts: Option<u64>,
+    rejected: u64,
+    failed: u64,
+}
+
+impl Statistics {
+    fn read(text: &str) -> Self {
+        let mut statistics = Self::default();
+        for (name, value) in text.lines().filter_map(|line| line.split_once(": ")) {
+            let number = value.parse::<u64>();
+            match name.rsplit('.').next() {
+                Some("version_text") => statistics.version = Some(value.trim_matches('"').to_owned()),
+                Some("update_attempt") => statistics.attempts = number.ok(),
+                Some("update_rejected") => statistics.rejected = number.unwrap_or_default(),
+                Some("update_failure") => statistics.failed = number.unwrap_or_default(),
+                _ => {}
+            }
+        }
+        statistics
+    }
+
+    fn refusals(&self, rest: &str) -> String {
+        format!(
+            "sds.{SECRET}.update_rejected is {}, sds.{SECRET}.update_failure {}; {rest}",
+            self.rejected, self.failed
+        )
+    }
+}
+
+fn secret(dump: &Value) -> Option<&Value> {
+    let secrets = dump.get("configs").and_then(Value::as_array)?;
+    secrets.iter().find(|secret| secret.get("name").and_then(Value::as_str) == Some(SECRET))
+}
+
+/// Whether a TLS context holds just the authorities with these serial numbers.
+fn holds(contexts: &Value, serials: &[String]) -> bool {
+    let contexts = contexts.get("certificates").and_then(Value::as_array);
+    contexts.into_iter().flatten().any(|context| {
+        let authorities = context.get("ca_cert").and_then(Value::as_array).into_iter().flatten();
+        let mut found: Vec<String> =
+            authorities.filter_map(|held| held.get("serial_number")?.as_str().map(plain)).collect();
+        found.sort();
+        found == serials
+    })
+}
+
+/// What of a validation context beside ours would let others in.
+const WIDENING: [&str; 5] = [
+    "trusted_ca",
+    "verify_certificate_hash",
+    "verify_certificate_spki",
+    "trust_chain_verification",
+    "allow_expired_certificate",
+];
+
+/// The places that ask for the secret, and where it does not decide.
+fn find_open(value: &Value, listener: &str, listed: bool, open: &mut Vec<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| find_open(value, listener, listed, open)),
+        Value::Object(fields) => {
+            let named = fields.get("name").and_then(Value::as_str).filter(|_| fields.contains_key("address"));
+            let listener = named.unwrap_or(listener);
+            if let Some(context) = fields.get("common_tls_context") {
+                open.extend(
+                    why_open(context, fields.get("require_client_certificate"), listed)
+                        .map(|why| format!("{}: {why}", printable(listener.as_bytes()))),
+                );
+            }
+            fields.values().for_each(|value| find_open(value, listener, listed, open));
+        }
+        _ => {}
+    }
+}
+
+fn why_open(context: &Value, required: Option<&Value>, listed: bool) -> Option<String> {
+    let names =
+        |at: &Value| at.pointer("/validation_context_sds_secret_config/name").and_then(Value::as_str) == Some(SECRET);
+    let combined = context.get("combined_validation_context");
+    if !names(context) && !combined.is_some_and(names) {
+        return None;
+    }
+    if !listed && required != Some(&Value::Bool(true)) {
+        return Some("require_client_certificate is not set, so that whoever shows no certificate gets in".to_owned());
+    }
+    let default = combined.and_then(|combined| combined.get("default_validation_context"));
+    let widening = WIDENING.into_iter().find(|key| default.is_some_and(|default| default.get(key).is_some()));
+    widening.map(|key| {
+        format!("its default_validation_context has {key}, which is joined with trustsync's and lets others in")
+    })
+}
+
+async fn text(asker: &Asker, limit: Duration) -> Result<String, String> {
+    let answer = asker.ask(Method::GET, limit, READ).await.map_err(|error| error.to_string())?;
+    if answer.status != 200 {
+        return Err(format!("its admin endpoint answered with {}", answer.status));
+    }
+    String::from_utf8(answer.body).map_err(|_| "its admin endpoint answered with no text".to_owned())
+}
+
+/// `{}` for an empty body: Envoy has nothing of the kind.
+async fn json(asker: &Asker, limit: Duration) -> Result<Value, String> {
+    let text = text(asker, limit).await?;
+    let text = if text.trim().is_empty() { "{}" } else { &text };
+    serde_json::from_str(text).map_err(|error| format!("its admin endpoint's answer is no JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn paths_of_the_admin_endpoint_keep_its_own() {
+        let of = |text: &str| match below(&Endpoint::parse(text).unwrap(), "config_dump?resource=x") {
+            Endpoint::Url(url) => url.to_string(),
+            Endpoint::Unix { socket, path } => format!("{} {path}", socket.display()),
+        };
+        assert_eq!(of("http://127.0.0.1:9901"), "http://127.0.0.1:9901/config_dump?resource=x");
+        assert_eq!(of("http://127.0.0.1:9901/"), "http://127.0.0.1:9901/config_dump?resource=x");
+        assert_eq!(of("https://edge/admin"), "https://edge/admin/config_dump?resource=x");
+        assert_eq!(of("unix:/run/envoy.sock"), "/run/envoy.sock /config_dump?resource=x");
+    }
+
+    #[test]
+    fn a_listener_is_open_that_requires_no_certificate_or_joins_another_context() {
+        let ours = json!({ "name": SECRET });
+        let listener = |context: Value, required: Value| {
+            let mut open = Vec::new();
+            let socket = json!({ "common_tls_context": context, "require_client_certificate": required });
+            find_open(&json!([{ "name": "edge", "address": {}, "filter_chains": [socket] }]), "?", false, &mut open);
+            open
+        };
+        let plain = json!({ "validation_context_sds_secret_config": ours });
+        assert!(listener(plain.clone(), json!(true)).is_empty());
+        for required in [json!(false), json!(null)] {
+            let open = listener(plain.clone(), required);
+            assert!(open[0].starts_with("edge: require_client_certificate"), "{open:?}");
+        }
+        let other = json!({ "validation_context_sds_secret_config": { "name": "other" } });
+        assert!(listener(other, json!(false)).is_empty(), "it is none of ours");
+        let combined = |default: Value| {
+            json!({ "combined_validation_context": {
+                "default_validation_context": default, "validation_context_sds_secret_config": ours,
+            } })
+        };
+        assert!(listener(combined(json!({})), json!(true)).is_empty());
+        assert!(listener(combined(json!({ "match_typed_subject_alt_names": [] })), json!(true)).is_empty());
+        assert_eq!(listener(combined(json!({ "verify_certificate_hash": ["ab"] })), json!(true)).len(), 1);
+    }
+}

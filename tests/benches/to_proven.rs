@@ -1,0 +1,123 @@
+//! How long it takes from the vendor's answer until a server is proven to serve it: fifty rotations of each server, by the
+//! whole cycle. Beside it, what the server alone needs: from its being told to its first new answer, and to its last old one.
+//!
+//!     cargo bench --bench to_proven [-- SERVER]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../common/cast.rs"]
+mod cast;
+#[path = "../common/nginx.rs"]
+mod nginx;
+#[path = "../common/nginx_stage.rs"]
+mod nginx_stage;
+#[path = "../common/stage.rs"]
+mod stage;
+
+use std::time::{Duration, Instant};
+
+use nginx_stage::PLAIN;
+use stage::Stage;
+use trustsync::settings::resolved::{GenerationEvidence, WireProof};
+use trustsync::target::proof::{marker, wire};
+use trustsync::trust::turn::Evidence;
+
+const ROTATIONS: u32 = 50;
+
+fn main() {
+    let wanted = std::env::args().skip(1).find(|argument| argument != "--bench");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    println!("{ROTATIONS} rotations each, in ms; median and longest");
+    println!("                                   poll to proven   told by hand: first new   no old any more");
+    for name in ["nginx"] {
+        if wanted.as_ref().is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        match name {
+            "nginx" => runtime.block_on(nginx()),
+            _ => unreachable!(),
+        }
+    }
+}
+
+async fn nginx() {
+    let mut stage = Stage::begin().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    stage.configure(&[("nginx", &nginx, None)]);
+    stage.cycle().await;
+    nginx.rewrite(&stage.wired("nginx"));
+    nginx.reload();
+    let rotations = rotate(&mut stage).await;
+    let signal = || {
+        let pid = std::fs::read_to_string(nginx.pidfile()).unwrap();
+        let sent = std::process::Command::new("kill").args(["-HUP", pid.trim()]).status().unwrap();
+        assert!(sent.success());
+    };
+    let own = tell_by_hand(&stage, "nginx", &nginx.address(), signal).await;
+    print("nginx, SIGHUP", rotations, own);
+}
+
+/// The time of each of many rotations, from the poll's begin to the proof.
+async fn rotate(stage: &mut Stage) -> Vec<Duration> {
+    assert_proven(&stage.cycle().await);
+    let mut took = Vec::new();
+    for rotation in 1..=ROTATIONS {
+        stage.on_day(rotation * 15);
+        stage.world().rotate().unwrap();
+        let began = Instant::now();
+        let report = stage.cycle().await;
+        took.push(began.elapsed());
+        assert!(report.committed, "{report:?}");
+        assert_proven(&report);
+    }
+    took
+}
+
+fn assert_proven(report: &trustsync::cycle::Report) {
+    assert_eq!(report.targets[0].settled, Some(Evidence::Proven), "{report:?}");
+}
+
+/// The time from the server's being told to its first answer with the other generation, and to its first one after the last
+/// with the former, without trustsync.
+async fn tell_by_hand(stage: &Stage, target: &str, address: &str, tell: impl Fn()) -> [Vec<Duration>; 2] {
+    let newest = stage.linked(target);
+    let by = WireProof {
+        connect: vec![address.to_owned()],
+        server_name: Some("api.example.com".to_owned()),
+        generation: GenerationEvidence::None,
+        marker: true,
+        path: "/".to_owned(),
+        proxy_protocol: None,
+    };
+    let [mut first, mut steady] = [Vec::new(), Vec::new()];
+    for round in 0..ROTATIONS {
+        let other = if round % 2 == 0 { newest - 1 } else { newest };
+        stage.switch_by_hand(target, other);
+        let began = Instant::now();
+        tell();
+        let (mut first_new, mut since) = (None, None);
+        while first_new.is_none_or(|new: Duration| began.elapsed() < new + Duration::from_millis(500)) {
+            let sighting = wire::look(address.parse().unwrap(), &by, Duration::from_secs(5)).await;
+            let names = sighting.ok().and_then(|sighting| sighting.names).unwrap_or_default();
+            if marker::find_in(&names).iter().any(|marker| marker.generation == other) {
+                first_new.get_or_insert(began.elapsed());
+                since.get_or_insert(began.elapsed());
+            } else {
+                since = None;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "it never shows generation {other}");
+        }
+        first.extend(first_new);
+        steady.extend(since);
+    }
+    [first, steady]
+}
+
+fn print(what: &str, rotations: Vec<Duration>, own: [Vec<Duration>; 2]) {
+    print!("{what:<34}");
+    for mut took in [rotations].into_iter().chain(own) {
+        took.sort();
+        let ms = |took: &Duration| took.as_secs_f64() * 1e3;
+        print!("{:>12.0} {:>6.0}", ms(&took[took.len() / 2]), ms(&took[took.len() - 1]));
+    }
+    println!();
+}

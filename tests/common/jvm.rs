@@ -1,0 +1,105 @@
+//! A real Java server, wired as `deploy/java/` ships it, on loopback; stopped when dropped.
+#![allow(dead_code, reason = "each family of tests uses its own part of this")]
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const NEEDED: &str = "a JDK is needed for this test: apt-get install default-jdk-headless";
+
+/// See the head of this file.
+pub struct Jvm {
+    dir: PathBuf,
+    port: u16,
+    process: Child,
+}
+
+impl Jvm {
+    /// Compiles what is shipped and starts it in `dir` (made if need be), reading by this link. Returns once it answers.
+    pub fn start(dir: &Path, link: &Path, truststore: &str) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let dir = dir.canonicalize().unwrap();
+        compile(&dir);
+        own_certificate(&dir);
+        for _ in 0..5 {
+            let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            let mut jvm = Self { process: spawn(&dir, port, link, truststore), dir: dir.clone(), port };
+            if jvm.comes_up() {
+                return jvm;
+            }
+        }
+        panic!("the server does not start: {}", fs::read_to_string(dir.join("log")).unwrap());
+    }
+
+    /// Ends it and starts it anew, at the same port.
+    pub fn restart(&mut self, link: &Path, truststore: &str) {
+        self.stop();
+        self.process = spawn(&self.dir, self.port, link, truststore);
+        assert!(self.comes_up(), "{}", fs::read_to_string(self.dir.join("log")).unwrap());
+    }
+
+    /// `127.0.0.1:` and its port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn stop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    fn comes_up(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline && self.process.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+impl Drop for Jvm {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn compile(dir: &Path) {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/java");
+    let sources = fs::read_dir(shipped).unwrap().map(|entry| entry.unwrap().path());
+    let mut javac = Command::new("javac");
+    // As old a Java as is still maintained.
+    javac.args(["--release", "11", "-Werror", "-d"]).arg(dir);
+    javac.args(sources.filter(|path| path.extension().is_some_and(|ending| ending == "java")));
+    let output = javac.output().expect(NEEDED);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn own_certificate(dir: &Path) {
+    let server = rcgen::generate_simple_self_signed(["api.example.com".to_owned()]).unwrap();
+    fs::write(dir.join("server.pem"), server.cert.pem() + &server.signing_key.serialize_pem()).unwrap();
+    let output = Command::new("openssl")
+        .args(["pkcs12", "-export", "-passout", "pass:secret", "-in", "server.pem", "-out", "server.p12"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn spawn(dir: &Path, port: u16, link: &Path, truststore: &str) -> Child {
+    Command::new("java")
+        .args(["-XX:TieredStopAtLevel=1", "-cp", ".", "Server", &port.to_string(), "server.p12", "secret"])
+        .arg(link)
+        .arg(truststore)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(dir.join("log")).unwrap())
+        .spawn()
+        .expect(NEEDED)
+}

@@ -1,0 +1,442 @@
+//! A configured Envoy target through the real cycle, with the configuration as shipped: a new installation, whole rotations
+//! with everybody who might knock, both authorities, and what Envoy refuses or leaves open.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "common/cast.rs"]
+mod cast;
+#[path = "common/doors.rs"]
+mod doors;
+#[path = "common/envoy.rs"]
+mod envoy;
+#[path = "common/java.rs"]
+mod java;
+#[path = "common/names.rs"]
+mod names;
+#[path = "common/stage.rs"]
+mod stage;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cast::knock;
+use doors::{Behind, Door};
+use envoy::Envoy;
+use names::{NAME, Names};
+use stage::Stage;
+use trustsync::cycle::{Report, TargetReport};
+use trustsync::exit::Exit;
+use trustsync::simulator::pki::ClientCertificate;
+use trustsync::simulator::world::Impostor;
+use trustsync::target::envoy::whole;
+use trustsync::trust::finding::Severity;
+use trustsync::trust::fingerprint::Fingerprint;
+use trustsync::trust::render::Output;
+use trustsync::trust::turn::{Evidence, Owed, Proof};
+
+const GENESYS: &str = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
+
+fn line(report: &Report) -> &TargetReport {
+    &report.targets[0]
+}
+
+#[track_caller]
+fn assert_proven(report: &Report) {
+    assert_eq!(line(report).settled, Some(Evidence::Proven), "{report:?}");
+    assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
+}
+
+/// The text of the one critical finding of this event.
+#[track_caller]
+fn alarm<'a>(report: &'a Report, event: &str) -> &'a str {
+    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event == event).collect();
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Critical), "{:?}", report.findings);
+    &found[0].text
+}
+
+impl Stage {
+    fn configure_envoy(&mut self, envoy: &Envoy, more: &str) {
+        self.configure_targets(&table(&envoy.address(), &envoy.admin(), more));
+    }
+
+    /// A server of this target, with the configuration as shipped.
+    fn serve(&self) -> Envoy {
+        Envoy::start(&self.root().join("server"), &whole(&self.link("envoy")))
+    }
+}
+
+fn table(address: &str, admin: &str, more: &str) -> String {
+    format!(
+        "[target.envoy]\nkind = \"envoy\"\nproof = {{ connect = [\"{address}\"], server_name = \"api.example.com\", \
+         envoy = \"{admin}\", timeout = \"6s\" }}\n{more}"
+    )
+}
+
+/// A server that serves generation 1, proven.
+async fn proven_stage() -> (Stage, Envoy) {
+    proven(Stage::begin().await).await
+}
+
+async fn proven(mut stage: Stage) -> (Stage, Envoy) {
+    // Envoy does not start without the file.
+    stage.configure_targets("[target.envoy]\nkind = \"envoy\"\n");
+    stage.cycle().await;
+    let envoy = stage.serve();
+    stage.configure_envoy(&envoy, "");
+    assert_proven(&stage.cycle().await);
+    (stage, envoy)
+}
+
+/// Who knocks, by openssl and by Java, and who of them is let in; beside them everybody who never is.
+#[track_caller]
+fn assert_cast(stage: &Stage, envoy: &Envoy, knocking: &[(&str, &ClientCertificate, bool)]) {
+    let impostors = Impostor::ALL.map(|who| (who.name(), stage.world().impostor(who).unwrap()));
+    let mut expected: Vec<(&str, Option<&ClientCertificate>, &str)> = knocking
+        .iter()
+        .map(|(who, certificate, admitted)| (*who, Some(*certificate), if *admitted { "200" } else { "nothing" }))
+        .collect();
+    expected.extend(impostors.iter().map(|(who, certificate)| (*who, Some(certificate), "nothing")));
+    expected.push(("nobody", None, "nothing"));
+    for (who, certificate, status) in &expected {
+        assert_eq!(knock(&envoy.address(), *certificate), *status, "{who}");
+    }
+    java::assert_cast_by_java(&envoy.address(), &expected);
+}
+
+#[tokio::test]
+async fn a_new_installation_is_synced_then_started_then_proven() {
+    let stage = {
+        let mut stage = Stage::begin_now().await;
+        stage.configure_targets(&table("127.0.0.1:1", "http://127.0.0.1:1", ""));
+        stage
+    };
+    let first = stage.run(&["sync"]).await;
+    assert_eq!(first.code, 7, "{first:?}");
+    assert!(first.stdout.contains("OWED: it does not answer"), "{first:?}");
+    let reload = stage.run(&["reload", "envoy"]).await;
+    assert_eq!(reload.code, 7, "{reload:?}");
+
+    let envoy = stage.serve();
+    let mut stage = stage;
+    stage.configure_envoy(&envoy, "");
+    let second = stage.run(&["sync"]).await;
+    assert_eq!(second.code, 0, "{second:?}");
+    assert!(second.stdout.contains("target envoy: proven"), "{second:?}");
+    assert_eq!(knock(&envoy.address(), Some(&stage.world().current().unwrap())), "200");
+    assert_eq!(stage.run(&["status"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_server_without_our_lines_is_not_wired_and_they_are_printed() {
+    let stage = Stage::begin_now().await;
+    let dir = stage.root().join("server");
+    let [before, rest] =
+        [0, 1].map(|at| whole(&stage.link("envoy")).split("          # ---- trustsync").nth(at).unwrap().to_owned());
+    let after = rest.split("            # ----\n").nth(1).unwrap();
+    let plain = format!("{before}          common_tls_context:\n{after}");
+    let mut envoy = Envoy::start(&dir, &plain);
+    let mut stage = stage;
+    stage.configure_envoy(&envoy, "");
+    let sync = stage.run(&["sync"]).await;
+    assert_eq!(sync.code, 7, "{sync:?}");
+    assert!(sync.stdout.contains("require_client_certificate: true"), "{sync:?}");
+    assert!(sync.stdout.contains(&format!("path: \"{}/envoy/sds.json\"", stage.link("envoy").display())), "{sync:?}");
+
+    // They are what makes the difference.
+    envoy.restart(&whole(&stage.link("envoy")));
+    let again = stage.run(&["sync"]).await;
+    assert_eq!(again.code, 0, "{again:?}");
+}
+
+#[tokio::test]
+async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
+    let (mut stage, mut envoy) = proven_stage().await;
+    let current = stage.world().current().unwrap();
+    assert_cast(&stage, &envoy, &[("current", &current, true)]);
+
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    let upcoming = stage.world().upcoming().unwrap().unwrap();
+    assert_cast(&stage, &envoy, &[("current", &current, true), ("upcoming", &upcoming, true)]);
+    // What it loads at its start is right, too.
+    envoy.restart(&whole(&stage.link("envoy")));
+    assert_proven(&stage.cycle().await);
+    assert_eq!(knock(&envoy.address(), Some(&upcoming)), "200");
+
+    stage.on_day(100);
+    stage.world().rotate().unwrap();
+    for _ in 0..3 {
+        assert_proven(&stage.cycle().await);
+        stage.an_hour_later();
+    }
+    assert_eq!(knock(&envoy.address(), Some(&current)), "200", "in its grace");
+    stage.on_day(116);
+    assert_proven(&stage.cycle().await);
+    assert_cast(&stage, &envoy, &[("the old one", &current, false), ("current", &upcoming, true)]);
+
+    // Denied by the operator's word, and with it nobody is left.
+    let fingerprint = Fingerprint::of(upcoming.der()).to_string();
+    let distrust = stage.run(&["distrust", &fingerprint]).await;
+    assert_eq!(distrust.code, 0, "{distrust:?}");
+    assert_proven_by_run(&stage).await;
+    assert_cast(&stage, &envoy, &[("the old one", &current, false), ("distrusted", &upcoming, false)]);
+    let file = fs::read_to_string(stage.link("envoy").join("envoy/sds.json")).unwrap();
+    assert!(file.contains(&"0".repeat(64)), "{file}");
+}
+
+/// The turn after an operator's word, in the machine's own time.
+async fn assert_proven_by_run(stage: &Stage) {
+    let done = stage.run(&["reload", "envoy"]).await;
+    assert!(done.stdout.contains("target envoy: proven"), "{done:?}");
+}
+
+#[tokio::test]
+async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out() {
+    let (mut stage, envoy) = proven(Stage::begin().await.with_lines(GENESYS, "")).await;
+    let genesys = stage.world().genesys().unwrap();
+    stage.world().renew_genesys().unwrap();
+    let renewed = stage.world().genesys().unwrap();
+    let public = stage.world().current().unwrap();
+    assert_cast(
+        &stage,
+        &envoy,
+        &[("genesys", &genesys, true), ("renewed, never polled", &renewed, true), ("public", &public, false)],
+    );
+    assert!(!stage.cycle().await.committed, "a renewal is nothing new");
+
+    // Envoy can take nobody out of those who bear the name: so those that are listed are admitted one by one.
+    let distrust = stage.run(&["distrust", &Fingerprint::of(genesys.der()).to_string()]).await;
+    assert_eq!(distrust.code, 0, "{distrust:?}");
+    assert_proven_by_run(&stage).await;
+    assert_cast(&stage, &envoy, &[("distrusted", &genesys, false), ("the one that is listed", &renewed, true)]);
+    stage.world().renew_genesys().unwrap();
+    let third = stage.world().genesys().unwrap();
+    assert_eq!(knock(&envoy.address(), Some(&third)), "nothing", "until it was polled");
+    assert!(stage.cycle().await.committed);
+    assert_eq!(knock(&envoy.address(), Some(&third)), "200");
+}
+
+#[test]
+fn by_a_name_rule_envoy_admits_the_name_and_no_trick() {
+    let mut names = Names::new(false);
+    // Nobody is denied, and the witness bears the name as dNSName.
+    names.set.denied.clear();
+    names.set.name_rules[0].witnesses.dns_names = BTreeSet::from([NAME.to_owned()]);
+    for member in &mut names.members {
+        member.admitted |= member.who == "denied";
+    }
+    let link = names.publish("envoy", &[Output::Envoy]);
+    let dir = tempfile::tempdir().unwrap();
+    let envoy = Envoy::start(dir.path(), &whole(&link));
+    names.assert_cast(&envoy.address());
+}
+
+#[test]
+fn by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else() {
+    let mut names = Names::new(false);
+    names.set.denied.clear();
+    let others = [
+        "expired",
+        "the very name, of the public root",
+        "another leaf of the public root",
+        "the pinned one",
+        names::MARKER,
+        names::SIGNED_BY_MARKER,
+    ];
+    // A few of those who are let in stand for all: each is a second of Envoy's delayed close.
+    let few = ["the witness", "denied", "another name of the root's", "two common names, ours last"];
+    names.members.retain(|member| others.contains(&member.who) || few.contains(&member.who));
+    for member in &mut names.members {
+        member.admitted = few.contains(&member.who);
+    }
+    let link = names.publish("envoy", &[Output::Envoy]);
+    let dir = tempfile::tempdir().unwrap();
+    let envoy = Envoy::start(dir.path(), &whole(&link));
+    names.assert_cast(&envoy.address());
+}
+
+#[tokio::test]
+async fn both_authorities_in_one_validation_context_are_refused() {
+    let both = "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
+    let mut stage = Stage::begin_now().await.with_lines(both, "");
+    stage.configure_targets("[target.edge]\nkind = \"nginx\"\n");
+    let path = stage.root().join("config.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("kind = \"nginx\"", "kind = \"envoy\"");
+    fs::write(&path, text).unwrap();
+    for command in [["config", "check"].as_slice(), &["sync"]] {
+        let done = stage.run(command).await;
+        assert_eq!(done.code, 3, "{done:?}");
+        for words in ["target.edge is an Envoy", "a listener of its own", "[target.edge-genesys] kind = \"envoy\""] {
+            assert!(done.stderr.contains(words) || done.stdout.contains(words), "{words}: {done:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_requires_no_certificate_is_not_enforced() {
+    // By a list of certificates, or of names, Envoy asks for one all the same.
+    let (mut stage, mut envoy) = proven_stage().await;
+    envoy.restart(&whole(&stage.link("envoy")).replace("certificate: true", "certificate: false"));
+    assert_eq!(knock(&envoy.address(), None), "nothing");
+    assert_proven(&stage.cycle().await);
+
+    let (mut stage, mut envoy) =
+        proven(Stage::begin().await.with_lines(&format!("{GENESYS}\nidentity = \"any\""), "")).await;
+    let open =
+        whole(&stage.link("envoy")).replace("require_client_certificate: true", "require_client_certificate: false");
+    envoy.restart(&open);
+    assert_eq!(knock(&envoy.address(), None), "200", "that is why");
+    let report = stage.cycle().await;
+    assert!(matches!(line(&report).owed, Some(Owed::Unproven(Proof::NotEnforced(_)))), "{report:?}");
+    let text = alarm(&report, "target_not_enforced");
+    assert!(text.contains("https: require_client_certificate is not set"), "{text}");
+    assert!(line(&report).to_add.is_some());
+    assert!(line(&stage.cycle().await).to_add.is_none(), "not with every cycle");
+    envoy.restart(&whole(&stage.link("envoy")));
+    assert_proven(&stage.cycle().await);
+}
+
+/// An Envoy that reads a copy, which somebody else spoils.
+struct Copied {
+    stage: Stage,
+    envoy: Envoy,
+}
+
+impl Copied {
+    async fn begin() -> Self {
+        let mut stage = Stage::begin().await;
+        stage.configure_targets("[target.envoy]\nkind = \"envoy\"\n");
+        stage.cycle().await;
+        let copies = stage.root().join("copies");
+        fs::create_dir_all(copies.join("target")).unwrap();
+        let good = fs::read_to_string(stage.link("envoy").join("envoy/sds.json")).unwrap();
+        let copied = |number: u32, text: &str| put(&copies, number, text);
+        copied(1, &good);
+        let envoy = Envoy::start(&stage.root().join("server"), &whole(&copies.join("target/envoy")));
+        stage.configure_envoy(&envoy, "");
+        assert_proven(&stage.cycle().await);
+        stage.on_day(45);
+        Self { stage, envoy }
+    }
+
+    /// The next generation arrives as what `spoil` makes of it.
+    async fn cycle(&mut self, spoil: impl Fn(&str) -> String) -> Report {
+        let copies = self.stage.root().join("copies");
+        let current = self.stage.world().current().unwrap();
+        let early = self.stage.cycle().await;
+        assert!(line(&early).owed.is_some(), "the copy is old: {early:?}");
+        let good = fs::read_to_string(self.stage.link("envoy").join("envoy/sds.json")).unwrap();
+        put(&copies, 2, &spoil(&good));
+        std::thread::sleep(Duration::from_millis(200));
+        let report = self.stage.cycle().await;
+        assert_eq!(knock(&self.envoy.address(), Some(&current)), "200", "the old one is kept");
+        let upcoming = self.stage.world().upcoming().unwrap().unwrap();
+        assert_eq!(knock(&self.envoy.address(), Some(&upcoming)), "nothing");
+        // Mended, it is taken.
+        put(&copies, 3, &good);
+        assert_proven(&self.stage.cycle().await);
+        assert_eq!(knock(&self.envoy.address(), Some(&upcoming)), "200");
+        report
+    }
+}
+
+fn put(copies: &Path, number: u32, text: &str) {
+    fs::create_dir_all(copies.join(format!("{number}/envoy"))).unwrap();
+    fs::write(copies.join(format!("{number}/envoy/sds.json")), text).unwrap();
+    symlink(format!("../{number}"), copies.join("target/new")).unwrap();
+    fs::rename(copies.join("target/new"), copies.join("target/envoy")).unwrap();
+}
+
+#[tokio::test]
+async fn a_secret_that_envoy_was_given_and_refused_is_refuted_though_its_dump_shows_it() {
+    let mut copied = Copied::begin().await;
+    let report = copied.cycle(|good| {
+        let at = good.find("MII").unwrap();
+        format!("{}AAAA{}", &good[..at], &good[at + 4..])
+    });
+    let report = report.await;
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
+    assert!(why.contains("was given generation 000002 and refused it") && why.contains("goes on with 000001"), "{why}");
+    assert!(why.contains("sds.trustsync.update_rejected is 1"), "{why}");
+    alarm(&report, "target_refuted");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_garbage_leaves_the_old_one_and_is_refuted() {
+    let mut copied = Copied::begin().await;
+    let report = copied.cycle(|_| "garbage".to_owned()).await;
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
+    assert!(why.contains("000001"), "{why}");
+    assert_eq!(copied.envoy.statistic("sds.trustsync.update_failure"), 1);
+}
+
+#[tokio::test]
+async fn a_secret_of_the_right_number_with_another_content_is_refuted() {
+    let mut copied = Copied::begin().await;
+    let current = Fingerprint::of(copied.stage.world().current().unwrap().der()).to_string();
+    let report = copied.cycle(move |good| {
+        // The upcoming one is left out.
+        let (head, rest) = good.split_once("\"verify_certificate_hash\": [").unwrap();
+        let (_, tail) = rest.split_once(']').unwrap();
+        format!("{head}\"verify_certificate_hash\": [\"{current}\"]{tail}")
+    });
+    let report = report.await;
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
+    assert!(why.contains("holds something else"), "{why}");
+}
+
+#[tokio::test]
+async fn a_session_of_a_leaf_that_left_is_not_resumed_but_its_connection_stays() {
+    let (stage, envoy) = proven_stage().await;
+    let current = stage.world().current().unwrap();
+    let mut doors: Vec<Door> =
+        doors::VERSIONS.iter().map(|version| Door::open(&envoy.address(), &current, version)).collect();
+    for door in &doors {
+        assert_eq!(door.resume(), (Behind::Status(200), true), "while it is trusted");
+    }
+    let distrust = stage.run(&["distrust", &Fingerprint::of(current.der()).to_string()]).await;
+    assert_eq!(distrust.code, 0, "{distrust:?}");
+    assert_proven_by_run(&stage).await;
+    for door in &mut doors {
+        assert_eq!(door.resume(), (Behind::Closed, false));
+        // As README says: until max_connection_duration.
+        assert_eq!(door.ask_again(), Behind::Status(200));
+    }
+    stage.an_hour_later();
+}
+
+#[tokio::test]
+async fn without_the_marker_the_admin_endpoint_proves_both_parts() {
+    let (mut stage, mut envoy) = proven_stage().await;
+    let without = whole(&stage.link("envoy")).replace("/envoy/sds.json", "/envoy/sds-without-marker.json");
+    envoy.restart(&without);
+    let admin = envoy.admin();
+    stage.configure_targets(&format!(
+        "[target.envoy]\nkind = \"envoy\"\nmarker = false\nproof = {{ envoy = \"{admin}\", timeout = \"6s\" }}\n"
+    ));
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    assert_eq!(knock(&envoy.address(), Some(&stage.world().upcoming().unwrap().unwrap())), "200");
+    let listed = fs::read_to_string(stage.link("envoy").join("envoy/sds-without-marker.json")).unwrap();
+    assert!(!listed.is_empty());
+}
+
+#[tokio::test]
+async fn from_the_answer_to_proven_it_takes_a_fraction_of_a_second() {
+    let (mut stage, _envoy) = proven_stage().await;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        stage.an_hour_later();
+        stage.world().rotate().unwrap();
+        let begun = Instant::now();
+        let report = stage.cycle().await;
+        times.push(begun.elapsed());
+        assert!(report.committed);
+        assert_eq!(line(&report).settled, Some(Evidence::Proven), "{report:?}");
+    }
+    times.sort();
+    println!("envoy, whole cycles: median {:?}, longest {:?} of {}", times[10], times[19], times.len());
+    assert!(times[10] < Duration::from_secs(2), "{times:?}");
+}
