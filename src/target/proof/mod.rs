@@ -31,7 +31,7 @@ use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WirePro
 use crate::target::http::Asker;
 use crate::target::process::Environment;
 use crate::target::proof::envoy::Admin;
-use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
+use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
 use crate::trust::marker_name::MarkerName;
 
 /// Between two looks.
@@ -328,6 +328,7 @@ impl Looker {
         match self {
             Self::Wire { address, settings } => match look(*address, settings, limit).await {
                 Ok(sighting) => judge(&sighting, wanted, settings),
+                Err(error @ WireError::Unanswered) => Seen::Blind(error.to_string()),
                 Err(error) => Seen::Nothing(error.to_string()),
             },
             Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
