@@ -8,8 +8,9 @@
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
-//! enforces the allowlist is not claimed: see [`crate::target::nginx`].
+//! beside it); who is asked which generation it has loaded (`spoken`) answers for both. What one way of looking cannot show
+//! another may; where several are configured, all must agree. That the server enforces the allowlist is not claimed: see
+//! [`crate::target::nginx`].
 
 mod envoy;
 mod haproxy;
