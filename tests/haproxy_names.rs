@@ -65,3 +65,18 @@ fn whoever_ignores_the_errors_of_verification_lets_nobody_in_by_it() {
         assert_eq!(member.knock(&haproxy.address(), "-tls1_3"), "403", "{}", member.who);
     }
 }
+
+#[tokio::test]
+async fn a_path_with_spaces_is_one_word_to_the_socket_too() {
+    let names = Names::new(true);
+    let link = names.publish("haproxy", &[Output::Haproxy]);
+    let dir = tempfile::tempdir().unwrap();
+    let spaced = dir.path().join("of trust; and more");
+    std::os::unix::fs::symlink(link.parent().unwrap(), &spaced).unwrap();
+    let link = spaced.join("haproxy");
+    let haproxy = Haproxy::start(&dir.path().join("server"), haproxy_stage::frontend(&link));
+    let updated = update(&haproxy.socket(), &link).await.unwrap();
+    assert_eq!((updated.lists, updated.ca_files), (4, 1));
+    let pinned = names.members.iter().find(|member| member.admitted).unwrap();
+    assert_eq!(pinned.knock(&haproxy.address(), "-tls1_3"), "200");
+}
