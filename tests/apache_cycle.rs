@@ -629,8 +629,13 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "blind");
 
     stage.configure(&[("apache", &apache, None)]);
-    assert_eq!(stage.run(&["sync"]).await.code, 0);
+    let room = stage.root().join("room");
+    fs::create_dir(&room).unwrap();
+    let mut sync = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustsync"));
+    sync.arg("sync").arg("--config").arg(stage.root().join("config.toml")).env("TMPDIR", &room);
+    assert!(sync.output().await.unwrap().status.success());
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "sees");
+    assert!(fs::read_dir(&room).unwrap().next().is_none(), "neither a broken copy nor a room is left");
     assert_eq!(stage.alarms(), Vec::<String>::new());
 }
 
