@@ -214,8 +214,12 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
     stage.world().renew_genesys().unwrap();
     let third = stage.world().genesys().unwrap();
     assert_eq!(knock(&envoy.address(), Some(&third)), "nothing", "until it was polled");
-    assert!(stage.cycle().await.committed);
+    let polled = stage.cycle().await;
+    assert!(polled.committed);
     assert_eq!(knock(&envoy.address(), Some(&third)), "200");
+    let said = polled.findings.iter().find(|finding| finding.event == "target_one_by_one").unwrap();
+    assert_eq!(said.severity, Severity::Warning);
+    assert!(said.text.contains("one by one"), "{}", said.text);
 }
 
 #[test]
@@ -421,6 +425,24 @@ async fn without_the_marker_the_admin_endpoint_proves_both_parts() {
     assert_eq!(knock(&envoy.address(), Some(&stage.world().upcoming().unwrap().unwrap())), "200");
     let listed = fs::read_to_string(stage.link("envoy").join("envoy/sds-without-marker.json")).unwrap();
     assert!(!listed.is_empty());
+}
+
+#[tokio::test]
+async fn the_admin_endpoint_may_be_a_socket() {
+    let (mut stage, mut envoy) = proven_stage().await;
+    let socket = stage.root().join("admin.sock");
+    let tcp = "socket_address: { address: 127.0.0.1, port_value: 9901 }";
+    let pipe = format!("pipe: {{ path: \"{}\" }} # port_value: 9901", socket.display());
+    let by_socket = whole(&stage.link("envoy")).replace(tcp, &pipe);
+    assert!(by_socket.contains(&pipe));
+    envoy.restart_without_admin_port(&by_socket);
+    stage.configure_targets(&table(&envoy.address(), &format!("unix:{}", socket.display()), ""));
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    fs::remove_file(&socket).unwrap();
+    stage.an_hour_later();
+    let gone = stage.cycle().await;
+    assert!(!matches!(line(&gone).settled, Some(Evidence::Proven)), "{gone:?}");
 }
 
 #[tokio::test]

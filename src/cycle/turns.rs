@@ -23,9 +23,12 @@ use crate::target::check::{self, Outcome as Checked, View};
 use crate::target::nginx::{self, Enforcement};
 use crate::target::process::{Environment, LAST_CHANCE};
 use crate::target::proof::{self, Patience, Wanted};
-use crate::target::{reload, snippet};
+use crate::target::reload::{self, Told};
+use crate::target::snippet;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
+use crate::trust::render::Output;
+use crate::trust::set::Authority;
 use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
 use crate::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
@@ -99,6 +102,7 @@ impl<'a> Turns<'a> {
             }
         }
         self.look_at_the_check(&outcome, state, report).await;
+        self.find_limits_of_envoy(report);
         self.conclude(state, outcome, told, forced, report)
     }
 
@@ -282,6 +286,9 @@ impl<'a> Turns<'a> {
         match reload::tell(&self.target.reload, &self.environment(), self.target.reload_timeout).await {
             Ok(told) => {
                 let number = self.manifest.generation;
+                if let Told::Reloaded { .. } = told {
+                    report.findings.push(Finding::note("target_reloaded_instead", &self.target.name, told.to_string()));
+                }
                 evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
                 Ok(Event::Succeeded)
             }
@@ -533,6 +540,25 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
+    /// What Envoy cannot do for a name rule.
+    fn find_limits_of_envoy(&self, report: &mut Report) {
+        let genesys = self.manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
+        let rules: Vec<_> = genesys.flat_map(|(_, held)| held.entries.values()).collect();
+        if !self.target.outputs.contains(&Output::Envoy) || rules.is_empty() {
+            return;
+        }
+        let name = &self.target.name;
+        if !self.manifest.denied.is_empty() {
+            let text = "Envoy can take no single certificate out of those whose name it admits. As long as one is denied, it \
+                        admits those that the vendor lists, one by one: a renewed one gets in only once it was polled.";
+            report.findings.push(Finding::warning("target_one_by_one", name, text));
+        } else if rules.iter().any(|rule| rule.witnesses.dns_names.is_empty()) {
+            let text = "Envoy sees no common name, and the vendor's certificate has its name in no dNSName (or any name is \
+                        allowed): it admits whatever the Genesys root has signed.";
+            report.findings.push(Finding::note("target_issuer_alone", name, text));
+        }
+    }
+
     fn find_weak_evidence(&self, evidence: &Evidence, report: &mut Report) {
         let name = &self.target.name;
         report.findings.push(match evidence {
@@ -609,6 +635,7 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
+        proof::Proof::Otherwise { reason } => Proof::Refuted(reason),
         proof::Proof::Kept { reason } => Proof::Refuted(reason),
         proof::Proof::NotEnforced { places } => Proof::NotEnforced(places),
         proof::Proof::Refuted { generation, part } => {

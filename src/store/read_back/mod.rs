@@ -13,6 +13,7 @@
 mod apache;
 mod envoy;
 mod fingerprints;
+mod haproxy;
 mod hashed;
 mod java;
 mod nginx;
@@ -105,6 +106,20 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         }
         "fingerprints.txt" => return fingerprints::list(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1)),
         "nginx/admit.map" => return nginx::map(&text(bytes), admitted(manifest)).or_else(|odd| count(odd.0, odd.1)),
+        "haproxy/denied.list" => {
+            let denied = manifest.denied.keys().collect();
+            return haproxy::fingerprints(&text(bytes), manifest, &denied).or_else(|odd| count(odd.0, odd.1));
+        }
+        "haproxy/pins.list" => {
+            let pinned = pinned_leaves(manifest);
+            return haproxy::fingerprints(&text(bytes), manifest, &pinned).or_else(|odd| count(odd.0, odd.1));
+        }
+        "haproxy/names.list" => {
+            return haproxy::names(&text(bytes), manifest, named(manifest)).or_else(|odd| count(odd.0, odd.1));
+        }
+        "haproxy/generation.map" => {
+            return haproxy::generation(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1));
+        }
         "envoy/sds.json" => return envoy::secret(bytes, manifest, true).or_else(|odd| count(odd.0, odd.1)),
         "envoy/sds-without-marker.json" => {
             return envoy::secret(bytes, manifest, false).or_else(|odd| count(odd.0, odd.1));

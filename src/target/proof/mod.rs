@@ -8,10 +8,12 @@
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
-//! enforces the allowlist is not claimed: see [`crate::target::nginx`].
+//! beside it); who is asked which generation it has loaded (`spoken`) answers for both. What one way of looking cannot show
+//! another may; where several are configured, all must agree. That the server enforces the allowlist is not claimed: see
+//! [`crate::target::nginx`].
 
 mod envoy;
+mod haproxy;
 pub mod marker;
 mod spoken;
 pub mod wire;
@@ -70,6 +72,10 @@ const ASKED_LATER: &str = "the server does not ask for a client certificate in i
 pub const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of this store's \
      bundle (another CA file at this address, or a list of names of its own, as Apache's SSLCADNRequestFile), so which authorities \
      it accepts cannot be seen";
+
+/// Why the chain is not seen of one that asks for anybody's certificate.
+pub const NO_NAMES: &str = "the server asks for a client certificate and names no authority at all, so which ones it accepts cannot be \
+     seen: so do HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone";
 
 /// The most addresses that one proof looks at.
 const ADDRESSES: usize = 64;
@@ -136,6 +142,11 @@ pub enum Proof {
         generation: u64,
         /// Which part shows it.
         part: Part,
+    },
+    /// It serves something else, which names no generation.
+    Otherwise {
+        /// What.
+        reason: String,
     },
     /// It serves another generation, and will not come to this one by itself.
     Kept {
@@ -233,6 +244,10 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
         };
         addresses.push(unlooked(&endpoint.to_string(), None, reason));
     }
+    if let Some(socket) = &proof.haproxy {
+        lookers.push((addresses.len(), Looker::Haproxy(socket.clone())));
+        addresses.push(unlooked(&socket.to_string_lossy(), None, "it was not looked at".to_owned()));
+    }
     let mut looks = JoinSet::new();
     for (place, looker) in lookers {
         let (settle, timeout) = (proof.settle, proof.timeout);
@@ -250,6 +265,7 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
     let (wire, others) = addresses.split_at(on_the_wire.min(addresses.len()));
     // Of several addresses the worst stands: they are to show the same.
     let wire = wire.iter().map(|address| address.proof.clone()).max();
+    let wire = wire.map(|wire| if proof.haproxy.is_some() { unadvertised(wire, others) } else { wire });
     let proof = together(wire.into_iter().chain(others.iter().map(|other| other.proof.clone())));
     ProofReport { proof, addresses }
 }
@@ -267,6 +283,19 @@ fn together(ways: impl Iterator<Item = Proof>) -> Proof {
         Some(worst) => worst,
         None => Proof::Unverifiable { reason: "no address to look at is configured".into() },
     }
+}
+
+/// A HAProxy that has our chain loaded and shows nothing of it at an address.
+fn unadvertised(wire: Proof, others: &[AddressProof]) -> Proof {
+    let is_loaded = |other: &AddressProof| matches!(other.proof, Proof::Proven | Proof::ChainOnly { .. });
+    if wire == Proof::NotWired && others.iter().any(is_loaded) {
+        return Proof::Unverifiable {
+            reason: "this target's files are loaded, but at this address and by this name none of their names is advertised: \
+                     HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
+                .into(),
+        };
+    }
+    wire
 }
 
 async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
@@ -291,6 +320,8 @@ enum Looker {
     Http(Asker),
     /// What Envoy's admin endpoint shows.
     Envoy(Box<Admin>),
+    /// What HAProxy's runtime socket shows.
+    Haproxy(PathBuf),
 }
 
 impl Looker {
@@ -304,6 +335,7 @@ impl Looker {
             Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
             Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
             Self::Envoy(admin) => admin.look(wanted, limit).await,
+            Self::Haproxy(socket) => haproxy::look(socket, wanted).await,
         }
     }
 
@@ -313,7 +345,7 @@ impl Looker {
             // A process each.
             Self::Command(_) => COMMAND_PAUSE,
             _ if settle.is_zero() => SHORT_PAUSE,
-            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) => PAUSE,
+            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => PAUSE,
         }
     }
 
@@ -329,7 +361,9 @@ impl Looker {
                     Err(_) => Proof::Unreachable { reason },
                 }
             }
-            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Envoy(_) => Proof::Unreachable { reason },
+            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => {
+                Proof::Unreachable { reason }
+            }
         }
     }
 }
@@ -343,6 +377,8 @@ enum Seen {
     Less(String),
     /// Another generation.
     Old(u64, Part),
+    /// Something else than the wanted generation, which names none.
+    Otherwise(String),
     /// Not the wanted generation, nor will it be by waiting, for this reason.
     Kept(String),
     /// The wanted generation, but the server lets others in beside it, for this reason.
@@ -395,6 +431,7 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
         Some(shown @ Some(_)) if !shows_chain && settings.marker => {
             allowlist_alone(shown, wanted, settings, OTHER_NAMES)
         }
+        _ if !shows_chain && settings.marker && names.is_empty() => Seen::Blind(NO_NAMES.to_owned()),
         _ if !shows_chain && settings.marker => Seen::NoMarker,
         Some(Some(generation)) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
         Some(Some(_)) if shows_chain => Seen::New(Shown::Both),
@@ -495,7 +532,7 @@ impl Watch {
             (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
             }
-            (Patience::JustTold, Seen::Old(..) | Seen::Nothing(_)) => false,
+            (Patience::JustTold, Seen::Old(..) | Seen::Otherwise(_) | Seen::Nothing(_)) => false,
         }
     }
 
@@ -505,6 +542,7 @@ impl Watch {
             Seen::New(Shown::Chain(reason)) | Seen::Less(reason) => Proof::ChainOnly { reason },
             Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
+            Seen::Otherwise(reason) => Proof::Otherwise { reason },
             Seen::Kept(reason) => Proof::Kept { reason },
             Seen::Open(places) => Proof::NotEnforced { places },
             Seen::NoMarker => Proof::NotWired,
@@ -526,12 +564,12 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New(_) => f.write_str("the wanted generation"),
-            Self::Less(_) => f.write_str("the wanted chain, without the allowlist's header"),
+            Self::Less(reason) => write!(f, "the wanted chain alone ({reason})"),
             Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
             Self::Kept(reason) | Self::Open(reason) => f.write_str(reason),
             Self::NoMarker => f.write_str("no marker of this store"),
             Self::NotAsked => f.write_str("no request for a client certificate"),
-            Self::Blind(reason) | Self::Nothing(reason) => f.write_str(reason),
+            Self::Blind(reason) | Self::Nothing(reason) | Self::Otherwise(reason) => f.write_str(reason),
         }
     }
 }
@@ -562,6 +600,7 @@ impl fmt::Display for Proof {
             Self::Refuted { generation, part } => {
                 write!(f, "refuted: generation {generation:06} is served in {part}")
             }
+            Self::Otherwise { reason } => write!(f, "refuted: {reason}"),
             Self::Kept { reason } => write!(f, "refuted: {reason}"),
             Self::NotEnforced { places } => write!(f, "not enforced: {places}"),
         }
