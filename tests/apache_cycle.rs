@@ -11,6 +11,8 @@ mod apache_stage;
 mod cast;
 #[path = "common/doors.rs"]
 mod doors;
+#[path = "common/java.rs"]
+mod java;
 #[path = "common/privilege.rs"]
 mod privilege;
 #[path = "common/stage.rs"]
@@ -163,6 +165,20 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     assert_proven(&stage.cycle().await);
     assert_eq!(apache.told(), reloads + 1);
     assert_cast(&stage, &apache, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
+    let impostor = |who| stage.world().impostor(who).unwrap();
+    let [stranger, other, expired] = [Impostor::Stranger, Impostor::OtherCa, Impostor::Expired].map(impostor);
+    java::assert_cast_by_java(
+        &apache.address(),
+        &[
+            ("the old one", Some(&current), "403"),
+            ("current", Some(&upcoming), "200"),
+            ("stranger", Some(&stranger), "403"),
+            // It obeys the list, and presents nothing.
+            ("other CA", Some(&other), "403"),
+            ("expired", Some(&expired), "nothing"),
+            ("nobody", None, "403"),
+        ],
+    );
     assert_proven(&stage.cycle().await);
     assert_eq!(apache.told(), reloads + 1, "an unchanged answer reloads nobody");
 }
@@ -497,6 +513,7 @@ async fn by_a_hashed_directory_the_same_get_in_and_the_chain_is_proven() {
     assert_proven(&stage.cycle().await);
     let upcoming = stage.world().upcoming().unwrap().unwrap();
     assert_cast(&stage, &apache, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
+    java::assert_cast_by_java(&apache.address(), &[("upcoming", Some(&upcoming), "200"), ("nobody", None, "403")]);
     assert_eq!(stage.alarms(), Vec::<String>::new());
 }
 
@@ -629,8 +646,13 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "blind");
 
     stage.configure(&[("apache", &apache, None)]);
-    assert_eq!(stage.run(&["sync"]).await.code, 0);
+    let room = stage.root().join("room");
+    fs::create_dir(&room).unwrap();
+    let mut sync = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustsync"));
+    sync.arg("sync").arg("--config").arg(stage.root().join("config.toml")).env("TMPDIR", &room);
+    assert!(sync.output().await.unwrap().status.success());
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "sees");
+    assert!(fs::read_dir(&room).unwrap().next().is_none(), "neither a broken copy nor a room is left");
     assert_eq!(stage.alarms(), Vec::<String>::new());
 }
 

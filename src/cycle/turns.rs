@@ -112,21 +112,22 @@ impl<'a> Turns<'a> {
         let number = self.manifest.generation;
         let is_due =
             |known: Option<&Sight>| sight::is_used(self.target, outcome) && sight::is_due(self.target, known, number);
-        let mut new = false;
+        let before = state.sight.as_ref().map(|known| (known.check, known.verdict.clone()));
         match (&self.half, self.link()) {
             (Some(half), _) => {
                 if is_due(self.last(half).and_then(|last| last.sight).as_ref()) {
-                    new = self.ask(half, Asked::ToSeeTheCheck).await.is_ok();
+                    // Where it does not answer, nothing is known yet.
+                    let _ = self.ask(half, Asked::ToSeeTheCheck).await;
                 }
                 state.sight = self.last(half).and_then(|last| last.sight).or(state.sight.take());
             }
             (None, Ok(link)) if is_due(state.sight.as_ref()) => {
                 let generation = (number, &*generation::path(self.root, number));
                 sight::look(self.target, &mut state.sight, generation, link.path(), &self.environment()).await;
-                new = true;
             }
             _ => {}
         }
+        let new = before != state.sight.as_ref().map(|known| (known.check, known.verdict.clone()));
         report.findings.extend(sight::finding(self.target, state.sight.as_ref(), new));
     }
 
