@@ -20,6 +20,11 @@ public final class TrustsyncTrustManager extends X509ExtendedTrustManager {
         this.pins = new TrustsyncPins(link);
     }
 
+    /** For who names a class, as Tomcat's trustManagerClassName does: by -Dtrustsync.link and -Dtrustsync.truststore. */
+    public TrustsyncTrustManager() { this(link(), System.getProperty("trustsync.truststore", "truststore-with-marker.p12")); }
+
+    static Path link() { return Path.of(System.getProperty("trustsync.link", "/var/lib/trustsync/target/java")); }
+
     private X509ExtendedTrustManager now() throws CertificateException {
         try {
             Path file = link.toRealPath().resolve(truststore);
