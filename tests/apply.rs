@@ -328,8 +328,8 @@ fn a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended() {
     let test = "a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended";
     let Some(host) = Host::new(test) else { return };
     let script = host.path("check");
-    // Fails with two leaves in place, as long as the file is there.
-    std::fs::write(&script, format!("#!/bin/sh\nid -u >> {root}/checked-by\n[ ! -e {root}/picky ] || [ $(grep -c BEGIN {root}/targets/edge/leaves.pem) = 1 ] || {{ echo too many leaves; exit 1; }}\n", root = host.path("").display())).unwrap();
+    // Fails with no certificate, and with two leaves in place, as long as the file is there.
+    std::fs::write(&script, format!("#!/bin/sh\nid -u >> {root}/checked-by\nopenssl x509 -noout -in {root}/targets/edge/leaves.pem || exit 1\n[ ! -e {root}/picky ] || [ $(grep -c BEGIN {root}/targets/edge/leaves.pem) = 1 ] || {{ echo too many leaves; exit 1; }}\n", root = host.path("").display())).unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     host.add_target("edge", &format!("check = [{script:?}]"));
     host.sync().exits(0);

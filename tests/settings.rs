@@ -325,6 +325,12 @@ fn what_config_show_prints_is_a_configuration_again() {
          [target.d]\nkind = \"generic\"\nreload = { http = \"unix:/run/app.sock:/-/reload\" }\n\
          proof = { http = \"unix:/run/app.sock:/-/trust\" }\n",
     );
+    sandbox.append(
+        "[target.edge]\nkind = \"haproxy\"\nproof = { haproxy = \"/run/a.sock\" }\n\
+         reload = { haproxy = \"/run/a.sock\", fallback = { systemd = \"haproxy.service\", master = \"/run/m.sock\" } }\n\
+         [target.plain]\nkind = \"haproxy\"\nreload = { master = \"/run/m.sock\" }\n\
+         [target.alone]\nkind = \"haproxy\"\nreload = { haproxy = \"/run/a.sock\", fallback = \"none\" }\n",
+    );
     let first = sandbox.run(&["config", "show"]).exits(0).stdout;
     for line in [
         "store.main.turns = \"parallel\"",
@@ -417,6 +423,36 @@ fn values_that_cannot_be_are_named_with_their_key() {
         ),
         (
             "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { haproxy = \"a.sock\", systemd = \"x\" }",
+            &["target.t.reload", "one of"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { haproxy = \"a\", fallback = { haproxy = \"b\" } }",
+            &["target.t.reload.fallback", "must be a reload"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { systemd = \"x\", fallback = { systemd = \"y\" } }",
+            &["target.t.reload.fallback", "target.t.reload.haproxy"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { haproxy = \"a\", fallback = \"none\", master = \"b\" }",
+            &["target.t.reload.master", "nobody is told"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nproof = { haproxy = \"a.sock\" }",
+            &["target.t.proof.haproxy", "outputs = [\"haproxy\"]"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { haproxy = \"a\", fallbakc = { systemd = \"x\" } }",
+            &["target.t.reload.fallbakc", "target.t.reload.fallback"],
+        ),
+        (
+            "path = \"store\"",
             "path = \"store\"\nturns = \"random\"",
             &["store.main.turns", "random", "parallel", "ordered"],
         ),
@@ -454,6 +490,11 @@ fn values_that_cannot_be_are_named_with_their_key() {
             "path = \"store\"",
             "path = \"store\"\n[target.t]\nkind = \"generic\"\nproof = { http = \"http://example.com/trust\" }",
             &["target.t.proof.http", "on this machine", "https"],
+        ),
+        (
+            "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { command = \"app --reload\" }",
+            &["target.t.reload.command", "one string", "write a list", "[\"sh\", \"-c\", \"app --reload\"]"],
         ),
         (
             "path = \"store\"",

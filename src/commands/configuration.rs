@@ -237,26 +237,13 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
     put("check", target.check.as_ref().map_or_else(|| "[]".to_owned(), |argv| format!("{argv:?}")));
     put("check_timeout", time(target.check_timeout));
     put("reload_timeout", time(target.reload_timeout));
-    match &target.reload {
-        Reload::Signal { signal, to } => {
-            put("reload.signal", format!("\"{signal:?}\"").to_uppercase());
-            match to {
-                Addressee::Pidfile { pidfile, process } => {
-                    put("reload.pidfile", format!("{pidfile:?}"));
-                    put("reload.process", format!("{process:?}"));
-                }
-                Addressee::Process(process) => drop(put("reload.process", format!("{process:?}"))),
-                Addressee::Unit(unit) => drop(put("reload.unit", format!("{unit:?}"))),
-            }
-        }
-        Reload::Systemd { unit } => drop(put("reload.systemd", format!("{unit:?}"))),
-        Reload::Command(argv) => drop(put("reload.command", format!("{argv:?}"))),
-        Reload::Http(endpoint) => drop(put("reload.http", format!("{:?}", endpoint.to_string()))),
-        Reload::None => drop(put("reload", "\"none\"".to_owned())),
-    }
-    let Some(Proof { wire, command, http, envoy, settle, timeout }) = &target.proof else { return };
+    put_reload(&mut put, "reload", &target.reload);
+    let Some(Proof { wire, command, http, envoy, haproxy, settle, timeout }) = &target.proof else { return };
     put("proof.settle", time(*settle));
     put("proof.timeout", time(*timeout));
+    if let Some(socket) = haproxy {
+        put("proof.haproxy", format!("{socket:?}"));
+    }
     if let Some(argv) = command {
         put("proof.command", format!("{argv:?}"));
     }
@@ -277,5 +264,34 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &st
         if let Some(version) = proxy_protocol {
             put("proof.proxy_protocol", format!("\"{version:?}\"").to_lowercase());
         }
+    }
+}
+
+fn put_reload(put: &mut impl FnMut(&str, String) -> Option<String>, key: &str, reload: &Reload) {
+    let mut put_at = |field: &str, value: String| drop(put(&format!("{key}.{field}"), value));
+    match reload {
+        Reload::Signal { signal, to } => {
+            put_at("signal", format!("\"{signal:?}\"").to_uppercase());
+            match to {
+                Addressee::Pidfile { pidfile, process } => {
+                    put_at("pidfile", format!("{pidfile:?}"));
+                    put_at("process", format!("{process:?}"));
+                }
+                Addressee::Process(process) => put_at("process", format!("{process:?}")),
+                Addressee::Unit(unit) => put_at("unit", format!("{unit:?}")),
+            }
+        }
+        Reload::Systemd { unit } => put_at("systemd", format!("{unit:?}")),
+        Reload::Command(argv) => put_at("command", format!("{argv:?}")),
+        Reload::Http(endpoint) => put_at("http", format!("{:?}", endpoint.to_string())),
+        Reload::Haproxy { socket, fallback } => {
+            put_at("haproxy", format!("{socket:?}"));
+            put_reload(put, &format!("{key}.fallback"), fallback);
+        }
+        Reload::Watched { by, master } => {
+            put_at("master", format!("{master:?}"));
+            put_reload(put, key, by);
+        }
+        Reload::None => drop(put(key, "\"none\"".to_owned())),
     }
 }

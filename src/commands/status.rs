@@ -75,6 +75,9 @@ struct SlotStatus {
 #[derive(Serialize)]
 struct TargetStatus {
     serves: Option<u64>,
+    /// What it means that its server tells no leaf from another of its authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_only: Option<&'static str>,
     #[serde(flatten)]
     state: TargetState,
 }
@@ -177,7 +180,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
     trusted.sort_by_key(|held| (held.role, held.not_after));
     let targets = store.targets.iter().map(|target| {
         let state = contents.state.targets.get(&target.name).cloned().unwrap_or_default();
-        (target.name.clone(), TargetStatus { serves: state.acknowledged, state })
+        (target.name.clone(), TargetStatus { serves: state.acknowledged, ca_only: target.ca_only(), state })
     });
     let mut status = Status {
         store: store.name.clone(),
@@ -368,6 +371,9 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
         let serves = target.serves.map_or_else(|| "nothing known".to_owned(), |number| format!("{number:06}"));
         let line = target_line(target.state.evidence.as_ref(), target.state.owed.as_ref());
         let _ = writeln!(text, "  target {name}: serves {serves}; {line}");
+        if let Some(ca_only) = target.ca_only {
+            let _ = writeln!(text, "    {ca_only}");
+        }
     }
     for alarm in &status.alarms {
         let id = alarm.finding.alarm_id();

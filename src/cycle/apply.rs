@@ -342,16 +342,19 @@ impl Half<'_> {
         let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
         let anchors = sources.flat_map(|source| source.digicert_anchors.iter().chain(&source.genesys_anchors));
         let mut paths: Vec<PathBuf> = anchors.chain(&self.store.extra_anchors).cloned().collect();
-        let mut program =
-            |argv: &[String]| paths.extend(argv.first().filter(|name| name.contains('/')).map(PathBuf::from));
-        self.target.check.iter().for_each(|argv| program(argv));
-        match &self.target.reload {
-            Reload::Command(argv) => program(argv),
-            // The file may be missing while the server is down; who may make it, counts.
-            Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
-                paths.extend(pidfile.parent().map(Path::to_owned));
+        let program = |argv: &[String]| argv.first().filter(|name| name.contains('/')).map(PathBuf::from);
+        paths.extend(self.target.check.as_deref().and_then(program));
+        for reload in self.target.reload.ways() {
+            match reload {
+                Reload::Command(argv) => paths.extend(program(argv)),
+                // The file may be missing while the server is down; who may make it, counts.
+                Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
+                    paths.extend(pidfile.parent().map(Path::to_owned));
+                }
+                // HAProxy's own user may have made its sockets; what it is given is public, and what it says, bounded.
+                Reload::Haproxy { .. } | Reload::Watched { .. } => {}
+                Reload::Signal { .. } | Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
             }
-            Reload::Signal { .. } | Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
         }
         for path in paths {
             ownership::roots_alone(&path)?;

@@ -26,9 +26,15 @@ pub fn is_due(target: &Target, known: Option<&Sight>, generation: u64) -> bool {
     digest(target).is_some_and(|check| Sight::is_due(known, check, generation))
 }
 
-/// Whether a turn has ended so that the server uses our files, as far as anybody can know.
-pub fn is_used(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Settled(evidence) if !matches!(evidence, Evidence::ProvenEarlier(_)))
+/// Whether a turn has ended so that the server was seen to use our files, or nobody ever can.
+pub fn is_used(target: &Target, outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Settled(
+            Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_) | Evidence::Confirmed(_),
+        ) => true,
+        Outcome::Settled(Evidence::ReloadedNotProven(_)) => target.proof.is_none(),
+        Outcome::Settled(Evidence::ProvenEarlier(_)) | Outcome::Owed(_) => false,
+    }
 }
 
 /// Shows the check a broken copy of the generation at `path`. What was known stays where that says nothing.

@@ -21,9 +21,10 @@ use crate::store::read_back::read_back;
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::target::check::{self, Outcome as Checked, View};
 use crate::target::nginx::{self, Enforcement};
-use crate::target::process::Environment;
+use crate::target::process::{Environment, LAST_CHANCE};
 use crate::target::proof::{self, Patience, Wanted};
-use crate::target::{reload, snippet};
+use crate::target::reload::{self, Told};
+use crate::target::snippet;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::render::Output;
@@ -38,6 +39,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// After this long root's half is asked to look again, though nothing changed: whether it still answers should be known
 /// before it is needed.
 const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Of a server that advertises no marker of the store.
+const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
 
 /// One target, and what it should serve.
 pub struct Turns<'a> {
@@ -106,7 +110,8 @@ impl<'a> Turns<'a> {
     /// itself, but learns from here that it does.
     async fn look_at_the_check(&self, outcome: &Outcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
-        let is_due = |known: Option<&Sight>| sight::is_used(outcome) && sight::is_due(self.target, known, number);
+        let is_due =
+            |known: Option<&Sight>| sight::is_used(self.target, outcome) && sight::is_due(self.target, known, number);
         let mut new = false;
         match (&self.half, self.link()) {
             (Some(half), _) => {
@@ -280,6 +285,9 @@ impl<'a> Turns<'a> {
         match reload::tell(&self.target.reload, &self.environment(), self.target.reload_timeout).await {
             Ok(told) => {
                 let number = self.manifest.generation;
+                if let Told::Reloaded { .. } = told {
+                    report.findings.push(Finding::note("target_reloaded_instead", &self.target.name, told.to_string()));
+                }
                 evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
                 Ok(Event::Succeeded)
             }
@@ -315,7 +323,9 @@ impl<'a> Turns<'a> {
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
-        let done_within = reload_timeout.saturating_add(check_timeout.saturating_mul(4));
+        // Each program has a last chance to end by itself.
+        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(4);
+        let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
         let asked = Instant::now();
         let mut taken: Option<Instant> = None;
         loop {
@@ -380,6 +390,16 @@ impl<'a> Turns<'a> {
         };
         let patience = if told { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
+        let is_apache = self.target.kind == Kind::Apache;
+        let proof = match proof {
+            // Its own snippet has it ask everybody, and shows the header to whoever has no certificate.
+            Proof::Unverifiable(why) if is_apache && ways.shows_allowlist() && why == proof::NOT_ASKED => {
+                Proof::NotWired(format!("{why}, and shows no generation of the allowlist"))
+            }
+            // Only Apache may advertise other names than those of the authorities that it accepts.
+            Proof::Unverifiable(why) if !is_apache && why == proof::OTHER_NAMES => Proof::NotWired(NOT_OURS.to_owned()),
+            proof => proof,
+        };
         if self.target.kind != Kind::Nginx {
             return proof;
         }
@@ -409,7 +429,7 @@ impl<'a> Turns<'a> {
                 "{why}; its configuration names this store's files, but has ssl_verify_client off in {}",
                 servers.join(", ")
             )),
-            (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(
+(Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(
                 "its configuration names this store's files, but at this address and by this name it advertises none of their names: nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers there".to_owned(),
             ),
             (proof, _) => proof,
@@ -542,6 +562,11 @@ impl<'a> Turns<'a> {
         let name = &self.target.name;
         report.findings.push(match evidence {
             Evidence::Proven => return,
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => Finding::note(
+                "target_ca_only",
+                name,
+                format!("The chain is proven. {}.", self.target.ca_only().unwrap_or_default()),
+            ),
             Evidence::ChainOnly(why) => Finding::warning(
                 "target_chain_only",
                 name,
@@ -606,11 +631,10 @@ fn seen(proof: proof::Proof) -> Proof {
         proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
-        proof::Proof::NotWired => Proof::NotWired(
-            "what it shows (its request for client certificates, or its own word) is not of this store".to_owned(),
-        ),
+        proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
         proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
         proof::Proof::NotYet { reason } => Proof::NotYet(reason),
+        proof::Proof::Otherwise { reason } => Proof::Refuted(reason),
         proof::Proof::Kept { reason } => Proof::Refuted(reason),
         proof::Proof::NotEnforced { places } => Proof::NotEnforced(places),
         proof::Proof::Refuted { generation, part } => {

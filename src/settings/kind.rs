@@ -64,7 +64,8 @@ impl Kind {
         let argv = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
         match self {
             Self::Nginx => argv(&["nginx", "-t"]),
-            Self::Haproxy => argv(&["haproxy", "-c", "-q", "-f", "/etc/haproxy/haproxy.cfg"]),
+            // Not `-q`: it keeps the reason to itself.
+            Self::Haproxy => argv(&["haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"]),
             // A start, not a test: `apache2ctl -t` reads no certificate, and a bad one ends the server.
             Self::Apache => argv(&["apache2ctl"]),
             Self::Envoy | Self::Java | Self::CaOnly | Self::Generic => None,

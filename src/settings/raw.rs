@@ -69,7 +69,11 @@ pub const KNOWN: &[(&str, &[&str])] = &[
             "proof",
         ],
     ),
-    ("target.*.reload", &["signal", "pidfile", "process", "unit", "systemd", "command", "http"]),
+    (
+        "target.*.reload",
+        &["signal", "pidfile", "process", "unit", "systemd", "command", "http", "haproxy", "fallback", "master"],
+    ),
+    ("target.*.reload.fallback", &["signal", "pidfile", "process", "unit", "systemd", "command", "http", "master"]),
     (
         "target.*.proof",
         &[
@@ -81,6 +85,7 @@ pub const KNOWN: &[(&str, &[&str])] = &[
             "command",
             "http",
             "envoy",
+            "haproxy",
             "settle",
             "timeout",
         ],
@@ -216,6 +221,9 @@ pub struct RawReloadTable {
     pub systemd: Option<String>,
     pub command: Option<List>,
     pub http: Option<String>,
+    pub haproxy: Option<PathBuf>,
+    pub fallback: Option<Box<RawReload>>,
+    pub master: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -229,6 +237,7 @@ pub struct RawProof {
     pub command: Option<List>,
     pub http: Option<String>,
     pub envoy: Option<String>,
+    pub haproxy: Option<PathBuf>,
     pub settle: Option<String>,
     pub timeout: Option<String>,
 }

@@ -242,6 +242,21 @@ pub enum CheckWay {
     Start,
 }
 
+impl Target {
+    /// What it means that a server trusts authorities alone; `None` for one that tells leaves apart.
+    #[must_use]
+    pub fn ca_only(&self) -> Option<&'static str> {
+        match self.pinning {
+            _ if !self.kind.admits_by_authority_alone() => None,
+            Pinning::Here => Some("CA only: this server admits whoever the authority has signed, by whatever name"),
+            Pinning::Elsewhere => Some(
+                "CA only: this server admits whoever the authority has signed, strangers too; that another layer admits the pinned \
+                 alone is the configuration's word (pinning = \"elsewhere\"), and is not seen from here",
+            ),
+        }
+    }
+}
+
 /// Where a leaf is told from the other leaves of its authority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pinning {
@@ -322,8 +337,34 @@ pub enum Reload {
     Command(Vec<String>),
     /// `POST`; 2xx is success.
     Http(Endpoint),
+    /// HAProxy's runtime socket: it takes the files without a reload.
+    Haproxy {
+        /// The socket.
+        socket: PathBuf,
+        /// What is done instead where the socket does not take them.
+        fallback: Box<Reload>,
+    },
+    /// A reload of HAProxy, of which its master then says whether it succeeded.
+    Watched {
+        /// How it is told.
+        by: Box<Reload>,
+        /// The master's socket.
+        master: PathBuf,
+    },
     /// The server watches by itself.
     None,
+}
+
+impl Reload {
+    /// This way, and those within it.
+    #[must_use]
+    pub fn ways(&self) -> Vec<&Reload> {
+        let mut ways = vec![self];
+        if let Self::Haproxy { fallback: within, .. } | Self::Watched { by: within, .. } = self {
+            ways.extend(within.ways());
+        }
+        ways
+    }
 }
 
 /// How the process is found that gets a signal.
@@ -365,6 +406,8 @@ pub struct Proof {
     pub http: Option<Endpoint>,
     /// By what Envoy's admin endpoint shows.
     pub envoy: Option<EnvoyProof>,
+    /// By HAProxy's runtime socket, which shows what is loaded.
+    pub haproxy: Option<PathBuf>,
     /// For how long fresh looks must all show the new generation.
     pub settle: Duration,
     /// How long to wait for that.
@@ -384,9 +427,9 @@ impl Proof {
         self.speaks() || self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
     }
 
-    /// Whether the server is asked which generation it has loaded, which answers for both.
+    /// Whether the server is asked what it has loaded, which answers for both.
     fn speaks(&self) -> bool {
-        self.command.is_some() || self.http.is_some() || self.envoy.is_some()
+        self.command.is_some() || self.http.is_some() || self.envoy.is_some() || self.haproxy.is_some()
     }
 }
 

@@ -37,7 +37,7 @@ impl Resolver {
         };
         let check = raw.check.as_ref().map_or(kind.check(), |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
         let marker = raw.marker.unwrap_or(true);
-        Some(Target {
+        let target = Target {
             name: name.to_owned(),
             kind,
             outputs: self.outputs(&key("outputs"), kind, raw.outputs.as_ref()),
@@ -53,7 +53,15 @@ impl Resolver {
                 Duration::from_secs(30),
             ),
             proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, proof)),
-        })
+        };
+        let by_socket = target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some());
+        if by_socket && !target.outputs.contains(&Output::Haproxy) {
+            let key = key("proof.haproxy");
+            self.problem(format!(
+                "{key} compares HAProxy's lists, which this target has not: add outputs = [\"haproxy\"]"
+            ));
+        }
+        Some(target)
     }
 
     fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
@@ -70,18 +78,58 @@ impl Resolver {
             }
             Some(RawReload::Table(table)) => table,
         };
-        let ways = [raw.signal.is_some(), raw.systemd.is_some(), raw.command.is_some(), raw.http.is_some()];
+        let ways = [
+            raw.signal.is_some(),
+            raw.systemd.is_some(),
+            raw.command.is_some(),
+            raw.http.is_some(),
+            raw.haproxy.is_some(),
+        ];
         if ways.iter().filter(|way| **way).count() > 1 {
-            self.problem(format!("{key} names several ways: one of signal, systemd, command, http"));
+            self.problem(format!("{key} names several ways: one of signal, systemd, command, http, haproxy"));
         }
+        if let Some(socket) = &raw.haproxy {
+            return self.runtime_socket(key, kind, socket, raw);
+        }
+        if raw.fallback.is_some() {
+            self.problem(format!("{key}.fallback is what is done where {key}.haproxy fails, which is not set"));
+        }
+        let told = self.told(key, preset, raw);
+        match &raw.master {
+            Some(master) => self.watched(key, told, master),
+            None => told,
+        }
+    }
+
+    /// HAProxy's runtime socket, and what is done where it fails: what is configured, else as its kind is told.
+    fn runtime_socket(&mut self, key: &str, kind: Kind, socket: &Path, raw: &RawReloadTable) -> Reload {
+        let fallback = self.reload(&format!("{key}.fallback"), kind, raw.fallback.as_deref());
+        if matches!(fallback, Reload::Haproxy { .. }) {
+            self.problem(format!(
+                "{key}.fallback must be a reload: one of signal, systemd, command, http, or \"none\""
+            ));
+        }
+        let fallback = match &raw.master {
+            Some(master) => self.watched(key, fallback, master),
+            None => fallback,
+        };
+        Reload::Haproxy { socket: self.base.join(socket), fallback: Box::new(fallback) }
+    }
+
+    fn watched(&mut self, key: &str, by: Reload, master: &Path) -> Reload {
+        if by == Reload::None {
+            self.problem(format!("{key}.master says how a reload ended, and there is none: nobody is told"));
+        }
+        Reload::Watched { by: Box::new(by), master: self.base.join(master) }
+    }
+
+    /// One of the ways that end with the telling.
+    fn told(&mut self, key: &str, preset: Reload, raw: &RawReloadTable) -> Reload {
         if let Some(unit) = &raw.systemd {
             return Reload::Systemd { unit: unit.clone() };
         }
         if let Some(List(argv)) = &raw.command {
-            if argv.is_empty() {
-                self.problem(format!("{key}.command is empty"));
-            }
-            return Reload::Command(argv.clone());
+            return Reload::Command(self.command(&format!("{key}.command"), argv));
         }
         if let Some(url) = &raw.http {
             return self.endpoint(&format!("{key}.http"), url).map_or(Reload::None, Reload::Http);
@@ -137,6 +185,18 @@ impl Resolver {
         Reload::Signal { signal, to }
     }
 
+    /// A program and its arguments: nobody takes one string apart.
+    fn command(&mut self, key: &str, argv: &[String]) -> Vec<String> {
+        match argv {
+            [] => self.problem(format!("{key} is empty")),
+            [whole] if whole.contains(char::is_whitespace) => self.problem(format!(
+                "{key}: {whole:?} is one string, and no shell takes it apart: write a list, or [\"sh\", \"-c\", {whole:?}] for a shell"
+            )),
+            _ => {}
+        }
+        argv.to_vec()
+    }
+
     fn endpoint(&mut self, key: &str, text: &str) -> Option<Endpoint> {
         let endpoint = Endpoint::parse(text).and_then(|endpoint| match &endpoint {
             Endpoint::Url(url) if url.scheme() == "http" && !is_loopback(url) => {
@@ -151,17 +211,16 @@ impl Resolver {
     fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<Proof> {
         let wire = raw.connect.as_ref().map(|List(connect)| self.wire(key, kind, marker, connect, raw));
         let wire = wire.filter(|wire| !wire.connect.is_empty());
-        let command = raw.command.as_ref().map(|List(argv)| argv.clone());
-        if command.as_ref().is_some_and(Vec::is_empty) {
-            self.problem(format!("{key}.command is empty"));
-        }
+        let command = raw.command.as_ref().map(|List(argv)| self.command(&format!("{key}.command"), argv));
         let envoy = raw.envoy.as_ref().and_then(|text| self.endpoint(&format!("{key}.envoy"), text));
         let envoy = envoy.map(|admin| EnvoyProof { admin, marker });
         let http = raw.http.as_ref().and_then(|text| self.endpoint(&format!("{key}.http"), text));
-        if wire.is_none() && command.is_none() && raw.http.is_none() && raw.envoy.is_none() {
+        let haproxy = raw.haproxy.as_ref().map(|socket| self.base.join(socket));
+        let is_asked = command.is_some() || raw.http.is_some() || raw.envoy.is_some() || haproxy.is_some();
+        if wire.is_none() && !is_asked {
             self.problem(format!(
                 "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]; command or \
-                 http, where it says which generation it has loaded"
+                 http, where it says which generation it has loaded; haproxy, the runtime socket of a HAProxy"
             ));
             return None;
         }
@@ -170,6 +229,7 @@ impl Resolver {
             command,
             http,
             envoy,
+            haproxy,
             settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
             timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
         })
@@ -318,12 +378,23 @@ impl Resolver {
             if let Some(argv) = &target.check {
                 program("check", argv);
             }
-            match &target.reload {
-                Reload::Command(argv) => program("reload.command", argv),
-                Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } if pidfile.starts_with(path) => self.problem(format!(
-                    "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
-                )),
-                _ => {}
+            let ways = target.reload.ways();
+            for reload in &ways {
+                if let Reload::Command(argv) = reload {
+                    program("reload.command", argv);
+                }
+            }
+            for reload in ways {
+                match reload {
+                    Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } if pidfile.starts_with(path) => self.problem(format!(
+                        "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
+                    )),
+                    Reload::Haproxy { socket, .. } | Reload::Watched { master: socket, .. } if socket.starts_with(path) => self.problem(format!(
+                        "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe the daemon's answers",
+                        socket.display()
+                    )),
+                    _ => {}
+                }
             }
         }
     }

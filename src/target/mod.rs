@@ -6,11 +6,12 @@
 //!  in a private view                               command, HTTP         a response header
 //! ```
 //! Which of these comes next is decided by the pure state machine in `trust`; nothing here decides. What belongs to
-//! one kind of server alone stands by itself ([`nginx`], [`apache`]).
+//! one kind of server alone stands by itself ([`nginx`], [`apache`], [`haproxy`]).
 
 pub mod apache;
 pub mod check;
 pub mod envoy;
+pub mod haproxy;
 pub mod http;
 pub mod java;
 pub mod nginx;

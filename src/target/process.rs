@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -39,6 +40,12 @@ impl Environment {
     pub fn with(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.0.insert(format!("TRUSTSYNC_{name}"), value.as_ref().to_owned());
         self
+    }
+
+    /// `TRUSTSYNC_DIRECTORY`: the link beneath which the server reads its files.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.0.get("TRUSTSYNC_DIRECTORY").map_or(Path::new(""), Path::new)
     }
 }
 

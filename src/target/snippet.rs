@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::settings::resolved::Kind;
-use crate::target::{apache, envoy, java, nginx};
+use crate::target::{apache, envoy, haproxy, java, nginx};
 
 /// What is to be added for a server of this kind, where it is known.
 #[must_use]
@@ -11,9 +11,10 @@ pub fn of(kind: Kind, link: &Path) -> Option<String> {
     match kind {
         Kind::Nginx => Some(format!("{}\n{}", nginx::snippet::http(link), nginx::snippet::server(link))),
         Kind::Apache => Some(apache::virtual_host(link)),
+        Kind::Haproxy => Some(format!("{}\n{}", haproxy::snippet::bind(link), haproxy::snippet::frontend(link))),
         Kind::Envoy => Some(envoy::lines(link)),
         Kind::Java => Some(java::lines(link)),
-        Kind::Haproxy | Kind::CaOnly | Kind::Generic => None,
+        Kind::CaOnly | Kind::Generic => None,
     }
 }
 

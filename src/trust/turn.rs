@@ -325,7 +325,7 @@ impl Turn {
 
             (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
             // Nothing was judged, and nobody else can judge it.
-            (Phase::InPlaceNew, Event::NoNamespace(_)) => self.tell(),
+            (Phase::InPlaceNew, Event::NoNamespace(_)) if !self.situation.checkable_in_place => self.tell(),
             (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
                 Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
                 Some(old) => self.enter(Phase::SwitchingBack { old, new }, Step::Switch(old)),

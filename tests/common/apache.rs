@@ -175,10 +175,12 @@ DefaultRuntimeDir {dir}/run
 PidFile {dir}/run/httpd.pid
 ErrorLog {dir}/error.log
 LogLevel notice
-StartServers 1
+StartServers 2
 ServerLimit 4
 ThreadsPerChild 32
 MaxRequestWorkers 128
+MinSpareThreads 1
+MaxSpareThreads 128
 SSLSessionCache shmcb:{dir}/run/sessions(512000)
 Listen 127.0.0.1:{port}
 DocumentRoot {dir}/www

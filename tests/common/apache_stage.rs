@@ -59,7 +59,8 @@ proof = {{ connect = ["{address}"], server_name = "api.example.com", timeout = "
     pub fn wrapped_check(&self, target: &str, apache: &Apache, script: &str) -> Vec<String> {
         let path = self.root().join(format!("check-{target}"));
         let link = self.link(target);
-        let text = format!("cd '{}' || exit 1\nLINK='{}'\n{script}\nexec \"$@\"\n", self.root().display(), link.display());
+        let text =
+            format!("cd '{}' || exit 1\nLINK='{}'\n{script}\nexec \"$@\"\n", self.root().display(), link.display());
         fs::write(&path, text).unwrap();
         let mut argv = vec!["sh".to_owned(), path.display().to_string()];
         argv.extend(apache.check_command());

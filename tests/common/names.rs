@@ -222,6 +222,12 @@ impl Names {
             ("the name in an organisation", by_private(&with_organisation(&format!("x,CN={NAME}"), "x")), false),
             ("two common names, ours last", authorities.leaf_by_openssl(&format!("/CN=x/CN={NAME}")), false),
             ("two common names, ours first", authorities.leaf_by_openssl(&format!("/CN={NAME}/CN=x")), false),
+            (
+                "two common names, an organisation between",
+                authorities.leaf_by_openssl(&format!("/CN=x/O=y/CN={NAME}")),
+                false,
+            ),
+            ("a part of an organisation's RDN", authorities.leaf_by_openssl(&format!("/OU=x+O=y/CN={NAME}")), false),
             ("a part of the name's RDN", authorities.leaf_by_openssl(&format!("/O=x/CN={NAME}+OU=x")), false),
             ("an address with the name", authorities.leaf_by_openssl(&format!("/emailAddress=CN\\={NAME}")), false),
             ("the very name, of the public root", by_public(&subject(NAME)), false),

@@ -10,8 +10,12 @@
     clippy::arithmetic_side_effects
 )]
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use super::{Odd, certificates};
 use crate::trust::manifest::Manifest;
+use crate::trust::render::subject_hash;
 
 /// One file of the directory, and its place among the others.
 pub(super) fn file(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), Odd> {
@@ -24,19 +28,29 @@ pub(super) fn file(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), 
         return odd("another name", "<hash>.<n>");
     }
     match place.parse::<u32>() {
+        Ok(number) if number.to_string() != place => return odd("no place in its name", "<hash>.<n>"),
         Ok(0) => {}
-        Ok(number) if number.to_string() == place => {
+        Ok(number) => {
             let before = format!("{folder_and_hash}.{}", number.saturating_sub(1));
             if !manifest.files.contains_key(&before) {
                 return odd("a place without the one before it", "places in a row");
             }
         }
-        _ => return odd("no place in its name", "<hash>.<n>"),
+        Err(_) => return odd("no place in its name", "<hash>.<n>"),
     }
     match certificates(bytes) {
         Ok(1) => {}
         Ok(found) => return odd(&format!("{found} certificates"), "1"),
         Err(why) => return odd(&why, "one certificate"),
+    }
+    // What openssl would call it: the renderer's own reckoning, which tests hold against openssl's.
+    let subject = CertificateDer::from_pem_slice(bytes).ok().and_then(|der| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        subject_hash(certificate.subject().as_raw())
+    });
+    let name = subject.map(|hash| format!("hashed/{hash:08x}"));
+    if name.as_deref() != Some(folder_and_hash) {
+        return odd("the name of another subject", &name.unwrap_or_default());
     }
     let meant = manifest.chain.union(&manifest.extra).count().saturating_add(1);
     let found = manifest.files.keys().filter(|path| path.starts_with("hashed/")).count();

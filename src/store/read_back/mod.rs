@@ -13,6 +13,7 @@
 mod apache;
 mod envoy;
 mod fingerprints;
+mod haproxy;
 mod hashed;
 mod java;
 mod nginx;
@@ -97,11 +98,28 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         "trust-bundle.pem" => authorities.saturating_add(1),
         "chain.pem" => authorities.max(1),
         "leaves.pem" => pins.max(1),
+        _ if path.starts_with("hashed/") => {
+            return hashed::file(path, bytes, manifest).or_else(|odd| count(odd.0, odd.1));
+        }
         _ if path.ends_with(".pem") => {
             return certificates(bytes).map_or_else(|why| count(why, "certificates".into()), |_| Ok(()));
         }
         "fingerprints.txt" => return fingerprints::list(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1)),
         "nginx/admit.map" => return nginx::map(&text(bytes), admitted(manifest)).or_else(|odd| count(odd.0, odd.1)),
+        "haproxy/denied.list" => {
+            let denied = manifest.denied.keys().collect();
+            return haproxy::fingerprints(&text(bytes), manifest, &denied).or_else(|odd| count(odd.0, odd.1));
+        }
+        "haproxy/pins.list" => {
+            let pinned = pinned_leaves(manifest);
+            return haproxy::fingerprints(&text(bytes), manifest, &pinned).or_else(|odd| count(odd.0, odd.1));
+        }
+        "haproxy/names.list" => {
+            return haproxy::names(&text(bytes), manifest, named(manifest)).or_else(|odd| count(odd.0, odd.1));
+        }
+        "haproxy/generation.map" => {
+            return haproxy::generation(&text(bytes), manifest).or_else(|odd| count(odd.0, odd.1));
+        }
         "envoy/sds.json" => return envoy::secret(bytes, manifest, true).or_else(|odd| count(odd.0, odd.1)),
         "envoy/sds-without-marker.json" => {
             return envoy::secret(bytes, manifest, false).or_else(|odd| count(odd.0, odd.1));
@@ -118,9 +136,6 @@ fn judge(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), ReadBackEr
         "truststore.p12" => return java::truststore(bytes, authorities.max(1)).or_else(|odd| count(odd.0, odd.1)),
         "truststore-with-marker.p12" => {
             return java::truststore(bytes, authorities.saturating_add(1)).or_else(|odd| count(odd.0, odd.1));
-        }
-        _ if path.starts_with("hashed/") => {
-            return hashed::file(path, bytes, manifest).or_else(|odd| count(odd.0, odd.1));
         }
         _ => return Ok(()),
     };

@@ -8,10 +8,12 @@
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
-//! enforces the allowlist is not claimed: see [`crate::target::nginx`].
+//! beside it); who is asked which generation it has loaded (`spoken`) answers for both. What one way of looking cannot show
+//! another may; where several are configured, all must agree. That the server enforces the allowlist is not claimed: see
+//! [`crate::target::nginx`].
 
 mod envoy;
+mod haproxy;
 pub mod marker;
 mod spoken;
 pub mod wire;
@@ -30,7 +32,7 @@ use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WirePro
 use crate::target::http::Asker;
 use crate::target::process::Environment;
 use crate::target::proof::envoy::Admin;
-use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
+use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
 use crate::trust::marker_name::MarkerName;
 
 /// Between two looks.
@@ -57,6 +59,23 @@ const LONG_RUNNING: Duration = Duration::from_secs(3);
 
 /// How long is spent at most to find out why nothing is to be seen.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why nothing is seen of a server without a CertificateRequest and without our header.
+pub const NOT_ASKED: &str =
+    "the server does not ask for a client certificate in its handshake, at this address and by this name";
+
+/// Why the chain is not seen of one that shows our header.
+const ASKED_LATER: &str = "the server does not ask for a client certificate in its handshake, at this address and by this name; its \
+     allowlist is of the wanted generation, but which authorities it accepts cannot be seen: it may ask later, for some locations";
+
+/// Why the chain is not seen of one that asks by other names, and shows our header.
+pub const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of this store's \
+     bundle (another CA file at this address, or a list of names of its own, as Apache's SSLCADNRequestFile), so which authorities \
+     it accepts cannot be seen";
+
+/// Why the chain is not seen of one that asks for anybody's certificate.
+pub const NO_NAMES: &str = "the server asks for a client certificate and names no authority at all, so which ones it accepts cannot be \
+     seen: so do HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone";
 
 /// The most addresses that one proof looks at.
 const ADDRESSES: usize = 64;
@@ -123,6 +142,11 @@ pub enum Proof {
         generation: u64,
         /// Which part shows it.
         part: Part,
+    },
+    /// It serves something else, which names no generation.
+    Otherwise {
+        /// What.
+        reason: String,
     },
     /// It serves another generation, and will not come to this one by itself.
     Kept {
@@ -220,6 +244,10 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
         };
         addresses.push(unlooked(&endpoint.to_string(), None, reason));
     }
+    if let Some(socket) = &proof.haproxy {
+        lookers.push((addresses.len(), Looker::Haproxy(socket.clone())));
+        addresses.push(unlooked(&socket.to_string_lossy(), None, "it was not looked at".to_owned()));
+    }
     let mut looks = JoinSet::new();
     for (place, looker) in lookers {
         let (settle, timeout) = (proof.settle, proof.timeout);
@@ -237,6 +265,7 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
     let (wire, others) = addresses.split_at(on_the_wire.min(addresses.len()));
     // Of several addresses the worst stands: they are to show the same.
     let wire = wire.iter().map(|address| address.proof.clone()).max();
+    let wire = wire.map(|wire| if proof.haproxy.is_some() { unadvertised(wire, others) } else { wire });
     let proof = together(wire.into_iter().chain(others.iter().map(|other| other.proof.clone())));
     ProofReport { proof, addresses }
 }
@@ -254,6 +283,19 @@ fn together(ways: impl Iterator<Item = Proof>) -> Proof {
         Some(worst) => worst,
         None => Proof::Unverifiable { reason: "no address to look at is configured".into() },
     }
+}
+
+/// A HAProxy that has our chain loaded and shows nothing of it at an address.
+fn unadvertised(wire: Proof, others: &[AddressProof]) -> Proof {
+    let is_loaded = |other: &AddressProof| matches!(other.proof, Proof::Proven | Proof::ChainOnly { .. });
+    if wire == Proof::NotWired && others.iter().any(is_loaded) {
+        return Proof::Unverifiable {
+            reason: "this target's files are loaded, but at this address and by this name none of their names is advertised: \
+                     HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
+                .into(),
+        };
+    }
+    wire
 }
 
 async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
@@ -278,6 +320,8 @@ enum Looker {
     Http(Asker),
     /// What Envoy's admin endpoint shows.
     Envoy(Box<Admin>),
+    /// What HAProxy's runtime socket shows.
+    Haproxy(PathBuf),
 }
 
 impl Looker {
@@ -285,11 +329,13 @@ impl Looker {
         match self {
             Self::Wire { address, settings } => match look(*address, settings, limit).await {
                 Ok(sighting) => judge(&sighting, wanted, settings),
+                Err(error @ WireError::Unanswered) => Seen::Blind(error.to_string()),
                 Err(error) => Seen::Nothing(error.to_string()),
             },
             Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
             Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
             Self::Envoy(admin) => admin.look(wanted, limit).await,
+            Self::Haproxy(socket) => haproxy::look(socket, wanted).await,
         }
     }
 
@@ -299,7 +345,7 @@ impl Looker {
             // A process each.
             Self::Command(_) => COMMAND_PAUSE,
             _ if settle.is_zero() => SHORT_PAUSE,
-            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) => PAUSE,
+            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => PAUSE,
         }
     }
 
@@ -315,7 +361,9 @@ impl Looker {
                     Err(_) => Proof::Unreachable { reason },
                 }
             }
-            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Envoy(_) => Proof::Unreachable { reason },
+            Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => {
+                Proof::Unreachable { reason }
+            }
         }
     }
 }
@@ -329,6 +377,8 @@ enum Seen {
     Less(String),
     /// Another generation.
     Old(u64, Part),
+    /// Something else than the wanted generation, which names none.
+    Otherwise(String),
     /// Not the wanted generation, nor will it be by waiting, for this reason.
     Kept(String),
     /// The wanted generation, but the server lets others in beside it, for this reason.
@@ -355,8 +405,17 @@ enum Shown {
 }
 
 fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
+    let header = match settings.generation {
+        GenerationEvidence::None => None,
+        GenerationEvidence::Header => {
+            Some(sighting.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
+        }
+    };
     let Some(names) = &sighting.names else {
-        return Seen::NotAsked;
+        return match header.flatten() {
+            None => Seen::NotAsked,
+            shown => allowlist_alone(shown, wanted, settings, ASKED_LATER),
+        };
     };
     let of_store: Vec<MarkerName> =
         marker::find_in(names).into_iter().filter(|marker| marker.store_id == wanted.store_id).collect();
@@ -367,14 +426,12 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
     {
         return Seen::Old(other.generation, Part::Chain);
     }
-    let header = match settings.generation {
-        GenerationEvidence::None => None,
-        GenerationEvidence::Header => {
-            Some(sighting.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
-        }
-    };
     let shows_chain = !of_store.is_empty();
     match header {
+        Some(shown @ Some(_)) if !shows_chain && settings.marker => {
+            allowlist_alone(shown, wanted, settings, OTHER_NAMES)
+        }
+        _ if !shows_chain && settings.marker && names.is_empty() => Seen::Blind(NO_NAMES.to_owned()),
         _ if !shows_chain && settings.marker => Seen::NoMarker,
         Some(Some(generation)) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
         Some(Some(_)) if shows_chain => Seen::New(Shown::Both),
@@ -391,6 +448,15 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
         Some(None) | None => Seen::Blind(
             "this target is configured without the generation marker (marker = false), and no header shows the allowlist's generation either".into(),
         ),
+    }
+}
+
+/// The allowlist shows its generation where the chain cannot, for this reason.
+fn allowlist_alone(shown: Option<u64>, wanted: &Wanted, settings: &WireProof, reason: &str) -> Seen {
+    match shown {
+        Some(generation) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
+        _ if settings.marker => Seen::Blind(reason.to_owned()),
+        _ => Seen::New(Shown::Allowlist(reason.to_owned())),
     }
 }
 
@@ -466,7 +532,7 @@ impl Watch {
             (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
             }
-            (Patience::JustTold, Seen::Old(..) | Seen::Nothing(_)) => false,
+            (Patience::JustTold, Seen::Old(..) | Seen::Otherwise(_) | Seen::Nothing(_)) => false,
         }
     }
 
@@ -476,12 +542,11 @@ impl Watch {
             Seen::New(Shown::Chain(reason)) | Seen::Less(reason) => Proof::ChainOnly { reason },
             Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
+            Seen::Otherwise(reason) => Proof::Otherwise { reason },
             Seen::Kept(reason) => Proof::Kept { reason },
             Seen::Open(places) => Proof::NotEnforced { places },
             Seen::NoMarker => Proof::NotWired,
-            Seen::NotAsked => Proof::Unverifiable {
-                reason: "the server does not ask for a client certificate in its handshake, at this address and by this name".into(),
-            },
+            Seen::NotAsked => Proof::Unverifiable { reason: NOT_ASKED.to_owned() },
             Seen::Blind(reason) => Proof::Unverifiable { reason },
             Seen::Nothing(reason) => self.looker.explain(reason).await,
         }
@@ -499,12 +564,12 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New(_) => f.write_str("the wanted generation"),
-            Self::Less(_) => f.write_str("the wanted chain, without the allowlist's header"),
+            Self::Less(reason) => write!(f, "the wanted chain alone ({reason})"),
             Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
             Self::Kept(reason) | Self::Open(reason) => f.write_str(reason),
             Self::NoMarker => f.write_str("no marker of this store"),
             Self::NotAsked => f.write_str("no request for a client certificate"),
-            Self::Blind(reason) | Self::Nothing(reason) => f.write_str(reason),
+            Self::Blind(reason) | Self::Nothing(reason) | Self::Otherwise(reason) => f.write_str(reason),
         }
     }
 }
@@ -535,6 +600,7 @@ impl fmt::Display for Proof {
             Self::Refuted { generation, part } => {
                 write!(f, "refuted: generation {generation:06} is served in {part}")
             }
+            Self::Otherwise { reason } => write!(f, "refuted: {reason}"),
             Self::Kept { reason } => write!(f, "refuted: {reason}"),
             Self::NotEnforced { places } => write!(f, "not enforced: {places}"),
         }

@@ -1,6 +1,7 @@
 //! Tells a server to load what its link names now. That it was told proves nothing: see [`crate::target::proof`].
 
 mod command;
+mod haproxy;
 mod http;
 mod signal;
 mod systemd;
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::settings::resolved::{Reload, Signal};
+use crate::target::haproxy::master::MasterError;
+use crate::target::haproxy::update::UpdateError;
 use crate::target::http::HttpError;
 pub use crate::target::process::Environment;
 use crate::target::process::RunError;
@@ -37,6 +40,25 @@ pub enum Told {
         /// The status code.
         status: u16,
     },
+    /// HAProxy took the files through its runtime socket.
+    Updated {
+        /// So many lists and maps.
+        lists: usize,
+        /// So many CA files.
+        ca_files: usize,
+    },
+    /// HAProxy's runtime socket did not take them, so it was told to reload.
+    Reloaded {
+        /// Why not.
+        why: String,
+        /// How instead.
+        by: Box<Told>,
+    },
+    /// HAProxy's master has a new worker.
+    CameUp {
+        /// How it was told.
+        by: Box<Told>,
+    },
     /// Nobody: this server watches its files by itself.
     Nobody,
 }
@@ -55,6 +77,14 @@ impl fmt::Display for Told {
             Self::Ran { output } if output.trim().is_empty() => f.write_str("the command ended well"),
             Self::Ran { output } => write!(f, "the command ended well: {}", output.trim()),
             Self::Answered { status } => write!(f, "answered with {status}"),
+            Self::Updated { lists, ca_files } => write!(
+                f,
+                "HAProxy took {lists} lists and {ca_files} CA files through its runtime socket, without a reload"
+            ),
+            Self::Reloaded { why, by } => {
+                write!(f, "the runtime socket did not do it ({why}), so it was reloaded instead: {by}")
+            }
+            Self::CameUp { by } => write!(f, "{by}, and by its master's word the reload succeeded"),
             Self::Nobody => f.write_str("nobody was told: it watches its files by itself"),
         }
     }
@@ -237,6 +267,20 @@ pub enum ReloadError {
         /// The beginning of the body.
         body: String,
     },
+    /// HAProxy's runtime socket did not do it, and nothing else may be done instead.
+    #[error("{0}; no reload is configured instead (reload.fallback), and this stays owed")]
+    NotUpdated(UpdateError),
+    /// Neither HAProxy's runtime socket did it, nor the reload.
+    #[error("the runtime socket did not do it ({why}), and the reload instead failed too: {reload}")]
+    Neither {
+        /// What the socket said.
+        why: UpdateError,
+        /// What came of the reload.
+        reload: Box<ReloadError>,
+    },
+    /// HAProxy's master does not say that the reload succeeded.
+    #[error("{0}; the reload stays owed")]
+    Master(#[from] MasterError),
 }
 
 fn names_nobody(found: &str) -> String {
@@ -255,6 +299,8 @@ pub async fn tell(reload: &Reload, environment: &Environment, limit: Duration) -
         Reload::Systemd { unit } => systemd::reload(unit, environment, limit).await,
         Reload::Command(argv) => command::run(argv, environment, limit).await,
         Reload::Http(endpoint) => http::post(endpoint, HTTP_LIMIT.min(limit)).await,
+        Reload::Haproxy { socket, fallback } => haproxy::update(socket, fallback, environment, limit).await,
+        Reload::Watched { by, master } => haproxy::watched(by, master, environment, limit).await,
         Reload::None => Ok(Told::Nobody),
     }
 }

@@ -11,6 +11,7 @@
 
 mod apache;
 pub mod envoy;
+pub mod haproxy;
 mod hashed;
 pub mod java;
 mod nginx;
@@ -139,12 +140,11 @@ impl Content<'_> {
         for output in self.outputs {
             files.extend(match output {
                 Output::Nginx => nginx::files(set, label),
+                Output::Haproxy => haproxy::files(set, label),
                 Output::Apache => apache::files(set, label),
                 Output::Hashed => hashed::files(set, label),
                 Output::Envoy => envoy::files(set, label),
                 Output::Java => java::files(set, label),
-                // Filled in by those who know these servers.
-                Output::Haproxy => Files::new(),
             });
         }
         files.retain(|path, _| needed(path));

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""An HTTPS service in Python that admits Genesys Cloud's client certificates, by what trustsync writes.
+
+    service.py ADDRESS:PORT LINK CERTIFICATE KEY       LINK: /var/lib/trustsync/target/NAME
+
+Copy `Trust` and what calls it; the rest is a small server to show where. Python 3.10 or newer, nothing else.
+
+- The TLS layer verifies the chain (chain.pem). That alone admits strangers: public authorities sign for others too.
+- `Trust.admits` is asked at *every request*, so that a kept or a resumed connection of a leaf that left is refused as well.
+- The link is looked at before each handshake and each request. A new generation is loaded whole, or not at all: then the
+  one before stays, and the generation in the answer says so.
+- Whoever has no certificate, or one that is not admitted, gets 403; one that does not verify, a TLS alert.
+- To this machine each answer names the loaded generation: X-Trustsync-Generation, by which trustsync proves it. Python's ssl
+  cannot advertise the names of its authorities, so that the chain is not seen: the target has `marker = false`.
+"""
+
+import hashlib
+import http.server
+import os
+import re
+import ssl
+import sys
+import threading
+
+HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class Generation:
+    """One generation of trust, as loaded. Anything unexpected in it is an error."""
+
+    def __init__(self, directory):
+        with open(os.path.join(directory, "fingerprints.txt"), encoding="ascii") as file:
+            lines = file.read().split("\n")
+        head = re.fullmatch(r"# trustsync generation (\d{6,}) store (\S+)", lines[0])
+        if not head or lines.pop() != "":
+            raise ValueError("fingerprints.txt is not whole")
+        self.number = head.group(1)
+        self.pins, self.denied, self.names = set(), set(), set()
+        for line in lines:
+            fields = line.split(" ")
+            if line.startswith("#"):
+                continue
+            if fields[0] in ("current", "upcoming", "trusted", "retiring") and len(fields) == 5:
+                self.pins.add(self._hash(fields[1], "sha256:"))
+            elif fields[0] == "denied" and len(fields) == 3:
+                self.denied.add(self._hash(fields[1], "sha256="))
+            elif fields[0] == "name" and len(fields) == 3:
+                self.names.add((self._hash(fields[1], "root="), fields[2].lower()))
+            else:
+                raise ValueError(f"fingerprints.txt has a line that is not known: {line!r}")
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.verify_mode = ssl.CERT_OPTIONAL  # whoever comes without is told so by 403
+        self.tls.load_verify_locations(os.path.join(directory, "chain.pem"))
+        self.issuers = {}  # by leaf: whose direct signature was verified in a full handshake
+
+    @staticmethod
+    def _hash(field, prefix):
+        value = field.removeprefix(prefix)
+        if not field.startswith(prefix) or not HASH.fullmatch(value):
+            raise ValueError(f"{field!r} is no fingerprint")
+        return value
+
+
+class Trust:
+    """What stands behind a target's link, always the newest that could be loaded."""
+
+    def __init__(self, link, certificate, key):
+        self._link, self._pair, self._lock = link, (certificate, key), threading.Lock()
+        self._target, self._generation = None, None
+        if self.current() is None:
+            raise SystemExit(f"{link}: no generation could be loaded, and nobody would be admitted")
+
+    def current(self):
+        """The generation to judge by, loaded anew if the link was moved."""
+        try:
+            target = os.readlink(self._link)
+        except OSError as error:
+            print(f"{self._link} cannot be read ({error}); what is loaded stays", file=sys.stderr)
+            return self._generation
+        if target != self._target:
+            with self._lock:
+                if target != self._target:
+                    self._load(target)
+        return self._generation
+
+    def _load(self, target):
+        directory = os.path.join(os.path.dirname(self._link), target)
+        try:
+            fresh = Generation(directory)
+            fresh.tls.load_cert_chain(*self._pair)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            print(f"{directory} was not loaded ({error}); what is loaded stays", file=sys.stderr)
+            return
+        self._generation, self._target = fresh, target
+
+    def admits(self, connection):
+        """Whether the client of this connection (an ssl.SSLSocket) is admitted, by the newest generation."""
+        generation, der = self.current(), connection.getpeercert(binary_form=True)
+        if not der:
+            return False
+        leaf = hashlib.sha256(der).hexdigest()
+        if leaf in generation.denied:
+            return False
+        if leaf in generation.pins:
+            return True
+        issuer = self._issuer(connection, leaf)
+        if issuer is None:
+            return False
+        named = {name for root, name in generation.names if root == issuer}
+        return "*" in named or not named.isdisjoint(_names(connection.getpeercert()))
+
+    def _issuer(self, connection, leaf):
+        """The certificate that signed the leaf directly. A resumed session does not say, but the one before it did."""
+        seen = connection.generation.issuers  # of the generation by which the handshake was verified
+        # Public from Python 3.13 on; before, the same function of the object beneath.
+        chain = getattr(connection, "get_verified_chain", None) or connection._sslobj.get_verified_chain
+        chain = [link if isinstance(link, bytes) else link.public_bytes(2) for link in chain() or ()]  # 2: DER
+        if len(chain) > 1 and len(seen) < 10_000:
+            seen[leaf] = hashlib.sha256(chain[1]).hexdigest()
+        return seen.get(leaf)
+
+
+def _names(certificate):
+    """The names that a leaf bears: its dNSNames or, where it has none, its only commonName, which stands alone."""
+    names = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
+    common = [rdn for rdn in certificate["subject"] if any(kind == "commonName" for kind, _ in rdn)]
+    if not names and len(common) == 1 and len(common[0]) == 1:
+        names = {common[0][0][1].lower()}
+    return names
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 512
+
+    def get_request(self):
+        connection, address = super().get_request()
+        connection.settimeout(30)
+        generation = self.trust.current()
+        # The handshake itself is the thread's: a slow client must not keep others out.
+        connection = generation.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        connection.generation = generation
+        return connection, address
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):  # a client that went away, or was refused
+            super().handle_error(request, client_address)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        self.request.do_handshake()
+        super().setup()
+
+    def do_GET(self):
+        admitted = self.server.trust.admits(self.connection)
+        if "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # http.server does not read such a body
+        elif admitted:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b"in\n" if admitted else b"this certificate is not admitted\n"
+        self.send_response(200 if admitted else 403)
+        if self.client_address[0] in ("127.0.0.1", "::1"):
+            self.send_header("X-Trustsync-Generation", self.server.trust.current().number)
+        self.send_header("Content-Length", str(len(body)))
+        if not admitted:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+if __name__ == "__main__":
+    listen, link, certificate, key = sys.argv[1:]
+    host, port = listen.rsplit(":", 1)
+    trust = Trust(link, certificate, key)
+    server = Server((host, int(port)), Handler)
+    server.trust = trust
+    server.serve_forever()

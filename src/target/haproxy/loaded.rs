@@ -1,0 +1,122 @@
+//! What a running HAProxy has loaded of a target's files, as its runtime socket shows it.
+
+use std::path::Path;
+
+use super::on_disk::OnDisk;
+use super::socket::{SocketError, ask, word};
+
+/// What kind of list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Entries alone.
+    Acl,
+    /// Entries with values.
+    Map,
+}
+
+impl Form {
+    /// Its word in a command.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Acl => "acl",
+            Self::Map => "map",
+        }
+    }
+}
+
+/// A list or a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// Which of the two.
+    pub form: Form,
+    /// By this number a command names it: `#3`.
+    pub id: String,
+    /// Its path within the target's folder.
+    pub path: String,
+}
+
+/// A CA file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaFile {
+    /// By this name a command names it.
+    pub name: String,
+    /// Its path within the target's folder.
+    pub path: String,
+}
+
+/// All that is loaded of a target's folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The lists, in the order of their numbers, acls before maps.
+    pub lists: Vec<List>,
+    /// The CA files.
+    pub ca_files: Vec<CaFile>,
+}
+
+impl Loaded {
+    /// Asks the socket.
+    pub async fn of(socket: &Path, disk: &OnDisk) -> Result<Self, SocketError> {
+        let mut loaded = Self::default();
+        for form in [Form::Acl, Form::Map] {
+            let shown = ask(socket, &format!("show {}", form.word()), None).await?;
+            loaded.lists.extend(shown.lines().filter_map(|line| list(form, line, disk)));
+        }
+        let shown = ask(socket, "show ssl ca-file", None).await?;
+        loaded.ca_files.extend(shown.lines().filter_map(|line| ca_file(line, disk)));
+        Ok(loaded)
+    }
+
+    /// Whether it is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.ca_files.is_empty()
+    }
+}
+
+/// `3 (/path/pins.list) pattern loaded from file '/path/pins.list' used by acl at ...`
+fn list(form: Form, line: &str, disk: &OnDisk) -> Option<List> {
+    let (id, rest) = line.split_once(" (")?;
+    let (name, _) = rest.split_once(") pattern loaded from file ")?;
+    let path = disk.path_of(name)?.to_owned();
+    id.bytes().all(|byte| byte.is_ascii_digit()).then(|| List { form, id: format!("#{id}"), path })
+}
+
+/// `/path/trust-bundle.pem - 3 certificate(s)`; one that begins with `*` is of a transaction and not in force.
+fn ca_file(line: &str, disk: &OnDisk) -> Option<CaFile> {
+    let (name, _) = line.rsplit_once(" - ")?;
+    let path = disk.path_of(name)?.to_owned();
+    Some(CaFile { name: name.to_owned(), path })
+}
+
+/// The entries of a list in force, or of one of its versions, in order.
+pub async fn entries(socket: &Path, list: &List, version: Option<&str>) -> Result<Vec<String>, SocketError> {
+    let at = version.map(|version| format!("@{version} ")).unwrap_or_default();
+    let shown = ask(socket, &format!("show {} {at}{}", list.form.word(), list.id), None).await?;
+    // An address comes before each entry.
+    Ok(shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("0x")?.split_once(' '))
+        .map(|(_, entry)| entry.to_owned())
+        .collect())
+}
+
+/// What a CA file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// The SHA-1 of each, sorted.
+    pub fingerprints: Vec<String>,
+    /// The subject of each, in order.
+    pub subjects: Vec<String>,
+}
+
+/// The certificates of a CA file in force.
+pub async fn certificates(socket: &Path, name: &str) -> Result<Certificates, SocketError> {
+    let shown = ask(socket, &format!("show ssl ca-file {}", word(name)), None).await?;
+    let of = |what: &'static str| {
+        shown.lines().filter_map(move |line| line.strip_prefix(what)).map(|value| value.trim().to_owned())
+    };
+    let mut fingerprints: Vec<String> = of("SHA1 FingerPrint: ").map(|sha1| sha1.to_ascii_lowercase()).collect();
+    fingerprints.sort();
+    Ok(Certificates { fingerprints, subjects: of("Subject: ").collect() })
+}

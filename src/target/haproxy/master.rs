@@ -1,0 +1,103 @@
+//! What HAProxy's master says of a reload. USR2 and `systemctl reload` succeed whatever the new configuration is: that its
+//! worker did not come up shows nowhere but in the master's `show proc`, as `[failed: N]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::socket::{SocketError, ask};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a reload is not known to have succeeded.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    /// No answer before the reload: then it was not told.
+    #[error("the master could not be asked before the reload, so it was not told: {0}")]
+    Socket(#[from] SocketError),
+    /// The answer names no master.
+    #[error("{path} is no socket of a HAProxy master: `show proc` answers {answer:?}")]
+    NoMaster {
+        /// The socket.
+        path: PathBuf,
+        /// What it said.
+        answer: String,
+    },
+    /// The new worker did not come up.
+    #[error(
+        "HAProxy was told to reload and could not (`show proc` of its master: failed reloads in a row: {failed}); the worker with the old trust goes on: its own log says why, and `haproxy -c` may"
+    )]
+    Failed {
+        /// How many in a row by now.
+        failed: u64,
+    },
+    /// The master has not reloaded yet.
+    #[error("HAProxy's master did not reload in time ({last})")]
+    Slow {
+        /// What it said last.
+        last: String,
+    },
+}
+
+/// The master's counts of reloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloads {
+    /// All of them.
+    pub tried: u64,
+    /// Those in a row that failed.
+    pub failed: u64,
+}
+
+/// Asks the master.
+pub async fn reloads(socket: &Path) -> Result<Reloads, MasterError> {
+    let answer = ask(socket, "show proc", None).await?;
+    parse(&answer)
+        .ok_or_else(|| MasterError::NoMaster { path: socket.to_owned(), answer: answer.chars().take(200).collect() })
+}
+
+/// Waits for the reload after that of `before`, until `deadline`, and judges it. While it reloads, the master does not listen.
+pub async fn reloaded(socket: &Path, before: Reloads, deadline: Instant) -> Result<(), MasterError> {
+    loop {
+        let last = match reloads(socket).await {
+            Ok(now) if now.tried != before.tried && now.failed == 0 => return Ok(()),
+            Ok(now) if now.tried != before.tried => return Err(MasterError::Failed { failed: now.failed }),
+            Ok(_) => "it counts no new reload".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if Instant::now() >= deadline {
+            return Err(MasterError::Slow { last });
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// `1162            master          5 [failed: 0]   0d00h02m07s     2.5`
+fn parse(answer: &str) -> Option<Reloads> {
+    let line = answer.lines().find(|line| line.split_whitespace().nth(1) == Some("master"))?;
+    let mut words = line.split_whitespace().skip(2);
+    let tried = words.next()?.parse().ok()?;
+    let failed = match words.next() {
+        Some("[failed:") => words.next()?.strip_suffix(']')?.parse().ok()?,
+        _ => return None,
+    };
+    Some(Reloads { tried, failed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_masters_line_is_read_and_nothing_else() {
+        let answer = "#<PID>          <type>          <reloads>       <uptime>        <version>      
+13316           master          3 [failed: 2]   0d00h01m01s     2.6.12-1+deb12u4
+# workers
+14594           worker          2               0d00h00m03s     2.6.12-1+deb12u4
+# programs";
+        assert_eq!(parse(answer), Some(Reloads { tried: 3, failed: 2 }));
+        assert_eq!(parse("Unknown command: 'show proc', but maybe one of the following ones is a better match:"), None);
+        assert_eq!(parse(""), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! A whole rotation under load on a real HAProxy, told by a reload and by its socket: nobody is lost and no stranger gets in,
+//! at any moment of it; and how long it takes from the vendor's answer to the proof.
+//! `cargo nextest run --test haproxy_load --no-capture` shows the figures.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "common/cast.rs"]
+mod cast;
+#[path = "common/haproxy.rs"]
+mod haproxy;
+#[path = "common/haproxy_stage.rs"]
+mod haproxy_stage;
+#[path = "common/load.rs"]
+mod load;
+#[path = "common/stage.rs"]
+mod stage;
+
+use std::time::{Duration, Instant};
+
+use haproxy::Haproxy;
+use haproxy_stage::{PLAIN, Way};
+use load::rotate_under_load;
+use stage::Stage;
+use trustsync::trust::turn::Evidence;
+
+async fn wired(way: Way) -> (Stage, Haproxy) {
+    let mut stage = Stage::begin().await;
+    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
+    stage.configure_haproxy("haproxy", &haproxy, way);
+    stage.cycle().await;
+    haproxy.rewrite(stage.wired_haproxy("haproxy"));
+    haproxy.reload();
+    let wired = stage.cycle().await;
+    assert!(wired.targets[0].owed.is_none(), "{wired:?}");
+    (stage, haproxy)
+}
+
+async fn rotation_under_load(way: Way) {
+    let (mut stage, haproxy) = wired(way).await;
+    let reloads = haproxy.reloads();
+    let calls = rotate_under_load(&mut stage, haproxy.address().parse().unwrap()).await;
+    println!("haproxy, {way:?}: {calls}");
+    calls.assert_nothing_lost();
+    assert!(calls.generations.len() >= 3, "{calls}");
+    assert_eq!(haproxy.reloads() == reloads, way == Way::Runtime);
+}
+
+#[tokio::test]
+async fn a_rotation_under_load_loses_nothing_by_a_reload() {
+    rotation_under_load(Way::Reload).await;
+}
+
+#[tokio::test]
+async fn a_rotation_under_load_loses_nothing_without_a_reload() {
+    rotation_under_load(Way::Runtime).await;
+}
+
+/// A cycle asks the vendor, and ends with the proof: what it takes longer when there is something new.
+async fn time_to_proven(way: Way) {
+    const TIMES: usize = 50;
+    let (mut stage, _haproxy) = wired(way).await;
+    let mut took = Vec::new();
+    for _ in 0..TIMES {
+        stage.an_hour_later();
+        stage.world().rotate().unwrap();
+        let began = Instant::now();
+        let report = stage.cycle().await;
+        took.push(began.elapsed());
+        assert!(report.committed, "{report:?}");
+        assert_eq!(report.targets[0].settled, Some(Evidence::Proven), "{report:?}");
+    }
+    took.sort();
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    println!(
+        "haproxy, {way:?}: from the question to the vendor to the proof, {TIMES} times, {build} build: median {:?}, longest {:?}",
+        took[TIMES / 2],
+        took[TIMES - 1]
+    );
+    assert!(took[TIMES / 2] < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn it_is_soon_proven_by_a_reload() {
+    time_to_proven(Way::Reload).await;
+}
+
+#[tokio::test]
+async fn it_is_soon_proven_without_a_reload() {
+    time_to_proven(Way::Runtime).await;
+}

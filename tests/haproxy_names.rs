@@ -1,0 +1,67 @@
+//! Name rules on a real HAProxy: who bears the region's name gets in, whoever only looks so does not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "common/cast.rs"]
+mod cast;
+#[path = "common/haproxy.rs"]
+mod haproxy;
+#[path = "common/haproxy_stage.rs"]
+mod haproxy_stage;
+#[path = "common/names.rs"]
+mod names;
+#[path = "common/stage.rs"]
+mod stage;
+
+use std::path::PathBuf;
+
+use haproxy::Haproxy;
+use names::{MARKER, Names, SIGNED_BY_MARKER};
+use trustsync::target::haproxy::update::update;
+use trustsync::trust::render::Output;
+
+fn cast_at_haproxy(names: &Names) -> (PathBuf, tempfile::TempDir, Haproxy) {
+    let link = names.publish("haproxy", &[Output::Haproxy]);
+    let dir = tempfile::tempdir().unwrap();
+    let haproxy = Haproxy::start(dir.path(), haproxy_stage::frontend(&link));
+    names.assert_cast(&haproxy.address());
+    // The marker is an anchor for nobody: the chain refuses it and what its key signs, before any list is asked.
+    let by_marker = names.members.iter().filter(|member| [MARKER, SIGNED_BY_MARKER].contains(&member.who));
+    for (member, version) in by_marker.flat_map(|member| cast::TLS_VERSIONS.map(|version| (member, version))) {
+        assert_eq!(member.knock(&haproxy.address(), version), "nothing", "{}", member.who);
+    }
+    (link, dir, haproxy)
+}
+
+#[test]
+fn by_a_name_rule_alone_haproxy_admits_the_name_and_no_trick() {
+    cast_at_haproxy(&Names::new(false));
+}
+
+#[tokio::test]
+async fn beside_a_public_pin_haproxy_admits_the_name_of_its_own_root_alone_and_by_its_socket_too() {
+    let names = Names::new(true);
+    let (link, _dir, haproxy) = cast_at_haproxy(&names);
+    // The same rules by the socket, whose commands have escapes of their own.
+    for list in ["denied.list", "pins.list", "names.list"] {
+        let path = link.join("haproxy").join(list);
+        assert_eq!(haproxy.ask(&format!("clear acl {}", path.display())).trim(), "");
+    }
+    assert!(names.members.iter().all(|member| member.knock(&haproxy.address(), "-tls1_3") != "200"));
+    update(&haproxy.socket(), &link).await.unwrap();
+    names.assert_cast(&haproxy.address());
+}
+
+#[test]
+fn whoever_ignores_the_errors_of_verification_lets_nobody_in_by_it() {
+    let names = Names::new(true);
+    let link = names.publish("haproxy", &[Output::Haproxy]);
+    let dir = tempfile::tempdir().unwrap();
+    let ignoring = haproxy_stage::frontend(&link)
+        .replace("verify required", "verify optional ca-ignore-err all crt-ignore-err all");
+    let haproxy = Haproxy::start(dir.path(), ignoring);
+    names.assert_cast(&haproxy.address());
+    // All the same they come as far as to the rules, which refuse them.
+    for member in names.members.iter().filter(|member| [MARKER, SIGNED_BY_MARKER, "expired"].contains(&member.who)) {
+        assert_eq!(member.knock(&haproxy.address(), "-tls1_3"), "403", "{}", member.who);
+    }
+}
