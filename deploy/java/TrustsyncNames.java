@@ -5,8 +5,9 @@ import javax.naming.ldap.*;
 
 /** Admission by issuer and name, for the Genesys root: its leaf is renewed every year without notice. */
 final class TrustsyncNames {
-    /** Whether one of these authorities has signed it directly, and lists one of the names that it bears, or any ("*"). */
-    static boolean admit(X509Certificate leaf, Map<String, X509Certificate> authorities, Set<String> listed) throws Exception {
+    /** Whether one of these authorities signed it directly, and one of its names is listed with that one, or any ("*"). */
+    static boolean admit(X509Certificate leaf, Map<String, X509Certificate> authorities, Set<String> listed)
+            throws Exception {
         for (Map.Entry<String, X509Certificate> authority : authorities.entrySet()) {
             boolean named = listed.contains(authority.getKey() + " *");
             for (String name : borneBy(leaf)) named |= listed.contains(authority.getKey() + " " + name);

@@ -11,8 +11,9 @@ import org.apache.tomcat.util.net.*;
 public class TomcatServer {
     public static void main(String[] arguments) throws Exception {
         SSLHostConfig tls = new SSLHostConfig();
-        // As in server.xml: <SSLHostConfig certificateVerification="optional" trustManagerClassName="TrustsyncTrustManager">.
-        // Optional, so that the filter answers whoever shows no certificate, and shows there which generation is loaded.
+        // In server.xml: <SSLHostConfig certificateVerification="optional"
+        // trustManagerClassName="TrustsyncTrustManager">. Optional, so that the filter answers whoever shows no
+        // certificate, and shows there which generation is loaded.
         tls.setCertificateVerification("optional");
         tls.setTrustManagerClassName("TrustsyncTrustManager");
         SSLHostConfigCertificate own = new SSLHostConfigCertificate(tls, SSLHostConfigCertificate.Type.UNDEFINED);
@@ -41,7 +42,7 @@ public class TomcatServer {
         everywhere.addURLPattern("/*");
         all.addFilterMap(everywhere);
         Tomcat.addServlet(all, "in", new HttpServlet() {
-            @Override protected void doGet(HttpServletRequest request, HttpServletResponse response) throws IOException {
+            @Override protected void doGet(HttpServletRequest asked, HttpServletResponse response) throws IOException {
                 response.getWriter().println("in");
             }
         });

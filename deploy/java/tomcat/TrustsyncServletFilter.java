@@ -4,11 +4,12 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.security.cert.X509Certificate;
 
-/** The request's part in Tomcat, Spring Boot and every other servlet container; without it, whoever shows no certificate gets in. */
+/** The request's part, in Tomcat, Spring Boot and wherever servlets are; without it, whoever shows nothing gets in. */
 public final class TrustsyncServletFilter implements Filter {
     private final TrustsyncPins pins = new TrustsyncPins(TrustsyncTrustManager.link());
 
-    public void doFilter(ServletRequest request, ServletResponse response, FilterChain chain) throws IOException, ServletException {
+    public void doFilter(ServletRequest request, ServletResponse response, FilterChain chain)
+            throws IOException, ServletException {
         HttpServletResponse answer = (HttpServletResponse) response;
         try {
             answer.setHeader("X-Trustsync-Generation", pins.generation());
