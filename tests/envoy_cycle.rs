@@ -279,6 +279,59 @@ async fn both_authorities_in_one_validation_context_are_refused() {
 }
 
 #[tokio::test]
+async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven() {
+    let mut stage = Stage::begin_now().await.with_lines("authorities = [\"DigiCert\"]", "sources = [\"us\"]");
+    stage.configure_targets("[target.edge]\nkind = \"envoy\"\nstore = \"main\"\n");
+    let path = stage.root().join("config.toml");
+    let first = fs::read_to_string(&path).unwrap();
+    let source = first.split("[crl]").next().unwrap().replace("[source.us]", "[source.us-genesys]");
+    let source = source.replace("authorities = [\"DigiCert\"]", GENESYS);
+    let second = |more: &str| {
+        format!(
+            "{source}\n[store.genesys]\npath = \"genesys\"\nsources = [\"us-genesys\"]\n\
+             [target.edge-genesys]\nkind = \"envoy\"\nstore = \"genesys\"\n{more}"
+        )
+    };
+    fs::write(&path, format!("{first}{}", second(""))).unwrap();
+    let sync = stage.run(&["sync"]).await;
+    assert_eq!(sync.code, 0, "{sync:?}");
+
+    // One Envoy, with a listener a target.
+    let links = [stage.link("edge"), stage.root().join("genesys/target/edge-genesys")];
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let other = whole(&links[1]);
+    let listener = &other[other.find("  - name: https").unwrap()..];
+    let listener = listener
+        .replace("name: https\n", "name: genesys\n")
+        .replace("address: 0.0.0.0, port_value: 8443", &format!("address: 127.0.0.1, port_value: {port}"));
+    let envoy = Envoy::start(&stage.root().join("server"), &format!("{}{listener}", whole(&links[0])));
+    let proof = |address: &str| {
+        format!("proof = {{ connect = [\"{address}\"], envoy = \"{}\", timeout = \"6s\" }}\n", envoy.admin())
+    };
+    let genesys = format!("127.0.0.1:{port}");
+    let proven = format!("{first}{}{}", proof(&envoy.address()), second(&proof(&genesys)));
+    fs::write(&path, proven).unwrap();
+    for _ in 0..2 {
+        let sync = stage.run(&["sync"]).await;
+        assert_eq!(sync.code, 0, "{sync:?}");
+        for target in ["edge", "edge-genesys"] {
+            assert!(sync.stdout.contains(&format!("target {target}: proven")), "{sync:?}");
+        }
+        let (public, private) = (stage.world().current().unwrap(), stage.world().genesys().unwrap());
+        for (address, who, status) in [
+            (envoy.address(), &public, "200"),
+            (envoy.address(), &private, "nothing"),
+            (genesys.clone(), &private, "200"),
+            (genesys.clone(), &public, "nothing"),
+        ] {
+            assert_eq!(knock(&address, Some(who)), status, "{address}");
+        }
+        // One of them changes.
+        stage.world().set_days_left(40).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn whoever_requires_no_certificate_is_not_enforced() {
     // By a list of certificates, or of names, Envoy asks for one all the same.
     let (mut stage, mut envoy) = proven_stage().await;

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::settings::resolved::EnvoyProof;
 use crate::target::http::{Asker, HttpError};
 use crate::target::process::printable;
-use crate::target::proof::{Part, Seen, Shown, Wanted};
+use crate::target::proof::{Part, Seen, Shown, Wanted, marker};
 use crate::trust::certificate::Certificate;
 use crate::trust::render::envoy::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 
@@ -66,7 +66,8 @@ impl Admin {
             json(later, limit),
         )?;
         let statistics = Statistics::read(&statistics);
-        let Some(given) = secret(&dump) else {
+        let secrets = secrets(&dump);
+        let Some(given) = ours(&secrets, wanted, &meant.context) else {
             return Ok(match statistics.attempts {
                 // It asks for the secret, and has none: then its listeners let nobody in.
                 Some(_) => Seen::Kept(format!(
@@ -76,9 +77,14 @@ impl Admin {
                 None => Seen::NoMarker,
             });
         };
-        let taken = statistics.version.as_deref().and_then(|version| version.parse::<u64>().ok());
         let of = |value: &Value| value.as_str().and_then(|version| version.parse::<u64>().ok());
-        match (given.get("version_info").and_then(of), taken) {
+        let version = given.get("version_info").and_then(of);
+        // Of several secrets of this name (two stores, two listeners) the counters are one.
+        let taken = match secrets.len() {
+            1 => statistics.version.as_deref().and_then(|version| version.parse::<u64>().ok()),
+            _ => version,
+        };
+        match (version, taken) {
             (Some(given), Some(taken)) if given == wanted.generation && taken == wanted.generation => {}
             (Some(given), Some(taken)) if given == wanted.generation => {
                 return Ok(Seen::Kept(format!(
@@ -89,7 +95,7 @@ impl Admin {
             (_, Some(taken)) => return Ok(Seen::Old(taken, Part::Secret)),
             _ => return Err(format!("its admin endpoint names no version of the secret {SECRET:?}")),
         }
-        if given.get("secret").and_then(|secret| secret.get("validation_context")) != Some(&meant.context) {
+        if context_of(given) != Some(&meant.context) {
             return Ok(Seen::Kept(format!(
                 "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file that the link names",
                 wanted.generation
@@ -174,9 +180,28 @@ impl Statistics {
     }
 }
 
-fn secret(dump: &Value) -> Option<&Value> {
-    let secrets = dump.get("configs").and_then(Value::as_array)?;
-    secrets.iter().find(|secret| secret.get("name").and_then(Value::as_str) == Some(SECRET))
+/// Those of our name.
+fn secrets(dump: &Value) -> Vec<&Value> {
+    let secrets = dump.get("configs").and_then(Value::as_array).into_iter().flatten();
+    secrets.filter(|secret| secret.get("name").and_then(Value::as_str) == Some(SECRET)).collect()
+}
+
+fn context_of(secret: &Value) -> Option<&Value> {
+    secret.get("secret")?.get("validation_context")
+}
+
+/// The one that is of this store: the one that is meant, or else one that no other store's marker is in.
+fn ours<'a>(secrets: &[&'a Value], wanted: &Wanted, meant: &Value) -> Option<&'a Value> {
+    let is_anothers = |secret: &Value| {
+        let bundle = context_of(secret).and_then(|context| context.pointer("/trusted_ca/inline_string"));
+        let ders = CertificateDer::pem_slice_iter(bundle.and_then(Value::as_str).unwrap_or_default().as_bytes());
+        let subjects: Vec<Vec<u8>> =
+            ders.filter_map(|der| Some(Certificate::parse(&der.ok()?).ok()?.facts().subject_der.clone())).collect();
+        let markers = marker::find_in(&subjects);
+        !markers.is_empty() && markers.iter().all(|marker| marker.store_id != wanted.store_id)
+    };
+    let exact = secrets.iter().find(|secret| context_of(secret) == Some(meant));
+    exact.or_else(|| secrets.iter().find(|secret| !is_anothers(secret))).copied()
 }
 
 /// Whether a TLS context holds just the authorities with these serial numbers.
