@@ -93,11 +93,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(worker) = self.pid("worker").and_then(rustix::process::Pid::from_raw) {
+        let worker = self.pid("worker").and_then(rustix::process::Pid::from_raw);
+        if let Some(worker) = worker {
             let _ = rustix::process::kill_process(worker, rustix::process::Signal::KILL);
         }
         let _ = self.master.kill();
         let _ = self.master.wait();
+        // An orphan that still lives has a parent of another name, and would be taken for a master.
+        let exe = |pid: rustix::process::Pid| fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero()));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while worker.is_some_and(|worker| exe(worker).is_ok()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
