@@ -156,6 +156,9 @@ async fn whole_rotation(way: Way) {
     let current = stage.world().current().unwrap();
     assert_cast(&stage, &haproxy, &[("current", Some(&current), "200")]);
     let reloads = haproxy.reloads().0;
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(stage.state()["targets"]["haproxy"]["sight"]["verdict"], "sees", "the check is no blind one");
+    }
 
     // Nobody has the marker's key, so it cannot be presented.
     let bundle = fs::read_to_string(stage.link("haproxy").join("trust-bundle.pem")).unwrap();
