@@ -11,6 +11,8 @@ mod apache_stage;
 mod cast;
 #[path = "common/doors.rs"]
 mod doors;
+#[path = "common/java.rs"]
+mod java;
 #[path = "common/privilege.rs"]
 mod privilege;
 #[path = "common/stage.rs"]
@@ -163,6 +165,20 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     assert_proven(&stage.cycle().await);
     assert_eq!(apache.told(), reloads + 1);
     assert_cast(&stage, &apache, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
+    let impostor = |who| stage.world().impostor(who).unwrap();
+    let [stranger, other, expired] = [Impostor::Stranger, Impostor::OtherCa, Impostor::Expired].map(impostor);
+    java::assert_cast_by_java(
+        &apache.address(),
+        &[
+            ("the old one", Some(&current), "403"),
+            ("current", Some(&upcoming), "200"),
+            ("stranger", Some(&stranger), "403"),
+            // It obeys the list, and presents nothing.
+            ("other CA", Some(&other), "403"),
+            ("expired", Some(&expired), "nothing"),
+            ("nobody", None, "403"),
+        ],
+    );
     assert_proven(&stage.cycle().await);
     assert_eq!(apache.told(), reloads + 1, "an unchanged answer reloads nobody");
 }
@@ -497,6 +513,7 @@ async fn by_a_hashed_directory_the_same_get_in_and_the_chain_is_proven() {
     assert_proven(&stage.cycle().await);
     let upcoming = stage.world().upcoming().unwrap().unwrap();
     assert_cast(&stage, &apache, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
+    java::assert_cast_by_java(&apache.address(), &[("upcoming", Some(&upcoming), "200"), ("nobody", None, "403")]);
     assert_eq!(stage.alarms(), Vec::<String>::new());
 }
 
@@ -512,7 +529,8 @@ async fn what_cannot_be_seen_of_a_server_is_said_with_its_reason() {
         .replace("<Location \"/\">", "<Location \"/\">\nSSLVerifyClient require\nSSLVerifyDepth 3");
     for (what, configuration, reason) in [
         ("a list of names of its own", snippet.replace("SSLVerifyDepth 3", &names), "SSLCADNRequestFile"),
-        ("asked inside a location", inside, "it may ask later, for some locations"),
+        ("asked inside a location", inside.clone(), "it may ask later, for some locations"),
+        ("asked there by a renegotiation of TLS 1.2", format!("SSLProtocol TLSv1.2\n{inside}"), "it may ask later"),
     ] {
         assert_ne!(configuration, snippet);
         apache.rewrite(&configuration);
@@ -628,8 +646,13 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "blind");
 
     stage.configure(&[("apache", &apache, None)]);
-    assert_eq!(stage.run(&["sync"]).await.code, 0);
+    let room = stage.root().join("room");
+    fs::create_dir(&room).unwrap();
+    let mut sync = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustsync"));
+    sync.arg("sync").arg("--config").arg(stage.root().join("config.toml")).env("TMPDIR", &room);
+    assert!(sync.output().await.unwrap().status.success());
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "sees");
+    assert!(fs::read_dir(&room).unwrap().next().is_none(), "neither a broken copy nor a room is left");
     assert_eq!(stage.alarms(), Vec::<String>::new());
 }
 
@@ -642,11 +665,14 @@ async fn the_presets_fit_debians_own_apache() {
     if !privilege::is_root(NAME) {
         return;
     }
-    // In a mount namespace of its own, since it stands where the machine's own may.
+    // In a mount namespace of its own, since it stands where the machine's own may; and as systemd has it, one whose mounts
+    // are shared with others.
     let program = std::env::current_exe().unwrap();
     let inner = privilege::second_role(&program, NAME, "debian", "/".as_ref());
     let mut role = std::process::Command::new("unshare");
-    role.args(["--mount", "--propagation", "private", "--"]).arg(inner.get_program()).args(inner.get_args());
+    let shared = "mount --make-rshared / && exec \"$@\"";
+    role.args(["--mount", "--propagation", "private", "--", "sh", "-c", shared, "sh"]);
+    role.arg(inner.get_program()).args(inner.get_args());
     role.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let was_there = fs::exists("/run/apache2").unwrap();
     let output = role.output().unwrap();
@@ -715,6 +741,8 @@ async fn by_the_presets_alone() {
         assert!(text.contains("server.key"), "{text}");
     }
     assert_eq!(pid(), running, "its own pidfile was not touched");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains("trustsync-check-") && !mounts.contains("/generations/"), "{mounts}");
     drop(server);
 }
 
@@ -726,4 +754,25 @@ impl Drop for Packaged {
         shell("! [ -e /run/apache2/apache2.pid ] || kill -TERM $(cat /run/apache2/apache2.pid)");
         let _ = self.0.wait();
     }
+}
+
+#[tokio::test]
+async fn the_generation_is_shown_to_this_machine_alone() {
+    let (stage, apache) = proven_stage().await;
+    let trusting =
+        format!("RemoteIPHeader X-Forwarded-For\nRemoteIPInternalProxy 127.0.0.2\n{}", stage.wired("apache"));
+    apache.rewrite(&trusting);
+    apache.edit(|text| format!("LoadModule remoteip_module /usr/lib/apache2/modules/mod_remoteip.so\n{text}"));
+    apache.reload();
+    let shown_to = |source: &str, forwarded_for: &str| {
+        let arguments = ["-sk", "--interface", source, "-D", "-", "-o", "/dev/null", "-H", forwarded_for];
+        let url = format!("https://{}/", apache.address());
+        let output = std::process::Command::new("curl").args(arguments).arg(url).output().unwrap();
+        let head = String::from_utf8(output.stdout).unwrap();
+        assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+        head.contains("X-Trustsync-Generation: 000001")
+    };
+    assert!(shown_to("127.0.0.1", "X-Nothing: x"));
+    assert!(!shown_to("127.0.0.2", "X-Nothing: x"));
+    assert!(!shown_to("127.0.0.2", "X-Forwarded-For: 127.0.0.1"), "whatever a trusted proxy says");
 }

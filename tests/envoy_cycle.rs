@@ -214,8 +214,12 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
     stage.world().renew_genesys().unwrap();
     let third = stage.world().genesys().unwrap();
     assert_eq!(knock(&envoy.address(), Some(&third)), "nothing", "until it was polled");
-    assert!(stage.cycle().await.committed);
+    let polled = stage.cycle().await;
+    assert!(polled.committed);
     assert_eq!(knock(&envoy.address(), Some(&third)), "200");
+    let said = polled.findings.iter().find(|finding| finding.event == "target_one_by_one").unwrap();
+    assert_eq!(said.severity, Severity::Warning);
+    assert!(said.text.contains("one by one"), "{}", said.text);
 }
 
 #[test]
@@ -271,6 +275,59 @@ async fn both_authorities_in_one_validation_context_are_refused() {
         for words in ["target.edge is an Envoy", "a listener of its own", "[target.edge-genesys] kind = \"envoy\""] {
             assert!(done.stderr.contains(words) || done.stdout.contains(words), "{words}: {done:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven() {
+    let mut stage = Stage::begin_now().await.with_lines("authorities = [\"DigiCert\"]", "sources = [\"us\"]");
+    stage.configure_targets("[target.edge]\nkind = \"envoy\"\nstore = \"main\"\n");
+    let path = stage.root().join("config.toml");
+    let first = fs::read_to_string(&path).unwrap();
+    let source = first.split("[crl]").next().unwrap().replace("[source.us]", "[source.us-genesys]");
+    let source = source.replace("authorities = [\"DigiCert\"]", GENESYS);
+    let second = |more: &str| {
+        format!(
+            "{source}\n[store.genesys]\npath = \"genesys\"\nsources = [\"us-genesys\"]\n\
+             [target.edge-genesys]\nkind = \"envoy\"\nstore = \"genesys\"\n{more}"
+        )
+    };
+    fs::write(&path, format!("{first}{}", second(""))).unwrap();
+    let sync = stage.run(&["sync"]).await;
+    assert_eq!(sync.code, 0, "{sync:?}");
+
+    // One Envoy, with a listener a target.
+    let links = [stage.link("edge"), stage.root().join("genesys/target/edge-genesys")];
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let other = whole(&links[1]);
+    let listener = &other[other.find("  - name: https").unwrap()..];
+    let listener = listener
+        .replace("name: https\n", "name: genesys\n")
+        .replace("address: 0.0.0.0, port_value: 8443", &format!("address: 127.0.0.1, port_value: {port}"));
+    let envoy = Envoy::start(&stage.root().join("server"), &format!("{}{listener}", whole(&links[0])));
+    let proof = |address: &str| {
+        format!("proof = {{ connect = [\"{address}\"], envoy = \"{}\", timeout = \"6s\" }}\n", envoy.admin())
+    };
+    let genesys = format!("127.0.0.1:{port}");
+    let proven = format!("{first}{}{}", proof(&envoy.address()), second(&proof(&genesys)));
+    fs::write(&path, proven).unwrap();
+    for _ in 0..2 {
+        let sync = stage.run(&["sync"]).await;
+        assert_eq!(sync.code, 0, "{sync:?}");
+        for target in ["edge", "edge-genesys"] {
+            assert!(sync.stdout.contains(&format!("target {target}: proven")), "{sync:?}");
+        }
+        let (public, private) = (stage.world().current().unwrap(), stage.world().genesys().unwrap());
+        for (address, who, status) in [
+            (envoy.address(), &public, "200"),
+            (envoy.address(), &private, "nothing"),
+            (genesys.clone(), &private, "200"),
+            (genesys.clone(), &public, "nothing"),
+        ] {
+            assert_eq!(knock(&address, Some(who)), status, "{address}");
+        }
+        // One of them changes.
+        stage.world().set_days_left(40).unwrap();
     }
 }
 
@@ -421,6 +478,24 @@ async fn without_the_marker_the_admin_endpoint_proves_both_parts() {
     assert_eq!(knock(&envoy.address(), Some(&stage.world().upcoming().unwrap().unwrap())), "200");
     let listed = fs::read_to_string(stage.link("envoy").join("envoy/sds-without-marker.json")).unwrap();
     assert!(!listed.is_empty());
+}
+
+#[tokio::test]
+async fn the_admin_endpoint_may_be_a_socket() {
+    let (mut stage, mut envoy) = proven_stage().await;
+    let socket = stage.root().join("admin.sock");
+    let tcp = "socket_address: { address: 127.0.0.1, port_value: 9901 }";
+    let pipe = format!("pipe: {{ path: \"{}\" }} # port_value: 9901", socket.display());
+    let by_socket = whole(&stage.link("envoy")).replace(tcp, &pipe);
+    assert!(by_socket.contains(&pipe));
+    envoy.restart_without_admin_port(&by_socket);
+    stage.configure_targets(&table(&envoy.address(), &format!("unix:{}", socket.display()), ""));
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    fs::remove_file(&socket).unwrap();
+    stage.an_hour_later();
+    let gone = stage.cycle().await;
+    assert!(!matches!(line(&gone).settled, Some(Evidence::Proven)), "{gone:?}");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use cast::knock;
 use doors::{Behind, Door};
-use jvm::Jvm;
+use jvm::{Flavour, Jvm};
 use names::Names;
 use stage::Stage;
 use trustsync::cycle::{Report, TargetReport};
@@ -53,8 +53,9 @@ fn table(address: &str) -> String {
     )
 }
 
-async fn proven_stage(mut stage: Stage) -> (Stage, Jvm) {
-    let jvm = Jvm::start(&stage.root().join("server"), &stage.link("java"), WITH_MARKER);
+async fn proven_stage(flavour: Flavour) -> (Stage, Jvm) {
+    let mut stage = Stage::begin().await;
+    let jvm = Jvm::start(flavour, &stage.root().join("server"), &stage.link("java"), WITH_MARKER);
     stage.configure_targets(&table(&jvm.address()));
     assert_proven(&stage.cycle().await);
     (stage, jvm)
@@ -90,8 +91,17 @@ async fn assert_distrusted(stage: &Stage, leaf: &ClientCertificate) {
 }
 
 #[tokio::test]
-async fn a_whole_rotation_admits_the_right_ones_at_every_step_without_a_restart() {
-    let (mut stage, mut jvm) = proven_stage(Stage::begin().await).await;
+async fn a_whole_rotation_at_the_jdks_server_admits_the_right_ones_without_a_restart() {
+    whole_rotation(Flavour::Jdk).await;
+}
+
+#[tokio::test]
+async fn a_whole_rotation_at_tomcat_admits_the_right_ones_without_a_restart() {
+    whole_rotation(Flavour::Tomcat).await;
+}
+
+async fn whole_rotation(flavour: Flavour) {
+    let (mut stage, mut jvm) = proven_stage(flavour).await;
     let current = stage.world().current().unwrap();
     assert_cast(&stage, &jvm, &[("current", &current, true)]);
 
@@ -125,8 +135,17 @@ async fn a_whole_rotation_admits_the_right_ones_at_every_step_without_a_restart(
 }
 
 #[tokio::test]
-async fn neither_a_kept_connection_nor_a_resumed_session_outlives_its_leaf() {
-    let (stage, jvm) = proven_stage(Stage::begin().await).await;
+async fn neither_a_kept_connection_nor_a_resumed_session_outlives_its_leaf_at_the_jdks_server() {
+    doors_close(Flavour::Jdk).await;
+}
+
+#[tokio::test]
+async fn neither_a_kept_connection_nor_a_resumed_session_outlives_its_leaf_at_tomcat() {
+    doors_close(Flavour::Tomcat).await;
+}
+
+async fn doors_close(flavour: Flavour) {
+    let (stage, jvm) = proven_stage(flavour).await;
     let current = stage.world().current().unwrap();
     let mut doors: Vec<Door> =
         doors::VERSIONS.iter().map(|version| Door::open(&jvm.address(), &current, version)).collect();
@@ -143,7 +162,7 @@ async fn neither_a_kept_connection_nor_a_resumed_session_outlives_its_leaf() {
 
 #[tokio::test]
 async fn where_the_files_cannot_be_read_nobody_gets_in_until_they_can() {
-    let (mut stage, jvm) = proven_stage(Stage::begin().await).await;
+    let (mut stage, jvm) = proven_stage(Flavour::Jdk).await;
     let current = stage.world().current().unwrap();
     let mut door = Door::open(&jvm.address(), &current, doors::VERSIONS[1]);
     fs::remove_file(stage.link("java")).unwrap();
@@ -161,7 +180,7 @@ fn by_a_name_rule_and_beside_a_public_pin_java_admits_the_name_and_no_trick() {
         let names = Names::new(with_public);
         let link = names.publish("java", &[Output::Java]);
         let dir = tempfile::tempdir().unwrap();
-        let jvm = Jvm::start(dir.path(), &link, WITH_MARKER);
+        let jvm = Jvm::start(Flavour::Jdk, dir.path(), &link, WITH_MARKER);
         names.assert_cast(&jvm.address());
     }
 }
@@ -216,7 +235,7 @@ fn aliases(truststore: &Path) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn from_the_answer_to_proven_it_takes_a_fraction_of_a_second() {
-    let (mut stage, _jvm) = proven_stage(Stage::begin().await).await;
+    let (mut stage, _jvm) = proven_stage(Flavour::Jdk).await;
     let mut times = Vec::new();
     for _ in 0..20 {
         stage.an_hour_later();

@@ -216,6 +216,8 @@ fn a_subjects_hash_is_openssls_for_every_kind_of_string() {
     for subject in [
         "/O=Org+CN=Name+OU=A Unit/C=US",
         "/C=US/OU=zz+OU=AA+CN=b",
+        // Whose order is another one without the spaces.
+        "/CN=x   y   z+OU=abcdef",
         "/serialNumber=12 34+CN=x/emailAddress=A@B.c/DC=Example/UID=u",
     ] {
         let [key, made] = ["key.pem", "made.pem"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());

@@ -34,7 +34,7 @@ use trustsync::simulator::crls::Revoke;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::present::present;
 use trustsync::simulator::world::Impostor;
-use trustsync::trust::turn::{Evidence, Owed, Proof};
+use trustsync::trust::turn::Evidence;
 
 fn assert_proven(language: Language, report: &Report) {
     let [line] = report.targets.as_slice() else { panic!("{report:?}") };
@@ -45,21 +45,27 @@ fn assert_proven(language: Language, report: &Report) {
     }
 }
 
+/// It watches by itself, and is asked at the address where it serves.
+fn target(language: Language, proof: &str) -> String {
+    let marker = language.shows_chain();
+    format!("[target.app]\nkind = \"generic\"\nreload = \"none\"\nmarker = {marker}\n{proof}\n")
+}
+
+fn proof_at(service: &Service) -> String {
+    format!(
+        "proof = {{ connect = [\"{}\"], generation = \"header\", settle = \"0s\", timeout = \"6s\" }}",
+        service.address()
+    )
+}
+
 /// A service that serves the first generation, proven.
 async fn proven(language: Language, mut stage: Stage) -> (Stage, Service) {
-    let target = |address: &str| {
-        format!(
-            "[target.app]\nkind = \"generic\"\nreload = \"none\"\nmarker = {}\n\
-             proof = {{ connect = [\"{address}\"], generation = \"header\", timeout = \"6s\" }}\n",
-            language.shows_chain()
-        )
-    };
     // It starts on what stands there, so something must.
-    stage.configure_targets(&target("127.0.0.1:1"));
+    stage.configure_targets(&target(language, ""));
     let first = stage.cycle().await;
-    assert!(matches!(first.targets[0].owed, Some(Owed::Unproven(Proof::Unreachable(_)))), "{first:?}");
+    assert!(matches!(first.targets[0].settled, Some(Evidence::ReloadedNotProven(_))), "{first:?}");
     let service = Service::start(language, &stage.root().join("service"), &stage.link("app"));
-    stage.configure_targets(&target(&service.address()));
+    stage.configure_targets(&target(language, &proof_at(&service)));
     assert_proven(language, &stage.cycle().await);
     (stage, service)
 }
@@ -170,10 +176,7 @@ async fn a_second_authority_is_known_from_the_first_handshake_on_and_its_leaf_is
     assert_eq!(knock(&address, Some(&genesys)), language.unverified());
     let both = "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
     let mut stage = stage.with_lines(both, "");
-    stage.configure_targets(&format!(
-        "[target.app]\nkind = \"generic\"\nmarker = {}\nproof = {{ connect = [\"{address}\"], generation = \"header\" }}",
-        language.shows_chain()
-    ));
+    stage.configure_targets(&target(language, &proof_at(&service)));
     let report = stage.cycle().await;
     assert!(report.committed);
     assert_proven(language, &report);

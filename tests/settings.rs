@@ -493,6 +493,11 @@ fn values_that_cannot_be_are_named_with_their_key() {
         ),
         (
             "path = \"store\"",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { command = \"app --reload\" }",
+            &["target.t.reload.command", "one string", "write a list", "[\"sh\", \"-c\", \"app --reload\"]"],
+        ),
+        (
+            "path = \"store\"",
             "path = \"store\"\n[target.t]\nkind = \"generic\"\nproof = { command = [] }",
             &["target.t.proof.command is empty"],
         ),

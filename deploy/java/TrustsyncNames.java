@@ -5,8 +5,9 @@ import javax.naming.ldap.*;
 
 /** Admission by issuer and name, for the Genesys root: its leaf is renewed every year without notice. */
 final class TrustsyncNames {
-    /** Whether one of these authorities has signed it directly, and lists one of the names that it bears, or any ("*"). */
-    static boolean admit(X509Certificate leaf, Map<String, X509Certificate> authorities, Set<String> listed) throws Exception {
+    /** Whether an authority has signed it directly with which one of its names is listed, or any ("*"). */
+    static boolean admit(X509Certificate leaf, Map<String, X509Certificate> authorities, Set<String> listed)
+            throws Exception {
         for (Map.Entry<String, X509Certificate> authority : authorities.entrySet()) {
             boolean named = listed.contains(authority.getKey() + " *");
             for (String name : borneBy(leaf)) named |= listed.contains(authority.getKey() + " " + name);
@@ -15,15 +16,16 @@ final class TrustsyncNames {
         return false;
     }
 
-    /** Its dNSNames or, where it has none, its only common name, which must be alone in its RDN; in lower case. */
+    /** Its dNSNames or, where it has none, its only common name, if no RDN has more than one value; in lower case. */
     private static List<String> borneBy(X509Certificate leaf) throws Exception {
         List<String> names = new ArrayList<>(), common = new ArrayList<>();
         if (leaf.getSubjectAlternativeNames() != null)
             for (List<?> name : leaf.getSubjectAlternativeNames())
                 if (name.get(0).equals(2)) names.add(((String) name.get(1)).toLowerCase(Locale.ROOT));
-        for (Rdn rdn : new LdapName(leaf.getSubjectX500Principal().getName()).getRdns())
-            if (rdn.toAttributes().get("CN") != null)
-                common.add(rdn.size() == 1 ? rdn.getValue().toString().toLowerCase(Locale.ROOT) : "");
+        for (Rdn rdn : new LdapName(leaf.getSubjectX500Principal().getName()).getRdns()) {
+            if (rdn.size() > 1) return names;
+            if (rdn.getType().equalsIgnoreCase("CN")) common.add(rdn.getValue().toString().toLowerCase(Locale.ROOT));
+        }
         return !names.isEmpty() ? names : common.size() == 1 ? common : List.of();
     }
 

@@ -5,8 +5,8 @@ import java.security.*;
 import java.security.cert.*;
 import java.util.*;
 
-/** Whom trustsync admits, by the generation that the target's link names now. Ask at every request, not in the handshake
- *  alone: connections are kept, and sessions resumed. */
+/** Whom trustsync admits, by the generation that the target's link names now. Ask at every request, not only in the
+ *  handshake: connections are kept, and sessions resumed. */
 public final class TrustsyncPins {
     private final Path link; // such as /var/lib/trustsync/target/java
     private volatile Generation loaded;
@@ -15,7 +15,7 @@ public final class TrustsyncPins {
     private static final class Generation {
         final Path folder;
         final Map<String, X509Certificate> authorities = new HashMap<>();
-        final Set<String> listed = new HashSet<>(); // "sha256:HEX" is pinned, "sha256=HEX" denied, "root=HEX NAME" a name
+        final Set<String> listed = new HashSet<>(); // "sha256:HEX" a pin, "sha256=HEX" denied, "root=HEX NAME" a name
         String number;
         Generation(Path folder) throws Exception {
             this.folder = folder;
@@ -36,7 +36,7 @@ public final class TrustsyncPins {
         Generation now = loaded;
         return now != null && now.folder.equals(folder) ? now : (loaded = new Generation(folder));
     }
-    /** The generation that decides; a server that answers with it in X-Trustsync-Generation proves what it has loaded. */
+    /** The generation that decides; whoever answers with it in X-Trustsync-Generation proves what is loaded. */
     public String generation() throws Exception { return now().number; }
 
     /** Whether this is one; not, where the files cannot be read. */

@@ -20,6 +20,13 @@ public final class TrustsyncTrustManager extends X509ExtendedTrustManager {
         this.pins = new TrustsyncPins(link);
     }
 
+    /** For Tomcat's trustManagerClassName and its like: by -Dtrustsync.link and -Dtrustsync.truststore. */
+    public TrustsyncTrustManager() {
+        this(link(), System.getProperty("trustsync.truststore", "truststore-with-marker.p12"));
+    }
+
+    static Path link() { return Path.of(System.getProperty("trustsync.link", "/var/lib/trustsync/target/java")); }
+
     private X509ExtendedTrustManager now() throws CertificateException {
         try {
             Path file = link.toRealPath().resolve(truststore);
@@ -51,9 +58,12 @@ public final class TrustsyncTrustManager extends X509ExtendedTrustManager {
     }
     /** What the server says it accepts; with the marker, by which trustsync sees what is loaded. */
     public X509Certificate[] getAcceptedIssuers() {
-        try { return now().getAcceptedIssuers(); } catch (CertificateException unreadable) { return new X509Certificate[0]; }
+        try {
+            return now().getAcceptedIssuers();
+        } catch (CertificateException unreadable) { return new X509Certificate[0]; }
     }
-    public void checkServerTrusted(X509Certificate[] chain, String type, SSLEngine engine) throws CertificateException { checkServerTrusted(chain, type); }
-    public void checkServerTrusted(X509Certificate[] chain, String type, Socket socket) throws CertificateException { checkServerTrusted(chain, type); }
-    public void checkServerTrusted(X509Certificate[] chain, String type) throws CertificateException { throw new CertificateException("for clients' certificates alone"); }
+    public void checkServerTrusted(X509Certificate[] c, String t, SSLEngine e) throws CertificateException { refuse(); }
+    public void checkServerTrusted(X509Certificate[] c, String type, Socket s) throws CertificateException { refuse(); }
+    public void checkServerTrusted(X509Certificate[] c, String type) throws CertificateException { refuse(); }
+    private void refuse() throws CertificateException { throw new CertificateException("for clients' certificates"); }
 }

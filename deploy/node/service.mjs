@@ -106,14 +106,14 @@ class Trust {
   }
 }
 
-/** Whether a leaf has the name among its dNSNames or, where it has none, as its only commonName, which stands alone. */
+/** Whether a leaf has the name among its dNSNames or, where it has none, as its only commonName, if no RDN has several values. */
 function bears(leaf, name) {
   // Node.js quotes whatever in a name could be taken for more than one.
   const alternative = (leaf.subjectAltName ?? '').split(', ').filter((each) => each.startsWith('DNS:'));
   if (alternative.length > 0) return alternative.some((each) => each.toLowerCase() === `dns:${name}`);
-  // One line for each RDN; a multi-valued one has its parts joined by " + ".
-  const common = leaf.subject.split('\n').filter((rdn) => /(^|\+ ?)CN=/.test(rdn));
-  return common.length === 1 && common[0].toLowerCase() === `cn=${name}`;
+  // One line for each RDN; several values are joined by " + ", and a + within one is escaped.
+  const common = leaf.subject.split('\n').filter((rdn) => rdn.startsWith('CN='));
+  return !leaf.subject.includes(' + ') && common.length === 1 && common[0].toLowerCase() === `cn=${name}`;
 }
 
 const [listen, link, certificate, key] = process.argv.slice(2);

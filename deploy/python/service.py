@@ -121,11 +121,13 @@ class Trust:
 
 
 def _names(certificate):
-    """The names that a leaf bears: its dNSNames or, where it has none, its only commonName, which stands alone."""
+    """The names that a leaf bears: its dNSNames or, where it has none, its only commonName, if no RDN has several
+    values."""
     names = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
-    common = [rdn for rdn in certificate["subject"] if any(kind == "commonName" for kind, _ in rdn)]
-    if not names and len(common) == 1 and len(common[0]) == 1:
-        names = {common[0][0][1].lower()}
+    subject = certificate["subject"]
+    common = [value.lower() for rdn in subject for kind, value in rdn if kind == "commonName"]
+    if not names and len(common) == 1 and all(len(rdn) == 1 for rdn in subject):
+        names = set(common)
     return names
 
 
@@ -155,6 +157,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         admitted = self.server.trust.admits(self.connection)
+        if "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # http.server does not read such a body
+        elif admitted:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = b"in\n" if admitted else b"this certificate is not admitted\n"
         self.send_response(200 if admitted else 403)
         if self.client_address[0] in ("127.0.0.1", "::1"):

@@ -27,6 +27,8 @@ use crate::target::reload::{self, Told};
 use crate::target::snippet;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
+use crate::trust::render::Output;
+use crate::trust::set::Authority;
 use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
 use crate::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
@@ -100,6 +102,7 @@ impl<'a> Turns<'a> {
             }
         }
         self.look_at_the_check(&outcome, state, report).await;
+        self.find_limits_of_envoy(report);
         self.conclude(state, outcome, told, forced, report)
     }
 
@@ -109,21 +112,22 @@ impl<'a> Turns<'a> {
         let number = self.manifest.generation;
         let is_due =
             |known: Option<&Sight>| sight::is_used(self.target, outcome) && sight::is_due(self.target, known, number);
-        let mut new = false;
+        let before = state.sight.as_ref().map(|known| (known.check, known.verdict.clone()));
         match (&self.half, self.link()) {
             (Some(half), _) => {
                 if is_due(self.last(half).and_then(|last| last.sight).as_ref()) {
-                    new = self.ask(half, Asked::ToSeeTheCheck).await.is_ok();
+                    // Where it does not answer, nothing is known yet.
+                    let _ = self.ask(half, Asked::ToSeeTheCheck).await;
                 }
                 state.sight = self.last(half).and_then(|last| last.sight).or(state.sight.take());
             }
             (None, Ok(link)) if is_due(state.sight.as_ref()) => {
                 let generation = (number, &*generation::path(self.root, number));
                 sight::look(self.target, &mut state.sight, generation, link.path(), &self.environment()).await;
-                new = true;
             }
             _ => {}
         }
+        let new = before != state.sight.as_ref().map(|known| (known.check, known.verdict.clone()));
         report.findings.extend(sight::finding(self.target, state.sight.as_ref(), new));
     }
 
@@ -534,6 +538,25 @@ impl<'a> Turns<'a> {
         }
         report.targets.push(line);
         Ok(())
+    }
+
+    /// What Envoy cannot do for a name rule.
+    fn find_limits_of_envoy(&self, report: &mut Report) {
+        let genesys = self.manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
+        let rules: Vec<_> = genesys.flat_map(|(_, held)| held.entries.values()).collect();
+        if !self.target.outputs.contains(&Output::Envoy) || rules.is_empty() {
+            return;
+        }
+        let name = &self.target.name;
+        if !self.manifest.denied.is_empty() {
+            let text = "Envoy can take no single certificate out of those whose name it admits. As long as one is denied, it \
+                        admits those that the vendor lists, one by one: a renewed one gets in only once it was polled.";
+            report.findings.push(Finding::warning("target_one_by_one", name, text));
+        } else if rules.iter().any(|rule| rule.witnesses.dns_names.is_empty()) {
+            let text = "Envoy sees no common name, and the vendor's certificate has its name in no dNSName (or any name is \
+                        allowed): it admits whatever the Genesys root has signed.";
+            report.findings.push(Finding::note("target_issuer_alone", name, text));
+        }
     }
 
     fn find_weak_evidence(&self, evidence: &Evidence, report: &mut Report) {

@@ -129,10 +129,7 @@ impl Resolver {
             return Reload::Systemd { unit: unit.clone() };
         }
         if let Some(List(argv)) = &raw.command {
-            if argv.is_empty() {
-                self.problem(format!("{key}.command is empty"));
-            }
-            return Reload::Command(argv.clone());
+            return Reload::Command(self.command(&format!("{key}.command"), argv));
         }
         if let Some(url) = &raw.http {
             return self.endpoint(&format!("{key}.http"), url).map_or(Reload::None, Reload::Http);
@@ -188,6 +185,18 @@ impl Resolver {
         Reload::Signal { signal, to }
     }
 
+    /// A program and its arguments: nobody takes one string apart.
+    fn command(&mut self, key: &str, argv: &[String]) -> Vec<String> {
+        match argv {
+            [] => self.problem(format!("{key} is empty")),
+            [whole] if whole.contains(char::is_whitespace) => self.problem(format!(
+                "{key}: {whole:?} is one string, and no shell takes it apart: write a list, or [\"sh\", \"-c\", {whole:?}] for a shell"
+            )),
+            _ => {}
+        }
+        argv.to_vec()
+    }
+
     fn endpoint(&mut self, key: &str, text: &str) -> Option<Endpoint> {
         let endpoint = Endpoint::parse(text).and_then(|endpoint| match &endpoint {
             Endpoint::Url(url) if url.scheme() == "http" && !is_loopback(url) => {
@@ -202,10 +211,7 @@ impl Resolver {
     fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<Proof> {
         let wire = raw.connect.as_ref().map(|List(connect)| self.wire(key, kind, marker, connect, raw));
         let wire = wire.filter(|wire| !wire.connect.is_empty());
-        let command = raw.command.as_ref().map(|List(argv)| argv.clone());
-        if command.as_ref().is_some_and(Vec::is_empty) {
-            self.problem(format!("{key}.command is empty"));
-        }
+        let command = raw.command.as_ref().map(|List(argv)| self.command(&format!("{key}.command"), argv));
         let envoy = raw.envoy.as_ref().and_then(|text| self.endpoint(&format!("{key}.envoy"), text));
         let envoy = envoy.map(|admin| EnvoyProof { admin, marker });
         let http = raw.http.as_ref().and_then(|text| self.endpoint(&format!("{key}.http"), text));

@@ -68,6 +68,25 @@ impl Asker {
         Ok(Self { endpoint: endpoint.clone(), client })
     }
 
+    /// The same at another path of the same place, which costs nothing.
+    #[must_use]
+    pub fn below(&self, path: &str) -> Self {
+        let endpoint = match &self.endpoint {
+            Endpoint::Url(url) => {
+                let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+                let mut url = url.clone();
+                let base = url.path().trim_end_matches('/').to_owned();
+                url.set_path(&format!("{base}/{path}"));
+                url.set_query(query);
+                Endpoint::Url(url)
+            }
+            Endpoint::Unix { socket, path: base } => {
+                Endpoint::Unix { socket: socket.clone(), path: format!("{}/{path}", base.trim_end_matches('/')) }
+            }
+        };
+        Self { endpoint, client: self.client.clone() }
+    }
+
     /// One request, and the answer with up to `kept` bytes of its body, all within `limit`.
     pub async fn ask(&self, method: Method, limit: Duration, kept: usize) -> Result<Answer, HttpError> {
         let asked = timeout(limit, async {
@@ -159,4 +178,24 @@ fn with_causes(error: reqwest::Error) -> String {
         cause = deeper.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn paths_below_keep_what_stands_before_them() {
+        let of =
+            |text: &str| match Asker::of(&Endpoint::parse(text).unwrap()).unwrap().below("dump?resource=x").endpoint {
+                Endpoint::Url(url) => url.to_string(),
+                Endpoint::Unix { socket, path } => format!("{} {path}", socket.display()),
+            };
+        assert_eq!(of("http://127.0.0.1:9901"), "http://127.0.0.1:9901/dump?resource=x");
+        assert_eq!(of("http://127.0.0.1:9901/"), "http://127.0.0.1:9901/dump?resource=x");
+        assert_eq!(of("https://edge/admin"), "https://edge/admin/dump?resource=x");
+        assert_eq!(of("unix:/run/envoy.sock"), "/run/envoy.sock /dump?resource=x");
+    }
 }

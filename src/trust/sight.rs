@@ -44,12 +44,13 @@ impl Sight {
         Fingerprint::of(format!("{kind} {argv:?}").as_bytes())
     }
 
-    /// Whether the check is to be shown a broken generation. Who sees, goes on seeing; a blind one is asked again with each
-    /// generation, since a server may have passed it only because it did not use our files yet.
+    /// Whether the check is to be shown a broken generation. Who sees, goes on seeing; any other is asked again with each
+    /// generation, since a server may have passed it only because it did not use our files yet, and a machine may let by now
+    /// what it did not.
     #[must_use]
     pub fn is_due(known: Option<&Self>, check: Fingerprint, generation: u64) -> bool {
         known.is_none_or(|known| {
-            known.check != check || (known.verdict == SightVerdict::Blind && known.generation != generation)
+            known.check != check || (known.verdict != SightVerdict::Sees && known.generation != generation)
         })
     }
 
@@ -57,5 +58,30 @@ impl Sight {
     #[must_use]
     pub fn is_blind(known: Option<&Self>, check: Fingerprint) -> bool {
         known.is_some_and(|known| known.check == check && known.verdict == SightVerdict::Blind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_judged_once_unless_it_is_another_or_was_not_seen_to_see() {
+        let [check, other] = ["-t", "-x"].map(|word| Sight::digest("nginx", &["nginx".to_owned(), word.to_owned()]));
+        assert_ne!(check, other);
+        assert_ne!(check, Sight::digest("apache", &["nginx".to_owned(), "-t".to_owned()]));
+        assert!(Sight::is_due(None, check, 1) && !Sight::is_blind(None, check));
+        for (verdict, again, blind) in [
+            (SightVerdict::Sees, false, false),
+            (SightVerdict::Blind, true, true),
+            (SightVerdict::Unjudged("no root".into()), true, false),
+        ] {
+            let known = Sight { check, generation: 1, verdict };
+            assert!(!Sight::is_due(Some(&known), check, 1), "{known:?}");
+            assert_eq!(Sight::is_due(Some(&known), check, 2), again, "{known:?}");
+            assert!(Sight::is_due(Some(&known), other, 1), "{known:?}");
+            assert_eq!(Sight::is_blind(Some(&known), check), blind, "{known:?}");
+            assert!(!Sight::is_blind(Some(&known), other), "what is known of one says nothing of another");
+        }
     }
 }

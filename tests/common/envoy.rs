@@ -48,6 +48,18 @@ impl Envoy {
         assert!(self.comes_up(), "envoy does not start: {}", self.log());
     }
 
+    /// The same, where the admin endpoint is no port.
+    pub fn restart_without_admin_port(&mut self, configuration: &str) {
+        self.stop();
+        self.process = spawn(&self.dir, configuration, self.ports);
+        let port = self.ports[0];
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "envoy does not start: {}", self.log());
+            sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Ends it.
     pub fn stop(&mut self) {
         let _ = self.process.kill();

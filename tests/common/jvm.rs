@@ -10,8 +10,21 @@ use std::time::{Duration, Instant};
 
 const NEEDED: &str = "a JDK is needed for this test: apt-get install default-jdk-headless";
 
+/// Debian's Tomcat, in one piece, and what it needs.
+const TOMCAT: &str = "/usr/share/java/tomcat10-embed-core.jar:/usr/share/java/jakarta-annotation-api.jar";
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// The JDK's own.
+    Jdk,
+    /// Tomcat.
+    Tomcat,
+}
+
 /// See the head of this file.
 pub struct Jvm {
+    flavour: Flavour,
     dir: PathBuf,
     port: u16,
     process: Child,
@@ -19,14 +32,15 @@ pub struct Jvm {
 
 impl Jvm {
     /// Compiles what is shipped and starts it in `dir` (made if need be), reading by this link. Returns once it answers.
-    pub fn start(dir: &Path, link: &Path, truststore: &str) -> Self {
+    pub fn start(flavour: Flavour, dir: &Path, link: &Path, truststore: &str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let dir = dir.canonicalize().unwrap();
-        compile(&dir);
+        compile(flavour, &dir);
         own_certificate(&dir);
         for _ in 0..5 {
             let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-            let mut jvm = Self { process: spawn(&dir, port, link, truststore), dir: dir.clone(), port };
+            let process = spawn(flavour, &dir, port, link, truststore);
+            let mut jvm = Self { flavour, process, dir: dir.clone(), port };
             if jvm.comes_up() {
                 return jvm;
             }
@@ -37,7 +51,7 @@ impl Jvm {
     /// Ends it and starts it anew, at the same port.
     pub fn restart(&mut self, link: &Path, truststore: &str) {
         self.stop();
-        self.process = spawn(&self.dir, self.port, link, truststore);
+        self.process = spawn(self.flavour, &self.dir, self.port, link, truststore);
         assert!(self.comes_up(), "{}", fs::read_to_string(self.dir.join("log")).unwrap());
     }
 
@@ -69,12 +83,18 @@ impl Drop for Jvm {
     }
 }
 
-fn compile(dir: &Path) {
+fn compile(flavour: Flavour, dir: &Path) {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/java");
-    let sources = fs::read_dir(shipped).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders = vec![shipped.clone()];
+    if flavour == Flavour::Tomcat {
+        let there = TOMCAT.split(':').all(|jar| Path::new(jar).exists());
+        assert!(there, "this test needs: apt-get install libtomcat10-embed-java libjakarta-annotation-api-java");
+        folders.push(shipped.join("tomcat"));
+    }
+    let sources = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let mut javac = Command::new("javac");
     // As old a Java as is still maintained.
-    javac.args(["--release", "11", "-Werror", "-d"]).arg(dir);
+    javac.args(["--release", "11", "-Werror", "-cp", TOMCAT, "-d"]).arg(dir);
     javac.args(sources.filter(|path| path.extension().is_some_and(|ending| ending == "java")));
     let output = javac.output().expect(NEEDED);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -91,12 +111,19 @@ fn own_certificate(dir: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn spawn(dir: &Path, port: u16, link: &Path, truststore: &str) -> Child {
-    Command::new("java")
-        .args(["-XX:TieredStopAtLevel=1", "-cp", ".", "Server", &port.to_string(), "server.p12", "secret"])
-        .arg(link)
-        .arg(truststore)
-        .current_dir(dir)
+fn spawn(flavour: Flavour, dir: &Path, port: u16, link: &Path, truststore: &str) -> Child {
+    let mut java = Command::new("java");
+    java.arg("-XX:TieredStopAtLevel=1");
+    let of_server = [&port.to_string(), "server.p12", "secret"];
+    match flavour {
+        Flavour::Jdk => java.args(["-cp", ".", "Server"]).args(of_server).arg(link).arg(truststore),
+        Flavour::Tomcat => java
+            .arg(format!("-Dtrustsync.link={}", link.display()))
+            .arg(format!("-Dtrustsync.truststore={truststore}"))
+            .args(["-cp", &format!(".:{TOMCAT}"), "TomcatServer"])
+            .args(of_server),
+    };
+    java.current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(dir.join("log")).unwrap())

@@ -9,7 +9,7 @@
 # A machine's files outlive the death of its systemd: `power_cut` and `power_on` are a reboot in the middle of things.
 
 # What a tree has besides Debian's minimum. A change makes new trees.
-packages=systemd,systemd-sysv,dbus,polkitd,nginx,curl,openssl,jq,procps
+packages=systemd,systemd-sysv,dbus,polkitd,nginx,apache2-bin,curl,openssl,jq,procps
 
 # Makes the tree of a Debian release, if there is none yet, and prints where it is.
 tree() { # RELEASE

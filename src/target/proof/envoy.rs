@@ -17,10 +17,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
-use crate::settings::resolved::{Endpoint, EnvoyProof};
+use crate::settings::resolved::EnvoyProof;
 use crate::target::http::{Asker, HttpError};
 use crate::target::process::printable;
-use crate::target::proof::{Part, Seen, Shown, Wanted};
+use crate::target::proof::{Part, Seen, Shown, Wanted, marker};
 use crate::trust::certificate::Certificate;
 use crate::trust::render::envoy::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 
@@ -40,12 +40,13 @@ pub(super) struct Admin {
 
 impl Admin {
     pub(super) fn of(settings: &EnvoyProof) -> Result<Self, HttpError> {
-        let at = |path: &str| Asker::of(&below(&settings.admin, path));
+        let admin = Asker::of(&settings.admin)?;
+        let dump = |resource: &str| admin.below(&format!("config_dump?resource={resource}"));
         Ok(Self {
-            secrets: at("config_dump?resource=dynamic_active_secrets")?,
-            statistics: at(&format!("stats?filter=%5Esds%5C.{SECRET}%5C."))?,
-            certificates: at("certs")?,
-            listeners: [at("config_dump?resource=static_listeners")?, at("config_dump?resource=dynamic_listeners")?],
+            secrets: dump("dynamic_active_secrets"),
+            statistics: admin.below(&format!("stats?filter=%5Esds%5C.{SECRET}%5C.")),
+            certificates: admin.below("certs"),
+            listeners: [dump("static_listeners"), dump("dynamic_listeners")],
             file: if settings.marker { WITH_MARKER } else { WITHOUT_MARKER },
         })
     }
@@ -56,9 +57,17 @@ impl Admin {
 
     async fn compared(&self, wanted: &Wanted, limit: Duration) -> Result<Seen, String> {
         let meant = Meant::read(&wanted.directory.join(self.file))?;
-        let dump = json(&self.secrets, limit).await?;
-        let statistics = Statistics::read(&text(&self.statistics, limit).await?);
-        let Some(given) = secret(&dump) else {
+        let [fixed, later] = &self.listeners;
+        let (dump, statistics, contexts, fixed, later) = tokio::try_join!(
+            json(&self.secrets, limit),
+            text(&self.statistics, limit),
+            json(&self.certificates, limit),
+            json(fixed, limit),
+            json(later, limit),
+        )?;
+        let statistics = Statistics::read(&statistics);
+        let secrets = secrets(&dump);
+        let Some(given) = ours(&secrets, wanted, &meant.context) else {
             return Ok(match statistics.attempts {
                 // It asks for the secret, and has none: then its listeners let nobody in.
                 Some(_) => Seen::Kept(format!(
@@ -68,9 +77,14 @@ impl Admin {
                 None => Seen::NoMarker,
             });
         };
-        let taken = statistics.version.as_deref().and_then(|version| version.parse::<u64>().ok());
         let of = |value: &Value| value.as_str().and_then(|version| version.parse::<u64>().ok());
-        match (given.get("version_info").and_then(of), taken) {
+        let version = given.get("version_info").and_then(of);
+        // Of several secrets of this name (two stores, two listeners) the counters are one.
+        let taken = match secrets.len() {
+            1 => statistics.version.as_deref().and_then(|version| version.parse::<u64>().ok()),
+            _ => version,
+        };
+        match (version, taken) {
             (Some(given), Some(taken)) if given == wanted.generation && taken == wanted.generation => {}
             (Some(given), Some(taken)) if given == wanted.generation => {
                 return Ok(Seen::Kept(format!(
@@ -81,13 +95,12 @@ impl Admin {
             (_, Some(taken)) => return Ok(Seen::Old(taken, Part::Secret)),
             _ => return Err(format!("its admin endpoint names no version of the secret {SECRET:?}")),
         }
-        if given.get("secret").and_then(|secret| secret.get("validation_context")) != Some(&meant.context) {
+        if context_of(given) != Some(&meant.context) {
             return Ok(Seen::Kept(format!(
                 "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file that the link names",
                 wanted.generation
             )));
         }
-        let contexts = json(&self.certificates, limit).await?;
         if !holds(&contexts, &meant.serials) {
             return Ok(Seen::Kept(format!(
                 "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the secret",
@@ -98,27 +111,10 @@ impl Admin {
         let lists = ["verify_certificate_hash", "match_typed_subject_alt_names"];
         let listed = lists.iter().any(|list| meant.context.get(list).is_some());
         let mut open = Vec::new();
-        for listeners in &self.listeners {
-            find_open(&json(listeners, limit).await?, "a listener", listed, &mut open);
+        for listeners in [&fixed, &later] {
+            find_open(listeners, "a listener", listed, &mut open);
         }
         Ok(if open.is_empty() { Seen::New(Shown::Both) } else { Seen::Open(open.join("; ")) })
-    }
-}
-
-/// A path of the admin endpoint.
-fn below(admin: &Endpoint, path: &str) -> Endpoint {
-    match admin {
-        Endpoint::Url(url) => {
-            let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-            let mut url = url.clone();
-            let base = url.path().trim_end_matches('/').to_owned();
-            url.set_path(&format!("{base}/{path}"));
-            url.set_query(query);
-            Endpoint::Url(url)
-        }
-        Endpoint::Unix { socket, path: base } => {
-            Endpoint::Unix { socket: socket.clone(), path: format!("{}/{path}", base.trim_end_matches('/')) }
-        }
     }
 }
 
@@ -184,9 +180,28 @@ impl Statistics {
     }
 }
 
-fn secret(dump: &Value) -> Option<&Value> {
-    let secrets = dump.get("configs").and_then(Value::as_array)?;
-    secrets.iter().find(|secret| secret.get("name").and_then(Value::as_str) == Some(SECRET))
+/// Those of our name.
+fn secrets(dump: &Value) -> Vec<&Value> {
+    let secrets = dump.get("configs").and_then(Value::as_array).into_iter().flatten();
+    secrets.filter(|secret| secret.get("name").and_then(Value::as_str) == Some(SECRET)).collect()
+}
+
+fn context_of(secret: &Value) -> Option<&Value> {
+    secret.get("secret")?.get("validation_context")
+}
+
+/// The one that is of this store: the one that is meant, or else one that no other store's marker is in.
+fn ours<'a>(secrets: &[&'a Value], wanted: &Wanted, meant: &Value) -> Option<&'a Value> {
+    let is_anothers = |secret: &Value| {
+        let bundle = context_of(secret).and_then(|context| context.pointer("/trusted_ca/inline_string"));
+        let ders = CertificateDer::pem_slice_iter(bundle.and_then(Value::as_str).unwrap_or_default().as_bytes());
+        let subjects: Vec<Vec<u8>> =
+            ders.filter_map(|der| Some(Certificate::parse(&der.ok()?).ok()?.facts().subject_der.clone())).collect();
+        let markers = marker::find_in(&subjects);
+        !markers.is_empty() && markers.iter().all(|marker| marker.store_id != wanted.store_id)
+    };
+    let exact = secrets.iter().find(|secret| context_of(secret) == Some(meant));
+    exact.or_else(|| secrets.iter().find(|secret| !is_anothers(secret))).copied()
 }
 
 /// Whether a TLS context holds just the authorities with these serial numbers.
@@ -266,18 +281,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn paths_of_the_admin_endpoint_keep_its_own() {
-        let of = |text: &str| match below(&Endpoint::parse(text).unwrap(), "config_dump?resource=x") {
-            Endpoint::Url(url) => url.to_string(),
-            Endpoint::Unix { socket, path } => format!("{} {path}", socket.display()),
-        };
-        assert_eq!(of("http://127.0.0.1:9901"), "http://127.0.0.1:9901/config_dump?resource=x");
-        assert_eq!(of("http://127.0.0.1:9901/"), "http://127.0.0.1:9901/config_dump?resource=x");
-        assert_eq!(of("https://edge/admin"), "https://edge/admin/config_dump?resource=x");
-        assert_eq!(of("unix:/run/envoy.sock"), "/run/envoy.sock /config_dump?resource=x");
-    }
 
     #[test]
     fn a_listener_is_open_that_requires_no_certificate_or_joins_another_context() {

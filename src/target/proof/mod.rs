@@ -8,8 +8,9 @@
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
 //! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it); who is asked which generation it has loaded ([`spoken`]) answers for both. What one way of looking cannot show another may; where several are configured, all must agree. That the server
-//! enforces the allowlist is not claimed: see [`crate::target::nginx`].
+//! beside it); who is asked which generation it has loaded (`spoken`) answers for both. What one way of looking cannot show
+//! another may; where several are configured, all must agree. That the server enforces the allowlist is not claimed: see
+//! [`crate::target::nginx`].
 
 mod envoy;
 mod haproxy;
@@ -31,7 +32,7 @@ use crate::settings::resolved::{self, GenerationEvidence, ProxyProtocol, WirePro
 use crate::target::http::Asker;
 use crate::target::process::Environment;
 use crate::target::proof::envoy::Admin;
-use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, look};
+use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
 use crate::trust::marker_name::MarkerName;
 
 /// Between two looks.
@@ -328,6 +329,7 @@ impl Looker {
         match self {
             Self::Wire { address, settings } => match look(*address, settings, limit).await {
                 Ok(sighting) => judge(&sighting, wanted, settings),
+                Err(error @ WireError::Unanswered) => Seen::Blind(error.to_string()),
                 Err(error) => Seen::Nothing(error.to_string()),
             },
             Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,

@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::settings::resolved::{ProxyProtocol, WireProof};
@@ -52,6 +52,11 @@ pub enum WireError {
     /// It took too long.
     #[error("no answer within {} seconds", .0.as_secs_f32())]
     Timeout(Duration),
+    /// A handshake without a request for a certificate, and then no answer.
+    #[error(
+        "the server does not ask for a client certificate in its handshake, at this address and by this name, and then leaves the request unanswered: it may ask later, for some locations, by a renegotiation of TLS 1.2"
+    )]
+    Unanswered,
     /// The name to ask for is no host name.
     #[error("{0:?} is no server name")]
     ServerName(String),
@@ -59,10 +64,14 @@ pub enum WireError {
 
 /// Looks once, at one address, by a fresh connection and a full handshake.
 pub async fn look(address: SocketAddr, settings: &WireProof, limit: Duration) -> Result<Sighting, WireError> {
-    timeout(limit, look_unhurried(address, settings)).await.unwrap_or(Err(WireError::Timeout(limit)))
+    let until = Instant::now() + limit;
+    // A little more, so that it is known where its time went.
+    let whole = limit.saturating_add(Duration::from_millis(50));
+    timeout(whole, look_until(address, settings, until)).await.unwrap_or(Err(WireError::Timeout(limit)))
 }
 
-async fn look_unhurried(address: SocketAddr, settings: &WireProof) -> Result<Sighting, WireError> {
+async fn look_until(address: SocketAddr, settings: &WireProof, until: Instant) -> Result<Sighting, WireError> {
+    let began = Instant::now();
     let (server_name, path) = (settings.server_name.as_deref(), &settings.path);
     let name = match server_name {
         Some(name) => {
@@ -88,9 +97,15 @@ async fn look_unhurried(address: SocketAddr, settings: &WireProof) -> Result<Sig
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: trustsync\r\nAccept: */*\r\nConnection: close\r\n\r\n"
             );
             let mut head = Vec::new();
-            // TLS 1.3 servers refuse the missing certificate only now, by an alert: then there is just no header.
-            if stream.write_all(request.as_bytes()).await.is_ok() && stream.flush().await.is_ok() {
-                read_head(&mut stream, &mut head).await;
+            let answered = timeout_at(until, async {
+                // TLS 1.3 servers refuse the missing certificate only now, by an alert: then there is just no header.
+                if stream.write_all(request.as_bytes()).await.is_ok() && stream.flush().await.is_ok() {
+                    read_head(&mut stream, &mut head).await;
+                }
+            });
+            if answered.await.is_err() {
+                let took = until.saturating_duration_since(began);
+                return Err(if asked.names().is_none() { WireError::Unanswered } else { WireError::Timeout(took) });
             }
             generation_in(&head)
         }

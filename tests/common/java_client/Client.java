@@ -8,9 +8,10 @@ import java.util.*;
 import javax.net.ssl.*;
 
 /**
- * Knocks at a server the way Java does: its key manager presents a certificate only where the server's list of acceptable
- * authorities names one of its issuers. One knock a line of standard input: version of TLS, host, port, key (PKCS#8) and
- * chain (leaf first, commas between), in base64; "-" and "-" for nobody. One line of output each: the status, or "nothing".
+ * Knocks at a server the way Java does: its key manager presents a certificate only where the server's list of
+ * acceptable authorities names one of its issuers. One knock a line of standard input: version of TLS, host, port, key
+ * (PKCS#8) and chain (leaf first, commas between), in base64; "-" and "-" for nobody. One line of output each: the
+ * status, or "nothing".
  */
 public class Client {
     public static void main(String[] arguments) throws Exception {
@@ -27,14 +28,16 @@ public class Client {
         store.load(null, null);
         if (!key.equals("-")) {
             CertificateFactory factory = CertificateFactory.getInstance("X.509");
+            Base64.Decoder base64 = Base64.getDecoder();
             List<java.security.cert.Certificate> certificates = new ArrayList<>();
             for (String der : chain.split(",")) {
-                certificates.add(factory.generateCertificate(new ByteArrayInputStream(Base64.getDecoder().decode(der))));
+                certificates.add(factory.generateCertificate(new ByteArrayInputStream(base64.decode(der))));
             }
             String algorithm = certificates.get(0).getPublicKey().getAlgorithm();
             PrivateKey secret = KeyFactory.getInstance(algorithm)
-                .generatePrivate(new PKCS8EncodedKeySpec(Base64.getDecoder().decode(key)));
-            store.setKeyEntry("client", secret, new char[0], certificates.toArray(new java.security.cert.Certificate[0]));
+                .generatePrivate(new PKCS8EncodedKeySpec(base64.decode(key)));
+            java.security.cert.Certificate[] path = certificates.toArray(new java.security.cert.Certificate[0]);
+            store.setKeyEntry("client", secret, new char[0], path);
         }
         KeyManagerFactory keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
         keys.init(store, new char[0]);

@@ -60,6 +60,16 @@ scenario_a_rotation_reaches_nginx_through_root() {
     eventually 60 "the path unit waits for the next" is trustsync-apply@nginx.path active
 }
 
+scenario_the_main_process_of_a_unit_is_told() {
+    machine_with_privileged_nginx 'reload = { signal = "HUP", unit = "nginx.service" }'
+    vendor "days-left/30"
+    poll_now
+    eventually 60 "the next generation is out" has_generation 000002
+    eventually 60 "nginx is proven to serve it" is_proven
+    must "the upcoming certificate is admitted" answers upcoming 200
+    must "it was told by its main process" grep -qF "HUP was sent to process $(inside systemctl show --property=MainPID --value nginx)" "$root$store/evidence.jsonl"
+}
+
 scenario_its_sandbox_lets_nginx_be_checked_in_private() {
     machine_with_units
     nginx_serves
@@ -125,4 +135,76 @@ scenario_a_failing_half_of_root_does_not_fall_silent() {
     inside systemctl daemon-reload
     eventually 60 "what was owed is paid after all" is_proven
     must "the upcoming certificate is admitted" answers upcoming 200
+}
+
+# An Apache of its own unit, its key root's alone, with these lines in its virtual host.
+apache_site() { # LINES
+    install -d "$root/etc/api"
+    {
+        printf 'LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so\n' \
+            mpm_event mpm_event ssl ssl socache_shmcb socache_shmcb headers headers authz_core authz_core
+        cat <<APACHE
+ServerRoot /etc/api
+ServerName api.example.com
+User www-data
+Group www-data
+DefaultRuntimeDir /run/api
+PidFile /run/api/api.pid
+ErrorLog /var/log/api.log
+SSLSessionCache shmcb:/run/api/sessions(512000)
+Listen 127.0.0.1:443
+DocumentRoot /var/www
+<VirtualHost *:443>
+SSLEngine on
+SSLCertificateFile /etc/ssl/api.pem
+SSLCertificateKeyFile /etc/ssl/private/api.key
+$1
+</VirtualHost>
+APACHE
+    } >"$root/etc/api/httpd.conf"
+}
+
+scenario_its_sandbox_lets_apache_be_started_in_private() {
+    machine_with_daemon '[target.api]' 'kind = "apache"' 'privileged = true' \
+        'check = ["apache2", "-d", "/etc/api", "-f", "httpd.conf"]' 'reload = { pidfile = "/run/api/api.pid" }' \
+        'proof = { connect = ["127.0.0.1:443"], server_name = "api.example.com" }'
+    inside openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=api.example.com \
+        -keyout /etc/ssl/private/api.key -out /etc/ssl/api.pem 2>/dev/null
+    chmod 0600 "$root/etc/ssl/private/api.key"
+    install -d "$root/var/www"
+    echo in >"$root/var/www/index.html"
+    apache_site ""
+    cat >"$root/etc/systemd/system/api.service" <<'UNIT'
+[Service]
+RuntimeDirectory=api
+ExecStart=/usr/sbin/apache2 -d /etc/api -f httpd.conf -D FOREGROUND
+UNIT
+    inside systemctl daemon-reload
+    inside systemctl start api
+    inside systemctl enable --quiet --now trustsync-apply@api.path
+    eventually 60 "root has its own files" [ -L "$root$theirs/api" ]
+    apache_site "$(sed "s|/var/lib/trustsync/target/apache|$theirs/api|" deploy/apache/trustsync.conf)"
+    inside systemctl kill --kill-who=main --signal=USR1 api
+    local proven='.[0] | .generation == .targets.api.serves and .targets.api.owed == null'
+    is_it_proven() { { inside trustsync status --output json || true; } | jq -e "$proven"; }
+    poll_now
+    eventually 60 "Apache is proven" is_it_proven
+    must "the current certificate is admitted" eval '[[ $(answer current) != 403 && $(answer current) != 000 ]]'
+    must "a stranger of the same CA is not" answers stranger 403
+    eventually 60 "its check was seen to look" eval 'jq -e ".sight.verdict == \"sees\"" "$root$theirs/outcomes/api.json"'
+    vendor "days-left/30"
+    poll_now
+    eventually 60 "the next generation is out" has_generation 000002
+    eventually 60 "Apache is proven to serve it" is_it_proven
+    must "the upcoming certificate is admitted before the change" eval '[[ $(answer upcoming) != 403 && $(answer upcoming) != 000 ]]'
+
+    # A fault that would end it: found by the start, in the sandbox, and Apache lives on.
+    echo "no key" >"$root/etc/ssl/private/api.key"
+    vendor rotate
+    vendor "days-left/30"
+    poll_now
+    eventually 60 "root's half has failed" is trustsync-apply@api.service failed
+    must "by what the start says" eval 'grep -q "before it came to serve" "$root$theirs/outcomes/api.json"'
+    must "Apache runs" is api active
+    must "no other one does" eval '[[ $(inside pgrep -c -o apache2) == 1 && -z $(inside sh -c "ls -d /tmp/trustsync-check-* 2>/dev/null") ]]'
 }
