@@ -156,6 +156,9 @@ async fn whole_rotation(way: Way) {
     let current = stage.world().current().unwrap();
     assert_cast(&stage, &haproxy, &[("current", Some(&current), "200")]);
     let reloads = haproxy.reloads().0;
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(stage.state()["targets"]["haproxy"]["sight"]["verdict"], "sees", "the check is no blind one");
+    }
 
     // Nobody has the marker's key, so it cannot be presented.
     let bundle = fs::read_to_string(stage.link("haproxy").join("trust-bundle.pem")).unwrap();
@@ -752,6 +755,39 @@ async fn the_wire_and_the_socket_must_agree() {
     let report = stage.cycle().await;
     let Some(Owed::Unproven(Proof::Refuted(why))) = &target(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("other entries of haproxy/names.list"), "{why}");
+}
+
+#[tokio::test]
+async fn every_frontend_that_has_the_lines_gets_the_change_at_once() {
+    let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
+    // A second one, whose words stand in a crt-list instead of the bind line.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let whole = stage.wired_haproxy("haproxy");
+    let words = format!("ca-file \"{}/trust-bundle.pem\" verify required", stage.link("haproxy").display());
+    let list = haproxy.dir().join("crt-list");
+    fs::write(&list, format!("{}/server.pem [{}]\n", haproxy.dir().display(), words.replace('"', ""))).unwrap();
+    let second = whole
+        .replace("frontend api", "frontend second")
+        .replace("@PORT@", &port.to_string())
+        .replace("crt @DIR@/server.pem", &format!("crt-list {}", list.display()))
+        .replace(&words, "");
+    assert!(!second.contains("trust-bundle.pem"), "{second}");
+    haproxy.rewrite(format!("{whole}\n{second}"));
+    haproxy.reload();
+    let addresses = [haproxy.address(), format!("127.0.0.1:{port}")];
+    let proof = format!("connect = {addresses:?}, server_name = \"api.example.com\", haproxy = {:?}", haproxy.socket());
+    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
+    assert_proven(&stage.cycle().await);
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    assert!(last_told(&stage).contains("4 lists and 1 CA files"), "{}", last_told(&stage));
+    let (upcoming, stranger) =
+        (stage.world().upcoming().unwrap().unwrap(), stage.world().impostor(Impostor::Stranger).unwrap());
+    for address in &addresses {
+        assert_eq!(cast::knock(address, Some(&upcoming)), "200", "{address}");
+        assert_eq!(cast::knock(address, Some(&stranger)), "403", "{address}");
+        assert_eq!(cast::knock(address, None), "nothing", "{address}");
+    }
 }
 
 #[tokio::test]

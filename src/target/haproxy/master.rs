@@ -8,6 +8,10 @@ use tokio::time::{Instant, sleep};
 
 use super::socket::{SocketError, ask};
 
+/// For how long the master may not answer before it is told: it listens to nobody while it starts and at the end of each
+/// reload, when it executes itself anew.
+const BUSY: Duration = Duration::from_secs(2);
+
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -50,8 +54,22 @@ pub struct Reloads {
     pub failed: u64,
 }
 
-/// Asks the master.
+/// Asks the master before it is told.
 pub async fn reloads(socket: &Path) -> Result<Reloads, MasterError> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        match reloads_now(socket).await {
+            Err(MasterError::Socket(
+                SocketError::Unreachable { .. } | SocketError::Broken { .. } | SocketError::Empty { .. },
+            )) if Instant::now() < deadline => {
+                sleep(PAUSE).await;
+            }
+            decided => return decided,
+        }
+    }
+}
+
+async fn reloads_now(socket: &Path) -> Result<Reloads, MasterError> {
     let answer = ask(socket, "show proc", None).await?;
     parse(&answer)
         .ok_or_else(|| MasterError::NoMaster { path: socket.to_owned(), answer: answer.chars().take(200).collect() })
@@ -60,7 +78,7 @@ pub async fn reloads(socket: &Path) -> Result<Reloads, MasterError> {
 /// Waits for the reload after that of `before`, until `deadline`, and judges it. While it reloads, the master does not listen.
 pub async fn reloaded(socket: &Path, before: Reloads, deadline: Instant) -> Result<(), MasterError> {
     loop {
-        let last = match reloads(socket).await {
+        let last = match reloads_now(socket).await {
             Ok(now) if now.tried != before.tried && now.failed == 0 => return Ok(()),
             Ok(now) if now.tried != before.tried => return Err(MasterError::Failed { failed: now.failed }),
             Ok(_) => "it counts no new reload".to_owned(),

@@ -46,7 +46,7 @@ pub enum SocketError {
     },
     /// Nothing came back: so it is when a payload is larger than HAProxy's `tune.bufsize`.
     #[error(
-        "HAProxy's socket {path} gave an empty answer to {command:?}: so it does where what is sent is larger than its tune.bufsize"
+        "HAProxy's socket {path} gave an empty answer to {command:?}, as it does where what is sent is larger than its tune.bufsize"
     )]
     Empty {
         /// The socket.
