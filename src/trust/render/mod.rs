@@ -283,8 +283,8 @@ fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
 
 const NAMES: &str =
     "# name: admitted is also whoever this root (SHA-256 of its certificate, which is in trust-bundle.pem) has signed
-#   directly, and who bears this name: in one of its dNSNames or, where it has none, as its only commonName; compared
-#   without case; * is any name\n";
+#   directly, and who bears this name: in one of its dNSNames or, where it has none, as its only commonName, if no RDN
+#   has several values; compared without case; * is any name\n";
 
 const DENIED: &str = "# denied: nobody is admitted by a name whose certificate has this SHA-256, and why\n";
 
