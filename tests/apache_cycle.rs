@@ -64,11 +64,11 @@ async fn proven_stage() -> (Stage, Apache) {
 }
 
 async fn wired(mut stage: Stage) -> (Stage, Apache) {
-    let apache = stage.serve("apache", PLAIN);
-    stage.configure(&[("apache", &apache, None)]);
+    let apache = stage.serve_apache("apache", PLAIN);
+    stage.configure_apache(&[("apache", &apache, None)]);
     let first = stage.cycle().await;
     assert!(matches!(target(&first, "apache").owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
-    apache.rewrite(&stage.wired("apache"));
+    apache.rewrite(&stage.wired_apache("apache"));
     apache.reload();
     assert_proven(&stage.cycle().await);
     (stage, apache)
@@ -89,8 +89,8 @@ fn assert_cast(stage: &Stage, apache: &Apache, expected: &[(&str, Option<&Client
 #[tokio::test]
 async fn a_new_installation_is_synced_then_included_then_reloaded_then_proven() {
     let mut stage = Stage::begin_now().await;
-    let apache = stage.serve("apache", PLAIN);
-    stage.configure(&[("apache", &apache, None)]);
+    let apache = stage.serve_apache("apache", PLAIN);
+    stage.configure_apache(&[("apache", &apache, None)]);
     let link = stage.link("apache").display().to_string();
 
     let first = stage.run(&["sync"]).await;
@@ -115,7 +115,7 @@ async fn a_new_installation_is_synced_then_included_then_reloaded_then_proven() 
     assert!(second.stdout.contains("OWED: not wired") && !second.stdout.contains("SSLVerifyClient"), "{second:?}");
     assert_eq!(stage.alarms(), ["target_not_wired:apache"]);
 
-    apache.rewrite(&stage.wired("apache"));
+    apache.rewrite(&stage.wired_apache("apache"));
     apache.reload();
     let wired = stage.run(&["sync"]).await;
     assert_eq!(wired.code, 0, "{wired:?}");
@@ -260,7 +260,7 @@ async fn an_empty_or_missing_list_admits_nobody() {
     fs::write(&empty, "").unwrap();
     let list = format!("Include \"{}/apache/admit.conf\"", stage.link("apache").display());
     for instead in [format!("Include \"{}\"", empty.display()), "IncludeOptional \"/nowhere/admit.conf\"".to_owned()] {
-        let changed = stage.wired("apache").replace(&list, &instead);
+        let changed = stage.wired_apache("apache").replace(&list, &instead);
         assert!(changed.contains(&instead));
         apache.rewrite(&changed);
         apache.reload();
@@ -281,7 +281,7 @@ async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it()
     // As the comments of the snippet describe it.
     let issuer = Certificate::parse(partner.der()).unwrap().facts().issuer.clone();
     let example = "#     Require expr \"%{SSL_CLIENT_VERIFY} == 'SUCCESS' && %{SSL_CLIENT_I_DN} == 'CN=Your CA'\"";
-    let snippet = stage.wired("apache");
+    let snippet = stage.wired_apache("apache");
     assert!(snippet.contains(example), "the comment has changed");
     let own = example.replace("#     ", "").replace("CN=Your CA", &issuer);
     apache.rewrite(&snippet.replace(example, &own));
@@ -395,8 +395,8 @@ async fn a_bad_bundle_is_found_before_any_switch_and_the_running_server_lives_on
     let (mut stage, mut apache) = proven_stage().await;
     // As if the disk had changed the new bundle after it was read back.
     let script = "if [ -e refuse ] && grep -q 000002 \"$LINK/apache/generation.conf\"; then mount --bind refuse \"$LINK/trust-bundle.pem\" || exit 1; fi";
-    let check = stage.wrapped_check("apache", &apache, script);
-    stage.configure(&[("apache", &apache, Some(check))]);
+    let check = stage.wrapped_start("apache", &apache, script);
+    stage.configure_apache(&[("apache", &apache, Some(check))]);
     fs::write(stage.root().join("refuse"), "no certificate\n").unwrap();
     stage.on_day(45);
     let reloads = apache.told();
@@ -427,7 +427,7 @@ async fn an_unrelated_fault_keeps_no_trust_back_from_whoever_mends_it() {
     }
     let (mut stage, mut apache) = proven_stage().await;
     // A fault that ends the server at its next reload.
-    let mended = stage.wired("apache");
+    let mended = stage.wired_apache("apache");
     apache.edit(|text| text.replace("/server.key", "/server.pem"));
     stage.on_day(45);
     let reloads = apache.told();
@@ -468,8 +468,8 @@ async fn a_server_that_is_down_keeps_its_reload_owed_and_proves_itself_after_its
 
     // Apache itself starts beside no pidfile of a process that runs.
     fs::remove_file(&pidfile).unwrap();
-    let apache = stage.serve("apache", &stage.wired("apache"));
-    stage.configure(&[("apache", &apache, None)]);
+    let apache = stage.serve_apache("apache", &stage.wired_apache("apache"));
+    stage.configure_apache(&[("apache", &apache, None)]);
     let reloads = apache.told();
     assert_proven(&stage.cycle().await);
     assert_eq!((apache.told(), stage.alarms()), (reloads, Vec::new()), "it loaded the new one at its start");
@@ -495,14 +495,14 @@ async fn a_server_that_was_not_told_is_refuted_by_its_header_and_told_again() {
 #[tokio::test]
 async fn by_a_hashed_directory_the_same_get_in_and_the_chain_is_proven() {
     let mut stage = Stage::begin().await;
-    let apache = stage.serve("apache", PLAIN);
+    let apache = stage.serve_apache("apache", PLAIN);
     let more = "outputs = [\"hashed\"]";
-    stage.configure_with(&[("apache", &apache, None)], more);
+    stage.configure_apache_with(&[("apache", &apache, None)], more);
     stage.cycle().await;
     let link = stage.link("apache").display().to_string();
     let by_file = format!("SSLCACertificateFile \"{link}/trust-bundle.pem\"");
     let by_directory = format!("SSLCACertificatePath \"{link}/hashed\"");
-    let snippet = stage.wired("apache");
+    let snippet = stage.wired_apache("apache");
     assert!(snippet.contains(&by_file) && snippet.contains(&format!("#     {by_directory}")), "{snippet}");
     apache.rewrite(&snippet.replace(&by_file, &by_directory));
     apache.reload();
@@ -520,7 +520,7 @@ async fn by_a_hashed_directory_the_same_get_in_and_the_chain_is_proven() {
 #[tokio::test]
 async fn what_cannot_be_seen_of_a_server_is_said_with_its_reason() {
     let (mut stage, apache) = proven_stage().await;
-    let snippet = stage.wired("apache");
+    let snippet = stage.wired_apache("apache");
     let other_names = stage.root().join("other-names.pem");
     fs::copy(stage.root().join("other-root.pem"), &other_names).unwrap();
     let names = format!("SSLVerifyDepth 3\nSSLCADNRequestFile \"{}\"", other_names.display());
@@ -564,7 +564,7 @@ async fn a_denied_leaf_finds_no_door_open() {
     // Static keys, as a cluster shares them: sessions outlive the reload.
     let keys = stage.root().join("ticket.key");
     fs::write(&keys, [7_u8; 48]).unwrap();
-    apache.rewrite(&format!("SSLSessionTicketKeyFile \"{}\"\n{}", keys.display(), stage.wired("apache")));
+    apache.rewrite(&format!("SSLSessionTicketKeyFile \"{}\"\n{}", keys.display(), stage.wired_apache("apache")));
     apache.reload();
     stage.on_day(45);
     assert_proven(&stage.cycle().await);
@@ -593,8 +593,8 @@ async fn as_the_servers_own_user_nothing_is_switched_to_be_judged_and_that_is_sa
         let (mut stage, apache) = proven_stage().await;
         // It would refuse every generation, if it were run at all.
         let runs = stage.root().join("runs");
-        let check = stage.wrapped_check("apache", &apache, &format!("echo run >> '{}'; exit 1", runs.display()));
-        stage.configure(&[("apache", &apache, Some(check))]);
+        let check = stage.wrapped_start("apache", &apache, &format!("echo run >> '{}'; exit 1", runs.display()));
+        stage.configure_apache(&[("apache", &apache, Some(check))]);
         stage.on_day(45);
         for _ in 0..2 {
             let report = stage.cycle().await;
@@ -606,7 +606,7 @@ async fn as_the_servers_own_user_nothing_is_switched_to_be_judged_and_that_is_sa
         assert!(!runs.exists());
         assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
         // By `check = []` that is as the user wants it.
-        stage.configure(&[("apache", &apache, Some(Vec::new()))]);
+        stage.configure_apache(&[("apache", &apache, Some(Vec::new()))]);
         assert_proven(&stage.cycle().await);
         assert_eq!(stage.alarms(), Vec::<String>::new());
         return;
@@ -628,12 +628,12 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
         return;
     }
     let mut stage = Stage::begin_now().await;
-    let apache = stage.serve("apache", PLAIN);
+    let apache = stage.serve_apache("apache", PLAIN);
     let test: Vec<String> = apache.check_command().into_iter().chain(["-t".to_owned()]).collect();
-    stage.configure(&[("apache", &apache, Some(test))]);
+    stage.configure_apache(&[("apache", &apache, Some(test))]);
     assert_eq!(stage.run(&["sync"]).await.code, 7);
     assert_eq!(stage.alarms(), ["target_not_wired:apache"], "not judged by files that nobody uses");
-    apache.rewrite(&stage.wired("apache"));
+    apache.rewrite(&stage.wired_apache("apache"));
     apache.reload();
     for _ in 0..2 {
         let done = stage.run(&["sync"]).await;
@@ -645,7 +645,7 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
     assert!(status.stdout.contains("broken on purpose"), "{status:?}");
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "blind");
 
-    stage.configure(&[("apache", &apache, None)]);
+    stage.configure_apache(&[("apache", &apache, None)]);
     let room = stage.root().join("room");
     fs::create_dir(&room).unwrap();
     let mut sync = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustsync"));
@@ -723,7 +723,7 @@ async fn by_the_presets_alone() {
         ));
         let first = stage.cycle().await;
         assert!(matches!(target(&first, "apache").owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
-        site(&stage.wired("apache"));
+        site(&stage.wired_apache("apache"));
         shell("apache2ctl -k graceful");
         assert_proven(&stage.cycle().await);
         assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "sees");
@@ -760,7 +760,7 @@ impl Drop for Packaged {
 async fn the_generation_is_shown_to_this_machine_alone() {
     let (stage, apache) = proven_stage().await;
     let trusting =
-        format!("RemoteIPHeader X-Forwarded-For\nRemoteIPInternalProxy 127.0.0.2\n{}", stage.wired("apache"));
+        format!("RemoteIPHeader X-Forwarded-For\nRemoteIPInternalProxy 127.0.0.2\n{}", stage.wired_apache("apache"));
     apache.rewrite(&trusting);
     apache.edit(|text| format!("LoadModule remoteip_module /usr/lib/apache2/modules/mod_remoteip.so\n{text}"));
     apache.reload();

@@ -4,8 +4,20 @@
 //!     cargo bench --bench to_proven [-- SERVER]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../common/apache.rs"]
+mod apache;
+#[path = "../common/apache_stage.rs"]
+mod apache_stage;
 #[path = "../common/cast.rs"]
 mod cast;
+#[path = "../common/envoy.rs"]
+mod envoy;
+#[path = "../common/haproxy.rs"]
+mod haproxy;
+#[path = "../common/haproxy_stage.rs"]
+mod haproxy_stage;
+#[path = "../common/jvm.rs"]
+mod jvm;
 #[path = "../common/nginx.rs"]
 mod nginx;
 #[path = "../common/nginx_stage.rs"]
@@ -17,7 +29,9 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
-use nginx_stage::PLAIN;
+use envoy::Envoy;
+use haproxy_stage::Way;
+use jvm::{Flavour, Jvm};
 use service::{Language, Service};
 use stage::Stage;
 use trustsync::settings::resolved::{GenerationEvidence, WireProof};
@@ -31,12 +45,17 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("{ROTATIONS} rotations each, in ms; median and longest");
     println!("                                   poll to proven   told by hand: first new   no old any more");
-    for name in ["nginx", "go", "python", "node"] {
+    for name in ["nginx", "haproxy", "haproxy-socket", "apache", "envoy", "java", "go", "python", "node"] {
         if wanted.as_ref().is_some_and(|wanted| wanted != name) {
             continue;
         }
         match name {
             "nginx" => runtime.block_on(nginx()),
+            "haproxy" => runtime.block_on(haproxy("HAProxy, SIGUSR2", Way::Reload)),
+            "haproxy-socket" => runtime.block_on(haproxy("HAProxy, runtime socket", Way::Runtime)),
+            "apache" => runtime.block_on(apache()),
+            "envoy" => runtime.block_on(envoy()),
+            "java" => runtime.block_on(java()),
             "go" => runtime.block_on(service("Go service, watches", Language::Go)),
             "python" => runtime.block_on(service("Python service, watches", Language::Python)),
             "node" => runtime.block_on(service("Node.js service, watches", Language::Node)),
@@ -45,21 +64,81 @@ fn main() {
     }
 }
 
+fn signal(signal: &str, pidfile: &std::path::Path) {
+    let pid = std::fs::read_to_string(pidfile).unwrap();
+    let sent = std::process::Command::new("kill").args([signal, pid.trim()]).status().unwrap();
+    assert!(sent.success());
+}
+
 async fn nginx() {
     let mut stage = Stage::begin().await;
-    let nginx = stage.serve("nginx", PLAIN);
+    let nginx = stage.serve("nginx", nginx_stage::PLAIN);
     stage.configure(&[("nginx", &nginx, None)]);
     stage.cycle().await;
     nginx.rewrite(&stage.wired("nginx"));
     nginx.reload();
     let rotations = rotate(&mut stage).await;
-    let signal = || {
-        let pid = std::fs::read_to_string(nginx.pidfile()).unwrap();
-        let sent = std::process::Command::new("kill").args(["-HUP", pid.trim()]).status().unwrap();
-        assert!(sent.success());
+    let own = tell_by_hand(&stage, "nginx", &nginx.address(), || signal("-HUP", &nginx.pidfile())).await;
+    print("nginx, SIGHUP", rotations, Some(own));
+}
+
+async fn haproxy(what: &str, way: Way) {
+    let mut stage = Stage::begin().await;
+    let haproxy = stage.serve_haproxy("haproxy", haproxy_stage::PLAIN);
+    stage.configure_haproxy("haproxy", &haproxy, way);
+    stage.cycle().await;
+    haproxy.rewrite(stage.wired_haproxy("haproxy"));
+    haproxy.reload();
+    let rotations = rotate(&mut stage).await;
+    // Its socket takes files, not a link: by hand there is nothing to compare with.
+    let own = match way {
+        Way::Reload => {
+            Some(tell_by_hand(&stage, "haproxy", &haproxy.address(), || signal("-USR2", &haproxy.pidfile())).await)
+        }
+        Way::Runtime => None,
     };
-    let own = tell_by_hand(&stage, "nginx", &nginx.address(), signal).await;
-    print("nginx, SIGHUP", rotations, own);
+    print(what, rotations, own);
+}
+
+async fn apache() {
+    let mut stage = Stage::begin().await;
+    let apache = stage.serve_apache("apache", apache_stage::PLAIN);
+    stage.configure_apache(&[("apache", &apache, None)]);
+    stage.cycle().await;
+    apache.rewrite(&stage.wired_apache("apache"));
+    apache.reload();
+    let rotations = rotate(&mut stage).await;
+    let own = tell_by_hand(&stage, "apache", &apache.address(), || signal("-USR1", &apache.pidfile())).await;
+    print("Apache, SIGUSR1", rotations, Some(own));
+}
+
+async fn envoy() {
+    let mut stage = Stage::begin().await;
+    stage.configure_targets("[target.envoy]\nkind = \"envoy\"\n");
+    stage.cycle().await;
+    let configuration = trustsync::target::envoy::whole(&stage.link("envoy"));
+    let envoy = Envoy::start(&stage.root().join("server"), &configuration);
+    stage.configure_targets(&format!(
+        "[target.envoy]\nkind = \"envoy\"\nproof = {{ connect = [\"{}\"], server_name = \"api.example.com\", envoy = \"{}\" }}\n",
+        envoy.address(),
+        envoy.admin()
+    ));
+    let rotations = rotate(&mut stage).await;
+    let own = tell_by_hand(&stage, "envoy", &envoy.address(), || ()).await;
+    print("Envoy, watches", rotations, Some(own));
+}
+
+async fn java() {
+    let mut stage = Stage::begin().await;
+    let truststore = "truststore-with-marker.p12";
+    let jvm = Jvm::start(Flavour::Jdk, &stage.root().join("server"), &stage.link("java"), truststore);
+    stage.configure_targets(&format!(
+        "[target.java]\nkind = \"java\"\nproof = {{ connect = [\"{}\"], server_name = \"api.example.com\" }}\n",
+        jvm.address()
+    ));
+    let rotations = rotate(&mut stage).await;
+    let own = tell_by_hand(&stage, "java", &jvm.address(), || ()).await;
+    print("Java, watches", rotations, Some(own));
 }
 
 /// A service that looks at its link by itself: moving the link is telling it.
@@ -77,7 +156,7 @@ async fn service(what: &str, language: Language) {
         "proof = {{ connect = [\"{address}\"], generation = \"header\", settle = \"0s\" }}"
     )));
     let rotations = rotate(&mut stage).await;
-    let own = tell_by_hand(&stage, "app", &address, || ()).await;
+    let own = Some(tell_by_hand(&stage, "app", &address, || ()).await);
     print(what, rotations, own);
 }
 
@@ -143,9 +222,9 @@ async fn tell_by_hand(stage: &Stage, target: &str, address: &str, tell: impl Fn(
     [first, steady]
 }
 
-fn print(what: &str, rotations: Vec<Duration>, own: [Vec<Duration>; 2]) {
+fn print(what: &str, rotations: Vec<Duration>, own: Option<[Vec<Duration>; 2]>) {
     print!("{what:<34}");
-    for mut took in [rotations].into_iter().chain(own) {
+    for mut took in [rotations].into_iter().chain(own.into_iter().flatten()) {
         took.sort();
         let ms = |took: &Duration| took.as_secs_f64() * 1e3;
         print!("{:>12.0} {:>6.0}", ms(&took[took.len() / 2]), ms(&took[took.len() - 1]));

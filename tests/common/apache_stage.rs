@@ -17,24 +17,24 @@ pub const PLAIN: &str = "";
 
 impl Stage {
     /// Starts a server, by its target's name, with these lines in its virtual host.
-    pub fn serve(&self, target: &str, virtual_host: &str) -> Apache {
+    pub fn serve_apache(&self, target: &str, virtual_host: &str) -> Apache {
         // Its children come this way.
         fs::set_permissions(self.root(), Permissions::from_mode(0o755)).unwrap();
         Apache::start(&self.root().join(format!("server-{target}")), virtual_host)
     }
 
     /// The snippet, as shipped.
-    pub fn wired(&self, target: &str) -> String {
+    pub fn wired_apache(&self, target: &str) -> String {
         apache::virtual_host(&self.link(target))
     }
 
     /// Writes and reads the configuration with these targets.
-    pub fn configure(&mut self, targets: &[(&str, &Apache, Option<Vec<String>>)]) {
-        self.configure_with(targets, "");
+    pub fn configure_apache(&mut self, targets: &[(&str, &Apache, Option<Vec<String>>)]) {
+        self.configure_apache_with(targets, "");
     }
 
     /// The same, with more lines in each target.
-    pub fn configure_with(&mut self, targets: &[(&str, &Apache, Option<Vec<String>>)], more: &str) {
+    pub fn configure_apache_with(&mut self, targets: &[(&str, &Apache, Option<Vec<String>>)], more: &str) {
         let mut text = String::new();
         for (name, apache, check) in targets {
             let check = check.clone().unwrap_or_else(|| apache.check_command());
@@ -56,7 +56,7 @@ proof = {{ connect = ["{address}"], server_name = "api.example.com", timeout = "
     }
 
     /// A start that goes wrong as the script has it, in the namespaces that it runs in. `$LINK` is the target's link.
-    pub fn wrapped_check(&self, target: &str, apache: &Apache, script: &str) -> Vec<String> {
+    pub fn wrapped_start(&self, target: &str, apache: &Apache, script: &str) -> Vec<String> {
         let path = self.root().join(format!("check-{target}"));
         let link = self.link(target);
         let text =
