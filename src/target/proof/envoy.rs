@@ -20,7 +20,8 @@ use serde_json::Value;
 use crate::settings::resolved::EnvoyProof;
 use crate::target::http::{Asker, HttpError};
 use crate::target::process::printable;
-use crate::target::proof::{Part, Seen, Shown, Wanted, marker};
+use crate::target::proof::look::{Seen, Shown};
+use crate::target::proof::{Part, Wanted, marker};
 use crate::trust::certificate::Certificate;
 use crate::trust::render::envoy::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Part, Seen, Shown, Wanted};
+use super::look::{Seen, Shown};
+use super::{Part, Wanted};
 use crate::target::haproxy::loaded::{self, CaFile, List, Loaded};
 use crate::target::haproxy::on_disk::{OnDisk, generation_of};
 use crate::target::haproxy::socket::SocketError;

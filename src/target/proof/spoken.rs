@@ -17,8 +17,9 @@ use reqwest::Method;
 
 use crate::target::http::{Answer, Asker};
 use crate::target::process::{Run, printable};
+use crate::target::proof::look::{Seen, Shown};
 use crate::target::proof::wire::GENERATION_HEADER;
-use crate::target::proof::{Part, Seen, Shown, Wanted};
+use crate::target::proof::{Part, Wanted};
 
 /// More than a first line of the contract has.
 const READ: usize = 4 * 1024;

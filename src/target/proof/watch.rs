@@ -1,0 +1,115 @@
+//! Looks again and again in one way, until what the server serves is steady.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::target::proof::look::{Looker, NOT_ASKED, PAUSE, Seen, Shown};
+use crate::target::proof::wire::SIGHTING_LIMIT;
+use crate::target::proof::{Patience, Proof, Wanted};
+
+/// Between two looks at a server that shows nothing new for long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The fewest sightings that make a streak, however slow they are.
+const STREAK: u32 = 3;
+
+/// For how long a server that was told just now must show less than hoped (no header, no marker of this store, no request
+/// for a certificate) to be judged by that: a busy one may need most of a second before its first new answer.
+const LESS_THAN_HOPED: Duration = Duration::from_millis(1_200);
+
+/// How long a server that nobody told lately is looked at, at most.
+const LONG_RUNNING: Duration = Duration::from_secs(3);
+
+/// One way of looking, until the server has shown what it serves.
+pub(super) struct Watch {
+    pub(super) looker: Looker,
+    pub(super) settle: Duration,
+    pub(super) timeout: Duration,
+    pub(super) wanted: Wanted,
+    pub(super) patience: Patience,
+    pub(super) looks: u32,
+}
+
+/// Sightings in a row that say the same.
+struct Streak {
+    seen: Seen,
+    since: Instant,
+    looks: u32,
+}
+
+impl Watch {
+    pub(super) async fn look_until_settled(&mut self) -> Proof {
+        let patient = match self.patience {
+            Patience::JustTold => self.timeout,
+            Patience::LongRunning => self.timeout.min(LONG_RUNNING),
+        };
+        let pause = self.looker.pause(self.settle);
+        let asked = Instant::now();
+        let deadline = asked + patient;
+        let mut streak: Option<Streak> = None;
+        let mut was_new = false;
+        loop {
+            let began = Instant::now();
+            let limit = SIGHTING_LIMIT.min(deadline.saturating_duration_since(began)).max(PAUSE);
+            let seen = self.looker.look(&self.wanted, limit).await;
+            self.looks = self.looks.saturating_add(1);
+            was_new |= matches!(seen, Seen::New(_) | Seen::Less(_));
+            let current = match streak.take() {
+                Some(same) if same.seen.continues(&seen) => {
+                    Streak { seen, looks: same.looks.saturating_add(1), ..same }
+                }
+                _ => Streak { seen, since: Instant::now(), looks: 1 },
+            };
+            // From the end of the first look to the beginning of the last: what lies between was surely served.
+            let lasted = began.saturating_duration_since(current.since);
+            if current.looks >= STREAK && self.decides(&current.seen, lasted) {
+                return self.verdict(current.seen).await;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return match current.seen {
+                    seen @ Seen::Nothing(_) => self.verdict(seen).await,
+                    seen @ Seen::Old(..) if lasted >= self.settle => self.verdict(seen).await,
+                    seen if was_new => Proof::NotYet { reason: format!("last seen: {seen}") },
+                    seen => self.verdict(seen).await,
+                };
+            }
+            // A server that does not come to it is asked less and less often.
+            let waits = match current.seen {
+                Seen::New(_) => pause,
+                _ => (asked.elapsed() / 10).clamp(pause, LONGEST_PAUSE),
+            };
+            streak = Some(current);
+            sleep(waits.min(left)).await;
+        }
+    }
+
+    /// Whether a streak of this kind that lasted so long needs no further look.
+    fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
+        match (self.patience, seen) {
+            (Patience::LongRunning, _) => true,
+            (Patience::JustTold, Seen::New(_) | Seen::Kept(_) | Seen::Open(_)) => lasted >= self.settle,
+            (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
+                lasted >= LESS_THAN_HOPED.max(self.settle)
+            }
+            (Patience::JustTold, Seen::Old(..) | Seen::Otherwise(_) | Seen::Nothing(_)) => false,
+        }
+    }
+
+    async fn verdict(&self, seen: Seen) -> Proof {
+        match seen {
+            Seen::New(Shown::Both) => Proof::Proven,
+            Seen::New(Shown::Chain(reason)) | Seen::Less(reason) => Proof::ChainOnly { reason },
+            Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
+            Seen::Old(generation, part) => Proof::Refuted { generation, part },
+            Seen::Otherwise(reason) => Proof::Otherwise { reason },
+            Seen::Kept(reason) => Proof::Kept { reason },
+            Seen::Open(places) => Proof::NotEnforced { places },
+            Seen::NoMarker => Proof::NotWired,
+            Seen::NotAsked => Proof::Unverifiable { reason: NOT_ASKED.to_owned() },
+            Seen::Blind(reason) => Proof::Unverifiable { reason },
+            Seen::Nothing(reason) => self.looker.explain(reason).await,
+        }
+    }
+}
