@@ -69,7 +69,8 @@ impl Watch {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return match current.seen {
-                    seen @ Seen::Nothing(_) => self.verdict(seen).await,
+                    // One look that our own deadline cut short says nothing of a server that answered before.
+                    seen @ Seen::Nothing(_) if current.looks >= STREAK || !was_new => self.verdict(seen).await,
                     seen @ Seen::Old(..) if lasted >= self.settle => self.verdict(seen).await,
                     seen if was_new => Proof::NotYet { reason: format!("last seen: {seen}") },
                     seen => self.verdict(seen).await,
