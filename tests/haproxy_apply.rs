@@ -22,7 +22,10 @@ mod sandbox;
 mod stage;
 
 use std::fs::{self, Permissions};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
 
 use haproxy::{Configuration, Haproxy};
 use haproxy_stage::{PLAIN, WAYS, Way, frontend, knock};
@@ -110,6 +113,40 @@ fn nothing_that_the_daemon_writes_reaches_the_server_that_root_runs() {
     assert_eq!(fs::read(host.link("edge").join("haproxy/pins.list")).unwrap(), before);
     assert_eq!(knock(&haproxy, Some(&stranger)), "403");
     assert_eq!(knock(&haproxy, Some(&host.sandbox.world().current().unwrap())), "200");
+}
+
+/// Debian's folder of HAProxy's sockets is its group's, and so the daemon's: root's half is told there what to read.
+#[test]
+fn whoever_took_the_place_of_the_socket_is_told_no_line_of_roots_files() {
+    let Some(host) = Host::new("whoever_took_the_place_of_the_socket_is_told_no_line_of_roots_files") else { return };
+    const SECRET: &str = "key-of-the-host";
+    let (secret, socket) = (host.path("secret.txt"), host.path("admin.sock"));
+    fs::write(&secret, SECRET).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    let name = format!("{}/../secret.txt", host.link("edge").display());
+    let (asked, all_asked) = mpsc::channel();
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut command = String::new();
+            let _ = stream.read_to_string(&mut command);
+            let answer = match command.split_whitespace().next() {
+                Some("prepare") => "New version created: 1\n".to_owned(),
+                Some("show") => {
+                    format!("0 ({name}) pattern loaded from file '{name}' used by acl\n{name} - 1 certificate(s)\n")
+                }
+                _ => "\n".to_owned(),
+            };
+            asked.send(command).unwrap();
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    host.sandbox.append(&format!(
+        "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = [\"true\"]\nreload = {{ haproxy = {socket:?} }}\n"
+    ));
+    host.sync().exits(7).says(&["has loaded no file beneath"]);
+    let asked: String = all_asked.try_iter().collect();
+    assert_eq!(asked, "show acl\nshow map\nshow ssl ca-file\n");
 }
 
 #[test]

@@ -8,15 +8,16 @@ mod leaves;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use leaves::*;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
 use trustsync::marker;
 use trustsync::store::read_back::{ReadBackError, read_back};
-use trustsync::store::{Store, generation};
+use trustsync::store::{LinkPath, Store, generation};
 use trustsync::target::haproxy::{snippet, update::update};
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
@@ -237,6 +238,14 @@ fn what_is_rendered_is_read_back_and_what_was_not_meant_is_refused() {
     }
 }
 
+/// A target's link to a generation of these files.
+fn linked(at: &Path, files: &Files) -> PathBuf {
+    written(at, files).unwrap();
+    let link = LinkPath::target(&at.join("store"), "edge").unwrap();
+    link.switch(7).unwrap();
+    link.path().to_owned()
+}
+
 /// Somebody who listens where HAProxy should, answers each command like this, and writes down what was asked.
 fn somebody_at(socket: &Path, answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) {
     let listener = UnixListener::bind(socket).unwrap();
@@ -258,12 +267,7 @@ fn somebody_at(socket: &Path, answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 
 async fn nothing_but_the_text_of_success_counts_as_success() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = rich();
-    let link = dir.path().join("link");
-    for (path, bytes) in render(&store.set, &store.memory) {
-        let path = link.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
+    let link = linked(dir.path(), &render(&store.set, &store.memory));
     let shown = std::fs::read_to_string(link.join("haproxy/pins.list")).unwrap();
     let shown: String =
         shown.lines().filter(|line| !line.starts_with('#')).map(|line| format!("0x1234 {line}\n")).collect();
@@ -334,4 +338,83 @@ async fn nothing_but_the_text_of_success_counts_as_success() {
     let said = says(Some((7, None))).await.unwrap_err();
     assert!(said.contains("did not answer") && said.contains("commit ssl ca-file"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(8));
+}
+
+/// Who can put a socket in HAProxy's folder names the files that he would like to read.
+#[tokio::test]
+async fn a_socket_that_names_any_file_but_a_listed_one_is_told_no_line_of_it() {
+    const SECRET: &str = "key-of-the-host";
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = rich();
+    let link = linked(dir.path(), &render(&store.set, &store.memory));
+    let generation = generation::path(&dir.path().join("store"), 7);
+    let secret = dir.path().join("secret.txt");
+    std::fs::write(&secret, SECRET).unwrap();
+    std::fs::write(generation.join("haproxy/unlisted.list"), SECRET).unwrap();
+    let pins = generation.join("haproxy/pins.list");
+    let put_a_pipe = || {
+        std::fs::remove_file(&pins).unwrap();
+        assert!(Command::new("mkfifo").arg(&pins).status().unwrap().success());
+    };
+    let put_a_symlink = || {
+        std::fs::remove_file(&pins).unwrap();
+        std::os::unix::fs::symlink(&secret, &pins).unwrap();
+    };
+    let put_a_flood = || {
+        std::fs::remove_file(&pins).unwrap();
+        std::fs::File::create(&pins).unwrap().set_len(1 << 40).unwrap();
+    };
+    let mut number = 0;
+    let mut asked_by = async |name: String| {
+        number += 1;
+        let socket = dir.path().join(format!("{number}.sock"));
+        let (asked, all_asked) = mpsc::channel();
+        somebody_at(&socket, move |command| {
+            asked.send(command.to_owned()).unwrap();
+            Some(
+                match command {
+                    "show acl\n" | "show map\n" => {
+                        format!("0 ({name}) pattern loaded from file '{name}' used by acl\n")
+                    }
+                    "show ssl ca-file\n" => format!("{name} - 1 certificate(s)\n"),
+                    _ if command.starts_with("prepare") => "New version created: 1\n".to_owned(),
+                    _ if command.starts_with("set ssl") => format!("transaction created for CA {name}!\n"),
+                    _ => "\n".to_owned(),
+                }
+                .into_bytes(),
+            )
+        });
+        let began = Instant::now();
+        let error = update(&socket, &link).await.unwrap_err().to_string();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        (error, all_asked.try_iter().collect::<String>())
+    };
+    let (at, name) = (link.display(), secret.display());
+    for named in [
+        format!("{at}/../../../secret.txt"),
+        format!("{at}/haproxy/../../../../secret.txt"),
+        format!("{at}/./haproxy/pins.list/../../../../../secret.txt"),
+        format!("{at}/{name}"),
+        format!("{at}{name}"),
+        format!("{at}/../../../../../../../../../../dev/zero"),
+        format!("{at}/haproxy/unlisted.list"),
+        format!("{at}/manifest.json"),
+        format!("{at}/haproxy"),
+        format!("{at}/"),
+    ] {
+        let (error, asked) = asked_by(named.clone()).await;
+        assert!(error.contains("has loaded no file beneath"), "{named}: {error}");
+        assert_eq!(asked, "show acl\nshow map\nshow ssl ca-file\n", "{named}");
+    }
+    // What stands in the place of a listed file is judged, too.
+    for (put, why) in [
+        (&put_a_pipe as &dyn Fn(), "not a regular file"),
+        (&put_a_symlink, "haproxy/pins.list"),
+        (&put_a_flood, "larger than"),
+    ] {
+        put();
+        let (error, asked) = asked_by(format!("{at}/haproxy/pins.list")).await;
+        assert!(error.contains(why), "{error}");
+        assert!(!asked.contains("add ") && !asked.contains("set ") && !asked.contains(SECRET), "{asked}");
+    }
 }

@@ -351,7 +351,9 @@ impl Half<'_> {
                 Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
                     paths.extend(pidfile.parent().map(Path::to_owned));
                 }
-                // HAProxy's own user may have made its sockets; what it is given is public, and what it says, bounded.
+                // HAProxy's own user may have made its sockets, and whoever may write in their folder may put others there.
+                // Such a one is given nothing but files that the generation's manifest lists (`haproxy::on_disk`), which
+                // are public, whatever it names; and what it says is bounded.
                 Reload::Haproxy { .. } | Reload::Watched { .. } => {}
                 Reload::Signal { .. } | Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
             }

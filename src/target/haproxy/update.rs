@@ -71,7 +71,7 @@ struct Prepared<'a> {
 
 /// Gives it every file beneath `link` that it has loaded.
 pub async fn update(socket: &Path, link: &Path) -> Result<Updated, UpdateError> {
-    let disk = OnDisk::of(link);
+    let disk = OnDisk::of(link).map_err(|source| UpdateError::File { path: link.display().to_string(), source })?;
     let loaded = Loaded::of(socket, &disk).await?;
     if loaded.is_empty() {
         return Err(UpdateError::NothingLoaded(link.to_owned()));

@@ -23,7 +23,10 @@ pub(super) async fn look(socket: &Path, wanted: &Wanted) -> Seen {
 }
 
 async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, SocketError> {
-    let disk = OnDisk::of(&wanted.directory);
+    let disk = match OnDisk::of(&wanted.directory) {
+        Ok(disk) => disk,
+        Err(error) => return Ok(Seen::Otherwise(format!("the files to compare with cannot be read: {error}"))),
+    };
     if let Some(why) = LISTS.iter().find_map(|path| is_not_wanted(&disk, path, wanted)) {
         return Ok(Seen::Otherwise(why));
     }
