@@ -150,6 +150,20 @@ fn whoever_took_the_place_of_the_socket_is_told_no_line_of_roots_files() {
 }
 
 #[test]
+fn what_the_server_says_makes_no_outcome_that_the_daemon_cannot_read() {
+    let Some(host) = Host::new("what_the_server_says_makes_no_outcome_that_the_daemon_cannot_read") else { return };
+    host.sandbox.append(
+        "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = [\"true\"]\n\
+         reload = { command = [\"/bin/sh\", \"-c\", \"yes eh | head -c 15000; echo broken; exit 1\"] }\n",
+    );
+    host.sync().exits(7).says(&["target_not_told", "broken"]);
+    let outcome = host.outcome("edge");
+    let reason = outcome["verdict"]["owed"]["not_told"].as_str().unwrap();
+    assert!(reason.starts_with("[...] ") && reason.contains("broken"), "{reason}");
+    assert_eq!(reason.chars().count(), 4_000);
+}
+
+#[test]
 fn a_socket_in_the_daemons_store_is_refused() {
     let Some(host) = Host::new("a_socket_in_the_daemons_store_is_refused") else { return };
     host.sandbox.append(

@@ -4,6 +4,8 @@
 
 #[path = "common/leaves.rs"]
 mod leaves;
+#[path = "common/sandbox.rs"]
+mod sandbox;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -333,6 +335,8 @@ async fn nothing_but_the_text_of_success_counts_as_success() {
             let said = says(Some((at, Some(answer)))).await.expect_err(&format!("{command:?} answered by {answer:?}"));
             assert!(said.contains("HAProxy"), "{said}");
         }
+        let said = says(Some((at, Some(&"\"\u{1}é".repeat(500_000))))).await.expect_err(command);
+        assert!(said.contains("HAProxy") && said.len() < 2_000, "{command:?}: {} bytes", said.len());
     }
     let began = Instant::now();
     let said = says(Some((7, None))).await.unwrap_err();
@@ -417,4 +421,45 @@ async fn a_socket_that_names_any_file_but_a_listed_one_is_told_no_line_of_it() {
         assert!(error.contains(why), "{error}");
         assert!(!asked.contains("add ") && !asked.contains("set ") && !asked.contains(SECRET), "{asked}");
     }
+}
+
+#[test]
+fn a_socket_that_answers_megabytes_leaves_a_small_state_and_keeps_no_sync_from_its_work() {
+    let sandbox = sandbox::Sandbox::new();
+    let socket = sandbox.path("admin.sock");
+    sandbox.append(&format!(
+        "\n[target.edge]\nkind = \"haproxy\"\ncheck = []\nreload = {{ haproxy = {socket:?} }}\nproof = {{ haproxy = {socket:?} }}\n"
+    ));
+    let flood = "\"\u{1}é".repeat(15 * 1024 * 1024 / 4).into_bytes();
+    let pins = sandbox.store().join("target/edge/haproxy/pins.list");
+    somebody_at(&socket, move |command| {
+        Some(match command {
+            "show acl\n" => format!("3 ({p}) pattern loaded from file '{p}'\n", p = pins.display()).into_bytes(),
+            "show map\n" | "show ssl ca-file\n" => b"\n".to_vec(),
+            _ => flood.clone(),
+        })
+    });
+    let kept = || std::fs::metadata(sandbox.store().join("state.json")).unwrap().len();
+    for _ in 0..3 {
+        let ran = sandbox.sync(&[]).exits(7).says(&["target_not_told", "HAProxy answered", "prepare acl #3"]);
+        assert!(ran.all().len() < 20_000, "{} bytes were said", ran.all().len());
+        assert!(kept() < 100_000, "state.json has {} bytes", kept());
+    }
+    // Nor does any other word of a server: the beginning goes, since what broke is said last.
+    sandbox.configure(&sandbox.configuration().replace(
+        &format!("reload = {{ haproxy = {socket:?} }}\n"),
+        "reload = { command = [\"sh\", \"-c\", \"yes eh | head -c 15000 >&2; echo broken >&2; exit 1\"] }\n",
+    ));
+    sandbox.sync(&[]).exits(7).says(&["target_not_told", "broken"]);
+    let reason = sandbox.state()["targets"]["edge"]["owed"]["not_told"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("[...] ") && reason.contains("broken"), "{reason}");
+    assert_eq!(reason.chars().count(), 4_000);
+    // And once it is mended, the next cycle finds it so.
+    sandbox.configure(
+        &sandbox
+            .configuration()
+            .replace("yes eh | head -c 15000 >&2; echo broken >&2; exit 1", "true")
+            .replace(&format!("proof = {{ haproxy = {socket:?} }}\n"), ""),
+    );
+    sandbox.sync(&[]).exits(0);
 }

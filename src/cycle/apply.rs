@@ -206,7 +206,8 @@ impl Half<'_> {
             Ok(()) => self.work(&half, request).await,
             Err(error) => Err(error),
         };
-        let (mut outcome, mut exit) = answered.unwrap_or_else(|error| self.without(request, &error));
+        let (outcome, mut exit) = answered.unwrap_or_else(|error| self.without(request, &error));
+        let mut outcome = outcome.bounded();
         if outcome.standing.is_none() {
             outcome.standing = Outcome::last(&half).and_then(|last| last.standing);
         }

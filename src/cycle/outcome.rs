@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::privileged::{Privileged, Request};
 use crate::target::nginx::Enforcement;
+use crate::trust::excerpt;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::sight::Sight;
 use crate::trust::timestamp::Timestamp;
-use crate::trust::turn::Owed;
+use crate::trust::turn::{LONGEST_REASON, Owed};
 
 /// The schema that this version writes.
 const SCHEMA: u32 = 1;
@@ -78,6 +79,22 @@ impl Outcome {
             sight: None,
             findings: Vec::new(),
         }
+    }
+
+    /// With every reason cut, so that the daemon can read it whatever a server or the daemon's own store said.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let cut = |words: String| excerpt::end(&words, LONGEST_REASON);
+        self.verdict = match self.verdict {
+            Verdict::Told(words) => Verdict::Told(cut(words)),
+            Verdict::Owed(owed) => Verdict::Owed(owed.bounded()),
+            Verdict::Withheld(why) => Verdict::Withheld(cut(why)),
+        };
+        self.refused = self.refused.into_iter().map(cut).collect();
+        for finding in &mut self.findings {
+            finding.text = cut(std::mem::take(&mut finding.text));
+        }
+        self
     }
 
     /// The last one that root wrote.

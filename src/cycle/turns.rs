@@ -473,6 +473,8 @@ impl<'a> Turns<'a> {
         forced: bool,
         report: &mut Report,
     ) -> Result<(), CycleError> {
+        // What a server answers is kept from here on.
+        let outcome = outcome.bounded();
         let now = self.clock.now();
         let wanted = self.manifest.generation;
         let name = &self.target.name;

@@ -11,6 +11,7 @@ mod der;
 pub mod difference;
 mod distinguished_name;
 pub mod evidence_record;
+pub mod excerpt;
 pub mod finding;
 pub mod fingerprint;
 pub mod inspection;

@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+use crate::trust::excerpt;
 use crate::trust::finding::Finding;
 use crate::trust::turn::{Owed, Proof};
 
@@ -199,9 +200,7 @@ fn alike(one: &str, other: &str) -> bool {
 fn sentence(words: &str) -> String {
     let lines: Vec<&str> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.join(" / ");
-    let excess = line.chars().count().saturating_sub(SHOWN);
-    let mut sentence = if excess > 0 { "[...] ".to_owned() } else { String::new() };
-    sentence.extend(line.chars().skip(excess));
+    let mut sentence = excerpt::end(&line, SHOWN);
     if !sentence.ends_with(['.', '?', '!']) {
         sentence.push('.');
     }

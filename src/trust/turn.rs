@@ -20,6 +20,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::trust::excerpt;
+
+/// No reason of an outcome is longer, whoever gave it: it is kept in files that must stay readable.
+pub const LONGEST_REASON: usize = 4_000;
+
 /// A generation's number.
 pub type Number = u64;
 
@@ -173,6 +178,54 @@ pub enum Owed {
     Withheld(String),
 }
 
+impl Outcome {
+    /// With every reason cut to [`LONGEST_REASON`], as it may be kept.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        match self {
+            Self::Settled(evidence) => Self::Settled(evidence.bounded()),
+            Self::Owed(owed) => Self::Owed(owed.bounded()),
+        }
+    }
+}
+
+impl Owed {
+    /// With every reason cut to [`LONGEST_REASON`].
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::BrokenWithoutUs { new, old } => {
+                bound(new);
+                bound(old);
+            }
+            Self::Unreadable(why)
+            | Self::NotSwitched(why)
+            | Self::Refused(why)
+            | Self::RefusedButKept(why)
+            | Self::CheckFailed(why)
+            | Self::NotTold(why)
+            | Self::Unanswered(why)
+            | Self::Withheld(why) => bound(why),
+            Self::Unproven(proof) => match proof {
+                Proof::Proven => {}
+                Proof::ChainOnly(why)
+                | Proof::AllowlistOnly(why)
+                | Proof::NotEnforced(why)
+                | Proof::NotWired(why)
+                | Proof::NotYet(why)
+                | Proof::Refuted(why)
+                | Proof::Unverifiable(why)
+                | Proof::Unreachable(why) => bound(why),
+            },
+        }
+        self
+    }
+}
+
+fn bound(reason: &mut String) {
+    *reason = excerpt::end(reason, LONGEST_REASON);
+}
+
 impl Proof {
     /// What was seen instead, in the words of who looked.
     #[must_use]
@@ -192,6 +245,18 @@ impl Proof {
 }
 
 impl Evidence {
+    fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::Proven => {}
+            Self::ChainOnly(why)
+            | Self::AllowlistOnly(why)
+            | Self::ReloadedNotProven(why)
+            | Self::ProvenEarlier(why)
+            | Self::Confirmed(why) => bound(why),
+        }
+        self
+    }
+
     /// In a few words.
     #[must_use]
     pub fn words(&self) -> &'static str {

@@ -17,6 +17,13 @@ use std::time::Duration;
 use super::loaded::{CaFile, Form, List, Loaded, certificates, entries};
 use super::on_disk::OnDisk;
 use super::socket::{SocketError, ask, word};
+use crate::trust::excerpt;
+
+/// How much of a command is quoted.
+const COMMAND_SHOWN: usize = 80;
+
+/// How much of an answer is quoted.
+const ANSWER_SHOWN: usize = 200;
 
 /// What it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +54,9 @@ pub enum UpdateError {
     /// Anything but the text that says success.
     #[error("HAProxy answered {command:?} with {answer:?}")]
     Refused {
-        /// What was asked.
+        /// The beginning of what was asked.
         command: String,
-        /// What it said.
+        /// The beginning of what it said.
         answer: String,
     },
     /// It is too slow.
@@ -116,7 +123,7 @@ async fn prepare<'a>(
     let command = format!("prepare {form} {id}");
     let answer = ask(socket, &command, None).await?;
     let version = answer.strip_prefix("New version created: ").filter(|version| version.parse::<u32>().is_ok());
-    let Some(version) = version.map(str::to_owned) else { return Err(UpdateError::Refused { command, answer }) };
+    let Some(version) = version.map(str::to_owned) else { return Err(refused(&command, &answer)) };
     prepared.push_back(Prepared { list, version: version.clone() });
     for entry in &wanted {
         let entry = match (list.form, entry.split_once(char::is_whitespace)) {
@@ -143,12 +150,12 @@ async fn commit_ca_file(socket: &Path, disk: &OnDisk, ca_file: &CaFile) -> Resul
             .iter()
             .any(|success| answer.strip_prefix(success).is_some_and(|rest| rest == format!("{name}!")));
         if !answer_fits {
-            return Err(UpdateError::Refused { command, answer });
+            return Err(refused(&command, &answer));
         }
         let command = format!("commit ssl ca-file {}", word(name));
         let answer = ask(socket, &command, None).await?;
         if answer.lines().last() != Some("Success!") {
-            return Err(UpdateError::Refused { command, answer });
+            return Err(refused(&command, &answer));
         }
     }
     if certificates(socket, name).await?.fingerprints == wanted {
@@ -161,9 +168,13 @@ async fn commit_ca_file(socket: &Path, disk: &OnDisk, ca_file: &CaFile) -> Resul
 /// A command whose success is an empty line.
 async fn silent(socket: &Path, command: &str) -> Result<(), UpdateError> {
     let answer = ask(socket, command, None).await?;
-    if answer.is_empty() {
-        Ok(())
-    } else {
-        Err(UpdateError::Refused { command: command.chars().take(80).collect(), answer })
+    if answer.is_empty() { Ok(()) } else { Err(refused(command, &answer)) }
+}
+
+/// The answer may be megabytes long, and is kept as the reason why the target could not be told.
+fn refused(command: &str, answer: &str) -> UpdateError {
+    UpdateError::Refused {
+        command: excerpt::beginning(command, COMMAND_SHOWN),
+        answer: excerpt::beginning(answer, ANSWER_SHOWN),
     }
 }

@@ -1,0 +1,62 @@
+//! Somebody else's words (a server's, a check's, a socket's) before they are kept or shown: printable, and never longer than
+//! the one who keeps them can read again.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+const CUT: &str = "[...]";
+
+/// At most `most` characters of the beginning: of an answer, which says first what it is.
+#[must_use]
+pub fn beginning(words: &str, most: usize) -> String {
+    if is_short(words, most) {
+        return printable(words).collect();
+    }
+    let kept = most.saturating_sub(CUT.len().saturating_add(1));
+    format!("{} {CUT}", printable(words).take(kept).collect::<String>())
+}
+
+/// At most `most` characters of the end: of an output, which says last what broke.
+#[must_use]
+pub fn end(words: &str, most: usize) -> String {
+    if is_short(words, most) {
+        return printable(words).collect();
+    }
+    let kept = most.saturating_sub(CUT.len().saturating_add(1));
+    let excess = printable(words).count().saturating_sub(kept);
+    format!("{CUT} {}", printable(words).skip(excess).collect::<String>())
+}
+
+fn is_short(words: &str, most: usize) -> bool {
+    printable(words).nth(most).is_none()
+}
+
+fn printable(words: &str) -> impl Iterator<Item = char> {
+    words.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_stays_and_what_is_longer_is_cut_at_the_other_end_and_says_so() {
+        for cut in [beginning, end] {
+            assert_eq!(cut("a\tb\nc\u{1b}\u{0}\r\u{9b}", 20), "a\tb\nc");
+            assert_eq!(cut(&"ü".repeat(20), 20), "ü".repeat(20));
+            assert_eq!(cut("", 0), "");
+        }
+        let long = format!("first{}last", "€".repeat(5_000_000));
+        assert_eq!(beginning(&long, 20), format!("first{} [...]", "€".repeat(9)));
+        assert_eq!(end(&long, 20), format!("[...] {}last", "€".repeat(10)));
+        for cut in [beginning, end] {
+            assert_eq!(cut(&long, 4_000).chars().count(), 4_000);
+            assert_eq!(cut(&cut(&long, 4_000), 4_000), cut(&long, 4_000), "once is enough");
+        }
+    }
+}
