@@ -19,6 +19,7 @@ mod stage;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use doors::{Behind, Door};
 use haproxy::{Configuration, Haproxy};
@@ -28,6 +29,7 @@ use trustsync::cycle::{Report, TargetReport};
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
+use trustsync::target::haproxy::update::update;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;
@@ -788,6 +790,61 @@ async fn every_frontend_that_has_the_lines_gets_the_change_at_once() {
         assert_eq!(cast::knock(address, Some(&stranger)), "403", "{address}");
         assert_eq!(cast::knock(address, None), "nothing", "{address}");
     }
+}
+
+#[tokio::test]
+async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_changes_a_ca_file() {
+    let mut stage = Stage::begin().await;
+    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
+    let check = serde_json::to_string(&haproxy.check_command()).unwrap();
+    let lines = Way::Runtime.lines(&haproxy);
+    let target = |name: &str| {
+        format!(
+            "[target.{name}]\nkind = \"haproxy\"\ncheck = {check}\n{lines}proof = {{ haproxy = {:?} }}\n",
+            haproxy.socket()
+        )
+    };
+    stage.configure_targets(&format!("{}{}", target("haproxy"), target("second")));
+    stage.cycle().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let second = stage.wired_haproxy("second").replace("frontend api", "frontend second").replace("@PORT@", &port);
+    haproxy.rewrite(format!("{}\n{second}", stage.wired_haproxy("haproxy")));
+    haproxy.reload();
+    assert_eq!(stage.cycle().await.exit(false), Exit::Done);
+    let reloads = haproxy.reloads();
+    stage.on_day(45);
+    assert_eq!(stage.cycle().await.exit(false), Exit::Done);
+    assert!(told(&stage).iter().rev().take(2).all(|words| words.contains("without a reload")), "{:?}", told(&stage));
+
+    let socket = haproxy.socket();
+    let links = [stage.link("haproxy"), stage.link("second")];
+    for _ in 0..10 {
+        let (one, other) = tokio::join!(update(&socket, &links[0]), update(&socket, &links[1]));
+        one.unwrap();
+        other.unwrap();
+    }
+
+    // Somebody else's, which he ends while we wait; and one that he leaves open, which is not ours to end.
+    let ca_file = links[1].join("trust-bundle.pem");
+    let text = fs::read_to_string(&ca_file).unwrap();
+    let lines: String = text.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+    let begin = || haproxy.ask(&format!("set ssl ca-file {} <<\n{lines}", ca_file.display()));
+    let end = || haproxy.ask(&format!("abort ssl ca-file {}", ca_file.display()));
+    assert!(begin().contains("transaction created"));
+    let (updated, ended) = tokio::join!(update(&socket, &links[0]), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        end()
+    });
+    updated.unwrap();
+    assert!(ended.contains("aborted"), "{ended}");
+    assert!(begin().contains("transaction created"));
+    let began = Instant::now();
+    let refused = update(&socket, &links[0]).await.unwrap_err().to_string();
+    assert!(refused.contains("ongoing transaction is about"), "{refused}");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(end().contains("aborted"));
+    update(&socket, &links[0]).await.unwrap();
+    assert_eq!(haproxy.reloads(), reloads);
 }
 
 #[tokio::test]

@@ -463,3 +463,33 @@ fn a_socket_that_answers_megabytes_leaves_a_small_state_and_keeps_no_sync_from_i
     );
     sandbox.sync(&[]).exits(0);
 }
+
+#[tokio::test]
+async fn a_ca_file_that_is_refused_leaves_no_transaction_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = rich();
+    let link = linked(dir.path(), &render(&store.set, &store.memory));
+    let (socket, bundle) = (dir.path().join("admin.sock"), link.join("trust-bundle.pem").display().to_string());
+    let (asked, all_asked) = mpsc::channel();
+    let name = bundle.clone();
+    somebody_at(&socket, move |command| {
+        let first = command.lines().next().unwrap_or_default().to_owned();
+        let answer = match first.as_str() {
+            "show ssl ca-file" => format!("{name} - 1 certificate(s)\n"),
+            _ if first.starts_with("set") => format!("transaction created for CA {name}!\n"),
+            _ if first.starts_with("commit") => "Can't allocate memory\nFailed!\n".to_owned(),
+            _ => "\n".to_owned(),
+        };
+        asked.send(first).unwrap();
+        Some(answer.into_bytes())
+    });
+    let error = update(&socket, &link).await.unwrap_err().to_string();
+    assert!(error.contains("Can't allocate memory"), "{error}");
+    let asked: Vec<String> = all_asked.try_iter().skip(3).collect();
+    let expected = [
+        format!("set ssl ca-file {bundle} <<"),
+        format!("commit ssl ca-file {bundle}"),
+        format!("abort ssl ca-file {bundle}"),
+    ];
+    assert_eq!(asked, expected);
+}

@@ -14,10 +14,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::loaded::{CaFile, Form, List, Loaded, certificates, entries};
 use super::on_disk::OnDisk;
 use super::socket::{SocketError, ask, word};
 use crate::trust::excerpt;
+
+/// For how long another one's change of a CA file is waited for: HAProxy has room for one at a time, and the turns of its
+/// targets run side by side. One that was begun and left takes no end.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What HAProxy says meanwhile.
+const BUSY_WORDS: [&str; 2] = ["ongoing transaction is about", "currently locked"];
 
 /// How much of a command is quoted.
 const COMMAND_SHOWN: usize = 80;
@@ -143,9 +155,22 @@ async fn commit_ca_file(socket: &Path, disk: &OnDisk, ca_file: &CaFile) -> Resul
     let CaFile { name, path } = ca_file;
     let unreadable = |source| UpdateError::File { path: path.clone(), source };
     let (text, wanted) = (disk.text(path).map_err(unreadable)?, disk.certificates(path).map_err(unreadable)?);
+    if let Err(error) = set_and_commit_twice(socket, name, &text).await {
+        // Left open, it would be in everybody's way; another one's is not ended by our name.
+        let _ = ask(socket, &format!("abort ssl ca-file {}", word(name)), None).await;
+        return Err(error);
+    }
+    if certificates(socket, name).await?.fingerprints == wanted {
+        Ok(())
+    } else {
+        Err(UpdateError::Otherwise { path: path.clone() })
+    }
+}
+
+async fn set_and_commit_twice(socket: &Path, name: &str, text: &str) -> Result<(), UpdateError> {
     for _ in 0..2 {
         let command = format!("set ssl ca-file {}", word(name));
-        let answer = ask(socket, &command, Some(&text)).await?;
+        let answer = ask_in_turn(socket, &command, Some(text)).await?;
         let answer_fits = ["transaction created for CA ", "transaction updated for CA "]
             .iter()
             .any(|success| answer.strip_prefix(success).is_some_and(|rest| rest == format!("{name}!")));
@@ -153,15 +178,24 @@ async fn commit_ca_file(socket: &Path, disk: &OnDisk, ca_file: &CaFile) -> Resul
             return Err(refused(&command, &answer));
         }
         let command = format!("commit ssl ca-file {}", word(name));
-        let answer = ask(socket, &command, None).await?;
+        let answer = ask_in_turn(socket, &command, None).await?;
         if answer.lines().last() != Some("Success!") {
             return Err(refused(&command, &answer));
         }
     }
-    if certificates(socket, name).await?.fingerprints == wanted {
-        Ok(())
-    } else {
-        Err(UpdateError::Otherwise { path: path.clone() })
+    Ok(())
+}
+
+/// Asks again as long as somebody else's change is under way, within [`BUSY`].
+async fn ask_in_turn(socket: &Path, command: &str, payload: Option<&str>) -> Result<String, SocketError> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        let answer = ask(socket, command, payload).await?;
+        let is_busy = BUSY_WORDS.iter().any(|words| answer.contains(words));
+        if !is_busy || Instant::now() >= deadline {
+            return Ok(answer);
+        }
+        sleep(PAUSE).await;
     }
 }
 
