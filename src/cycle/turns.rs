@@ -389,7 +389,8 @@ impl<'a> Turns<'a> {
             environment: self.environment(),
             directory: link.path().to_owned(),
         };
-        let patience = if told { Patience::JustTold } else { Patience::LongRunning };
+        let told_by_root = self.asked.load(Ordering::Relaxed);
+        let patience = if told || told_by_root { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
         let is_apache = self.target.kind == Kind::Apache;
         let proof = match proof {
@@ -629,7 +630,7 @@ pub fn judged(checked: Checked) -> Event {
 fn seen(proof: proof::Proof) -> Proof {
     match proof {
         proof::Proof::Proven => Proof::Proven,
-        proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
+        proof::Proof::ChainOnly { reason } | proof::Proof::Lacking { reason } => Proof::ChainOnly(reason),
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
         proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
