@@ -103,6 +103,7 @@ impl<'a> Turns<'a> {
         }
         self.look_at_the_check(&outcome, state, report).await;
         self.find_limits_of_envoy(report);
+        self.find_denials_unknown_to_it(report);
         self.conclude(state, outcome, told, forced, report)
     }
 
@@ -557,6 +558,34 @@ impl<'a> Turns<'a> {
             let text = "Envoy sees no common name, and the vendor's certificate has its name in no dNSName (or any name is \
                         allowed): it admits whatever the Genesys root has signed.";
             report.findings.push(Finding::note("target_issuer_alone", name, text));
+        }
+    }
+
+    /// Whom nginx and Apache cannot refuse, since they ask for other digests than the one that is known.
+    fn find_denials_unknown_to_it(&self, report: &mut Report) {
+        let has_rules = self
+            .manifest
+            .slots
+            .iter()
+            .any(|(slot, held)| slot.authority() == Authority::Genesys && !held.entries.is_empty());
+        let outputs = &self.target.outputs;
+        let unknown: Vec<String> = self
+            .manifest
+            .denied
+            .iter()
+            .filter(|(_, denial)| {
+                outputs.contains(&Output::Nginx) && denial.sha1.is_none()
+                    || outputs.contains(&Output::Apache) && denial.pem_sha1.is_none()
+            })
+            .map(|(fingerprint, _)| fingerprint.to_string())
+            .collect();
+        if has_rules && !unknown.is_empty() {
+            let text = format!(
+                "It asks for the SHA-1 of a certificate, which is not known here of these denied ones: {}. None of them is \
+                 pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
+                unknown.join(", ")
+            );
+            report.findings.push(Finding::warning("target_denial_partial", &self.target.name, text));
         }
     }
 
