@@ -298,12 +298,7 @@ async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven
 
     // One Envoy, with a listener a target.
     let links = [stage.link("edge"), stage.root().join("genesys/target/edge-genesys")];
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let other = whole(&links[1]);
-    let listener = &other[other.find("  - name: https").unwrap()..];
-    let listener = listener
-        .replace("name: https\n", "name: genesys\n")
-        .replace("address: 0.0.0.0, port_value: 8443", &format!("address: 127.0.0.1, port_value: {port}"));
+    let (listener, port) = another_listener(&whole(&links[1]), "genesys");
     let envoy = Envoy::start(&stage.root().join("server"), &format!("{}{listener}", whole(&links[0])));
     let proof = |address: &str| {
         format!("proof = {{ connect = [\"{address}\"], envoy = \"{}\", timeout = \"6s\" }}\n", envoy.admin())
@@ -329,6 +324,55 @@ async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven
         // One of them changes.
         stage.world().set_days_left(40).unwrap();
     }
+}
+
+/// The listener of this configuration by another name, and the port that it gets.
+fn another_listener(configuration: &str, name: &str) -> (String, u16) {
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let listener = &configuration[configuration.find("  - name: https").unwrap()..];
+    let listener = listener
+        .replace("name: https\n", &format!("name: {name}\n"))
+        .replace("address: 0.0.0.0, port_value: 8443", &format!("address: 127.0.0.1, port_value: {port}"));
+    (listener, port)
+}
+
+#[tokio::test]
+async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_the_new_secret() {
+    let (mut stage, mut envoy) = proven_stage().await;
+    let shipped = whole(&stage.link("envoy"));
+    let watching = shipped.lines().find(|line| line.trim_start().starts_with("watched_directory:")).unwrap();
+    let (deaf, port) = another_listener(&shipped.replace(&format!("{watching}\n"), ""), "deaf");
+    envoy.restart(&format!("{shipped}{deaf}"));
+    let deaf = format!("127.0.0.1:{port}");
+    stage.configure_envoy(&envoy, "");
+    assert_proven(&stage.cycle().await);
+
+    let current = stage.world().current().unwrap();
+    stage.on_day(45);
+    let refuted = |report: &Report| {
+        let Some(Owed::Unproven(Proof::Refuted(why))) = &line(report).owed else { panic!("{report:?}") };
+        assert!(why.contains("of its 2 secrets \"trustsync\" one is of generation 000001"), "{why}");
+        assert!(why.contains("without watched_directory") && why.ends_with("asked for by deaf"), "{why}");
+        alarm(report, "target_refuted");
+    };
+    refuted(&stage.cycle().await);
+    let upcoming = stage.world().upcoming().unwrap().unwrap();
+    for (address, status) in [(&envoy.address(), "200"), (&deaf, "nothing")] {
+        assert_eq!(knock(address, Some(&upcoming)), status, "that is why");
+    }
+    // Nobody told it lately, and it still does not.
+    refuted(&stage.cycle().await);
+
+    // A leaf that is denied goes on being let in there.
+    let distrust = stage.run(&["distrust", &Fingerprint::of(current.der()).to_string()]).await;
+    assert_eq!(distrust.code, 7, "{distrust:?}");
+    assert!(distrust.stdout.contains("target envoy: OWED: it serves another generation"), "{distrust:?}");
+    for (address, status) in [(&envoy.address(), "nothing"), (&deaf, "200")] {
+        assert_eq!(knock(address, Some(&current)), status);
+    }
+    let (second, _) = another_listener(&shipped, "second");
+    envoy.restart(&format!("{shipped}{second}"));
+    assert_proven_by_run(&stage).await;
 }
 
 #[tokio::test]
