@@ -222,6 +222,26 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
     assert!(said.text.contains("one by one"), "{}", said.text);
 }
 
+#[tokio::test]
+async fn a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical() {
+    let (mut stage, envoy) = proven(Stage::begin().await.with_lines(GENESYS, "")).await;
+    let genesys = stage.world().genesys().unwrap();
+    let distrust = stage.run(&["distrust", &Fingerprint::of(genesys.der()).to_string()]).await;
+    assert!(distrust.stderr.contains("event=\"target_admits_nobody\""), "{distrust:?}");
+    assert_cast(&stage, &envoy, &[("distrusted", &genesys, false)]);
+    let report = stage.cycle().await;
+    let text = alarm(&report, "target_admits_nobody");
+    assert!(text.contains("refuses every client") && text.contains("none is left"), "{text}");
+    assert!(report.findings.iter().all(|finding| finding.event != "target_one_by_one"), "it would say the opposite");
+
+    stage.world().renew_genesys().unwrap();
+    let renewed = stage.world().genesys().unwrap();
+    let report = stage.cycle().await;
+    assert_eq!(knock(&envoy.address(), Some(&renewed)), "200");
+    assert!(report.findings.iter().all(|finding| finding.event != "target_admits_nobody"), "{report:?}");
+    assert!(report.findings.iter().any(|finding| finding.event == "target_one_by_one"), "{report:?}");
+}
+
 #[test]
 fn by_a_name_rule_envoy_admits_the_name_and_no_trick() {
     let mut names = Names::new(false);
