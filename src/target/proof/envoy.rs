@@ -72,6 +72,10 @@ impl Admin {
         for listeners in [&fixed, &later] {
             find_asking(listeners, "a listener", &mut places);
         }
+        // A cluster may have the secret, for a server that Envoy connects to.
+        if places.is_empty() {
+            return Ok(Seen::NoMarker);
+        }
         let secrets = secrets(&dump);
         // Listeners that ask for it in different words have one each, and each serves by its own.
         let ours: Vec<&Value> = secrets.iter().filter(|secret| !is_anothers(secret, wanted)).copied().collect();
@@ -123,10 +127,7 @@ impl Admin {
                 wanted.generation
             )));
         }
-        // Where certificates or names are listed, Envoy refuses whoever shows none, required or not (measured).
-        let lists = ["verify_certificate_hash", "match_typed_subject_alt_names"];
-        let listed = lists.iter().any(|list| meant.context.get(list).is_some());
-        let open: Vec<String> = places.iter().filter_map(|place| place.why_open(listed)).collect();
+        let open: Vec<String> = places.iter().filter_map(|place| place.why_open(&meant.context)).collect();
         Ok(if open.is_empty() { Seen::New(Shown::Both) } else { Seen::Open(open.join("; ")) })
     }
 }
@@ -234,13 +235,21 @@ const SEVERAL: &str = "listeners that ask for it in different words have one eac
      store's marker";
 
 /// What of a validation context beside ours would let others in.
-const WIDENING: [&str; 5] = [
+const WIDENING: [&str; 6] = [
     "trusted_ca",
     "verify_certificate_hash",
     "verify_certificate_spki",
     "trust_chain_verification",
     "allow_expired_certificate",
+    // It judges in place of all that ours says.
+    "custom_validator_config",
 ];
+
+/// Where ours lists names: one of either list is enough. Where it does not, these are asked for besides.
+const NAMING: [&str; 2] = ["match_typed_subject_alt_names", "match_subject_alt_names"];
+
+/// The states of a listener in which it takes no connection: refused, or on its way out.
+const IDLE: [&str; 2] = ["error_state", "draining_state"];
 
 /// A TLS context of a listener that asks for the secret.
 struct Asking<'a> {
@@ -259,7 +268,8 @@ fn find_asking<'a>(value: &'a Value, listener: &'a str, found: &mut Vec<Asking<'
                 let place = Asking { listener, context, required: fields.get("require_client_certificate") };
                 found.extend(place.secret().is_some().then_some(place));
             }
-            fields.values().for_each(|value| find_asking(value, listener, found));
+            let taking = fields.iter().filter(|(key, _)| !IDLE.contains(&key.as_str()));
+            taking.for_each(|(_, value)| find_asking(value, listener, found));
         }
         _ => {}
     }
@@ -281,12 +291,16 @@ impl<'a> Asking<'a> {
         file.is_some_and(|file| file.get("watched_directory").is_none())
     }
 
-    fn why_open(&self, listed: bool) -> Option<String> {
+    fn why_open(&self, ours: &Value) -> Option<String> {
+        let names = ours.get("match_typed_subject_alt_names").is_some();
+        // Where certificates or names are listed, Envoy refuses whoever shows none, required or not (measured).
+        let listed = names || ours.get("verify_certificate_hash").is_some();
         let why = if !listed && self.required != Some(&Value::Bool(true)) {
             "require_client_certificate is not set, so that whoever shows no certificate gets in".to_owned()
         } else {
             let default = self.context.pointer("/combined_validation_context/default_validation_context")?;
-            let widening = WIDENING.into_iter().find(|key| default.get(key).is_some())?;
+            let mut keys = WIDENING.into_iter().chain(NAMING.into_iter().filter(|_| names));
+            let widening = keys.find(|key| default.get(key).is_some_and(|value| *value != Value::Array(Vec::new())))?;
             format!(
                 "its default_validation_context has {widening}, which is joined with trustsync's and lets others in"
             )
@@ -333,31 +347,65 @@ mod tests {
 
     use super::*;
 
+    /// Why the listener of this TLS context is open, where our secret says this.
+    fn open(ours: &Value, context: &Value, required: &Value) -> Vec<String> {
+        let socket = json!({ "common_tls_context": context, "require_client_certificate": required });
+        let listener = json!({ "name": "edge", "address": {}, "filter_chains": [socket] });
+        let dump = json!({ "configs": [{ "active_state": { "listener": listener } }] });
+        let mut places = Vec::new();
+        find_asking(&dump, "?", &mut places);
+        places.iter().filter_map(|place| place.why_open(ours)).collect()
+    }
+
+    fn joined(default: &Value) -> Value {
+        json!({ "combined_validation_context": {
+            "default_validation_context": default, "validation_context_sds_secret_config": { "name": SECRET },
+        } })
+    }
+
     #[test]
     fn a_listener_is_open_that_requires_no_certificate_or_joins_another_context() {
-        let ours = json!({ "name": SECRET });
-        let listener = |context: Value, required: Value| {
-            let socket = json!({ "common_tls_context": context, "require_client_certificate": required });
-            let dump = json!([{ "name": "edge", "address": {}, "filter_chains": [socket] }]);
-            let mut places = Vec::new();
-            find_asking(&dump, "?", &mut places);
-            places.iter().filter_map(|place| place.why_open(false)).collect::<Vec<_>>()
-        };
-        let plain = json!({ "validation_context_sds_secret_config": ours });
-        assert!(listener(plain.clone(), json!(true)).is_empty());
+        let issuer = json!({ "trusted_ca": {} });
+        let plain = json!({ "validation_context_sds_secret_config": { "name": SECRET } });
+        assert!(open(&issuer, &plain, &json!(true)).is_empty());
         for required in [json!(false), json!(null)] {
-            let open = listener(plain.clone(), required);
+            let open = open(&issuer, &plain, &required);
             assert!(open[0].starts_with("edge: require_client_certificate"), "{open:?}");
         }
         let other = json!({ "validation_context_sds_secret_config": { "name": "other" } });
-        assert!(listener(other, json!(false)).is_empty(), "it is none of ours");
-        let combined = |default: Value| {
-            json!({ "combined_validation_context": {
-                "default_validation_context": default, "validation_context_sds_secret_config": ours,
-            } })
-        };
-        assert!(listener(combined(json!({})), json!(true)).is_empty());
-        assert!(listener(combined(json!({ "match_typed_subject_alt_names": [] })), json!(true)).is_empty());
-        assert_eq!(listener(combined(json!({ "verify_certificate_hash": ["ab"] })), json!(true)).len(), 1);
+        assert!(open(&issuer, &other, &json!(false)).is_empty(), "it is none of ours");
+        for (default, is_open) in [
+            (json!({}), false),
+            (json!({ "match_typed_subject_alt_names": [] }), false),
+            (json!({ "match_typed_subject_alt_names": [{}] }), false),
+            (json!({ "verify_certificate_hash": ["ab"] }), true),
+            (json!({ "custom_validator_config": { "name": "any" } }), true),
+        ] {
+            assert_eq!(!open(&issuer, &joined(&default), &json!(true)).is_empty(), is_open, "{default}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_joined_with_ours_open_a_listener_where_ours_are_names() {
+        let hashes = json!({ "verify_certificate_hash": ["ab"] });
+        let names = json!({ "match_typed_subject_alt_names": [{}] });
+        for key in ["match_typed_subject_alt_names", "match_subject_alt_names"] {
+            let default = json!({ key: [{}] });
+            assert!(open(&hashes, &joined(&default), &json!(true)).is_empty());
+            let open = open(&names, &joined(&default), &json!(true));
+            assert!(open[0].contains(&format!("has {key},")), "{open:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_takes_no_connection_asks_for_nothing() {
+        let context = joined(&json!({}));
+        let listener = json!({ "name": "edge", "address": {}, "filter_chains": [{ "common_tls_context": context }] });
+        for (state, count) in [("active_state", 1), ("error_state", 0), ("draining_state", 0)] {
+            let dump = json!({ "configs": [{ state: { "listener": listener } }] });
+            let mut places = Vec::new();
+            find_asking(&dump, "?", &mut places);
+            assert_eq!(places.len(), count, "{state}");
+        }
     }
 }
