@@ -653,6 +653,23 @@ fn deny(stage: &Stage, leaf: &ClientCertificate) {
 }
 
 #[tokio::test]
+async fn a_denial_that_nginx_cannot_ask_for_is_said_where_a_name_could_pass_it() {
+    let both = "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
+    for (lines, is_said) in [(both, true), ("", false)] {
+        let (mut stage, _nginx) = wired(Stage::begin().await.with_lines(lines, "")).await;
+        let unknown = Fingerprint::of(b"listed by nobody").to_string();
+        let (reason, since) = (DenialReason::Distrusted, stage.world().now());
+        let denial = Denial { reason, since, sha1: None, pem_sha1: None, until: None };
+        let mut state = stage.state();
+        state["memory"]["denied"][&unknown] = serde_json::to_value(denial).unwrap();
+        fs::write(stage.root().join("store/state.json"), state.to_string()).unwrap();
+        let report = stage.cycle().await;
+        let found = report.findings.iter().find(|finding| finding.event == "target_denial_partial");
+        assert_eq!(found.is_some_and(|finding| finding.text.contains(&unknown)), is_said, "{report:?}");
+    }
+}
+
+#[tokio::test]
 async fn with_the_only_leaf_denied_every_output_says_deny_all_and_nobody_gets_in() {
     let (mut stage, nginx) = proven_stage().await;
     let current = stage.world().current().unwrap();

@@ -229,3 +229,12 @@ async fn several_ways_must_agree() {
     let report = prove(&ways(Some(&["echo", "000042"]), Some(&url)), &wanted(), Patience::LongRunning).await;
     assert_eq!(report.proof, Proof::Proven);
 }
+
+#[tokio::test]
+async fn a_command_that_goes_a_long_way_is_asked_as_often_as_a_quick_one() {
+    // Longer than a third of what a quick one that nobody told lately is given in all.
+    let slow = ["sh", "-c", "sleep 1.4; echo 000042"];
+    let settings = settings::Proof { timeout: Duration::from_secs(30), ..ways(Some(&slow), None) };
+    let report = prove(&settings, &wanted(), Patience::LongRunning).await;
+    assert_eq!((report.proof, report.addresses[0].looks), (Proof::Proven, 3));
+}

@@ -22,7 +22,8 @@ pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Fail
         let mut memory = session.contents.state.memory.clone();
         let known = session.digests_of(&fingerprint)?;
         word::distrust(&mut memory, fingerprint, known, SystemClock.now());
-        let reached = memory.denied.get(&fingerprint).is_some_and(|denial| denial.sha1.is_some());
+        let reached =
+            memory.denied.get(&fingerprint).is_some_and(|denial| denial.sha1.is_some() && denial.pem_sha1.is_some());
         let odd = odd(&session, fingerprint, reached);
         let set = session.contents.set.clone();
         let word = format!("distrust {fingerprint}");
@@ -45,8 +46,8 @@ fn odd(session: &Session<'_>, fingerprint: Fingerprint, reached: bool) -> Option
             quoted(&issuer.facts().subject)
         )
     } else if !reached {
-        "No generation here knows the certificate, so its SHA-1, by which nginx asks, is unknown: it never enters a trust \
-         set, but where a name rule would admit it, nginx does so until the vendor has listed it once."
+        "No generation here knows the certificate, so its SHA-1, by which nginx and Apache ask, is unknown: it never enters \
+         a trust set, but where a name rule would admit it, they do so until the vendor has listed it once."
             .to_owned()
     } else {
         return None;

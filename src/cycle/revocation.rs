@@ -243,13 +243,17 @@ pub fn act(
         let found = revocations(&path.leaf, &path.chain, &lists.crls);
         let Some(first) = found.first() else { continue };
         let facts = path.leaf.facts();
-        memory.denied.entry(facts.fingerprint).or_insert_with(|| Denial {
+        let (sha1, pem_sha1) = (facts.sha1.clone(), path.leaf.pem_sha1());
+        let denial = memory.denied.entry(facts.fingerprint).or_insert_with(|| Denial {
             reason: DenialReason::Revoked,
             since: first.since,
-            sha1: Some(facts.sha1.clone()),
-            pem_sha1: Some(path.leaf.pem_sha1()),
+            sha1: None,
+            pem_sha1: None,
             until: Some(facts.not_after),
         });
+        // One that was denied before it was known here, or by a version that asked for less, is made whole.
+        denial.sha1.get_or_insert(sha1);
+        denial.pem_sha1.get_or_insert(pem_sha1);
         if said.insert((path.slot.clone(), facts.fingerprint)) {
             interpreted.findings.push(revoked(&path, &found));
         }

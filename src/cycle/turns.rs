@@ -103,6 +103,7 @@ impl<'a> Turns<'a> {
         }
         self.look_at_the_check(&outcome, state, report).await;
         self.find_limits_of_envoy(report);
+        self.find_denials_unknown_to_it(report);
         self.conclude(state, outcome, told, forced, report)
     }
 
@@ -389,7 +390,8 @@ impl<'a> Turns<'a> {
             environment: self.environment(),
             directory: link.path().to_owned(),
         };
-        let patience = if told { Patience::JustTold } else { Patience::LongRunning };
+        let told_by_root = self.asked.load(Ordering::Relaxed);
+        let patience = if told || told_by_root { Patience::JustTold } else { Patience::LongRunning };
         let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
         let is_apache = self.target.kind == Kind::Apache;
         let proof = match proof {
@@ -566,6 +568,34 @@ impl<'a> Turns<'a> {
         }
     }
 
+    /// Whom nginx and Apache cannot refuse, since they ask for other digests than the one that is known.
+    fn find_denials_unknown_to_it(&self, report: &mut Report) {
+        let has_rules = self
+            .manifest
+            .slots
+            .iter()
+            .any(|(slot, held)| slot.authority() == Authority::Genesys && !held.entries.is_empty());
+        let outputs = &self.target.outputs;
+        let unknown: Vec<String> = self
+            .manifest
+            .denied
+            .iter()
+            .filter(|(_, denial)| {
+                outputs.contains(&Output::Nginx) && denial.sha1.is_none()
+                    || outputs.contains(&Output::Apache) && denial.pem_sha1.is_none()
+            })
+            .map(|(fingerprint, _)| fingerprint.to_string())
+            .collect();
+        if has_rules && !unknown.is_empty() {
+            let text = format!(
+                "It asks for the SHA-1 of a certificate, which is not known here of these denied ones: {}. None of them is \
+                 pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
+                unknown.join(", ")
+            );
+            report.findings.push(Finding::warning("target_denial_partial", &self.target.name, text));
+        }
+    }
+
     fn find_weak_evidence(&self, evidence: &Evidence, report: &mut Report) {
         let name = &self.target.name;
         report.findings.push(match evidence {
@@ -636,7 +666,7 @@ pub fn judged(checked: Checked) -> Event {
 fn seen(proof: proof::Proof) -> Proof {
     match proof {
         proof::Proof::Proven => Proof::Proven,
-        proof::Proof::ChainOnly { reason } => Proof::ChainOnly(reason),
+        proof::Proof::ChainOnly { reason } | proof::Proof::Lacking { reason } => Proof::ChainOnly(reason),
         proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
         proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
         proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::settings::resolved::{GenerationEvidence, ProxyProtocol, WireProof};
 use crate::target::http::Asker;
 use crate::target::proof::envoy::Admin;
-use crate::target::proof::wire::{Sighting, WireError, look};
+use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
 use crate::target::proof::{Part, Proof, Wanted, haproxy, marker, spoken, wire};
 use crate::trust::marker_name::MarkerName;
 
@@ -68,6 +68,15 @@ impl Looker {
             Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
             Self::Envoy(admin) => admin.look(wanted, limit).await,
             Self::Haproxy(socket) => haproxy::look(socket, wanted).await,
+        }
+    }
+
+    /// How long one look may take.
+    pub(super) fn limit(&self) -> Duration {
+        match self {
+            // It may go a long way, as by ssh.
+            Self::Command(_) => Duration::MAX,
+            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => SIGHTING_LIMIT,
         }
     }
 

@@ -80,6 +80,11 @@ pub enum Proof {
         /// Why.
         reason: String,
     },
+    /// The chain is; the allowlist should show its generation there, and does not. No other way of looking makes up for it.
+    Lacking {
+        /// Why.
+        reason: String,
+    },
     /// The server cannot show what it serves.
     Unverifiable {
         /// Why.
@@ -285,7 +290,7 @@ impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Proven => f.write_str("proven"),
-            Self::ChainOnly { reason } => write!(f, "chain only: {reason}"),
+            Self::ChainOnly { reason } | Self::Lacking { reason } => write!(f, "chain only: {reason}"),
             Self::AllowlistOnly { reason } => write!(f, "allowlist only: {reason}"),
             Self::Unverifiable { reason } => write!(f, "unverifiable: {reason}"),
             Self::NotWired => f.write_str("not wired: the server shows no marker of this store"),
@@ -316,6 +321,10 @@ mod tests {
         assert_eq!(of(&[chain(), Proof::Proven]), Proof::Proven);
         assert_eq!(of(&[chain(), chain()]), chain());
         assert_eq!(of(&[allowlist()]), allowlist());
+        // One of several listeners lacks the snippet.
+        let lacking = || Proof::Lacking { reason: String::new() };
+        assert_eq!(of(&[lacking(), Proof::Proven]), lacking());
+        assert_eq!(of(&[lacking(), allowlist()]), lacking());
         for bad in [Proof::NotWired, Proof::Refuted { generation: 1, part: Part::Allowlist }] {
             assert_eq!(of(&[chain(), bad.clone(), Proof::Proven]), bad);
         }

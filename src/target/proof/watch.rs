@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::target::proof::look::{Looker, NOT_ASKED, PAUSE, Seen, Shown};
-use crate::target::proof::wire::SIGHTING_LIMIT;
 use crate::target::proof::{Patience, Proof, Wanted};
 
 /// Between two looks at a server that shows nothing new for long.
@@ -18,7 +17,7 @@ const STREAK: u32 = 3;
 /// for a certificate) to be judged by that: a busy one may need most of a second before its first new answer.
 const LESS_THAN_HOPED: Duration = Duration::from_millis(1_200);
 
-/// How long a server that nobody told lately is looked at, at most.
+/// How long a server that nobody told lately is looked at, at most, unless it is slow to answer at all.
 const LONG_RUNNING: Duration = Duration::from_secs(3);
 
 /// One way of looking, until the server has shown what it serves.
@@ -46,12 +45,12 @@ impl Watch {
         };
         let pause = self.looker.pause(self.settle);
         let asked = Instant::now();
-        let deadline = asked + patient;
+        let (deadline, end) = (asked + patient, asked + self.timeout);
         let mut streak: Option<Streak> = None;
         let mut was_new = false;
         loop {
             let began = Instant::now();
-            let limit = SIGHTING_LIMIT.min(deadline.saturating_duration_since(began)).max(PAUSE);
+            let limit = self.looker.limit().min(end.saturating_duration_since(began)).max(PAUSE);
             let seen = self.looker.look(&self.wanted, limit).await;
             self.looks = self.looks.saturating_add(1);
             was_new |= matches!(seen, Seen::New(_) | Seen::Less(_));
@@ -66,7 +65,9 @@ impl Watch {
             if current.looks >= STREAK && self.decides(&current.seen, lasted) {
                 return self.verdict(current.seen).await;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            // One that answers, but slowly, is not judged by fewer looks for that.
+            let is_slow = self.looks < STREAK && !matches!(current.seen, Seen::Nothing(_));
+            let left = if is_slow { end } else { deadline }.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return match current.seen {
                     // One look that our own deadline cut short says nothing of a server that answered before.
@@ -101,7 +102,8 @@ impl Watch {
     async fn verdict(&self, seen: Seen) -> Proof {
         match seen {
             Seen::New(Shown::Both) => Proof::Proven,
-            Seen::New(Shown::Chain(reason)) | Seen::Less(reason) => Proof::ChainOnly { reason },
+            Seen::New(Shown::Chain(reason)) => Proof::ChainOnly { reason },
+            Seen::Less(reason) => Proof::Lacking { reason },
             Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
             Seen::Old(generation, part) => Proof::Refuted { generation, part },
             Seen::Otherwise(reason) => Proof::Otherwise { reason },
