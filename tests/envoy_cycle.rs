@@ -222,6 +222,26 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
     assert!(said.text.contains("one by one"), "{}", said.text);
 }
 
+#[tokio::test]
+async fn a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical() {
+    let (mut stage, envoy) = proven(Stage::begin().await.with_lines(GENESYS, "")).await;
+    let genesys = stage.world().genesys().unwrap();
+    let distrust = stage.run(&["distrust", &Fingerprint::of(genesys.der()).to_string()]).await;
+    assert!(distrust.stderr.contains("event=\"target_admits_nobody\""), "{distrust:?}");
+    assert_cast(&stage, &envoy, &[("distrusted", &genesys, false)]);
+    let report = stage.cycle().await;
+    let text = alarm(&report, "target_admits_nobody");
+    assert!(text.contains("refuses every client") && text.contains("none is left"), "{text}");
+    assert!(report.findings.iter().all(|finding| finding.event != "target_one_by_one"), "it would say the opposite");
+
+    stage.world().renew_genesys().unwrap();
+    let renewed = stage.world().genesys().unwrap();
+    let report = stage.cycle().await;
+    assert_eq!(knock(&envoy.address(), Some(&renewed)), "200");
+    assert!(report.findings.iter().all(|finding| finding.event != "target_admits_nobody"), "{report:?}");
+    assert!(report.findings.iter().any(|finding| finding.event == "target_one_by_one"), "{report:?}");
+}
+
 #[test]
 fn by_a_name_rule_envoy_admits_the_name_and_no_trick() {
     let mut names = Names::new(false);
@@ -298,12 +318,7 @@ async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven
 
     // One Envoy, with a listener a target.
     let links = [stage.link("edge"), stage.root().join("genesys/target/edge-genesys")];
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let other = whole(&links[1]);
-    let listener = &other[other.find("  - name: https").unwrap()..];
-    let listener = listener
-        .replace("name: https\n", "name: genesys\n")
-        .replace("address: 0.0.0.0, port_value: 8443", &format!("address: 127.0.0.1, port_value: {port}"));
+    let (listener, port) = another_listener(&whole(&links[1]), "genesys");
     let envoy = Envoy::start(&stage.root().join("server"), &format!("{}{listener}", whole(&links[0])));
     let proof = |address: &str| {
         format!("proof = {{ connect = [\"{address}\"], envoy = \"{}\", timeout = \"6s\" }}\n", envoy.admin())
@@ -331,6 +346,55 @@ async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven
     }
 }
 
+/// The listener of this configuration by another name, and the port that it gets.
+fn another_listener(configuration: &str, name: &str) -> (String, u16) {
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let listener = &configuration[configuration.find("  - name: https").unwrap()..];
+    let listener = listener
+        .replace("name: https\n", &format!("name: {name}\n"))
+        .replace("address: 0.0.0.0, port_value: 8443", &format!("address: 127.0.0.1, port_value: {port}"));
+    (listener, port)
+}
+
+#[tokio::test]
+async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_the_new_secret() {
+    let (mut stage, mut envoy) = proven_stage().await;
+    let shipped = whole(&stage.link("envoy"));
+    let watching = shipped.lines().find(|line| line.trim_start().starts_with("watched_directory:")).unwrap();
+    let (deaf, port) = another_listener(&shipped.replace(&format!("{watching}\n"), ""), "deaf");
+    envoy.restart(&format!("{shipped}{deaf}"));
+    let deaf = format!("127.0.0.1:{port}");
+    stage.configure_envoy(&envoy, "");
+    assert_proven(&stage.cycle().await);
+
+    let current = stage.world().current().unwrap();
+    stage.on_day(45);
+    let refuted = |report: &Report| {
+        let Some(Owed::Unproven(Proof::Refuted(why))) = &line(report).owed else { panic!("{report:?}") };
+        assert!(why.contains("of its 2 secrets \"trustsync\" one is of generation 000001"), "{why}");
+        assert!(why.contains("without watched_directory") && why.ends_with("asked for by deaf"), "{why}");
+        alarm(report, "target_refuted");
+    };
+    refuted(&stage.cycle().await);
+    let upcoming = stage.world().upcoming().unwrap().unwrap();
+    for (address, status) in [(&envoy.address(), "200"), (&deaf, "nothing")] {
+        assert_eq!(knock(address, Some(&upcoming)), status, "that is why");
+    }
+    // Nobody told it lately, and it still does not.
+    refuted(&stage.cycle().await);
+
+    // A leaf that is denied goes on being let in there.
+    let distrust = stage.run(&["distrust", &Fingerprint::of(current.der()).to_string()]).await;
+    assert_eq!(distrust.code, 7, "{distrust:?}");
+    assert!(distrust.stdout.contains("target envoy: OWED: it serves another generation"), "{distrust:?}");
+    for (address, status) in [(&envoy.address(), "nothing"), (&deaf, "200")] {
+        assert_eq!(knock(address, Some(&current)), status);
+    }
+    let (second, _) = another_listener(&shipped, "second");
+    envoy.restart(&format!("{shipped}{second}"));
+    assert_proven_by_run(&stage).await;
+}
+
 #[tokio::test]
 async fn whoever_requires_no_certificate_is_not_enforced() {
     // By a list of certificates, or of names, Envoy asks for one all the same.
@@ -353,6 +417,114 @@ async fn whoever_requires_no_certificate_is_not_enforced() {
     assert!(line(&stage.cycle().await).to_add.is_none(), "not with every cycle");
     envoy.restart(&whole(&stage.link("envoy")));
     assert_proven(&stage.cycle().await);
+}
+
+/// More names than ours.
+const MORE_NAMES: &str =
+    "{ match_typed_subject_alt_names: [{ san_type: DNS, matcher: { suffix: .mypurecloud.com } }] }";
+
+/// The same, with our secret joined with this context.
+fn joined(configuration: &str, default: &str) -> String {
+    let (before, rest) = configuration.split_once("            validation_context_sds_secret_config:\n").unwrap();
+    let (ours, after) = rest.split_once("            # ----\n").unwrap();
+    let ours = ours.replace("\n  ", "\n    ");
+    format!(
+        "{before}            combined_validation_context:\n              default_validation_context: {default}\n              \
+         validation_context_sds_secret_config:\n  {ours}{after}"
+    )
+}
+
+/// A second listener, with our secret joined with this context, is not enforced.
+async fn assert_opened(stage: &mut Stage, envoy: &mut Envoy, default: &str, key: &str) -> String {
+    let shipped = whole(&stage.link("envoy"));
+    let (second, port) = another_listener(&joined(&shipped, default), "joined");
+    envoy.restart(&format!("{shipped}{second}"));
+    let report = stage.cycle().await;
+    assert!(matches!(line(&report).owed, Some(Owed::Unproven(Proof::NotEnforced(_)))), "{report:?}");
+    let text = alarm(&report, "target_not_enforced");
+    assert!(text.contains(&format!("joined: its default_validation_context has {key}")), "{text}");
+    format!("127.0.0.1:{port}")
+}
+
+#[tokio::test]
+async fn a_validator_that_is_joined_with_ours_and_asks_for_no_leaf_of_ours_is_not_enforced() {
+    let (mut stage, mut envoy) = proven_stage().await;
+    let dir = stage.root().join("workload");
+    fs::create_dir_all(&dir).unwrap();
+    let [root, leaf, key] = ["root.pem", "leaf.pem", "leaf.key"].map(|name| dir.join(name));
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    authority.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    let issuer = rcgen::CertifiedIssuer::self_signed(authority, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let mut workload = rcgen::CertificateParams::default();
+    workload.subject_alt_names = vec![rcgen::SanType::URI("spiffe://example.org/anybody".try_into().unwrap())];
+    workload.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+    let workload_key = rcgen::KeyPair::generate().unwrap();
+    fs::write(&root, issuer.pem()).unwrap();
+    fs::write(&leaf, workload.signed_by(&workload_key, &issuer).unwrap().pem()).unwrap();
+    fs::write(&key, workload_key.serialize_pem()).unwrap();
+
+    let validator = format!(
+        "{{ custom_validator_config: {{ name: envoy.tls.cert_validator.spiffe, typed_config: {{ \"@type\": \
+         type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig, trust_domains: [{{ name: \
+         example.org, trust_bundle: {{ filename: \"{}\" }} }}] }} }} }}",
+        root.display()
+    );
+    let address = assert_opened(&mut stage, &mut envoy, &validator, "custom_validator_config").await;
+    for version in cast::TLS_VERSIONS {
+        assert_eq!(cast::openssl(&address, Some((&leaf, &key, None)), version), "200", "that is why");
+        assert_eq!(cast::openssl(&envoy.address(), Some((&leaf, &key, None)), version), "nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_joined_with_ours_is_not_enforced_and_beside_a_list_of_leaves_it_lets_nobody_in() {
+    let (mut stage, mut envoy) = proven(Stage::begin().await.with_lines(GENESYS, "")).await;
+    assert_opened(&mut stage, &mut envoy, MORE_NAMES, "match_typed_subject_alt_names").await;
+
+    // The two are asked for together: fewer get in, and no others.
+    let (mut stage, mut envoy) = proven_stage().await;
+    envoy.restart(&joined(&whole(&stage.link("envoy")), MORE_NAMES));
+    assert_proven(&stage.cycle().await);
+}
+
+#[test]
+fn a_name_that_is_joined_with_ours_lets_in_whoever_bears_it() {
+    let mut names = Names::new(false);
+    names.set.denied.clear();
+    names.set.name_rules[0].witnesses.dns_names = BTreeSet::from(["another.example.com".to_owned()]);
+    let link = names.publish("envoy", &[Output::Envoy]);
+    let witness = names.members.iter().find(|member| member.who == "the witness").unwrap();
+    let shipped = whole(&link);
+    for (configuration, status) in [(&shipped, "nothing"), (&joined(&shipped, MORE_NAMES), "200")] {
+        let dir = tempfile::tempdir().unwrap();
+        let envoy = Envoy::start(dir.path(), configuration);
+        assert_eq!(witness.knock(&envoy.address(), "-tls1_3"), status);
+    }
+}
+
+#[tokio::test]
+async fn an_envoy_of_which_only_a_cluster_asks_for_the_secret_is_not_wired() {
+    let (mut stage, mut envoy) = proven_stage().await;
+    let shipped = whole(&stage.link("envoy"));
+    let (before, rest) = shipped.split_once("          # ---- trustsync\n").unwrap();
+    let (ours, after) = rest.split_once("            # ----\n").unwrap();
+    let ours = &ours[ours.find("          common_tls_context:\n").unwrap()..];
+    let cluster = format!(
+        "  clusters:\n  - name: elsewhere\n    transport_socket:\n      name: envoy.transport_sockets.tls\n      \
+         typed_config:\n          \"@type\": \
+         type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext\n{ours}"
+    );
+    envoy.restart(&format!("{before}          common_tls_context:\n{after}{cluster}"));
+    assert_eq!(knock(&envoy.address(), None), "200", "that is why");
+    stage.configure_targets(&format!(
+        "[target.envoy]\nkind = \"envoy\"\nproof = {{ envoy = \"{}\", timeout = \"6s\" }}\n",
+        envoy.admin()
+    ));
+    stage.on_day(45);
+    let report = stage.cycle().await;
+    assert!(matches!(line(&report).owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{report:?}");
+    alarm(&report, "target_not_wired");
 }
 
 /// An Envoy that reads a copy, which somebody else spoils.

@@ -155,6 +155,34 @@ fn a_server_that_trusts_an_authority_alone_is_refused_a_public_one_unless_anothe
     with("pinning = \"elsewhere\"").exits(0);
 }
 
+#[test]
+fn a_privileged_envoy_is_refused_names_since_root_is_told_of_no_leaf() {
+    let sandbox = Sandbox::new();
+    let public = sandbox.configuration();
+    let by_name = public.replace(
+        "[source.us]\n",
+        "[source.us]\nauthorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]\n",
+    );
+    assert_ne!(by_name, public);
+    let with = |source: &str, target: &str| {
+        fs::write(sandbox.path("other.toml"), format!("{source}\n[target.edge]\n{target}\n")).unwrap();
+        sandbox.run(&["config", "check", "--config", "other.toml"])
+    };
+    let envoy = "kind = \"envoy\"";
+    for kind in [envoy, "kind = \"generic\"\noutputs = [\"envoy\"]"] {
+        let privileged = format!("{kind}\nprivileged = true");
+        with(&by_name, &privileged).exits(3).says(&[
+            "target.edge is an Envoy and privileged",
+            "source.us takes certificates of Genesys",
+            "Leave target.edge.privileged out",
+            "neither root nor a reload",
+        ]);
+        with(&by_name, kind).exits(0);
+        with(&public, &privileged).exits(0);
+    }
+    with(&by_name, "kind = \"haproxy\"\nprivileged = true").exits(0);
+}
+
 // --- secrets ---
 
 #[test]

@@ -27,7 +27,7 @@ use crate::target::reload::{self, Told};
 use crate::target::snippet;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
-use crate::trust::render::Output;
+use crate::trust::render::{Output, envoy};
 use crate::trust::set::Authority;
 use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
@@ -552,7 +552,14 @@ impl<'a> Turns<'a> {
             return;
         }
         let name = &self.target.name;
-        if !self.manifest.denied.is_empty() {
+        let secret = std::fs::read(self.link_path().join(envoy::WITH_MARKER));
+        if secret.is_ok_and(|secret| envoy::admits_nobody(&secret)) {
+            let text = "This Envoy refuses every client, though a Genesys name is trusted. It can take no single certificate \
+                        out of those whose name it admits: as long as one is denied, it admits those that the vendor lists, \
+                        one by one, and of these none is left that is not denied. The first one that is polled gets in at \
+                        once; see `trustsync status` for what is denied.";
+            report.findings.push(Finding::critical("target_admits_nobody", name, text));
+        } else if !self.manifest.denied.is_empty() {
             let text = "Envoy can take no single certificate out of those whose name it admits. As long as one is denied, it \
                         admits those that the vendor lists, one by one: a renewed one gets in only once it was polled.";
             report.findings.push(Finding::warning("target_one_by_one", name, text));

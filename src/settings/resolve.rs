@@ -146,6 +146,7 @@ impl Resolver {
             self.privileged(store);
             self.pinned(store, &sources);
             self.one_authority(store, &sources);
+            self.named_by_root(store, &sources);
         }
 
         let missing = &raw.alarms.upcoming_missing;

@@ -343,6 +343,24 @@ impl Resolver {
         }
     }
 
+    /// Root's half is told of no single leaf under a name rule, and Envoy can be told of nothing else once one is denied.
+    pub(super) fn named_by_root(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
+        let mut of_store = store.sources.iter().filter_map(|name| sources.get(name));
+        let Some(source) = of_store.find(|source| source.authorities.contains(&Authority::Genesys)) else { return };
+        let is_envoys = |target: &&Target| target.privileged && target.outputs.contains(&Output::Envoy);
+        for target in store.targets.iter().filter(is_envoys) {
+            self.problem(format!(
+                "target.{name} is an Envoy and privileged, and source.{source} takes certificates of Genesys, which are trusted by \
+                 their name. Envoy sees no common name and can take nobody out of a name: it needs the leaves themselves, and \
+                 root's half, which judges anew, is given none, so that it would shut out every client once one is denied. Leave \
+                 target.{name}.privileged out: Envoy needs neither root nor a reload, it watches the link, and reads as its own \
+                 user",
+                name = target.name,
+                source = source.name,
+            ));
+        }
+    }
+
     /// What root's half writes and runs must be out of the daemon's reach.
     pub(super) fn privileged(&mut self, store: &Store) {
         let (path, privileged_path) = (&store.path, &store.privileged_path);

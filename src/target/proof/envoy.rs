@@ -9,6 +9,7 @@
 //! No one of them is enough. A secret whose authorities cannot be read is shown by the first although the one before it is
 //! served (measured on 1.40); so the other two must agree with it, and its content with the file that the link names.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,8 +68,18 @@ impl Admin {
             json(later, limit),
         )?;
         let statistics = Statistics::read(&statistics);
+        let mut places = Vec::new();
+        for listeners in [&fixed, &later] {
+            find_asking(listeners, "a listener", &mut places);
+        }
+        // A cluster may have the secret, for a server that Envoy connects to.
+        if places.is_empty() {
+            return Ok(Seen::NoMarker);
+        }
         let secrets = secrets(&dump);
-        let Some(given) = ours(&secrets, wanted, &meant.context) else {
+        // Listeners that ask for it in different words have one each, and each serves by its own.
+        let ours: Vec<&Value> = secrets.iter().filter(|secret| !is_anothers(secret, wanted)).copied().collect();
+        let Some(first) = ours.first() else {
             return Ok(match statistics.attempts {
                 // It asks for the secret, and has none: then its listeners let nobody in.
                 Some(_) => Seen::Kept(format!(
@@ -78,27 +89,35 @@ impl Admin {
                 None => Seen::NoMarker,
             });
         };
-        let of = |value: &Value| value.as_str().and_then(|version| version.parse::<u64>().ok());
-        let version = given.get("version_info").and_then(of);
-        // Of several secrets of this name (two stores, two listeners) the counters are one.
-        let taken = match secrets.len() {
-            1 => statistics.version.as_deref().and_then(|version| version.parse::<u64>().ok()),
-            _ => version,
+        let Some(versions) = ours.iter().map(|secret| version_of(secret)).collect::<Option<Vec<u64>>>() else {
+            return Err(format!("its admin endpoint names no version of the secret {SECRET:?}"));
         };
-        match (version, taken) {
-            (Some(given), Some(taken)) if given == wanted.generation && taken == wanted.generation => {}
-            (Some(given), Some(taken)) if given == wanted.generation => {
+        let of_another = versions.iter().copied().find(|version| *version != wanted.generation);
+        if let Some(other) = of_another.filter(|_| versions.contains(&wanted.generation)) {
+            return Ok(Seen::Otherwise(parted(&places, ours.len(), other)));
+        }
+        let given = of_another.unwrap_or(wanted.generation);
+        // With another store's secret of this name the counters are one.
+        let taken = if ours.len() == secrets.len() {
+            statistics.version.as_deref().and_then(|version| version.parse::<u64>().ok())
+        } else {
+            version_of(first)
+        };
+        match taken {
+            Some(taken) if taken == wanted.generation && given == wanted.generation => {}
+            Some(taken) if given == wanted.generation => {
                 return Ok(Seen::Kept(format!(
                     "it was given generation {given:06} and refused it, and goes on with {taken:06}: {}",
                     statistics.refusals("its log says why")
                 )));
             }
-            (_, Some(taken)) => return Ok(Seen::Old(taken, Part::Secret)),
-            _ => return Err(format!("its admin endpoint names no version of the secret {SECRET:?}")),
+            Some(taken) => return Ok(Seen::Old(taken, Part::Secret)),
+            None => return Err(format!("its admin endpoint names no version of the secret {SECRET:?}")),
         }
-        if context_of(given) != Some(&meant.context) {
+        if ours.iter().any(|secret| context_of(secret) != Some(&meant.context)) {
+            let several = if ours.len() == 1 { String::new() } else { format!(" (one of {}; {SEVERAL})", ours.len()) };
             return Ok(Seen::Kept(format!(
-                "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file that the link names",
+                "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file that the link names{several}",
                 wanted.generation
             )));
         }
@@ -108,13 +127,7 @@ impl Admin {
                 wanted.generation
             )));
         }
-        // Where certificates or names are listed, Envoy refuses whoever shows none, required or not (measured).
-        let lists = ["verify_certificate_hash", "match_typed_subject_alt_names"];
-        let listed = lists.iter().any(|list| meant.context.get(list).is_some());
-        let mut open = Vec::new();
-        for listeners in [&fixed, &later] {
-            find_open(listeners, "a listener", listed, &mut open);
-        }
+        let open: Vec<String> = places.iter().filter_map(|place| place.why_open(&meant.context)).collect();
         Ok(if open.is_empty() { Seen::New(Shown::Both) } else { Seen::Open(open.join("; ")) })
     }
 }
@@ -191,18 +204,18 @@ fn context_of(secret: &Value) -> Option<&Value> {
     secret.get("secret")?.get("validation_context")
 }
 
-/// The one that is of this store: the one that is meant, or else one that no other store's marker is in.
-fn ours<'a>(secrets: &[&'a Value], wanted: &Wanted, meant: &Value) -> Option<&'a Value> {
-    let is_anothers = |secret: &Value| {
-        let bundle = context_of(secret).and_then(|context| context.pointer("/trusted_ca/inline_string"));
-        let ders = CertificateDer::pem_slice_iter(bundle.and_then(Value::as_str).unwrap_or_default().as_bytes());
-        let subjects: Vec<Vec<u8>> =
-            ders.filter_map(|der| Some(Certificate::parse(&der.ok()?).ok()?.facts().subject_der.clone())).collect();
-        let markers = marker::find_in(&subjects);
-        !markers.is_empty() && markers.iter().all(|marker| marker.store_id != wanted.store_id)
-    };
-    let exact = secrets.iter().find(|secret| context_of(secret) == Some(meant));
-    exact.or_else(|| secrets.iter().find(|secret| !is_anothers(secret))).copied()
+fn version_of(secret: &Value) -> Option<u64> {
+    secret.get("version_info")?.as_str()?.parse().ok()
+}
+
+/// Whether no marker but other stores' is in it.
+fn is_anothers(secret: &Value, wanted: &Wanted) -> bool {
+    let bundle = context_of(secret).and_then(|context| context.pointer("/trusted_ca/inline_string"));
+    let ders = CertificateDer::pem_slice_iter(bundle.and_then(Value::as_str).unwrap_or_default().as_bytes());
+    let subjects: Vec<Vec<u8>> =
+        ders.filter_map(|der| Some(Certificate::parse(&der.ok()?).ok()?.facts().subject_der.clone())).collect();
+    let markers = marker::find_in(&subjects);
+    !markers.is_empty() && markers.iter().all(|marker| marker.store_id != wanted.store_id)
 }
 
 /// Whether a TLS context holds just the authorities with these serial numbers.
@@ -217,49 +230,100 @@ fn holds(contexts: &Value, serials: &[String]) -> bool {
     })
 }
 
+/// Why an Envoy has several secrets of our name, and what tells those of different stores apart.
+const SEVERAL: &str = "listeners that ask for it in different words have one each; if it is another store's, its file must hold that \
+     store's marker";
+
 /// What of a validation context beside ours would let others in.
-const WIDENING: [&str; 5] = [
+const WIDENING: [&str; 6] = [
     "trusted_ca",
     "verify_certificate_hash",
     "verify_certificate_spki",
     "trust_chain_verification",
     "allow_expired_certificate",
+    // It judges in place of all that ours says.
+    "custom_validator_config",
 ];
 
-/// The places that ask for the secret, and where it does not decide.
-fn find_open(value: &Value, listener: &str, listed: bool, open: &mut Vec<String>) {
+/// Where ours lists names: one of either list is enough. Where it does not, these are asked for besides.
+const NAMING: [&str; 2] = ["match_typed_subject_alt_names", "match_subject_alt_names"];
+
+/// The states of a listener in which it takes no connection: refused, or on its way out.
+const IDLE: [&str; 2] = ["error_state", "draining_state"];
+
+/// A TLS context of a listener that asks for the secret.
+struct Asking<'a> {
+    listener: &'a str,
+    context: &'a Value,
+    required: Option<&'a Value>,
+}
+
+fn find_asking<'a>(value: &'a Value, listener: &'a str, found: &mut Vec<Asking<'a>>) {
     match value {
-        Value::Array(values) => values.iter().for_each(|value| find_open(value, listener, listed, open)),
+        Value::Array(values) => values.iter().for_each(|value| find_asking(value, listener, found)),
         Value::Object(fields) => {
             let named = fields.get("name").and_then(Value::as_str).filter(|_| fields.contains_key("address"));
             let listener = named.unwrap_or(listener);
             if let Some(context) = fields.get("common_tls_context") {
-                open.extend(
-                    why_open(context, fields.get("require_client_certificate"), listed)
-                        .map(|why| format!("{}: {why}", printable(listener.as_bytes()))),
-                );
+                let place = Asking { listener, context, required: fields.get("require_client_certificate") };
+                found.extend(place.secret().is_some().then_some(place));
             }
-            fields.values().for_each(|value| find_open(value, listener, listed, open));
+            let taking = fields.iter().filter(|(key, _)| !IDLE.contains(&key.as_str()));
+            taking.for_each(|(_, value)| find_asking(value, listener, found));
         }
         _ => {}
     }
 }
 
-fn why_open(context: &Value, required: Option<&Value>, listed: bool) -> Option<String> {
-    let names =
-        |at: &Value| at.pointer("/validation_context_sds_secret_config/name").and_then(Value::as_str) == Some(SECRET);
-    let combined = context.get("combined_validation_context");
-    if !names(context) && !combined.is_some_and(names) {
-        return None;
+impl<'a> Asking<'a> {
+    /// How it asks.
+    fn secret(&self) -> Option<&'a Value> {
+        let combined = self.context.get("combined_validation_context");
+        [Some(self.context), combined].into_iter().flatten().find_map(|at| {
+            let secret = at.get("validation_context_sds_secret_config")?;
+            (secret.get("name").and_then(Value::as_str) == Some(SECRET)).then_some(secret)
+        })
     }
-    if !listed && required != Some(&Value::Bool(true)) {
-        return Some("require_client_certificate is not set, so that whoever shows no certificate gets in".to_owned());
+
+    /// It reads a file, and does not see when the link is renamed.
+    fn is_unwatched(&self) -> bool {
+        let file = self.secret().and_then(|secret| secret.pointer("/sds_config/path_config_source"));
+        file.is_some_and(|file| file.get("watched_directory").is_none())
     }
-    let default = combined.and_then(|combined| combined.get("default_validation_context"));
-    let widening = WIDENING.into_iter().find(|key| default.is_some_and(|default| default.get(key).is_some()));
-    widening.map(|key| {
-        format!("its default_validation_context has {key}, which is joined with trustsync's and lets others in")
-    })
+
+    fn why_open(&self, ours: &Value) -> Option<String> {
+        let names = ours.get("match_typed_subject_alt_names").is_some();
+        // Where certificates or names are listed, Envoy refuses whoever shows none, required or not (measured).
+        let listed = names || ours.get("verify_certificate_hash").is_some();
+        let why = if !listed && self.required != Some(&Value::Bool(true)) {
+            "require_client_certificate is not set, so that whoever shows no certificate gets in".to_owned()
+        } else {
+            let default = self.context.pointer("/combined_validation_context/default_validation_context")?;
+            let mut keys = WIDENING.into_iter().chain(NAMING.into_iter().filter(|_| names));
+            let widening = keys.find(|key| default.get(key).is_some_and(|value| *value != Value::Array(Vec::new())))?;
+            format!(
+                "its default_validation_context has {widening}, which is joined with trustsync's and lets others in"
+            )
+        };
+        Some(format!("{}: {why}", printable(self.listener.as_bytes())))
+    }
+}
+
+/// Of secrets of several generations.
+fn parted(places: &[Asking<'_>], count: usize, other: u64) -> String {
+    let unwatched: BTreeSet<String> = places
+        .iter()
+        .filter(|place| place.is_unwatched())
+        .map(|place| printable(place.listener.as_bytes()).to_string())
+        .collect();
+    let mut text = format!("of its {count} secrets {SECRET:?} one is of generation {other:06} ({SEVERAL})");
+    if !unwatched.is_empty() {
+        let listeners = unwatched.into_iter().collect::<Vec<_>>().join(", ");
+        text.push_str(&format!(
+            "; without watched_directory, by which alone Envoy sees a new generation, it is asked for by {listeners}"
+        ));
+    }
+    text
 }
 
 async fn text(asker: &Asker, limit: Duration) -> Result<String, String> {
@@ -283,30 +347,65 @@ mod tests {
 
     use super::*;
 
+    /// Why the listener of this TLS context is open, where our secret says this.
+    fn open(ours: &Value, context: &Value, required: &Value) -> Vec<String> {
+        let socket = json!({ "common_tls_context": context, "require_client_certificate": required });
+        let listener = json!({ "name": "edge", "address": {}, "filter_chains": [socket] });
+        let dump = json!({ "configs": [{ "active_state": { "listener": listener } }] });
+        let mut places = Vec::new();
+        find_asking(&dump, "?", &mut places);
+        places.iter().filter_map(|place| place.why_open(ours)).collect()
+    }
+
+    fn joined(default: &Value) -> Value {
+        json!({ "combined_validation_context": {
+            "default_validation_context": default, "validation_context_sds_secret_config": { "name": SECRET },
+        } })
+    }
+
     #[test]
     fn a_listener_is_open_that_requires_no_certificate_or_joins_another_context() {
-        let ours = json!({ "name": SECRET });
-        let listener = |context: Value, required: Value| {
-            let mut open = Vec::new();
-            let socket = json!({ "common_tls_context": context, "require_client_certificate": required });
-            find_open(&json!([{ "name": "edge", "address": {}, "filter_chains": [socket] }]), "?", false, &mut open);
-            open
-        };
-        let plain = json!({ "validation_context_sds_secret_config": ours });
-        assert!(listener(plain.clone(), json!(true)).is_empty());
+        let issuer = json!({ "trusted_ca": {} });
+        let plain = json!({ "validation_context_sds_secret_config": { "name": SECRET } });
+        assert!(open(&issuer, &plain, &json!(true)).is_empty());
         for required in [json!(false), json!(null)] {
-            let open = listener(plain.clone(), required);
+            let open = open(&issuer, &plain, &required);
             assert!(open[0].starts_with("edge: require_client_certificate"), "{open:?}");
         }
         let other = json!({ "validation_context_sds_secret_config": { "name": "other" } });
-        assert!(listener(other, json!(false)).is_empty(), "it is none of ours");
-        let combined = |default: Value| {
-            json!({ "combined_validation_context": {
-                "default_validation_context": default, "validation_context_sds_secret_config": ours,
-            } })
-        };
-        assert!(listener(combined(json!({})), json!(true)).is_empty());
-        assert!(listener(combined(json!({ "match_typed_subject_alt_names": [] })), json!(true)).is_empty());
-        assert_eq!(listener(combined(json!({ "verify_certificate_hash": ["ab"] })), json!(true)).len(), 1);
+        assert!(open(&issuer, &other, &json!(false)).is_empty(), "it is none of ours");
+        for (default, is_open) in [
+            (json!({}), false),
+            (json!({ "match_typed_subject_alt_names": [] }), false),
+            (json!({ "match_typed_subject_alt_names": [{}] }), false),
+            (json!({ "verify_certificate_hash": ["ab"] }), true),
+            (json!({ "custom_validator_config": { "name": "any" } }), true),
+        ] {
+            assert_eq!(!open(&issuer, &joined(&default), &json!(true)).is_empty(), is_open, "{default}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_joined_with_ours_open_a_listener_where_ours_are_names() {
+        let hashes = json!({ "verify_certificate_hash": ["ab"] });
+        let names = json!({ "match_typed_subject_alt_names": [{}] });
+        for key in ["match_typed_subject_alt_names", "match_subject_alt_names"] {
+            let default = json!({ key: [{}] });
+            assert!(open(&hashes, &joined(&default), &json!(true)).is_empty());
+            let open = open(&names, &joined(&default), &json!(true));
+            assert!(open[0].contains(&format!("has {key},")), "{open:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_takes_no_connection_asks_for_nothing() {
+        let context = joined(&json!({}));
+        let listener = json!({ "name": "edge", "address": {}, "filter_chains": [{ "common_tls_context": context }] });
+        for (state, count) in [("active_state", 1), ("error_state", 0), ("draining_state", 0)] {
+            let dump = json!({ "configs": [{ state: { "listener": listener } }] });
+            let mut places = Vec::new();
+            find_asking(&dump, "?", &mut places);
+            assert_eq!(places.len(), count, "{state}");
+        }
     }
 }

@@ -57,6 +57,14 @@ pub(super) fn one_by_one(set: &TrustSet) -> Option<BTreeSet<Fingerprint>> {
     }
 }
 
+/// Whether nobody gets in by this file of ours.
+#[must_use]
+pub fn admits_nobody(file: &[u8]) -> bool {
+    let file: Value = serde_json::from_slice(file).unwrap_or_default();
+    let listed = file.pointer("/resources/0/validation_context/verify_certificate_hash");
+    listed == Some(&json!([NOBODY]))
+}
+
 /// Who of those whom the authorities have signed gets in.
 enum Admission {
     /// These certificates.
