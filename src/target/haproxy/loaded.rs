@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::on_disk::OnDisk;
-use super::socket::{SocketError, ask, word};
+use super::socket::{SocketError, ask, ask_in_turn, word};
 
 /// What kind of list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Loaded {
             let shown = ask(socket, &format!("show {}", form.word()), None).await?;
             loaded.lists.extend(shown.lines().filter_map(|line| list(form, line, disk)));
         }
-        let shown = ask(socket, "show ssl ca-file", None).await?;
+        let shown = ask_in_turn(socket, "show ssl ca-file", None).await?;
         loaded.ca_files.extend(shown.lines().filter_map(|line| ca_file(line, disk)));
         Ok(loaded)
     }
@@ -112,7 +112,7 @@ pub struct Certificates {
 
 /// The certificates of a CA file in force.
 pub async fn certificates(socket: &Path, name: &str) -> Result<Certificates, SocketError> {
-    let shown = ask(socket, &format!("show ssl ca-file {}", word(name)), None).await?;
+    let shown = ask_in_turn(socket, &format!("show ssl ca-file {}", word(name)), None).await?;
     let of = |what: &'static str| {
         shown.lines().filter_map(move |line| line.strip_prefix(what)).map(|value| value.trim().to_owned())
     };

@@ -7,13 +7,23 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long one command may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// No list of ours is longer, as HAProxy shows it.
 const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
+
+/// For how long another one's change of a CA file is waited for: HAProxy has room for one at a time, and the turns of its
+/// targets run side by side. One that was begun and left takes no end.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What HAProxy says meanwhile.
+const BUSY_WORDS: [&str; 2] = ["ongoing transaction is about", "currently locked"];
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +127,20 @@ async fn ask_unhurried(
         return Err(SocketError::TooLong { path: path.to_owned(), command: asked() });
     }
     Ok(String::from_utf8_lossy(&answer).trim_end_matches('\n').to_owned())
+}
+
+/// As [`ask`], of CA files: asks again as long as somebody else's change of one is under way, for two seconds. Meanwhile
+/// HAProxy does not even show them.
+pub async fn ask_in_turn(path: &Path, command: &str, payload: Option<&str>) -> Result<String, SocketError> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        let answer = ask(path, command, payload).await?;
+        let is_busy = BUSY_WORDS.iter().any(|words| answer.contains(words));
+        if !is_busy || Instant::now() >= deadline {
+            return Ok(answer);
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// A word of a command, whatever it holds.

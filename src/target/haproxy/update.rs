@@ -14,22 +14,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-
 use super::loaded::{CaFile, Form, List, Loaded, certificates, entries};
 use super::on_disk::OnDisk;
-use super::socket::{SocketError, ask, word};
+use super::socket::{SocketError, ask, ask_in_turn, word};
 use crate::trust::excerpt;
-
-/// For how long another one's change of a CA file is waited for: HAProxy has room for one at a time, and the turns of its
-/// targets run side by side. One that was begun and left takes no end.
-const BUSY: Duration = Duration::from_secs(2);
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// What HAProxy says meanwhile.
-const BUSY_WORDS: [&str; 2] = ["ongoing transaction is about", "currently locked"];
 
 /// How much of a command is quoted.
 const COMMAND_SHOWN: usize = 80;
@@ -184,19 +172,6 @@ async fn set_and_commit_twice(socket: &Path, name: &str, text: &str) -> Result<(
         }
     }
     Ok(())
-}
-
-/// Asks again as long as somebody else's change is under way, within [`BUSY`].
-async fn ask_in_turn(socket: &Path, command: &str, payload: Option<&str>) -> Result<String, SocketError> {
-    let deadline = Instant::now() + BUSY;
-    loop {
-        let answer = ask(socket, command, payload).await?;
-        let is_busy = BUSY_WORDS.iter().any(|words| answer.contains(words));
-        if !is_busy || Instant::now() >= deadline {
-            return Ok(answer);
-        }
-        sleep(PAUSE).await;
-    }
 }
 
 /// A command whose success is an empty line.
