@@ -15,6 +15,8 @@ mod doors;
 mod java;
 #[path = "common/privilege.rs"]
 mod privilege;
+#[path = "common/report.rs"]
+mod report;
 #[path = "common/stage.rs"]
 mod stage;
 
@@ -24,8 +26,9 @@ use std::time::{Duration, Instant};
 use apache::Apache;
 use apache_stage::{PLAIN, knock};
 use doors::{Behind, Door};
+use report::target;
 use stage::Stage;
-use trustsync::cycle::{Report, TargetReport};
+use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::settings::resolved::{Check, CheckWay};
 use trustsync::simulator::pki::ClientCertificate;
@@ -33,14 +36,8 @@ use trustsync::simulator::world::Impostor;
 use trustsync::target::check::{self, Environment, Outcome, View};
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
-use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::pem;
-use trustsync::trust::set::{Denial, DenialReason};
 use trustsync::trust::turn::{Evidence, Owed, Proof};
-
-fn target<'a>(report: &'a Report, name: &str) -> &'a TargetReport {
-    report.targets.iter().find(|target| target.target == name).unwrap()
-}
 
 #[track_caller]
 fn assert_proven(report: &Report) {
@@ -201,7 +198,7 @@ async fn a_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_o
         ],
     );
     // Denied by name, though the rule would admit it.
-    deny(&stage, &genesys);
+    stage.deny(&genesys);
     stage.cycle().await;
     assert_cast(&stage, &apache, &[("genesys, denied", Some(&genesys), "403"), ("renewed", Some(&renewed), "200")]);
 }
@@ -219,26 +216,11 @@ async fn with_the_genesys_root_alone_its_leaf_gets_in_and_the_public_one_does_no
     }
 }
 
-/// Denies a leaf in `state.json`, as `distrust` will.
-fn deny(stage: &Stage, leaf: &ClientCertificate) {
-    let certificate = Certificate::parse(leaf.der()).unwrap();
-    let denial = Denial {
-        reason: DenialReason::Distrusted,
-        since: stage.world().now(),
-        sha1: Some(certificate.facts().sha1.clone()),
-        pem_sha1: Some(certificate.pem_sha1()),
-        until: None,
-    };
-    let mut state = stage.state();
-    state["memory"]["denied"][Fingerprint::of(leaf.der()).to_string()] = serde_json::to_value(denial).unwrap();
-    fs::write(stage.root().join("store/state.json"), state.to_string()).unwrap();
-}
-
 #[tokio::test]
 async fn with_the_only_leaf_denied_every_output_says_deny_all_and_nobody_gets_in() {
     let (mut stage, apache) = proven_stage().await;
     let current = stage.world().current().unwrap();
-    deny(&stage, &current);
+    stage.deny(&current);
     let report = stage.cycle().await;
     assert!(report.deny_all && report.committed);
     assert_eq!(target(&report, "apache").settled, Some(Evidence::Proven), "{report:?}");
@@ -574,7 +556,7 @@ async fn a_denied_leaf_finds_no_door_open() {
         assert_eq!(door.resume(), (Behind::Status(200), true));
         assert_eq!(door.ask_again(), Behind::Status(200));
     }
-    deny(&stage, &current);
+    stage.deny(&current);
     let report = stage.cycle().await;
     assert_eq!(target(&report, "apache").settled, Some(Evidence::Proven), "{report:?}");
     for door in &mut doors {

@@ -12,6 +12,8 @@ mod envoy;
 mod java;
 #[path = "common/names.rs"]
 mod names;
+#[path = "common/report.rs"]
+mod report;
 #[path = "common/stage.rs"]
 mod stage;
 
@@ -25,8 +27,9 @@ use cast::knock;
 use doors::{Behind, Door};
 use envoy::Envoy;
 use names::{NAME, Names};
+use report::{alarm, line};
 use stage::Stage;
-use trustsync::cycle::{Report, TargetReport};
+use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
@@ -38,22 +41,10 @@ use trustsync::trust::turn::{Evidence, Owed, Proof};
 
 const GENESYS: &str = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
 
-fn line(report: &Report) -> &TargetReport {
-    &report.targets[0]
-}
-
 #[track_caller]
 fn assert_proven(report: &Report) {
     assert_eq!(line(report).settled, Some(Evidence::Proven), "{report:?}");
     assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
-}
-
-/// The text of the one critical finding of this event.
-#[track_caller]
-fn alarm<'a>(report: &'a Report, event: &str) -> &'a str {
-    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event == event).collect();
-    assert_eq!((found.len(), found[0].severity), (1, Severity::Critical), "{:?}", report.findings);
-    &found[0].text
 }
 
 impl Stage {

@@ -14,6 +14,8 @@ mod haproxy_stage;
 mod java;
 #[path = "common/privilege.rs"]
 mod privilege;
+#[path = "common/report.rs"]
+mod report;
 #[path = "common/stage.rs"]
 mod stage;
 
@@ -24,8 +26,9 @@ use std::time::{Duration, Instant};
 use doors::{Behind, Door};
 use haproxy::{Configuration, Haproxy};
 use haproxy_stage::{PLAIN, WAYS, Way, knock};
+use report::{alarm, line};
 use stage::Stage;
-use trustsync::cycle::{Report, TargetReport};
+use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
@@ -34,28 +37,13 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::pem;
-use trustsync::trust::set::{Denial, DenialReason};
 use trustsync::trust::turn::{Evidence, Owed, Proof};
-
-fn target(report: &Report) -> &TargetReport {
-    report.targets.iter().find(|target| target.target == "haproxy").unwrap()
-}
 
 #[track_caller]
 fn assert_proven(report: &Report) {
-    let line = target(report);
+    let line = line(report);
     assert_eq!(line.settled, Some(Evidence::Proven), "{line:?}");
     assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
-}
-
-/// The text of the one finding of this event, which must be critical.
-#[track_caller]
-fn alarm<'a>(report: &'a Report, event: &str) -> &'a str {
-    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event == event).collect();
-    assert_eq!(found.len(), 1, "{:?}", report.findings);
-    assert_eq!(found[0].severity, Severity::Critical);
-    assert!(!found[0].text.contains('\n'), "{}", found[0].text);
-    &found[0].text
 }
 
 /// How the server was told, each time.
@@ -75,7 +63,7 @@ async fn wired(mut stage: Stage, way: Way) -> (Stage, Haproxy) {
     let haproxy = stage.serve_haproxy("haproxy", PLAIN);
     stage.configure_haproxy("haproxy", &haproxy, way);
     let first = stage.cycle().await;
-    assert!(matches!(target(&first).owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
+    assert!(matches!(line(&first).owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
     haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
     assert_proven(&stage.cycle().await);
@@ -251,10 +239,10 @@ async fn a_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_o
         ];
         assert_cast(&stage, &haproxy, &everybody);
         // One of them is denied, though its name would let it in.
-        deny(&stage, &genesys);
+        stage.deny(&genesys);
         stage.on_day(45);
         let report = stage.cycle().await;
-        assert_eq!(target(&report).settled, Some(Evidence::Proven), "{report:?}");
+        assert_eq!(line(&report).settled, Some(Evidence::Proven), "{report:?}");
         let upcoming = stage.world().upcoming().unwrap().unwrap();
         assert_cast(
             &stage,
@@ -282,30 +270,15 @@ async fn with_the_genesys_root_alone_its_leaf_gets_in_and_the_public_one_does_no
     }
 }
 
-/// Denies a leaf in `state.json`, as `distrust` does.
-fn deny(stage: &Stage, leaf: &ClientCertificate) {
-    let certificate = Certificate::parse(leaf.der()).unwrap();
-    let denial = Denial {
-        reason: DenialReason::Distrusted,
-        since: stage.world().now(),
-        sha1: Some(certificate.facts().sha1.clone()),
-        pem_sha1: None,
-        until: None,
-    };
-    let mut state = stage.state();
-    state["memory"]["denied"][Fingerprint::of(leaf.der()).to_string()] = serde_json::to_value(denial).unwrap();
-    fs::write(stage.root().join("store/state.json"), state.to_string()).unwrap();
-}
-
 #[tokio::test]
 async fn with_the_only_leaf_denied_the_lists_load_and_nobody_gets_in() {
     for way in WAYS {
         let (mut stage, mut haproxy) = proven_stage(way).await;
         let current = stage.world().current().unwrap();
-        deny(&stage, &current);
+        stage.deny(&current);
         let report = stage.cycle().await;
         assert!(report.deny_all && report.committed);
-        assert_eq!(target(&report).settled, Some(Evidence::Proven), "{report:?}");
+        assert_eq!(line(&report).settled, Some(Evidence::Proven), "{report:?}");
         let stranger = stage.world().impostor(Impostor::Stranger).unwrap();
         for again in 0..2 {
             for who in [Some(&current), Some(&stranger), None] {
@@ -346,9 +319,9 @@ async fn a_distrusted_leaf_finds_no_door_open_neither_its_connection_nor_its_ses
             assert_eq!(door.resume(), (Behind::Status(200), true));
             assert_eq!(door.ask_again(), Behind::Status(200));
         }
-        deny(&stage, &current);
+        stage.deny(&current);
         let report = stage.cycle().await;
-        assert_eq!(target(&report).settled, Some(Evidence::Proven), "{report:?}");
+        assert_eq!(line(&report).settled, Some(Evidence::Proven), "{report:?}");
         for door in &mut doors {
             let behind = door.ask_again();
             match way {
@@ -413,7 +386,7 @@ async fn an_unrelated_broken_section_keeps_no_trust_back_from_whoever_mends_it()
     let reloads = haproxy.reloads();
     let report = stage.cycle().await;
     assert_eq!(report.exit(false), Exit::Check);
-    assert!(matches!(target(&report).owed, Some(Owed::BrokenWithoutUs { .. })), "{report:?}");
+    assert!(matches!(line(&report).owed, Some(Owed::BrokenWithoutUs { .. })), "{report:?}");
     let text = alarm(&report, "target_broken");
     assert!(text.contains("no_such_keyword") && text.contains("generation 000002"), "{text}");
     assert_eq!((stage.linked("haproxy"), haproxy.reloads()), (2, reloads), "switched forward, not told");
@@ -452,7 +425,7 @@ async fn a_generation_that_the_check_refuses_stays_out_and_is_tried_again_in_eve
         for _ in 0..2 {
             let report = stage.cycle().await;
             assert_eq!(report.exit(false), Exit::Check);
-            assert!(matches!(target(&report).owed, Some(Owed::Refused(_))), "{report:?}");
+            assert!(matches!(line(&report).owed, Some(Owed::Refused(_))), "{report:?}");
             assert!(alarm(&report, "target_check_refused").contains("not this one"));
             assert_eq!((stage.linked("haproxy"), told(&stage).len()), (1, times));
             stage.an_hour_later();
@@ -489,7 +462,7 @@ async fn a_reload_that_fails_in_silence_is_known_by_the_masters_word() {
     let silent = format!("check = []\nreload = {{ pidfile = {:?} }}\n", haproxy.pidfile());
     stage.configure_targets(&table(&silent));
     let report = stage.cycle().await;
-    let Some(Owed::Unproven(Proof::Refuted(why))) = &target(&report).owed else { panic!("{report:?}") };
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("generation 000001"), "{why}");
     haproxy.rewrite(stage.wired_haproxy("haproxy"));
     assert_proven(&stage.cycle().await);
@@ -582,7 +555,7 @@ async fn a_server_that_is_down_keeps_its_change_owed_and_proves_itself_after_its
         let (mut stage, mut haproxy) = proven_stage(way).await;
         haproxy.stop();
         let report = stage.cycle().await;
-        assert!(matches!(target(&report).settled, Some(Evidence::ProvenEarlier(_))), "{report:?}");
+        assert!(matches!(line(&report).settled, Some(Evidence::ProvenEarlier(_))), "{report:?}");
         assert_eq!((report.exit(false), stage.alarms()), (Exit::Done, vec!["target_unreachable:haproxy".to_owned()]));
 
         stage.on_day(45);
@@ -625,7 +598,7 @@ async fn what_somebody_else_changes_by_the_socket_is_found_by_the_next_proof_and
     assert_eq!(knock(&haproxy, Some(&upcoming)), "403");
     let report = stage.cycle().await;
     assert_proven(&report);
-    assert!(target(&report).told && !report.committed);
+    assert!(line(&report).told && !report.committed);
     assert_eq!(knock(&haproxy, Some(&upcoming)), "200");
 }
 
@@ -643,7 +616,7 @@ async fn lines_that_are_missing_are_missed_whichever_they_are() {
     let by_socket = format!("haproxy = {:?}", haproxy.socket());
     stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
     let report = stage.cycle().await;
-    let Some(Owed::Unproven(Proof::AllowlistOnly(why))) = &target(&report).owed else { panic!("{report:?}") };
+    let Some(Owed::Unproven(Proof::AllowlistOnly(why))) = &line(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("no CA file"), "{why}");
 
     // The list of the denied is missing: whoever is denied could be let in by name.
@@ -659,7 +632,7 @@ async fn lines_that_are_missing_are_missed_whichever_they_are() {
     assert_eq!(report.exit(false), Exit::Owed);
     let text = alarm(&report, "target_chain_only");
     assert!(text.contains("haproxy/denied.list"), "{text}");
-    assert!(target(&report).to_add.as_ref().unwrap().contains("denied.list"));
+    assert!(line(&report).to_add.as_ref().unwrap().contains("denied.list"));
 
     haproxy.rewrite(whole.as_str());
     haproxy.reload();
@@ -680,7 +653,7 @@ async fn where_the_wire_cannot_show_the_chain_it_says_why() {
         haproxy.rewrite(sections);
         haproxy.reload();
         let report = stage.cycle().await;
-        let line = target(&report);
+        let line = line(&report);
         let Some(Evidence::ReloadedNotProven(why)) = &line.settled else { panic!("{line:?}") };
         assert!(why.contains(reason), "{why}");
         let warning = report.findings.iter().find(|finding| finding.event == "target_not_proven").unwrap();
@@ -726,7 +699,7 @@ async fn by_the_wire_alone_a_server_that_needs_a_certificate_is_chain_only() {
     stage.configure_haproxy_with("haproxy", &haproxy, &Way::Reload.lines(&haproxy), &proof);
     stage.on_day(45);
     let report = stage.cycle().await;
-    assert!(matches!(target(&report).settled, Some(Evidence::ChainOnly(_))), "{report:?}");
+    assert!(matches!(line(&report).settled, Some(Evidence::ChainOnly(_))), "{report:?}");
 }
 
 #[tokio::test]
@@ -739,7 +712,7 @@ async fn the_wire_and_the_socket_must_agree() {
     assert_proven(&stage.cycle().await);
     stage.on_day(45);
     let report = stage.cycle().await;
-    let Some(Owed::Unproven(Proof::Refuted(why))) = &target(&report).owed else { panic!("{report:?}") };
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("the chain is of generation 000001"), "{why}");
     let upcoming = stage.world().upcoming().unwrap().unwrap();
     assert_eq!((knock(&haproxy, Some(&upcoming)), knock(&other, Some(&upcoming))), ("200".into(), "403".into()));
@@ -755,7 +728,7 @@ async fn the_wire_and_the_socket_must_agree() {
         "[target.haproxy]\nkind = \"haproxy\"\n{lines}proof = {{ {proof}, timeout = \"2s\" }}\n"
     ));
     let report = stage.cycle().await;
-    let Some(Owed::Unproven(Proof::Refuted(why))) = &target(&report).owed else { panic!("{report:?}") };
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("other entries of haproxy/names.list"), "{why}");
 }
 
@@ -856,7 +829,7 @@ async fn behind_a_proxy_that_begins_with_its_header_it_is_proven_and_else_says_w
     let by = |more: &str| format!("connect = [\"{}\"], haproxy = {:?}{more}", haproxy.address(), haproxy.socket());
     stage.configure_haproxy_with("haproxy", &haproxy, &lines, &by(""));
     let report = stage.cycle().await;
-    let Some(Evidence::ReloadedNotProven(why)) = &target(&report).settled else { panic!("{report:?}") };
+    let Some(Evidence::ReloadedNotProven(why)) = &line(&report).settled else { panic!("{report:?}") };
     assert!(why.contains("PROXY protocol"), "{why}");
     for (day, version) in [(45, "v1"), (116, "v2")] {
         stage.on_day(day);
@@ -912,7 +885,7 @@ async fn as_the_servers_own_user_it_is_told_and_proven_by_the_socket() {
         // A socket that does not let us in says so.
         fs::set_permissions(haproxy.socket(), fs::Permissions::from_mode(0o000)).unwrap();
         let report = stage.cycle().await;
-        let Some(Evidence::ReloadedNotProven(why)) = &target(&report).settled else { panic!("{report:?}") };
+        let Some(Evidence::ReloadedNotProven(why)) = &line(&report).settled else { panic!("{report:?}") };
         assert!(why.contains("let this user be in the group"), "{why}");
         return;
     }

@@ -12,6 +12,8 @@ mod java;
 mod jvm;
 #[path = "common/names.rs"]
 mod names;
+#[path = "common/report.rs"]
+mod report;
 #[path = "common/stage.rs"]
 mod stage;
 
@@ -25,8 +27,9 @@ use cast::knock;
 use doors::{Behind, Door};
 use jvm::{Flavour, Jvm};
 use names::Names;
+use report::line;
 use stage::Stage;
-use trustsync::cycle::{Report, TargetReport};
+use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
@@ -35,10 +38,6 @@ use trustsync::trust::render::Output;
 use trustsync::trust::turn::Evidence;
 
 const WITH_MARKER: &str = "truststore-with-marker.p12";
-
-fn line(report: &Report) -> &TargetReport {
-    &report.targets[0]
-}
 
 #[track_caller]
 fn assert_proven(report: &Report) {

@@ -14,6 +14,8 @@ mod nginx;
 mod nginx_stage;
 #[path = "common/privilege.rs"]
 mod privilege;
+#[path = "common/report.rs"]
+mod report;
 #[path = "common/stage.rs"]
 mod stage;
 
@@ -26,9 +28,10 @@ use std::time::{Duration, Instant};
 use doors::{Behind, Door};
 use nginx::Nginx;
 use nginx_stage::{PLAIN, knock, server_block, told};
+use report::{alarm, target};
 use stage::Stage;
 use tokio::task::LocalSet;
-use trustsync::cycle::{Report, TargetReport};
+use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::settings::resolved::{GenerationEvidence, WireProof};
 use trustsync::simulator::crls::Revoke;
@@ -42,25 +45,11 @@ use trustsync::trust::pem;
 use trustsync::trust::set::{Denial, DenialReason};
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
-fn target<'a>(report: &'a Report, name: &str) -> &'a TargetReport {
-    report.targets.iter().find(|target| target.target == name).unwrap()
-}
-
 #[track_caller]
 fn assert_proven(report: &Report) {
     let line = target(report, "nginx");
     assert_eq!(line.settled, Some(Evidence::Proven), "{line:?}");
     assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
-}
-
-/// The text of the one finding of this event, which must be critical.
-#[track_caller]
-fn alarm<'a>(report: &'a Report, event: &str) -> &'a str {
-    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event == event).collect();
-    assert_eq!(found.len(), 1, "{:?}", report.findings);
-    assert_eq!(found[0].severity, Severity::Critical);
-    assert!(!found[0].text.contains('\n'), "{}", found[0].text);
-    &found[0].text
 }
 
 /// A wired server that serves generation 1, proven.
@@ -637,21 +626,6 @@ async fn a_restored_backup_is_found_by_the_next_proof_and_told_again() {
     assert_eq!(knock(&nginx, Some(&upcoming)), "200");
 }
 
-/// Denies a leaf in `state.json`, as `distrust` will.
-fn deny(stage: &Stage, leaf: &ClientCertificate) {
-    let certificate = Certificate::parse(leaf.der()).unwrap();
-    let denial = Denial {
-        reason: DenialReason::Distrusted,
-        since: stage.world().now(),
-        sha1: Some(certificate.facts().sha1.clone()),
-        pem_sha1: Some(certificate.pem_sha1()),
-        until: None,
-    };
-    let mut state = stage.state();
-    state["memory"]["denied"][Fingerprint::of(leaf.der()).to_string()] = serde_json::to_value(denial).unwrap();
-    fs::write(stage.root().join("store/state.json"), state.to_string()).unwrap();
-}
-
 #[tokio::test]
 async fn a_denial_that_nginx_cannot_ask_for_is_said_where_a_name_could_pass_it() {
     let both = "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
@@ -673,7 +647,7 @@ async fn a_denial_that_nginx_cannot_ask_for_is_said_where_a_name_could_pass_it()
 async fn with_the_only_leaf_denied_every_output_says_deny_all_and_nobody_gets_in() {
     let (mut stage, nginx) = proven_stage().await;
     let current = stage.world().current().unwrap();
-    deny(&stage, &current);
+    stage.deny(&current);
     let report = stage.cycle().await;
     assert!(report.deny_all && report.committed);
     assert_eq!(target(&report, "nginx").settled, Some(Evidence::Proven), "{report:?}");
@@ -754,7 +728,7 @@ async fn a_denied_leaf_finds_no_door_open_neither_its_connection_nor_its_session
         assert_eq!(door.resume(), (Behind::Status(200), true));
         assert_eq!(door.ask_again(), Behind::Status(200));
     }
-    deny(&stage, &current);
+    stage.deny(&current);
     let report = stage.cycle().await;
     assert_eq!(target(&report, "nginx").settled, Some(Evidence::Proven), "{report:?}");
     for door in &mut doors {
@@ -776,7 +750,7 @@ async fn a_generation_that_drops_a_denied_leaf_is_never_taken_back() {
     let check = stage.wrapped_check("nginx", &nginx, script);
     stage.configure(&[("nginx", &nginx, Some(check))]);
     fs::write(stage.root().join("refuse"), "").unwrap();
-    deny(&stage, &upcoming);
+    stage.deny(&upcoming);
     let report = stage.cycle().await;
     assert!(matches!(target(&report, "nginx").owed, Some(Owed::RefusedButKept(_))), "{report:?}");
     let text = alarm(&report, "target_check_refused");

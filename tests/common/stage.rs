@@ -14,10 +14,12 @@ use tempfile::TempDir;
 use trustsync::clock::{Clock, SimulatedClock, SystemClock};
 use trustsync::cycle::{self, Clients, Options, Report};
 use trustsync::settings::{self, resolved::Settings};
-use trustsync::simulator::pki::DAY;
+use trustsync::simulator::pki::{ClientCertificate, DAY};
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{VendorOptions, World};
+use trustsync::trust::certificate::Certificate;
 use trustsync::trust::pem;
+use trustsync::trust::set::{Denial, DenialReason};
 use trustsync::trust::timestamp::Timestamp;
 
 /// nginx judges validity by the machine's clock, so the simulated story is one that has just ended: whatever is issued in
@@ -204,6 +206,21 @@ grace = "14d"
     /// `state.json`.
     pub fn state(&self) -> serde_json::Value {
         serde_json::from_slice(&fs::read(self.root.join("store/state.json")).unwrap()).unwrap()
+    }
+
+    /// Denies a leaf in `state.json`, as `distrust` does.
+    pub fn deny(&self, leaf: &ClientCertificate) {
+        let certificate = Certificate::parse(leaf.der()).unwrap();
+        let denial = Denial {
+            reason: DenialReason::Distrusted,
+            since: self.world().now(),
+            sha1: Some(certificate.facts().sha1.clone()),
+            pem_sha1: Some(certificate.pem_sha1()),
+            until: None,
+        };
+        let mut state = self.state();
+        state["memory"]["denied"][certificate.fingerprint().to_string()] = serde_json::to_value(denial).unwrap();
+        fs::write(self.root().join("store/state.json"), state.to_string()).unwrap();
     }
 
     /// The ids of the alarms that stand.
