@@ -304,22 +304,15 @@ impl Half<'_> {
             let store = given.manifest.store.clone();
             outcome.standing = Some(Standing { store, generation: number, digest: rendered });
         }
+        let environment = self.environment(number, &given.manifest.store);
         if let (Kind::Nginx, Some(argv)) = (self.target.kind, &self.target.check) {
             let limit = self.target.check_timeout;
-            let environment = self.environment(number, &given.manifest.store);
             outcome.enforcement = Some(nginx::enforcement(argv, link.path(), &environment, limit).await);
         }
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Told(_));
         if is_used && sight::is_due(self.target, state.sight.as_ref(), number) {
             let generation = (number, &*link.generation(number));
-            sight::look(
-                self.target,
-                &mut state.sight,
-                generation,
-                link.path(),
-                &self.environment(number, &given.manifest.store),
-            )
-            .await;
+            sight::look(self.target, &mut state.sight, generation, link.path(), &environment).await;
             state.write(&half.state())?;
         }
         outcome.sight.clone_from(&state.sight);

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::target::quoting::within_quotes;
+
 /// `deploy/apache/trustsync.conf`, for each `VirtualHost` that asks for client certificates.
 const VIRTUAL_HOST: &str = include_str!("../../deploy/apache/trustsync.conf");
 
@@ -12,7 +14,7 @@ const DEFAULT_LINK: &str = "/var/lib/trustsync/target/apache";
 #[must_use]
 pub fn virtual_host(link: &Path) -> String {
     // Every path of the snippet stands in double quotes.
-    VIRTUAL_HOST.replace(DEFAULT_LINK, &link.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\""))
+    VIRTUAL_HOST.replace(DEFAULT_LINK, &within_quotes(link))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::target::quoting::within_quotes;
+
 /// `deploy/envoy/envoy.yaml`: a whole Envoy, ours between two lines of dashes.
 const WHOLE: &str = include_str!("../../deploy/envoy/envoy.yaml");
 
@@ -37,11 +39,6 @@ pub fn lines(link: &Path) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Every path of the file stands in double quotes, which YAML reads as JSON does.
-fn within_quotes(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]

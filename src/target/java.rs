@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use crate::target::quoting::within_quotes;
+
 /// How the classes of `deploy/java/` are put to use; `Server.java` there is a whole server.
 #[must_use]
 pub fn lines(link: &Path) -> String {
-    let link = link.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
+    let link = within_quotes(link);
     format!(
         r#"// With TrustsyncTrustManager, TrustsyncPins and TrustsyncNames, which come with trustsync (deploy/java):
 Path link = Path.of("{link}");

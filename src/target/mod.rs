@@ -17,5 +17,6 @@ pub mod java;
 pub mod nginx;
 pub mod process;
 pub mod proof;
+mod quoting;
 pub mod reload;
 pub mod snippet;

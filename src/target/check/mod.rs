@@ -102,16 +102,19 @@ pub async fn in_private(
             .to_vec();
     wrapped.extend([new, old]);
     wrapped.extend_from_slice(argv);
-    let ran = match (Run { argv: &wrapped, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
+    run_in_view(&wrapped, environment, limit, "no private mount namespace with the new files over the old").await
+}
+
+/// Runs what makes a private view, says so by a line, and then is the check. `missing` is what there is none of, if that line
+/// never comes.
+async fn run_in_view(wrapped: &[String], environment: &Environment, limit: Duration, missing: &str) -> Outcome {
+    let ran = match (Run { argv: wrapped, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
         Ok(ran) => ran,
         Err(error) => return Outcome::PrivateUnavailable(error.to_string()),
     };
     match ran.output.split_once(VIEW_STANDS) {
         Some((_, output)) => judged(&ran, output),
-        None => Outcome::PrivateUnavailable(format!(
-            "no private mount namespace with the new files over the old could be made ({})",
-            ran.describe()
-        )),
+        None => Outcome::PrivateUnavailable(format!("{missing} could be made ({})", ran.describe())),
     }
 }
 

@@ -12,8 +12,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Outcome, VIEW_STANDS, judged};
-use crate::target::process::{Environment, OUTPUT_KEPT, Run, RunError};
+use super::{Outcome, run_in_view};
+use crate::target::process::{Environment, RunError};
 
 /// `$1` is an empty folder for our use, `$2` is bound over `$3` unless it is empty, the rest starts the server.
 ///
@@ -88,17 +88,7 @@ pub(super) async fn judge(
     let (new, old) = bound.unwrap_or_default();
     wrapped.extend([room.path().to_string_lossy().into_owned(), new.to_owned(), old.to_owned()]);
     wrapped.extend_from_slice(argv);
-    let ran = match (Run { argv: &wrapped, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
-        Ok(ran) => ran,
-        Err(error) => return Outcome::PrivateUnavailable(error.to_string()),
-    };
-    match ran.output.split_once(VIEW_STANDS) {
-        Some((_, output)) => judged(&ran, output),
-        None => Outcome::PrivateUnavailable(format!(
-            "no namespaces of its own with the new files over the old could be made ({})",
-            ran.describe()
-        )),
-    }
+    run_in_view(&wrapped, environment, limit, "no namespaces of its own with the new files over the old").await
 }
 
 /// An empty folder, removed at the end.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::target::quoting::within_quotes;
+
 /// `deploy/haproxy/trustsync-bind.cfg`, for each `bind` that asks for client certificates.
 const BIND: &str = include_str!("../../../deploy/haproxy/trustsync-bind.cfg");
 
@@ -14,18 +16,18 @@ const DEFAULT_LINK: &str = "/var/lib/trustsync/target/haproxy";
 /// What goes to the `bind` line.
 #[must_use]
 pub fn bind(link: &Path) -> String {
-    BIND.replace(DEFAULT_LINK, &within_quotes(link))
+    BIND.replace(DEFAULT_LINK, &quoted(link))
 }
 
 /// What goes into the `frontend`.
 #[must_use]
 pub fn frontend(link: &Path) -> String {
-    FRONTEND.replace(DEFAULT_LINK, &within_quotes(link))
+    FRONTEND.replace(DEFAULT_LINK, &quoted(link))
 }
 
-/// Every path of the snippets stands in double quotes, in which HAProxy expands variables.
-fn within_quotes(link: &Path) -> String {
-    link.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$")
+/// Between double quotes HAProxy expands variables besides.
+fn quoted(link: &Path) -> String {
+    within_quotes(link).replace('$', "\\$")
 }
 
 #[cfg(test)]

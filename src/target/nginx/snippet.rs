@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::target::quoting::within_quotes;
+
 /// `deploy/nginx/trustsync-http.conf`, for the `http` level.
 const HTTP: &str = include_str!("../../../deploy/nginx/trustsync-http.conf");
 
@@ -21,11 +23,6 @@ pub fn http(link: &Path) -> String {
 #[must_use]
 pub fn server(link: &Path) -> String {
     SERVER.replace(DEFAULT_LINK, &within_quotes(link))
-}
-
-/// Every path of the snippets stands in double quotes.
-fn within_quotes(link: &Path) -> String {
-    link.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]

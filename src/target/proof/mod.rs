@@ -38,6 +38,9 @@ pub use crate::target::proof::look::{NO_NAMES, NOT_ASKED, OTHER_NAMES};
 use crate::target::proof::watch::Watch;
 use crate::target::proof::wire::SIGHTING_LIMIT;
 
+/// Of a place whose look came to no end.
+const NOT_LOOKED_AT: &str = "it was not looked at";
+
 /// The most addresses that one proof looks at.
 const ADDRESSES: usize = 64;
 
@@ -178,7 +181,7 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
                 Ok(found) => {
                     for address in found.into_iter().take(ADDRESSES.saturating_sub(lookers.len())) {
                         lookers.push((addresses.len(), Looker::Wire { address, settings: wire.clone() }));
-                        addresses.push(unlooked(connect, Some(address), "it was not looked at".to_owned()));
+                        addresses.push(unlooked(connect, Some(address), NOT_LOOKED_AT.to_owned()));
                     }
                 }
                 Err(reason) => addresses.push(unlooked(connect, None, reason)),
@@ -186,33 +189,27 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
         }
     }
     let on_the_wire = addresses.len();
-    if let Some(argv) = &proof.command {
-        lookers.push((addresses.len(), Looker::Command(argv.clone())));
-        addresses.push(unlooked("command", None, "it was not looked at".to_owned()));
-    }
-    if let Some(settings) = &proof.envoy {
-        let reason = match Admin::of(settings) {
-            Ok(admin) => {
-                lookers.push((addresses.len(), Looker::Envoy(Box::new(admin))));
-                "it was not looked at".to_owned()
+    let command = proof.command.as_ref().map(|argv| ("command".to_owned(), Ok(Looker::Command(argv.clone()))));
+    let envoy = proof.envoy.as_ref().map(|settings| {
+        let looker = Admin::of(settings).map(|admin| Looker::Envoy(Box::new(admin)));
+        (settings.admin.to_string(), looker.map_err(|error| error.to_string()))
+    });
+    let http = proof.http.as_ref().map(|endpoint| {
+        (endpoint.to_string(), Asker::of(endpoint).map(Looker::Http).map_err(|error| error.to_string()))
+    });
+    let haproxy = proof
+        .haproxy
+        .as_ref()
+        .map(|socket| (socket.to_string_lossy().into_owned(), Ok(Looker::Haproxy(socket.clone()))));
+    for (place, looker) in [command, envoy, http, haproxy].into_iter().flatten() {
+        let reason = match looker {
+            Ok(looker) => {
+                lookers.push((addresses.len(), looker));
+                NOT_LOOKED_AT.to_owned()
             }
-            Err(error) => error.to_string(),
+            Err(why) => why,
         };
-        addresses.push(unlooked(&settings.admin.to_string(), None, reason));
-    }
-    if let Some(endpoint) = &proof.http {
-        let reason = match Asker::of(endpoint) {
-            Ok(asker) => {
-                lookers.push((addresses.len(), Looker::Http(asker)));
-                "it was not looked at".to_owned()
-            }
-            Err(error) => error.to_string(),
-        };
-        addresses.push(unlooked(&endpoint.to_string(), None, reason));
-    }
-    if let Some(socket) = &proof.haproxy {
-        lookers.push((addresses.len(), Looker::Haproxy(socket.clone())));
-        addresses.push(unlooked(&socket.to_string_lossy(), None, "it was not looked at".to_owned()));
+        addresses.push(unlooked(&place, None, reason));
     }
     let mut looks = JoinSet::new();
     for (place, looker) in lookers {

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use super::{Files, Label, pem_of};
-use crate::trust::der::{NotDer, OID, Reader, SEQUENCE, SET, Value};
+use crate::trust::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value};
 use crate::trust::set::TrustSet;
 
 const UTF8_STRING: u8 = 0x0c;
@@ -25,7 +25,6 @@ const TELETEX_STRING: u8 = 0x14;
 const IA5_STRING: u8 = 0x16;
 const VISIBLE_STRING: u8 = 0x1a;
 const UNIVERSAL_STRING: u8 = 0x1c;
-const BMP_STRING: u8 = 0x1e;
 
 /// What `trust-bundle.pem` holds, a file each: `hashed/<hash>.<n>`.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {

@@ -64,8 +64,6 @@ fn truststore(entries: &[(String, &Certificate)]) -> Vec<u8> {
 const ITERATIONS: u32 = 10_000;
 
 const NULL: u8 = 0x05;
-const SET: u8 = 0x31;
-const BMP_STRING: u8 = 0x1e;
 /// Context-specific, constructed, 0.
 const EXPLICIT: u8 = 0xa0;
 
@@ -90,16 +88,19 @@ fn bag(alias: &str, certificate: &Certificate) -> Vec<u8> {
     let held = tlv(der::SEQUENCE, &[tlv(der::OID, &[X509_CERTIFICATE.to_vec()]), tlv(EXPLICIT, &[octets])]);
     let name: Vec<u8> = alias.encode_utf16().flat_map(u16::to_be_bytes).collect();
     let mut attributes = [
-        attribute(FRIENDLY_NAME, tlv(BMP_STRING, &[name])),
+        attribute(FRIENDLY_NAME, tlv(der::BMP_STRING, &[name])),
         attribute(TRUSTED_KEY_USAGE, tlv(der::OID, &[ANY_USAGE.to_vec()])),
     ];
     // DER puts a SET OF in the order of its bytes.
     attributes.sort();
-    tlv(der::SEQUENCE, &[tlv(der::OID, &[CERTIFICATE_BAG.to_vec()]), tlv(EXPLICIT, &[held]), tlv(SET, &attributes)])
+    tlv(
+        der::SEQUENCE,
+        &[tlv(der::OID, &[CERTIFICATE_BAG.to_vec()]), tlv(EXPLICIT, &[held]), tlv(der::SET, &attributes)],
+    )
 }
 
 fn attribute(kind: &[u8], value: Vec<u8>) -> Vec<u8> {
-    tlv(der::SEQUENCE, &[tlv(der::OID, &[kind.to_vec()]), tlv(SET, &[value])])
+    tlv(der::SEQUENCE, &[tlv(der::OID, &[kind.to_vec()]), tlv(der::SET, &[value])])
 }
 
 /// A value of DER: its tag, its length, its parts.
