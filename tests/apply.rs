@@ -598,3 +598,77 @@ fn a_slot_that_left_the_configuration_keeps_what_it_had_while_it_retires() {
     host.apply("edge").exits(5).says(&["no slot of this configuration"]);
     assert_eq!(rendered(&host, "edge").len(), 3);
 }
+
+/// A folder of root's at which something is mounted, until this is dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn at(path: std::path::PathBuf, options: &[&str]) -> Self {
+        let status = std::process::Command::new("mount").args(options).arg(&path).arg(&path).status().unwrap();
+        assert!(status.success(), "mount (needs a machine where root may)");
+        Self(path)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server() {
+    let Some(host) = settled("what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server") else { return };
+    let leaf = sandbox::fingerprint(host.sandbox.world().current().unwrap().der());
+    // An old generation that cannot be removed, and a memory that cannot be written.
+    let oldest = Mounted::at(host.path("targets/generations/edge/000001"), &["--bind"]);
+    for days in [60, 59] {
+        host.sandbox.world().set_days_left(days).unwrap();
+        host.sync();
+    }
+    for hold in ["hold", "release"] {
+        host.root(&[hold]).exits(0);
+    }
+    let memory = host.path("targets/state");
+    let memory = Mounted::at(memory, &["--bind", "-o", "ro"]);
+    host.make_requests();
+    let told = host.told_by("edge").len();
+    let denied = host.root(&["distrust", &leaf]);
+    assert!(host.told_by("edge").len() > told, "{denied:?}");
+    assert!(!rendered(&host, "edge").contains(&leaf), "{denied:?}");
+    let outcome = host.outcome("edge");
+    assert!(outcome["findings"].to_string().contains("apply_not_saved"), "{outcome:#}");
+    assert!(outcome["verdict"]["told"].is_string(), "{outcome:#}");
+    drop(memory);
+    // Enough of them that the oldest should go.
+    for word in [&leaf[..], &"ab".repeat(32), &"cd".repeat(32), &"ef".repeat(32)] {
+        host.root(&["distrust", word]);
+    }
+    let outcome = host.outcome("edge");
+    let said = outcome["findings"].to_string();
+    assert!(said.contains("apply_not_swept") && said.contains("000001"), "{outcome:#}");
+    assert!(outcome["verdict"]["told"].is_string(), "{outcome:#}");
+    drop(oldest);
+    host.apply("edge").exits(0).never_says(&["apply_not_swept", "apply_not_saved"]);
+    assert!(!host.path("targets/generations/edge/000001").exists());
+}
+
+#[test]
+fn a_request_that_cannot_be_taken_away_is_answered_once_and_keeps_nothing_from_the_server() {
+    let test = "a_request_that_cannot_be_taken_away_is_answered_once_and_keeps_nothing_from_the_server";
+    let Some(host) = settled(test) else { return };
+    let request = host.path("targets/requests/edge");
+    std::fs::write(&request, "").unwrap();
+    let _mounted = Mounted::at(request.clone(), &["--bind"]);
+    host.sandbox.world().set_days_left(60).unwrap();
+    let told = host.told_by("edge").len();
+    // The daemon cannot ask, and root's half does what there is to do all the same.
+    host.daemon(&["sync"]).exits(7);
+    host.apply("edge").exits(0).says(&["request_stuck", request.to_str().unwrap()]);
+    assert_eq!((host.linked("edge"), host.told_by("edge").len()), (Some(2), told + 1));
+    // It is found again by every trigger: nobody is told again for it.
+    for _ in 0..3 {
+        host.apply("edge").exits(0);
+    }
+    assert_eq!(host.told_by("edge").len(), told + 1);
+}

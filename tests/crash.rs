@@ -17,6 +17,8 @@ mod daemon_kills;
 mod damage;
 #[path = "crash/disks.rs"]
 mod disks;
+#[path = "crash/housekeeping.rs"]
+mod housekeeping;
 #[path = "crash/kills.rs"]
 mod kills;
 #[path = "crash/locks.rs"]

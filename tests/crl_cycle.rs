@@ -123,6 +123,10 @@ impl Stage {
         cycle::run(&self.settings, store, &mut self.clients, &self.clock, &options).await.unwrap()
     }
 
+    fn store(&self) -> PathBuf {
+        self.settings.stores["main"].path.clone()
+    }
+
     fn contents(&self) -> Contents {
         cycle::look(&self.settings.stores["main"]).unwrap()
     }
@@ -462,9 +466,34 @@ async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
         word,
     );
     assert!(role.is_some(), "nobody has denied it yet");
-    let report = session.act_on_word(&stage.settings, memory, &set, "trust").await.unwrap();
-    session.close_between(&report).unwrap();
+    let mut report = session.act_on_word(&stage.settings, memory, &set, "trust").await.unwrap();
+    session.close_between(&mut report);
 
     assert!(report.findings.iter().any(|finding| finding.event == "certificate_revoked"), "{:?}", report.findings);
     assert_eq!(stage.pins(), before);
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_kept_revokes_all_the_same_and_keeps_no_leaf_out() {
+    let mut stage = Stage::new("hard", r#"["DigiCert"]"#).await;
+    // In the place of the cache's folder.
+    std::fs::create_dir(stage.store()).unwrap();
+    let folder = stage.store().join("crl");
+    std::fs::write(&folder, "not a folder").unwrap();
+    let first = stage.cycle().await;
+    assert_eq!((first.generation, first.exit(false)), (Some(1), Exit::Done), "{:?}", first.findings);
+    assert_eq!(severity(&first, "crl_not_kept"), Some(Severity::Warning), "{:?}", events(&first));
+    let text = &first.findings.iter().find(|finding| finding.event == "crl_not_kept").unwrap().text;
+    assert!(text.contains(folder.to_str().unwrap()), "{text}");
+    assert!(stage.contents().state.alarms.keys().any(|id| id.starts_with("crl_not_kept")));
+    let revoked = stage.current();
+    stage.publish("digicert-intermediate", std::slice::from_ref(&revoked));
+    let report = stage.cycle().await;
+    assert!(report.deny_all && severity(&report, "certificate_revoked").is_some(), "{:?}", events(&report));
+
+    // Once it is mended, nothing is left to say.
+    std::fs::remove_file(&folder).unwrap();
+    let mended = stage.cycle().await;
+    assert_eq!(severity(&mended, "crl_not_kept"), None);
+    assert!(!stage.contents().state.alarms.keys().any(|id| id.starts_with("crl_not_kept")));
 }

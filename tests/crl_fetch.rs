@@ -385,7 +385,7 @@ impl World {
     async fn obtain(&self, url: &str, now: &str) -> Obtained {
         let now: Timestamp = now.parse().unwrap();
         let issuers = [self.certificate.clone()];
-        obtain(&self.fetcher, &self.cache, url, &issuers, Duration::ZERO, now, SECONDS_10).await.unwrap()
+        obtain(&self.fetcher, &self.cache, url, &issuers, Duration::ZERO, now, SECONDS_10).await
     }
 
     fn kept(&self, url: &str) -> Option<Vec<u8>> {
@@ -524,7 +524,7 @@ async fn a_cache_that_was_cut_short_or_tampered_with_costs_a_fetch_and_no_trust(
     let other = server.url("/b.crl");
     let _ = world.obtain(&other, now).await;
     assert_eq!(files().len(), 4);
-    world.cache.retain(&BTreeSet::from([other.clone()])).unwrap();
+    assert!(world.cache.retain(&BTreeSet::from([other.clone()])).is_empty());
     assert_eq!(files().len(), 2);
     assert!(world.kept(&url).is_none() && world.kept(&other).is_some());
 }

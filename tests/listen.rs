@@ -456,3 +456,18 @@ fn without_listen_the_probe_judges_by_what_the_store_remembers() {
     let broken = sandbox.run(&["status", "--probe"]).exits(1).says(&["nonsense"]);
     assert_eq!(broken.stdout.lines().count(), 1, "{}", broken.stdout);
 }
+
+#[test]
+fn a_restarted_daemon_that_cannot_work_on_its_store_is_ready_by_what_is_in_place() {
+    let (sandbox, address) = listening(Sandbox::new());
+    sandbox.sync(&[]).exits(0);
+    let lock = sandbox.store().join("lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let _daemon = start(&sandbox);
+    let failing = |answer: &Answer| answer.json()["failing"][0].as_str().is_some_and(|why| why.contains("lock"));
+    let answer = wait_for("a failure", || ask(address, "GET", "/readyz").filter(failing));
+    assert_eq!((answer.status, &answer.json()["ready"]), (200, &json!(true)), "{answer:?}");
+    assert_eq!(sample(address, "trustsync_ready{store=\"main\"}"), Some(1.0));
+    assert_eq!(sample(address, "trustsync_generation{store=\"main\"}"), Some(1.0));
+}

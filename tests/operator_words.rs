@@ -753,3 +753,20 @@ fn a_word_takes_nothing_from_the_servers_that_only_the_disk_has_lost() {
     assert_eq!(sandbox.pins().into_keys().collect::<Vec<_>>(), [sandbox.current_leaf()]);
     assert!(manifest(&sandbox)["denied"][&denied].is_object(), "the denial was kept");
 }
+
+#[test]
+fn a_store_that_cannot_be_worked_on_keeps_no_other_from_a_denial() {
+    let sandbox = Sandbox::new();
+    let another = sandbox.path("another");
+    sandbox.append(&format!("\n[store.another]\npath = \"{}\"\n", another.display()));
+    sandbox.sync(&[]).exits(0);
+    let leaf = sandbox.current_leaf();
+    // The first of them, by name.
+    fs::remove_file(another.join("lock")).unwrap();
+    fs::create_dir(another.join("lock")).unwrap();
+    for word in [&["hold"][..], &["release"], &["accept-issuer", &leaf], &["distrust", &leaf]] {
+        sandbox.run(word).exits(6).says(&["main: ", another.join("lock").to_str().unwrap()]);
+    }
+    assert_eq!(manifest(&sandbox)["denied"][&leaf]["reason"], "distrusted");
+    assert!(sandbox.pins().is_empty());
+}

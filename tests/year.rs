@@ -587,8 +587,8 @@ impl Year {
             let options = Options { deadline: Duration::ZERO, lock_timeout: Duration::ZERO, command: "the year" };
             let session = Session::open(&store, &self.clock, &options).unwrap();
             let turns = if poll <= next { Turns::All } else { Turns::Due };
-            let (_, standing) = cycle::act(&self.settings, session, &answers, turns).await.unwrap();
-            self.standing = Some(standing);
+            let (_, closed) = cycle::act(&self.settings, session, &answers, turns).await.unwrap();
+            self.standing = Some(closed.standing);
             // Nobody else writes here, so that this stands until the next time.
             let now = self.now();
             self.due =

@@ -97,10 +97,13 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
         let mut session = open(global, store, "trustsync alarms ack")?;
         let seen = session.contents.state.acknowledge(|id| ids.is_empty() || ids.iter().any(|wanted| wanted == id));
         for id in &seen {
-            session.note_word(&format!("alarms ack {id}"))?;
+            session.note_word(&format!("alarms ack {id}"));
         }
-        let report = Report::without_poll(&session.contents);
-        session.close_between(&report)?;
+        let mut report = Report::without_poll(&session.contents);
+        session.close_between(&mut report);
+        if let Some(why) = report.trouble {
+            return Err(Failure::NotSaved(why));
+        }
         stand.extend(
             status::alarms(&loaded.settings, store, &cycle::look(store)?, now)
                 .into_iter()

@@ -84,8 +84,18 @@ async fn once(
     };
     // Before anything else can fail: a request that stays would be answered again at once, and for ever.
     let request = if half.fits().is_ok() { half.consume()? } else { None };
-    if request.is_none() && asked == Asked::Only {
+    let is_answered = |request: &Request| {
+        request.stuck.is_some() && Outcome::last(&half).is_some_and(|last| last.request.as_ref() == Some(&request.id))
+    };
+    if asked == Asked::Only && request.as_ref().is_none_or(is_answered) {
         return Ok(None);
+    }
+    if let Some(why) = request.as_ref().and_then(|request| request.stuck.as_ref()) {
+        tracing::error!(
+            event = "request_stuck",
+            target,
+            "The request stays where it is: {why}. It is answered all the same."
+        );
     }
     let judged = usable.and_then(|settings| match of(&settings, target) {
         Some((_, found)) if !found.privileged => Err(Unusable::Target(format!(

@@ -30,9 +30,8 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
         )));
     }
     let mut report = Report::without_poll(&session.contents);
-    session.confirm(target, &mut report).await?;
-    let exit = report.exit(false);
-    session.close_between(&report)?;
+    session.confirm(target, &mut report).await;
+    session.close_between(&mut report);
     log::findings(&report.findings, true);
     print(global.output, &report.targets, || {
         let said = report.targets.iter().map(|turn| {
@@ -50,5 +49,5 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
         });
         said.collect()
     })?;
-    Ok(exit)
+    Ok(report.exit(false))
 }

@@ -1,13 +1,12 @@
 //! `trustsync distrust`: denies a certificate for good, in every store that is meant, and at once. It refuses nothing: who
 //! says it has a reason, and hears what it costs.
 
-use std::collections::BTreeMap;
-
-use super::{Failure, conclude, load, open, the_stores};
+use super::{EachStore, Failure, load, open, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{Report, Session};
 use crate::exit::Exit;
+use crate::settings::resolved::{Settings, Store};
 use crate::trust::difference::{Action, Change};
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
@@ -16,23 +15,32 @@ use crate::trust::word;
 
 pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Failure> {
     let loaded = load(global)?;
-    let mut reports = BTreeMap::new();
+    let mut each = EachStore::new();
     for store in the_stores(global, &loaded)? {
-        let mut session = open(global, store, "trustsync distrust")?;
-        let mut memory = session.contents.state.memory.clone();
-        let known = session.digests_of(&fingerprint)?;
-        word::distrust(&mut memory, fingerprint, known, SystemClock.now());
-        let reached =
-            memory.denied.get(&fingerprint).is_some_and(|denial| denial.sha1.is_some() && denial.pem_sha1.is_some());
-        let odd = odd(&session, fingerprint, reached);
-        let set = session.contents.set.clone();
-        let word = format!("distrust {fingerprint}");
-        let mut report = session.act_on_word(&loaded.settings, memory, &set, &word).await?;
-        report.findings.extend(odd);
-        session.close_between(&report)?;
-        reports.insert(store.name.clone(), report);
+        each.note(store, deny(global, &loaded.settings, store, fingerprint).await);
     }
-    conclude(global, &reports, |store, report| said(store, fingerprint, report))
+    each.conclude(global, |store, report| said(store, fingerprint, report))
+}
+
+async fn deny(
+    global: &Global,
+    settings: &Settings,
+    store: &Store,
+    fingerprint: Fingerprint,
+) -> Result<Report, Failure> {
+    let mut session = open(global, store, "trustsync distrust")?;
+    let mut memory = session.contents.state.memory.clone();
+    let known = session.digests_of(&fingerprint);
+    word::distrust(&mut memory, fingerprint, known, SystemClock.now());
+    let reached =
+        memory.denied.get(&fingerprint).is_some_and(|denial| denial.sha1.is_some() && denial.pem_sha1.is_some());
+    let odd = odd(&session, fingerprint, reached);
+    let set = session.contents.set.clone();
+    let word = format!("distrust {fingerprint}");
+    let mut report = session.act_on_word(settings, memory, &set, &word).await?;
+    report.findings.extend(odd);
+    session.close_between(&mut report);
+    Ok(report)
 }
 
 /// Where the word reaches less far than it sounds.

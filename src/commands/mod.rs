@@ -24,7 +24,7 @@ mod sync;
 mod trust;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use clap::Parser;
@@ -34,7 +34,7 @@ use as_root::AsRoot;
 
 use crate::cli::{self, Cli, Command, Global, Output};
 use crate::clock::SystemClock;
-use crate::cycle::{CycleError, Options, Report, Session};
+use crate::cycle::{CommitError, CycleError, Options, Report, Session};
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
 use crate::genesys::ClientError;
@@ -148,6 +148,9 @@ pub enum Failure {
     /// The store.
     #[error(transparent)]
     Contents(#[from] ContentsError),
+    /// What was said is kept in the state alone.
+    #[error("{0}. It was not saved, and does not stand; trust is unchanged.")]
+    NotSaved(String),
     /// Root is to act by a configuration that is not root's alone.
     #[error("root acts by a configuration that root alone can change: {0}. Nothing was done; trust is unchanged.")]
     NotRoots(NotRoots),
@@ -168,6 +171,12 @@ pub enum Failure {
     Other(String),
 }
 
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        Self::Cycle(error.into())
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Cycle(error.into())
@@ -181,7 +190,7 @@ impl Failure {
             Self::Daemon(DaemonError::Signals(_)) => Exit::Unexpected,
             Self::Daemon(_) => Exit::Configuration,
             Self::Cycle(error) => error.exit(),
-            Self::Contents(_) => Exit::Store,
+            Self::Contents(_) | Self::NotSaved(_) => Exit::Store,
             Self::Usage(_) => Exit::Usage,
             Self::Output(_) | Self::Runtime(_) | Self::Other(_) => Exit::Unexpected,
         }
@@ -241,19 +250,42 @@ fn open<'a>(global: &Global, store: &'a Store, command: &str) -> Result<Session<
     Session::open(store, &CLOCK, &options(global, command))
 }
 
-/// Says and prints what the operator's word came to in each store: `said` first, then as a cycle does. The exit of all.
-fn conclude(
-    global: &Global,
-    reports: &BTreeMap<String, Report>,
-    said: impl Fn(&str, &Report) -> String,
-) -> Result<Exit, Failure> {
-    for report in reports.values() {
-        log::findings(&report.findings, true);
+/// What a command came to in each store. One store's trouble keeps no other from it.
+struct EachStore<T> {
+    done: BTreeMap<String, T>,
+    exits: BTreeSet<Exit>,
+}
+
+impl<T> EachStore<T> {
+    fn new() -> Self {
+        Self { done: BTreeMap::new(), exits: BTreeSet::new() }
     }
-    print(global.output, reports, || {
-        reports.iter().map(|(store, report)| format!("{}{}", said(store, report), sync::text(store, report))).collect()
-    })?;
-    Ok(Exit::of(&reports.values().map(|report| report.exit(false)).collect()))
+
+    /// Keeps what came of it in this store; a failure is told at once.
+    fn note(&mut self, store: &Store, outcome: Result<T, Failure>) {
+        match outcome {
+            Ok(done) => drop(self.done.insert(store.name.clone(), done)),
+            Err(failure) => drop(self.exits.insert(fail(&failure))),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::of(&self.exits)
+    }
+}
+
+impl EachStore<Report> {
+    /// Says and prints what the operator's word came to: `said` first, then as a cycle does. The exit of all.
+    fn conclude(mut self, global: &Global, said: impl Fn(&str, &Report) -> String) -> Result<Exit, Failure> {
+        for report in self.done.values() {
+            log::findings(&report.findings, true);
+            self.exits.insert(report.exit(false));
+        }
+        let text =
+            |(store, report): (&String, &Report)| format!("{}{}", said(store, report), sync::text(store, report));
+        print(global.output, &self.done, || self.done.iter().map(text).collect())?;
+        Ok(self.exit())
+    }
 }
 
 /// Prints the result: text for people, or the value as JSON.

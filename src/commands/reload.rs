@@ -15,10 +15,9 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
         return Err(Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned()));
     }
     let mut report = Report::without_poll(&session.contents);
-    session.take_turn_again(target, &mut report).await?;
-    let exit = report.exit(false);
-    session.close_between(&report)?;
+    session.take_turn_again(target, &mut report).await;
+    session.close_between(&mut report);
     log::findings(&report.findings, true);
     print(global.output, &report.targets, || report.targets.iter().map(super::status::turn_text).collect())?;
-    Ok(exit)
+    Ok(report.exit(false))
 }

@@ -50,9 +50,8 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
     let mut report = Report::without_poll(&session.contents);
     let plan = Plan { set, memory, findings: Vec::new(), answer_refused: false, held_back: false };
     session.adopt(&plan, &cause, &mut report)?;
-    session.take_turns(&mut report).await?;
-    let exit = report.exit(false);
-    session.close_between(&report)?;
+    session.take_turns(&mut report).await;
+    session.close_between(&mut report);
     log::findings(&report.findings, true);
     print(global.output, &report, || {
         let gone = report.difference.changes.iter().filter(|change| change.action == Action::Removed).count();
@@ -65,7 +64,7 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
             if gone > 0 { "What is marked - is no longer trusted: calls with it fail.\n" } else { "" }
         )
     })?;
-    Ok(exit)
+    Ok(report.exit(false))
 }
 
 /// The generation asked for, or the newest one with another set.

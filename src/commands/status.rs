@@ -12,7 +12,7 @@ use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, TargetReport};
 use crate::exit::Exit;
-use crate::settings::resolved::{IdentitySetting, Settings, Store};
+use crate::settings::resolved::{IdentitySetting, Settings, Store, Target};
 use crate::store::contents::Contents;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
@@ -149,8 +149,8 @@ pub fn worst_of(alarms: &[Alarm], published: bool) -> Worst {
 /// The alarms that stand, with what the clock and the disk have brought since the last cycle; the most urgent first.
 pub fn alarms(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Vec<Alarm> {
     let mut alarms: Vec<Alarm> = contents.state.alarms.values().cloned().collect();
-    let present =
-        contents.findings.iter().cloned().chain(stale(settings, store, contents, now)).chain(ending(contents, now));
+    let present = contents.findings.iter().cloned().chain(stale(settings, store, contents, now));
+    let present = present.chain(ending(contents, now)).chain(behind(store, contents));
     for finding in present.filter(|finding| finding.severity > Severity::Note) {
         match alarms.iter_mut().find(|alarm| alarm.finding.alarm_id() == finding.alarm_id()) {
             Some(known) => known.unseen = false,
@@ -288,6 +288,25 @@ fn ending(contents: &Contents, now: Timestamp) -> Vec<Finding> {
     }
     let text = "Every pinned certificate has expired: servers refuse the vendor's calls. Run trustsync sync.";
     vec![Finding::critical("last_certificate_expired", &contents.state.store, text)]
+}
+
+/// Targets whose servers are not known to serve what is in place, though nothing was recorded as owed: the cycle that
+/// published it died, or could not save what came of their turns.
+fn behind(store: &Store, contents: &Contents) -> Vec<Finding> {
+    let Some(wanted) = contents.manifest.as_ref().map(|manifest| manifest.generation) else { return Vec::new() };
+    let known = |target: &Target| contents.state.targets.get(&target.name);
+    let is_behind =
+        |target: &&Target| known(target).is_none_or(|known| known.owed.is_none() && known.acknowledged != Some(wanted));
+    let finding = |target: &Target| {
+        let serves = known(target).and_then(|known| known.acknowledged);
+        let serves = serves.map_or_else(|| "nothing yet".to_owned(), |number| format!("generation {number:06}"));
+        let text = format!(
+            "Generation {wanted:06} is in place, and the server is known to serve {serves}: its turn was not taken, or what came \
+             of it could not be saved. Run trustsync sync, and see what it says."
+        );
+        Finding::warning("target_behind", &target.name, text)
+    };
+    store.targets.iter().filter(is_behind).map(finding).collect()
 }
 
 /// How a target's turn ended: a line, and what the user should add to the server's configuration.

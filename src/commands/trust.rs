@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::inspect::read_bounded;
-use super::{Failure, conclude, load, open, the_stores};
+use super::{EachStore, Failure, load, open, the_stores};
 use crate::cli::{Global, Trust, Until};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
@@ -27,7 +27,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     let stores = the_stores(global, &loaded)?;
     let source = the_source(arguments.source.as_deref(), &stores, &loaded)?;
     let text = text_of(&read_bounded(&arguments.file)?);
-    let mut reports = BTreeMap::new();
+    let mut each = EachStore::new();
     let mut lines = BTreeMap::new();
     for store in stores.into_iter().filter(|store| store.sources.contains(&source.name)) {
         let mut session = open(global, store, "trustsync trust")?;
@@ -71,10 +71,10 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         };
         let (name, sha256) = (quoted(&facts.subject), facts.fingerprint);
         lines.insert(store.name.clone(), format!("{}: {name} (sha256 {sha256}) {outcome}.\n", store.name));
-        session.close_between(&report)?;
-        reports.insert(store.name.clone(), report);
+        session.close_between(&mut report);
+        each.note(store, Ok(report));
     }
-    conclude(global, &reports, |store, _| lines.get(store).cloned().unwrap_or_default())
+    each.conclude(global, |store, _| lines.get(store).cloned().unwrap_or_default())
 }
 
 fn end(until: Until, now: Timestamp) -> Result<Timestamp, Failure> {

@@ -93,19 +93,21 @@ impl Cache {
         self.record(&Record { fetched: now, ..record })
     }
 
-    /// Removes what is kept of other URLs than these.
-    pub fn retain(&self, urls: &BTreeSet<String>) -> Result<(), StoreError> {
+    /// Removes what is kept of other URLs than these. What could not be removed.
+    pub fn retain(&self, urls: &BTreeSet<String>) -> Vec<StoreError> {
         let names: BTreeSet<String> = urls.iter().map(|url| stem(url)).collect();
-        let failed = |error| StoreError::io("look into", &self.folder, error);
-        for entry in fs::read_dir(&self.folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) => return vec![StoreError::io("look into", &self.folder, error)],
+        };
+        let is_unwanted = |path: &PathBuf| {
             let ours = path.extension().is_some_and(|extension| extension == "crl" || extension == "json");
-            let wanted = path.file_stem().and_then(OsStr::to_str).is_some_and(|stem| names.contains(stem));
-            if ours && !wanted {
-                fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error))?;
-            }
-        }
-        Ok(())
+            ours && !path.file_stem().and_then(OsStr::to_str).is_some_and(|stem| names.contains(stem))
+        };
+        let unwanted = entries.flatten().map(|entry| entry.path()).filter(is_unwanted);
+        let removed =
+            unwanted.map(|path| fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error)));
+        removed.filter_map(Result::err).collect()
     }
 
     fn record(&self, record: &Record) -> Result<(), StoreError> {

@@ -331,12 +331,14 @@ fn validators(headers: &HeaderMap) -> Validators {
 }
 
 /// What a distribution point came to in a cycle.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Obtained {
     /// The list in force, fetched or kept.
     pub crl: Option<VerifiedCrl>,
     /// Why nothing newer than what was kept, or nothing at all, is in force.
     pub trouble: Option<Trouble>,
+    /// Why what is in force is not kept on disk as it should be: then it is fetched again.
+    pub unkept: Option<StoreError>,
 }
 
 /// Why a distribution point gave no list that is used.
@@ -381,7 +383,7 @@ pub enum Trouble {
 }
 
 /// The list of one distribution point that is in force: the kept one until it is due, then the server's. `issuers` are the
-/// certificates of accepted paths. Only a failing disk is an error.
+/// certificates of accepted paths. A list that cannot be kept is used all the same.
 pub async fn obtain(
     fetcher: &Fetcher,
     cache: &Cache,
@@ -390,13 +392,17 @@ pub async fn obtain(
     clock_skew: Duration,
     now: Timestamp,
     deadline: Duration,
-) -> Result<Obtained, StoreError> {
+) -> Obtained {
     let shown = quoted(url);
+    let mut unkept = None;
     let judge = |bytes: Bytes| {
         let crl = Crl::read(bytes).map_err(|error| Trouble::Unreadable { url: shown.clone(), error })?;
         crl::judge(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.clone(), refused })
     };
-    let kept = cache.read(url)?;
+    let kept = cache.read(url).unwrap_or_else(|error| {
+        unkept = Some(error);
+        None
+    });
     let record = kept.as_ref().and_then(|kept| kept.record.clone());
     let (known, stale) = match kept.map(|kept| judge(kept.bytes)) {
         Some(Ok(crl)) => (Some(crl), None),
@@ -406,7 +412,7 @@ pub async fn obtain(
     if let Some(crl) = &known
         && !due(record.as_ref().map(|record| record.fetched), Some(crl.next_update()), now)
     {
-        return Ok(Obtained { crl: known, trouble: None });
+        return Obtained { crl: known, trouble: None, unkept };
     }
     // What is kept but not believed is asked for whole; only of a stale list is it worth knowing that there is no other.
     let is_stale = |trouble: &Trouble| matches!(trouble, Trouble::Refused { refused, .. } if matches!(refused.problem, crl::Problem::Stale(_)));
@@ -417,7 +423,7 @@ pub async fn obtain(
         Err(failure) => Some(Trouble::Fetch { url: shown.clone(), failure }),
         Ok(Answer::Unchanged) => {
             if let Some(record) = record {
-                cache.confirm(record, now)?;
+                unkept = cache.confirm(record, now).err().or(unkept);
             }
             stale
         }
@@ -429,13 +435,13 @@ pub async fn obtain(
                     let offered = offered.facts().this_update;
                     Some(Trouble::Older { url: shown.clone(), offered, kept })
                 } else {
-                    cache.keep(url, &bytes, validators, now)?;
-                    return Ok(Obtained { crl: Some(offered), trouble: None });
+                    unkept = cache.keep(url, &bytes, validators, now).err();
+                    return Obtained { crl: Some(offered), trouble: None, unkept };
                 }
             }
         },
     };
-    Ok(Obtained { crl: known, trouble })
+    Obtained { crl: known, trouble, unkept }
 }
 
 /// The kept list of one distribution point, where it is in force; nobody is asked and nothing is written.

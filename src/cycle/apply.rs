@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, Standing, Verdict};
-use super::{CommitError, CycleError, anchors, observe, sight, turns};
+use super::{CommitError, CycleError, anchors, housekeeping, observe, sight, turns};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::marker;
@@ -23,7 +23,7 @@ use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
 use crate::store::privileged::{Privileged, Request};
 use crate::store::read_back::read_back_in;
-use crate::store::{Link, Lock, LockError, StoreError, contents, file, generation};
+use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation};
 use crate::target::check::{self, View};
 use crate::target::nginx;
 use crate::target::process::Environment;
@@ -273,7 +273,8 @@ impl Half<'_> {
         state.generation = number;
         state.identities.extend(adopted.identities.clone());
         state.denied.clone_from(&adopted.set.denied);
-        state.write(&half.state())?;
+        // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be admitted.
+        let mut unsaved = state.write(&half.state()).err();
 
         let outputs = self.store.outputs();
         let content = Content { set: &adopted.set, memory: &adopted.memory, outputs: &outputs };
@@ -298,9 +299,9 @@ impl Half<'_> {
         let mut outcome = Outcome::new(request, now, self.turn(half, situation, &given.manifest.store).await?);
         if matches!(outcome.verdict, Verdict::Told(_)) {
             state.told = Some((number, rendered));
-            state.write(&half.state())?;
+            unsaved = state.write(&half.state()).err();
         }
-        if link.read()? == Link::Generation(number) {
+        if link.read().is_ok_and(|found| found == Link::Generation(number)) {
             let store = given.manifest.store.clone();
             outcome.standing = Some(Standing { store, generation: number, digest: rendered });
         }
@@ -313,7 +314,7 @@ impl Half<'_> {
         if is_used && sight::is_due(self.target, state.sight.as_ref(), number) {
             let generation = (number, &*link.generation(number));
             sight::look(self.target, &mut state.sight, generation, link.path(), &environment).await;
-            state.write(&half.state())?;
+            unsaved = state.write(&half.state()).err();
         }
         outcome.sight.clone_from(&state.sight);
         outcome.refused = adopted.refused;
@@ -322,8 +323,24 @@ impl Half<'_> {
                 format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
             outcome.findings.push(Finding::warning("store_drift", &self.target.name, text));
         }
-        self.sweep(half, &[linked, Some(number), state.told.map(|(told, _)| told)])?;
+        let failures = self.sweep(half, &[linked, Some(number), state.told.map(|(told, _)| told)]);
+        outcome.findings.extend(housekeeping::finding(
+            "apply_not_swept",
+            &self.target.name,
+            "What a crash left of root's files, or what is older than is kept, could not be removed",
+            "No server reads it; the next turn tries again",
+            failures.iter().map(StoreError::in_short),
+        ));
+        if let Some(error) = &unsaved {
+            let text = format!(
+                "What root's half remembers (denials, identities, what the server was told) could not be saved: {}. This turn was \
+                 taken all the same; the next one begins from what was saved before.",
+                error.in_short()
+            );
+            outcome.findings.push(Finding::critical("apply_not_saved", &self.target.name, text));
+        }
         let exit = match &outcome.verdict {
+            _ if unsaved.is_some() => Exit::Store,
             Verdict::Owed(owed) => turns::exit_of(owed),
             Verdict::Told(_) | Verdict::Withheld(_) if !outcome.refused.is_empty() => Exit::Answer,
             Verdict::Told(_) | Verdict::Withheld(_) => Exit::Done,
@@ -456,22 +473,26 @@ impl Half<'_> {
             .with("DIRECTORY", root.join(&self.target.name))
     }
 
-    /// Removes what nothing names any more.
-    fn sweep(&self, half: &Privileged, named: &[Option<u64>]) -> Result<(), StoreError> {
+    /// Removes what nothing names any more. What could not be removed.
+    fn sweep(&self, half: &Privileged, named: &[Option<u64>]) -> Vec<StoreError> {
         let generations = half.generations();
-        let standing = match half.link()?.read()? {
-            Link::Generation(number) => Some(number),
-            _ => None,
+        let mut swept = Swept::default();
+        generation::sweep_in(&generations, &mut swept);
+        let standing = match swept.tried(half.link().and_then(|link| link.read())) {
+            Some(Link::Generation(number)) => Some(number),
+            Some(_) => None,
+            // Nobody knows which one is named.
+            None => return swept.failures,
         };
-        let found = generation::list_in(&generations)?;
+        let found = swept.tried(generation::list_in(&generations)).unwrap_or_default();
         let newest: BTreeSet<u64> = found.iter().rev().take(KEPT).copied().collect();
         for number in found {
             let is_named = Some(number) == standing || named.contains(&Some(number));
             if !is_named && !newest.contains(&number) {
-                generation::remove_in(&generations, number)?;
+                swept.tried(generation::remove_in(&generations, number));
             }
         }
-        generation::sweep_in(&generations)
+        swept.failures
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::exit::Exit;
 use crate::marker::{self, MintError};
 use crate::store::contents::{self, Contents};
 use crate::store::{self, LinkPath, StoreError, generation};
@@ -24,6 +25,17 @@ pub enum CommitError {
     /// The marker could not be minted.
     #[error("the generation marker could not be minted: {0}. Nothing was published; what servers read stays.")]
     Marker(String),
+}
+
+impl CommitError {
+    /// The exit code that it ends in.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Store(_) => Exit::Store,
+            Self::Marker(_) => Exit::Unexpected,
+        }
+    }
 }
 
 impl From<MintError> for CommitError {
@@ -48,8 +60,7 @@ pub fn commit(
     cause: &str,
     now: Timestamp,
 ) -> Result<Manifest, CommitError> {
-    let on_disk = generation::list(root)?.last().copied().unwrap_or(0);
-    let number = contents.state.generation.max(on_disk).saturating_add(1);
+    let number = contents.state.generation.saturating_add(1).max(generation::next(root)?);
     let name = MarkerName {
         store_id: contents.state.store.clone(),
         generation: number,
@@ -72,20 +83,28 @@ pub fn commit(
     Ok(manifest)
 }
 
-/// Removes what a writer that died left: half-made things, and a generation that was written but never committed.
-pub fn sweep_leftovers(root: &Path, newest_committed: Option<u64>) -> Result<(), StoreError> {
-    let mut keep = generation::list(root)?;
+/// Removes what a writer that died left: half-made things, and a generation that was written but never committed. What
+/// could not be removed.
+pub fn sweep_leftovers(root: &Path, newest_committed: Option<u64>) -> Vec<StoreError> {
+    let mut keep = match generation::list(root) {
+        Ok(keep) => keep,
+        Err(error) => return vec![error],
+    };
     if let Some(newest) = newest_committed {
         keep.retain(|number| *number <= newest);
     }
-    store::sweep(root, &keep).map(drop)
+    store::sweep(root, &keep).failures
 }
 
-/// Removes generations beyond the newest `keep`, and the newest `keep` with different sets.
-pub fn sweep_old(root: &Path, keep: usize, newest: u64) -> Result<(), StoreError> {
+/// Removes generations beyond the newest `keep`, and the newest `keep` with different sets. What could not be removed.
+pub fn sweep_old(root: &Path, keep: usize, newest: u64) -> Vec<StoreError> {
+    let on_disk = match generation::list(root) {
+        Ok(on_disk) => on_disk,
+        Err(error) => return vec![error],
+    };
     let mut kept = BTreeSet::new();
     let mut digests = BTreeSet::new();
-    for number in generation::list(root)?.into_iter().rev().filter(|number| *number <= newest) {
+    for number in on_disk.into_iter().rev().filter(|number| *number <= newest) {
         let digest = contents::manifest_of(root, number).ok().flatten().map(|manifest| manifest.digest);
         let another = digests.len() < keep && digest.is_some_and(|digest| !digests.contains(&digest));
         // Of equal sets not for ever more: repairs would pile up for years.
@@ -94,5 +113,5 @@ pub fn sweep_old(root: &Path, keep: usize, newest: u64) -> Result<(), StoreError
             digests.extend(digest);
         }
     }
-    store::sweep(root, &kept).map(drop)
+    store::sweep(root, &kept).failures
 }

@@ -1,4 +1,6 @@
 //! `evidence.jsonl`: what an auditor asks for, one line an event, appended and fsynced; it outlives the generations.
+//!
+//! Evidence is not the work: what the disk does not take waits in the state and is appended by a later cycle.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,8 +10,18 @@ use serde_json::json;
 use crate::store::contents::EVIDENCE;
 use crate::store::{StoreError, file};
 use crate::trust::difference::Difference;
+use crate::trust::evidence_backlog::EvidenceBacklog;
 use crate::trust::manifest::Manifest;
 use crate::trust::timestamp::Timestamp;
+
+/// A line that could not be appended.
+#[derive(Debug, Clone)]
+pub struct Unwritten {
+    /// As it will stand in the file.
+    pub line: String,
+    /// Why not, and what to do.
+    pub why: String,
+}
 
 /// Four lines of the longest kind.
 const TAIL: u64 = 4 * 64 * 1024;
@@ -20,7 +32,7 @@ pub fn committed(
     manifest: &Manifest,
     difference: &Difference,
     observed: &BTreeMap<String, Timestamp>,
-) -> Result<(), StoreError> {
+) -> Result<(), Unwritten> {
     let changes: Vec<_> = difference
         .changes
         .iter()
@@ -51,7 +63,7 @@ pub fn has_committed(root: &Path, generation: u64) -> Result<bool, StoreError> {
 }
 
 /// The operator said something that changes what is trusted, or will.
-pub fn word(root: &Path, word: &str, now: Timestamp) -> Result<(), StoreError> {
+pub fn word(root: &Path, word: &str, now: Timestamp) -> Result<(), Unwritten> {
     append(root, &json!({"event": "operators_word", "time": now, "word": word}))
 }
 
@@ -63,13 +75,13 @@ pub fn target(
     generation: u64,
     detail: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<(), Unwritten> {
     let detail: String = detail.chars().take(2_000).collect();
     append(root, &json!({"event": event, "time": now, "generation": generation, "target": target, "detail": detail}))
 }
 
 /// A line longer than the store takes (thousands of certificates in one change) loses its list, never its place.
-fn append(root: &Path, record: &serde_json::Value) -> Result<(), StoreError> {
+fn append(root: &Path, record: &serde_json::Value) -> Result<(), Unwritten> {
     let mut line = record.to_string();
     if line.len() >= file::MAX_LINE {
         let mut record = record.clone();
@@ -78,5 +90,28 @@ fn append(root: &Path, record: &serde_json::Value) -> Result<(), StoreError> {
         }
         line = record.to_string();
     }
-    file::append(&root.join(EVIDENCE), &line)
+    file::append(&root.join(EVIDENCE), &line).map_err(|error| Unwritten { line, why: error.in_short() })
+}
+
+/// Appends what waits, until the disk refuses; why it does.
+pub fn append_backlog(root: &Path, backlog: &mut EvidenceBacklog, now: Timestamp) -> Result<(), StoreError> {
+    if backlog.is_empty() {
+        return Ok(());
+    }
+    let path = root.join(EVIDENCE);
+    // A line whose fsync failed may stand there all the same.
+    let tail = file::read_tail(&path, TAIL)?;
+    let tail = String::from_utf8_lossy(&tail);
+    if backlog.lost > 0 {
+        let lost = json!({"event": "evidence_lost", "time": now, "lines": backlog.lost});
+        file::append(&path, &lost.to_string())?;
+        backlog.lost = 0;
+    }
+    while let Some(line) = backlog.lines.first() {
+        if !tail.lines().any(|known| known == line) {
+            file::append(&path, line)?;
+        }
+        backlog.lines.remove(0);
+    }
+    Ok(())
 }

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Observed;
+use super::evidence::Unwritten;
+use super::{CommitError, Observed};
 use crate::exit::Exit;
 use crate::genesys::FetchError;
+use crate::settings::resolved::Target;
+use crate::store::StoreError;
 use crate::store::contents::Contents;
 use crate::trust::difference::Difference;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
 use crate::trust::plan::Plan;
 use crate::trust::schedule::{Polled, Schedule};
-use crate::trust::state::{Looked, State};
+use crate::trust::state::{Looked, State, TargetState};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::{Evidence, Owed};
 
@@ -41,6 +44,11 @@ pub struct Report {
     /// What this cycle looked at.
     #[serde(skip)]
     pub looked: Looked,
+    /// Why the disk did not take what this cycle came to; what could be done without it was done.
+    #[serde(skip)]
+    pub trouble: Option<String>,
+    #[serde(skip)]
+    pub(super) unwritten: Vec<Unwritten>,
     #[serde(skip)]
     sources: Vec<SourceOutcome>,
 }
@@ -110,6 +118,8 @@ impl Report {
             targets: Vec::new(),
             causes,
             looked: Looked { sources: observed.iter().map(|said| said.source.clone()).collect(), ..Looked::default() },
+            trouble: None,
+            unwritten: Vec::new(),
             sources: sources.collect(),
         }
     }
@@ -127,6 +137,8 @@ impl Report {
             targets: Vec::new(),
             causes: BTreeSet::new(),
             looked: Looked::default(),
+            trouble: None,
+            unwritten: Vec::new(),
             sources: Vec::new(),
         }
     }
@@ -138,6 +150,7 @@ impl Report {
             targets: Vec::new(),
             causes: BTreeSet::new(),
             looked: Looked::default(),
+            unwritten: Vec::new(),
             ..self.clone()
         }
     }
@@ -147,6 +160,44 @@ impl Report {
         self.findings.extend(part.findings);
         self.targets.extend(part.targets);
         self.causes.extend(part.causes);
+        self.unwritten.extend(part.unwritten);
+    }
+
+    /// Keeps a line of evidence that the disk did not take for a later cycle.
+    pub(super) fn noted(&mut self, written: Result<(), Unwritten>) {
+        self.unwritten.extend(written.err());
+    }
+
+    /// A target's link is not one that can be switched; the others take their turns.
+    pub(super) fn not_switched(&mut self, target: &Target, state: &mut TargetState, wanted: u64, error: &StoreError) {
+        let owed = Owed::NotSwitched(error.in_short()).bounded();
+        self.findings.push(owed.finding(&target.name, wanted));
+        self.causes.insert(Exit::Store);
+        state.owed = Some(owed.clone());
+        let (target, settled, told, to_add) = (target.name.clone(), None, false, None);
+        self.targets.push(TargetReport { target, wanted, settled, owed: Some(owed), told, to_add });
+    }
+
+    /// The set that was planned could not be published.
+    pub(super) fn not_committed(&mut self, store: &str, error: &CommitError) {
+        self.difference = Difference::default();
+        let text = format!("The next generation could not be published: {error}");
+        self.findings.push(Finding::critical("generation_not_written", store, text));
+        self.causes.insert(error.exit());
+        self.trouble = Some(error.to_string());
+    }
+
+    /// The state could not be saved.
+    pub(super) fn not_saved(&mut self, store: &str, why: &str) -> Finding {
+        let text = format!(
+            "What came of this could not be saved: {why}. What is published stands, and the targets' turns were taken; but the \
+                store's records are those of before, and the next cycle begins from them."
+        );
+        let finding = Finding::critical("state_not_saved", store, text);
+        self.findings.push(finding.clone());
+        self.causes.insert(Exit::Store);
+        self.trouble = Some(why.to_owned());
+        finding
     }
 
     /// Whether anything was committed.

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{CycleError, Observed, observe};
+use super::{CycleError, Observed, housekeeping, observe};
 use crate::clock::Clock;
 use crate::crl_fetch::{self, Access, Cache, Fetcher};
 use crate::http_client::Limits;
 use crate::settings::resolved::{CrlPolicy, Settings, Store as StoreSettings};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::trust::certificate::Certificate;
 use crate::trust::crl::{Freshest, revocations};
 use crate::trust::finding::Finding;
@@ -86,13 +86,19 @@ pub async fn gather(
             return Ok(lists);
         }
     };
-    let cache = Cache::open(Store::open(&store.path)?.root())?;
+    let mut unkept = Vec::new();
+    let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
+    let cache = opened.unwrap_or_else(|error| {
+        unkept.push(error);
+        Cache::look(&store.path)
+    });
     let issuers = issuers(&paths);
     let ends = Instant::now().checked_add(deadline);
     for url in &urls {
         let remaining = ends.map_or(ONE_LIST, |ends| ends.saturating_duration_since(Instant::now()).min(ONE_LIST));
         let skew = settings.verify.clock_skew;
-        let obtained = crl_fetch::obtain(&fetcher, &cache, url, &issuers, skew, now, remaining).await?;
+        let obtained = crl_fetch::obtain(&fetcher, &cache, url, &issuers, skew, now, remaining).await;
+        unkept.extend(obtained.unkept);
         if let Some(trouble) = obtained.trouble {
             lists.findings.push(match &obtained.crl {
                 Some(crl) => Finding::note(
@@ -114,8 +120,15 @@ pub async fn gather(
     }
     // While a source is silent, nobody knows which of its lists will be needed again.
     if observed.iter().all(|said| said.failures().next().is_none()) {
-        cache.retain(&urls)?;
+        unkept.extend(cache.retain(&urls));
     }
+    lists.findings.extend(housekeeping::finding(
+        "crl_not_kept",
+        &store.name,
+        "What is kept of revocation lists could not be brought up to date",
+        "The lists are used all the same, and are fetched again in the next cycle",
+        unkept.iter().map(StoreError::in_short),
+    ));
     Ok(lists)
 }
 
@@ -134,10 +147,20 @@ pub fn look(
     let paths = paths_before_lock(settings, store, observed, now)?;
     let issuers = issuers(&paths);
     let cache = Cache::look(&store.path);
+    let mut unread = Vec::new();
     for url in distribution_points(&paths, &mut Vec::new()) {
-        let kept = crl_fetch::kept(&cache, &url, &issuers, settings.verify.clock_skew, now)?;
-        lists.crls = std::mem::take(&mut lists.crls).and(kept);
+        match crl_fetch::kept(&cache, &url, &issuers, settings.verify.clock_skew, now) {
+            Ok(kept) => lists.crls = std::mem::take(&mut lists.crls).and(kept),
+            Err(error) => unread.push(error),
+        }
     }
+    lists.findings.extend(housekeeping::finding(
+        "crl_not_kept",
+        &store.name,
+        "A revocation list that is kept could not be read",
+        "It is fetched again with the next poll; what was found revoked stays out",
+        unread.iter().map(StoreError::in_short),
+    ));
     Ok(lists)
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{CycleError, Report, Session, anchors, observe};
-use crate::settings::resolved::Settings;
+use crate::settings::resolved::{Settings, Store as StoreSettings};
 use crate::store::adopt::{self, Foreign};
 use crate::trust::adopt::{Giver, Input, adopt as judge};
 use crate::trust::finding::Finding;
@@ -17,15 +17,15 @@ impl Session<'_> {
     /// Adopts the seed at `folder` as a generation. One that cannot be used is said and keeps nobody from the poll.
     pub(super) fn plant(&mut self, settings: &Settings, folder: &Path) -> Result<Vec<Finding>, CycleError> {
         let shown = folder.display();
-        let unusable = |why: &dyn std::fmt::Display| {
+        let unusable = |store: &StoreSettings, why: &dyn std::fmt::Display| {
             let text = format!(
                 "The seed {shown} was not adopted: {why}. The store stays empty until the vendor has answered."
             );
-            Finding::warning("seed_unusable", &self.store.name, text)
+            Finding::warning("seed_unusable", &store.name, text)
         };
         let Foreign { manifest, certificates } = match adopt::seed(folder) {
             Ok(foreign) => foreign,
-            Err(error) => return Ok(vec![unusable(&error)]),
+            Err(error) => return Ok(vec![unusable(self.store, &error)]),
         };
         let sources = self.store.sources.iter().filter_map(|name| settings.sources.get(name));
         let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
@@ -46,7 +46,7 @@ impl Session<'_> {
         });
         let adopted = match adopted {
             Ok(adopted) => adopted,
-            Err(why) => return Ok(vec![unusable(&why)]),
+            Err(why) => return Ok(vec![unusable(self.store, &why)]),
         };
         let text = format!(
             "The seed {shown} was adopted, as committed on {}: what the vendor lists by now is unknown until its first answer.",
@@ -66,7 +66,11 @@ impl Session<'_> {
             answer_refused: false,
             held_back: false,
         };
-        self.adopt(&plan, CAUSE, &mut Report::without_poll(&self.contents))?;
+        let mut report = Report::without_poll(&self.contents);
+        if let Err(error) = self.adopt(&plan, CAUSE, &mut report) {
+            return Ok(vec![unusable(self.store, &error)]);
+        }
+        self.unwritten.append(&mut report.unwritten);
         Ok(findings)
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::evidence::{self, Unwritten};
 use super::outcome::{self, Verdict};
 use super::report::{Report, TargetReport};
-use super::{CycleError, evidence, sight};
+use super::sight;
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::settings::resolved::{self, Kind, Reload, Store as StoreSettings, Target};
@@ -84,8 +85,8 @@ impl<'a> Turns<'a> {
     }
 
     /// Takes the target's turn to its end and keeps what came of it in `state`.
-    pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) -> Result<(), CycleError> {
-        let (mut outcome, mut told) = self.steps(state, forced, report).await?;
+    pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) {
+        let (mut outcome, mut told) = self.steps(state, forced, report).await;
         if let Some(half) = &self.half
             && matches!(outcome, Outcome::Settled(_))
             && let Some(refused) = self.withheld(half)
@@ -96,7 +97,7 @@ impl<'a> Turns<'a> {
                 self.withheld(half).is_none()
             };
             if mended {
-                (outcome, told) = self.steps(state, false, report).await?;
+                (outcome, told) = self.steps(state, false, report).await;
             } else {
                 outcome = Outcome::Owed(Owed::Withheld(refused));
             }
@@ -104,7 +105,7 @@ impl<'a> Turns<'a> {
         self.look_at_the_check(&outcome, state, report).await;
         self.find_limits_of_envoy(report);
         self.find_denials_unknown_to_it(report);
-        self.conclude(state, outcome, told, forced, report)
+        self.conclude(state, outcome, told, forced, report);
     }
 
     /// Whether the check sees what it is to judge, once its server is known to use our files; root's half finds that out for
@@ -163,17 +164,12 @@ impl<'a> Turns<'a> {
         }
     }
 
-    async fn steps(
-        &self,
-        state: &TargetState,
-        forced: bool,
-        report: &mut Report,
-    ) -> Result<(Outcome, bool), CycleError> {
-        let link = self.link()?;
-        let found = match link.read() {
-            Ok(found) => found,
+    async fn steps(&self, state: &TargetState, forced: bool, report: &mut Report) -> (Outcome, bool) {
+        let read = self.link().and_then(|link| link.read().map(|found| (link, found)));
+        let (link, found) = match read {
+            Ok(read) => read,
             // One target's trouble keeps no other from its turn.
-            Err(error) => return Ok((Outcome::Owed(Owed::NotSwitched(error.to_string())), false)),
+            Err(error) => return (Outcome::Owed(Owed::NotSwitched(error.in_short())), false),
         };
         let linked = match found {
             Link::Generation(number) => {
@@ -202,7 +198,7 @@ impl<'a> Turns<'a> {
             }
         };
         if !forced && let Some(evidence) = self.was_told(state, linked) {
-            return Ok((Outcome::Settled(evidence), false));
+            return (Outcome::Settled(evidence), false);
         }
         let (mut turn, mut step) = Turn::begin(self.situation(state, linked, forced));
         let mut told = false;
@@ -217,17 +213,17 @@ impl<'a> Turns<'a> {
                 Step::Switch(_) if self.half.is_some() => Event::Succeeded,
                 Step::Switch(number) => outcome_of(link.switch(number)),
                 Step::Reload => match &self.half {
-                    Some(half) => match self.told_by_root(half, report).await? {
+                    Some(half) => match self.told_by_root(half, report).await {
                         Ok(event) => event,
                         Err(owed) => break Outcome::Owed(owed),
                     },
-                    None => self.reload(report).await?,
+                    None => self.reload(report).await,
                 },
                 Step::Prove { told } => Event::Proof(self.prove(&link, told, state, report).await),
             };
             step = turn.on(event);
         };
-        Ok((outcome, told))
+        (outcome, told)
     }
 
     fn situation(&self, state: &TargetState, linked: Option<u64>, forced: bool) -> Situation {
@@ -243,16 +239,27 @@ impl<'a> Turns<'a> {
             chain_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_chain),
             allowlist_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_allowlist),
             confirmed: state.confirmed == Some(self.manifest.generation),
-            drops_denied: linked.into_iter().chain(state.acknowledged).any(|old| self.drops_denied(old)),
+            drops_denied: self.drops_denied(linked.into_iter().chain(state.acknowledged)),
             forced,
         }
     }
 
-    /// Whether this generation trusts a leaf that is denied by now.
-    fn drops_denied(&self, old: u64) -> bool {
-        let old = contents::manifest_of(self.root, old).ok().flatten();
-        old.is_some_and(|old| {
-            old.slots.values().any(|slot| slot.entries.keys().any(|key| self.manifest.denied.contains_key(key)))
+    /// Whether a generation that the server reads, or is known to serve, trusts a leaf that is denied by now.
+    pub fn admits_denied(&self, acknowledged: Option<u64>) -> bool {
+        let linked = match self.link().and_then(|link| link.read()) {
+            Ok(Link::Generation(number)) => Some(number),
+            _ => None,
+        };
+        self.drops_denied(linked.into_iter().chain(acknowledged))
+    }
+
+    /// Whether one of these generations trusts a leaf that is denied by now.
+    fn drops_denied(&self, mut old: impl Iterator<Item = u64>) -> bool {
+        old.any(|old| {
+            let old = contents::manifest_of(self.root, old).ok().flatten();
+            old.is_some_and(|old| {
+                old.slots.values().any(|slot| slot.entries.keys().any(|key| self.manifest.denied.contains_key(key)))
+            })
         })
     }
 
@@ -283,39 +290,40 @@ impl<'a> Turns<'a> {
         judged(check::judge(check, View::AsItStands, &self.environment(), self.target.check_timeout).await)
     }
 
-    async fn reload(&self, report: &mut Report) -> Result<Event, CycleError> {
+    async fn reload(&self, report: &mut Report) -> Event {
         match reload::tell(&self.target.reload, &self.environment(), self.target.reload_timeout).await {
             Ok(told) => {
                 let number = self.manifest.generation;
                 if let Told::Reloaded { .. } = told {
                     report.findings.push(Finding::note("target_reloaded_instead", &self.target.name, told.to_string()));
                 }
-                evidence::target(self.root, "told", &self.target.name, number, &told.to_string(), self.clock.now())?;
-                Ok(Event::Succeeded)
+                report.noted(self.evidence("told", number, &told.to_string()));
+                Event::Succeeded
             }
             Err(error) => {
                 report.causes.insert(Exit::Owed);
-                Ok(Event::Failed(error.to_string()))
+                Event::Failed(error.to_string())
             }
         }
     }
 
     /// Check, switch and reload by root's half; what it owes, the target owes.
-    async fn told_by_root(&self, half: &Privileged, report: &mut Report) -> Result<Result<Event, Owed>, CycleError> {
-        let answer = match self.ask(half, Asked::ToTell).await {
-            Ok(answer) => answer,
-            Err(why) => return Ok(Err(Owed::Unanswered(why))),
-        };
+    async fn told_by_root(&self, half: &Privileged, report: &mut Report) -> Result<Event, Owed> {
+        let answer = self.ask(half, Asked::ToTell).await.map_err(Owed::Unanswered)?;
         report.findings.extend(answer.findings);
-        Ok(match answer.verdict {
+        match answer.verdict {
             Verdict::Told(words) => {
-                let number = self.manifest.generation;
-                evidence::target(self.root, "told", &self.target.name, number, &words, self.clock.now())?;
+                report.noted(self.evidence("told", self.manifest.generation, &words));
                 Ok(Event::Succeeded)
             }
             Verdict::Owed(owed) => Err(owed),
             Verdict::Withheld(why) => Err(Owed::Withheld(why)),
-        })
+        }
+    }
+
+    /// Puts what became of this target into evidence.
+    fn evidence(&self, event: &str, generation: u64, detail: &str) -> Result<(), Unwritten> {
+        evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
     }
 
     /// Asks root's half and waits for its answer, for as long as its work can take; why there is none.
@@ -467,14 +475,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    fn conclude(
-        &self,
-        state: &mut TargetState,
-        outcome: Outcome,
-        told: bool,
-        forced: bool,
-        report: &mut Report,
-    ) -> Result<(), CycleError> {
+    fn conclude(&self, state: &mut TargetState, outcome: Outcome, told: bool, forced: bool, report: &mut Report) {
         // What a server answers is kept from here on.
         let outcome = outcome.bounded();
         let now = self.clock.now();
@@ -495,7 +496,7 @@ impl<'a> Turns<'a> {
                         }
                         Evidence::Confirmed(why) => ("confirmed", why.clone()),
                     };
-                    evidence::target(self.root, event, name, wanted, &detail, now)?;
+                    report.noted(self.evidence(event, wanted, &detail));
                 }
                 self.find_weak_evidence(&evidence, report);
                 let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
@@ -515,7 +516,7 @@ impl<'a> Turns<'a> {
             Outcome::Owed(owed) => {
                 let finding = owed.finding(name, wanted);
                 if state.owed.as_ref() != Some(&owed) {
-                    evidence::target(self.root, "owed", name, wanted, &finding.text, now)?;
+                    report.noted(self.evidence("owed", wanted, &finding.text));
                 }
                 report.findings.push(finding);
                 let lacks_lines =
@@ -541,7 +542,6 @@ impl<'a> Turns<'a> {
             }
         }
         report.targets.push(line);
-        Ok(())
     }
 
     /// What Envoy cannot do for a name rule.

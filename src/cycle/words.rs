@@ -1,6 +1,6 @@
 //! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
 
-use super::{CycleError, Report, Session, evidence, observe, plan_with, revocation};
+use super::{CycleError, Report, Session, observe, plan_with, revocation};
 use crate::exit::Exit;
 use crate::settings::resolved::{Settings, Source};
 use crate::trust::certificate::Certificate;
@@ -82,7 +82,7 @@ impl Session<'_> {
         word: &str,
     ) -> Result<Report, CycleError> {
         if memory != self.contents.state.memory {
-            evidence::word(self.opened.root(), word, self.clock.now())?;
+            self.note_word(word);
         }
         let lists = revocation::look(settings, self.store, &[], self.clock)?;
         let plan = {
@@ -102,32 +102,31 @@ impl Session<'_> {
             report.causes.insert(Exit::Owed);
             self.contents.state.memory.denied = memory.denied;
             self.contents.state.memory.accepted_issuers = memory.accepted_issuers;
-            self.save()?;
+            self.save();
         } else {
             self.adopt(&plan, word, &mut report)?;
         }
-        self.take_turns(&mut report).await?;
+        self.take_turns(&mut report).await;
         Ok(report)
     }
 
     /// The certificates of the set that is published, and what the manifests of the kept generations say of others.
-    pub fn digests_of(&self, fingerprint: &crate::trust::fingerprint::Fingerprint) -> Result<Digests, CycleError> {
+    #[must_use]
+    pub fn digests_of(&self, fingerprint: &crate::trust::fingerprint::Fingerprint) -> Digests {
         let set = &self.contents.set;
         let pin = set.pins.get(fingerprint).map(|pin| &pin.leaf);
         let known: Option<&Certificate> =
             pin.or_else(|| set.chain.get(fingerprint)).or_else(|| set.extra.get(fingerprint));
         if let Some(certificate) = known {
-            return Ok(Digests {
-                sha1: Some(certificate.facts().sha1.clone()),
-                pem_sha1: Some(certificate.pem_sha1()),
-            });
+            return Digests { sha1: Some(certificate.facts().sha1.clone()), pem_sha1: Some(certificate.pem_sha1()) };
         }
-        for number in crate::store::generation::list(self.opened.root())?.into_iter().rev() {
+        // Where the folder cannot be listed, the denial is as good as that of a leaf that nobody knows here.
+        for number in crate::store::generation::list(self.opened.root()).unwrap_or_default().into_iter().rev() {
             let manifest = crate::store::contents::manifest_of(self.opened.root(), number).ok().flatten();
             if let Some(facts) = manifest.and_then(|manifest| manifest.certificates.get(fingerprint).cloned()) {
-                return Ok(Digests { sha1: Some(facts.sha1), pem_sha1: facts.pem_sha1 });
+                return Digests { sha1: Some(facts.sha1), pem_sha1: facts.pem_sha1 };
             }
         }
-        Ok(Digests::default())
+        Digests::default()
     }
 }

@@ -17,10 +17,9 @@ impl Board {
     }
 
     /// Puts up that a store cannot be worked on, since when and why; what is known of it stays.
-    pub fn fail(&self, store: &str, why: &str, now: Timestamp) {
+    pub fn fail(&self, store: &str, why: &str, since: Timestamp) {
         let mut standings = self.standings();
         let standing = standings.entry(store.to_owned()).or_insert_with(|| Standing::unknown(store));
-        let since = standing.failing.as_ref().map_or(now, |(since, _)| *since);
         standing.failing = Some((since, why.to_owned()));
     }
 

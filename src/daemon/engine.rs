@@ -77,6 +77,8 @@ impl Engine {
                 rhythm: around.rhythm,
                 said: BTreeMap::new(),
                 failures: 0,
+                failing_since: None,
+                unsaved: None,
                 highest: 0,
                 seen: None,
             };

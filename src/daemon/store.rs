@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::rhythm::Rhythm;
 use super::watch::Watch;
 use crate::clock::Clock;
-use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns};
+use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns, Unsaved};
 use crate::log;
 use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
@@ -62,6 +62,10 @@ pub struct StoreTask {
     /// What was said, so that a condition that stands is not said with every turn.
     pub said: BTreeMap<String, (Severity, Instant)>,
     pub failures: u32,
+    /// Since when the disk refuses.
+    pub failing_since: Option<Timestamp>,
+    /// What it did not take.
+    pub unsaved: Option<Unsaved>,
     /// The newest generation that we have seen.
     pub highest: u64,
     /// The state as we have put it up.
@@ -150,12 +154,17 @@ impl StoreTask {
             Err(error) => Err(error),
         };
         let kept = match acted {
-            Ok((report, standing)) => {
-                self.say(&report, &standing);
-                self.note_loss(&standing);
-                self.board.put(standing);
-                self.failures = 0;
-                true
+            Ok((report, closed)) => {
+                self.say(&report, &closed.standing);
+                self.note_loss(&closed.standing);
+                self.board.put(closed.standing);
+                self.unsaved = closed.unsaved;
+                if let Some(why) = &report.trouble {
+                    self.refused_by_the_disk(why);
+                } else {
+                    (self.failures, self.failing_since) = (0, None);
+                }
+                report.trouble.is_none()
             }
             Err(error) => {
                 self.failed(&error);
@@ -171,7 +180,7 @@ impl StoreTask {
         let options = Options { deadline: Duration::ZERO, lock_timeout: Duration::ZERO, command: "trustsync run" };
         let begun = Instant::now();
         loop {
-            match Session::open(store, clock, &options) {
+            match Session::reopen(store, clock, &options, self.unsaved.as_ref()) {
                 Err(CycleError::Lock(held @ LockError::Held { .. })) => {
                     self.promise("waiting for another writer", LOCK_WAITED);
                     // Whoever waits for us has other stores to care for.
@@ -231,11 +240,21 @@ impl StoreTask {
     }
 
     fn failed(&mut self, error: &CycleError) {
-        self.failures = self.failures.saturating_add(1);
-        self.board.fail(&self.store.name, &error.to_string(), self.clock.now());
+        // What is in place serves, whether we can work on it or not.
+        if let Ok(standing) = cycle::standing(&self.store) {
+            self.board.put(standing);
+        }
+        self.refused_by_the_disk(&error.to_string());
         // Made since, or made anew: the watch is set up again.
         self.watch.store(&self.store.path, &self.touched);
         tracing::error!(event = "cycle_failed", store = self.store.name, exit = error.exit() as u8, "{error}");
+    }
+
+    /// Puts it up, and has the next try come soon, and then less and less so.
+    fn refused_by_the_disk(&mut self, why: &str) {
+        self.failures = self.failures.saturating_add(1);
+        let since = *self.failing_since.get_or_insert_with(|| self.clock.now());
+        self.board.fail(&self.store.name, why, since);
     }
 
     /// What begins, or becomes more or less urgent, is said at once, and so is all that goes with a new generation; what

@@ -69,6 +69,18 @@ impl Contents {
     }
 }
 
+impl Contents {
+    /// Goes on with a state that is newer than the one on disk.
+    pub fn resume(&mut self, mut state: State) {
+        if let Some(manifest) = &self.manifest {
+            state.follow(manifest);
+        }
+        state.generation = state.generation.max(self.state.generation);
+        self.state = state;
+        self.state_is_current = false;
+    }
+}
+
 /// The store cannot be used at all. What is published stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {

@@ -137,6 +137,17 @@ pub enum Cause {
 }
 
 impl StoreError {
+    /// What happened and what to do, without a word on what it means: that is for who says what it was done for.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Io { operation, path, cause, .. } => {
+                format!("could not {operation} {}: {cause} ({})", path.display(), cause.advice())
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// Looks behind an I/O error at once, while the disk still is as it was.
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { operation, path: path.to_owned(), cause: Cause::behind(path, &source), source }
@@ -185,6 +196,9 @@ impl Cause {
             Self::ReadOnly => {
                 "Mount it read-write (under systemd: ReadWritePaths=; in a container: a writable volume). One that \
                  turned read-only by itself points to a failing disk: see dmesg"
+            }
+            Self::WrongOwner { owner, euid, .. } if owner == euid || *euid == 0 => {
+                "Owner and mode allow it: look for something in it that is another user's, an immutable file (lsattr), a mount"
             }
             Self::WrongOwner { .. } => "Run as its owner, or give the store to this user (chown -R), and run again",
             Self::Other(_) => "Look into that first, then run again",
@@ -249,7 +263,7 @@ mod tests {
             let text = text(errno);
             assert!(text.contains(said), "{text}");
             assert!(text.contains("No published generation was touched"), "{text}");
-            assert!(text.contains("run again") || text.contains("dmesg"), "{text}");
+            assert!(["run again", "dmesg", "lsattr"].iter().any(|advice| text.contains(advice)), "{text}");
         }
     }
 }

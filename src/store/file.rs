@@ -37,8 +37,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
         Ok(_) | Err(StoreError::TooLarge { .. }) => {}
         Err(error) => return Err(error),
     }
-    let temporary = temporary(path)?;
-    remove_stale(&temporary)?;
+    let temporary = free_temporary(path)?;
     write_new(&temporary, bytes)
         .and_then(|()| rename(&temporary, path))
         .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
@@ -146,7 +145,8 @@ pub fn append(path: &Path, line: &str) -> Result<(), StoreError> {
         drop(file.set_len(found.len()));
         error
     })?;
-    settle_mode(&file, path, FILE_MODE)?;
+    // The line stands: one who may append to a file of somebody else's may still not change its mode.
+    drop(settle_mode(&file, path, FILE_MODE));
     sync(&file, path)?;
     if created {
         sync_directory(parent(path))?;
@@ -198,11 +198,10 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), StoreError> {
 }
 
 fn try_to_create_directory(path: &Path) -> Result<(), StoreError> {
-    let temporary = temporary(path)?;
-    remove_empty(&temporary)?;
+    let temporary = free_temporary(path)?;
     let made = make_directory(&temporary)?;
     sync(&made, &temporary)?;
-    rename(&temporary, path)?;
+    rename(&temporary, path).inspect_err(|_| drop(fs::remove_dir(&temporary)))?;
     sync_directory(parent(path))
 }
 
@@ -256,43 +255,67 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(|error| StoreError::io("rename into place", to, error))
 }
 
-/// The name under which the next content of `path` is prepared, in the same directory, so that a rename can expose it.
-pub(super) fn temporary(path: &Path) -> Result<PathBuf, StoreError> {
+/// A name under which the next content of `path` is prepared, in the same directory, so that a rename can expose it. What
+/// a crash left there is removed; what cannot be removed is passed over, so that it cannot wedge us.
+pub(super) fn free_temporary(path: &Path) -> Result<PathBuf, StoreError> {
     let Some(name) = path.file_name() else {
         return Err(StoreError::BadName { name: path.display().to_string(), what: "file", why: "it has no last part" });
     };
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(".new");
-    Ok(path.with_file_name(hidden))
+    let named = |suffix: &str| {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(suffix);
+        hidden.push(".new");
+        path.with_file_name(hidden)
+    };
+    free(named, remove_leftover)
 }
 
-/// Whether [`temporary`] gave a file that name.
+/// Whether [`free_temporary`] gave a file that name.
 pub(super) fn is_temporary(name: &str) -> bool {
     name.len() > ".?.new".len() - 1 && name.starts_with('.') && name.ends_with(".new")
 }
 
-/// Removes a file or link that a crash left, so that it cannot wedge us.
-pub(super) fn remove_stale(path: &Path) -> Result<(), StoreError> {
-    remove_leftover(path, |path| fs::remove_file(path))
-}
-
-/// Removes a directory that a crash left before anything was put into it; one with something in it is not ours.
-pub(super) fn remove_empty(path: &Path) -> Result<(), StoreError> {
-    remove_leftover(path, |path| fs::remove_dir(path))
-}
-
-/// Removes a directory and what is in it, following no symlink.
-pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    remove_leftover(path, |path| fs::remove_dir_all(path))
-}
-
-fn remove_leftover(path: &Path, remove: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), StoreError> {
-    // Asked first: a read-only disk refuses to remove even what is not there, and that would be told as our trouble.
-    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(());
+/// The first of the paths that `named` makes of a suffix at which nothing is left by `remove`.
+pub(super) fn free(
+    named: impl Fn(&str) -> PathBuf,
+    remove: impl Fn(&Path) -> Result<(), StoreError>,
+) -> Result<PathBuf, StoreError> {
+    const SUFFIXES: [&str; 4] = ["", ".2", ".3", ".4"];
+    let mut first = None;
+    for path in SUFFIXES.map(&named) {
+        match remove(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) => first = first.or(Some(error)),
+        }
     }
-    remove(path).map_err(|error| StoreError::io("remove", path, error))
+    first.map_or_else(|| Ok(named("")), Err)
+}
+
+/// Removes a file or link that a crash left, or a directory that it left before anything was put into it; one with
+/// something in it is not ours.
+pub(super) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
+    remove(path, |path| fs::remove_dir(path))
+}
+
+/// Removes what stands at `path`, a directory with what is in it, following no symlink.
+pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    remove(path, |path| fs::remove_dir_all(path))
+}
+
+fn remove(path: &Path, directory: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), StoreError> {
+    // Asked first: a read-only disk refuses to remove even what is not there, and that would be told as our trouble.
+    let removed = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if found.is_dir() => directory(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    match removed {
+        // Another first run was quicker.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|error| StoreError::io("remove", path, error)),
+    }
 }
 
 pub(super) fn parent(path: &Path) -> &Path {

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::store::error::StoreError;
 use crate::store::file;
 use crate::store::link;
+use crate::store::sweep::Swept;
 use crate::trust::fingerprint::Fingerprint;
 
 /// The folder of all generations.
@@ -59,8 +60,7 @@ pub fn write_in(generations: &Path, number: u64, files: &Files) -> Result<(), St
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(StoreError::io("look at", &published, error)),
     }
-    let unfinished = generations.join(format!("{UNFINISHED}{}", name(number)));
-    file::remove_tree(&unfinished)?;
+    let unfinished = unfinished(generations, number)?;
     build(&unfinished, &directories, files)
         .and_then(|()| file::rename(&unfinished, &published))
         // Gives a full disk its space back.
@@ -73,8 +73,7 @@ pub fn write_in(generations: &Path, number: u64, files: &Files) -> Result<(), St
 pub fn exchange_in(generations: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
     let directories = judge(files)?;
     let published = generations.join(name(number));
-    let unfinished = generations.join(format!("{UNFINISHED}{}", name(number)));
-    file::remove_tree(&unfinished)?;
+    let unfinished = unfinished(generations, number)?;
     let exchange = || {
         let here = rustix::fs::CWD;
         rustix::fs::renameat_with(here, &unfinished, here, &published, rustix::fs::RenameFlags::EXCHANGE)
@@ -84,7 +83,15 @@ pub fn exchange_in(generations: &Path, number: u64, files: &Files) -> Result<(),
         .and_then(|()| exchange())
         .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
     file::sync_directory(generations)?;
-    file::remove_tree(&unfinished)
+    // What is left of the old one is in nobody's way, and the next sweep's to remove.
+    drop(file::remove_tree(&unfinished));
+    Ok(())
+}
+
+/// Where a generation is prepared: nobody reads there.
+fn unfinished(generations: &Path, number: u64) -> Result<PathBuf, StoreError> {
+    let named = |suffix: &str| generations.join(format!("{UNFINISHED}{}{suffix}", name(number)));
+    file::free(named, file::remove_tree)
 }
 
 fn build(at: &Path, directories: &BTreeSet<&str>, files: &Files) -> Result<(), StoreError> {
@@ -148,6 +155,12 @@ fn judge_relative(relative: &str) -> Result<(), StoreError> {
 
 fn bad(relative: &str, why: &'static str) -> StoreError {
     StoreError::BadName { name: relative.chars().take(80).collect(), what: "path in a generation", why }
+}
+
+/// The number after the highest that is taken, by whatever stands there.
+pub fn next(root: &Path) -> Result<u64, StoreError> {
+    let taken = entries(&root.join(DIRECTORY))?.into_iter().filter_map(|(name, _)| number(&name)).max();
+    Ok(taken.unwrap_or(0).saturating_add(1))
 }
 
 /// Every published generation.
@@ -286,14 +299,16 @@ pub fn remove_in(generations: &Path, number: u64) -> Result<(), StoreError> {
     take_apart_in(generations, number)
 }
 
-/// Removes what a writer that died left in a folder of generations.
-pub fn sweep_in(generations: &Path) -> Result<(), StoreError> {
-    for (name, _) in entries(generations)? {
+/// Removes what a writer that died left in a folder of generations, as far as that works.
+pub fn sweep_in(generations: &Path, swept: &mut Swept) {
+    for (name, _) in swept.tried(entries(generations)).unwrap_or_default() {
         if [UNFINISHED, LEAVING].iter().any(|prefix| name.starts_with(prefix)) {
-            file::remove_tree(&generations.join(name))?;
+            let path = generations.join(name);
+            if swept.tried(file::remove_tree(&path)).is_some() {
+                swept.leftovers.push(path);
+            }
         }
     }
-    Ok(())
 }
 
 /// As [`remove`], for who has asked the links already.
@@ -304,8 +319,8 @@ pub(super) fn take_apart(root: &Path, number: u64) -> Result<(), StoreError> {
 /// As [`take_apart`], of a folder of generations.
 fn take_apart_in(generations: &Path, number: u64) -> Result<(), StoreError> {
     let published = generations.join(name(number));
-    let leaving = generations.join(format!("{LEAVING}{}", name(number)));
-    file::remove_tree(&leaving)?;
+    let leaving =
+        file::free(|suffix| generations.join(format!("{LEAVING}{}{suffix}", name(number))), file::remove_tree)?;
     match fs::rename(&published, &leaving) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|error| StoreError::io("rename away", &published, error))?,

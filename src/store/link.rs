@@ -97,8 +97,7 @@ impl LinkPath {
                 what: format!("is {}, where our own link belongs", super::kind(&found)),
             });
         }
-        let temporary = file::temporary(&self.path)?;
-        file::remove_stale(&temporary)?;
+        let temporary = file::free_temporary(&self.path)?;
         symlink(format!("{}{}", self.prefix, generation::name(number)), &temporary)
             .map_err(|error| StoreError::io("create the link", &temporary, error))?;
         file::rename(&temporary, &self.path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;

@@ -67,15 +67,18 @@ impl Lock {
 
     /// As [`Lock::acquire`], of a lock's file of another name.
     pub fn acquire_at(path: PathBuf, command: &str, now: Timestamp, timeout: Duration) -> Result<Self, LockError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .custom_flags(file::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
-            .open(&path)
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(file::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK));
+        let writable = options.clone().write(true).create(true).truncate(false).mode(0o640).open(&path);
+        // One that cannot be written is as good a lock; its holder has no name.
+        let mut file = writable
+            .or_else(|error| options.open(&path).map_err(|_| error))
             .map_err(|error| StoreError::io("open the lock", &path, error))?;
+        let found = file.metadata().map_err(|error| StoreError::io("look at", &path, error))?;
+        if !found.is_file() {
+            let what = format!("is {}, not a regular file", super::kind(&found));
+            return Err(StoreError::Unfit { path, what }.into());
+        }
         let begun = Instant::now();
         loop {
             match file.try_lock() {
@@ -91,7 +94,8 @@ impl Lock {
                 }
             }
         }
-        file::settle_mode(&file, &path, 0o640)?;
+        // A courtesy, as its name is: who may lock it, has.
+        drop(file::settle_mode(&file, &path, 0o640));
         let me = Holder { pid: std::process::id(), since: now, command: command.to_owned() };
         // A courtesy: on a full disk we are a nameless holder, and the write that matters fails in its own words.
         drop(sign(&mut file, &me));

@@ -55,6 +55,14 @@ pub struct Request {
     pub tell: bool,
     /// Whether the daemon says that the server uses root's files, so that its check can be judged by broken ones.
     pub used: bool,
+    /// Why it could not be taken away, and will be found again: then it is answered once, and not as one to tell.
+    pub stuck: Option<String>,
+}
+
+impl Request {
+    fn of(found: &fs::Metadata) -> Self {
+        Self { id: id(found), tell: found.mode() & TELL != 0, used: found.mode() & USED != 0, stuck: None }
+    }
 }
 
 /// Why root's half is asked.
@@ -171,25 +179,34 @@ impl Privileged {
     pub fn consume(&self) -> Result<Option<Request>, StoreError> {
         self.fits()?;
         let request = self.request();
-        if fs::symlink_metadata(&request).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Ok(None);
-        }
+        let found = match fs::symlink_metadata(&request) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => Request::of(&found.map_err(|error| StoreError::io("look at", &request, error))?),
+        };
         let folder = self.root.join(CONSUMED);
         // Where it cannot be made, the rename says why.
         let _ = DirBuilder::new().mode(0o700).create(&folder);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let consumed = folder.join(format!("{}-{}-{}", self.target, std::process::id(), now.as_nanos()));
         if let Err(error) = fs::rename(&request, &consumed) {
-            // Somebody else took it, or the disk has no room for a name: what cannot be renamed can be removed.
-            let gone = fs::remove_file(&request).or_else(|_| fs::remove_dir_all(&request)).is_ok();
-            return if gone || !self.waits() { Ok(None) } else { Err(StoreError::io("rename away", &request, error)) };
+            // The disk has no room for a name: what cannot be renamed can be removed.
+            if fs::remove_file(&request).or_else(|_| fs::remove_dir_all(&request)).is_ok() {
+                return Ok(Some(found));
+            }
+            // Somebody else took it.
+            if !self.waits() {
+                return Ok(None);
+            }
+            // That it stays is no reason to leave undone what it asks for.
+            let why = StoreError::io("rename away", &request, error).in_short();
+            return Ok(Some(Request { tell: false, stuck: Some(why), ..found }));
         }
         let found = match fs::symlink_metadata(&consumed) {
             // Cleared by another answer to this target, which has taken it as its own.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             found => found.map_err(|error| StoreError::io("look at", &consumed, error))?,
         };
-        Ok(Some(Request { id: id(&found), tell: found.mode() & TELL != 0, used: found.mode() & USED != 0 }))
+        Ok(Some(Request::of(&found)))
     }
 
     /// Removes what requests became, as far as that works: it is in nobody's way.
@@ -208,8 +225,8 @@ impl Privileged {
     /// Asks root's half: makes the entry that it waits for. What stands there unanswered is asked anew.
     pub fn ask(&self, asked: Asked) -> Result<Request, StoreError> {
         let request = self.request();
-        let prepared = self.root.join(REQUESTS).join(format!(".new-{}", self.target));
-        let _ = fs::remove_file(&prepared);
+        let named = |suffix: &str| self.root.join(REQUESTS).join(format!(".new-{}{suffix}", self.target));
+        let prepared = file::free(named, file::remove_leftover)?;
         let failed = |error| StoreError::io("create", &request, error);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&prepared).map_err(failed)?;
         let made = self.stamp(&file, asked).and_then(|made| {
@@ -226,7 +243,7 @@ impl Privileged {
         file.set_permissions(Permissions::from_mode(asked.mode()))?;
         // The kernel's own stamp is as coarse as its tick.
         file.set_modified(SystemTime::now() + Duration::from_nanos(u64::from(std::process::id() % 1_000)))?;
-        Ok(Request { id: id(&file.metadata()?), tell: asked == Asked::ToTell, used: asked == Asked::ToSeeTheCheck })
+        Ok(Request::of(&file.metadata()?))
     }
 
     /// Whether the request still waits for somebody to take it.

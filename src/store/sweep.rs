@@ -1,4 +1,5 @@
-//! Tidying at the start of a cycle, under the lock: what a crash left, and generations beyond what is kept.
+//! Tidying, under the lock: what a crash left, and generations beyond what is kept. None of it is the work itself: what
+//! cannot be removed is told, and tried again by the next sweep.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,54 +7,52 @@ use std::path::{Path, PathBuf};
 use crate::store::error::StoreError;
 use crate::store::{TARGETS, file, generation, link};
 
-/// What a sweep removed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a sweep came to.
+#[derive(Debug, Default)]
 pub struct Swept {
-    /// Generations that were neither kept nor named by a link.
+    /// Generations that were neither kept nor named by a link, and are removed.
     pub generations: BTreeSet<u64>,
-    /// Half-made or half-removed things of a writer that died.
+    /// Half-made or half-removed things of a writer that died, and are removed.
     pub leftovers: Vec<PathBuf>,
+    /// What could not be done.
+    pub failures: Vec<StoreError>,
 }
 
-/// Removes leftovers, and every generation that is neither in `keep` nor named by a link. Call it under the lock.
+impl Swept {
+    /// What came of a step; none where it failed, which is noted.
+    pub fn tried<T>(&mut self, step: Result<T, StoreError>) -> Option<T> {
+        step.map_err(|error| self.failures.push(error)).ok()
+    }
+}
+
+/// Removes leftovers, and every generation that is neither in `keep` nor named by a link, as far as that works. Call it
+/// under the lock.
 ///
 /// It also makes durable what a writer that died had renamed but not fsynced: we are about to build on it.
-pub fn sweep(root: &Path, keep: &BTreeSet<u64>) -> Result<Swept, StoreError> {
+pub fn sweep(root: &Path, keep: &BTreeSet<u64>) -> Swept {
     let mut swept = Swept::default();
     let generations = root.join(generation::DIRECTORY);
-    for (name, _) in generation::entries(&generations)? {
-        let half = [generation::UNFINISHED, generation::LEAVING].iter().any(|prefix| name.starts_with(prefix));
-        if half {
-            let path = generations.join(name);
-            file::remove_tree(&path)?;
-            swept.leftovers.push(path);
-        }
-    }
-    file::sync_directory(&generations)?;
+    generation::sweep_in(&generations, &mut swept);
+    swept.tried(file::sync_directory(&generations));
     for directory in [root.to_owned(), root.join(TARGETS), root.join("crl")] {
         if directory.ends_with("crl") && !directory.is_dir() {
             continue;
         }
-        for (name, kind) in generation::entries(&directory)? {
-            if !file::is_temporary(&name) {
-                continue;
+        for (name, _) in swept.tried(generation::entries(&directory)).unwrap_or_default() {
+            let path = directory.join(&name);
+            if file::is_temporary(&name) && swept.tried(file::remove_leftover(&path)).is_some() {
+                swept.leftovers.push(path);
             }
-            let path = directory.join(name);
-            if kind.is_dir() {
-                file::remove_empty(&path)?;
-            } else {
-                file::remove_stale(&path)?;
-            }
-            swept.leftovers.push(path);
         }
-        file::sync_directory(&directory)?;
+        swept.tried(file::sync_directory(&directory));
     }
-    let named = link::naming(root)?;
-    for number in generation::list(root)? {
-        if !keep.contains(&number) && !named.contains_key(&number) {
-            generation::take_apart(root, number)?;
+    // Where a link cannot be read, nobody knows which generations are named.
+    let Some(named) = swept.tried(link::naming(root)) else { return swept };
+    for number in swept.tried(generation::list(root)).unwrap_or_default() {
+        let is_wanted = keep.contains(&number) || named.contains_key(&number);
+        if !is_wanted && swept.tried(generation::take_apart(root, number)).is_some() {
             swept.generations.insert(number);
         }
     }
-    Ok(swept)
+    swept
 }

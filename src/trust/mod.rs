@@ -10,6 +10,7 @@ pub mod crl;
 mod der;
 pub mod difference;
 mod distinguished_name;
+pub mod evidence_backlog;
 pub mod evidence_record;
 pub mod excerpt;
 pub mod finding;

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::trust::clock_doubt::KnownTimes;
+use crate::trust::evidence_backlog::EvidenceBacklog;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::{Manifest, schema_of};
 use crate::trust::memory::{Memory, SlotMemory};
@@ -44,6 +45,9 @@ pub struct State {
     /// The generation that was not as it was written as soon as it was written: no new one would be better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfaithful: Option<u64>,
+    /// Lines of evidence that the disk did not take yet.
+    #[serde(default, skip_serializing_if = "EvidenceBacklog::is_empty")]
+    pub evidence_backlog: EvidenceBacklog,
 }
 
 /// How a source does.
@@ -183,6 +187,7 @@ impl State {
             targets: BTreeMap::new(),
             alarms: BTreeMap::new(),
             unfaithful: None,
+            evidence_backlog: EvidenceBacklog::default(),
         }
     }
 

@@ -1,0 +1,27 @@
+//! Housekeeping: sweeping, evidence, what is kept of revocation lists. None of it is the work itself, so none of it stops the
+//! work: what could not be done is a warning that names the path, and is tried again by the next cycle.
+
+use crate::trust::finding::Finding;
+
+/// How many failures are told one by one.
+const TOLD: usize = 3;
+
+/// The warning about what could not be done, for these reasons; none where all could. `what` happened, and what it `means`.
+pub fn finding(
+    event: &str,
+    store: &str,
+    what: &str,
+    means: &str,
+    reasons: impl IntoIterator<Item = String>,
+) -> Option<Finding> {
+    let mut reasons = reasons.into_iter();
+    let mut told: Vec<String> = reasons.by_ref().take(TOLD).collect();
+    if told.is_empty() {
+        return None;
+    }
+    let more = reasons.count();
+    if more > 0 {
+        told.push(format!("{more} more"));
+    }
+    Some(Finding::warning(event, store, format!("{what}: {}. {means}.", told.join("; "))))
+}
