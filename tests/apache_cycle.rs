@@ -568,24 +568,32 @@ async fn a_denied_leaf_finds_no_door_open() {
 }
 
 #[tokio::test]
-async fn as_the_servers_own_user_nothing_is_switched_to_be_judged_and_that_is_said() {
-    const NAME: &str = "as_the_servers_own_user_nothing_is_switched_to_be_judged_and_that_is_said";
+async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that_is_said() {
+    const NAME: &str = "as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that_is_said";
     if privilege::role().is_some() {
         assert!(!rustix::process::geteuid().is_root());
         let (mut stage, apache) = proven_stage().await;
-        // It would refuse every generation, if it were run at all.
+        // It refuses whatever stands there, as long as the file is there, and notes by which words it was asked.
         let runs = stage.root().join("runs");
-        let check = stage.wrapped_start("apache", &apache, &format!("echo run >> '{}'; exit 1", runs.display()));
+        let script = format!("echo \"$@\" >> '{}'; [ ! -e refuse ] || exit 1", runs.display());
+        let check = stage.wrapped_start("apache", &apache, &script);
         stage.configure_apache(&[("apache", &apache, Some(check))]);
+        fs::write(stage.root().join("refuse"), "").unwrap();
         stage.on_day(45);
+        let told = apache.told();
         for _ in 0..2 {
             let report = stage.cycle().await;
-            assert_proven(&report);
+            assert!(matches!(target(&report, "apache").owed, Some(Owed::BrokenBefore(_))), "{report:?}");
+            assert_eq!(report.exit(false), Exit::Check);
             let text = found(&report, Severity::Warning, "check_unavailable");
-            assert!(text.contains("needs root") && text.contains("read back and counted"), "{text}");
+            assert!(text.contains("needs root") && text.contains("-t, as things stand"), "{text}");
+            assert_eq!((stage.linked("apache"), apache.told()), (1, told));
         }
+        fs::remove_file(stage.root().join("refuse")).unwrap();
+        assert_proven(&stage.cycle().await);
         assert_eq!((stage.linked("apache"), stage.alarms()), (2, vec!["check_unavailable:apache".to_owned()]));
-        assert!(!runs.exists());
+        let runs = fs::read_to_string(runs).unwrap();
+        assert!(runs.lines().count() == 4 && runs.lines().all(|line| line.ends_with(" -t")), "{runs}");
         assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
         // By `check = []` that is as the user wants it.
         stage.configure_apache(&[("apache", &apache, Some(Vec::new()))]);

@@ -29,7 +29,7 @@ use nginx_stage::PLAIN;
 use stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::trust::finding::Severity;
-use trustsync::trust::turn::Evidence;
+use trustsync::trust::turn::{Evidence, Owed};
 
 /// A server that serves generation 1 by our files, with this check.
 async fn wired(check: impl Fn(&Stage, &Nginx) -> Vec<String>) -> (Stage, Nginx, Report) {
@@ -74,8 +74,8 @@ async fn the_servers_own_check_sees_and_is_judged_once() {
 }
 
 #[tokio::test]
-async fn a_check_in_another_mount_namespace_is_found_out_and_counts_no_more() {
-    if !privilege::is_root("a_check_in_another_mount_namespace_is_found_out_and_counts_no_more") {
+async fn a_check_in_another_mount_namespace_is_found_out_and_counts_only_where_it_refuses() {
+    if !privilege::is_root("a_check_in_another_mount_namespace_is_found_out_and_counts_only_where_it_refuses") {
         return;
     }
     // As `docker exec` does: it sees the files that the server sees, and not those that it is shown.
@@ -87,22 +87,27 @@ async fn a_check_in_another_mount_namespace_is_found_out_and_counts_no_more() {
     let (mut stage, nginx, report) = wired(elsewhere).await;
     let text = blind(&report).unwrap();
     assert!(text.contains("nsenter") && text.contains("another mount namespace"), "{text}");
+    assert!(text.contains("still made as things stand"), "{text}");
     assert_eq!((verdict(&stage, "nginx"), stage.alarms()), ("blind".into(), vec!["check_blind:nginx".to_owned()]));
     let status = stage.run(&["status"]).await;
     assert!(status.stdout.contains("broken on purpose"), "{status:?}");
 
-    // It is not asked whether a generation is good, but shown each new one broken, once.
+    // Its word for a generation counts for nothing, and it is shown each new one broken, once.
     for day in [45, 46] {
         stage.on_day(day);
         assert!(blind(&stage.cycle().await).is_some());
     }
     assert_eq!(stage.state()["targets"]["nginx"]["sight"]["generation"], 2);
+    // What it refuses is broken all the same, and is not told.
     nginx.rewrite("nonsense;");
     stage.on_day(100);
     stage.world().rotate().unwrap();
     stage.world().rotate().unwrap();
     let report = stage.cycle().await;
-    assert!(report.committed && report.targets[0].told, "{report:?}");
+    assert!(report.committed && !report.targets[0].told, "{report:?}");
+    let Some(Owed::BrokenWithoutUs { new, old }) = &report.targets[0].owed else { panic!("{report:?}") };
+    assert!(new.contains("nonsense") && old.contains("nonsense"), "{new} {old}");
+    assert_eq!(stage.linked("nginx"), report.generation.unwrap());
 
     // Another one that sees counts again.
     nginx.rewrite(&stage.wired("nginx"));
@@ -166,6 +171,8 @@ async fn without_root_it_is_said_once_that_nobody_knows() {
         let (mut stage, _nginx, report) = wired(|_, nginx| nginx.check_command()).await;
         let noted =
             |report: &Report| report.findings.iter().filter(|finding| finding.event == "check_not_judged").count();
+        let text = &report.findings.iter().find(|finding| finding.event == "check_not_judged").unwrap().text;
+        assert!(text.contains("before the link is switched and after"), "{text}");
         assert_eq!((noted(&report), stage.alarms()), (1, Vec::new()));
         assert_eq!(noted(&stage.cycle().await), 0);
         return;

@@ -15,7 +15,9 @@ fn situation() -> Situation {
         acknowledged: Some(OLD),
         told_not_wired: None,
         checkable: true,
+        checkable_privately: true,
         checkable_in_place: true,
+        linked_reads_back: true,
         tellable: true,
         provable: true,
         chain_provable: true,
@@ -40,6 +42,10 @@ fn fails(why: &str) -> Event {
 
 fn no_namespace() -> Event {
     Event::NoNamespace("not root".to_owned())
+}
+
+fn not_run() -> Event {
+    Event::NotRun("no such program".to_owned())
 }
 
 fn proof(proof: Proof) -> Event {
@@ -128,8 +134,13 @@ fn a_server_that_is_broken_without_us_gets_the_new_generation_and_is_owed() {
 }
 
 #[test]
-fn without_a_namespace_the_link_goes_first_and_back_on_blame() {
-    let begin = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), no_namespace()), (Step::Switch(NEW), ok())];
+fn without_a_namespace_it_is_checked_before_the_switch_and_after_and_goes_back_on_blame() {
+    let begin = [
+        (Step::ReadBack, ok()),
+        (Step::CheckPrivately(NEW), no_namespace()),
+        (Step::Check, ok()),
+        (Step::Switch(NEW), ok()),
+    ];
     let with = |rest: &[(Step, Event)]| play(situation(), &[&begin, rest].concat());
 
     let fine = with(&[(Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))]);
@@ -162,7 +173,87 @@ fn without_a_namespace_the_link_goes_first_and_back_on_blame() {
         (Step::Check, fails("old")),
         (Step::Switch(NEW), ok()),
     ]);
-    assert_eq!(broken, Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() }));
+    let without_us = Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() });
+    assert_eq!(broken, without_us);
+}
+
+#[test]
+fn without_a_namespace_a_server_that_was_broken_before_is_seen_to_be_and_the_link_goes_forward_once() {
+    let begin = [
+        (Step::ReadBack, ok()),
+        (Step::CheckPrivately(NEW), no_namespace()),
+        (Step::Check, fails("old")),
+        (Step::Switch(NEW), ok()),
+    ];
+    let with = |rest: &[(Step, Event)]| play(situation(), &[&begin, rest].concat());
+    let without_us = Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() });
+    assert_eq!(with(&[(Step::Check, fails("new"))]), without_us);
+    // What stood there was at fault, and the new generation mends it.
+    let mended = with(&[(Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))]);
+    assert_eq!(mended, settled(Evidence::Proven));
+}
+
+#[test]
+fn what_a_blind_check_passes_says_nothing_and_what_it_refuses_still_counts() {
+    for in_place in [true, false] {
+        let blind = Situation { checkable_privately: false, checkable_in_place: in_place, ..situation() };
+        let fine = [
+            (Step::ReadBack, ok()),
+            (Step::Check, ok()),
+            (Step::Switch(NEW), ok()),
+            (Step::Check, ok()),
+            (Step::Reload, ok()),
+            (TOLD, proof(Proof::Proven)),
+        ];
+        assert_eq!(play(blind.clone(), &fine), settled(Evidence::Proven));
+        let (mut turn, _) = Turn::begin(blind);
+        assert_eq!(turn.on(ok()), Step::Check);
+        let then = turn.on(fails("old"));
+        if in_place {
+            assert_eq!(then, Step::Switch(NEW));
+            assert_eq!(turn.on(ok()), Step::Check);
+            assert!(matches!(turn.on(fails("new")), Step::Finish(Outcome::Owed(Owed::BrokenWithoutUs { .. }))));
+        } else {
+            assert_eq!(then, Step::Finish(Outcome::Owed(Owed::BrokenBefore("old".into()))));
+        }
+    }
+}
+
+#[test]
+fn a_check_that_could_not_be_run_blames_nobody_and_nobody_is_told() {
+    let not_known = |words: &str| Outcome::Owed(Owed::CheckNotRun(words.into()));
+    let why = "no such program";
+    let script = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), not_run()), (Step::Switch(NEW), ok())];
+    assert_eq!(play(situation(), &script), not_known(why), "there for whoever reloads it");
+    let apache = Situation { checkable_in_place: false, ..situation() };
+    assert_eq!(play(apache.clone(), &script[..2]), not_known(why), "nothing acts that nobody judged");
+    let denied = Situation { drops_denied: true, ..apache.clone() };
+    assert_eq!(play(denied, &script), not_known(why), "but a denial goes as far as it can");
+
+    let as_it_stands = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), no_namespace()), (Step::Check, not_run())];
+    assert_eq!(play(apache, &as_it_stands), not_known(why));
+    let once = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), fails("new")), (Step::CheckPrivately(OLD), ok())];
+    let script = [once.as_slice(), &[(Step::CheckPrivately(NEW), not_run())]].concat();
+    let both = "no such program; of the new generation it had said before: new";
+    assert_eq!(play(situation(), &script), not_known(both), "refused once, it stays out");
+}
+
+#[test]
+fn an_old_generation_that_cannot_be_shown_in_private_is_judged_where_it_stands() {
+    let begin = [
+        (Step::ReadBack, ok()),
+        (Step::CheckPrivately(NEW), fails("new")),
+        (Step::CheckPrivately(OLD), no_namespace()),
+        (Step::Check, ok()),
+        (Step::CheckPrivately(NEW), fails("again")),
+    ];
+    assert_eq!(play(situation(), &begin), Outcome::Owed(Owed::Refused("new".into())));
+    let script = [&begin[..3], &[(Step::Check, fails("old")), (Step::Switch(NEW), ok())]].concat();
+    let without_us = Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() };
+    assert_eq!(play(situation(), &script), Outcome::Owed(without_us));
+    // Where it does not stand, nobody says that it fails too.
+    let elsewhere = Situation { linked: Some(NEW), provable: false, ..situation() };
+    assert_eq!(play(elsewhere, &begin[..3]), Outcome::Owed(Owed::CheckFailed("new".into())));
 }
 
 #[test]
@@ -184,6 +275,7 @@ fn a_generation_that_drops_a_denied_leaf_is_never_taken_back() {
     let in_place = [
         (Step::ReadBack, ok()),
         (Step::CheckPrivately(NEW), no_namespace()),
+        (Step::Check, ok()),
         (Step::Switch(NEW), ok()),
         (Step::Check, fails("new")),
     ];
@@ -412,7 +504,9 @@ fn every_owed_says_what_it_is_about() {
         Owed::Refused(why()),
         Owed::RefusedButKept(why()),
         Owed::BrokenWithoutUs { new: "its new words".into(), old: why() },
+        Owed::BrokenBefore(why()),
         Owed::CheckFailed(why()),
+        Owed::CheckNotRun(why()),
         Owed::NotTold(why()),
         Owed::Unproven(Proof::NotWired(why())),
         Owed::Unproven(Proof::ChainOnly(why())),
@@ -435,11 +529,11 @@ fn every_owed_says_what_it_is_about() {
 }
 
 /// What can come of a step, honestly.
-fn answers_to(step: &Step, in_place: bool) -> Vec<Event> {
+fn answers_to(step: &Step) -> Vec<Event> {
     match step {
-        Step::CheckPrivately(_) => vec![ok(), fails("no"), no_namespace()],
-        Step::Check if !in_place => vec![ok(), fails("no"), no_namespace()],
-        Step::ReadBack | Step::Check | Step::Switch(_) | Step::Reload => vec![ok(), fails("no")],
+        Step::CheckPrivately(_) => vec![ok(), fails("no"), not_run(), no_namespace()],
+        Step::Check => vec![ok(), fails("no"), not_run()],
+        Step::ReadBack | Step::Switch(_) | Step::Reload => vec![ok(), fails("no")],
         Step::Prove { .. } => [
             Proof::Proven,
             Proof::ChainOnly(why()),
@@ -459,7 +553,7 @@ fn answers_to(step: &Step, in_place: bool) -> Vec<Event> {
 
 fn every_situation() -> Vec<Situation> {
     let mut situations = Vec::new();
-    for bits in 0..512_u32 {
+    for bits in 0..2048_u32 {
         let bit = |at: u32| bits & (1 << at) != 0;
         for linked in [None, Some(OLD), Some(NEW), Some(NEW + 1)] {
             for acknowledged in [None, Some(OLD), Some(NEW)] {
@@ -478,6 +572,8 @@ fn every_situation() -> Vec<Situation> {
                         confirmed: bit(6),
                         chain_provable: bit(7),
                         checkable_in_place: bit(8),
+                        checkable_privately: bit(9),
+                        linked_reads_back: bit(10),
                     });
                 }
             }
@@ -490,16 +586,16 @@ fn every_situation() -> Vec<Situation> {
 type Path = Vec<(Step, Event)>;
 
 /// The whole tree of a turn; `judge` sees each path from its begin to its finish.
-fn walk(turn: &Turn, in_place: bool, step: Step, path: &mut Path, judge: &mut dyn FnMut(&Path, &Outcome)) {
+fn walk(turn: &Turn, step: Step, path: &mut Path, judge: &mut dyn FnMut(&Path, &Outcome)) {
     assert!(path.len() <= 12, "it does not end: {path:?}");
     if let Step::Finish(outcome) = &step {
         return judge(path, outcome);
     }
-    for event in answers_to(&step, in_place) {
+    for event in answers_to(&step) {
         let mut next = turn.clone();
         let then = next.on(event.clone());
         path.push((step.clone(), event));
-        walk(&next, in_place, then, path, judge);
+        walk(&next, then, path, judge);
         path.pop();
     }
 }
@@ -510,14 +606,46 @@ fn a_server_that_reads_at_each_request_is_never_switched_to_be_judged() {
     let (mut turn, step) = Turn::begin(apache);
     assert_eq!(step, Step::ReadBack);
     assert_eq!(turn.on(ok()), Step::CheckPrivately(NEW));
-    assert_eq!(turn.on(no_namespace()), Step::Switch(NEW));
-    assert_eq!(turn.on(ok()), Step::Reload, "read back, and nothing else judges it");
+    assert_eq!(turn.on(no_namespace()), Step::Check, "before anything moves");
+    assert_eq!(turn.clone().on(fails("old")), Step::Finish(Outcome::Owed(Owed::BrokenBefore("old".into()))));
+    assert_eq!(turn.on(ok()), Step::Switch(NEW));
+    assert_eq!(turn.on(ok()), Step::Check, "a reload would end it if this failed");
+    assert_eq!(turn.clone().on(ok()), Step::Reload);
+    // What it refuses goes back, and is not put there again to be blamed.
+    assert_eq!(turn.on(fails("new")), Step::Switch(OLD));
+    assert_eq!(turn.on(ok()), Step::Check);
+    assert_eq!(turn.clone().on(fails("old")), Step::Finish(Outcome::Owed(Owed::BrokenBefore("old".into()))));
+    assert_eq!(turn.on(ok()), Step::Finish(Outcome::Owed(Owed::Refused("new".into()))));
     // The first generation stands there before anybody reads it.
     let (mut turn, _) =
         Turn::begin(Situation { linked: None, acknowledged: None, checkable_in_place: false, ..situation() });
     assert_eq!(turn.on(ok()), Step::Switch(NEW));
     assert_eq!(turn.on(ok()), Step::Check);
-    assert_eq!(turn.on(no_namespace()), Step::Reload);
+    assert_eq!(turn.on(fails("new")), Step::Finish(Outcome::Owed(Owed::CheckFailed("new".into()))));
+    // What stands there already is never exchanged for a comparison.
+    let placed = Situation { linked: Some(NEW), provable: false, checkable_in_place: false, ..situation() };
+    let script = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), no_namespace()), (Step::Check, fails("new"))];
+    assert_eq!(play(placed, &script), Outcome::Owed(Owed::CheckFailed("new".into())));
+}
+
+#[test]
+fn a_broken_server_that_reads_at_each_request_is_switched_only_for_a_denial_or_to_mend_what_stands_there() {
+    let apache = Situation { checkable_in_place: false, ..situation() };
+    for forward in
+        [Situation { drops_denied: true, ..apache.clone() }, Situation { linked_reads_back: false, ..apache }]
+    {
+        let begin = [
+            (Step::ReadBack, ok()),
+            (Step::CheckPrivately(NEW), no_namespace()),
+            (Step::Check, fails("old")),
+            (Step::Switch(NEW), ok()),
+        ];
+        let with = |rest: &[(Step, Event)]| play(forward.clone(), &[&begin, rest].concat());
+        let without_us = Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() };
+        assert_eq!(with(&[(Step::Check, fails("new"))]), Outcome::Owed(without_us), "not told");
+        let mended = with(&[(Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))]);
+        assert_eq!(mended, settled(Evidence::Proven));
+    }
 }
 
 #[test]
@@ -529,24 +657,25 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
         let other = |number: &u64| *number != NEW;
         let loaded = situation.acknowledged.filter(|known| situation.linked.is_some() && other(known));
         let old = situation.linked.filter(other).or(loaded);
-        walk(&turn, situation.checkable_in_place, step, &mut Vec::new(), &mut |path, outcome| {
+        walk(&turn, step, &mut Vec::new(), &mut |path, outcome| {
             paths += 1;
             let shown = || format!("{situation:?}\n{path:#?}\n{outcome:?}");
             let mut link = situation.linked;
             let mut checked_in_link = false;
             let mut checked_privately = false;
-            let mut nobody_could = false;
+            let mut last_check = None;
             let mut read_back = false;
             let mut reloaded = false;
+            let mut switched_back = 0;
+            let mut refused_privately = false;
             let mut last_check_of_old = None;
             for (step, event) in path {
-                if matches!(step, Step::CheckPrivately(_) | Step::Check) {
-                    nobody_could = !situation.checkable_in_place && matches!(event, Event::NoNamespace(_));
-                }
                 match step {
                     Step::ReadBack => read_back = *event == Event::Succeeded,
                     Step::CheckPrivately(number) => {
-                        assert!(situation.checkable && (*number == NEW || Some(*number) == old), "{}", shown());
+                        assert!(situation.checkable && situation.checkable_privately, "{}", shown());
+                        assert!(*number == NEW || Some(*number) == old, "{}", shown());
+                        refused_privately |= matches!(event, Event::Failed(_));
                         if *number == NEW {
                             checked_privately = *event == Event::Succeeded;
                         } else {
@@ -555,7 +684,6 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                     }
                     Step::Check => {
                         assert!(situation.checkable, "{}", shown());
-                        assert!(situation.checkable_in_place || old.is_none(), "switched to be judged: {}", shown());
                         if link == Some(NEW) {
                             checked_in_link = *event == Event::Succeeded;
                         } else {
@@ -568,7 +696,12 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                         if *number != NEW {
                             assert_eq!(Some(*number), old, "{}", shown());
                             assert!(!situation.drops_denied, "never taken back: {}", shown());
+                            switched_back += 1;
                         }
+                        let judged = !situation.checkable || old.is_none() || last_check == Some(&Event::Succeeded);
+                        let may_act = situation.checkable_in_place || situation.drops_denied;
+                        let mends = !situation.linked_reads_back || refused_privately;
+                        assert!(*number != NEW || judged || may_act || mends, "acts unjudged: {}", shown());
                         if *event == Event::Succeeded {
                             link = Some(*number);
                         }
@@ -576,8 +709,10 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                     Step::Reload => {
                         assert!(situation.tellable && read_back, "{}", shown());
                         assert_eq!(link, Some(NEW), "{}", shown());
-                        let checked = checked_in_link || checked_privately || nobody_could;
+                        let checked = checked_in_link || checked_privately && situation.checkable_privately;
                         assert!(!situation.checkable || checked, "{}", shown());
+                        // The one rule that keeps an Apache alive.
+                        assert!(!situation.checkable || last_check == Some(&Event::Succeeded), "{}", shown());
                         assert!(!reloaded, "told once a turn: {}", shown());
                         reloaded = *event == Event::Succeeded;
                     }
@@ -588,7 +723,11 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                     }
                     Step::Finish(_) => panic!("{}", shown()),
                 }
+                if matches!(step, Step::CheckPrivately(_) | Step::Check) {
+                    last_check = Some(event);
+                }
             }
+            assert!(situation.checkable_in_place || switched_back <= 1, "it flaps: {}", shown());
             let last_proof = path.iter().rev().find_map(|(_, event)| match event {
                 Event::Proof(proof) => Some(proof),
                 _ => None,
@@ -646,9 +785,24 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                     assert_eq!(link, Some(NEW), "switched forward all the same: {}", shown());
                     assert_ne!(last_check_of_old, Some(true), "{}", shown());
                 }
+                Outcome::Owed(Owed::BrokenBefore(_)) => {
+                    assert_eq!(link, old, "{}", shown());
+                    assert!(!situation.checkable_in_place && !situation.drops_denied && !reloaded, "{}", shown());
+                    assert_eq!(last_check_of_old, Some(false), "{}", shown());
+                }
                 Outcome::Owed(Owed::CheckFailed(_)) => {
                     assert_eq!(link, Some(NEW), "{}", shown());
-                    assert_eq!(old, None, "there was nothing to compare with: {}", shown());
+                    assert!(
+                        matches!(last_check, Some(Event::Failed(_) | Event::NoNamespace(_))) && !reloaded,
+                        "{}",
+                        shown()
+                    );
+                    let stood_there = situation.linked == Some(NEW);
+                    assert!(old.is_none() || stood_there, "there was nothing to compare with: {}", shown());
+                }
+                Outcome::Owed(Owed::CheckNotRun(_)) => {
+                    assert!(matches!(last_check, Some(Event::NotRun(_))) && !reloaded, "{}", shown());
+                    assert!(!situation.drops_denied || link == Some(NEW), "{}", shown());
                 }
                 Outcome::Owed(Owed::Withheld(_) | Owed::Unanswered(_)) => {
                     panic!("the machine itself asks no other half: {}", shown());
@@ -676,7 +830,7 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
 /// An interpreter that answers with nonsense gets an end, not a panic, and never a settled one out of nothing.
 #[test]
 fn an_event_that_answers_no_step_ends_in_owing() {
-    let nonsense = [ok(), fails("no"), no_namespace(), proof(Proof::NotYet(why()))];
+    let nonsense = [ok(), fails("no"), not_run(), no_namespace(), proof(Proof::NotYet(why()))];
     for situation in every_situation() {
         for first in &nonsense {
             for second in &nonsense {

@@ -286,8 +286,12 @@ impl Half<'_> {
             acknowledged: state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told),
             confirmed: false,
             told_not_wired: None,
-            checkable: sight::counts(self.target, state.sight.as_ref()),
+            checkable: self.target.check.is_some(),
+            checkable_privately: !sight::is_blind(self.target, state.sight.as_ref()),
             checkable_in_place: !self.target.kind.reads_at_requests(),
+            linked_reads_back: linked
+                .filter(|linked| *linked != number)
+                .is_none_or(|old| read_back_in(&half.generations(), old).is_ok()),
             tellable: self.target.reload != Reload::None,
             // The daemon proves.
             provable: false,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::settings::resolved::{Kind, Target};
+use crate::settings::resolved::{Check, CheckWay, Kind, Target};
 use crate::target::check;
 use crate::target::process::Environment;
 use crate::trust::finding::Finding;
@@ -16,9 +16,9 @@ fn digest(target: &Target) -> Option<Fingerprint> {
     target.check.as_deref().map(|argv| Sight::digest(target.kind.name(), argv))
 }
 
-/// Whether the target has a check that may be relied on.
-pub fn counts(target: &Target, known: Option<&Sight>) -> bool {
-    digest(target).is_some_and(|check| !Sight::is_blind(known, check))
+/// Whether the target's check is known to pass what it should refuse.
+pub fn is_blind(target: &Target, known: Option<&Sight>) -> bool {
+    digest(target).is_some_and(|check| Sight::is_blind(known, check))
 }
 
 /// Whether the check is to be shown a broken copy of this generation.
@@ -59,16 +59,20 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
     let command = check.argv.join(" ");
     let in_private = target.kind.reads_at_requests();
     if in_private && !target.privileged && !rustix::process::geteuid().is_root() {
-        return Some(Finding::warning("check_unavailable", name, unavailable(&command, "that needs root")));
+        return Some(Finding::warning("check_unavailable", name, unavailable(target, check, "that needs root")));
     }
     let known = known.filter(|known| Some(known.check) == digest(target))?;
     match &known.verdict {
         SightVerdict::Sees => None,
         SightVerdict::Unjudged(why) if in_private => {
-            Some(Finding::warning("check_unavailable", name, unavailable(&command, why)))
+            Some(Finding::warning("check_unavailable", name, unavailable(target, check, why)))
         }
         SightVerdict::Unjudged(why) => new.then(|| {
-            let text = format!("Whether the check ({command}) looks at the files at all could not be seen: {why}.");
+            let text = format!(
+                "The check ({command}) cannot be shown other files than those that stand there: {why}. So it is made as things \
+                 stand, before the link is switched and after: a generation that it refuses stands there until it is taken \
+                 back, and is not loaded. Whether the check looks at the files at all could not be seen."
+            );
             Finding::note("check_not_judged", name, text)
         }),
         SightVerdict::Blind => {
@@ -81,8 +85,9 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
             };
             let text = format!(
                 "The check ({command}) passes a copy of generation {:06} that was broken on purpose: it does not look at the \
-                 files that the server loads, and counts as no check. What is published is still read back and counted before \
-                 the server is told; nothing else stands between. {advice}",
+                 files that the server loads, so that its word for them counts for nothing. It is still made as things stand, \
+                 before the link is switched and after, and while it fails, the server is not told. What is published is read \
+                 back and counted; nothing else judges it before the server is told. {advice}",
                 known.generation
             );
             Some(Finding::warning("check_blind", name, text))
@@ -90,11 +95,26 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
     }
 }
 
-fn unavailable(command: &str, why: &str) -> String {
+fn unavailable(target: &Target, check: Check<'_>, why: &str) -> String {
+    let (command, weaker) = (check.argv.join(" "), check.in_place().join(" "));
+    let misses = match check.way {
+        CheckWay::Start => {
+            "reads neither certificates nor keys nor CRLs, and a bad one of these ends the server at its reload"
+        }
+        CheckWay::Test => "sees nothing of a new generation before the link is switched to it",
+    };
+    let advice = if target.privileged {
+        format!(
+            "Root's half needs CAP_SYS_ADMIN, unshare and mount for it (see trustsync-apply@{}.service)",
+            target.name
+        )
+    } else {
+        "privileged = true has root make it".to_owned()
+    };
     format!(
-        "The check ({command}) must judge the new files in namespaces of its own, and these are not to be had here: {why}. The link \
-         is not switched for it, since the server reads some of its files at each request. So what is published is read back \
-         and counted, and nothing else judges it before the server is told; a fault elsewhere in its configuration, which a \
-         reload would end the server by, is not seen. privileged = true has root make the check; check = [] says that there is none."
+        "The check ({command}) must judge the new files in namespaces of its own, and these are not to be had here: {why}. The next \
+         weaker is made: {weaker}, as things stand, before the link is switched and again before the server is told; while it \
+         fails, the server is not told. It {misses}: what is published is read back and counted, and nothing else judges it. \
+         {advice}; check = [] says that there is none."
     )
 }

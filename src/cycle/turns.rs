@@ -41,6 +41,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// before it is needed.
 const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
+/// How many checks a turn of root's half may take: those of [`crate::trust::turn`] with their comparison, and one that shows
+/// what the server's configuration asks.
+const MOST_CHECKS: u32 = 6;
+
 /// Of a server that advertises no marker of the store.
 const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
 
@@ -232,8 +236,12 @@ impl<'a> Turns<'a> {
             linked,
             acknowledged: state.acknowledged,
             told_not_wired: state.told_not_wired,
-            checkable: self.half.is_none() && sight::counts(self.target, state.sight.as_ref()),
+            checkable: self.half.is_none() && self.target.check.is_some(),
+            checkable_privately: !sight::is_blind(self.target, state.sight.as_ref()),
             checkable_in_place: !self.target.kind.reads_at_requests(),
+            linked_reads_back: linked
+                .filter(|linked| *linked != self.manifest.generation)
+                .is_none_or(|old| read_back(self.root, old).is_ok()),
             tellable: self.half.is_some() || self.target.reload != Reload::None,
             provable: self.target.proof.is_some(),
             chain_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_chain),
@@ -334,7 +342,7 @@ impl<'a> Turns<'a> {
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
         // Each program has a last chance to end by itself.
-        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(4);
+        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(MOST_CHECKS);
         let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
         let asked = Instant::now();
         let mut taken: Option<Instant> = None;
@@ -646,9 +654,15 @@ impl<'a> Turns<'a> {
 /// The exit code that an owed turn leads to.
 pub fn exit_of(owed: &Owed) -> Exit {
     match owed {
-        Owed::Refused(_) | Owed::RefusedButKept(_) | Owed::CheckFailed(_) | Owed::BrokenWithoutUs { .. } => Exit::Check,
+        Owed::Refused(_)
+        | Owed::RefusedButKept(_)
+        | Owed::BrokenWithoutUs { .. }
+        | Owed::BrokenBefore(_)
+        | Owed::CheckFailed(_) => Exit::Check,
         Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
-        Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => Exit::Owed,
+        Owed::CheckNotRun(_) | Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => {
+            Exit::Owed
+        }
     }
 }
 
@@ -660,7 +674,7 @@ pub fn judged(checked: Checked) -> Event {
     match checked {
         Checked::Passed => Event::Succeeded,
         Checked::Failed { output } => Event::Failed(output),
-        Checked::CouldNotRun(why) => Event::Failed(format!("the check could not be run: {why}")),
+        Checked::CouldNotRun(why) => Event::NotRun(why),
         Checked::PrivateUnavailable(why) => Event::NoNamespace(why),
     }
 }

@@ -233,6 +233,15 @@ pub struct Check<'a> {
     pub way: CheckWay,
 }
 
+impl Check<'_> {
+    /// The command that judges in place: of a start, the same program's own test.
+    #[must_use]
+    pub fn in_place(&self) -> Vec<String> {
+        let test = (self.way == CheckWay::Start).then(|| "-t".to_owned());
+        self.argv.iter().cloned().chain(test).collect()
+    }
+}
+
 /// How a check judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckWay {

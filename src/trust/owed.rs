@@ -49,7 +49,7 @@ impl Owed {
             Self::RefusedButKept(output) => (
                 "target_check_refused",
                 format!(
-                    "The server's own check refuses {new}, which stays in place all the same, since it drops a revoked or distrusted certificate. The server was not reloaded: it still admits that certificate. Mend what the check names and reload the server, or stop it. {again} The check says: {}",
+                    "The server's own check fails with {new}, which stays in place all the same, since it drops a revoked or distrusted certificate. The server was not reloaded: it still admits that certificate. Mend what the check names and reload the server, or stop it. {again} The check says: {}",
                     sentence(output)
                 ),
             ),
@@ -66,6 +66,20 @@ impl Owed {
                             sentence(old)
                         )
                     }
+                ),
+            ),
+            Self::BrokenBefore(output) => (
+                "target_broken",
+                format!(
+                    "The server's own check fails as things stand, with the generation before {new}: its configuration is broken elsewhere, and a reload could end the server. So the link that it reads by stays there, and the server was not told. It goes on with the old trust and lacks what {new} brings. Mend what the check names; the next cycle then does the rest. {again} The check says: {}",
+                    sentence(output)
+                ),
+            ),
+            Self::CheckNotRun(why) => (
+                "target_check_not_run",
+                format!(
+                    "The server's own check could not be run, so nobody knows whether the server would load {new}: {} The server was not told: it goes on with the old trust and lacks what the new one brings. Mend the check, or what it needs; check = [] says that there is none. {again}",
+                    sentence(why)
                 ),
             ),
             Self::CheckFailed(output) => (
@@ -166,13 +180,13 @@ impl fmt::Display for Owed {
             Self::Unreadable(_) => "the generation did not read back from the disk",
             Self::NotSwitched(_) => "the link could not be moved",
             Self::Refused(_) => "its check refuses the generation; the one before it stays",
-            Self::RefusedButKept(_) => {
-                "its check refuses the generation, which stays since it drops a denied certificate"
-            }
+            Self::RefusedButKept(_) => "its check fails; the generation stays since it drops a denied certificate",
             Self::BrokenWithoutUs { .. } => {
                 "its configuration is broken elsewhere; the generation is in place, not loaded"
             }
+            Self::BrokenBefore(_) => "its configuration is broken elsewhere; the generation before it stays",
             Self::CheckFailed(_) => "its check fails; the generation is in place, not loaded",
+            Self::CheckNotRun(_) => "its check could not be run; the generation is not loaded",
             Self::Unanswered(_) => "the privileged half did not answer; the generation is not in place",
             Self::Withheld(_) => "the privileged half does not let in all of it",
             Self::NotTold(_) => "it could not be told; the generation is in place, not loaded",
@@ -231,7 +245,9 @@ mod tests {
             Owed::RefusedButKept(output.clone()),
             Owed::BrokenWithoutUs { new: output.clone(), old: "other".into() },
             Owed::BrokenWithoutUs { new: output.clone(), old: output.clone() },
+            Owed::BrokenBefore(output.clone()),
             Owed::CheckFailed(output.clone()),
+            Owed::CheckNotRun(output.clone()),
             Owed::NotTold(output.clone()),
             Owed::Unanswered(output.clone()),
             Owed::Withheld(output),

@@ -1,6 +1,6 @@
 //! Whether a server's check sees what is wrong with a generation. Some do not look at the files at all (`apache2 -t`, a
 //! check that runs in another container), and what they pass is no better for it. So each is shown, once, a generation that
-//! was broken on purpose: one that passes it is *blind*, and counts as no check from then on.
+//! was broken on purpose: one that passes it is *blind*. That it passes says nothing from then on; that it fails still does.
 
 #![deny(
     clippy::indexing_slicing,

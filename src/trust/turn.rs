@@ -5,10 +5,13 @@
 //!  link ≠ wanted:  read back ─▶ check privately ─▶ switch ─▶ reload ─▶ prove
 //!                                 │ fails: blame needs *new fails, old passes, new fails*: then the link stays
 //!                                 │ old fails too: the server is broken without us: switch forward, reload owed
-//!                                 └ no namespace: the same by switching first, and back (never where the server reads
-//!                                   some files at each request: then reading back must do)
+//!                                 └ not to be had, or blind: check as things stand ─▶ switch ─▶ check again ─▶ reload
+//!                                     fails before: broken without us; fails after: the same blame by switching back
 //!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
+//! A server that reads some files at each request is not switched to be judged: where its check fails before anything has
+//! moved, the link stays, and where it fails after, the link goes back once. Nobody is told whose last check did not pass:
+//! a reload of an Apache whose own test fails ends it.
 
 #![deny(
     clippy::indexing_slicing,
@@ -41,9 +44,15 @@ pub struct Situation {
     pub told_not_wired: Option<Number>,
     /// Whether the server has a configuration test.
     pub checkable: bool,
-    /// Whether that may judge what the link was switched to already. It may not where the server reads some files at each
-    /// request: those would act before they are judged.
+    /// Whether that is worth making in private. It is not where it is known to be blind to our files: it can then say no
+    /// more than that the server is broken without us, and says that of what stands there.
+    pub checkable_privately: bool,
+    /// Whether it may judge what the link was switched to for that alone. It may not where the server reads some files at
+    /// each request: those would act before they are judged.
     pub checkable_in_place: bool,
+    /// Whether the generation that the link names reads back. One that does not may be why the check fails as things stand,
+    /// and only a switch mends that.
+    pub linked_reads_back: bool,
     /// Whether the server can be told at all; one that watches by itself cannot.
     pub tellable: bool,
     /// Whether a proof is configured.
@@ -68,7 +77,7 @@ pub enum Step {
     ReadBack,
     /// Run the server's check with this generation where the link leads, seen by nobody else.
     CheckPrivately(Number),
-    /// Run the server's check as things stand.
+    /// Run the server's check as things stand, by the best way that is to be had.
     Check,
     /// Let the target's link name this generation.
     Switch(Number),
@@ -92,6 +101,8 @@ pub enum Event {
     Failed(String),
     /// A private check is not to be had here, for this reason.
     NoNamespace(String),
+    /// The check could not be run, or not to its end, so that it says nothing.
+    NotRun(String),
     /// What the proof came to.
     Proof(Proof),
 }
@@ -166,8 +177,12 @@ pub enum Owed {
         /// What it said of the old one.
         old: String,
     },
-    /// The check fails, and there is no old generation to compare with.
+    /// The check fails as things stand, before anything was moved: the server is broken without us, and the link stays.
+    BrokenBefore(String),
+    /// The check fails, and there is nothing that it may be compared with.
     CheckFailed(String),
+    /// The check could not be run: nobody knows.
+    CheckNotRun(String),
     /// The server could not be told.
     NotTold(String),
     /// It was told, and the proof says otherwise.
@@ -202,7 +217,9 @@ impl Owed {
             | Self::NotSwitched(why)
             | Self::Refused(why)
             | Self::RefusedButKept(why)
+            | Self::BrokenBefore(why)
             | Self::CheckFailed(why)
+            | Self::CheckNotRun(why)
             | Self::NotTold(why)
             | Self::Unanswered(why)
             | Self::Withheld(why) => bound(why),
@@ -290,14 +307,16 @@ enum Phase {
     ReadingBack,
     PrivateNew { old: Number },
     PrivateOld { old: Number, new: String },
+    OldAsItStands { old: Number, new: String },
     PrivateNewAgain { old: Number, new: String },
+    AsItStands,
     SwitchingForward(Then),
-    InPlaceNew,
+    InPlaceNew { before: Option<String> },
     SwitchingBack { old: Number, new: String },
     InPlaceOld { old: Number, new: String },
     SwitchingForwardAgain { old: Number, new: String },
     InPlaceNewAgain { old: Number, new: String },
-    TakingBack { new: String },
+    TakingBack { new: String, owed: Owed },
     Reloading,
     Proving,
     Finished,
@@ -305,9 +324,17 @@ enum Phase {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Then {
-    Check,
+    /// Check what stands there now; `before` is how that failed before the switch, if it did.
+    Check {
+        before: Option<String>,
+    },
     Reload,
     Finish(Owed),
+}
+
+/// Why a check says nothing any more, and what it had said of the wanted generation before.
+fn after(why: &str, new: &str) -> String {
+    format!("{why}; of the new generation it had said before: {new}")
 }
 
 /// Why nothing is seen of a target without `proof`.
@@ -349,35 +376,42 @@ impl Turn {
             (Phase::ReadingBack, Event::Failed(why)) => self.owe(Owed::Unreadable(why)),
 
             (Phase::PrivateNew { .. } | Phase::PrivateNewAgain { .. }, Event::Succeeded) => self.forward(Then::Reload),
-            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) if self.situation.checkable_in_place => {
-                self.forward(Then::Check)
-            }
-            // It has been read back, and that is all that can be known of it here.
-            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) => self.forward(Then::Reload),
+            (Phase::PrivateNew { .. }, Event::NoNamespace(_)) => self.check_as_it_stands(),
+            (Phase::PrivateNew { .. }, Event::NotRun(why)) => self.not_run(why),
             (Phase::PrivateNew { old }, Event::Failed(new)) => {
                 self.enter(Phase::PrivateOld { old, new }, Step::CheckPrivately(old))
             }
-            (Phase::PrivateOld { old, new }, Event::Succeeded) => {
+            (Phase::PrivateOld { old, new } | Phase::OldAsItStands { old, new }, Event::Succeeded) => {
                 let wanted = self.situation.wanted;
                 self.enter(Phase::PrivateNewAgain { old, new }, Step::CheckPrivately(wanted))
             }
-            (Phase::PrivateOld { new, .. }, Event::Failed(old) | Event::NoNamespace(old)) => {
+            (Phase::PrivateOld { new, .. } | Phase::OldAsItStands { new, .. }, Event::Failed(old)) => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
-            (Phase::PrivateNewAgain { new, .. }, Event::Failed(_) | Event::NoNamespace(_))
-                if self.situation.drops_denied =>
-            {
-                self.forward(Then::Finish(Owed::RefusedButKept(new)))
+            // It can be judged where it stands all the same, if it stands there.
+            (Phase::PrivateOld { old, new }, Event::NoNamespace(_)) if self.standing == Some(old) => {
+                self.enter(Phase::OldAsItStands { old, new }, Step::Check)
             }
-            (Phase::PrivateNewAgain { new, .. }, Event::Failed(_) | Event::NoNamespace(_))
-                if self.standing != Some(self.situation.wanted) =>
-            {
-                self.owe(Owed::Refused(new))
+            (Phase::PrivateOld { new, .. }, Event::NoNamespace(_)) => self.owe(Owed::CheckFailed(new)),
+            (Phase::PrivateOld { new, .. } | Phase::OldAsItStands { new, .. }, Event::NotRun(why)) => {
+                self.not_run(after(&why, &new))
             }
-            // It was placed when both failed; by now the server was mended, and this alone is in its way.
             (Phase::PrivateNewAgain { old, new }, Event::Failed(_) | Event::NoNamespace(_)) => {
-                self.enter(Phase::TakingBack { new }, Step::Switch(old))
+                self.keep_out(old, new.clone(), Owed::Refused(new))
             }
+            (Phase::PrivateNewAgain { old, new }, Event::NotRun(why)) => {
+                let owed = Owed::CheckNotRun(after(&why, &new));
+                self.keep_out(old, new, owed)
+            }
+
+            (Phase::AsItStands, Event::Succeeded) => self.forward(Then::Check { before: None }),
+            (Phase::AsItStands, Event::Failed(old))
+                if self.goes_forward_unjudged() || !self.situation.linked_reads_back =>
+            {
+                self.forward(Then::Check { before: Some(old) })
+            }
+            (Phase::AsItStands, Event::Failed(old)) => self.owe(Owed::BrokenBefore(old)),
+            (Phase::AsItStands, Event::NotRun(why)) => self.not_run(why),
 
             (Phase::SwitchingForward(then), Event::Succeeded) => {
                 self.standing = Some(self.situation.wanted);
@@ -388,34 +422,46 @@ impl Turn {
                 Event::Failed(why),
             ) => self.owe(Owed::NotSwitched(why)),
 
-            (Phase::InPlaceNew | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
-            // Nothing was judged, and nobody else can judge it.
-            (Phase::InPlaceNew, Event::NoNamespace(_)) if !self.situation.checkable_in_place => self.tell(),
-            (Phase::InPlaceNew, Event::Failed(new)) => match self.old() {
+            (Phase::InPlaceNew { .. } | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
+            (Phase::InPlaceNew { before: Some(old) }, Event::Failed(new)) => {
+                self.owe(Owed::BrokenWithoutUs { new, old })
+            }
+            (Phase::InPlaceNew { before: None }, Event::Failed(new)) => match self.old() {
                 Some(_) if self.situation.drops_denied => self.owe(Owed::RefusedButKept(new)),
-                Some(old) => self.enter(Phase::SwitchingBack { old, new }, Step::Switch(old)),
-                None => self.owe(Owed::CheckFailed(new)),
+                Some(old) if self.situation.checkable_in_place || self.situation.linked == Some(old) => {
+                    self.enter(Phase::SwitchingBack { old, new }, Step::Switch(old))
+                }
+                _ => self.owe(Owed::CheckFailed(new)),
             },
+            (Phase::InPlaceNew { .. }, Event::NotRun(why)) => self.owe(Owed::CheckNotRun(why)),
             (Phase::SwitchingBack { old, new }, Event::Succeeded) => {
                 self.standing = Some(old);
                 self.enter(Phase::InPlaceOld { old, new }, Step::Check)
             }
-            (Phase::InPlaceOld { old, new }, Event::Succeeded) => {
+            (Phase::InPlaceOld { old, new }, Event::Succeeded) if self.situation.checkable_in_place => {
                 let wanted = self.situation.wanted;
                 self.enter(Phase::SwitchingForwardAgain { old, new }, Step::Switch(wanted))
             }
-            (Phase::InPlaceOld { new, .. }, Event::Failed(old)) => {
+            // The old one passed before it, too: it need not be put there a second time to be blamed.
+            (Phase::InPlaceOld { new, .. }, Event::Succeeded) => self.owe(Owed::Refused(new)),
+            (Phase::InPlaceOld { new, .. }, Event::Failed(old)) if self.situation.checkable_in_place => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
+            (Phase::InPlaceOld { .. }, Event::Failed(old)) => self.owe(Owed::BrokenBefore(old)),
+            (Phase::InPlaceOld { new, .. }, Event::NotRun(why)) => self.not_run(after(&why, &new)),
             (Phase::SwitchingForwardAgain { old, new }, Event::Succeeded) => {
                 self.standing = Some(self.situation.wanted);
                 self.enter(Phase::InPlaceNewAgain { old, new }, Step::Check)
             }
             (Phase::InPlaceNewAgain { old, new }, Event::Failed(_)) => {
-                self.enter(Phase::TakingBack { new }, Step::Switch(old))
+                self.keep_out(old, new.clone(), Owed::Refused(new))
             }
-            (Phase::TakingBack { new }, Event::Succeeded) => self.owe(Owed::Refused(new)),
-            (Phase::TakingBack { new }, Event::Failed(why)) => {
+            (Phase::InPlaceNewAgain { old, new }, Event::NotRun(why)) => {
+                let owed = Owed::CheckNotRun(after(&why, &new));
+                self.keep_out(old, new, owed)
+            }
+            (Phase::TakingBack { owed, .. }, Event::Succeeded) => self.owe(owed),
+            (Phase::TakingBack { new, .. }, Event::Failed(why)) => {
                 self.owe(Owed::NotSwitched(format!("{why}; the check had refused the generation: {new}")))
             }
 
@@ -453,7 +499,7 @@ impl Turn {
 
     fn placed(&mut self, then: Then) -> Step {
         match then {
-            Then::Check => self.enter(Phase::InPlaceNew, Step::Check),
+            Then::Check { before } => self.enter(Phase::InPlaceNew { before }, Step::Check),
             Then::Reload => self.tell(),
             Then::Finish(owed) => self.owe(owed),
         }
@@ -470,11 +516,46 @@ impl Turn {
     /// The generation reads back well: bring it where it will stand. On the first turn there is nothing to go back to, and
     /// what stands there already and can be compared with nothing is judged as it stands.
     fn place(&mut self) -> Step {
-        let Situation { wanted, checkable, .. } = self.situation;
+        let Situation { wanted, checkable, checkable_privately, .. } = self.situation;
         match self.old() {
             _ if !checkable => self.forward(Then::Reload),
-            Some(old) => self.enter(Phase::PrivateNew { old }, Step::CheckPrivately(wanted)),
-            None => self.forward(Then::Check),
+            Some(old) if checkable_privately => self.enter(Phase::PrivateNew { old }, Step::CheckPrivately(wanted)),
+            Some(_) => self.check_as_it_stands(),
+            None => self.forward(Then::Check { before: None }),
+        }
+    }
+
+    /// The next weaker check: before anything moves, and again once the wanted generation stands there.
+    fn check_as_it_stands(&mut self) -> Step {
+        if self.standing == Some(self.situation.wanted) {
+            self.placed(Then::Check { before: None })
+        } else {
+            self.enter(Phase::AsItStands, Step::Check)
+        }
+    }
+
+    /// Whether the link goes forward although no check has passed: so that whoever mends the server and reloads it gets the
+    /// right trust. Not where some of the files would act at once, unless they take a certificate out.
+    fn goes_forward_unjudged(&self) -> bool {
+        self.situation.checkable_in_place || self.situation.drops_denied
+    }
+
+    /// The check says nothing, neither of the generation nor of the server.
+    fn not_run(&mut self, why: String) -> Step {
+        let owed = Owed::CheckNotRun(why);
+        if self.goes_forward_unjudged() { self.forward(Then::Finish(owed)) } else { self.owe(owed) }
+    }
+
+    /// The check has refused the generation, as `new` says, and passed with the old one: there the link stays or goes,
+    /// unless the generation drops what is denied.
+    fn keep_out(&mut self, old: Number, new: String, owed: Owed) -> Step {
+        if self.situation.drops_denied {
+            let kept = if let Owed::Refused(new) = owed { Owed::RefusedButKept(new) } else { owed };
+            self.forward(Then::Finish(kept))
+        } else if self.standing == Some(self.situation.wanted) {
+            self.enter(Phase::TakingBack { new, owed }, Step::Switch(old))
+        } else {
+            self.owe(owed)
         }
     }
 

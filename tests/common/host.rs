@@ -148,11 +148,16 @@ impl Host {
 
     /// What systemd's path units do, until it is dropped: `apply` wherever there is a request.
     pub fn path_unit(&self, targets: &[&str]) -> PathUnit {
+        self.path_unit_as(targets, |command| command)
+    }
+
+    /// The same, with less than systemd lets it have.
+    pub fn path_unit_as(&self, targets: &[&str], lessened: impl Fn(Command) -> Command) -> PathUnit {
         let stop = Arc::new(AtomicBool::new(false));
         self.make_requests();
         let watched: Vec<(PathBuf, Command)> = targets
             .iter()
-            .map(|target| (self.path("targets/requests").join(target), self.command(&["apply", target])))
+            .map(|target| (self.path("targets/requests").join(target), lessened(self.command(&["apply", target]))))
             .collect();
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -190,6 +195,11 @@ impl Host {
     /// `apply` of the target, as root.
     pub fn apply(&self, target: &str) -> Ran {
         self.root(&["apply", target])
+    }
+
+    /// The same, not run yet.
+    pub fn apply_command(&self, target: &str) -> Command {
+        self.command(&["apply", target])
     }
 
     /// Does something as the daemon's user would: by a shell.

@@ -117,3 +117,18 @@ pub fn as_nobody(command: &Command) -> Command {
     }
     other
 }
+
+/// The same command as root without CAP_SYS_ADMIN, as in a container with Docker's default capabilities: no namespaces, no
+/// mounts.
+pub fn without_namespaces(command: &Command) -> Command {
+    let mut other = Command::new("setpriv");
+    other.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]);
+    other.arg(command.get_program()).args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
+        other.env(name, value.map(OsString::from).unwrap_or_default());
+    }
+    if let Some(folder) = command.get_current_dir() {
+        other.current_dir(folder);
+    }
+    other
+}

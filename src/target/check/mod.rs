@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  in private (root):   unshare --mount ─▶ bind NEW over what the link resolves to ─▶ nginx -t     nobody else sees it
-//!  in place:            the link was switched first ─▶ nginx -t
+//!  in place:            nginx -t, before the link is switched and after
 //!  a start (root):      unshare the network, processes, IPC too ─▶ bind ─▶ the server itself, until it serves
+//!  no namespaces:       of a start, the same program's own test is left: apache2ctl -t, in place
 //! ```
 //! Whether a check looks at the files at all is seen by showing it broken ones: see [`sight`].
 
@@ -50,12 +51,16 @@ pub enum View<'a> {
     },
 }
 
-/// Judges by the check's own way. A start is private in any case, and only the files are as they stand.
+/// Judges by the check's own way. A start is private in any case, and only the files are as they stand; where it is not to
+/// be had, what stands is judged by the same program's own test, which sees less, but what it refuses would end the server.
 pub async fn judge(check: Check<'_>, view: View<'_>, environment: &Environment, limit: Duration) -> Outcome {
     match (check.way, view) {
         (CheckWay::Test, View::AsItStands) => in_place(check.argv, environment, limit).await,
         (CheckWay::Test, View::Private { new, link }) => in_private(check.argv, new, link, environment, limit).await,
-        (CheckWay::Start, View::AsItStands) => start::judge(check.argv, None, environment, limit).await,
+        (CheckWay::Start, View::AsItStands) => match start::judge(check.argv, None, environment, limit).await {
+            Outcome::PrivateUnavailable(_) => in_place(&check.in_place(), environment, limit).await,
+            judged => judged,
+        },
         (CheckWay::Start, View::Private { new, link }) => match resolved(new, link) {
             Ok((new, old)) => start::judge(check.argv, Some((&new, &old)), environment, limit).await,
             Err(reason) => Outcome::PrivateUnavailable(reason),
