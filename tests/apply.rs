@@ -471,6 +471,98 @@ fn root_acts_by_no_configuration_that_somebody_else_can_change() {
     host.root(&["sync", "--dry-run"]).exits(0);
 }
 
+/// `setfacl`, which must work here.
+#[track_caller]
+fn setfacl(arguments: &[&str], path: &std::path::Path) {
+    let output =
+        std::process::Command::new("setfacl").args(arguments).arg(path).output().expect("setfacl (package acl)");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn whom_an_access_list_lets_write_the_configuration_does_not_choose_what_root_runs() {
+    let test = "whom_an_access_list_lets_write_the_configuration_does_not_choose_what_root_runs";
+    let Some(host) = settled(test) else { return };
+    let configuration = host.path("config.toml");
+    setfacl(&["-m", "u:nobody:rw"], &configuration);
+    // Mode and owner look as they should.
+    let found = std::fs::metadata(&configuration).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::gid(&found), 0);
+    host.shell(&format!("printf '[target.evil]\nkind = \"generic\"\nprivileged = true\nreload = {{ command = [\"/bin/sh\", \"-c\", \"touch {0}/evil\"] }}\n' >> {0}/config.toml", host.path("").display()));
+    let words = ["config.toml can be written by uid 65534, whom its access list (ACL) names", "setfacl -b"];
+    host.apply("evil").exits(3).says(&words);
+    host.apply("edge").exits(3).says(&words);
+    host.root(&["config", "check"]).exits(3).says(&words);
+    for command in [&["sync"][..], &["hold"], &["distrust", &"0".repeat(64)], &["reload", "edge"]] {
+        host.root(command).exits(3).says(&words).says(&["Nothing was done"]);
+    }
+    assert!(!host.path("evil").exists());
+    assert_eq!(host.told_by("edge").len(), 1);
+    setfacl(&["-b"], &configuration);
+    host.apply("evil").exits(0);
+    assert!(host.path("evil").exists(), "what root itself has left there is root's");
+}
+
+#[test]
+fn an_access_list_counts_wherever_root_acts_by_a_path() {
+    let test = "an_access_list_counts_wherever_root_acts_by_a_path";
+    let Some(host) = Host::new(test) else { return };
+    let programs = host.path("programs");
+    std::fs::create_dir(&programs).unwrap();
+    let script = programs.join("check");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    host.add_target("edge", &format!("check = [{script:?}]"));
+    host.sync().exits(0);
+    let all = host.path("");
+    // The folder of the targets has a test of its own.
+    let paths = [&all, &programs, &script, &host.path("digicert-root.pem"), &host.path("config.toml")];
+    for path in paths {
+        let named = path.display().to_string();
+        let named = named.trim_end_matches('/');
+        for (entries, code, words) in [
+            ("u:nobody:rwx", 3, "can be written by uid 65534, whom"),
+            ("g:nogroup:-w-", 3, "can be written by gid 65534, whom"),
+            ("u:nobody:rwx,u:1234:rwx", 3, "can be written by uid 1234 and uid 65534, whom"),
+            ("u:nobody:r-x", 0, ""),
+            ("u:nobody:rwx,m::r-x", 0, ""),
+            ("u:root:rwx,g:root:rwx", 0, ""),
+        ] {
+            setfacl(&["-m", entries], path);
+            let ran = host.apply("edge");
+            setfacl(&["-b"], path);
+            let ran = ran.exits(code);
+            if code != 0 {
+                ran.says(&[&format!("{named} {words} its access list (ACL) names")]);
+            }
+        }
+    }
+    host.apply("edge").exits(0);
+}
+
+#[test]
+fn an_access_list_that_opens_the_folder_where_root_makes_its_files_is_refused() {
+    let test = "an_access_list_that_opens_the_folder_where_root_makes_its_files_is_refused";
+    let Some(host) = settled(test) else { return };
+    let targets = host.path("targets");
+    setfacl(&["-m", "u:nobody:rwx"], &targets);
+    host.apply("edge").says(&["targets can be written by uid 65534"]);
+    setfacl(&["-b"], &targets);
+    setfacl(&["-d", "-m", "u:nobody:rwx"], &targets);
+    let before = sandbox::tree(&targets);
+    host.apply("edge").says(&["what is made in", "targets could be written by uid 65534", "setfacl -k"]);
+    host.root(&["sync"]).says(&["could be written by uid 65534"]);
+    let changed: Vec<_> =
+        sandbox::tree(&targets).into_iter().filter(|(path, found)| before.get(path) != Some(found)).collect();
+    assert!(changed.iter().all(|(path, _)| path.starts_with("requests") || path.as_os_str().is_empty()), "{changed:?}");
+    setfacl(&["-k"], &targets);
+    setfacl(&["-d", "-m", "u:nobody:r-x,o::r-x"], &targets);
+    host.apply("edge").exits(0);
+    // Of a folder on the way it says nothing about what stands there already.
+    setfacl(&["-d", "-m", "u:nobody:rwx"], &host.path(""));
+    host.apply("edge").exits(0);
+}
+
 /// Where the folder lies in the daemon's own, everything in it may be what the daemon made of it.
 #[test]
 fn a_folder_that_is_not_roots_alone_is_not_touched_by_root() {

@@ -5,7 +5,8 @@
 //!  sudo trustsync sync ─┬─ child, as the store's owner: the command ──▶ request
 //!                       └─ root: answers requests, as `apply` does ◀──────┘
 //! ```
-//! Where the store is root's own, the command itself is in the child's place.
+//! How the child is kept from what is root's, `as_owner` says. Where the store is root's own, the command itself is in the
+//! child's place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,10 +15,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::process::{Child, Command as Process};
-
+use super::as_owner::{Child, Owner};
 use super::{Failure, apply, environment};
 use crate::cli::{Cli, Command, Global};
+use crate::daemon;
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::settings;
@@ -29,11 +30,11 @@ use crate::store::privileged::Privileged;
 const SOON: Duration = Duration::from_millis(20);
 const AT_LEISURE: Duration = Duration::from_secs(2);
 
-/// Set for the child, which must not find itself root again and have a child in its turn.
-const CHILD: &str = "TRUSTSYNC_AS_OWNER";
+/// How long a command may ask the vendor and others, where it has no word on the command line for it.
+const ASKING: Duration = Duration::from_secs(60);
 
-/// A user and its group.
-type Owner = (u32, u32);
+/// How much longer than all its parts together a command may take: a slow disk is no reason to end it.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// Where the secret of each source is.
 type Secrets = BTreeMap<String, SecretOrigin>;
@@ -44,8 +45,8 @@ pub enum AsRoot {
     Nothing,
     /// Answer requests meanwhile.
     Serve { halves: Vec<(String, Privileged)>, every: Duration },
-    /// Leave the command to the store's owner, and answer requests meanwhile.
-    Become { owner: Owner, secrets: Secrets, halves: Vec<(String, Privileged)> },
+    /// Leave the command to the store's owner, who has this long for it, and answer requests meanwhile.
+    Become { owner: Owner, secrets: Secrets, halves: Vec<(String, Privileged)>, limit: Duration },
 }
 
 /// Whether a command writes into the store.
@@ -81,10 +82,6 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
     if !rustix::process::geteuid().is_root() || !writes(&cli.command) {
         return Ok(AsRoot::Nothing);
     }
-    if std::env::var_os(CHILD).is_some() {
-        let text = "this process could not become the store's owner, and goes no further as root. Nothing was done.";
-        return Err(Failure::Other(text.to_owned()));
-    }
     // Whoever can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own business.
     let daemon = matches!(cli.command, Command::Run);
     if !daemon && cli.global.config.exists() {
@@ -107,9 +104,11 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
         Some(owner) if owners.len() == 1 && !daemon => {
             // What is another store's alone is not this owner's to know.
             let concerned = |source: &String| stores.iter().any(|store| store.sources.contains(source));
-            let secrets = settings.sources.iter().filter(|(name, _)| concerned(name));
+            let polls = matches!(cli.command, Command::Sync(_));
+            let secrets = settings.sources.iter().filter(|(name, _)| polls && concerned(name));
             let secrets = secrets.map(|(name, source)| (name.clone(), source.client_secret.clone())).collect();
-            Ok(AsRoot::Become { owner: *owner, halves, secrets })
+            let limit = longest(cli, &stores);
+            Ok(AsRoot::Become { owner: *owner, halves, secrets, limit })
         }
         Some((user, _)) if daemon => Err(Failure::Usage(format!(
             "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that user. \
@@ -148,51 +147,38 @@ pub async fn beside<T>(
     }
 }
 
+/// The longest that the command can take: for each store the lock, the vendor, the revocation lists and all turns at their
+/// limits.
+fn longest(cli: &Cli, stores: &[&Store]) -> Duration {
+    let asking = if let Command::Sync(arguments) = &cli.command { arguments.deadline } else { ASKING };
+    let of = |store: &&Store| {
+        let turns = daemon::longest_turns(store);
+        cli.global.lock_timeout.saturating_add(asking.saturating_mul(2)).saturating_add(turns)
+    };
+    stores.iter().map(of).fold(SLACK, Duration::saturating_add)
+}
+
 /// Runs the command as the store's owner, and answers its requests.
 pub async fn become_owner(
     global: &Global,
     owner: Owner,
     secrets: &Secrets,
     halves: &[(String, Privileged)],
-    polls: bool,
+    limit: Duration,
 ) -> Result<Exit, Failure> {
     prepare(halves, owner.1);
-    let mut child = start(owner, secrets, polls)?;
-    let ended = async { child.wait().await };
-    let status = beside(global, halves, SOON, ended).await.map_err(Failure::Output)?;
-    Ok(status
-        .code()
-        .and_then(|code| Exit::ALL.into_iter().find(|exit| *exit as i32 == code))
-        .unwrap_or(Exit::Unexpected))
+    let child = Child::start(owner, handed_on().chain(secrets_for(owner, secrets)))?;
+    beside(global, halves, SOON, child.watch(limit)).await
 }
 
-/// The same command again. Standard library and kernel give it the owner's groups, none of root's, before it begins.
-fn start((user, group): Owner, secrets: &Secrets, polls: bool) -> Result<Child, Failure> {
-    let program =
-        std::env::current_exe().map_err(|error| Failure::Other(format!("where we are is unknown: {error}")))?;
-    let mut command = Process::new(program);
-    command
-        .args(std::env::args_os().skip(1))
-        .uid(user)
-        .gid(group)
-        .env_clear()
-        .envs(handed_on())
-        .env(CHILD, "1")
-        .kill_on_drop(true);
-    if polls {
-        for (source, origin) in secrets {
-            let SecretOrigin::File(path) = origin else { continue };
-            if may_read(path, (user, group)) {
-                continue;
-            }
-            // Its owner is root (systemd hands a copy to the daemon): the child gets it as the daemon would, from us.
-            if let Ok(secret) = read_secret(origin) {
-                let name = format!("TRUSTSYNC__SOURCE__{}__CLIENT_SECRET", source.to_uppercase());
-                command.env(name, secret.expose());
-            }
-        }
-    }
-    command.spawn().map_err(|error| Failure::Other(format!("the command could not be run as uid {user}: {error}")))
+/// What the owner cannot read since it is root's (systemd hands a copy to the daemon): the child gets it as the daemon
+/// would, from us.
+fn secrets_for(owner: Owner, secrets: &Secrets) -> impl Iterator<Item = (String, String)> {
+    secrets.iter().filter_map(move |(source, origin)| {
+        let SecretOrigin::File(path) = origin else { return None };
+        let secret = (!may_read(path, owner)).then(|| read_secret(origin).ok()).flatten()?;
+        Some((format!("TRUSTSYNC__SOURCE__{}__CLIENT_SECRET", source.to_uppercase()), secret.expose().to_owned()))
+    })
 }
 
 /// Of root's own environment, what the command is made to be told by.

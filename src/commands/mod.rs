@@ -3,6 +3,7 @@
 mod accept_issuer;
 mod alarms;
 mod apply;
+mod as_owner;
 mod as_root;
 mod configuration;
 mod confirm;
@@ -15,6 +16,7 @@ mod hold;
 mod inspect;
 mod probe;
 mod regions;
+mod relay;
 mod reload;
 mod rollback;
 mod run;
@@ -30,6 +32,7 @@ use std::io::{self, Write};
 use clap::Parser;
 use serde::Serialize;
 
+use as_owner::{StillRoot, Unfinished};
 use as_root::AsRoot;
 
 use crate::cli::{self, Cli, Command, Global, Output};
@@ -48,6 +51,8 @@ use crate::store::ownership::NotRoots;
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]
 pub fn main() -> Exit {
+    // Before all else: until it is the store's owner, root's child reads nothing.
+    let is_owners = as_owner::begin();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -68,21 +73,27 @@ pub fn main() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::Runtime(error)),
     };
-    let exit = runtime.block_on(start(cli)).unwrap_or_else(|failure| fail(&failure));
+    let exit = runtime.block_on(start(cli, is_owners)).unwrap_or_else(|failure| fail(&failure));
     // A name that is being looked up on a thread of its own must not keep us.
     runtime.shutdown_background();
     exit
 }
 
 /// Root leaves to the store's owner what is the owner's, and does what only root may.
-async fn start(cli: Cli) -> Result<Exit, Failure> {
+async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Failure> {
+    if is_owners? {
+        return tokio::select! {
+            done = dispatch(cli) => done,
+            // Root says why.
+            () = as_owner::told_to_end() => Ok(Exit::Unexpected),
+        };
+    }
     let global = cli.global.clone();
     match as_root::judge(&cli)? {
         AsRoot::Nothing => dispatch(cli).await,
         AsRoot::Serve { halves, every } => as_root::beside(&global, &halves, every, dispatch(cli)).await,
-        AsRoot::Become { owner, secrets, halves } => {
-            let polls = matches!(cli.command, Command::Sync(_));
-            as_root::become_owner(&global, owner, &secrets, &halves, polls).await
+        AsRoot::Become { owner, secrets, halves, limit } => {
+            as_root::become_owner(&global, owner, &secrets, &halves, limit).await
         }
     }
 }
@@ -154,6 +165,12 @@ pub enum Failure {
     /// Root is to act by a configuration that is not root's alone.
     #[error("root acts by a configuration that root alone can change: {0}. Nothing was done; trust is unchanged.")]
     NotRoots(NotRoots),
+    /// Root's child could not become the store's owner.
+    #[error(transparent)]
+    StillRoot(#[from] StillRoot),
+    /// Root's child did not come to its end.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
     /// The daemon could not begin.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -192,6 +209,7 @@ impl Failure {
             Self::Cycle(error) => error.exit(),
             Self::Contents(_) | Self::NotSaved(_) => Exit::Store,
             Self::Usage(_) => Exit::Usage,
+            Self::StillRoot(_) | Self::Unfinished(_) => Exit::Unexpected,
             Self::Output(_) | Self::Runtime(_) | Self::Other(_) => Exit::Unexpected,
         }
     }

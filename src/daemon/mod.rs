@@ -41,6 +41,7 @@ use rhythm::Rhythm;
 use service_manager::ServiceManager;
 use signals::{Signal, Signals};
 pub use source::Pace;
+pub(crate) use store::longest_turns;
 use watch::Watch;
 
 /// How late a promise may be kept: a busy machine is no fault of ours.

@@ -286,9 +286,14 @@ impl StoreTask {
     }
 }
 
-/// The longest that acting can take: every target's checks, reload and proof at their limits, and each program's last
-/// chance to end by itself.
+/// The longest that acting can take: all turns, and the disk.
 fn bound(store: &Store) -> Duration {
+    longest_turns(store).saturating_add(Duration::from_secs(120))
+}
+
+/// The longest that the turns of a store can take: every target's checks, reload and proof at their limits, and each
+/// program's last chance to end by itself.
+pub(crate) fn longest_turns(store: &Store) -> Duration {
     let of = |target: &Target| {
         let proof = target.proof.as_ref().map_or(Duration::ZERO, |proof| proof.timeout.saturating_add(proof.settle));
         // Root's half may be asked twice, and has to take the request before it works.
@@ -299,9 +304,8 @@ fn bound(store: &Store) -> Duration {
         checks.saturating_add(reloads).saturating_add(proofs)
     };
     let turns = store.targets.iter().map(of);
-    let turns = match store.turns {
+    match store.turns {
         TurnOrder::Parallel => turns.max().unwrap_or_default(),
         TurnOrder::Ordered => turns.fold(Duration::ZERO, Duration::saturating_add),
-    };
-    turns.saturating_add(Duration::from_secs(120))
+    }
 }

@@ -52,6 +52,7 @@ pub fn read_secret(origin: &SecretOrigin) -> Result<Secret, SecretError> {
             }
             let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
             let mode = file.metadata().map_err(|error| unreadable(error.to_string()))?.mode() & 0o7777;
+            // Its group may read it, and whom an access list names: that is how a daemon's user is let in.
             if mode & 0o004 != 0 {
                 return Err(SecretError::WorldReadable { path: path.clone(), mode });
             }

@@ -25,6 +25,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub mod access_list;
 pub mod adopt;
 pub mod contents;
 pub mod error;
@@ -116,7 +117,8 @@ fn judge_directory(path: &Path, found: &fs::Metadata) -> Result<(), StoreError> 
     if !found.is_dir() {
         return Err(StoreError::Unfit { path: path.to_owned(), what: format!("is {}, not a directory", kind(found)) });
     }
-    // Whoever may rename in it can put any trust in front of the servers.
+    // Whoever may rename in it can put any trust in front of the servers. Its owner may have let in a group, or somebody by
+    // an access list; that is a word of the owner's, and root believes nothing in a store that is not its own.
     if found.mode() & 0o002 != 0 {
         return Err(StoreError::OpenToAll { path: path.to_owned(), mode: found.mode() & 0o7777 });
     }

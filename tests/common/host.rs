@@ -119,6 +119,29 @@ impl Host {
         self.command(arguments).stdin(Stdio::null()).spawn().unwrap()
     }
 
+    /// The same, with its output kept for whoever waits for it, and with a file of root's left open by a careless shell.
+    pub fn start_piped(&self, arguments: &[&str]) -> std::process::Child {
+        let ours = self.command(arguments);
+        let mut command = Command::new("/bin/sh");
+        let lent = format!("exec 7<>'{}'; exec \"$0\" \"$@\"", self.path("lent-by-root").display());
+        command.args(["-c", &lent]).arg(ours.get_program()).args(ours.get_args()).env_clear();
+        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+        command.current_dir(self.sandbox.folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The same, with its log in a file.
+    pub fn start_logged(&self, arguments: &[&str], log: &Path) -> std::process::Child {
+        let log = fs::File::create(log).unwrap();
+        self.command(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    }
+
+    /// The command as a line for a shell.
+    pub fn shell_line(&self, arguments: &[&str]) -> String {
+        let ours = self.command(arguments);
+        let words = std::iter::once(ours.get_program()).chain(ours.get_args());
+        words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ")
+    }
+
     /// Waits until something is so.
     #[track_caller]
     pub fn until(&self, is_so: impl Fn() -> bool) {
