@@ -7,12 +7,16 @@ mod sandbox;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sandbox::{Sandbox, fingerprint, run, tree};
+use trustsync::clock::SystemClock;
 use trustsync::simulator::failure::{Endpoint, Failure, Mode};
 use trustsync::simulator::pem_form::PemForm;
+use trustsync::simulator::present::{Admission, present};
+use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::world::Impostor;
 
 // --- publishing ---
 
@@ -421,6 +425,55 @@ fn an_upcoming_that_never_appears_is_a_warning_and_then_critical() {
         let status = sandbox.run(&["status"]).exits(code);
         assert_eq!(status.stdout.contains("upcoming_missing"), word.is_some(), "{days} days: {}", status.stdout);
         status.says(&[word.unwrap_or("OK")]);
+    }
+}
+
+#[test]
+fn an_upcoming_that_ends_before_current_is_published_named_and_admitted() {
+    for has_store in [false, true] {
+        let sandbox = Sandbox::with(|options| options.days_left = Some(70));
+        if has_store {
+            sandbox.world().fail(Failure::EmptyUpcoming, Endpoint::Listing, None);
+            sandbox.sync(&[]).exits(0);
+            sandbox.world().clear();
+        }
+        sandbox.append("\n[target.web]\nkind = \"nginx\"\ncheck = []\nreload = \"none\"\n");
+        sandbox.world().set_upcoming_days_left(60).unwrap();
+        let early = sandbox.world().upcoming().unwrap().unwrap();
+        let name = fingerprint(early.der());
+        let ran = sandbox.sync(&["--log-format", "json"]);
+        let line = ran.json_log().into_iter().find(|line| line["event"] == "upcoming_ends_early");
+        let line = line.unwrap_or_else(|| panic!("it is not named: {ran:?}"));
+        assert_eq!((line["level"].as_str(), line["subject"].as_str()), (Some("WARN"), Some("us.us-east-1.digicert")));
+        let roles = [(sandbox.current_leaf(), "current".to_owned()), (name.clone(), "upcoming".to_owned())];
+        assert_eq!(sandbox.pins(), BTreeMap::from(roles));
+        let sha1 = trustsync::trust::certificate::Certificate::parse(early.der()).unwrap().facts().sha1.clone();
+        for (file, words) in [
+            ("fingerprints.txt", format!("upcoming sha256:{name} sha1:{sha1}")),
+            ("nginx/admit.map", format!(r#""~^SUCCESS\\|{sha1}\\|" "upcoming";"#)),
+        ] {
+            assert!(sandbox.published(file).contains(&words), "{words} is not in {file}: {}", sandbox.published(file));
+        }
+        let current = sandbox.world().current().unwrap();
+        let stranger = sandbox.world().impostor(Impostor::Stranger).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let link = sandbox.store().join("target/web");
+            let server = TlsServer::start(TlsServerOptions::new(link, Arc::new(SystemClock))).await.unwrap();
+            for (leaf, admitted) in [(&early, true), (&current, true), (&stranger, false)] {
+                let admission = present(server.address(), Some(leaf)).await;
+                assert_eq!(matches!(admission, Admission::Admitted { .. }), admitted, "{admission}");
+            }
+        });
+        let end = early.validity().not_after.to_string();
+        let until = format!("upcoming  {}", sandbox.world().options().certificate_name);
+        sandbox.run(&["status"]).says(&["upcoming_ends_early:us.us-east-1.digicert", &until, &name, &end]);
+
+        // Ten days later than it, Current ends; thirty before that, it is missed as if nothing were announced.
+        sandbox.world().set_days_left(30).unwrap();
+        sandbox.world().set_upcoming_days_left(20).unwrap();
+        sandbox.sync(&[]);
+        sandbox.run(&["status"]).says(&["upcoming_missing:us.us-east-1.digicert", "upcoming_ends_early"]);
     }
 }
 

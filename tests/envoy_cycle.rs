@@ -21,11 +21,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cast::knock;
 use doors::{Behind, Door};
-use envoy::Envoy;
+use envoy::{Envoy, Version};
 use names::{NAME, Names};
 use report::{alarm, line};
 use stage::Stage;
@@ -41,6 +41,43 @@ use trustsync::trust::turn::{Evidence, Owed, Proof};
 
 const GENESYS: &str = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
 
+/// Each story, played by both.
+macro_rules! stories {
+    ($($story:ident,)+) => {
+        mod by_the_oldest {
+            $(#[tokio::test] async fn $story() { super::$story(super::Version::Oldest).await; })+
+        }
+        mod by_the_newest {
+            $(#[tokio::test] async fn $story() { super::$story(super::Version::Newest).await; })+
+        }
+    };
+}
+
+stories! {
+    a_new_installation_is_synced_then_started_then_proven,
+    a_server_without_our_lines_is_not_wired_and_they_are_printed,
+    a_whole_rotation_admits_the_right_ones_at_every_step,
+    the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out,
+    a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical,
+    by_a_name_rule_envoy_admits_the_name_and_no_trick,
+    by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else,
+    with_a_store_and_a_listener_each_both_authorities_are_served_and_proven,
+    a_listener_that_does_not_watch_the_link_refutes_though_another_serves_the_new_secret,
+    whoever_requires_no_certificate_is_not_enforced,
+    a_validator_that_is_joined_with_ours_and_asks_for_no_leaf_of_ours_is_not_enforced,
+    a_name_that_is_joined_with_ours_is_not_enforced_and_beside_a_list_of_leaves_it_lets_nobody_in,
+    a_name_that_is_joined_with_ours_lets_in_whoever_bears_it,
+    an_envoy_of_which_only_a_cluster_asks_for_the_secret_is_not_wired,
+    a_secret_that_envoy_was_given_and_refused_is_refuted_whatever_its_dump_shows,
+    a_secret_that_is_garbage_leaves_the_old_one_and_is_refuted,
+    a_secret_of_the_right_number_with_another_content_is_refuted,
+    a_session_of_a_leaf_that_left_is_not_resumed_but_its_connection_stays,
+    a_secret_with_other_authorities_than_meant_is_refuted_whatever_its_contexts_show,
+    a_listener_whose_secret_is_the_marker_alone_refutes_though_another_serves_the_chain,
+    without_the_marker_the_admin_endpoint_proves_what_it_shows,
+    the_admin_endpoint_may_be_a_socket,
+}
+
 #[track_caller]
 fn assert_proven(report: &Report) {
     assert_eq!(line(report).settled, Some(Evidence::Proven), "{report:?}");
@@ -53,8 +90,8 @@ impl Stage {
     }
 
     /// A server of this target, with the configuration as shipped.
-    fn serve(&self) -> Envoy {
-        Envoy::start(&self.root().join("server"), &whole(&self.link("envoy")))
+    fn serve(&self, version: Version) -> Envoy {
+        Envoy::start_version(version, &self.root().join("server"), &whole(&self.link("envoy")))
     }
 }
 
@@ -66,15 +103,15 @@ fn table(address: &str, admin: &str, more: &str) -> String {
 }
 
 /// A server that serves generation 1, proven.
-async fn proven_stage() -> (Stage, Envoy) {
-    proven(Stage::begin().await).await
+async fn proven_stage(version: Version) -> (Stage, Envoy) {
+    proven(version, Stage::begin().await).await
 }
 
-async fn proven(mut stage: Stage) -> (Stage, Envoy) {
+async fn proven(version: Version, mut stage: Stage) -> (Stage, Envoy) {
     // Envoy does not start without the file.
     stage.configure_targets("[target.envoy]\nkind = \"envoy\"\n");
     stage.cycle().await;
-    let envoy = stage.serve();
+    let envoy = stage.serve(version);
     stage.configure_envoy(&envoy, "");
     assert_proven(&stage.cycle().await);
     (stage, envoy)
@@ -96,8 +133,7 @@ fn assert_cast(stage: &Stage, envoy: &Envoy, knocking: &[(&str, &ClientCertifica
     java::assert_cast_by_java(&envoy.address(), &expected);
 }
 
-#[tokio::test]
-async fn a_new_installation_is_synced_then_started_then_proven() {
+async fn a_new_installation_is_synced_then_started_then_proven(version: Version) {
     let stage = {
         let mut stage = Stage::begin_now().await;
         stage.configure_targets(&table("127.0.0.1:1", "http://127.0.0.1:1", ""));
@@ -109,7 +145,7 @@ async fn a_new_installation_is_synced_then_started_then_proven() {
     let reload = stage.run(&["reload", "envoy"]).await;
     assert_eq!(reload.code, 7, "{reload:?}");
 
-    let envoy = stage.serve();
+    let envoy = stage.serve(version);
     let mut stage = stage;
     stage.configure_envoy(&envoy, "");
     let second = stage.run(&["sync"]).await;
@@ -119,15 +155,14 @@ async fn a_new_installation_is_synced_then_started_then_proven() {
     assert_eq!(stage.run(&["status"]).await.code, 0);
 }
 
-#[tokio::test]
-async fn a_server_without_our_lines_is_not_wired_and_they_are_printed() {
+async fn a_server_without_our_lines_is_not_wired_and_they_are_printed(version: Version) {
     let stage = Stage::begin_now().await;
     let dir = stage.root().join("server");
     let [before, rest] =
         [0, 1].map(|at| whole(&stage.link("envoy")).split("          # ---- trustsync").nth(at).unwrap().to_owned());
     let after = rest.split("            # ----\n").nth(1).unwrap();
     let plain = format!("{before}          common_tls_context:\n{after}");
-    let mut envoy = Envoy::start(&dir, &plain);
+    let mut envoy = Envoy::start_version(version, &dir, &plain);
     let mut stage = stage;
     stage.configure_envoy(&envoy, "");
     let sync = stage.run(&["sync"]).await;
@@ -141,9 +176,8 @@ async fn a_server_without_our_lines_is_not_wired_and_they_are_printed() {
     assert_eq!(again.code, 0, "{again:?}");
 }
 
-#[tokio::test]
-async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
-    let (mut stage, mut envoy) = proven_stage().await;
+async fn a_whole_rotation_admits_the_right_ones_at_every_step(version: Version) {
+    let (mut stage, mut envoy) = proven_stage(version).await;
     let current = stage.world().current().unwrap();
     assert_cast(&stage, &envoy, &[("current", &current, true)]);
 
@@ -183,9 +217,8 @@ async fn assert_proven_by_run(stage: &Stage) {
     assert!(done.stdout.contains("target envoy: proven"), "{done:?}");
 }
 
-#[tokio::test]
-async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out() {
-    let (mut stage, envoy) = proven(Stage::begin().await.with_lines(GENESYS, "")).await;
+async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out(version: Version) {
+    let (mut stage, envoy) = proven(version, Stage::begin().await.with_lines(GENESYS, "")).await;
     let genesys = stage.world().genesys().unwrap();
     stage.world().renew_genesys().unwrap();
     let renewed = stage.world().genesys().unwrap();
@@ -213,9 +246,8 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
     assert!(said.text.contains("one by one"), "{}", said.text);
 }
 
-#[tokio::test]
-async fn a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical() {
-    let (mut stage, envoy) = proven(Stage::begin().await.with_lines(GENESYS, "")).await;
+async fn a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical(version: Version) {
+    let (mut stage, envoy) = proven(version, Stage::begin().await.with_lines(GENESYS, "")).await;
     let genesys = stage.world().genesys().unwrap();
     let distrust = stage.run(&["distrust", &Fingerprint::of(genesys.der()).to_string()]).await;
     assert!(distrust.stderr.contains("event=\"target_admits_nobody\""), "{distrust:?}");
@@ -233,8 +265,7 @@ async fn a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical()
     assert!(report.findings.iter().any(|finding| finding.event == "target_one_by_one"), "{report:?}");
 }
 
-#[test]
-fn by_a_name_rule_envoy_admits_the_name_and_no_trick() {
+async fn by_a_name_rule_envoy_admits_the_name_and_no_trick(version: Version) {
     let mut names = Names::new(false);
     // Nobody is denied, and the witness bears the name as dNSName.
     names.set.denied.clear();
@@ -244,12 +275,11 @@ fn by_a_name_rule_envoy_admits_the_name_and_no_trick() {
     }
     let link = names.publish("envoy", &[Output::Envoy]);
     let dir = tempfile::tempdir().unwrap();
-    let envoy = Envoy::start(dir.path(), &whole(&link));
+    let envoy = Envoy::start_version(version, dir.path(), &whole(&link));
     names.assert_cast(&envoy.address());
 }
 
-#[test]
-fn by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else() {
+async fn by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else(version: Version) {
     let mut names = Names::new(false);
     names.set.denied.clear();
     let others = [
@@ -268,7 +298,7 @@ fn by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else
     }
     let link = names.publish("envoy", &[Output::Envoy]);
     let dir = tempfile::tempdir().unwrap();
-    let envoy = Envoy::start(dir.path(), &whole(&link));
+    let envoy = Envoy::start_version(version, dir.path(), &whole(&link));
     names.assert_cast(&envoy.address());
 }
 
@@ -289,8 +319,7 @@ async fn both_authorities_in_one_validation_context_are_refused() {
     }
 }
 
-#[tokio::test]
-async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven() {
+async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven(version: Version) {
     let mut stage = Stage::begin_now().await.with_lines("authorities = [\"DigiCert\"]", "sources = [\"us\"]");
     stage.configure_targets("[target.edge]\nkind = \"envoy\"\nstore = \"main\"\n");
     let path = stage.root().join("config.toml");
@@ -310,7 +339,7 @@ async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven
     // One Envoy, with a listener a target.
     let links = [stage.link("edge"), stage.root().join("genesys/target/edge-genesys")];
     let (listener, port) = another_listener(&whole(&links[1]), "genesys");
-    let envoy = Envoy::start(&stage.root().join("server"), &format!("{}{listener}", whole(&links[0])));
+    let envoy = Envoy::start_version(version, &stage.root().join("server"), &format!("{}{listener}", whole(&links[0])));
     let proof = |address: &str| {
         format!("proof = {{ connect = [\"{address}\"], envoy = \"{}\", timeout = \"6s\" }}\n", envoy.admin())
     };
@@ -347,9 +376,8 @@ fn another_listener(configuration: &str, name: &str) -> (String, u16) {
     (listener, port)
 }
 
-#[tokio::test]
-async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_the_new_secret() {
-    let (mut stage, mut envoy) = proven_stage().await;
+async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_the_new_secret(version: Version) {
+    let (mut stage, mut envoy) = proven_stage(version).await;
     let shipped = whole(&stage.link("envoy"));
     let watching = shipped.lines().find(|line| line.trim_start().starts_with("watched_directory:")).unwrap();
     let (deaf, port) = another_listener(&shipped.replace(&format!("{watching}\n"), ""), "deaf");
@@ -386,16 +414,15 @@ async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_t
     assert_proven_by_run(&stage).await;
 }
 
-#[tokio::test]
-async fn whoever_requires_no_certificate_is_not_enforced() {
+async fn whoever_requires_no_certificate_is_not_enforced(version: Version) {
     // By a list of certificates, or of names, Envoy asks for one all the same.
-    let (mut stage, mut envoy) = proven_stage().await;
+    let (mut stage, mut envoy) = proven_stage(version).await;
     envoy.restart(&whole(&stage.link("envoy")).replace("certificate: true", "certificate: false"));
     assert_eq!(knock(&envoy.address(), None), "nothing");
     assert_proven(&stage.cycle().await);
 
     let (mut stage, mut envoy) =
-        proven(Stage::begin().await.with_lines(&format!("{GENESYS}\nidentity = \"any\""), "")).await;
+        proven(version, Stage::begin().await.with_lines(&format!("{GENESYS}\nidentity = \"any\""), "")).await;
     let open =
         whole(&stage.link("envoy")).replace("require_client_certificate: true", "require_client_certificate: false");
     envoy.restart(&open);
@@ -437,9 +464,8 @@ async fn assert_opened(stage: &mut Stage, envoy: &mut Envoy, default: &str, key:
     format!("127.0.0.1:{port}")
 }
 
-#[tokio::test]
-async fn a_validator_that_is_joined_with_ours_and_asks_for_no_leaf_of_ours_is_not_enforced() {
-    let (mut stage, mut envoy) = proven_stage().await;
+async fn a_validator_that_is_joined_with_ours_and_asks_for_no_leaf_of_ours_is_not_enforced(version: Version) {
+    let (mut stage, mut envoy) = proven_stage(version).await;
     let dir = stage.root().join("workload");
     fs::create_dir_all(&dir).unwrap();
     let [root, leaf, key] = ["root.pem", "leaf.pem", "leaf.key"].map(|name| dir.join(name));
@@ -468,19 +494,19 @@ async fn a_validator_that_is_joined_with_ours_and_asks_for_no_leaf_of_ours_is_no
     }
 }
 
-#[tokio::test]
-async fn a_name_that_is_joined_with_ours_is_not_enforced_and_beside_a_list_of_leaves_it_lets_nobody_in() {
-    let (mut stage, mut envoy) = proven(Stage::begin().await.with_lines(GENESYS, "")).await;
+async fn a_name_that_is_joined_with_ours_is_not_enforced_and_beside_a_list_of_leaves_it_lets_nobody_in(
+    version: Version,
+) {
+    let (mut stage, mut envoy) = proven(version, Stage::begin().await.with_lines(GENESYS, "")).await;
     assert_opened(&mut stage, &mut envoy, MORE_NAMES, "match_typed_subject_alt_names").await;
 
     // The two are asked for together: fewer get in, and no others.
-    let (mut stage, mut envoy) = proven_stage().await;
+    let (mut stage, mut envoy) = proven_stage(version).await;
     envoy.restart(&joined(&whole(&stage.link("envoy")), MORE_NAMES));
     assert_proven(&stage.cycle().await);
 }
 
-#[test]
-fn a_name_that_is_joined_with_ours_lets_in_whoever_bears_it() {
+async fn a_name_that_is_joined_with_ours_lets_in_whoever_bears_it(version: Version) {
     let mut names = Names::new(false);
     names.set.denied.clear();
     names.set.name_rules[0].witnesses.dns_names = BTreeSet::from(["another.example.com".to_owned()]);
@@ -489,14 +515,13 @@ fn a_name_that_is_joined_with_ours_lets_in_whoever_bears_it() {
     let shipped = whole(&link);
     for (configuration, status) in [(&shipped, "nothing"), (&joined(&shipped, MORE_NAMES), "200")] {
         let dir = tempfile::tempdir().unwrap();
-        let envoy = Envoy::start(dir.path(), configuration);
+        let envoy = Envoy::start_version(version, dir.path(), configuration);
         assert_eq!(witness.knock(&envoy.address(), "-tls1_3"), status);
     }
 }
 
-#[tokio::test]
-async fn an_envoy_of_which_only_a_cluster_asks_for_the_secret_is_not_wired() {
-    let (mut stage, mut envoy) = proven_stage().await;
+async fn an_envoy_of_which_only_a_cluster_asks_for_the_secret_is_not_wired(version: Version) {
+    let (mut stage, mut envoy) = proven_stage(version).await;
     let shipped = whole(&stage.link("envoy"));
     let (before, rest) = shipped.split_once("          # ---- trustsync\n").unwrap();
     let (ours, after) = rest.split_once("            # ----\n").unwrap();
@@ -525,7 +550,7 @@ struct Copied {
 }
 
 impl Copied {
-    async fn begin() -> Self {
+    async fn begin(version: Version) -> Self {
         let mut stage = Stage::begin().await;
         stage.configure_targets("[target.envoy]\nkind = \"envoy\"\n");
         stage.cycle().await;
@@ -534,32 +559,57 @@ impl Copied {
         let good = fs::read_to_string(stage.link("envoy").join("envoy/sds.json")).unwrap();
         let copied = |number: u32, text: &str| put(&copies, number, text);
         copied(1, &good);
-        let envoy = Envoy::start(&stage.root().join("server"), &whole(&copies.join("target/envoy")));
+        let envoy = Envoy::start_version(version, &stage.root().join("server"), &whole(&copies.join("target/envoy")));
         stage.configure_envoy(&envoy, "");
         assert_proven(&stage.cycle().await);
         stage.on_day(45);
         Self { stage, envoy }
     }
 
-    /// The next generation arrives as what `spoil` makes of it.
-    async fn cycle(&mut self, spoil: impl Fn(&str) -> String) -> Report {
-        let copies = self.stage.root().join("copies");
-        let current = self.stage.world().current().unwrap();
+    /// The next generation is published, and has not arrived.
+    async fn publish(&mut self) -> String {
         let early = self.stage.cycle().await;
         assert!(line(&early).owed.is_some(), "the copy is old: {early:?}");
-        let good = fs::read_to_string(self.stage.link("envoy").join("envoy/sds.json")).unwrap();
-        put(&copies, 2, &spoil(&good));
-        std::thread::sleep(Duration::from_millis(200));
+        fs::read_to_string(self.stage.link("envoy").join("envoy/sds.json")).unwrap()
+    }
+
+    /// This arrives as the copy of that number, and Envoy has looked at it.
+    fn arrive(&self, number: u32, text: &str) {
+        let looks = || self.envoy.statistic("sds.trustsync.update_attempt");
+        let before = looks();
+        put(&self.stage.root().join("copies"), number, text);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while looks() == before {
+            assert!(Instant::now() < deadline, "it does not look: {}", self.envoy.log());
+        }
+    }
+
+    /// The next generation arrives as what `spoil` makes of it.
+    async fn cycle(&mut self, spoil: impl Fn(&str) -> String) -> Report {
+        let current = self.stage.world().current().unwrap();
+        let good = self.publish().await;
+        self.arrive(2, &spoil(&good));
         let report = self.stage.cycle().await;
         assert_eq!(knock(&self.envoy.address(), Some(&current)), "200", "the old one is kept");
         let upcoming = self.stage.world().upcoming().unwrap().unwrap();
         assert_eq!(knock(&self.envoy.address(), Some(&upcoming)), "nothing");
         // Mended, it is taken.
-        put(&copies, 3, &good);
+        self.arrive(3, &good);
         assert_proven(&self.stage.cycle().await);
         assert_eq!(knock(&self.envoy.address(), Some(&upcoming)), "200");
         report
     }
+}
+
+/// The secret of this file with these of its authorities, the marker being the first.
+fn holding(file: &str, which: &[usize]) -> String {
+    let mut secret: serde_json::Value = serde_json::from_str(file).unwrap();
+    let bundle = &mut secret["resources"][0]["validation_context"]["trusted_ca"]["inline_string"];
+    let all: Vec<&str> = bundle.as_str().unwrap().split_inclusive("-----END CERTIFICATE-----\n").collect();
+    assert_eq!(all.len(), 3, "marker, intermediate, root");
+    let held: String = which.iter().map(|at| all[*at]).collect();
+    *bundle = held.into();
+    secret.to_string()
 }
 
 fn put(copies: &Path, number: u32, text: &str) {
@@ -569,32 +619,36 @@ fn put(copies: &Path, number: u32, text: &str) {
     fs::rename(copies.join("target/new"), copies.join("target/envoy")).unwrap();
 }
 
-#[tokio::test]
-async fn a_secret_that_envoy_was_given_and_refused_is_refuted_though_its_dump_shows_it() {
-    let mut copied = Copied::begin().await;
+async fn a_secret_that_envoy_was_given_and_refused_is_refuted_whatever_its_dump_shows(version: Version) {
+    let mut copied = Copied::begin(version).await;
     let report = copied.cycle(|good| {
         let at = good.find("MII").unwrap();
         format!("{}AAAA{}", &good[..at], &good[at + 4..])
     });
     let report = report.await;
     let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
-    assert!(why.contains("was given generation 000002 and refused it") && why.contains("goes on with 000001"), "{why}");
-    assert!(why.contains("sds.trustsync.update_rejected is 1"), "{why}");
+    match version {
+        Version::Oldest => assert_eq!(why, "its secret is of generation 000001"),
+        // Its dump shows the one that it refused.
+        Version::Newest => {
+            assert!(why.contains("was given generation 000002 and refused it, and goes on with 000001"), "{why}");
+            assert!(why.contains("sds.trustsync.update_rejected is 1"), "{why}");
+        }
+    }
+    assert_eq!(copied.envoy.statistic("sds.trustsync.update_rejected"), 1);
     alarm(&report, "target_refuted");
 }
 
-#[tokio::test]
-async fn a_secret_that_is_garbage_leaves_the_old_one_and_is_refuted() {
-    let mut copied = Copied::begin().await;
+async fn a_secret_that_is_garbage_leaves_the_old_one_and_is_refuted(version: Version) {
+    let mut copied = Copied::begin(version).await;
     let report = copied.cycle(|_| "garbage".to_owned()).await;
     let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("000001"), "{why}");
     assert_eq!(copied.envoy.statistic("sds.trustsync.update_failure"), 1);
 }
 
-#[tokio::test]
-async fn a_secret_of_the_right_number_with_another_content_is_refuted() {
-    let mut copied = Copied::begin().await;
+async fn a_secret_of_the_right_number_with_another_content_is_refuted(version: Version) {
+    let mut copied = Copied::begin(version).await;
     let current = Fingerprint::of(copied.stage.world().current().unwrap().der()).to_string();
     let report = copied.cycle(move |good| {
         // The upcoming one is left out.
@@ -607,9 +661,55 @@ async fn a_secret_of_the_right_number_with_another_content_is_refuted() {
     assert!(why.contains("holds something else"), "{why}");
 }
 
-#[tokio::test]
-async fn a_session_of_a_leaf_that_left_is_not_resumed_but_its_connection_stays() {
-    let (stage, envoy) = proven_stage().await;
+async fn a_secret_with_other_authorities_than_meant_is_refuted_whatever_its_contexts_show(version: Version) {
+    let mut copied = Copied::begin(version).await;
+    let [current, upcoming] =
+        [copied.stage.world().current().unwrap(), copied.stage.world().upcoming().unwrap().unwrap()];
+    let good = copied.publish().await;
+    // What a right one of the oldest shows is what the marker alone shows: its contexts cannot tell the two.
+    for (number, held, status) in [(2, [0].as_slice(), "nothing"), (3, &[1, 2], "200"), (4, &[1, 2, 0], "200")] {
+        copied.arrive(number, &holding(&good, held));
+        let report = copied.stage.cycle().await;
+        let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{held:?}: {report:?}") };
+        assert!(why.contains("holds something else"), "{why}");
+        let shown = if version == Version::Oldest { 1 } else { held.len() };
+        assert_eq!(copied.envoy.authorities().iter().map(Vec::len).collect::<Vec<_>>(), [shown]);
+        for leaf in [&current, &upcoming] {
+            assert_eq!(knock(&copied.envoy.address(), Some(leaf)), status, "{held:?}: it was taken");
+        }
+    }
+    copied.arrive(5, &good);
+    assert_proven(&copied.stage.cycle().await);
+    let shown = if version == Version::Oldest { 1 } else { 3 };
+    assert_eq!(copied.envoy.authorities().iter().map(Vec::len).collect::<Vec<_>>(), [shown]);
+}
+
+async fn a_listener_whose_secret_is_the_marker_alone_refutes_though_another_serves_the_chain(version: Version) {
+    let (mut stage, mut envoy) = proven_stage(version).await;
+    let copies = stage.root().join("copies");
+    fs::create_dir_all(copies.join("target")).unwrap();
+    let good = fs::read_to_string(stage.link("envoy").join("envoy/sds.json")).unwrap();
+    let shipped = whole(&stage.link("envoy"));
+    let (beside, port) = another_listener(&whole(&copies.join("target/envoy")), "beside");
+    let both = format!("{shipped}{beside}");
+    let current = stage.world().current().unwrap();
+    put(&copies, 1, &holding(&good, &[0]));
+    envoy.restart(&both);
+    stage.configure_envoy(&envoy, "");
+    let report = stage.cycle().await;
+    let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
+    assert!(why.contains("holds something else") && why.contains("one of 2"), "{why}");
+    for (address, status) in [(&envoy.address(), "200"), (&format!("127.0.0.1:{port}"), "nothing")] {
+        assert_eq!(knock(address, Some(&current)), status, "that is why");
+    }
+    put(&copies, 2, &good);
+    envoy.restart(&both);
+    assert_proven(&stage.cycle().await);
+    assert_eq!(knock(&format!("127.0.0.1:{port}"), Some(&current)), "200");
+}
+
+async fn a_session_of_a_leaf_that_left_is_not_resumed_but_its_connection_stays(version: Version) {
+    let (stage, envoy) = proven_stage(version).await;
     let current = stage.world().current().unwrap();
     let mut doors: Vec<Door> =
         doors::VERSIONS.iter().map(|version| Door::open(&envoy.address(), &current, version)).collect();
@@ -627,25 +727,46 @@ async fn a_session_of_a_leaf_that_left_is_not_resumed_but_its_connection_stays()
     stage.an_hour_later();
 }
 
-#[tokio::test]
-async fn without_the_marker_the_admin_endpoint_proves_both_parts() {
-    let (mut stage, mut envoy) = proven_stage().await;
+/// Of the oldest, whose contexts show one authority each, the chain cannot be told then.
+async fn without_the_marker_the_admin_endpoint_proves_what_it_shows(version: Version) {
+    let (mut stage, mut envoy) = proven_stage(version).await;
     let without = whole(&stage.link("envoy")).replace("/envoy/sds.json", "/envoy/sds-without-marker.json");
     envoy.restart(&without);
     let admin = envoy.admin();
     stage.configure_targets(&format!(
         "[target.envoy]\nkind = \"envoy\"\nmarker = false\nproof = {{ envoy = \"{admin}\", timeout = \"6s\" }}\n"
     ));
-    stage.on_day(45);
-    assert_proven(&stage.cycle().await);
-    assert_eq!(knock(&envoy.address(), Some(&stage.world().upcoming().unwrap().unwrap())), "200");
+    for day in [45, 46] {
+        stage.on_day(day);
+        let report = stage.cycle().await;
+        match (version, &line(&report).settled) {
+            (Version::Oldest, Some(Evidence::AllowlistOnly(why))) => {
+                assert!(why.contains("shows one authority") && why.contains("below 1.40"), "{why}");
+                assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
+            }
+            (Version::Newest, _) => assert_proven(&report),
+            _ => panic!("{report:?}"),
+        }
+        assert_eq!(knock(&envoy.address(), Some(&stage.world().upcoming().unwrap().unwrap())), "200");
+    }
     let listed = fs::read_to_string(stage.link("envoy").join("envoy/sds-without-marker.json")).unwrap();
     assert!(!listed.is_empty());
+    // What stood there before is served by one that does not watch: it is refuted, as ever.
+    let watching = without.lines().find(|line| line.trim_start().starts_with("watched_directory:")).unwrap();
+    envoy.restart(&without.replace(&format!("{watching}\n"), ""));
+    stage.on_day(100);
+    stage.world().rotate().unwrap();
+    for _ in 0..3 {
+        stage.an_hour_later();
+        stage.cycle().await;
+    }
+    stage.an_hour_later();
+    let report = stage.cycle().await;
+    assert!(matches!(line(&report).owed, Some(Owed::Unproven(Proof::Refuted(_)))), "{report:?}");
 }
 
-#[tokio::test]
-async fn the_admin_endpoint_may_be_a_socket() {
-    let (mut stage, mut envoy) = proven_stage().await;
+async fn the_admin_endpoint_may_be_a_socket(version: Version) {
+    let (mut stage, mut envoy) = proven_stage(version).await;
     let socket = stage.root().join("admin.sock");
     let tcp = "socket_address: { address: 127.0.0.1, port_value: 9901 }";
     let pipe = format!("pipe: {{ path: \"{}\" }} # port_value: 9901", socket.display());

@@ -157,29 +157,183 @@ fn on_an_empty_store_a_failed_listing_of_currents_lets_no_upcoming_in() {
 }
 
 #[test]
-fn upcoming_counts_only_if_it_differs_and_ends_later() {
-    let current = leaf(-30, 60);
-    let mut store = MemoryStore::empty();
-    let same = store.poll(day(0), &Answer::of(&[&current], &[&current]));
-    assert_eq!(store.role(&current), Some(Role::Current));
-    assert_eq!(store.pinned().len(), 1);
-    assert_eq!(same.said("upcoming_is_no_successor"), Some(Severity::Warning));
-    assert_eq!(same.said("listing_disagreement"), Some(Severity::Note));
+fn what_is_listed_as_current_and_as_upcoming_is_current() {
+    let [current, other] = [leaf(-30, 60), leaf(-60, 30)];
+    for (currents, upcoming) in [(vec![&current], &current), (vec![&current, &other], &other)] {
+        let mut store = MemoryStore::empty();
+        let decided = store.poll(day(0), &Answer::of(&currents, &[upcoming]));
+        assert_eq!(store.pinned(), fingerprints(currents.iter().copied()));
+        assert!(currents.iter().all(|leaf| store.role(leaf) == Some(Role::Current)));
+        assert_eq!(decided.said("upcoming_is_no_successor"), Some(Severity::Warning));
+        assert_eq!(decided.said("listing_disagreement"), Some(Severity::Note));
+        assert_eq!(decided.said("upcoming_ends_early"), None, "it is no upcoming one");
+        assert_eq!(decided.exit, Exit::Done);
+    }
+}
 
-    let earlier = leaf(-5, 59);
-    let mut store = MemoryStore::empty();
-    let decided = store.poll(day(20), &Answer::of(&[&current], &[&earlier]));
-    assert_eq!(store.pinned(), fingerprints([&current]));
-    assert_eq!(decided.said("upcoming_is_no_successor"), Some(Severity::Warning));
-    assert_eq!(decided.said("upcoming_missing"), Some(Severity::Warning));
-    assert_eq!(decided.exit, Exit::Done, "every entity was accepted");
+/// The vendor may present any that it has announced: left out, it would be an outage on that day.
+mod an_upcoming_that_ends_before_current {
+    use super::*;
 
-    let as_late = leaf(-5, 60);
-    assert_eq!(
-        store.poll(day(20), &Answer::of(&[&current], &[&as_late])).said("upcoming_missing"),
-        Some(Severity::Warning)
-    );
-    assert!(!store.trusts(&as_late));
+    const ENDS_EARLY: &str = "upcoming_ends_early";
+
+    #[test]
+    fn enters_and_is_named() {
+        let current = leaf(-30, 60);
+        for has_store in [false, true] {
+            for early in [leaf(-5, 25), leaf(-5, 59), leaf(-5, 60)] {
+                let mut store = if has_store { MemoryStore::trusting(&[&current], 0) } else { MemoryStore::empty() };
+                let decided = store.poll(day(1), &Answer::of(&[&current], &[&early]));
+                assert_eq!(store.pinned(), fingerprints([&current, &early]), "has a store: {has_store}");
+                assert_eq!((store.role(&current), store.role(&early)), (Some(Role::Current), Some(Role::Upcoming)));
+                assert_eq!(decided.said(ENDS_EARLY), Some(Severity::Warning));
+                let text = decided.text(ENDS_EARLY);
+                assert!(text.contains(&day(60).to_string()) && text.contains(&early.fingerprint.short()), "{text}");
+                assert_eq!(decided.exit, Exit::Done, "every entity was accepted: {:?}", decided.findings);
+                let clean = store.memory.slots.values().next().unwrap().last_clean;
+                assert_eq!(clean, Some(day(1)));
+            }
+        }
+    }
+
+    #[test]
+    fn enters_whatever_else_the_table_says_of_current() {
+        let early = leaf(-5, 25);
+        let old = leaf(-200, 50);
+        for (current, listing_came) in [(Some(refused_leaf(-30, 60)), true), (None, true), (None, false)] {
+            let answer = Answer::of(&current.iter().collect::<Vec<_>>(), &[&early]);
+            let answer = if listing_came { answer } else { answer.without_unfiltered() };
+            let mut store = MemoryStore::trusting(&[&old], 0);
+            store.poll(day(1), &answer);
+            assert_eq!(store.pinned(), fingerprints([&old, &early]));
+            // What a server runs with is better than Upcoming alone, whenever that ends.
+            let mut store = MemoryStore::empty();
+            store.poll(day(1), &answer);
+            assert!(store.set.is_empty());
+        }
+    }
+
+    #[test]
+    fn covers_no_day_on_which_current_has_ended_so_that_another_is_missed() {
+        let current = leaf(-300, 100);
+        let early = leaf(-5, 99);
+        for listed in [vec![], vec![&early]] {
+            let mut store = MemoryStore::empty();
+            let mut polled = |left: i64| {
+                let decided = store.poll(day(100 - left), &Answer::of(&[&current], &listed));
+                (decided.said("upcoming_missing"), decided.plan.in_window("us", days(90), day(100 - left)))
+            };
+            assert_eq!(polled(91), (None, false), "the window is Current's");
+            assert_eq!(polled(90), (None, true));
+            assert_eq!(polled(46), (None, true));
+            assert_eq!(polled(45), (Some(Severity::Warning), true));
+            assert_eq!(polled(14), (Some(Severity::Critical), true));
+        }
+        let mut store = MemoryStore::empty();
+        let decided = store.poll(day(90), &Answer::of(&[&current], &[&early]));
+        let text = decided.text("upcoming_missing");
+        assert!(text.contains("no valid upcoming one was seen that ends later"), "{text}");
+        assert_eq!(decided.said("upcoming_early"), None, "it succeeds nobody");
+        // Nor where its listing does not come, and what is trusted is all that is known.
+        let decided = store.poll(day(91), &Answer::of(&[&current], &[]).without_upcoming());
+        assert_eq!(decided.said("upcoming_missing"), Some(Severity::Critical));
+        assert_eq!(decided.said(ENDS_EARLY), Some(Severity::Warning), "it stands as it stood");
+
+        // A later one beside it ends that alarm, and not the other.
+        let later = leaf(-1, 400);
+        let decided = store.poll(day(92), &Answer::of(&[&current], &[&early, &later]));
+        assert_eq!((decided.said("upcoming_missing"), decided.said(ENDS_EARLY)), (None, Some(Severity::Warning)));
+        assert!(!decided.text(ENDS_EARLY).contains(&later.fingerprint.short()));
+        assert_eq!(store.pinned(), fingerprints([&current, &early, &later]));
+    }
+
+    #[test]
+    fn is_current_once_the_vendor_presents_it_and_then_its_own_end_counts() {
+        let [old, early] = [leaf(-300, 100), leaf(-5, 40)];
+        let mut store = MemoryStore::empty();
+        store.poll(day(0), &Answer::of(&[&old], &[&early]));
+        assert!(store.trusts(&early), "before it is presented");
+        let presented = Answer::of(&[&early], &[]);
+        for decided in store.days(1..=3, &presented) {
+            assert_eq!((decided.said(ENDS_EARLY), decided.exit), (None, Exit::Done));
+            // 39 to 37 days of its own, of a life of 45.
+            assert_eq!(decided.said("upcoming_missing"), None, "at most half its life before the end");
+        }
+        assert_eq!((store.role(&early), store.role(&old)), (Some(Role::Current), Some(Role::Retiring)));
+        let decided = store.poll(day(18), &presented);
+        assert_eq!(
+            store.pinned(),
+            fingerprints([&early]),
+            "the old one has left after its grace, months before its end"
+        );
+        assert_eq!(decided.said("upcoming_missing"), Some(Severity::Warning));
+        assert!(decided.plan.in_window("us", days(30), day(18)));
+    }
+
+    #[test]
+    fn leaves_by_absence_and_by_expiry_like_every_other() {
+        let [current, early] = [leaf(-30, 200), leaf(-5, 100)];
+        let with = Answer::of(&[&current], &[&early]);
+        let without = Answer::of(&[&current], &[]);
+        let mut store = MemoryStore::empty();
+        store.poll(day(0), &with);
+        store.days(1..=3, &without);
+        assert_eq!(store.role(&early), Some(Role::Retiring));
+        store.days(4..=14, &without);
+        assert!(store.trusts(&early), "in its grace");
+        assert_eq!(store.poll(day(14), &without).said(ENDS_EARLY), None, "it is listed no more");
+        store.poll(day(15), &without);
+        assert_eq!(store.pinned(), fingerprints([&current]));
+
+        let mut store = MemoryStore::empty();
+        store.days(97..=100, &with);
+        assert!(store.trusts(&early), "until its last day");
+        let decided = store.poll(day(101), &with);
+        assert_eq!(store.pinned(), fingerprints([&current]), "expired, though it is listed");
+        assert_eq!((decided.said("upcoming_expired"), decided.said(ENDS_EARLY)), (Some(Severity::Critical), None));
+    }
+
+    #[test]
+    fn is_kept_out_by_a_hold_and_by_a_denial_and_then_not_called_trusted() {
+        let [current, early] = [leaf(-30, 200), leaf(-5, 100)];
+        let answer = Answer::of(&[&current], &[&early]);
+        let mut held = MemoryStore::trusting(&[&current], 0);
+        held.hold_until(day(10));
+        let decided = held.poll(day(1), &answer);
+        assert_eq!((decided.said("addition_held_back"), decided.exit), (Some(Severity::Critical), Exit::Owed));
+        let mut denying = MemoryStore::trusting(&[&current], 0);
+        denying.deny(&early, DenialReason::Revoked);
+        let denied = denying.poll(day(1), &answer);
+        assert_eq!(denied.said("denied_certificate_listed"), Some(Severity::Critical));
+        for (store, decided) in [(held, decided), (denying, denied)] {
+            assert_eq!((store.pinned(), decided.said(ENDS_EARLY)), (fingerprints([&current]), None));
+        }
+    }
+
+    #[test]
+    fn makes_what_was_current_upcoming_where_the_vendor_says_so() {
+        let [old, new] = [leaf(-200, 50), leaf(-5, 300)];
+        let mut store = MemoryStore::trusting(&[&old], 0);
+        for decided in store.days(1..=3, &Answer::of(&[&new], &[&old])) {
+            assert_eq!((decided.said(ENDS_EARLY), decided.exit), (Some(Severity::Warning), Exit::Done));
+        }
+        assert_eq!((store.role(&old), store.role(&new)), (Some(Role::Upcoming), Some(Role::Current)));
+    }
+
+    /// Whoever bears the name is admitted there, listed or not.
+    #[test]
+    fn changes_nothing_of_a_name_rule() {
+        let [witness, early] =
+            [genesys_leaf("Genesys", NAME, &[NAME], -30, 300), genesys_leaf("Genesys", NAME, &[NAME], -1, 200)];
+        let mut store = MemoryStore::new([genesys_slot("us")]);
+        store.poll(day(0), &Answer::genesys(&[&witness]));
+        let rules = store.set.name_rules.clone();
+        let announced = entity("Genesys", "Upcoming", &early.text);
+        let answer = Answer { upcoming: Some(vec![announced.clone()]), ..Answer::genesys(&[&witness]) };
+        let decided = store.poll(day(1), &answer.and(announced));
+        assert_eq!((&store.set.name_rules, store.generations), (&rules, 1));
+        assert_eq!((decided.worst(), decided.exit), (None, Exit::Done), "{:?}", decided.findings);
+    }
 }
 
 #[test]

@@ -79,6 +79,37 @@ fn pinned_leaves_are_listed_under_their_chain() {
     }
 }
 
+/// An Envoy below 1.40 shows the first alone of the authorities that it holds.
+#[test]
+fn the_marker_stands_before_every_other_authority() {
+    for store in [MemoryStore::trusting(&[&leaf(-5, 300)], 0), by_name(&genesys(NAME, &[NAME], -30))] {
+        let files = rendered(&store);
+        let with = markers(&files, WITH);
+        assert!(with.len() > 1 && with[0] && !with[1..].contains(&true), "{with:?}");
+        assert!(!markers(&files, WITHOUT).contains(&true));
+
+        // And only so it is read back.
+        written(&files).unwrap();
+        let text = String::from_utf8(files[WITH].clone()).unwrap();
+        let mut file: Value = serde_json::from_str(&text).unwrap();
+        let bundle = &mut file["resources"][0]["validation_context"]["trusted_ca"]["inline_string"];
+        let (marker, others) = bundle.as_str().unwrap().split_once("-----END CERTIFICATE-----\n").unwrap();
+        *bundle = format!("{others}{marker}-----END CERTIFICATE-----\n").into();
+        let read = written(&vouched(files, WITH, file.to_string()));
+        let Err(ReadBackError::Count { expected, .. }) = &read else { panic!("{read:?}") };
+        assert_eq!(expected, "the generation's marker first");
+    }
+}
+
+/// Of each authority, in their order, whether it is a generation marker.
+fn markers(files: &Files, path: &str) -> Vec<bool> {
+    let context = context(files, path);
+    let bundle = context["trusted_ca"]["inline_string"].as_str().unwrap();
+    let ders = trustsync::trust::pem::scan(bundle).into_iter().map(|block| block.bytes.unwrap());
+    let subjects = ders.map(|der| Certificate::parse(&der).unwrap().facts().subject.clone());
+    subjects.map(|subject| subject.contains("trustsync generation marker")).collect()
+}
+
 #[test]
 fn a_name_is_asked_for_where_every_witness_has_it_in_its_san_and_else_the_issuer_alone() {
     let files = rendered(&by_name(&genesys(NAME, &[NAME], -30)));

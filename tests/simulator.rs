@@ -364,6 +364,13 @@ async fn a_rotation_can_be_told_scheduled_or_not() {
     assert!(world.upcoming().unwrap().is_some());
     world.set_days_left(200).unwrap();
     assert_eq!(world.upcoming().unwrap(), None);
+    // One that is announced before the window, and ends before Current.
+    world.set_upcoming_days_left(150).unwrap();
+    let early = world.upcoming().unwrap().unwrap();
+    assert_eq!(world.now().days_until(early.validity().not_after), 150);
+    assert_ne!(world.current().unwrap(), early);
+    world.rotate().unwrap();
+    assert_eq!(world.current().unwrap(), early);
     // By hand only: an old Current stays, whatever the clock says.
     let kept = world.current().unwrap();
     stage.later(300);
@@ -939,14 +946,20 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
     }
     assert!(state().await["upcoming"].is_null());
     assert!(!path.join("upcoming.pem").exists());
-    assert_eq!(post("/days-left/30").await.0, 200);
-    let opened = state().await;
-    assert_eq!(opened["current"]["daysLeft"], 30);
-    let upcoming = opened["upcoming"]["sha256"].as_str().unwrap().to_owned();
     let file = |name: &str| {
         let text = fs::read_to_string(path.join(name)).unwrap();
         Fingerprint::of(&tolerantly(&text)[0]).to_string()
     };
+    assert_eq!(post("/upcoming-days-left/20").await.0, 200);
+    let announced = state().await["upcoming"].clone();
+    assert_eq!(
+        (announced["daysLeft"].as_i64(), announced["sha256"].as_str()),
+        (Some(20), Some(&*file("upcoming.pem")))
+    );
+    assert_eq!(post("/days-left/30").await.0, 200);
+    let opened = state().await;
+    assert_eq!(opened["current"]["daysLeft"], 30);
+    let upcoming = opened["upcoming"]["sha256"].as_str().unwrap().to_owned();
     assert_eq!(file("upcoming.pem"), upcoming);
     assert_eq!(post("/rotate").await.0, 200);
     assert_eq!(file("current.pem"), upcoming);
@@ -980,6 +993,7 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
         ("/fail/html?endpoint=moon", 400, "listing"),
         ("/fail/html?count=many", 400, "number"),
         ("/days-left/soon", 400, "number"),
+        ("/upcoming-days-left/soon", 400, "upcoming-days-left takes a number"),
         ("/clock/yesterday", 400, "RFC 3339"),
         ("/mode/none", 400, "lists-all"),
         ("/revoke/everybody", 400, "current, upcoming, previous"),

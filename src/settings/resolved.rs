@@ -424,21 +424,23 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Whether the loaded chain can show its generation.
+    /// Whether the loaded chain is sure to show its generation. Without the marker an Envoy below 1.40 does not.
     #[must_use]
     pub fn shows_chain(&self) -> bool {
-        self.speaks() || self.wire.as_ref().is_some_and(|wire| wire.marker)
+        let envoy = self.envoy.as_ref().is_some_and(|envoy| envoy.marker);
+        self.speaks() || envoy || self.wire.as_ref().is_some_and(|wire| wire.marker)
     }
 
     /// Whether the loaded allowlist can.
     #[must_use]
     pub fn shows_allowlist(&self) -> bool {
-        self.speaks() || self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header)
+        let header = self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header);
+        self.speaks() || self.envoy.is_some() || header
     }
 
     /// Whether the server is asked what it has loaded, which answers for both.
     fn speaks(&self) -> bool {
-        self.command.is_some() || self.http.is_some() || self.envoy.is_some() || self.haproxy.is_some()
+        self.command.is_some() || self.http.is_some() || self.haproxy.is_some()
     }
 }
 

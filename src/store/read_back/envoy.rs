@@ -10,10 +10,13 @@
 
 use std::collections::BTreeSet;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
 use super::{Odd, certificates, name_rules, pinned_leaves};
 use crate::trust::manifest::Manifest;
+use crate::trust::marker_name::MarkerName;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,10 +83,14 @@ pub(super) fn secret(bytes: &[u8], manifest: &Manifest, marker: bool) -> Result<
     let meant =
         if by_leaf { manifest.chain.len() } else { rules.iter().map(|rule| rule.root).collect::<BTreeSet<_>>().len() };
     let meant = meant.saturating_add(usize::from(marker)).max(1);
-    match certificates(context.trusted_ca.inline_string.as_bytes()) {
+    let authorities = context.trusted_ca.inline_string.as_bytes();
+    match certificates(authorities) {
         Ok(found) if found == meant => {}
         Ok(found) => return odd(format!("{found} authorities"), &meant.to_string()),
         Err(why) => return odd(why, "authorities"),
+    }
+    if marker && !begins_with_marker(authorities, manifest) {
+        return odd("another authority first".to_owned(), "the generation's marker first");
     }
 
     if by_leaf {
@@ -113,4 +120,11 @@ pub(super) fn secret(bytes: &[u8], manifest: &Manifest, marker: bool) -> Result<
         return Ok(());
     }
     odd(format!("the names {found:?}"), &format!("{meant:?} and no hash"))
+}
+
+fn begins_with_marker(authorities: &[u8], manifest: &Manifest) -> bool {
+    let Ok(first) = CertificateDer::from_pem_slice(authorities) else { return false };
+    let Ok((_, first)) = x509_parser::parse_x509_certificate(&first) else { return false };
+    let mut names = first.subject().iter_common_name().filter_map(|name| MarkerName::parse(name.as_str().ok()?));
+    names.any(|name| name.store_id == manifest.store && name.generation == manifest.generation)
 }

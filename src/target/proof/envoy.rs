@@ -3,11 +3,13 @@
 //! ```text
 //!  /config_dump   the secret as Envoy was given it — also one that it then refused
 //!  /stats         the version of the last secret that it took
-//!  /certs         the authorities that its TLS contexts hold
+//!  /certs         the authorities that its TLS contexts hold; below 1.40 the first of each context alone
 //!  /config_dump   the listeners that ask for the secret, and whether they ask for a certificate at all
 //! ```
 //! No one of them is enough. A secret whose authorities cannot be read is shown by the first although the one before it is
-//! served (measured on 1.40); so the other two must agree with it, and its content with the file that the link names.
+//! served (measured on 1.39 and 1.40; 1.36 goes on showing the one before it); so the other two must agree with it, and its
+//! content with the file that the link names. The first authority of that file is the generation's marker, by which alone its
+//! context can be told.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -58,7 +60,7 @@ impl Admin {
     }
 
     async fn compared(&self, wanted: &Wanted, limit: Duration) -> Result<Seen, String> {
-        let meant = Meant::read(&wanted.directory.join(self.file))?;
+        let meant = Meant::read(&wanted.directory.join(self.file), wanted)?;
         let [fixed, later] = &self.listeners;
         let (dump, statistics, contexts, fixed, later) = tokio::try_join!(
             json(&self.secrets, limit),
@@ -121,39 +123,88 @@ impl Admin {
                 wanted.generation
             )));
         }
-        if !holds(&contexts, &meant.serials) {
-            return Ok(Seen::Kept(format!(
-                "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the secret",
-                wanted.generation
-            )));
-        }
+        let shown = match meant.held_in(&contexts) {
+            Held::All | Held::Marker => Shown::Both,
+            Held::First if self.file == WITHOUT_MARKER => Shown::Allowlist(FIRST_ALONE.to_owned()),
+            Held::First | Held::Otherwise => {
+                return Ok(Seen::Kept(format!(
+                    "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the secret",
+                    wanted.generation
+                )));
+            }
+        };
         let open: Vec<String> = places.iter().filter_map(|place| place.why_open(&meant.context)).collect();
-        Ok(if open.is_empty() { Seen::New(Shown::Both) } else { Seen::Open(open.join("; ")) })
+        Ok(if open.is_empty() { Seen::New(shown) } else { Seen::Open(open.join("; ")) })
     }
 }
+
+/// Why the chain is not seen of an old Envoy whose file has no marker.
+const FIRST_ALONE: &str = "it has taken the secret, but of each TLS context its admin endpoint shows one authority, as every Envoy below \
+     1.40 does; without the generation marker (marker = false) that tells no generation";
 
 /// What the file of the wanted generation says.
 struct Meant {
     context: Value,
+    /// The serial numbers of its authorities, in their order.
     serials: Vec<String>,
+    /// That of the wanted generation's marker, where it is the first of them.
+    marker: Option<String>,
+}
+
+/// What the TLS contexts of an Envoy hold of the authorities that are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    /// None of them does.
+    Otherwise,
+    /// One shows the first alone, which other generations have too.
+    First,
+    /// One shows the marker alone, which no other generation has.
+    Marker,
+    /// One shows just these.
+    All,
 }
 
 impl Meant {
-    fn read(path: &Path) -> Result<Self, String> {
+    fn read(path: &Path, wanted: &Wanted) -> Result<Self, String> {
         let unread = |why: String| format!("{}, which it is to have loaded, cannot be read ({why})", path.display());
         let bytes = std::fs::read(path).map_err(|error| unread(error.to_string()))?;
         let file: Value = serde_json::from_slice(&bytes).map_err(|error| unread(error.to_string()))?;
         let context = file.pointer("/resources/0/validation_context").cloned().unwrap_or_default();
         let bundle = context.pointer("/trusted_ca/inline_string").and_then(Value::as_str).unwrap_or_default();
-        let mut serials = Vec::new();
+        let mut authorities = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
             let der = certificate.map_err(|error| unread(error.to_string()))?;
-            let certificate = Certificate::parse(&der).map_err(|error| unread(error.to_string()))?;
-            serials.push(plain(&certificate.facts().serial));
+            authorities.push(Certificate::parse(&der).map_err(|error| unread(error.to_string()))?);
         }
-        serials.sort();
-        Ok(Self { context, serials })
+        let serial = |authority: &Certificate| plain(&authority.facts().serial);
+        let marker = authorities.first().filter(|first| is_marker_of(first, wanted)).map(serial);
+        Ok(Self { context, serials: authorities.iter().map(serial).collect(), marker })
     }
+
+    /// The best that any TLS context shows.
+    fn held_in(&self, contexts: &Value) -> Held {
+        let mut all: Vec<&String> = self.serials.iter().collect();
+        all.sort();
+        let contexts = contexts.get("certificates").and_then(Value::as_array);
+        let held = contexts.into_iter().flatten().map(|context| {
+            let authorities = context.get("ca_cert").and_then(Value::as_array).into_iter().flatten();
+            let mut found: Vec<String> =
+                authorities.filter_map(|held| held.get("serial_number")?.as_str().map(plain)).collect();
+            found.sort();
+            match found.as_slice() {
+                found if found.iter().eq(all.iter().copied()) => Held::All,
+                [one] if Some(one) == self.marker.as_ref() => Held::Marker,
+                [one] if self.marker.is_none() && Some(one) == self.serials.first() => Held::First,
+                _ => Held::Otherwise,
+            }
+        });
+        held.max().unwrap_or(Held::Otherwise)
+    }
+}
+
+fn is_marker_of(certificate: &Certificate, wanted: &Wanted) -> bool {
+    let markers = marker::find_in(&[certificate.facts().subject_der.clone()]);
+    markers.iter().any(|marker| marker.store_id == wanted.store_id && marker.generation == wanted.generation)
 }
 
 /// A serial number without what only its form needs.
@@ -216,18 +267,6 @@ fn is_anothers(secret: &Value, wanted: &Wanted) -> bool {
         ders.filter_map(|der| Some(Certificate::parse(&der.ok()?).ok()?.facts().subject_der.clone())).collect();
     let markers = marker::find_in(&subjects);
     !markers.is_empty() && markers.iter().all(|marker| marker.store_id != wanted.store_id)
-}
-
-/// Whether a TLS context holds just the authorities with these serial numbers.
-fn holds(contexts: &Value, serials: &[String]) -> bool {
-    let contexts = contexts.get("certificates").and_then(Value::as_array);
-    contexts.into_iter().flatten().any(|context| {
-        let authorities = context.get("ca_cert").and_then(Value::as_array).into_iter().flatten();
-        let mut found: Vec<String> =
-            authorities.filter_map(|held| held.get("serial_number")?.as_str().map(plain)).collect();
-        found.sort();
-        found == serials
-    })
 }
 
 /// Why an Envoy has several secrets of our name, and what tells those of different stores apart.
@@ -355,6 +394,47 @@ mod tests {
         let mut places = Vec::new();
         find_asking(&dump, "?", &mut places);
         places.iter().filter_map(|place| place.why_open(ours)).collect()
+    }
+
+    /// What of three authorities (7 the marker, with a zero before it) these contexts hold.
+    fn held(marker: Option<&str>, contexts: &[&[&str]]) -> Held {
+        let serials = ["7", "1a", "2b"].map(str::to_owned).to_vec();
+        let meant = Meant { context: json!({}), serials, marker: marker.map(str::to_owned) };
+        let shown = contexts.iter().map(|held| {
+            let authorities: Vec<Value> = held.iter().map(|serial| json!({ "serial_number": serial })).collect();
+            json!({ "ca_cert": authorities, "cert_chain": [] })
+        });
+        meant.held_in(&json!({ "certificates": shown.collect::<Vec<_>>() }))
+    }
+
+    #[test]
+    fn one_authority_alone_tells_the_generation_only_where_it_is_the_marker() {
+        let marker = Some("7");
+        for (contexts, expected) in [
+            ([["07", "1A", "2b"].as_slice()].as_slice(), Held::All),
+            (&[&["2b", "07", "1a"]], Held::All),
+            (&[&["07"]], Held::Marker),
+            (&[&["99"], &[], &["07"]], Held::Marker),
+            (&[&["07"], &["1a", "07", "2b"]], Held::All),
+            // Another generation's marker, or an authority that every generation has.
+            (&[&["99"]], Held::Otherwise),
+            (&[&["1a"]], Held::Otherwise),
+            (&[&["2b"]], Held::Otherwise),
+            // A list that is longer than one is a whole one: not ours, though the marker be in it.
+            (&[&["1a", "2b"]], Held::Otherwise),
+            (&[&["07", "1a"]], Held::Otherwise),
+            (&[&["07", "1a", "2b", "99"]], Held::Otherwise),
+            (&[&["07", "07"]], Held::Otherwise),
+            (&[&["99", "1a", "2b"]], Held::Otherwise),
+            (&[&[]], Held::Otherwise),
+            (&[], Held::Otherwise),
+        ] {
+            assert_eq!(held(marker, contexts), expected, "{contexts:?}");
+        }
+        // Without it, the first is one that other generations have as well.
+        assert_eq!(held(None, &[&["07"]]), Held::First);
+        assert_eq!(held(None, &[&["1a"]]), Held::Otherwise);
+        assert_eq!(held(None, &[&["07"], &["07", "1a", "2b"]]), Held::All);
     }
 
     fn joined(default: &Value) -> Value {

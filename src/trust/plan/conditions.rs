@@ -19,6 +19,7 @@ use crate::trust::memory::SlotMemory;
 use crate::trust::observation::{Heard, Judged, Listed};
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Role, SlotId};
+use crate::trust::timestamp::Timestamp;
 
 /// How long before a root's end it is a warning, and how long before it is critical: a root is replaced by agreement
 /// with the vendor, which takes months.
@@ -154,8 +155,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Upcoming missing, early, or none.
-    pub(super) fn report_upcoming(&mut self, slot: &SlotMemory, heard: &Heard) {
+    /// Upcoming missing, listed early, or ending early.
+    pub(super) fn report_upcoming(&mut self, slot: &SlotMemory, heard: &Heard, roles: &BTreeMap<Fingerprint, Role>) {
         let now = self.input.now;
         let accepted = |listed: Listed| {
             heard.sightings.iter().filter(move |sighting| sighting.listed == listed).filter_map(|sighting| {
@@ -170,6 +171,7 @@ impl Planner<'_> {
         };
         let facts = current.facts();
         let left = facts.not_after.since(now);
+        self.report_ending_early(slot, heard, roles, facts.not_after);
         let successor = accepted(Listed::Upcoming)
             .find(|leaf| leaf.fingerprint() != current.fingerprint() && leaf.facts().not_after > facts.not_after);
         if let Some(successor) = successor {
@@ -193,14 +195,12 @@ impl Planner<'_> {
         if !heard.upcoming_came && slot.entries.keys().any(known) {
             return;
         }
-        if let Some(odd) = accepted(Listed::Upcoming).next() {
+        let is_current = |leaf: &&Certificate| roles.get(&leaf.fingerprint()) == Some(&Role::Current);
+        if let Some(same) = accepted(Listed::Upcoming).find(is_current) {
             self.findings.push(Finding::warning(
                 "upcoming_is_no_successor",
                 &heard.slot,
-                format!(
-                    "{} is listed as upcoming, but is the current one or ends no later: it does not count as upcoming.",
-                    name(odd)
-                ),
+                format!("{} is listed as upcoming, but is a current one: it does not count as upcoming.", name(same)),
             ));
         }
         let half_life = facts.not_after.since(facts.not_before).checked_div(2).unwrap_or_default();
@@ -216,10 +216,47 @@ impl Planner<'_> {
             "upcoming_missing",
             &heard.slot,
             format!(
-                "The current certificate ends on {} ({} days), and no valid upcoming one was seen. Calls fail from then on \
-                 unless one appears; ask the vendor.",
+                "The current certificate ends on {} ({} days), and no valid upcoming one was seen that ends later. Calls fail \
+                 from then on unless one appears; ask the vendor.",
                 facts.not_after,
                 now.days_until(facts.not_after)
+            ),
+        ));
+    }
+
+    /// An Upcoming that ends before Current is trusted, since the vendor may present it any day; but it covers no day that
+    /// Current does not.
+    fn report_ending_early(
+        &mut self,
+        slot: &SlotMemory,
+        heard: &Heard,
+        roles: &BTreeMap<Fingerprint, Role>,
+        current_ends: Timestamp,
+    ) {
+        // A listing that did not come says nothing: what is trusted as upcoming from an earlier one still is.
+        let is_upcoming = |key: &Fingerprint, held: Role| match roles.get(key) {
+            Some(listed) => *listed == Role::Upcoming,
+            None => held == Role::Upcoming && !heard.upcoming_came,
+        };
+        let early: Vec<String> = slot
+            .entries
+            .iter()
+            .filter(|(key, entry)| is_upcoming(key, entry.role))
+            .filter_map(|(key, _)| self.certificates.get(key))
+            .filter(|leaf| leaf.facts().not_after <= current_ends)
+            .map(name)
+            .collect();
+        if early.is_empty() {
+            return;
+        }
+        self.findings.push(Finding::warning(
+            "upcoming_ends_early",
+            &heard.slot,
+            format!(
+                "Listed as upcoming, but ending no later than the current certificate ({current_ends}): {}. What is listed is \
+                 trusted, so that calls go on if the vendor presents it; but on the day that the current one ends, another is \
+                 needed. Ask the vendor whether a later one follows.",
+                early.join(", ")
             ),
         ));
     }

@@ -283,7 +283,7 @@ impl Planner<'_> {
         }
         self.let_leave(slot, heard);
         if heard.authority == Authority::DigiCert && standing == Standing::Valid {
-            self.report_upcoming(slot, heard);
+            self.report_upcoming(slot, heard, &roles);
         }
         // Where the listing that has Current did not come, its own failure is the cause, not a refusal.
         let lacks_current = heard.unfiltered_came && standing != Standing::Valid;
@@ -419,13 +419,8 @@ impl Planner<'_> {
                 Authority::DigiCert => roles.get(key).copied(),
                 Authority::Genesys => alive.contains(key).then_some(Role::Current),
             };
-            match role {
-                Some(role) => entry.hear(role, self.input.now),
-                // Listed as Upcoming, but no successor of Current: a sign of life without a change of role.
-                None if alive.contains(key) => entry.proposal = None,
-                None if entry.word.is_some() => entry.hear(Role::Trusted, self.input.now),
-                None => entry.hear(Role::Retiring, self.input.now),
-            }
+            let unlisted = if entry.word.is_some() { Role::Trusted } else { Role::Retiring };
+            entry.hear(role.unwrap_or(unlisted), self.input.now);
         }
     }
 
@@ -637,21 +632,14 @@ fn alive(heard: &Heard) -> BTreeSet<Fingerprint> {
         .collect()
 }
 
-/// The role that the answer gives each listed, unrefused leaf. An Upcoming that is also Current is Current; one that
-/// does not end later than the latest-ending Current is no successor, and has none.
+/// The role that the answer gives each listed, unrefused leaf. An Upcoming that is also Current is Current. When one ends
+/// takes no role from it: the vendor may present any of them.
 fn listed_roles(heard: &Heard) -> BTreeMap<Fingerprint, Role> {
-    let leaf = |sighting: &Sighting| match &sighting.judged {
-        Judged::Accepted(verified) => Some(verified.leaf().clone()),
-        Judged::Expired(leaf, _) => Some(leaf.clone()),
-        Judged::Refused(_) => None,
+    let of = |listed: Listed, role: Role| {
+        let sightings = heard.sightings.iter().filter(move |sighting| sighting.listed == listed);
+        sightings.filter_map(|sighting| sighting.judged.fingerprint()).map(move |leaf| (leaf, role))
     };
-    let of = |listed: Listed| heard.sightings.iter().filter(move |sighting| sighting.listed == listed).filter_map(leaf);
-    let end = of(Listed::Current).map(|leaf| leaf.facts().not_after).max();
-    let upcoming = of(Listed::Upcoming).filter(|leaf| end.is_none_or(|end| leaf.facts().not_after > end));
-    upcoming
-        .map(|leaf| (leaf.fingerprint(), Role::Upcoming))
-        .chain(of(Listed::Current).map(|leaf| (leaf.fingerprint(), Role::Current)))
-        .collect()
+    of(Listed::Upcoming, Role::Upcoming).chain(of(Listed::Current, Role::Current)).collect()
 }
 
 /// What an accepted leaf enters as: itself where leaves are pinned, its root where a name rule admits.

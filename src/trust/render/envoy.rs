@@ -23,7 +23,8 @@ use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::set::TrustSet;
 
-/// With the generation marker among the authorities.
+/// With the generation marker as the first of the authorities: an Envoy below 1.40 shows the first alone of those that it
+/// holds.
 pub const WITH_MARKER: &str = "envoy/sds.json";
 
 /// Without it.
@@ -43,7 +44,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let authorities: String = admission.authorities(set).into_values().map(pem_of).collect();
     let marker = pem_of(label.marker);
     let without = if authorities.is_empty() { marker.clone() } else { authorities.clone() };
-    [(WITH_MARKER, format!("{authorities}{marker}")), (WITHOUT_MARKER, without)]
+    [(WITH_MARKER, format!("{marker}{authorities}")), (WITHOUT_MARKER, without)]
         .into_iter()
         .map(|(path, bundle)| (path.to_owned(), secret(&admission, &bundle, label)))
         .collect()

@@ -32,7 +32,7 @@ use crate::trust::set::{DenialReason, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// A family of files that some kind of server reads, besides those that every generation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
