@@ -46,6 +46,7 @@ use crate::trust::state::State;
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
+use observe::Judged;
 pub use observe::{Clients, Observed};
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
@@ -99,9 +100,10 @@ impl CycleError {
     }
 }
 
-/// What sources said for one store, with the revocation lists that go with it.
+/// What sources said for one store, judged before the lock is taken, with the revocation lists that go with it.
 pub struct Answers {
     observed: Vec<Observed>,
+    judged: Option<Judged>,
     lists: Lists,
 }
 
@@ -132,7 +134,7 @@ pub async fn run(
         None
     };
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
-    let answers = gather(settings, store, observed, clock, options.deadline).await?;
+    let answers = gather(settings, store, clients, observed, clock, options.deadline).await?;
     let session = Session::open(store, clock, options)?;
     let (mut report, _) = act(settings, session, &answers, Turns::All).await?;
     if let Some(planted) = planted {
@@ -156,23 +158,28 @@ pub async fn ask(
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
+    clients: &mut Clients,
     observed: Vec<Observed>,
     clock: &dyn Clock,
     deadline: Duration,
 ) -> Result<Answers, CycleError> {
-    let lists = revocation::gather(settings, store, &observed, clock, deadline).await?;
-    Ok(Answers { observed, lists })
+    let contents = look(store)?;
+    let judged = observe::judge(settings, &observed, &contents.state.memory, clock.now())?;
+    let asked = revocation::Asked { contents: &contents, heard: &judged.interpreted.heard, observed: &observed };
+    let lists = revocation::gather(settings, store, clients, &asked, clock, deadline).await;
+    Ok(Answers { observed, judged: Some(judged), lists })
 }
 
 /// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next certificate out.
 #[must_use]
 pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &CycleError) -> Answers {
-    Answers { observed, lists: Lists::unavailable(&store.name, why) }
+    Answers { observed, judged: None, lists: Lists::unavailable(&store.name, why) }
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
 pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    Ok(Answers { observed: Vec::new(), lists: revocation::look(settings, store, &[], clock)? })
+    let lists = revocation::look(settings, store, &look(store)?, &[], clock);
+    Ok(Answers { observed: Vec::new(), judged: None, lists })
 }
 
 /// The cycle's half under the lock: judges, plans, publishes, takes turns.
@@ -190,7 +197,7 @@ pub async fn act(
     {
         seeded = session.plant(settings, seed)?;
     }
-    let plan = session.plan(settings, &answers.observed, &answers.lists)?;
+    let plan = session.plan(settings, answers)?;
     let mut report = Report::of(&session.contents, &answers.observed, &plan);
     report.looked.lists = answers.lists.were_asked_for();
     let sources = session.contents.state.sources.clone();
@@ -222,11 +229,12 @@ pub async fn rehearse(
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = look(store)?;
-    let lists = revocation::look(settings, store, &observed, clock)?;
+    let judged = observe::judge(settings, &observed, &contents.state.memory, clock.now())?;
+    let lists = revocation::look(settings, store, &contents, &judged.interpreted.heard, clock);
     let known = (&contents.state.memory, &contents.set);
-    let heard = (&observed[..], &lists);
-    let plan = plan_with(settings, store, known, heard, contents.state.known_times(), clock)?;
-    let mut report = Report::of(&contents, &observed, &plan);
+    let answers = Answers { observed, judged: Some(judged), lists };
+    let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;
+    let mut report = Report::of(&contents, &answers.observed, &plan);
     report.rehearsed = true;
     Ok(report)
 }
@@ -249,7 +257,7 @@ fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
     (remembered, committed): (&Memory, &TrustSet),
-    (observed, lists): (&[Observed], &Lists),
+    Answers { observed, judged, lists }: &Answers,
     times: KnownTimes,
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
@@ -257,7 +265,10 @@ fn plan_with(
     let times = observe::known_times(times, observed);
     let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
-    let mut interpreted = observe::interpret(settings, observed, remembered, now)?;
+    let mut interpreted = match judged {
+        Some(judged) => judged.interpreted_with(settings, observed, remembered, now)?,
+        None => observe::judge(settings, observed, remembered, now)?.interpreted,
+    };
     let mut memory = remembered.clone();
     interpreted.findings.extend(doubt);
     if !clock_doubted {
@@ -406,10 +417,10 @@ impl<'a> Session<'a> {
         housekeeping::finding("evidence_not_written", &store.name, what, means, reasons)
     }
 
-    fn plan(&self, settings: &Settings, observed: &[Observed], lists: &Lists) -> Result<Plan, CycleError> {
+    fn plan(&self, settings: &Settings, answers: &Answers) -> Result<Plan, CycleError> {
         let known = (&self.contents.state.memory, &self.contents.set);
         let times = self.contents.state.known_times();
-        plan_with(settings, self.store, known, (observed, lists), times, self.clock)
+        plan_with(settings, self.store, known, answers, times, self.clock)
     }
 
     /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of them:

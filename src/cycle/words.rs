@@ -1,6 +1,6 @@
 //! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
 
-use super::{CycleError, Report, Session, observe, plan_with, revocation};
+use super::{Answers, CycleError, Report, Session, observe, plan_with, revocation};
 use crate::exit::Exit;
 use crate::settings::resolved::{Settings, Source};
 use crate::trust::certificate::Certificate;
@@ -84,11 +84,10 @@ impl Session<'_> {
         if memory != self.contents.state.memory {
             self.note_word(word);
         }
-        let lists = revocation::look(settings, self.store, &[], self.clock)?;
-        let plan = {
-            let times = self.contents.state.known_times();
-            plan_with(settings, self.store, (&memory, set), (&[], &lists), times, self.clock)?
-        };
+        let lists = revocation::look(settings, self.store, &self.contents, &[], self.clock);
+        let unasked = Answers { observed: Vec::new(), judged: None, lists };
+        let times = self.contents.state.known_times();
+        let plan = plan_with(settings, self.store, (&memory, set), &unasked, times, self.clock)?;
         let mut report = Report::of(&self.contents, &[], &plan);
         if self.would_lose_by_damage(&plan) {
             report.difference = crate::trust::difference::Difference::default();

@@ -45,7 +45,7 @@ pub struct Poll<'a> {
 }
 
 /// By what a slot judges.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotRules {
     /// The slot.
     pub slot: SlotId,
