@@ -585,3 +585,36 @@ fn a_writer_that_holds_the_lock_is_named() {
     sandbox.sync(&["--dry-run"]).exits(0);
     sandbox.run(&["status"]).exits(0);
 }
+
+#[test]
+fn the_generation_that_a_server_still_runs_is_kept_to_compare_new_ones_with() {
+    let sandbox = Sandbox::new();
+    sandbox.append("keep = 2\n");
+    sandbox.add_target("web");
+    let (broken, refused) = (sandbox.path("broken"), sandbox.path("refused"));
+    // Broken without us while one file stands there; refuses what has an upcoming certificate while another does.
+    let check = format!(
+        "test ! -e '{}' || exit 1; test ! -e '{}' || ! grep -q upcoming \"$TRUSTSYNC_DIRECTORY/fingerprints.txt\"",
+        broken.display(),
+        refused.display()
+    );
+    sandbox.append(&format!("check = [\"/bin/sh\", \"-c\", {}]\n", serde_json::to_string(&check).unwrap()));
+    sandbox.sync(&[]).exits(0);
+    fs::write(&broken, "").unwrap();
+    sandbox.world().set_days_left(60).unwrap();
+    sandbox.sync(&[]).exits(9).says(&["target_broken"]);
+    sandbox.run(&["distrust", &"ab".repeat(32)]).exits(9);
+    assert_eq!((sandbox.current(), sandbox.generations()), (Some(3), vec![1, 2, 3]), "the server still runs the first");
+    // Mended elsewhere, and only the new one is refused: it is compared with what the server runs, and taken back.
+    fs::remove_file(&broken).unwrap();
+    fs::write(&refused, "").unwrap();
+    sandbox.sync(&[]).exits(9).says(&["target_check_refused"]).never_says(&["target_broken"]);
+    assert_eq!(sandbox.told("web"), 1);
+    fs::remove_file(&refused).unwrap();
+    sandbox.sync(&[]).exits(0);
+    assert_eq!(sandbox.told("web"), 2);
+    // Nobody runs it any more: it goes with the next one.
+    sandbox.run(&["distrust", &sandbox.upcoming_leaf()]).exits(0);
+    let left = sandbox.generations();
+    assert!(left.len() == 2 && !left.contains(&1), "{left:?}");
+}

@@ -605,7 +605,8 @@ impl<'a> Session<'a> {
         let failed_before = self.contents.state.alarms.values().any(|alarm| alarm.finding.event == "store_not_swept");
         let newest = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
         if let Some(newest) = newest.filter(|_| report.changed() || failed_before) {
-            let failures = commit::sweep_old(self.opened.root(), self.store.keep, newest);
+            let loaded = self.contents.state.targets.values().filter_map(|target| target.acknowledged).collect();
+            let failures = commit::sweep_old(self.opened.root(), self.store.keep, newest, loaded);
             // It tried all that the first sweep did.
             report.findings.retain(|finding| finding.event != "store_not_swept");
             report.findings.extend(Self::not_swept(self.store, &failures));
