@@ -618,3 +618,24 @@ fn the_generation_that_a_server_still_runs_is_kept_to_compare_new_ones_with() {
     let left = sandbox.generations();
     assert!(left.len() == 2 && !left.contains(&1), "{left:?}");
 }
+
+#[test]
+fn at_v_each_command_is_told_with_its_store_its_target_its_time_and_its_end() {
+    let sandbox = Sandbox::new();
+    sandbox.add_target("web");
+    sandbox.append("check = [\"/bin/sh\", \"-c\", \"echo all is well\"]\n");
+    let ran = sandbox.run(&["--log-format", "json", "-v", "sync"]).exits(0);
+    let log = ran.json_log();
+    let commands: Vec<_> = log.iter().filter(|line| line["event"] == "command_ended").collect();
+    for command in ["all is well", "echo told"] {
+        let is_it = |line: &&&serde_json::Value| line["command"].as_str().is_some_and(|told| told.contains(command));
+        let line = commands.iter().find(is_it).unwrap_or_else(|| panic!("{command} in {log:#?}"));
+        assert!(line["took_ms"].is_u64() && line["message"].as_str().unwrap().contains("exit code 0"), "{line:#}");
+        let spans = &line["spans"];
+        assert_eq!((&spans[0]["name"], &spans[0]["store"]), (&"store".into(), &"main".into()), "{line:#}");
+        assert_eq!((&spans[1]["target"], &spans[1]["generation"]), (&"web".into(), &1.into()), "{line:#}");
+    }
+    assert!(log.iter().any(|line| line["event"] == "token_taken" && line["span"]["source"] == "us"), "{log:#?}");
+    let quiet = sandbox.run(&["--log-format", "json", "sync"]).exits(0);
+    assert!(!quiet.events().iter().any(|event| event.starts_with("command_")));
+}

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use super::outcome::{Outcome, Standing, Verdict};
 use super::{CommitError, CycleError, anchors, housekeeping, observe, sight, turns};
@@ -198,6 +199,11 @@ impl State {
 impl Half<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
     pub async fn answer(&self, request: Option<&Request>) -> (Outcome, Exit) {
+        let span = tracing::info_span!("apply", target = self.target.name);
+        self.answer_in(request).instrument(span).await
+    }
+
+    async fn answer_in(&self, request: Option<&Request>) -> (Outcome, Exit) {
         let half = match Privileged::of(&self.store.privileged_path, &self.target.name) {
             Ok(half) => half,
             Err(error) => return self.without(request, &error.into()),

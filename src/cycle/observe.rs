@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::{CycleError, anchors};
 use crate::clock::Clock;
@@ -107,10 +108,12 @@ pub async fn ask(
     for source in sources.iter().filter(|source| settings.sources.contains_key(*source)) {
         let Some(mut client) = clients.sources.remove(source) else { continue };
         let source = source.clone();
-        asking.spawn(async move {
+        let span = tracing::info_span!("source", source);
+        let asked = async move {
             let answer = client.fetch(now, deadline).await;
             (client, Observed { source, answer, asked: now })
-        });
+        };
+        asking.spawn(asked.instrument(span));
     }
     let mut observed = Vec::new();
     while let Some(done) = asking.join_next().await {
