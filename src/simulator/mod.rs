@@ -11,6 +11,7 @@
 //! do tokens. Only the rate limit and the slow answers run on the machine's own time, since they are about real requests.
 
 pub mod control;
+mod crl_server;
 pub mod crls;
 pub mod failure;
 pub mod folder;

@@ -24,15 +24,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::listener::Listener;
-use crate::simulator::crls::{self, CrlPlace};
+use crate::simulator::crl_server;
+use crate::simulator::crls::CrlPlace;
 use crate::simulator::failure::{Endpoint, Failure};
-use crate::simulator::listener::MOST_CONNECTIONS;
+use crate::simulator::listener::{MOST_CONNECTIONS, http_date};
 use crate::simulator::pki::{CertificateAuthority, ClientCertificate, PkiError};
 use crate::simulator::script::{Script, Step, gzip_bomb};
 use crate::simulator::world::{
     LISTING_PATH, Listed, SeenRequest, Strike, TOKEN_PATH, TokenState, VendorOptions, World, random_text,
 };
-use crate::trust::timestamp::Timestamp;
 
 /// The vendor could not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ impl Vendor {
         let failed = |source| VendorError::Listen { address, source };
         let socket = match options.crls {
             CrlPlace::Vendor => {
-                let socket = crls::bind(address).await.map_err(failed)?;
+                let socket = crl_server::bind(address).await.map_err(failed)?;
                 let here = reachable(socket.local_addr().map_err(failed)?);
                 options.crls = CrlPlace::At(format!("http://{here}"));
                 Some(socket)
@@ -84,7 +84,7 @@ impl Vendor {
             CrlPlace::At(_) | CrlPlace::Nowhere => None,
         };
         let world = World::new(options)?;
-        let crls = socket.map(|socket| crls::serve(socket, world.clone())).transpose().map_err(failed)?;
+        let crls = socket.map(|socket| crl_server::serve(socket, world.clone())).transpose().map_err(failed)?;
         let served = world.clone();
         let listener = Listener::start(address, MOST_CONNECTIONS, move |stream| {
             connection(stream, acceptor.clone(), served.clone())
@@ -629,38 +629,4 @@ fn correlation_id() -> String {
         text.insert(at, '-');
     }
     text
-}
-
-/// IMF-fixdate (RFC 9110, 5.6.7).
-pub(super) fn http_date(at: Timestamp) -> String {
-    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = at.to_string();
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    let weekday = usize::try_from(at.unix().div_euclid(86_400).rem_euclid(7)).unwrap_or_default();
-    let month = part(5, 7).parse::<usize>().unwrap_or(1).saturating_sub(1);
-    format!(
-        "{}, {} {} {} {} GMT",
-        WEEKDAYS.get(weekday).unwrap_or(&"Thu"),
-        part(8, 10),
-        MONTHS.get(month).unwrap_or(&"Jan"),
-        part(0, 4),
-        part(11, 19),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_written_as_http_wants_them() {
-        for (seconds, text) in [
-            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
-            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
-        ] {
-            assert_eq!(http_date(Timestamp::from_unix(seconds)), text);
-        }
-    }
 }
