@@ -434,9 +434,7 @@ impl<'a> Session<'a> {
         let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
         // An empty store stays empty until something may enter; one that was emptied by denial says so.
         let nothing_yet = published.is_none() && plan.set.is_empty();
-        let standing = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
-        let futile = standing.is_some() && self.contents.state.unfaithful == standing;
-        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair && !futile;
+        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair;
         if !nothing_yet && (published != Some(content.digest()) || repair) {
             let manifest = commit::commit(self.opened.root(), &self.contents, &content, cause, self.clock.now())?;
             report.committed(&manifest, Difference::between(&self.contents.set, &plan.set));
@@ -444,13 +442,7 @@ impl<'a> Session<'a> {
             let differences = contents::differences(self.opened.root(), &manifest);
             if !differences.is_empty() {
                 self.contents.state.unfaithful = Some(manifest.generation);
-                let text = format!(
-                    "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. Does \
-                     the filesystem keep modes, or does somebody change what appears there?",
-                    manifest.generation,
-                    differences.join(", ")
-                );
-                report.findings.push(Finding::new(Event::StoreUnfaithful, Subject::store(&self.store.name), text));
+                report.findings.push(contents::unfaithful(&self.store.name, &manifest, &differences));
             }
             self.contents.manifest = Some(manifest);
             self.contents.set = plan.set.clone();

@@ -180,17 +180,18 @@ pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<C
     let mut certificates = BTreeMap::new();
     if let Some(manifest) = &manifest {
         let damaged = differences(root, manifest);
-        if !damaged.is_empty() {
+        if damaged.is_empty() {
+            state.unfaithful = None;
+        } else if state.unfaithful == Some(manifest.generation) {
+            findings.push(unfaithful(name, manifest, &damaged));
+        } else {
             drifted = true;
-            findings.push(Finding::new(
-                Event::StoreDrift,
-                subject(),
-                format!(
-                    "Generation {:06} is not as it was written: {}. A new generation repairs it.",
-                    manifest.generation,
-                    damaged.join(", ")
-                ),
-            ));
+            let text = format!(
+                "Generation {:06} is not as it was written: {}. A new generation repairs it.",
+                manifest.generation,
+                damaged.join(", ")
+            );
+            findings.push(Finding::new(Event::StoreDrift, subject(), text));
         }
         certificates = certificates_of(root, manifest.generation)?;
         drifted |= links.current != Some(manifest.generation);
@@ -273,6 +274,18 @@ fn damaged_manifest(name: &str, number: u64, what: &str) -> Finding {
         Subject::store(name),
         format!("The manifest of generation {number:06} {what} The next intact one that a link names is used."),
     )
+}
+
+/// A generation is not what was written, and was not from the first moment: another one would be no better.
+#[must_use]
+pub fn unfaithful(name: &str, manifest: &Manifest, differences: &[String]) -> Finding {
+    let text = format!(
+        "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. Does \
+         the filesystem keep modes, or does somebody change what appears there?",
+        manifest.generation,
+        differences.join(", ")
+    );
+    Finding::new(Event::StoreUnfaithful, Subject::store(name), text)
 }
 
 /// The manifest of a generation; `None` where there is none.
