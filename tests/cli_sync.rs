@@ -7,6 +7,7 @@ mod sandbox;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -565,6 +566,34 @@ fn both_authorities_are_pinned_and_named_by_their_own_rules() {
     sandbox.world().fail(Failure::GenesysOtherRoot, Endpoint::Listing, None);
     sandbox.sync(&[]).exits(5).says(&["us.us-east-1.genesys", "generation 000001, unchanged"]);
     sandbox.run(&["status"]).exits(2).says(&["name rule"]);
+}
+
+// --- the disk ---
+
+/// A filesystem that keeps no modes: each file is its owner's alone, whatever is asked for.
+fn on_a_disk_without_modes(command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    let strace = "umask 077; exec strace -f -qq -o /dev/null -e trace=fchmod -e inject=fchmod:retval=0 -- \"$@\"";
+    shell.args(["-c", strace, "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(command.get_current_dir().unwrap());
+    shell
+}
+
+#[test]
+fn a_store_that_is_unfaithful_is_critical_as_long_as_it_is() {
+    let sandbox = Sandbox::new();
+    run(&mut on_a_disk_without_modes(&sandbox.command(&["sync"]))).exits(0).says(&["store_unfaithful", "another mode"]);
+    for _ in 0..2 {
+        sandbox.sync(&[]).exits(0).says(&["generation 000001, unchanged"]).never_says(&["repairs it"]);
+        let alarms = sandbox.run(&["alarms"]).exits(2);
+        alarms.says(&["CRITICAL [store_unfaithful:main]", "stands", "It is not written again"]);
+    }
+    // Mended by hand, it is as it was written.
+    let chmod = "chmod -R u=rwX,go=rX store";
+    run(Command::new("/bin/sh").args(["-c", chmod]).current_dir(sandbox.folder.path())).exits(0);
+    sandbox.sync(&[]).exits(0).says(&["generation 000001, unchanged"]);
+    sandbox.run(&["alarms"]).exits(0).says(&["No alarms."]);
 }
 
 // --- who else ---

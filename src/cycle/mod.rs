@@ -35,6 +35,7 @@ use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{self, Link, Lock, LockError, Store, StoreError, file};
 use crate::trust::clock_doubt::{self, KnownTimes};
 use crate::trust::difference::Difference;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::memory::Memory;
@@ -44,6 +45,7 @@ use crate::trust::schedule::Schedule;
 use crate::trust::set::{SlotId, TrustSet};
 use crate::trust::standing::Standing;
 use crate::trust::state::State;
+use crate::trust::subject::Subject;
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
@@ -254,7 +256,7 @@ pub async fn rehearse(
 /// Reads a store without the lock and without writing; an empty one where there is none yet.
 pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
     match Store::look(&store.path)? {
-        Some(opened) => contents::read(opened.root(), String::new),
+        Some(opened) => contents::read(opened.root(), &store.name, String::new),
         None => Ok(Contents::unborn()),
     }
 }
@@ -369,7 +371,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, CycleError> {
         let opened = Store::open(&store.path)?;
         let lock = Lock::acquire(opened.root(), options.command, clock.now(), options.lock_timeout)?;
-        let mut contents = contents::read(opened.root(), commit::draw_store_id)?;
+        let mut contents = contents::read(opened.root(), &store.name, commit::draw_store_id)?;
         if let Some(unsaved) = unsaved.filter(|unsaved| unsaved.replaces == state_stamp(store)) {
             contents.resume(unsaved.state.clone());
         }
@@ -384,7 +386,13 @@ impl<'a> Session<'a> {
     fn not_swept(store: &StoreSettings, failures: &[StoreError]) -> Option<Finding> {
         let what = "What a crash left, or what is older than `keep` asks for, could not be removed";
         let means = "No server reads it; the next cycle tries again";
-        housekeeping::finding("store_not_swept", &store.name, what, means, failures.iter().map(StoreError::in_short))
+        housekeeping::finding(
+            Event::StoreNotSwept,
+            Subject::store(&store.name),
+            what,
+            means,
+            failures.iter().map(StoreError::in_short),
+        )
     }
 
     /// The state is there before the first generation, so that a missing one means a loss and not a crash; a commit whose
@@ -426,7 +434,7 @@ impl<'a> Session<'a> {
     fn not_in_evidence(store: &StoreSettings, reasons: impl IntoIterator<Item = String>) -> Option<Finding> {
         let what = "The evidence could not be brought up to date";
         let means = "What it lacks is kept in the state, and the next cycle tries again; trust is not concerned";
-        housekeeping::finding("evidence_not_written", &store.name, what, means, reasons)
+        housekeeping::finding(Event::EvidenceNotWritten, Subject::store(&store.name), what, means, reasons)
     }
 
     fn plan(&self, settings: &Settings, answers: &Answers) -> Result<Plan, CycleError> {
@@ -449,9 +457,7 @@ impl<'a> Session<'a> {
         let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
         // An empty store stays empty until something may enter; one that was emptied by denial says so.
         let nothing_yet = published.is_none() && plan.set.is_empty();
-        let standing = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
-        let futile = standing.is_some() && self.contents.state.unfaithful == standing;
-        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair && !futile;
+        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair;
         if !nothing_yet && (published != Some(content.digest()) || repair) {
             let manifest = commit::commit(self.opened.root(), &self.contents, &content, cause, self.clock.now())?;
             report.committed(&manifest, Difference::between(&self.contents.set, &plan.set));
@@ -459,13 +465,7 @@ impl<'a> Session<'a> {
             let differences = contents::differences(self.opened.root(), &manifest);
             if !differences.is_empty() {
                 self.contents.state.unfaithful = Some(manifest.generation);
-                let text = format!(
-                    "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. Does \
-                     the filesystem keep modes, or does somebody change what appears there?",
-                    manifest.generation,
-                    differences.join(", ")
-                );
-                report.findings.push(Finding::critical("store_unfaithful", &self.store.name, text));
+                report.findings.push(contents::unfaithful(&self.store.name, &manifest, &differences));
             }
             self.contents.manifest = Some(manifest);
             self.contents.set = plan.set.clone();
@@ -592,7 +592,7 @@ impl<'a> Session<'a> {
     /// Tidies, writes the alarms of a whole cycle and the state, and lets go of the lock.
     pub fn close(mut self, report: &mut Report) -> Closed {
         self.tidy(report);
-        report.finish(&self.contents.state);
+        report.finish(&self.store.name, &self.contents.state);
         self.contents.state.raise(&report.findings, &report.looked, self.clock.now());
         self.save();
         self.note_unsaved(report);
@@ -616,13 +616,14 @@ impl<'a> Session<'a> {
 
     /// What can wait until every target has had its turn.
     fn tidy(&mut self, report: &mut Report) {
-        let failed_before = self.contents.state.alarms.values().any(|alarm| alarm.finding.event == "store_not_swept");
+        let failed_before =
+            self.contents.state.alarms.values().any(|alarm| alarm.finding.event == Event::StoreNotSwept);
         let newest = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
         if let Some(newest) = newest.filter(|_| report.changed() || failed_before) {
             let loaded = self.contents.state.targets.values().filter_map(|target| target.acknowledged).collect();
             let failures = commit::sweep_old(self.opened.root(), self.store.keep, newest, loaded);
             // It tried all that the first sweep did.
-            report.findings.retain(|finding| finding.event != "store_not_swept");
+            report.findings.retain(|finding| finding.event != Event::StoreNotSwept);
             report.findings.extend(Self::not_swept(self.store, &failures));
         }
         let mut reasons = BTreeSet::new();
@@ -631,7 +632,7 @@ impl<'a> Session<'a> {
             self.contents.state.evidence_backlog.push(line);
             reasons.insert(why);
         }
-        let told_already = report.findings.iter().any(|finding| finding.event == "evidence_not_written");
+        let told_already = report.findings.iter().any(|finding| finding.event == Event::EvidenceNotWritten);
         if !told_already {
             report.findings.extend(Self::not_in_evidence(self.store, reasons));
         }

@@ -14,10 +14,12 @@ use crate::genesys::{Client, ClientError, FailureClass, FetchError, Fetched, Lis
 use crate::http_client::Limits;
 use crate::settings::resolved::{IdentitySetting, Settings, Source};
 use crate::trust::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::observation::{self, Heard, IdentityRule, ListedEntity, Poll, SlotRules};
 use crate::trust::set::{Authority, SlotId};
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::verify::Identity;
 
@@ -207,12 +209,12 @@ fn failed(said: &Observed) -> Vec<Finding> {
     };
     let finding = |error: &FetchError, alike: &str| {
         let event = match error.class() {
-            FailureClass::Unreachable => "source_unreachable",
-            FailureClass::RefusedUs => "source_refused_us",
-            FailureClass::AnswerRefused => "answer_refused",
-            FailureClass::Misconfigured => "source_misconfigured",
+            FailureClass::Unreachable => Event::SourceUnreachable,
+            FailureClass::RefusedUs => Event::SourceRefusedUs,
+            FailureClass::AnswerRefused => Event::AnswerRefused,
+            FailureClass::Misconfigured => Event::SourceMisconfigured,
         };
-        Finding::warning(event, &said.source, format!("{error}.{alike} {meaning}."))
+        Finding::new(event, Subject::source(&said.source), format!("{error}.{alike} {meaning}."))
     };
     let kind = |error: &FetchError| std::mem::discriminant(error.failure());
     match failures.as_slice() {
@@ -227,11 +229,12 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
     match fetched.date {
         Some(_) if said.clock_agrees() == Some(true) => true,
         Some(date) => {
-            findings.push(Finding::warning(
-                "clocks_disagree",
-                &said.source,
+            findings.push(Finding::new(
+                Event::ClocksDisagree,
+                Subject::source(&said.source),
                 format!(
-                    "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. Look at this machine's time synchronisation.",
+                    "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within \
+                     {}. Look at this machine's time synchronisation.",
                     said.asked,
                     span(CLOCKS_AGREE_WITHIN)
                 ),
@@ -239,9 +242,9 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
             false
         }
         None => {
-            findings.push(Finding::note(
-                "vendor_clock_unknown",
-                &said.source,
+            findings.push(Finding::new(
+                Event::VendorClockUnknown,
+                Subject::source(&said.source),
                 "The answer has no usable Date: nothing is removed by it.",
             ));
             false

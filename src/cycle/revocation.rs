@@ -20,11 +20,13 @@ use crate::store::contents::Contents;
 use crate::store::{Store, StoreError};
 use crate::trust::certificate::Certificate;
 use crate::trust::crl::{Freshest, revocations};
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::observation::{Heard, Judged};
 use crate::trust::refusal::{Refusal, quoted};
 use crate::trust::set::{Denial, DenialReason, SlotId, TrustSet};
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 
 /// How long one distribution point may take with all attempts.
@@ -44,7 +46,7 @@ impl Lists {
     /// None, for this reason.
     pub fn unavailable(store: &str, why: &CycleError) -> Self {
         let text = format!("No revocation list could be looked at: {why} What is trusted stays.");
-        let findings = vec![Finding::warning("crl_unavailable", store, text)];
+        let findings = vec![Finding::new(Event::CrlUnavailable, Subject::store(store), text)];
         Self { findings, asked_for: true, ..Self::default() }
     }
 
@@ -87,7 +89,7 @@ pub async fn gather(
     }
     let now = clock.now();
     let paths = paths(asked.heard, &asked.contents.state.memory, &asked.contents.set);
-    let urls = distribution_points(&paths, &mut lists.findings);
+    let urls = distribution_points(&store.name, &paths, &mut lists.findings);
     if urls.is_empty() {
         return lists;
     }
@@ -108,7 +110,7 @@ pub async fn gather(
                 Ok(fetcher) => fetcher,
                 Err(error) => {
                     let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
-                    lists.findings.push(Finding::warning("crl_unavailable", &store.name, text));
+                    lists.findings.push(Finding::new(Event::CrlUnavailable, Subject::store(&store.name), text));
                     return lists;
                 }
             };
@@ -119,17 +121,20 @@ pub async fn gather(
         unkept.extend(obtained.unkept);
         if let Some(trouble) = obtained.trouble {
             lists.findings.push(match &obtained.crl {
-                Some(crl) => Finding::note(
-                    "crl_not_refreshed",
-                    quoted(url),
-                    format!("{trouble}. The list that is kept stays in use; it is in force until {}.", crl.next_update()),
-                ),
-                None => Finding::warning(
-                    "crl_unavailable",
-                    quoted(url),
+                Some(crl) => Finding::new(
+                    Event::CrlNotRefreshed,
+                    Subject::RevocationList(quoted(url)),
                     format!(
-                        "{trouble}. Nobody can tell whether its issuer has revoked something of ours since. What is trusted stays, and \
-                         what was found revoked stays out."
+                        "{trouble}. The list that is kept stays in use; it is in force until {}.",
+                        crl.next_update()
+                    ),
+                ),
+                None => Finding::new(
+                    Event::CrlUnavailable,
+                    Subject::RevocationList(quoted(url)),
+                    format!(
+                        "{trouble}. Nobody can tell whether its issuer has revoked something of ours since. What is \
+                         trusted stays, and what was found revoked stays out."
                     ),
                 ),
             });
@@ -141,8 +146,8 @@ pub async fn gather(
         unkept.extend(cache.retain(&urls));
     }
     lists.findings.extend(housekeeping::finding(
-        "crl_not_kept",
-        &store.name,
+        Event::CrlNotKept,
+        Subject::store(&store.name),
         "What is kept of revocation lists could not be brought up to date",
         "The lists are used all the same, and are fetched again in the next cycle",
         unkept.iter().map(StoreError::in_short),
@@ -179,15 +184,15 @@ pub fn look(
     let issuers = issuers(&paths);
     let cache = Cache::look(&store.path);
     let mut unread = Vec::new();
-    for url in distribution_points(&paths, &mut Vec::new()) {
+    for url in distribution_points(&store.name, &paths, &mut Vec::new()) {
         match crl_fetch::kept(&cache, &url, &issuers, settings.verify.clock_skew, now) {
             Ok(kept) => lists.crls = std::mem::take(&mut lists.crls).and(kept),
             Err(error) => unread.push(error),
         }
     }
     lists.findings.extend(housekeeping::finding(
-        "crl_not_kept",
-        &store.name,
+        Event::CrlNotKept,
+        Subject::store(&store.name),
         "A revocation list that is kept could not be read",
         "It is fetched again with the next poll; what was found revoked stays out",
         unread.iter().map(StoreError::in_short),
@@ -223,7 +228,7 @@ fn issuers(paths: &[Path]) -> Vec<Certificate> {
 }
 
 /// The URLs that the certificates name, each once: of one that has http and others, those that can be asked.
-fn distribution_points(paths: &[Path], findings: &mut Vec<Finding>) -> BTreeSet<String> {
+fn distribution_points(store: &str, paths: &[Path], findings: &mut Vec<Finding>) -> BTreeSet<String> {
     let mut urls = BTreeSet::new();
     for path in paths {
         for certificate in std::iter::once(&path.leaf).chain(&path.chain) {
@@ -244,7 +249,7 @@ fn distribution_points(paths: &[Path], findings: &mut Vec<Finding>) -> BTreeSet<
             "The certificates name {} distribution points of CRLs; only the first {MOST_LISTS} are asked.",
             urls.len()
         );
-        findings.push(Finding::warning("too_many_crls", "crl", text));
+        findings.push(Finding::new(Event::TooManyCrls, Subject::store(store), text));
         urls = urls.into_iter().take(MOST_LISTS).collect();
     }
     urls
@@ -310,12 +315,12 @@ fn revoked(path: &Path, found: &[crate::trust::crl::Revocation]) -> Finding {
     let why: Vec<String> = found.iter().map(ToString::to_string).collect();
     let itself = found.iter().any(|revoked| revoked.fingerprint == facts.fingerprint);
     let how = if itself { "" } else { ", and with it every leaf below" };
-    Finding::critical(
-        "certificate_revoked",
+    Finding::new(
+        Event::CertificateRevoked,
         &path.slot,
         format!(
-            "{}{how}. The leaf {} (sha256 {}) is denied until its expiry on {}, whatever becomes of the list. Calls with it fail from now on: \
-             ask the vendor for its next certificate.",
+            "{}{how}. The leaf {} (sha256 {}) is denied until its expiry on {}, whatever becomes of the list. Calls \
+             with it fail from now on: ask the vendor for its next certificate.",
             why.join("; "),
             quoted(&facts.subject),
             facts.fingerprint,
