@@ -33,7 +33,7 @@ use trustsync::exit::Exit;
 use trustsync::settings::resolved::{Check, CheckWay};
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
-use trustsync::target::check::{self, Environment, Outcome, View};
+use trustsync::targets::check::{self, Environment, Outcome, View};
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::pem;

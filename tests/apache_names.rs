@@ -17,7 +17,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair,
 };
-use trustsync::target::apache::virtual_host;
+use trustsync::targets::apache::virtual_host;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::render::Output;
 use trustsync::trust::set::{Authority, SlotId, TrustSet, Witnesses};

@@ -33,7 +33,7 @@ use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
-use trustsync::target::envoy::whole;
+use trustsync::targets::envoy::whole;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::render::Output;

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use haproxy::Haproxy;
 use names::{MARKER, Names, SIGNED_BY_MARKER};
-use trustsync::target::haproxy::update::update;
+use trustsync::targets::haproxy::update::update;
 use trustsync::trust::render::Output;
 
 fn cast_at_haproxy(names: &Names) -> (PathBuf, tempfile::TempDir, Haproxy) {

@@ -20,7 +20,7 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use trustsync::marker;
 use trustsync::store::read_back::{ReadBackError, read_back};
 use trustsync::store::{LinkPath, Store, generation};
-use trustsync::target::haproxy::{snippet, update::update};
+use trustsync::targets::haproxy::{snippet, update::update};
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;

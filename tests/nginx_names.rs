@@ -10,7 +10,7 @@ mod nginx;
 
 use names::{MARKER, Names, SIGNED_BY_MARKER};
 use nginx::Nginx;
-use trustsync::target::nginx::snippet;
+use trustsync::targets::nginx::snippet;
 use trustsync::trust::render::Output;
 
 fn cast_at_nginx(names: &Names) {

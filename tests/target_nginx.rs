@@ -27,11 +27,11 @@ use trustsync::marker::mint;
 use trustsync::settings::resolved::{
     self as settings, Addressee, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof,
 };
-use trustsync::target::check::{self, Outcome};
-use trustsync::target::nginx::{Enforcement, enforcement, snippet};
-use trustsync::target::process::Environment;
-use trustsync::target::proof::{Part, Patience, Proof, ProofReport, Wanted, prove};
-use trustsync::target::reload::{Told, tell};
+use trustsync::targets::check::{self, Outcome};
+use trustsync::targets::nginx::{Enforcement, enforcement, snippet};
+use trustsync::targets::process::Environment;
+use trustsync::targets::proof::{Part, Patience, Proof, ProofReport, Wanted, prove};
+use trustsync::targets::reload::{Told, tell};
 use trustsync::trust::marker_name::MarkerName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use trustsync::settings::resolved::{self as settings, Endpoint, Reload};
-use trustsync::target::http::HttpError;
-use trustsync::target::process::Environment;
-use trustsync::target::proof::{Part, Patience, Proof, Wanted, prove};
-use trustsync::target::reload::{ReloadError, Told, tell};
+use trustsync::targets::http::HttpError;
+use trustsync::targets::process::Environment;
+use trustsync::targets::proof::{Part, Patience, Proof, Wanted, prove};
+use trustsync::targets::reload::{ReloadError, Told, tell};
 
 const STORE: &str = "9f86d081884c7d65";
 const LIMIT: Duration = Duration::from_secs(20);

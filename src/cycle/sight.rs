@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use crate::settings::resolved::{Check, CheckWay, Kind, Target};
-use crate::target::check;
-use crate::target::process::Environment;
+use crate::targets::check;
+use crate::targets::process::Environment;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::sight::{Sight, SightVerdict};

@@ -17,7 +17,7 @@ use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateSta
 use crate::log;
 use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
-use crate::target::process::LAST_CHANCE;
+use crate::targets::process::LAST_CHANCE;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::standing::Standing;
 use crate::trust::timestamp::Timestamp;

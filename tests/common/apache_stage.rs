@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use trustsync::simulator::pki::ClientCertificate;
-use trustsync::target::apache;
+use trustsync::targets::apache;
 
 use crate::apache::Apache;
 use crate::cast;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::settings::resolved::{ProxyProtocol, WireProof};
-use crate::target::process::printable;
+use crate::targets::process::printable;
 
 /// The response header in which the loaded allowlist names its generation.
 pub const GENERATION_HEADER: &str = "X-Trustsync-Generation";

@@ -1,4 +1,4 @@
-//! Tells a server to load what its link names now. That it was told proves nothing: see [`crate::target::proof`].
+//! Tells a server to load what its link names now. That it was told proves nothing: see [`crate::targets::proof`].
 
 mod command;
 mod haproxy;
@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::settings::resolved::{Reload, Signal};
-use crate::target::haproxy::master::MasterError;
-use crate::target::haproxy::update::UpdateError;
-use crate::target::http::HttpError;
-pub use crate::target::process::Environment;
-use crate::target::process::RunError;
+use crate::targets::haproxy::master::MasterError;
+use crate::targets::haproxy::update::UpdateError;
+use crate::targets::http::HttpError;
+pub use crate::targets::process::Environment;
+use crate::targets::process::RunError;
 
 /// How long a server has to answer a `POST`.
 pub const HTTP_LIMIT: Duration = Duration::from_secs(10);
@@ -292,7 +292,7 @@ fn names_nobody(found: &str) -> String {
 }
 
 /// Tells the server. Whatever the way, it takes no longer than `limit`, and a command as long again as it has from TERM to
-/// KILL ([`LAST_CHANCE`](crate::target::process::LAST_CHANCE)).
+/// KILL ([`LAST_CHANCE`](crate::targets::process::LAST_CHANCE)).
 pub async fn tell(reload: &Reload, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
     match reload {
         Reload::Signal { signal, to } => signal::send(*signal, to, environment, limit).await,

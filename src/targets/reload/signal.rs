@@ -20,8 +20,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::settings::resolved::{Addressee, Signal};
-use crate::target::process::{Environment, printable};
-use crate::target::reload::{ReloadError, Told, systemd};
+use crate::targets::process::{Environment, printable};
+use crate::targets::reload::{ReloadError, Told, systemd};
 
 /// The longest name that /proc/PID/comm shows (`TASK_COMM_LEN` - 1, proc_pid_comm(5)).
 const COMM_LENGTH: usize = 15;

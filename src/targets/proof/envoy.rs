@@ -21,10 +21,10 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
 use crate::settings::resolved::EnvoyProof;
-use crate::target::http::{Asker, HttpError};
-use crate::target::process::printable;
-use crate::target::proof::look::{Seen, Shown};
-use crate::target::proof::{Part, Wanted, marker};
+use crate::targets::http::{Asker, HttpError};
+use crate::targets::process::printable;
+use crate::targets::proof::look::{Seen, Shown};
+use crate::targets::proof::{Part, Wanted, marker};
 use crate::trust::certificate::Certificate;
 use crate::trust::render::envoy::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::start::Room;
 use super::{Outcome, View, judge};
 use crate::settings::resolved::{Check, CheckWay, Kind};
-use crate::target::process::Environment;
+use crate::targets::process::Environment;
 use crate::trust::sight::SightVerdict;
 
 /// A certificate by its frame alone, so that even those notice who read on past what they do not know.

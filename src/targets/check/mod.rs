@@ -15,8 +15,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::settings::resolved::{Check, CheckWay};
-pub use crate::target::process::Environment;
-use crate::target::process::{OUTPUT_KEPT, Ran, Run, RunError};
+pub use crate::targets::process::Environment;
+use crate::targets::process::{OUTPUT_KEPT, Ran, Run, RunError};
 
 /// How long a server's check may take: a big configuration with slow name resolution takes tens of seconds.
 pub const CHECK_LIMIT: Duration = Duration::from_secs(60);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use reqwest::Method;
 
 use crate::settings::resolved::Endpoint;
-use crate::target::http::Asker;
-use crate::target::process::printable;
-use crate::target::reload::{ReloadError, Told};
+use crate::targets::http::Asker;
+use crate::targets::process::printable;
+use crate::targets::reload::{ReloadError, Told};
 
 /// How much of a refusal's body is quoted.
 const BODY_QUOTED: usize = 512;

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::settings::resolved::{GenerationEvidence, ProxyProtocol, WireProof};
-use crate::target::http::Asker;
-use crate::target::proof::envoy::Admin;
-use crate::target::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
-use crate::target::proof::{Part, Proof, Wanted, haproxy, marker, spoken, wire};
+use crate::targets::http::Asker;
+use crate::targets::proof::envoy::Admin;
+use crate::targets::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
+use crate::targets::proof::{Part, Proof, Wanted, haproxy, marker, spoken, wire};
 use crate::trust::marker_name::MarkerName;
 
 /// Between two looks.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::settings::resolved::Reload;
-use crate::target::haproxy::update::UpdateError;
-use crate::target::haproxy::{master, update};
-use crate::target::process::Environment;
-use crate::target::reload::{ReloadError, Told, tell};
+use crate::targets::haproxy::update::UpdateError;
+use crate::targets::haproxy::{master, update};
+use crate::targets::process::Environment;
+use crate::targets::reload::{ReloadError, Told, tell};
 
 /// The files of the target through the socket, within half of `limit`; where that fails, the reload instead.
 pub(super) async fn update(

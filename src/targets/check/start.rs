@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Outcome, run_in_view};
-use crate::target::process::{Environment, RunError};
+use crate::targets::process::{Environment, RunError};
 
 /// `$1` is an empty folder for our use, `$2` is bound over `$3` unless it is empty, the rest starts the server.
 ///

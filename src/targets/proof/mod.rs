@@ -10,7 +10,7 @@
 //! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
 //! beside it); who is asked which generation it has loaded (`spoken`) answers for both. What one way of looking cannot show
 //! another may; where several are configured, all must agree. That the server enforces the allowlist is not claimed: see
-//! [`crate::target::nginx`].
+//! [`crate::targets::nginx`].
 
 mod envoy;
 mod haproxy;
@@ -30,13 +30,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::settings::resolved;
-use crate::target::http::Asker;
-use crate::target::process::Environment;
-use crate::target::proof::envoy::Admin;
-use crate::target::proof::look::Looker;
-pub use crate::target::proof::look::{NO_NAMES, NOT_ASKED, OTHER_NAMES};
-use crate::target::proof::watch::Watch;
-use crate::target::proof::wire::SIGHTING_LIMIT;
+use crate::targets::http::Asker;
+use crate::targets::process::Environment;
+use crate::targets::proof::envoy::Admin;
+use crate::targets::proof::look::Looker;
+pub use crate::targets::proof::look::{NO_NAMES, NOT_ASKED, OTHER_NAMES};
+use crate::targets::proof::watch::Watch;
+use crate::targets::proof::wire::SIGHTING_LIMIT;
 
 /// Of a place whose look came to no end.
 const NOT_LOOKED_AT: &str = "it was not looked at";

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::target::process::{Environment, OUTPUT_KEPT, Run};
-use crate::target::reload::{ReloadError, Told, command};
+use crate::targets::process::{Environment, OUTPUT_KEPT, Run};
+use crate::targets::reload::{ReloadError, Told, command};
 
 fn systemctl(words: &[&str]) -> Vec<String> {
     ["systemctl", "--no-ask-password"].iter().chain(words).map(|word| (*word).to_owned()).collect()

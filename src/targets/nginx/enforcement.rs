@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::target::nginx::configuration::Directive;
-use crate::target::nginx::dump::{Configuration, tidy};
+use crate::targets::nginx::configuration::Directive;
+use crate::targets::nginx::dump::{Configuration, tidy};
 
 /// The file of the store that says who is admitted.
 const ALLOWLIST: &str = "admit.map";
@@ -303,7 +303,7 @@ fn describe(server: &Directive) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::nginx::dump::assemble;
+    use crate::targets::nginx::dump::assemble;
 
     const LINK: &str = "/store/target/nginx";
     const MAP: &str =

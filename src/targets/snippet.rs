@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::settings::resolved::Kind;
-use crate::target::{apache, envoy, haproxy, java, nginx};
+use crate::targets::{apache, envoy, haproxy, java, nginx};
 
 /// What is to be added for a server of this kind, where it is known.
 #[must_use]

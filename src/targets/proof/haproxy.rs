@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::look::{Seen, Shown};
 use super::{Part, Wanted};
-use crate::target::haproxy::loaded::{self, CaFile, List, Loaded};
-use crate::target::haproxy::on_disk::{OnDisk, generation_of};
-use crate::target::haproxy::socket::SocketError;
+use crate::targets::haproxy::loaded::{self, CaFile, List, Loaded};
+use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
+use crate::targets::haproxy::socket::SocketError;
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
 /// The lists that decide, of which none may be missing.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::target::nginx::configuration::{Directive, Unreadable, read};
+use crate::targets::nginx::configuration::{Directive, Unreadable, read};
 
 /// What stands before each file's path.
 pub(super) const HEADING: &str = "# configuration file ";

@@ -8,8 +8,8 @@ pub mod snippet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use crate::target::nginx::enforcement::Enforcement;
-use crate::target::process::{Environment, Run};
+pub use crate::targets::nginx::enforcement::Enforcement;
+use crate::targets::process::{Environment, Run};
 
 /// How much of `nginx -T` is read.
 const DUMP_KEPT: usize = 8 * 1024 * 1024;

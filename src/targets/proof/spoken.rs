@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use crate::target::http::{Answer, Asker};
-use crate::target::process::{Run, printable};
-use crate::target::proof::look::{Seen, Shown};
-use crate::target::proof::wire::GENERATION_HEADER;
-use crate::target::proof::{Part, Wanted};
+use crate::targets::http::{Answer, Asker};
+use crate::targets::process::{Run, printable};
+use crate::targets::proof::look::{Seen, Shown};
+use crate::targets::proof::wire::GENERATION_HEADER;
+use crate::targets::proof::{Part, Wanted};
 
 /// More than a first line of the contract has.
 const READ: usize = 4 * 1024;
@@ -97,7 +97,7 @@ fn read(line: &str) -> Option<(u64, Option<&str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::process::Environment;
+    use crate::targets::process::Environment;
 
     fn said(line: &str) -> Seen {
         let wanted = Wanted {
