@@ -28,7 +28,8 @@ use trustsync::settings::resolved::{
     self as settings, Addressee, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof,
 };
 use trustsync::targets::check::{self, Outcome};
-use trustsync::targets::nginx::{Enforcement, enforcement, snippet};
+use trustsync::targets::enforcement::{self, Enforcement};
+use trustsync::targets::nginx::{Nginx as NginxKind, snippet};
 use trustsync::targets::process::Environment;
 use trustsync::targets::proof::{Part, Patience, Proof, ProofReport, Wanted, prove};
 use trustsync::targets::reload::{Told, tell};
@@ -370,7 +371,7 @@ async fn an_allowlist_that_is_loaded_but_never_asked_is_found_out() {
     let judged = async |http: &str| {
         fs::create_dir_all(nginx.dir().join("sites")).unwrap();
         nginx.rewrite(http);
-        enforcement(&nginx.check_command(), &store.link(), &no_environment(), LIMIT).await
+        enforcement::look(&NginxKind, &nginx.check_command(), &store.link(), &no_environment(), LIMIT).await
     };
     assert_eq!(judged(&store.wired()).await, Enforcement::Enforced { notes: vec![] });
 

@@ -44,7 +44,7 @@ use privilege::without_namespaces;
 use rustix::process::Signal;
 use sandbox::{Ran, Sandbox, run};
 use trustsync::simulator::world::Impostor;
-use trustsync::targets::apache::virtual_host;
+use trustsync::targets::apache::snippet::virtual_host;
 
 /// Why no private view of the files is to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

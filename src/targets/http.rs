@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::http_client::is_loopback;
-use crate::settings::resolved::Endpoint;
+use crate::targets::endpoint::Endpoint;
 
 /// What was answered.
 #[derive(Debug, Clone)]

@@ -14,9 +14,9 @@ mod start;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::settings::resolved::{Check, CheckWay};
 pub use crate::targets::process::Environment;
 use crate::targets::process::{OUTPUT_KEPT, Ran, Run, RunError};
+use crate::targets::ways::{Check, CheckWay};
 
 /// How long a server's check may take: a big configuration with slow name resolution takes tens of seconds.
 pub const CHECK_LIMIT: Duration = Duration::from_secs(60);
@@ -57,12 +57,14 @@ pub async fn judge(check: Check<'_>, view: View<'_>, environment: &Environment, 
     match (check.way, view) {
         (CheckWay::Test, View::AsItStands) => in_place(check.argv, environment, limit).await,
         (CheckWay::Test, View::Private { new, link }) => in_private(check.argv, new, link, environment, limit).await,
-        (CheckWay::Start, View::AsItStands) => match start::judge(check.argv, None, environment, limit).await {
-            Outcome::PrivateUnavailable(_) => in_place(&check.in_place(), environment, limit).await,
-            judged => judged,
-        },
-        (CheckWay::Start, View::Private { new, link }) => match resolved(new, link) {
-            Ok((new, old)) => start::judge(check.argv, Some((&new, &old)), environment, limit).await,
+        (CheckWay::Start(start), View::AsItStands) => {
+            match start::judge(start, check.argv, None, environment, limit).await {
+                Outcome::PrivateUnavailable(_) => in_place(&check.in_place(), environment, limit).await,
+                judged => judged,
+            }
+        }
+        (CheckWay::Start(start), View::Private { new, link }) => match resolved(new, link) {
+            Ok((new, old)) => start::judge(start, check.argv, Some((&new, &old)), environment, limit).await,
             Err(reason) => Outcome::PrivateUnavailable(reason),
         },
     }
@@ -77,7 +79,7 @@ pub async fn in_place(argv: &[String], environment: &Environment, limit: Duratio
 }
 
 /// Says that the private view stands: what failed before this line was ours, what fails after it is the check.
-const VIEW_STANDS: &str = "trustsync: the private view stands";
+pub const VIEW_STANDS: &str = "trustsync: the private view stands";
 
 /// `$1` is bound over `$2`, then the rest is run.
 const IN_PRIVATE: &str = r#"mount --bind -- "$1" "$2" || exit 1

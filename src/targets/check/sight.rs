@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::start::Room;
 use super::{Outcome, View, judge};
-use crate::settings::resolved::{Check, CheckWay, Kind};
+use crate::targets::kind::Kind;
 use crate::targets::process::Environment;
+use crate::targets::ways::Check;
 use crate::trust::sight::SightVerdict;
 
 /// A certificate by its frame alone, so that even those notice who read on past what they do not know.
@@ -34,7 +35,7 @@ pub async fn of(
         return Some(SightVerdict::Unjudged(why.to_owned()));
     }
     let broken = Room::new().and_then(|room| {
-        let copied = copy_broken(generation, room.path(), &|path| is_spoilt(kind, check.way, path));
+        let copied = copy_broken(generation, room.path(), &|path| kind.is_checked(check.way, path));
         copied.map(|()| room).map_err(|error| format!("{} could not be copied: {error}", generation.display()))
     });
     let broken = match broken {
@@ -51,24 +52,17 @@ pub async fn of(
     (good == Outcome::Passed).then_some(SightVerdict::Sees)
 }
 
-/// What Apache's own test reads is broken last: an allowlist it refuses, a certificate it does not look at, and it is a bad
-/// certificate that ends the server.
-fn is_spoilt(kind: Kind, way: CheckWay, path: &Path) -> bool {
-    let is_list = path.extension().is_some_and(|extension| extension == "conf");
-    !(kind == Kind::Apache && way == CheckWay::Test && is_list)
-}
-
-fn copy_broken(from: &Path, to: &Path, is_spoilt: &dyn Fn(&Path) -> bool) -> io::Result<()> {
+fn copy_broken(from: &Path, to: &Path, is_checked: &dyn Fn(&Path) -> bool) -> io::Result<()> {
     fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
             fs::create_dir(&copy)?;
-            copy_broken(&path, &copy, is_spoilt)?;
+            copy_broken(&path, &copy, is_checked)?;
             continue;
         }
-        if is_spoilt(&path) {
+        if is_checked(&path) {
             let is_list = path
                 .extension()
                 .is_some_and(|extension| ["conf", "map", "list", "txt", "json"].iter().any(|list| extension == *list));

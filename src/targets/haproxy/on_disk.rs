@@ -8,10 +8,10 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::render::GENERATION_ENTRY;
 use crate::store::{contents, generation};
 use crate::trust::certificate::Certificate;
 use crate::trust::pem;
-use crate::trust::render::haproxy::GENERATION_ENTRY;
 
 /// No file of a generation is larger.
 const LARGEST: u64 = 32 * 1024 * 1024;

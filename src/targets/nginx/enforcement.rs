@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use crate::targets::enforcement::Enforcement;
 use crate::targets::nginx::configuration::Directive;
 use crate::targets::nginx::dump::{Configuration, tidy};
 
@@ -17,33 +16,6 @@ const ALLOWLIST: &str = "admit.map";
 
 /// The directives that name a CA file for clients; the names in the second are not advertised.
 const CA_FILES: [&str; 2] = ["ssl_client_certificate", "ssl_trusted_certificate"];
-
-/// What a configuration does with the allowlist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Enforcement {
-    /// The configuration could not be read, so nothing is known.
-    NotSeen(String),
-    /// Every server that asks for client certificates by our CA file asks the allowlist.
-    Enforced {
-        /// What a person should know all the same.
-        notes: Vec<String>,
-    },
-    /// These servers admit strangers.
-    NotEnforced {
-        /// Name, address and file of each.
-        servers: Vec<String>,
-        /// What a person should know besides.
-        notes: Vec<String>,
-    },
-    /// These servers name our CA file, but none asks for client certificates by it.
-    NotAsked {
-        /// Name, address and file of each.
-        servers: Vec<String>,
-    },
-    /// No server names our CA file.
-    NotIncluded,
-}
 
 /// Judges a configuration: `roots` are the paths by which it may name the target's link.
 #[must_use]

@@ -1,40 +1,117 @@
-//! What is nginx's alone: the configuration to include, and whether it is enforced.
+//! nginx: chain bundle, the bodies of two maps, the generation's header; `nginx -t`; SIGHUP. Its configuration, which
+//! `nginx -T` prints, shows whether each server asks the allowlist.
 
 pub mod configuration;
 pub mod dump;
 pub mod enforcement;
+mod read_back;
+mod render;
 pub mod snippet;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-pub use crate::targets::nginx::enforcement::Enforcement;
-use crate::targets::process::{Environment, Run};
+use super::enforcement::{Configuration, Enforcement};
+use super::kind::ServerKind;
+use super::read_back::meant::{is_chain, named, pinned, text};
+use super::ways::{Addressee, GenerationEvidence, Reload, Signal};
+use crate::trust::manifest::Manifest;
+use crate::trust::render::{Family, Files, Label, Odd, Output};
+use crate::trust::set::{Denial, TrustSet};
 
-/// How much of `nginx -T` is read.
-const DUMP_KEPT: usize = 8 * 1024 * 1024;
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Nginx;
 
-/// Whether the configuration that the check command judges asks the allowlist beneath `link`. What nginx has loaded may be
-/// older than what it would print.
-pub async fn enforcement(check: &[String], link: &Path, environment: &Environment, limit: Duration) -> Enforcement {
-    let Some(argv) = dump_command(check) else {
-        return Enforcement::NotSeen("the check command has no -t that could become -T".into());
-    };
-    let ran = match (Run { argv: &argv, environment, limit, output_kept: DUMP_KEPT }).to_end().await {
-        Ok(ran) if ran.output_cut => {
-            return Enforcement::NotSeen("nginx -T prints more than 8 MiB".into());
-        }
-        Ok(ran) if ran.succeeded() => ran,
-        Ok(mut ran) => {
-            // The configuration itself may hold secrets: a reason quotes only what stands before it.
-            ran.output = ran.output.split(dump::HEADING).next().unwrap_or_default().to_owned();
-            return Enforcement::NotSeen(format!("nginx -T failed ({})", ran.describe()));
-        }
-        Err(error) => return Enforcement::NotSeen(error.to_string()),
-    };
-    match dump::assemble(&ran.output) {
-        Ok(configuration) => enforcement::judge(&configuration, &names_of(link)),
-        Err(error) => Enforcement::NotSeen(format!("what nginx -T printed cannot be understood: {error}")),
+/// `nginx/`: the bodies of two maps.
+pub const OUTPUT: Output = Output::of(&Nginx);
+
+impl ServerKind for Nginx {
+    fn name(&self) -> &'static str {
+        "nginx"
+    }
+
+    fn output(&self) -> Option<Output> {
+        Some(OUTPUT)
+    }
+
+    fn reads(&self, path: &str) -> bool {
+        is_chain(path) || path.starts_with("nginx/")
+    }
+
+    fn snippet(&self, link: &Path) -> Option<String> {
+        Some(format!("{}\n{}", snippet::http(link), snippet::server(link)))
+    }
+
+    fn check(&self) -> Option<&'static [&'static str]> {
+        Some(&["nginx", "-t"])
+    }
+
+    fn reload(&self) -> Reload {
+        let pidfile = PathBuf::from("/run/nginx.pid");
+        Reload::Signal { signal: Signal::Hup, to: Addressee::Pidfile { pidfile, process: "nginx".to_owned() } }
+    }
+
+    fn evidence(&self) -> GenerationEvidence {
+        GenerationEvidence::Header
+    }
+
+    fn configuration(&self) -> Option<&'static dyn Configuration> {
+        Some(&Nginx)
+    }
+}
+
+impl Family for Nginx {
+    fn name(&self) -> &'static str {
+        "nginx"
+    }
+
+    fn files(&self, set: &TrustSet, label: &Label<'_>) -> Files {
+        render::files(set, label)
+    }
+
+    fn read_back(&self, path: &str, bytes: &[u8], manifest: &Manifest) -> Option<Result<(), Odd>> {
+        let meant = match path {
+            render::ADMIT => {
+                let denied = manifest.denied.values().filter(|denial| self.can_name(denial)).count();
+                denied.saturating_add(pinned(manifest)).saturating_add(named(manifest))
+            }
+            render::GENERATION => 1,
+            _ => return None,
+        };
+        Some(read_back::map(&text(bytes), meant))
+    }
+
+    /// It can ask for a certificate's SHA-1 and for nothing better.
+    fn can_name(&self, denial: &Denial) -> bool {
+        denial.sha1.is_some()
+    }
+}
+
+impl Configuration for Nginx {
+    fn command(&self, check: &[String]) -> Result<Vec<String>, String> {
+        dump_command(check).ok_or_else(|| "the check command has no -t that could become -T".to_owned())
+    }
+
+    fn name(&self) -> &'static str {
+        "nginx -T"
+    }
+
+    fn quotable<'a>(&self, output: &'a str) -> &'a str {
+        output.split(dump::HEADING).next().unwrap_or_default()
+    }
+
+    fn judge(&self, printed: &str, link: &Path) -> Result<Enforcement, String> {
+        let configuration = dump::assemble(printed).map_err(|error| error.to_string())?;
+        Ok(enforcement::judge(&configuration, &names_of(link)))
+    }
+
+    fn does_not_ask(&self) -> &'static str {
+        "ssl_verify_client off"
+    }
+
+    fn advertises(&self) -> &'static str {
+        "nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers \
+         there"
     }
 }
 

@@ -1,15 +1,16 @@
 //! The ways of looking at a server once, and what one sighting says of the wanted generation.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::settings::resolved::{GenerationEvidence, ProxyProtocol, WireProof};
+use crate::targets::envoy::look::Admin;
+use crate::targets::haproxy;
 use crate::targets::http::Asker;
-use crate::targets::proof::envoy::Admin;
+use crate::targets::proof::seen::{Part, Proof, Seen, Shown, Wanted};
 use crate::targets::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
-use crate::targets::proof::{Part, Proof, Wanted, haproxy, marker, spoken, wire};
+use crate::targets::proof::{marker, spoken, wire};
+use crate::targets::ways::{GenerationEvidence, ProxyProtocol, WireProof};
 use crate::trust::marker_name::MarkerName;
 
 /// Between two looks.
@@ -67,7 +68,7 @@ impl Looker {
             Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
             Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
             Self::Envoy(admin) => admin.look(wanted, limit).await,
-            Self::Haproxy(socket) => haproxy::look(socket, wanted).await,
+            Self::Haproxy(socket) => haproxy::look::look(socket, wanted).await,
         }
     }
 
@@ -107,42 +108,6 @@ impl Looker {
             }
         }
     }
-}
-
-/// What one sighting says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// The wanted generation, in all that can be seen there.
-    New(Shown),
-    /// The wanted chain, and nothing of the allowlist although it should show itself, for this reason.
-    Less(String),
-    /// Another generation.
-    Old(u64, Part),
-    /// Something else than the wanted generation, which names none.
-    Otherwise(String),
-    /// Not the wanted generation, nor will it be by waiting, for this reason.
-    Kept(String),
-    /// The wanted generation, but the server lets others in beside it, for this reason.
-    Open(String),
-    /// No marker of this store.
-    NoMarker,
-    /// No CertificateRequest.
-    NotAsked,
-    /// Nothing can be seen there, for this reason.
-    Blind(String),
-    /// No answer.
-    Nothing(String),
-}
-
-/// The parts in which a way of looking shows the wanted generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// Both.
-    Both,
-    /// The chain; the allowlist cannot be seen there, for this reason.
-    Chain(String),
-    /// The allowlist; the chain cannot be seen there, for this reason.
-    Allowlist(String),
 }
 
 fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
@@ -198,26 +163,5 @@ fn allowlist_alone(shown: Option<u64>, wanted: &Wanted, settings: &WireProof, re
         Some(generation) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
         _ if settings.marker => Seen::Blind(reason.to_owned()),
         _ => Seen::New(Shown::Allowlist(reason.to_owned())),
-    }
-}
-
-impl Seen {
-    /// Whether `later` says the same; two failures are alike whatever their texts.
-    pub(super) fn continues(&self, later: &Self) -> bool {
-        self == later || matches!((self, later), (Self::Nothing(_), Self::Nothing(_)))
-    }
-}
-
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::New(_) => f.write_str("the wanted generation"),
-            Self::Less(reason) => write!(f, "the wanted chain alone ({reason})"),
-            Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
-            Self::Kept(reason) | Self::Open(reason) => f.write_str(reason),
-            Self::NoMarker => f.write_str("no marker of this store"),
-            Self::NotAsked => f.write_str("no request for a client certificate"),
-            Self::Blind(reason) | Self::Nothing(reason) | Self::Otherwise(reason) => f.write_str(reason),
-        }
     }
 }

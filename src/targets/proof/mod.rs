@@ -12,52 +12,35 @@
 //! another may; where several are configured, all must agree. That the server enforces the allowlist is not claimed: see
 //! [`crate::targets::nginx`].
 
-mod envoy;
-mod haproxy;
 mod look;
 pub mod marker;
+pub(super) mod seen;
 mod spoken;
 mod watch;
 pub mod wire;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::settings::resolved;
+use crate::targets::envoy::look::Admin;
+use crate::targets::haproxy;
 use crate::targets::http::Asker;
-use crate::targets::process::Environment;
-use crate::targets::proof::envoy::Admin;
 use crate::targets::proof::look::Looker;
 pub use crate::targets::proof::look::{NO_NAMES, NOT_ASKED, OTHER_NAMES};
+pub use crate::targets::proof::seen::{Part, Proof, Wanted};
 use crate::targets::proof::watch::Watch;
 use crate::targets::proof::wire::SIGHTING_LIMIT;
+use crate::targets::ways;
 
 /// Of a place whose look came to no end.
 const NOT_LOOKED_AT: &str = "it was not looked at";
 
 /// The most addresses that one proof looks at.
 const ADDRESSES: usize = 64;
-
-/// The generation to be proven.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Of this store.
-    pub store_id: String,
-    /// This generation.
-    pub generation: u64,
-    /// Whose trust content has this head of a digest.
-    pub digest_head: String,
-    /// What a command that is asked is given.
-    pub environment: Environment,
-    /// The folder that holds its files: the target's link.
-    pub directory: PathBuf,
-}
 
 /// How long to be patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,80 +49,6 @@ pub enum Patience {
     JustTold,
     /// Nobody told it lately: three looks in a row that agree decide, whichever way.
     LongRunning,
-}
-
-/// What a server proves. Ranked: the outcome over several addresses is the highest of theirs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Proof {
-    /// Chain and allowlist are of the wanted generation.
-    Proven,
-    /// The allowlist is; the chain does not show its generation.
-    AllowlistOnly {
-        /// Why.
-        reason: String,
-    },
-    /// The chain is; the allowlist does not show its generation.
-    ChainOnly {
-        /// Why.
-        reason: String,
-    },
-    /// The chain is; the allowlist should show its generation there, and does not. No other way of looking makes up for it.
-    Lacking {
-        /// Why.
-        reason: String,
-    },
-    /// The server cannot show what it serves.
-    Unverifiable {
-        /// Why.
-        reason: String,
-    },
-    /// It asks for client certificates, and shows no marker of this store: its configuration does not name our files.
-    NotWired,
-    /// It could not be asked.
-    Unreachable {
-        /// Why.
-        reason: String,
-    },
-    /// It showed the wanted generation, but not for long enough without an older one in between.
-    NotYet {
-        /// What was seen.
-        reason: String,
-    },
-    /// It serves another generation.
-    Refuted {
-        /// The one it serves.
-        generation: u64,
-        /// Which part shows it.
-        part: Part,
-    },
-    /// It serves something else, which names no generation.
-    Otherwise {
-        /// What.
-        reason: String,
-    },
-    /// It serves another generation, and will not come to this one by itself.
-    Kept {
-        /// Why.
-        reason: String,
-    },
-    /// It serves the wanted generation, and lets others in beside it.
-    NotEnforced {
-        /// Where, and why.
-        places: String,
-    },
-}
-
-/// What a generation was seen in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// The marker in the CertificateRequest.
-    Chain,
-    /// The header beside the allowlist.
-    Allowlist,
-    /// What it says of itself.
-    Word,
-    /// The secret that an Envoy has taken.
-    Secret,
 }
 
 /// What one look-out proves: an address, or another way of looking.
@@ -166,7 +75,7 @@ pub struct ProofReport {
 
 /// Looks in every way that `proof` names (each IP of each name, both families), all at once, until each has shown what the
 /// server serves.
-pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience) -> ProofReport {
+pub async fn prove(proof: &ways::Proof, wanted: &Wanted, patience: Patience) -> ProofReport {
     let mut addresses = Vec::new();
     let mut lookers = Vec::new();
     let unlooked = |connect: &str, address, reason: String| AddressProof {
@@ -228,7 +137,13 @@ pub async fn prove(proof: &resolved::Proof, wanted: &Wanted, patience: Patience)
     let (wire, others) = addresses.split_at(on_the_wire.min(addresses.len()));
     // Of several addresses the worst stands: they are to show the same.
     let wire = wire.iter().map(|address| address.proof.clone()).max();
-    let wire = wire.map(|wire| if proof.haproxy.is_some() { unadvertised(wire, others) } else { wire });
+    let wire = wire.map(|wire| {
+        if proof.haproxy.is_some() {
+            haproxy::look::unadvertised(wire, others.iter().map(|other| &other.proof))
+        } else {
+            wire
+        }
+    });
     let proof = together(wire.into_iter().chain(others.iter().map(|other| other.proof.clone())));
     ProofReport { proof, addresses }
 }
@@ -248,19 +163,6 @@ fn together(ways: impl Iterator<Item = Proof>) -> Proof {
     }
 }
 
-/// A HAProxy that has our chain loaded and shows nothing of it at an address.
-fn unadvertised(wire: Proof, others: &[AddressProof]) -> Proof {
-    let is_loaded = |other: &AddressProof| matches!(other.proof, Proof::Proven | Proof::ChainOnly { .. });
-    if wire == Proof::NotWired && others.iter().any(is_loaded) {
-        return Proof::Unverifiable {
-            reason: "this target's files are loaded, but at this address and by this name none of their names is advertised: \
-                     HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
-                .into(),
-        };
-    }
-    wire
-}
-
 async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
     match timeout(SIGHTING_LIMIT, lookup_host(connect)).await {
         Ok(Ok(found)) => {
@@ -269,39 +171,6 @@ async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
         }
         Ok(Err(error)) => Err(format!("{connect} cannot be resolved: {error}")),
         Err(_) => Err(format!("{connect} could not be resolved in time")),
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Chain => "the chain",
-            Self::Allowlist => "the allowlist",
-            Self::Word => "what it says of itself",
-            Self::Secret => "its secret",
-        })
-    }
-}
-
-impl fmt::Display for Proof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Proven => f.write_str("proven"),
-            Self::ChainOnly { reason } | Self::Lacking { reason } => write!(f, "chain only: {reason}"),
-            Self::AllowlistOnly { reason } => write!(f, "allowlist only: {reason}"),
-            Self::Unverifiable { reason } => write!(f, "unverifiable: {reason}"),
-            Self::NotWired => f.write_str("not wired: the server shows no marker of this store"),
-            Self::Unreachable { reason } => write!(f, "unreachable: {reason}"),
-            Self::NotYet { reason } => {
-                write!(f, "not yet: the wanted generation was seen, but not steadily ({reason})")
-            }
-            Self::Refuted { generation, part } => {
-                write!(f, "refuted: generation {generation:06} is served in {part}")
-            }
-            Self::Otherwise { reason } => write!(f, "refuted: {reason}"),
-            Self::Kept { reason } => write!(f, "refuted: {reason}"),
-            Self::NotEnforced { places } => write!(f, "not enforced: {places}"),
-        }
     }
 }
 

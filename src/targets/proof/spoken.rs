@@ -17,9 +17,8 @@ use reqwest::Method;
 
 use crate::targets::http::{Answer, Asker};
 use crate::targets::process::{Run, printable};
-use crate::targets::proof::look::{Seen, Shown};
+use crate::targets::proof::seen::{Part, Seen, Shown, Wanted};
 use crate::targets::proof::wire::GENERATION_HEADER;
-use crate::targets::proof::{Part, Wanted};
 
 /// More than a first line of the contract has.
 const READ: usize = 4 * 1024;

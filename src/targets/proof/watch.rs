@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::targets::proof::look::{Looker, NOT_ASKED, PAUSE, Seen, Shown};
-use crate::targets::proof::{Patience, Proof, Wanted};
+use crate::targets::proof::Patience;
+use crate::targets::proof::look::{Looker, NOT_ASKED, PAUSE};
+use crate::targets::proof::seen::{Proof, Seen, Shown, Wanted};
 
 /// Between two looks at a server that shows nothing new for long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);

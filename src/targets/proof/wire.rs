@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::settings::resolved::{ProxyProtocol, WireProof};
 use crate::targets::process::printable;
+use crate::targets::ways::{ProxyProtocol, WireProof};
 
 /// The response header in which the loaded allowlist names its generation.
 pub const GENERATION_HEADER: &str = "X-Trustsync-Generation";

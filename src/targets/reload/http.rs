@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use crate::settings::resolved::Endpoint;
+use crate::targets::endpoint::Endpoint;
 use crate::targets::http::Asker;
 use crate::targets::process::printable;
 use crate::targets::reload::{ReloadError, Told};

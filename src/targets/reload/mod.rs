@@ -1,7 +1,6 @@
 //! Tells a server to load what its link names now. That it was told proves nothing: see [`crate::targets::proof`].
 
 mod command;
-mod haproxy;
 mod http;
 mod signal;
 mod systemd;
@@ -10,12 +9,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::settings::resolved::{Reload, Signal};
+use crate::targets::haproxy;
 use crate::targets::haproxy::master::MasterError;
 use crate::targets::haproxy::update::UpdateError;
 use crate::targets::http::HttpError;
 pub use crate::targets::process::Environment;
 use crate::targets::process::RunError;
+use crate::targets::ways::{Reload, Signal};
 
 /// How long a server has to answer a `POST`.
 pub const HTTP_LIMIT: Duration = Duration::from_secs(10);
@@ -299,8 +299,8 @@ pub async fn tell(reload: &Reload, environment: &Environment, limit: Duration) -
         Reload::Systemd { unit } => systemd::reload(unit, environment, limit).await,
         Reload::Command(argv) => command::run(argv, environment, limit).await,
         Reload::Http(endpoint) => http::post(endpoint, HTTP_LIMIT.min(limit)).await,
-        Reload::Haproxy { socket, fallback } => haproxy::update(socket, fallback, environment, limit).await,
-        Reload::Watched { by, master } => haproxy::watched(by, master, environment, limit).await,
+        Reload::Haproxy { socket, fallback } => haproxy::reload::update(socket, fallback, environment, limit).await,
+        Reload::Watched { by, master } => haproxy::reload::watched(by, master, environment, limit).await,
         Reload::None => Ok(Told::Nobody),
     }
 }

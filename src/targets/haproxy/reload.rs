@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::settings::resolved::Reload;
 use crate::targets::haproxy::update::UpdateError;
 use crate::targets::haproxy::{master, update};
 use crate::targets::process::Environment;
 use crate::targets::reload::{ReloadError, Told, tell};
+use crate::targets::ways::Reload;
 
 /// The files of the target through the socket, within half of `limit`; where that fails, the reload instead.
-pub(super) async fn update(
+pub async fn update(
     socket: &Path,
     fallback: &Reload,
     environment: &Environment,
@@ -35,7 +35,7 @@ pub(super) async fn update(
 }
 
 /// The reload, and the master's word that it succeeded.
-pub(super) async fn watched(
+pub async fn watched(
     by: &Reload,
     master: &Path,
     environment: &Environment,

@@ -4,17 +4,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::look::{Seen, Shown};
-use super::{Part, Wanted};
 use crate::targets::haproxy::loaded::{self, CaFile, List, Loaded};
 use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
 use crate::targets::haproxy::socket::SocketError;
+use crate::targets::proof::seen::{Part, Proof, Seen, Shown, Wanted};
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
 /// The lists that decide, of which none may be missing.
 const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/pins.list"];
 
-pub(super) async fn look(socket: &Path, wanted: &Wanted) -> Seen {
+/// What HAProxy has loaded, against what it should have.
+pub async fn look(socket: &Path, wanted: &Wanted) -> Seen {
     match seen(socket, wanted).await {
         Ok(seen) => seen,
         Err(error @ SocketError::NotPermitted { .. }) => Seen::Blind(error.to_string()),
@@ -110,4 +110,17 @@ async fn other_chain(
 /// `/O=trustsync generation marker/CN=...`: a hint which generation it is, and no more, since this form can be feigned.
 fn marker_in(subject: &str) -> Option<MarkerName> {
     MarkerName::parse(subject.strip_prefix("/O=")?.strip_prefix(MARKER_ORGANIZATION)?.strip_prefix("/CN=")?)
+}
+
+/// What the wire shows of a HAProxy that has our chain loaded by what it says of itself, and advertises nothing of it.
+pub fn unadvertised<'a>(wire: Proof, mut others: impl Iterator<Item = &'a Proof>) -> Proof {
+    let is_loaded = |other: &Proof| matches!(other, Proof::Proven | Proof::ChainOnly { .. });
+    if wire == Proof::NotWired && others.any(is_loaded) {
+        return Proof::Unverifiable {
+            reason: "this target's files are loaded, but at this address and by this name none of their names is advertised: \
+                     HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
+                .into(),
+        };
+    }
+    wire
 }

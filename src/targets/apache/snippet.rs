@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::targets::quoting::within_quotes;
 
 /// `deploy/apache/trustsync.conf`, for each `VirtualHost` that asks for client certificates.
-const VIRTUAL_HOST: &str = include_str!("../../deploy/apache/trustsync.conf");
+const VIRTUAL_HOST: &str = include_str!("../../../deploy/apache/trustsync.conf");
 
 /// The path that stands for the link in that file.
 const DEFAULT_LINK: &str = "/var/lib/trustsync/target/apache";

@@ -10,16 +10,19 @@
 
 use std::fmt::Write;
 
-use super::{Files, Label};
+use crate::trust::render::{Files, Label};
 use crate::trust::set::{NameRule, TrustSet};
 
-/// `nginx/admit.map`, `nginx/generation.map`.
+/// Who is admitted.
+pub(super) const ADMIT: &str = "nginx/admit.map";
+
+/// The generation's number.
+pub(super) const GENERATION: &str = "nginx/generation.map";
+
+/// Both files.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let generation = format!("default \"{:06}\";\n", label.generation);
-    Files::from([
-        ("nginx/admit.map".to_owned(), admit(set, label).into_bytes()),
-        ("nginx/generation.map".to_owned(), generation.into_bytes()),
-    ])
+    Files::from([(ADMIT.to_owned(), admit(set, label).into_bytes()), (GENERATION.to_owned(), generation.into_bytes())])
 }
 
 /// The first match wins: denied, pins, names.

@@ -10,9 +10,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Odd;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
+use crate::trust::render::Odd;
 
 /// The generation's own entry, and besides these fingerprints, each once, in the case in which HAProxy prints them.
 pub(super) fn fingerprints(text: &str, manifest: &Manifest, meant: &BTreeSet<&Fingerprint>) -> Result<(), Odd> {

@@ -18,20 +18,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Files, Label, pem_of};
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
+use crate::trust::render::{Files, Label, pem_of};
 use crate::trust::set::TrustSet;
 
 /// With the generation marker as the first of the authorities: an Envoy below 1.40 shows the first alone of those that it
 /// holds.
-pub const WITH_MARKER: &str = "envoy/sds.json";
+pub(super) const WITH_MARKER: &str = "envoy/sds.json";
 
 /// Without it.
-pub const WITHOUT_MARKER: &str = "envoy/sds-without-marker.json";
+pub(super) const WITHOUT_MARKER: &str = "envoy/sds-without-marker.json";
 
 /// The secret's name, which the server's configuration asks for.
-pub const SECRET: &str = "trustsync";
+pub(super) const SECRET: &str = "trustsync";
 
 /// The hash of no certificate: Envoy admits nobody by it, and everybody by an empty list.
 const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -59,8 +59,7 @@ pub(super) fn one_by_one(set: &TrustSet) -> Option<BTreeSet<Fingerprint>> {
 }
 
 /// Whether nobody gets in by this file of ours.
-#[must_use]
-pub fn admits_nobody(file: &[u8]) -> bool {
+pub(super) fn admits_nobody(file: &[u8]) -> bool {
     let file: Value = serde_json::from_slice(file).unwrap_or_default();
     let listed = file.pointer("/resources/0/validation_context/verify_certificate_hash");
     listed == Some(&json!([NOBODY]))

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::targets::quoting::within_quotes;
 
 /// `deploy/envoy/envoy.yaml`: a whole Envoy, ours between two lines of dashes.
-const WHOLE: &str = include_str!("../../deploy/envoy/envoy.yaml");
+const WHOLE: &str = include_str!("../../../deploy/envoy/envoy.yaml");
 
 /// The path that stands for the link there.
 const DEFAULT_LINK: &str = "/var/lib/trustsync/target/envoy";

@@ -15,8 +15,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Files, Label, pem_of};
 use crate::trust::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value};
+use crate::trust::render::{Files, Label, pem_of};
 use crate::trust::set::TrustSet;
 
 const UTF8_STRING: u8 = 0x0c;
@@ -25,6 +25,9 @@ const TELETEX_STRING: u8 = 0x14;
 const IA5_STRING: u8 = 0x16;
 const VISIBLE_STRING: u8 = 0x1a;
 const UNIVERSAL_STRING: u8 = 0x1c;
+
+/// Where the files stand.
+pub(super) const FOLDER: &str = "hashed/";
 
 /// What `trust-bundle.pem` holds, a file each: `hashed/<hash>.<n>`.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
@@ -37,7 +40,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
         .filter_map(|held| Some((subject_hash(&held.facts().subject_der)?, held)))
         .map(|(hash, held)| {
             let place = taken.entry(hash).or_default();
-            let path = format!("hashed/{hash:08x}.{place}");
+            let path = format!("{FOLDER}{hash:08x}.{place}");
             *place = place.saturating_add(1);
             (path, pem_of(held).into_bytes())
         })

@@ -14,14 +14,20 @@
 
 use std::fmt::Write;
 
-use super::{Files, Label};
+use crate::trust::render::{Files, Label};
 use crate::trust::set::{NameRule, TrustSet};
 
-/// `apache/admit.conf`, `apache/generation.conf`.
+/// Who is admitted.
+pub(super) const ADMIT: &str = "apache/admit.conf";
+
+/// The header with the generation's number.
+pub(super) const GENERATION: &str = "apache/generation.conf";
+
+/// Both files.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     Files::from([
-        ("apache/admit.conf".to_owned(), admit(set, label).into_bytes()),
-        ("apache/generation.conf".to_owned(), generation(label).into_bytes()),
+        (ADMIT.to_owned(), admit(set, label).into_bytes()),
+        (GENERATION.to_owned(), generation(label).into_bytes()),
     ])
 }
 

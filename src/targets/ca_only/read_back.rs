@@ -13,9 +13,10 @@
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{Odd, certificates};
+use super::render::{FOLDER, subject_hash};
+use crate::targets::read_back::meant::certificates;
 use crate::trust::manifest::Manifest;
-use crate::trust::render::subject_hash;
+use crate::trust::render::Odd;
 
 /// One file of the directory, and its place among the others.
 pub(super) fn file(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), Odd> {
@@ -24,7 +25,7 @@ pub(super) fn file(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), 
     let Some((folder_and_hash, place)) = path.rsplit_once('.') else {
         return odd("no place in its name", "<hash>.<n>");
     };
-    if !folder_and_hash.strip_prefix("hashed/").is_some_and(is_hash) {
+    if !folder_and_hash.strip_prefix(FOLDER).is_some_and(is_hash) {
         return odd("another name", "<hash>.<n>");
     }
     match place.parse::<u32>() {
@@ -48,11 +49,11 @@ pub(super) fn file(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), 
         let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
         subject_hash(certificate.subject().as_raw())
     });
-    let name = subject.map(|hash| format!("hashed/{hash:08x}"));
+    let name = subject.map(|hash| format!("{FOLDER}{hash:08x}"));
     if name.as_deref() != Some(folder_and_hash) {
         return odd("the name of another subject", &name.unwrap_or_default());
     }
     let meant = manifest.chain.union(&manifest.extra).count().saturating_add(1);
-    let found = manifest.files.keys().filter(|path| path.starts_with("hashed/")).count();
+    let found = manifest.files.keys().filter(|path| path.starts_with(FOLDER)).count();
     if found == meant { Ok(()) } else { odd(&format!("one of {found} files"), &meant.to_string()) }
 }

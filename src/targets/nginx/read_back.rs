@@ -8,7 +8,7 @@
     clippy::arithmetic_side_effects
 )]
 
-use super::Odd;
+use crate::trust::render::Odd;
 
 /// That many lines of a map, and besides only comments.
 pub(super) fn map(text: &str, meant: usize) -> Result<(), Odd> {

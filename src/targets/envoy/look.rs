@@ -20,20 +20,20 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
-use crate::settings::resolved::EnvoyProof;
+use super::render::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 use crate::targets::http::{Asker, HttpError};
 use crate::targets::process::printable;
-use crate::targets::proof::look::{Seen, Shown};
-use crate::targets::proof::{Part, Wanted, marker};
+use crate::targets::proof::marker;
+use crate::targets::proof::seen::{Part, Seen, Shown, Wanted};
+use crate::targets::ways::EnvoyProof;
 use crate::trust::certificate::Certificate;
-use crate::trust::render::envoy::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 
 /// More than the dump of a large mesh's listeners.
 const READ: usize = 32 * 1024 * 1024;
 
 /// Asks one Envoy's admin endpoint.
 #[derive(Debug, Clone)]
-pub(super) struct Admin {
+pub struct Admin {
     secrets: Asker,
     statistics: Asker,
     certificates: Asker,
@@ -43,7 +43,7 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub(super) fn of(settings: &EnvoyProof) -> Result<Self, HttpError> {
+    pub fn of(settings: &EnvoyProof) -> Result<Self, HttpError> {
         let admin = Asker::of(&settings.admin)?;
         let dump = |resource: &str| admin.below(&format!("config_dump?resource={resource}"));
         Ok(Self {
@@ -55,7 +55,7 @@ impl Admin {
         })
     }
 
-    pub(super) async fn look(&self, wanted: &Wanted, limit: Duration) -> Seen {
+    pub async fn look(&self, wanted: &Wanted, limit: Duration) -> Seen {
         self.compared(wanted, limit).await.unwrap_or_else(Seen::Nothing)
     }
 

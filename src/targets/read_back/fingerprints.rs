@@ -10,10 +10,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Odd, name_rules, pinned};
+use super::meant::{name_rules, pinned};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
-use crate::trust::render::is_one_word;
+use crate::trust::render::{Odd, is_one_word};
 
 /// A line for each pin and each name; each denial beside names; and besides only comments.
 pub(super) fn list(text: &str, manifest: &Manifest) -> Result<(), Odd> {

@@ -14,9 +14,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
-use super::{Odd, certificates, name_rules, pinned_leaves};
+use crate::targets::read_back::meant::{certificates, name_rules, pinned_leaves};
 use crate::trust::manifest::Manifest;
 use crate::trust::marker_name::MarkerName;
+use crate::trust::render::Odd;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

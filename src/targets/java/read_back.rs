@@ -10,9 +10,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Odd;
 use crate::trust::certificate::Certificate;
 use crate::trust::pkcs12;
+use crate::trust::render::Odd;
 
 /// That many different certificates, and nothing else; opened and found unchanged by the password that everybody knows.
 pub(super) fn truststore(bytes: &[u8], meant: usize) -> Result<(), Odd> {

@@ -11,21 +11,21 @@
 
 use std::collections::BTreeMap;
 
-use super::{Files, Label};
 use crate::trust::certificate::Certificate;
 use crate::trust::der;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::pkcs12;
+use crate::trust::render::{Files, Label};
 use crate::trust::set::TrustSet;
 
 /// Without the generation marker: for a server that does not pin, every entry is an anchor, whatever its dates.
-pub const WITHOUT_MARKER: &str = "truststore.p12";
+pub(super) const WITHOUT_MARKER: &str = "truststore.p12";
 
 /// With it, for servers that pin.
-pub const WITH_MARKER: &str = "truststore-with-marker.p12";
+pub(super) const WITH_MARKER: &str = "truststore-with-marker.p12";
 
 /// Java's own, for what is no secret.
-pub const PASSWORD: &str = "changeit";
+pub(super) const PASSWORD: &str = "changeit";
 
 /// `truststore.p12`, `truststore-with-marker.p12`. Java refuses to start by an empty one: then the marker stands in it,
 /// whose key nobody has.

@@ -9,7 +9,7 @@
     clippy::arithmetic_side_effects
 )]
 
-use super::Odd;
+use crate::trust::render::Odd;
 
 /// How many lines are meant that deny and that admit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,13 +12,25 @@
 
 use std::fmt::Write;
 
-use super::{Files, Label};
+use crate::trust::render::{Files, Label};
 use crate::trust::set::{NameRule, TrustSet};
 
 /// What the generation's own entry begins with, but for the `^` of a regular expression.
-pub const GENERATION_ENTRY: &str = "trustsync generation ";
+pub(super) const GENERATION_ENTRY: &str = "trustsync generation ";
 
-/// `haproxy/denied.list`, `pins.list`, `names.list`, `generation.map`.
+/// The denied certificates.
+pub(super) const DENIED: &str = "haproxy/denied.list";
+
+/// The pinned ones.
+pub(super) const PINS: &str = "haproxy/pins.list";
+
+/// Who is admitted by a name.
+pub(super) const NAMES: &str = "haproxy/names.list";
+
+/// The generation's number.
+pub(super) const GENERATION: &str = "haproxy/generation.map";
+
+/// All four files.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let own = format!("{GENERATION_ENTRY}{:06} of store {}", label.generation, label.store);
     let denied = set.denied.keys().map(ToString::to_string).map(|key| key.to_ascii_uppercase());
@@ -26,10 +38,10 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     // A text of issuer and subject has a `|` in it, which this one has not.
     let names = std::iter::once(format!("^{own}$")).chain(set.name_rules.iter().flat_map(name_patterns));
     Files::from([
-        ("haproxy/denied.list".to_owned(), list("SHA-256 of each denied certificate", own_first(&own, denied))),
-        ("haproxy/pins.list".to_owned(), list("SHA-256 of each pinned certificate", own_first(&own, pins))),
-        ("haproxy/names.list".to_owned(), list("issuer|subject of whoever is admitted by name", names)),
-        ("haproxy/generation.map".to_owned(), format!("generation {:06}\n", label.generation).into_bytes()),
+        (DENIED.to_owned(), list("SHA-256 of each denied certificate", own_first(&own, denied))),
+        (PINS.to_owned(), list("SHA-256 of each pinned certificate", own_first(&own, pins))),
+        (NAMES.to_owned(), list("issuer|subject of whoever is admitted by name", names)),
+        (GENERATION.to_owned(), format!("generation {:06}\n", label.generation).into_bytes()),
     ])
 }
 
