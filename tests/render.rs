@@ -333,6 +333,15 @@ mod reading_back {
     }
 
     #[test]
+    fn a_file_that_no_kind_of_server_has_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["nginx/more.conf", "us/us-east-1/digicert/more.pem", "more.pem", "stranger/allow.list"] {
+            let refused = written(dir.path(), &vouched(rendered(&rich().0), path, "anything")).unwrap_err();
+            assert!(matches!(&refused, ReadBackError::Unknown { path: named } if named == path), "{refused}");
+        }
+    }
+
+    #[test]
     fn what_is_rendered_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
         for store in [rich().0, denied_all(), MemoryStore::trusting(&[&leaf(-1, 300)], 0)] {
