@@ -44,9 +44,6 @@ const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 /// what the server's configuration asks.
 const MOST_CHECKS: u32 = 6;
 
-/// Of a server that advertises no marker of the store.
-const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
-
 /// One target, and what it should serve.
 pub struct Turns<'a> {
     pub root: &'a Path,
@@ -415,19 +412,8 @@ impl<'a> Turns<'a> {
         };
         let told_by_root = self.asked.load(Ordering::Relaxed);
         let patience = if told || told_by_root { Patience::JustTold } else { Patience::LongRunning };
-        let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
         let kind = self.target.kind;
-        let proof = match proof {
-            Proof::Unverifiable(why)
-                if kind.asks_every_client() && ways.shows_allowlist() && why == proof::NOT_ASKED =>
-            {
-                Proof::NotWired(format!("{why}, and shows no generation of the allowlist"))
-            }
-            Proof::Unverifiable(why) if !kind.advertises_other_names() && why == proof::OTHER_NAMES => {
-                Proof::NotWired(NOT_OURS.to_owned())
-            }
-            proof => proof,
-        };
+        let proof = proof::prove(ways, &wanted, patience).await.proof.proves(kind, ways);
         let Some(configuration) = kind.configuration() else { return proof };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
@@ -669,23 +655,5 @@ pub fn judged(checked: Checked) -> Event {
         Checked::Failed { output } => Event::Failed(output),
         Checked::CouldNotRun(why) => Event::NotRun(why),
         Checked::PrivateUnavailable(why) => Event::NoNamespace(why),
-    }
-}
-
-fn seen(proof: proof::Proof) -> Proof {
-    match proof {
-        proof::Proof::Proven => Proof::Proven,
-        proof::Proof::ChainOnly { reason } | proof::Proof::Lacking { reason } => Proof::ChainOnly(reason),
-        proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
-        proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
-        proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
-        proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
-        proof::Proof::NotYet { reason } => Proof::NotYet(reason),
-        proof::Proof::Otherwise { reason } => Proof::Refuted(reason),
-        proof::Proof::Kept { reason } => Proof::Refuted(reason),
-        proof::Proof::NotEnforced { places } => Proof::NotEnforced(places),
-        proof::Proof::Refuted { generation, part } => {
-            Proof::Refuted(format!("{part} is of generation {generation:06}"))
-        }
     }
 }

@@ -137,9 +137,10 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
         Some(Ok(state)) => state,
         lost => {
             let store = manifest.as_ref().map_or_else(birth, |manifest| manifest.store.clone());
-            let what = match lost {
-                Some(Err(error)) => format!("{STATE} {error}."),
-                _ => format!("{STATE} is missing."),
+            let unreadable = lost.and_then(Result::err);
+            let what = match &unreadable {
+                Some(error) => format!("{STATE} {error}."),
+                None => format!("{STATE} is missing."),
             };
             match &manifest {
                 Some(manifest) => findings.push(Finding::critical(
@@ -147,7 +148,7 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
                     &subject,
                     format!("{what} It was rebuilt from the manifest of generation {:06}: what is trusted stays, answers are counted anew. If nobody removed it, look at the disk.", manifest.generation),
                 )),
-                None if !virgin || what.contains("no state") => findings.push(Finding::critical(
+                None if !virgin || unreadable.is_some() => findings.push(Finding::critical(
                     "state_lost",
                     &subject,
                     format!("{what} No intact manifest is named by a link either: the store begins anew, and only adds. What links name stays until then."),

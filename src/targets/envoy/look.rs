@@ -24,7 +24,7 @@ use super::render::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 use crate::targets::http::{Asker, HttpError};
 use crate::targets::process::printable;
 use crate::targets::proof::marker;
-use crate::targets::proof::seen::{Part, Seen, Shown, Wanted};
+use crate::targets::proof::seen::{Part, Seen, Wanted};
 use crate::targets::ways::EnvoyProof;
 use crate::trust::certificate::Certificate;
 
@@ -56,7 +56,7 @@ impl Admin {
     }
 
     pub async fn look(&self, wanted: &Wanted, limit: Duration) -> Seen {
-        self.compared(wanted, limit).await.unwrap_or_else(Seen::Nothing)
+        self.compared(wanted, limit).await.unwrap_or_else(Seen::Unreachable)
     }
 
     async fn compared(&self, wanted: &Wanted, limit: Duration) -> Result<Seen, String> {
@@ -76,7 +76,7 @@ impl Admin {
         }
         // A cluster may have the secret, for a server that Envoy connects to.
         if places.is_empty() {
-            return Ok(Seen::NoMarker);
+            return Ok(Seen::NotWired);
         }
         let secrets = secrets(&dump);
         // Listeners that ask for it in different words have one each, and each serves by its own.
@@ -88,7 +88,7 @@ impl Admin {
                     "it has loaded none of the secret {SECRET:?} yet: {}",
                     statistics.refusals("whoever connects is refused")
                 )),
-                None => Seen::NoMarker,
+                None => Seen::NotWired,
             });
         };
         let Some(versions) = ours.iter().map(|secret| version_of(secret)).collect::<Option<Vec<u64>>>() else {
@@ -113,7 +113,7 @@ impl Admin {
                     statistics.refusals("its log says why")
                 )));
             }
-            Some(taken) => return Ok(Seen::Old(taken, Part::Secret)),
+            Some(taken) => return Ok(Seen::Refuted { generation: taken, part: Part::Secret }),
             None => return Err(format!("its admin endpoint names no version of the secret {SECRET:?}")),
         }
         if ours.iter().any(|secret| context_of(secret) != Some(&meant.context)) {
@@ -124,8 +124,8 @@ impl Admin {
             )));
         }
         let shown = match meant.held_in(&contexts) {
-            Held::All | Held::Marker => Shown::Both,
-            Held::First if self.file == WITHOUT_MARKER => Shown::Allowlist(FIRST_ALONE.to_owned()),
+            Held::All | Held::Marker => Seen::Proven,
+            Held::First if self.file == WITHOUT_MARKER => Seen::AllowlistOnly(FIRST_ALONE.to_owned()),
             Held::First | Held::Otherwise => {
                 return Ok(Seen::Kept(format!(
                     "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the secret",
@@ -134,7 +134,7 @@ impl Admin {
             }
         };
         let open: Vec<String> = places.iter().filter_map(|place| place.why_open(&meant.context)).collect();
-        Ok(if open.is_empty() { Seen::New(shown) } else { Seen::Open(open.join("; ")) })
+        Ok(if open.is_empty() { shown } else { Seen::NotEnforced(open.join("; ")) })
     }
 }
 

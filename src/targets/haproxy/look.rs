@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::targets::haproxy::loaded::{self, CaFile, List, Loaded};
 use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
 use crate::targets::haproxy::socket::SocketError;
-use crate::targets::proof::seen::{Part, Proof, Seen, Shown, Wanted};
+use crate::targets::proof::seen::{Part, Seen, Wanted};
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
 /// The lists that decide, of which none may be missing.
@@ -17,8 +17,8 @@ const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/
 pub async fn look(socket: &Path, wanted: &Wanted) -> Seen {
     match seen(socket, wanted).await {
         Ok(seen) => seen,
-        Err(error @ SocketError::NotPermitted { .. }) => Seen::Blind(error.to_string()),
-        Err(error) => Seen::Nothing(error.to_string()),
+        Err(error @ SocketError::NotPermitted { .. }) => Seen::Unverifiable(error.to_string()),
+        Err(error) => Seen::Unreachable(error.to_string()),
     }
 }
 
@@ -32,7 +32,7 @@ async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, SocketError> {
     }
     let loaded = Loaded::of(socket, &disk).await?;
     if loaded.is_empty() {
-        return Ok(Seen::NoMarker);
+        return Ok(Seen::NotWired);
     }
     for list in &loaded.lists {
         if let Some(seen) = other_list(socket, list, &disk, wanted).await? {
@@ -50,10 +50,12 @@ async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, SocketError> {
         format!("HAProxy has not loaded {}: are all lines of the snippet in its configuration?", missing.join(" and "))
     });
     Ok(match (loaded.ca_files.is_empty(), missing) {
-        (false, None) => Seen::New(Shown::Both),
-        (false, Some(missing)) => Seen::Less(missing),
-        (true, None) => Seen::New(Shown::Allowlist("HAProxy has loaded no CA file of this target".into())),
-        (true, Some(missing)) => Seen::Blind(format!("HAProxy has loaded no CA file of this target, and {missing}")),
+        (false, None) => Seen::Proven,
+        (false, Some(missing)) => Seen::Lacking(missing),
+        (true, None) => Seen::AllowlistOnly("HAProxy has loaded no CA file of this target".into()),
+        (true, Some(missing)) => {
+            Seen::Unverifiable(format!("HAProxy has loaded no CA file of this target, and {missing}"))
+        }
     })
 }
 
@@ -79,7 +81,7 @@ async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) 
     let other =
         generation_of(&shown).filter(|(number, store)| *store == wanted.store_id && *number != wanted.generation);
     Ok(Some(match other {
-        Some((number, _)) => Seen::Old(number, Part::Allowlist),
+        Some((number, _)) => Seen::Refuted { generation: number, part: Part::Allowlist },
         None => Seen::Otherwise(format!("HAProxy has other entries of {} than stand on the disk", list.path)),
     }))
 }
@@ -102,7 +104,7 @@ async fn other_chain(
         .filter_map(|subject| marker_in(subject))
         .find(|marker| marker.store_id == wanted.store_id && marker.generation != wanted.generation);
     Ok(Some(match other {
-        Some(marker) => Seen::Old(marker.generation, Part::Chain),
+        Some(marker) => Seen::Refuted { generation: marker.generation, part: Part::Chain },
         None => Seen::Otherwise(format!("HAProxy has other certificates of {} than stand on the disk", ca_file.path)),
     }))
 }
@@ -113,14 +115,14 @@ fn marker_in(subject: &str) -> Option<MarkerName> {
 }
 
 /// What the wire shows of a HAProxy that has our chain loaded by what it says of itself, and advertises nothing of it.
-pub fn unadvertised<'a>(wire: Proof, mut others: impl Iterator<Item = &'a Proof>) -> Proof {
-    let is_loaded = |other: &Proof| matches!(other, Proof::Proven | Proof::ChainOnly { .. });
-    if wire == Proof::NotWired && others.any(is_loaded) {
-        return Proof::Unverifiable {
-            reason: "this target's files are loaded, but at this address and by this name none of their names is advertised: \
-                     HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
+pub fn unadvertised<'a>(wire: Seen, mut others: impl Iterator<Item = &'a Seen>) -> Seen {
+    let is_loaded = |other: &Seen| matches!(other, Seen::Proven | Seen::ChainOnly(_));
+    if wire == Seen::NotWired && others.any(is_loaded) {
+        return Seen::Unverifiable(
+            "this target's files are loaded, but at this address and by this name none of their names is advertised: \
+             HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
                 .into(),
-        };
+        );
     }
     wire
 }

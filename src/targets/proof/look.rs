@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::targets::envoy::look::Admin;
 use crate::targets::haproxy;
 use crate::targets::http::Asker;
-use crate::targets::proof::seen::{Part, Proof, Seen, Shown, Wanted};
+use crate::targets::proof::seen::{Part, Seen, Wanted};
 use crate::targets::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
 use crate::targets::proof::{marker, spoken, wire};
 use crate::targets::ways::{GenerationEvidence, ProxyProtocol, WireProof};
@@ -25,21 +25,12 @@ const COMMAND_PAUSE: Duration = Duration::from_millis(100);
 /// How long is spent at most to find out why nothing is to be seen.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Why nothing is seen of a server without a CertificateRequest and without our header.
-pub const NOT_ASKED: &str =
-    "the server does not ask for a client certificate in its handshake, at this address and by this name";
-
 /// Why the chain is not seen of one that shows our header.
 const ASKED_LATER: &str = "the server does not ask for a client certificate in its handshake, at this address and by this name; its \
      allowlist is of the wanted generation, but which authorities it accepts cannot be seen: it may ask later, for some locations";
 
-/// Why the chain is not seen of one that asks by other names, and shows our header.
-pub const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of this store's \
-     bundle (another CA file at this address, or a list of names of its own, as Apache's SSLCADNRequestFile), so which authorities \
-     it accepts cannot be seen";
-
 /// Why the chain is not seen of one that asks for anybody's certificate.
-pub const NO_NAMES: &str = "the server asks for a client certificate and names no authority at all, so which ones it accepts cannot be \
+const NO_NAMES: &str = "the server asks for a client certificate and names no authority at all, so which ones it accepts cannot be \
      seen: so do HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone";
 
 /// A way of looking at a server.
@@ -62,8 +53,8 @@ impl Looker {
         match self {
             Self::Wire { address, settings } => match look(*address, settings, limit).await {
                 Ok(sighting) => judge(&sighting, wanted, settings),
-                Err(error @ WireError::Unanswered) => Seen::Blind(error.to_string()),
-                Err(error) => Seen::Nothing(error.to_string()),
+                Err(error @ WireError::Unanswered) => Seen::Unverifiable(error.to_string()),
+                Err(error) => Seen::Unreachable(error.to_string()),
             },
             Self::Command(argv) => spoken::by_command(argv, wanted, limit).await,
             Self::Http(asker) => spoken::by_http(asker, wanted, limit).await,
@@ -92,19 +83,21 @@ impl Looker {
     }
 
     /// Once nothing was to be seen for long: why that is, if it can be found out.
-    pub(super) async fn explain(&self, reason: String) -> Proof {
+    pub(super) async fn explain(&self, reason: String) -> Seen {
         match self {
             Self::Wire { address, settings } if settings.proxy_protocol.is_none() => {
                 let with_header = WireProof { proxy_protocol: Some(ProxyProtocol::V1), ..settings.clone() };
                 match look(*address, &with_header, EXPLAINED_WITHIN).await {
-                    Ok(_) => Proof::Unverifiable {
-                        reason: "the server answers only to those who begin with the PROXY protocol: set proof.proxy_protocol to \"v1\" or \"v2\"".into(),
-                    },
-                    Err(_) => Proof::Unreachable { reason },
+                    Ok(_) => Seen::Unverifiable(
+                        "the server answers only to those who begin with the PROXY protocol: set proof.proxy_protocol to \
+                         \"v1\" or \"v2\""
+                            .into(),
+                    ),
+                    Err(_) => Seen::Unreachable(reason),
                 }
             }
             Self::Wire { .. } | Self::Command(_) | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => {
-                Proof::Unreachable { reason }
+                Seen::Unreachable(reason)
             }
         }
     }
@@ -120,7 +113,10 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
     let Some(names) = &sighting.names else {
         return match header.flatten() {
             None => Seen::NotAsked,
-            shown => allowlist_alone(shown, wanted, settings, ASKED_LATER),
+            Some(shown) if settings.marker => {
+                allowlist_alone(shown, wanted, Seen::Unverifiable(ASKED_LATER.to_owned()))
+            }
+            Some(shown) => allowlist_alone(shown, wanted, Seen::AllowlistOnly(ASKED_LATER.to_owned())),
         };
     };
     let of_store: Vec<MarkerName> =
@@ -130,38 +126,32 @@ fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
         .iter()
         .find(|marker| marker.generation != wanted.generation || marker.digest_head != wanted.digest_head)
     {
-        return Seen::Old(other.generation, Part::Chain);
+        return Seen::Refuted { generation: other.generation, part: Part::Chain };
     }
     let shows_chain = !of_store.is_empty();
     match header {
-        Some(shown @ Some(_)) if !shows_chain && settings.marker => {
-            allowlist_alone(shown, wanted, settings, OTHER_NAMES)
-        }
-        _ if !shows_chain && settings.marker && names.is_empty() => Seen::Blind(NO_NAMES.to_owned()),
-        _ if !shows_chain && settings.marker => Seen::NoMarker,
-        Some(Some(generation)) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
-        Some(Some(_)) if shows_chain => Seen::New(Shown::Both),
-        Some(Some(_)) => Seen::New(Shown::Allowlist(
+        Some(Some(shown)) if !shows_chain && settings.marker => allowlist_alone(shown, wanted, Seen::OtherNames),
+        _ if !shows_chain && settings.marker && names.is_empty() => Seen::Unverifiable(NO_NAMES.to_owned()),
+        _ if !shows_chain && settings.marker => Seen::NotWired,
+        Some(Some(generation)) if generation != wanted.generation => Seen::Refuted { generation, part: Part::Allowlist },
+        Some(Some(_)) if shows_chain => Seen::Proven,
+        Some(Some(_)) => Seen::AllowlistOnly(
             "this target is configured without the generation marker, which shows the chain (marker = false)".into(),
-        )),
-        Some(None) if shows_chain => Seen::Less(format!(
+        ),
+        Some(None) if shows_chain => Seen::Lacking(format!(
             "the allowlist's generation header {} is absent: is the snippet included in this server?",
             wire::GENERATION_HEADER
         )),
-        None if shows_chain => Seen::New(Shown::Chain(
+        None if shows_chain => Seen::ChainOnly(
             "this target is configured without evidence of the allowlist's generation".into(),
-        )),
-        Some(None) | None => Seen::Blind(
+        ),
+        Some(None) | None => Seen::Unverifiable(
             "this target is configured without the generation marker (marker = false), and no header shows the allowlist's generation either".into(),
         ),
     }
 }
 
-/// The allowlist shows its generation where the chain cannot, for this reason.
-fn allowlist_alone(shown: Option<u64>, wanted: &Wanted, settings: &WireProof, reason: &str) -> Seen {
-    match shown {
-        Some(generation) if generation != wanted.generation => Seen::Old(generation, Part::Allowlist),
-        _ if settings.marker => Seen::Blind(reason.to_owned()),
-        _ => Seen::New(Shown::Allowlist(reason.to_owned())),
-    }
+/// What an allowlist shows by itself: another generation, or the wanted one, which is then `alone`.
+fn allowlist_alone(generation: u64, wanted: &Wanted, alone: Seen) -> Seen {
+    if generation == wanted.generation { alone } else { Seen::Refuted { generation, part: Part::Allowlist } }
 }

@@ -30,8 +30,7 @@ use crate::targets::envoy::look::Admin;
 use crate::targets::haproxy;
 use crate::targets::http::Asker;
 use crate::targets::proof::look::Looker;
-pub use crate::targets::proof::look::{NO_NAMES, NOT_ASKED, OTHER_NAMES};
-pub use crate::targets::proof::seen::{Part, Proof, Wanted};
+pub use crate::targets::proof::seen::{Part, Seen, Wanted};
 use crate::targets::proof::watch::Watch;
 use crate::targets::proof::wire::SIGHTING_LIMIT;
 use crate::targets::ways;
@@ -59,7 +58,7 @@ pub struct AddressProof {
     /// What that resolved to; none if it did not, or is no address.
     pub address: Option<SocketAddr>,
     /// What it proves.
-    pub proof: Proof,
+    pub proof: Seen,
     /// How many times it was looked at.
     pub looks: u32,
 }
@@ -68,7 +67,7 @@ pub struct AddressProof {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProofReport {
     /// Over all addresses: they must agree, so the highest of theirs.
-    pub proof: Proof,
+    pub proof: Seen,
     /// Each address, in the order configured.
     pub addresses: Vec<AddressProof>,
 }
@@ -81,7 +80,7 @@ pub async fn prove(proof: &ways::Proof, wanted: &Wanted, patience: Patience) -> 
     let unlooked = |connect: &str, address, reason: String| AddressProof {
         connect: connect.to_owned(),
         address,
-        proof: Proof::Unreachable { reason },
+        proof: Seen::Unreachable(reason),
         looks: 0,
     };
     if let Some(wire) = &proof.wire {
@@ -149,17 +148,17 @@ pub async fn prove(proof: &ways::Proof, wanted: &Wanted, patience: Patience) -> 
 }
 
 /// What different ways of looking prove together: the worst of them, unless each saw the wanted generation in a part.
-fn together(ways: impl Iterator<Item = Proof>) -> Proof {
+fn together(ways: impl Iterator<Item = Seen>) -> Seen {
     let (mut chain, mut allowlist, mut worst) = (false, false, None);
     for proof in ways {
-        chain |= matches!(proof, Proof::Proven | Proof::ChainOnly { .. });
-        allowlist |= matches!(proof, Proof::Proven | Proof::AllowlistOnly { .. });
+        chain |= matches!(proof, Seen::Proven | Seen::ChainOnly(_));
+        allowlist |= matches!(proof, Seen::Proven | Seen::AllowlistOnly(_));
         worst = worst.max(Some(proof));
     }
     match worst {
-        Some(Proof::ChainOnly { .. } | Proof::AllowlistOnly { .. }) if chain && allowlist => Proof::Proven,
+        Some(Seen::ChainOnly(_) | Seen::AllowlistOnly(_)) if chain && allowlist => Seen::Proven,
         Some(worst) => worst,
-        None => Proof::Unverifiable { reason: "no address to look at is configured".into() },
+        None => Seen::Unverifiable("no address to look at is configured".into()),
     }
 }
 
@@ -180,36 +179,36 @@ mod tests {
 
     #[test]
     fn what_one_way_cannot_show_another_may_and_all_must_agree() {
-        let chain = || Proof::ChainOnly { reason: String::new() };
-        let allowlist = || Proof::AllowlistOnly { reason: String::new() };
-        let of = |ways: &[Proof]| together(ways.iter().cloned());
-        assert_eq!(of(&[chain(), allowlist()]), Proof::Proven);
-        assert_eq!(of(&[chain(), Proof::Proven]), Proof::Proven);
+        let chain = || Seen::ChainOnly(String::new());
+        let allowlist = || Seen::AllowlistOnly(String::new());
+        let of = |ways: &[Seen]| together(ways.iter().cloned());
+        assert_eq!(of(&[chain(), allowlist()]), Seen::Proven);
+        assert_eq!(of(&[chain(), Seen::Proven]), Seen::Proven);
         assert_eq!(of(&[chain(), chain()]), chain());
         assert_eq!(of(&[allowlist()]), allowlist());
         // One of several listeners lacks the snippet.
-        let lacking = || Proof::Lacking { reason: String::new() };
-        assert_eq!(of(&[lacking(), Proof::Proven]), lacking());
+        let lacking = || Seen::Lacking(String::new());
+        assert_eq!(of(&[lacking(), Seen::Proven]), lacking());
         assert_eq!(of(&[lacking(), allowlist()]), lacking());
-        for bad in [Proof::NotWired, Proof::Refuted { generation: 1, part: Part::Allowlist }] {
-            assert_eq!(of(&[chain(), bad.clone(), Proof::Proven]), bad);
+        for bad in [Seen::NotWired, Seen::Refuted { generation: 1, part: Part::Allowlist }] {
+            assert_eq!(of(&[chain(), bad.clone(), Seen::Proven]), bad);
         }
-        assert!(matches!(of(&[]), Proof::Unverifiable { .. }));
+        assert!(matches!(of(&[]), Seen::Unverifiable(_)));
     }
 
     #[test]
     fn over_several_addresses_the_worst_outcome_stands() {
         let mut proofs = [
-            Proof::Refuted { generation: 1, part: Part::Chain },
-            Proof::Proven,
-            Proof::NotWired,
-            Proof::Unverifiable { reason: String::new() },
-            Proof::ChainOnly { reason: String::new() },
-            Proof::NotYet { reason: String::new() },
-            Proof::Unreachable { reason: String::new() },
+            Seen::Refuted { generation: 1, part: Part::Chain },
+            Seen::Proven,
+            Seen::NotWired,
+            Seen::Unverifiable(String::new()),
+            Seen::ChainOnly(String::new()),
+            Seen::NotYet(String::new()),
+            Seen::Unreachable(String::new()),
         ];
         proofs.sort();
-        assert_eq!(proofs.first(), Some(&Proof::Proven));
-        assert_eq!(proofs.last(), Some(&Proof::Refuted { generation: 1, part: Part::Chain }));
+        assert_eq!(proofs.first(), Some(&Seen::Proven));
+        assert_eq!(proofs.last(), Some(&Seen::Refuted { generation: 1, part: Part::Chain }));
     }
 }

@@ -1,9 +1,25 @@
-//! What was seen of a generation at a server: by one look, and by all of them.
+//! What is seen of a generation at a server: by one look, by many, in several ways together. One word for each, from the
+//! first look to what the turn makes of it.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::targets::kind::Kind;
 use crate::targets::process::Environment;
+use crate::targets::ways;
+use crate::trust::turn::Proof;
+
+/// Of a server that advertises no marker of the store.
+const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
+
+/// Why nothing is seen of a server without a CertificateRequest and without our header.
+const NOT_ASKED: &str =
+    "the server does not ask for a client certificate in its handshake, at this address and by this name";
+
+/// Why the chain is not seen of one that asks by other names, and shows our header.
+const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of this store's \
+     bundle (another CA file at this address, or a list of names of its own, as Apache's SSLCADNRequestFile), so which authorities \
+     it accepts cannot be seen";
 
 /// The generation to be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,65 +36,43 @@ pub struct Wanted {
     pub directory: PathBuf,
 }
 
-/// What a server proves. Ranked: the outcome over several addresses is the highest of theirs.
+/// What was seen. Ranked: of several addresses the highest counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Proof {
+pub enum Seen {
     /// Chain and allowlist are of the wanted generation.
     Proven,
-    /// The allowlist is; the chain does not show its generation.
-    AllowlistOnly {
-        /// Why.
-        reason: String,
-    },
-    /// The chain is; the allowlist does not show its generation.
-    ChainOnly {
-        /// Why.
-        reason: String,
-    },
-    /// The chain is; the allowlist should show its generation there, and does not. No other way of looking makes up for it.
-    Lacking {
-        /// Why.
-        reason: String,
-    },
-    /// The server cannot show what it serves.
-    Unverifiable {
-        /// Why.
-        reason: String,
-    },
+    /// The allowlist is; the chain cannot be seen there, for this reason.
+    AllowlistOnly(String),
+    /// The chain is; the allowlist cannot be seen there, for this reason.
+    ChainOnly(String),
+    /// The chain is; the allowlist should show its generation there, and does not, for this reason. No other way of looking
+    /// makes up for it.
+    Lacking(String),
+    /// No CertificateRequest and no header of ours.
+    NotAsked,
+    /// The allowlist is; the names that the server advertises are others than the chain's.
+    OtherNames,
+    /// Nothing can be seen there, for this reason.
+    Unverifiable(String),
     /// It asks for client certificates, and shows no marker of this store: its configuration does not name our files.
     NotWired,
-    /// It could not be asked.
-    Unreachable {
-        /// Why.
-        reason: String,
-    },
-    /// It showed the wanted generation, but not for long enough without an older one in between.
-    NotYet {
-        /// What was seen.
-        reason: String,
-    },
-    /// It serves another generation.
+    /// No answer, for this reason.
+    Unreachable(String),
+    /// The wanted generation, but not for long enough without an older one in between; what was seen last.
+    NotYet(String),
+    /// Another generation.
     Refuted {
-        /// The one it serves.
+        /// Which.
         generation: u64,
-        /// Which part shows it.
+        /// What shows it.
         part: Part,
     },
-    /// It serves something else, which names no generation.
-    Otherwise {
-        /// What.
-        reason: String,
-    },
-    /// It serves another generation, and will not come to this one by itself.
-    Kept {
-        /// Why.
-        reason: String,
-    },
-    /// It serves the wanted generation, and lets others in beside it.
-    NotEnforced {
-        /// Where, and why.
-        places: String,
-    },
+    /// Something else than the wanted generation, which names none.
+    Otherwise(String),
+    /// Not the wanted generation, nor will it be by waiting, for this reason.
+    Kept(String),
+    /// The wanted generation, but the server lets others in beside it: where, and why.
+    NotEnforced(String),
 }
 
 /// What a generation was seen in.
@@ -94,59 +88,62 @@ pub enum Part {
     Secret,
 }
 
-/// What one sighting says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// The wanted generation, in all that can be seen there.
-    New(Shown),
-    /// The wanted chain, and nothing of the allowlist although it should show itself, for this reason.
-    Less(String),
-    /// Another generation.
-    Old(u64, Part),
-    /// Something else than the wanted generation, which names none.
-    Otherwise(String),
-    /// Not the wanted generation, nor will it be by waiting, for this reason.
-    Kept(String),
-    /// The wanted generation, but the server lets others in beside it, for this reason.
-    Open(String),
-    /// No marker of this store.
-    NoMarker,
-    /// No CertificateRequest.
-    NotAsked,
-    /// Nothing can be seen there, for this reason.
-    Blind(String),
-    /// No answer.
-    Nothing(String),
-}
-
-/// The parts in which a way of looking shows the wanted generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    /// Both.
-    Both,
-    /// The chain; the allowlist cannot be seen there, for this reason.
-    Chain(String),
-    /// The allowlist; the chain cannot be seen there, for this reason.
-    Allowlist(String),
-}
-
 impl Seen {
+    /// The wanted generation, in all that can be seen there.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        matches!(self, Self::Proven | Self::ChainOnly(_) | Self::AllowlistOnly(_))
+    }
+
     /// Whether `later` says the same; two failures are alike whatever their texts.
+    #[must_use]
     pub fn continues(&self, later: &Self) -> bool {
-        self == later || matches!((self, later), (Self::Nothing(_), Self::Nothing(_)))
+        self == later || matches!((self, later), (Self::Unreachable(_), Self::Unreachable(_)))
+    }
+
+    /// What it proves of a server of this kind, looked at in these ways.
+    #[must_use]
+    pub fn proves(self, kind: Kind, ways: &ways::Proof) -> Proof {
+        match self {
+            Self::Proven => Proof::Proven,
+            Self::ChainOnly(why) | Self::Lacking(why) => Proof::ChainOnly(why),
+            Self::AllowlistOnly(why) => Proof::AllowlistOnly(why),
+            Self::NotAsked if kind.asks_every_client() && ways.shows_allowlist() => {
+                Proof::NotWired(format!("{NOT_ASKED}, and shows no generation of the allowlist"))
+            }
+            Self::OtherNames if !kind.advertises_other_names() => Proof::NotWired(NOT_OURS.to_owned()),
+            Self::NotAsked => Proof::Unverifiable(NOT_ASKED.to_owned()),
+            Self::OtherNames => Proof::Unverifiable(OTHER_NAMES.to_owned()),
+            Self::Unverifiable(why) => Proof::Unverifiable(why),
+            Self::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
+            Self::Unreachable(why) => Proof::Unreachable(why),
+            Self::NotYet(why) => Proof::NotYet(why),
+            Self::Otherwise(why) | Self::Kept(why) => Proof::Refuted(why),
+            Self::Refuted { generation, part } => Proof::Refuted(format!("{part} is of generation {generation:06}")),
+            Self::NotEnforced(places) => Proof::NotEnforced(places),
+        }
     }
 }
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::New(_) => f.write_str("the wanted generation"),
-            Self::Less(reason) => write!(f, "the wanted chain alone ({reason})"),
-            Self::Old(generation, part) => write!(f, "generation {generation:06} in {part}"),
-            Self::Kept(reason) | Self::Open(reason) => f.write_str(reason),
-            Self::NoMarker => f.write_str("no marker of this store"),
-            Self::NotAsked => f.write_str("no request for a client certificate"),
-            Self::Blind(reason) | Self::Nothing(reason) | Self::Otherwise(reason) => f.write_str(reason),
+            Self::Proven => f.write_str("proven"),
+            Self::ChainOnly(reason) | Self::Lacking(reason) => write!(f, "chain only: {reason}"),
+            Self::AllowlistOnly(reason) => write!(f, "allowlist only: {reason}"),
+            Self::NotAsked => write!(f, "unverifiable: {NOT_ASKED}"),
+            Self::OtherNames => write!(f, "unverifiable: {OTHER_NAMES}"),
+            Self::Unverifiable(reason) => write!(f, "unverifiable: {reason}"),
+            Self::NotWired => f.write_str("not wired: the server shows no marker of this store"),
+            Self::Unreachable(reason) => write!(f, "unreachable: {reason}"),
+            Self::NotYet(reason) => {
+                write!(f, "not yet: the wanted generation was seen, but not steadily ({reason})")
+            }
+            Self::Refuted { generation, part } => {
+                write!(f, "refuted: generation {generation:06} is served in {part}")
+            }
+            Self::Otherwise(reason) | Self::Kept(reason) => write!(f, "refuted: {reason}"),
+            Self::NotEnforced(places) => write!(f, "not enforced: {places}"),
         }
     }
 }
@@ -159,27 +156,5 @@ impl fmt::Display for Part {
             Self::Word => "what it says of itself",
             Self::Secret => "its secret",
         })
-    }
-}
-
-impl fmt::Display for Proof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Proven => f.write_str("proven"),
-            Self::ChainOnly { reason } | Self::Lacking { reason } => write!(f, "chain only: {reason}"),
-            Self::AllowlistOnly { reason } => write!(f, "allowlist only: {reason}"),
-            Self::Unverifiable { reason } => write!(f, "unverifiable: {reason}"),
-            Self::NotWired => f.write_str("not wired: the server shows no marker of this store"),
-            Self::Unreachable { reason } => write!(f, "unreachable: {reason}"),
-            Self::NotYet { reason } => {
-                write!(f, "not yet: the wanted generation was seen, but not steadily ({reason})")
-            }
-            Self::Refuted { generation, part } => {
-                write!(f, "refuted: generation {generation:06} is served in {part}")
-            }
-            Self::Otherwise { reason } => write!(f, "refuted: {reason}"),
-            Self::Kept { reason } => write!(f, "refuted: {reason}"),
-            Self::NotEnforced { places } => write!(f, "not enforced: {places}"),
-        }
     }
 }

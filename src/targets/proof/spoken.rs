@@ -17,7 +17,7 @@ use reqwest::Method;
 
 use crate::targets::http::{Answer, Asker};
 use crate::targets::process::{Run, printable};
-use crate::targets::proof::seen::{Part, Seen, Shown, Wanted};
+use crate::targets::proof::seen::{Part, Seen, Wanted};
 use crate::targets::proof::wire::GENERATION_HEADER;
 
 /// More than a first line of the contract has.
@@ -33,8 +33,8 @@ pub(super) async fn by_command(argv: &[String], wanted: &Wanted, limit: Duration
             wanted,
             &format!("the first line of what {program} says names no generation"),
         ),
-        Ok(ran) => Seen::Nothing(format!("the proof command {program} failed: {}", ran.describe())),
-        Err(error) => Seen::Nothing(format!("the proof command: {error}")),
+        Ok(ran) => Seen::Unreachable(format!("the proof command {program} failed: {}", ran.describe())),
+        Err(error) => Seen::Unreachable(format!("the proof command: {error}")),
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn by_command(argv: &[String], wanted: &Wanted, limit: Duration
 pub(super) async fn by_http(asker: &Asker, wanted: &Wanted, limit: Duration) -> Seen {
     let answer = match asker.ask(Method::GET, limit, READ).await {
         Ok(answer) => answer,
-        Err(error) => return Seen::Nothing(error.to_string()),
+        Err(error) => return Seen::Unreachable(error.to_string()),
     };
     let status = answer.status;
     let header = in_header(&answer);
@@ -53,8 +53,8 @@ pub(super) async fn by_http(asker: &Asker, wanted: &Wanted, limit: Duration) -> 
             wanted,
             &format!("it has no {GENERATION_HEADER}, and the first line of its body names no generation"),
         ),
-        None if status >= 500 => Seen::Nothing(format!("it was answered with {status}")),
-        None => Seen::Blind(format!("it was answered with {status}, without {GENERATION_HEADER}")),
+        None if status >= 500 => Seen::Unreachable(format!("it was answered with {status}")),
+        None => Seen::Unverifiable(format!("it was answered with {status}, without {GENERATION_HEADER}")),
     }
 }
 
@@ -74,10 +74,10 @@ fn first_line(text: &[u8]) -> &str {
 
 fn judge(line: &str, wanted: &Wanted, nothing: &str) -> Seen {
     match read(line) {
-        Some((_, Some(store))) if store != wanted.store_id => Seen::NoMarker,
-        Some((generation, _)) if generation == wanted.generation => Seen::New(Shown::Both),
-        Some((generation, _)) => Seen::Old(generation, Part::Word),
-        None => Seen::Blind(nothing.to_owned()),
+        Some((_, Some(store))) if store != wanted.store_id => Seen::NotWired,
+        Some((generation, _)) if generation == wanted.generation => Seen::Proven,
+        Some((generation, _)) => Seen::Refuted { generation, part: Part::Word },
+        None => Seen::Unverifiable(nothing.to_owned()),
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
         for good in
             ["000042", "  000042\r", "000042 9f86d081884c7d65", "# trustsync generation 000042 store 9f86d081884c7d65"]
         {
-            assert_eq!(said(good), Seen::New(Shown::Both), "{good}");
+            assert_eq!(said(good), Seen::Proven, "{good}");
         }
         for nothing in [
             "",
@@ -127,10 +127,10 @@ mod tests {
             "00004２",
             "99999999999999999999999",
         ] {
-            assert_eq!(said(nothing), Seen::Blind("nothing".into()), "{nothing}");
+            assert_eq!(said(nothing), Seen::Unverifiable("nothing".into()), "{nothing}");
         }
-        assert_eq!(said("000041"), Seen::Old(41, Part::Word));
-        assert_eq!(said("000042 another"), Seen::NoMarker);
+        assert_eq!(said("000041"), Seen::Refuted { generation: 41, part: Part::Word });
+        assert_eq!(said("000042 another"), Seen::NotWired);
     }
 
     #[test]

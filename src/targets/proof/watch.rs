@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::targets::proof::Patience;
-use crate::targets::proof::look::{Looker, NOT_ASKED, PAUSE};
-use crate::targets::proof::seen::{Proof, Seen, Shown, Wanted};
+use crate::targets::proof::look::{Looker, PAUSE};
+use crate::targets::proof::seen::{Seen, Wanted};
 
 /// Between two looks at a server that shows nothing new for long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -39,7 +39,7 @@ struct Streak {
 }
 
 impl Watch {
-    pub(super) async fn look_until_settled(&mut self) -> Proof {
+    pub(super) async fn look_until_settled(&mut self) -> Seen {
         let patient = match self.patience {
             Patience::JustTold => self.timeout,
             Patience::LongRunning => self.timeout.min(LONG_RUNNING),
@@ -54,7 +54,7 @@ impl Watch {
             let limit = self.looker.limit().min(end.saturating_duration_since(began)).max(PAUSE);
             let seen = self.looker.look(&self.wanted, limit).await;
             self.looks = self.looks.saturating_add(1);
-            was_new |= matches!(seen, Seen::New(_) | Seen::Less(_));
+            was_new |= seen.is_wanted() || matches!(seen, Seen::Lacking(_));
             let current = match streak.take() {
                 Some(same) if same.seen.continues(&seen) => {
                     Streak { seen, looks: same.looks.saturating_add(1), ..same }
@@ -67,22 +67,20 @@ impl Watch {
                 return self.verdict(current.seen).await;
             }
             // One that answers, but slowly, is not judged by fewer looks for that.
-            let is_slow = self.looks < STREAK && !matches!(current.seen, Seen::Nothing(_));
+            let is_slow = self.looks < STREAK && !matches!(current.seen, Seen::Unreachable(_));
             let left = if is_slow { end } else { deadline }.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return match current.seen {
                     // One look that our own deadline cut short says nothing of a server that answered before.
-                    seen @ Seen::Nothing(_) if current.looks >= STREAK || !was_new => self.verdict(seen).await,
-                    seen @ Seen::Old(..) if lasted >= self.settle => self.verdict(seen).await,
-                    seen if was_new => Proof::NotYet { reason: format!("last seen: {seen}") },
+                    seen @ Seen::Unreachable(_) if current.looks >= STREAK || !was_new => self.verdict(seen).await,
+                    seen @ Seen::Refuted { .. } if lasted >= self.settle => self.verdict(seen).await,
+                    seen if was_new => Seen::NotYet(format!("last seen: {seen}")),
                     seen => self.verdict(seen).await,
                 };
             }
             // A server that does not come to it is asked less and less often.
-            let waits = match current.seen {
-                Seen::New(_) => pause,
-                _ => (asked.elapsed() / 10).clamp(pause, LONGEST_PAUSE),
-            };
+            let waits =
+                if current.seen.is_wanted() { pause } else { (asked.elapsed() / 10).clamp(pause, LONGEST_PAUSE) };
             streak = Some(current);
             sleep(waits.min(left)).await;
         }
@@ -90,30 +88,22 @@ impl Watch {
 
     /// Whether a streak of this kind that lasted so long needs no further look.
     fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
-        match (self.patience, seen) {
-            (Patience::LongRunning, _) => true,
-            (Patience::JustTold, Seen::New(_) | Seen::Kept(_) | Seen::Open(_)) => lasted >= self.settle,
-            (Patience::JustTold, Seen::Less(_) | Seen::NoMarker | Seen::NotAsked | Seen::Blind(_)) => {
+        match seen {
+            _ if self.patience == Patience::LongRunning => true,
+            Seen::Proven | Seen::ChainOnly(_) | Seen::AllowlistOnly(_) | Seen::Kept(_) | Seen::NotEnforced(_) => {
+                lasted >= self.settle
+            }
+            Seen::Lacking(_) | Seen::NotWired | Seen::NotAsked | Seen::OtherNames | Seen::Unverifiable(_) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
             }
-            (Patience::JustTold, Seen::Old(..) | Seen::Otherwise(_) | Seen::Nothing(_)) => false,
+            Seen::Refuted { .. } | Seen::Otherwise(_) | Seen::Unreachable(_) | Seen::NotYet(_) => false,
         }
     }
 
-    async fn verdict(&self, seen: Seen) -> Proof {
+    async fn verdict(&self, seen: Seen) -> Seen {
         match seen {
-            Seen::New(Shown::Both) => Proof::Proven,
-            Seen::New(Shown::Chain(reason)) => Proof::ChainOnly { reason },
-            Seen::Less(reason) => Proof::Lacking { reason },
-            Seen::New(Shown::Allowlist(reason)) => Proof::AllowlistOnly { reason },
-            Seen::Old(generation, part) => Proof::Refuted { generation, part },
-            Seen::Otherwise(reason) => Proof::Otherwise { reason },
-            Seen::Kept(reason) => Proof::Kept { reason },
-            Seen::Open(places) => Proof::NotEnforced { places },
-            Seen::NoMarker => Proof::NotWired,
-            Seen::NotAsked => Proof::Unverifiable { reason: NOT_ASKED.to_owned() },
-            Seen::Blind(reason) => Proof::Unverifiable { reason },
-            Seen::Nothing(reason) => self.looker.explain(reason).await,
+            Seen::Unreachable(reason) => self.looker.explain(reason).await,
+            seen => seen,
         }
     }
 }
