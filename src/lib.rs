@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  source ─▶ observe ─▶ inspect ─▶ CRLs ─▶ verify ─▶ plan ─▶ publish ─▶ turn: check · switch · reload ─▶ prove
-//!  genesys              trust   crl_fetch  trust     trust   store      trust::turn decides, target acts
+//!  genesys              trust   crl_fetch  trust     trust   store      trust::turn decides, targets acts
 //! ```
 //!
 //! The one-shot is that cycle once, the [`daemon`] is that cycle in a loop with a schedule, the demo is that cycle against a
@@ -28,5 +28,5 @@ pub mod report;
 pub mod settings;
 pub mod simulator;
 pub mod store;
-pub mod target;
+pub mod targets;
 pub mod trust;

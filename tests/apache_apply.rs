@@ -25,7 +25,7 @@ use apache::Apache;
 use cast::knock;
 use host::Host;
 use trustsync::simulator::world::Impostor;
-use trustsync::target::apache::virtual_host;
+use trustsync::targets::apache::snippet::virtual_host;
 
 #[test]
 fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {

@@ -33,7 +33,8 @@ use trustsync::exit::Exit;
 use trustsync::settings::resolved::{Check, CheckWay};
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
-use trustsync::target::check::{self, Environment, Outcome, View};
+use trustsync::targets::apache::START;
+use trustsync::targets::check::{self, Environment, Outcome, View};
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::pem;
@@ -319,7 +320,7 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
         fs::write(new.join("trust-bundle.pem"), &bundle).unwrap();
         let view = View::Private { new: &new, link: &link };
         let by = async |argv, way| check::judge(Check { argv, way }, view, &environment, Duration::from_secs(20)).await;
-        let started = by(&start, CheckWay::Start).await;
+        let started = by(&start, CheckWay::Start(&START)).await;
         match &started {
             Outcome::Passed if loads => {}
             Outcome::Failed { output } if !loads => {
@@ -337,7 +338,7 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
     let own = fs::read_to_string(apache.dir().join("httpd.conf")).unwrap();
     fs::write(&elsewhere, format!("{own}\nListen 192.0.2.7:8443\nListen [2001:db8::7]:8443\n")).unwrap();
     let argv: Vec<String> = ["apache2", "-f", elsewhere.to_str().unwrap()].map(String::from).to_vec();
-    let check = Check { argv: &argv, way: CheckWay::Start };
+    let check = Check { argv: &argv, way: CheckWay::Start(&START) };
     let view = View::Private { new: &link, link: &link };
     assert_eq!(check::judge(check, view, &environment, Duration::from_secs(20)).await, Outcome::Passed);
     assert_no_trace(&stage, &apache);
@@ -358,7 +359,7 @@ async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
     let argv = ["sh", "-c", script].map(String::from);
     let begun = Instant::now();
     let view = View::Private { new: &link, link: &link };
-    let check = Check { argv: &argv, way: CheckWay::Start };
+    let check = Check { argv: &argv, way: CheckWay::Start(&START) };
     let outcome = check::judge(check, view, &Environment::default(), Duration::from_secs(1)).await;
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     assert!(matches!(&outcome, Outcome::CouldNotRun(why) if why.contains("hanging")), "{outcome:?}");

@@ -17,13 +17,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair,
 };
-use trustsync::target::apache::virtual_host;
+use trustsync::targets::apache::snippet::virtual_host;
 use trustsync::trust::certificate::Certificate;
-use trustsync::trust::render::Output;
 use trustsync::trust::set::{Authority, SlotId, TrustSet, Witnesses};
 
 fn cast_at_apache(names: &Names) {
-    let link = names.publish("apache", &[Output::Apache]);
+    let link = names.publish("apache", &[trustsync::targets::apache::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let apache = Apache::start(dir.path(), &virtual_host(&link));
     names.assert_cast(&apache.address());
@@ -47,7 +46,7 @@ fn beside_a_public_pin_apache_admits_the_name_of_its_own_root_alone() {
 #[test]
 fn where_apache_verifies_no_chain_a_forged_one_passes_by_no_name() {
     let mut names = Names::new(true);
-    let link = names.publish("apache", &[Output::Apache]);
+    let link = names.publish("apache", &[trustsync::targets::apache::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let lenient = virtual_host(&link).replace("SSLVerifyClient optional\n", "SSLVerifyClient optional_no_ca\n");
     assert!(lenient.contains("optional_no_ca\n"));
@@ -72,7 +71,7 @@ fn where_apache_verifies_no_chain_a_forged_one_passes_by_no_name() {
 #[test]
 fn by_names_of_the_old_form_nobody_is_admitted_but_the_pinned() {
     let mut names = Names::new(true);
-    let link = names.publish("apache", &[Output::Apache]);
+    let link = names.publish("apache", &[trustsync::targets::apache::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let old = format!("SSLOptions +LegacyDNStringFormat\n{}", virtual_host(&link));
     let apache = Apache::start(dir.path(), &old);
@@ -102,7 +101,7 @@ fn names_with_everything_that_means_something_to_apache_are_compared_to_the_byte
     for root in [&root, &other] {
         names.set.chain.insert(root.certificate.fingerprint(), root.certificate.clone());
     }
-    let link = names.publish("apache", &[Output::Apache]);
+    let link = names.publish("apache", &[trustsync::targets::apache::OUTPUT]);
     let apache = Apache::start(&dir.path().join("server"), &virtual_host(&link));
     names.assert_cast(&apache.address());
 }

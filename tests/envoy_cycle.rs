@@ -33,10 +33,9 @@ use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
-use trustsync::target::envoy::whole;
+use trustsync::targets::envoy::snippet::whole;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::render::Output;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
 const GENESYS: &str = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
@@ -276,7 +275,7 @@ async fn by_a_name_rule_envoy_admits_the_name_and_no_trick(version: Version) {
     for member in &mut names.members {
         member.admitted |= member.who == "denied";
     }
-    let link = names.publish("envoy", &[Output::Envoy]);
+    let link = names.publish("envoy", &[trustsync::targets::envoy::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let envoy = Envoy::start_version(version, dir.path(), &whole(&link));
     names.assert_cast(&envoy.address());
@@ -299,7 +298,7 @@ async fn by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobod
     for member in &mut names.members {
         member.admitted = few.contains(&member.who);
     }
-    let link = names.publish("envoy", &[Output::Envoy]);
+    let link = names.publish("envoy", &[trustsync::targets::envoy::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let envoy = Envoy::start_version(version, dir.path(), &whole(&link));
     names.assert_cast(&envoy.address());
@@ -513,7 +512,7 @@ async fn a_name_that_is_joined_with_ours_lets_in_whoever_bears_it(version: Versi
     let mut names = Names::new(false);
     names.set.denied.clear();
     names.set.name_rules[0].witnesses.dns_names = BTreeSet::from(["another.example.com".to_owned()]);
-    let link = names.publish("envoy", &[Output::Envoy]);
+    let link = names.publish("envoy", &[trustsync::targets::envoy::OUTPUT]);
     let witness = names.members.iter().find(|member| member.who == "the witness").unwrap();
     let shipped = whole(&link);
     for (configuration, status) in [(&shipped, "nothing"), (&joined(&shipped, MORE_NAMES), "200")] {

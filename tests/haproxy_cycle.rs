@@ -32,7 +32,7 @@ use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
-use trustsync::target::haproxy::update::update;
+use trustsync::targets::haproxy::update::update;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;

@@ -16,11 +16,10 @@ use std::path::PathBuf;
 
 use haproxy::Haproxy;
 use names::{MARKER, Names, SIGNED_BY_MARKER};
-use trustsync::target::haproxy::update::update;
-use trustsync::trust::render::Output;
+use trustsync::targets::haproxy::update::update;
 
 fn cast_at_haproxy(names: &Names) -> (PathBuf, tempfile::TempDir, Haproxy) {
-    let link = names.publish("haproxy", &[Output::Haproxy]);
+    let link = names.publish("haproxy", &[trustsync::targets::haproxy::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let haproxy = Haproxy::start(dir.path(), haproxy_stage::frontend(&link));
     names.assert_cast(&haproxy.address());
@@ -54,7 +53,7 @@ async fn beside_a_public_pin_haproxy_admits_the_name_of_its_own_root_alone_and_b
 #[test]
 fn whoever_ignores_the_errors_of_verification_lets_nobody_in_by_it() {
     let names = Names::new(true);
-    let link = names.publish("haproxy", &[Output::Haproxy]);
+    let link = names.publish("haproxy", &[trustsync::targets::haproxy::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let ignoring = haproxy_stage::frontend(&link)
         .replace("verify required", "verify optional ca-ignore-err all crt-ignore-err all");
@@ -69,7 +68,7 @@ fn whoever_ignores_the_errors_of_verification_lets_nobody_in_by_it() {
 #[tokio::test]
 async fn a_path_with_spaces_is_one_word_to_the_socket_too() {
     let names = Names::new(true);
-    let link = names.publish("haproxy", &[Output::Haproxy]);
+    let link = names.publish("haproxy", &[trustsync::targets::haproxy::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let spaced = dir.path().join("of trust; and more");
     std::os::unix::fs::symlink(link.parent().unwrap(), &spaced).unwrap();

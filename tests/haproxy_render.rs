@@ -18,15 +18,16 @@ use std::time::{Duration, Instant};
 use leaves::*;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
 use trustsync::marker;
-use trustsync::store::read_back::{ReadBackError, read_back};
 use trustsync::store::{LinkPath, Store, generation};
-use trustsync::target::haproxy::{snippet, update::update};
+use trustsync::targets::haproxy::{snippet, update::update};
+use trustsync::targets::read_back::{ReadBackError, read_back};
+use trustsync::targets::table::KINDS;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
-use trustsync::trust::render::{Content, Label, Output};
+use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -40,7 +41,7 @@ fn new_marker() -> Certificate {
 }
 
 fn render(set: &TrustSet, memory: &Memory) -> Files {
-    let outputs = BTreeSet::from([Output::Haproxy]);
+    let outputs = BTreeSet::from([trustsync::targets::haproxy::OUTPUT]);
     let label = Label { store: STORE, generation: 7, committed: day(0), cause: "cycle", marker: &new_marker() };
     Content { set, memory, outputs: &outputs }.render(&label)
 }
@@ -171,7 +172,7 @@ fn written(at: &Path, files: &Files) -> Result<(), ReadBackError> {
     let store = Store::open(&at.join("store")).unwrap();
     let _ = std::fs::remove_dir_all(generation::path(store.root(), 7));
     generation::write(store.root(), 7, files).unwrap();
-    read_back(store.root(), 7)
+    read_back(KINDS, store.root(), 7)
 }
 
 /// The damage in the manifest's own words, so that not the digest but the parser has to see it.

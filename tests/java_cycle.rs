@@ -34,7 +34,6 @@ use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
 use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::render::Output;
 use trustsync::trust::turn::Evidence;
 
 const WITH_MARKER: &str = "truststore-with-marker.p12";
@@ -177,7 +176,7 @@ async fn where_the_files_cannot_be_read_nobody_gets_in_until_they_can() {
 fn by_a_name_rule_and_beside_a_public_pin_java_admits_the_name_and_no_trick() {
     for with_public in [false, true] {
         let names = Names::new(with_public);
-        let link = names.publish("java", &[Output::Java]);
+        let link = names.publish("java", &[trustsync::targets::java::OUTPUT]);
         let dir = tempfile::tempdir().unwrap();
         let jvm = Jvm::start(Flavour::Jdk, dir.path(), &link, WITH_MARKER);
         names.assert_cast(&jvm.address());

@@ -10,11 +10,10 @@ mod nginx;
 
 use names::{MARKER, Names, SIGNED_BY_MARKER};
 use nginx::Nginx;
-use trustsync::target::nginx::snippet;
-use trustsync::trust::render::Output;
+use trustsync::targets::nginx::snippet;
 
 fn cast_at_nginx(names: &Names) {
-    let link = names.publish("nginx", &[Output::Nginx]);
+    let link = names.publish("nginx", &[trustsync::targets::nginx::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();
     let nginx = Nginx::start(
         dir.path(),

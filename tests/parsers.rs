@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 use sandbox::Sandbox;
 use stage::Stage;
 use trustsync::simulator::crls::Revoke;
-use trustsync::trust::render::Output;
+use trustsync::targets::table::KINDS;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
@@ -166,7 +166,7 @@ async fn all_who_read_certificates_find_the_same_in_every_file() {
     let mut stage = Stage::begin().await.with_lines(both, "extra_anchors = [\"other-root.pem\"]").with_crls();
     // Envoy's kind has a context for one authority; its family of files can be had all the same.
     // Envoy's is no file of certificates, and cannot be of both authorities.
-    let outputs: Vec<&str> = Output::ALL.iter().map(|(name, _)| *name).filter(|name| *name != "envoy").collect();
+    let outputs: Vec<&str> = KINDS.outputs().map(|output| output.name()).filter(|name| *name != "envoy").collect();
     stage.configure_targets(&format!("[target.all]\nkind = \"generic\"\noutputs = {outputs:?}\n"));
     stage.on_day(45);
     stage.cycle().await;
@@ -182,7 +182,7 @@ async fn all_who_read_certificates_find_the_same_in_every_file() {
 #[tokio::test]
 async fn and_where_nobody_is_trusted_any_more() {
     let mut stage = Stage::begin().await.with_crls();
-    let outputs: Vec<&str> = Output::ALL.iter().map(|(name, _)| *name).collect();
+    let outputs: Vec<&str> = KINDS.outputs().map(|output| output.name()).collect();
     stage.configure_targets(&format!("[target.all]\nkind = \"generic\"\noutputs = {outputs:?}\n"));
     stage.cycle().await;
     stage.world().revoke(Revoke::Current).unwrap();
@@ -199,7 +199,7 @@ fn a_servers_own_user_reads_what_it_needs_by_its_link_and_changes_nothing() {
         return;
     }
     let sandbox = Sandbox::new();
-    let outputs: Vec<&str> = Output::ALL.iter().map(|(name, _)| *name).collect();
+    let outputs: Vec<&str> = KINDS.outputs().map(|output| output.name()).collect();
     sandbox.append(&format!("\n[target.app]\nkind = \"generic\"\noutputs = {outputs:?}\n"));
     fs::set_permissions(sandbox.folder.path(), Permissions::from_mode(0o755)).unwrap();
     // Whatever the umask of whoever runs it.

@@ -25,7 +25,7 @@ use envoy::Envoy;
 use host::Host;
 use jvm::{Flavour, Jvm};
 use trustsync::simulator::world::Impostor;
-use trustsync::target::envoy::whole;
+use trustsync::targets::envoy::snippet::whole;
 
 /// The rotation begins while the server runs; it takes what root's half publishes, and nothing else.
 fn rotates(host: &Host, address: &str) {

@@ -17,14 +17,15 @@ use leaves::*;
 use nginx::Nginx;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
 use trustsync::marker;
-use trustsync::store::read_back::read_back;
 use trustsync::store::{Store, generation};
+use trustsync::targets::read_back::read_back;
+use trustsync::targets::table::KINDS;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
-use trustsync::trust::render::{Content, Label, Output};
+use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -35,7 +36,7 @@ fn new_marker() -> Certificate {
 }
 
 fn render(set: &TrustSet, memory: &Memory, marker: &Certificate) -> Files {
-    let outputs = BTreeSet::from([Output::Nginx]);
+    let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
     let content = Content { set, memory, outputs: &outputs };
     content.render(&Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker })
 }
@@ -311,14 +312,14 @@ fn nginx_admits_by_the_map_exactly_whom_the_set_admits() {
 
 mod reading_back {
     use super::*;
-    use trustsync::store::read_back::ReadBackError;
+    use trustsync::targets::read_back::ReadBackError;
 
     fn written(at: &Path, files: &Files) -> Result<(), ReadBackError> {
         let root = at.join("store");
         let store = Store::open(&root).unwrap();
         let _ = std::fs::remove_dir_all(generation::path(store.root(), 7));
         generation::write(store.root(), 7, files).unwrap();
-        read_back(store.root(), 7)
+        read_back(KINDS, store.root(), 7)
     }
 
     /// The same damage in the manifest's own words, so that not the digest but the parser has to see it.
@@ -329,6 +330,15 @@ mod reading_back {
         files.insert(path.to_owned(), bytes);
         files.insert("manifest.json".to_owned(), serde_json::to_vec(&manifest).unwrap());
         files
+    }
+
+    #[test]
+    fn a_file_that_no_kind_of_server_has_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["nginx/more.conf", "us/us-east-1/digicert/more.pem", "more.pem", "stranger/allow.list"] {
+            let refused = written(dir.path(), &vouched(rendered(&rich().0), path, "anything")).unwrap_err();
+            assert!(matches!(&refused, ReadBackError::Unknown { path: named } if named == path), "{refused}");
+        }
     }
 
     #[test]

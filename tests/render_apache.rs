@@ -14,15 +14,17 @@ use leaves::*;
 use rcgen::string::{BmpString, Ia5String, PrintableString, TeletexString, UniversalString};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair};
 use trustsync::marker;
-use trustsync::store::read_back::{ReadBackError, read_back};
 use trustsync::store::{Store, generation};
+use trustsync::targets::ca_only::subject_hash;
+use trustsync::targets::read_back::{ReadBackError, read_back};
+use trustsync::targets::table::KINDS;
 use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::Memory;
-use trustsync::trust::render::{Content, Label, Output, subject_hash};
+use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, DenialReason, SlotId, TrustSet, Witnesses};
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -33,7 +35,7 @@ fn new_marker() -> Certificate {
 }
 
 fn render(set: &TrustSet, memory: &Memory, marker: &Certificate) -> Files {
-    let outputs = BTreeSet::from([Output::Apache, Output::Hashed]);
+    let outputs = BTreeSet::from([trustsync::targets::apache::OUTPUT, trustsync::targets::ca_only::OUTPUT]);
     let content = Content { set, memory, outputs: &outputs };
     content.render(&Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker })
 }
@@ -295,7 +297,7 @@ mod reading_back {
         let store = Store::open(&at.join("store")).unwrap();
         let _ = fs::remove_dir_all(generation::path(store.root(), 7));
         generation::write(store.root(), 7, files).unwrap();
-        read_back(store.root(), 7)
+        read_back(KINDS, store.root(), 7)
     }
 
     /// The same damage in the manifest's own words, so that not the digest but the parser has to see it.

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use leaves::*;
 use serde_json::{Value, json};
 use trustsync::marker;
-use trustsync::store::read_back::{ReadBackError, read_back};
 use trustsync::store::{Store, generation};
+use trustsync::targets::read_back::{ReadBackError, read_back};
+use trustsync::targets::table::KINDS;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::render::{Content, Label, Output};
+use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::DenialReason;
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -26,14 +27,14 @@ const WITHOUT: &str = "envoy/sds-without-marker.json";
 fn rendered(store: &MemoryStore) -> Files {
     let name = MarkerName { store_id: "0123456789abcdef".into(), generation: 7, digest_head: "01234567".into() };
     let marker = Certificate::parse(&marker::mint(&name).unwrap()).unwrap();
-    let outputs = BTreeSet::from([Output::Envoy]);
+    let outputs = BTreeSet::from([trustsync::targets::envoy::OUTPUT]);
     let content = Content { set: &store.set, memory: &store.memory, outputs: &outputs };
     let label = Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker: &marker };
     content.render(&label)
 }
 
 fn digest(store: &MemoryStore) -> Fingerprint {
-    let outputs = BTreeSet::from([Output::Envoy]);
+    let outputs = BTreeSet::from([trustsync::targets::envoy::OUTPUT]);
     Content { set: &store.set, memory: &store.memory, outputs: &outputs }.digest()
 }
 
@@ -192,7 +193,7 @@ fn written(files: &Files) -> Result<(), ReadBackError> {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store")).unwrap();
     generation::write(store.root(), 7, files).unwrap();
-    read_back(store.root(), 7)
+    read_back(KINDS, store.root(), 7)
 }
 
 /// The same damage in the manifest's own words, so that not the digest but the parser has to see it.

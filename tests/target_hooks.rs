@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
 use trustsync::settings::resolved::{Addressee, Endpoint, Reload, Signal};
-use trustsync::target::check::{self, Outcome};
-use trustsync::target::http::HttpError;
-use trustsync::target::process::{Environment, OUTPUT_KEPT, Ran, Run, RunError};
-use trustsync::target::reload::{ReloadError, Told, tell};
+use trustsync::targets::check::{self, Outcome};
+use trustsync::targets::http::HttpError;
+use trustsync::targets::process::{Environment, OUTPUT_KEPT, Ran, Run, RunError};
+use trustsync::targets::reload::{ReloadError, Told, tell};
 
 fn argv(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()

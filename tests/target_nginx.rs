@@ -27,11 +27,12 @@ use trustsync::marker::mint;
 use trustsync::settings::resolved::{
     self as settings, Addressee, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof,
 };
-use trustsync::target::check::{self, Outcome};
-use trustsync::target::nginx::{Enforcement, enforcement, snippet};
-use trustsync::target::process::Environment;
-use trustsync::target::proof::{Part, Patience, Proof, ProofReport, Wanted, prove};
-use trustsync::target::reload::{Told, tell};
+use trustsync::targets::check::{self, Outcome};
+use trustsync::targets::enforcement::{self, Enforcement};
+use trustsync::targets::nginx::{Nginx as NginxKind, snippet};
+use trustsync::targets::process::Environment;
+use trustsync::targets::proof::{Part, Patience, ProofReport, Seen, Wanted, prove};
+use trustsync::targets::reload::{Told, tell};
 use trustsync::trust::marker_name::MarkerName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -151,7 +152,7 @@ fn seen_by(wire: WireProof) -> settings::Proof {
     }
 }
 
-async fn proof_of(nginx: &Nginx, generation: u64, patience: Patience) -> Proof {
+async fn proof_of(nginx: &Nginx, generation: u64, patience: Patience) -> Seen {
     prove(&seen_by(wire(&[nginx.address()])), &wanted(generation), patience).await.proof
 }
 
@@ -187,10 +188,10 @@ async fn a_rotation_is_refuted_until_nginx_is_told_and_proven_after() {
     for version in ["-tls1_2", "-tls1_3"] {
         assert_eq!(cast(version), ["200", "403", "403", "400"], "{version}");
     }
-    assert_eq!(proof_of(&nginx, 1, Patience::LongRunning).await, Proof::Proven);
+    assert_eq!(proof_of(&nginx, 1, Patience::LongRunning).await, Seen::Proven);
 
     store.switch_to(2);
-    let old = Proof::Refuted { generation: 1, part: Part::Chain };
+    let old = Seen::Refuted { generation: 1, part: Part::Chain };
     assert_eq!(proof_of(&nginx, 2, Patience::LongRunning).await, old);
     let impatient = settings::Proof { timeout: Duration::from_millis(700), ..seen_by(wire(&[nginx.address()])) };
     assert_eq!(prove(&impatient, &wanted(2), Patience::JustTold).await.proof, old);
@@ -201,7 +202,7 @@ async fn a_rotation_is_refuted_until_nginx_is_told_and_proven_after() {
     };
     let told = tell(&reload, &no_environment(), LIMIT).await.unwrap();
     assert!(matches!(told, Told::Signalled { signal: Signal::Hup, .. }));
-    assert_eq!(proof_of(&nginx, 2, Patience::JustTold).await, Proof::Proven);
+    assert_eq!(proof_of(&nginx, 2, Patience::JustTold).await, Seen::Proven);
     for version in ["-tls1_2", "-tls1_3"] {
         assert_eq!(cast(version), ["403", "200", "403", "400"], "{version}");
     }
@@ -221,7 +222,7 @@ async fn what_a_server_does_not_show_is_told_apart() {
     let nginx =
         Nginx::start(&store.nginx_dir(), &server("ssl_client_certificate @DIR@/../other.pem; ssl_verify_client on;"));
     let began = Instant::now();
-    assert_eq!(proof_of(&nginx, 3, Patience::JustTold).await, Proof::NotWired);
+    assert_eq!(proof_of(&nginx, 3, Patience::JustTold).await, Seen::NotWired);
     assert!(began.elapsed() < LIMIT / 3, "no need to wait the whole time");
 
     let reload_with = async |http: &str, expected: &str| {
@@ -238,13 +239,13 @@ async fn what_a_server_does_not_show_is_told_apart() {
 
     let configured_without = WireProof { generation: GenerationEvidence::None, ..wire(&[nginx.address()]) };
     let proof = prove(&seen_by(configured_without.clone()), &wanted(3), Patience::LongRunning).await.proof;
-    assert!(matches!(proof, Proof::ChainOnly { .. }), "{proof}");
+    assert!(matches!(proof, Seen::ChainOnly(_)), "{proof}");
 
     nginx.rewrite(&server(&format!("{bundle} add_header X-Trustsync-Generation 000002 always;")));
     nginx.reload();
     let impatient = settings::Proof { timeout: Duration::from_secs(3), ..seen_by(wire(&[nginx.address()])) };
     let proof = prove(&impatient, &wanted(3), Patience::JustTold).await.proof;
-    assert_eq!(proof, Proof::Refuted { generation: 2, part: Part::Allowlist });
+    assert_eq!(proof, Seen::Refuted { generation: 2, part: Part::Allowlist });
 }
 
 #[tokio::test]
@@ -370,7 +371,7 @@ async fn an_allowlist_that_is_loaded_but_never_asked_is_found_out() {
     let judged = async |http: &str| {
         fs::create_dir_all(nginx.dir().join("sites")).unwrap();
         nginx.rewrite(http);
-        enforcement(&nginx.check_command(), &store.link(), &no_environment(), LIMIT).await
+        enforcement::look(&NginxKind, &nginx.check_command(), &store.link(), &no_environment(), LIMIT).await
     };
     assert_eq!(judged(&store.wired()).await, Enforcement::Enforced { notes: vec![] });
 
@@ -422,13 +423,10 @@ async fn a_server_that_cannot_be_asked_is_unreachable() {
             settings::Proof { timeout: Duration::from_millis(400), ..seen_by(wire(std::slice::from_ref(&connect))) };
         for patience in [Patience::JustTold, Patience::LongRunning] {
             let report = prove(&settings, &wanted(1), patience).await;
-            assert!(matches!(report.proof, Proof::Unreachable { .. }), "{connect}: {report:?}");
+            assert!(matches!(report.proof, Seen::Unreachable(_)), "{connect}: {report:?}");
         }
     }
-    assert!(matches!(
-        prove(&seen_by(wire(&[])), &wanted(1), Patience::LongRunning).await.proof,
-        Proof::Unverifiable { .. }
-    ));
+    assert!(matches!(prove(&seen_by(wire(&[])), &wanted(1), Patience::LongRunning).await.proof, Seen::Unverifiable(_)));
     no_tls.abort();
 }
 
@@ -554,7 +552,7 @@ async fn an_old_answer_after_new_ones_begins_the_proof_anew() {
     })
     .await;
     let report = server.prove(LIMIT, Patience::JustTold).await;
-    assert_eq!(report.proof, Proof::Proven);
+    assert_eq!(report.proof, Seen::Proven);
     assert!(server.began.elapsed() >= Duration::from_millis(450 + 500), "proven after {:?}", server.began.elapsed());
     assert!(report.addresses[0].looks >= 10, "{report:?}");
 }
@@ -565,7 +563,7 @@ async fn a_server_that_never_settles_is_not_proven() {
         let server =
             Scripted::start(rustls::ALL_VERSIONS, false, |count, _| vec![if count % 2 == 0 { 2 } else { 1 }]).await;
         let report = server.prove(Duration::from_secs(2), patience).await;
-        assert!(matches!(report.proof, Proof::NotYet { .. }), "{report:?}");
+        assert!(matches!(report.proof, Seen::NotYet(_)), "{report:?}");
     }
 }
 
@@ -573,7 +571,7 @@ async fn a_server_that_never_settles_is_not_proven() {
 async fn a_server_that_does_not_come_to_it_is_asked_less_and_less_often() {
     let server = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![1]).await;
     let report = server.prove(Duration::from_secs(3), Patience::JustTold).await;
-    assert_eq!(report.proof, Proof::Refuted { generation: 1, part: Part::Chain });
+    assert_eq!(report.proof, Seen::Refuted { generation: 1, part: Part::Chain });
     // At the pace of the beginning it would be a hundred.
     assert!((4..60).contains(&report.addresses[0].looks), "{report:?}");
 }
@@ -582,7 +580,7 @@ async fn a_server_that_does_not_come_to_it_is_asked_less_and_less_often() {
 async fn files_of_two_generations_put_together_are_not_the_wanted_one() {
     let server = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![2, 1]).await;
     let proof = server.prove(Duration::from_secs(1), Patience::LongRunning).await.proof;
-    assert_eq!(proof, Proof::Refuted { generation: 1, part: Part::Chain });
+    assert_eq!(proof, Seen::Refuted { generation: 1, part: Part::Chain });
 }
 
 #[tokio::test]
@@ -592,13 +590,9 @@ async fn a_server_that_breaks_off_without_a_certificate_still_proves_its_chain()
     for versions in [TLS12, TLS13] {
         let server = Scripted::start(versions, true, |_, _| vec![2]).await;
         let proof = server.prove(Duration::from_secs(5), Patience::JustTold).await.proof;
-        assert!(matches!(proof, Proof::Lacking { .. }), "{versions:?}: {proof}");
+        assert!(matches!(proof, Seen::Lacking(_)), "{versions:?}: {proof}");
         let relaxed = Scripted::start(versions, false, |_, _| vec![2]).await;
-        assert_eq!(
-            relaxed.prove(Duration::from_secs(5), Patience::JustTold).await.proof,
-            Proof::Proven,
-            "{versions:?}"
-        );
+        assert_eq!(relaxed.prove(Duration::from_secs(5), Patience::JustTold).await.proof, Seen::Proven, "{versions:?}");
     }
 }
 
@@ -608,7 +602,7 @@ async fn all_addresses_must_agree() {
     let old = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![1]).await;
     let settings = seen_by(wire(&[new.address.clone(), old.address.clone()]));
     let report = prove(&settings, &wanted(2), Patience::LongRunning).await;
-    assert_eq!(report.proof, Proof::Refuted { generation: 1, part: Part::Chain });
-    assert_eq!(report.addresses[0].proof, Proof::Proven);
+    assert_eq!(report.proof, Seen::Refuted { generation: 1, part: Part::Chain });
+    assert_eq!(report.addresses[0].proof, Seen::Proven);
     assert_eq!(report.addresses[1].connect, old.address);
 }

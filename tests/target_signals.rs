@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use trustsync::settings::resolved::{Addressee, Reload, Signal};
-use trustsync::target::process::Environment;
-use trustsync::target::reload::{ReloadError, Told, tell};
+use trustsync::targets::process::Environment;
+use trustsync::targets::reload::{ReloadError, Told, tell};
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use trustsync::settings::resolved::{self as settings, Endpoint, Reload};
-use trustsync::target::http::HttpError;
-use trustsync::target::process::Environment;
-use trustsync::target::proof::{Part, Patience, Proof, Wanted, prove};
-use trustsync::target::reload::{ReloadError, Told, tell};
+use trustsync::targets::http::HttpError;
+use trustsync::targets::process::Environment;
+use trustsync::targets::proof::{Part, Patience, Seen, Wanted, prove};
+use trustsync::targets::reload::{ReloadError, Told, tell};
 
 const STORE: &str = "9f86d081884c7d65";
 const LIMIT: Duration = Duration::from_secs(20);
@@ -40,7 +40,7 @@ fn ways(command: Option<&[&str]>, http: Option<&str>) -> settings::Proof {
     }
 }
 
-async fn proof_by(command: Option<&[&str]>, http: Option<&str>) -> Proof {
+async fn proof_by(command: Option<&[&str]>, http: Option<&str>) -> Seen {
     prove(&ways(command, http), &wanted(), Patience::LongRunning).await.proof
 }
 
@@ -91,20 +91,17 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
 #[tokio::test]
 async fn a_command_proves_by_what_it_says_and_never_by_its_exit_code() {
     for says in ["000042", "000042 9f86d081884c7d65", "# trustsync generation 000042 store 9f86d081884c7d65"] {
-        assert_eq!(proof_by(Some(&["echo", says]), None).await, Proof::Proven, "{says}");
+        assert_eq!(proof_by(Some(&["echo", says]), None).await, Seen::Proven, "{says}");
     }
     let nothing = proof_by(Some(&["true"]), None).await;
-    assert!(
-        matches!(&nothing, Proof::Unverifiable { reason } if reason.contains("names no generation")),
-        "{nothing:?}"
-    );
+    assert!(matches!(&nothing, Seen::Unverifiable(reason) if reason.contains("names no generation")), "{nothing:?}");
     let older = proof_by(Some(&["echo", "000041"]), None).await;
-    assert_eq!(older, Proof::Refuted { generation: 41, part: Part::Word });
-    assert_eq!(proof_by(Some(&["echo", "000042 0123456789abcdef"]), None).await, Proof::NotWired);
+    assert_eq!(older, Seen::Refuted { generation: 41, part: Part::Word });
+    assert_eq!(proof_by(Some(&["echo", "000042 0123456789abcdef"]), None).await, Seen::NotWired);
     // It names the generation, and fails: whatever it means by that is no proof.
     for failing in [&["sh", "-c", "echo 000042; exit 1"][..], &["/does/not/exist"]] {
         let failed = proof_by(Some(failing), None).await;
-        assert!(matches!(failed, Proof::Unreachable { .. }), "{failing:?}: {failed:?}");
+        assert!(matches!(failed, Seen::Unreachable(_)), "{failing:?}: {failed:?}");
     }
 }
 
@@ -118,7 +115,7 @@ async fn a_command_is_told_what_is_wanted_and_asked_until_it_is_steadily_said() 
         count = count.display()
     );
     let report = prove(&ways(Some(&["sh", "-c", &script]), None), &wanted(), Patience::JustTold).await;
-    assert_eq!(report.proof, Proof::Proven);
+    assert_eq!(report.proof, Seen::Proven);
     let asked = fs::read_to_string(&count).unwrap().lines().count();
     assert!(asked >= 8, "a streak of three after the fifth: {asked}");
 }
@@ -127,7 +124,7 @@ async fn a_command_is_told_what_is_wanted_and_asked_until_it_is_steadily_said() 
 async fn a_command_that_hangs_is_ended_and_holds_nobody_up() {
     let began = Instant::now();
     let hung = proof_by(Some(&["sh", "-c", "trap '' TERM; sleep 1000; sleep 1000"]), None).await;
-    assert!(matches!(&hung, Proof::Unreachable { reason } if reason.contains("did not end in time")), "{hung:?}");
+    assert!(matches!(&hung, Seen::Unreachable(reason) if reason.contains("did not end in time")), "{hung:?}");
     assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
 }
 
@@ -137,15 +134,15 @@ async fn an_answer_proves_by_its_header_or_its_first_line_and_never_by_its_statu
     let url = format!("http://127.0.0.1:{}/-/trust?q=1", application.on_tcp());
     let header = "X-Trustsync-Generation: 000042 9f86d081884c7d65\r\n";
     for (says, proof) in [
-        (answer("200 OK", "X-Trustsync-Generation: 000042\r\n", "whatever"), Some(Proof::Proven)),
+        (answer("200 OK", "X-Trustsync-Generation: 000042\r\n", "whatever"), Some(Seen::Proven)),
         // It may well refuse us otherwise.
-        (answer("403 Forbidden", header, ""), Some(Proof::Proven)),
-        (answer("200 OK", "", "000042\nmore"), Some(Proof::Proven)),
-        (answer("200 OK", "", "000041"), Some(Proof::Refuted { generation: 41, part: Part::Word })),
+        (answer("403 Forbidden", header, ""), Some(Seen::Proven)),
+        (answer("200 OK", "", "000042\nmore"), Some(Seen::Proven)),
+        (answer("200 OK", "", "000041"), Some(Seen::Refuted { generation: 41, part: Part::Word })),
         // The header wins.
         (
             answer("200 OK", "X-Trustsync-Generation: 000041\r\n", "000042"),
-            Some(Proof::Refuted { generation: 41, part: Part::Word }),
+            Some(Seen::Refuted { generation: 41, part: Part::Word }),
         ),
         (answer("404 Not Found", "", "000042"), None),
         (answer("200 OK", "", "ok"), None),
@@ -155,11 +152,11 @@ async fn an_answer_proves_by_its_header_or_its_first_line_and_never_by_its_statu
         let shown = proof_by(None, Some(&url)).await;
         match proof {
             Some(proof) => assert_eq!(shown, proof, "{says}"),
-            None => assert!(matches!(shown, Proof::Unverifiable { .. }), "{says}: {shown:?}"),
+            None => assert!(matches!(shown, Seen::Unverifiable(_)), "{says}: {shown:?}"),
         }
     }
     application.answers(&answer("503 Service Unavailable", "", ""));
-    assert!(matches!(proof_by(None, Some(&url)).await, Proof::Unreachable { .. }));
+    assert!(matches!(proof_by(None, Some(&url)).await, Seen::Unreachable(_)));
     let asked = application.asked.lock().unwrap();
     assert!(asked.iter().all(|head| head.starts_with("GET /-/trust?q=1 HTTP/1.1\r\n")), "{asked:?}");
 }
@@ -170,7 +167,7 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
     let socket = folder.path().join("app.sock");
     let at = |path: &str| format!("unix:{}:{path}", socket.display());
     let unreachable = proof_by(None, Some(&at("/trust"))).await;
-    assert!(matches!(&unreachable, Proof::Unreachable { reason } if reason.contains("app.sock")), "{unreachable:?}");
+    assert!(matches!(&unreachable, Seen::Unreachable(reason) if reason.contains("app.sock")), "{unreachable:?}");
     let post = async |limit| {
         tell(&Reload::Http(Endpoint::parse(&at("/-/reload?t=hunter2")).unwrap()), &Environment::default(), limit).await
     };
@@ -180,7 +177,7 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
 
     let application = Application::new(&answer("200 OK", "", "000042"));
     application.on_socket(&socket);
-    assert_eq!(proof_by(None, Some(&at("/trust"))).await, Proof::Proven);
+    assert_eq!(proof_by(None, Some(&at("/trust"))).await, Seen::Proven);
     assert_eq!(post(LIMIT).await.unwrap(), Told::Answered { status: 200 });
     let last = application.asked.lock().unwrap().last().unwrap().clone();
     assert!(
@@ -197,7 +194,7 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
     assert!(!refused.to_string().contains("hunter2"), "{refused}");
     // A flood is not read to its end, and what is no HTTP is said to be none.
     application.answers(&format!("HTTP/1.1 200 OK\r\n\r\n000042\n{}", "x".repeat(3_000_000)));
-    assert_eq!(proof_by(None, Some(&at("/trust"))).await, Proof::Proven);
+    assert_eq!(proof_by(None, Some(&at("/trust"))).await, Seen::Proven);
     application.answers("SSH-2.0-000042\r\n");
     assert!(matches!(post(LIMIT).await, Err(ReloadError::NotAsked(_))));
 }
@@ -222,12 +219,12 @@ async fn several_ways_must_agree() {
     let application = Application::new(&answer("200 OK", "", "000041"));
     let url = format!("http://127.0.0.1:{}/", application.on_tcp());
     let report = prove(&ways(Some(&["echo", "000042"]), Some(&url)), &wanted(), Patience::LongRunning).await;
-    assert_eq!(report.proof, Proof::Refuted { generation: 41, part: Part::Word });
+    assert_eq!(report.proof, Seen::Refuted { generation: 41, part: Part::Word });
     let named: Vec<&str> = report.addresses.iter().map(|way| way.connect.as_str()).collect();
     assert_eq!(named, ["command", url.as_str()]);
     application.answers(&answer("200 OK", "", "000042"));
     let report = prove(&ways(Some(&["echo", "000042"]), Some(&url)), &wanted(), Patience::LongRunning).await;
-    assert_eq!(report.proof, Proof::Proven);
+    assert_eq!(report.proof, Seen::Proven);
 }
 
 #[tokio::test]
@@ -236,5 +233,5 @@ async fn a_command_that_goes_a_long_way_is_asked_as_often_as_a_quick_one() {
     let slow = ["sh", "-c", "sleep 1.4; echo 000042"];
     let settings = settings::Proof { timeout: Duration::from_secs(30), ..ways(Some(&slow), None) };
     let report = prove(&settings, &wanted(), Patience::LongRunning).await;
-    assert_eq!((report.proof, report.addresses[0].looks), (Proof::Proven, 3));
+    assert_eq!((report.proof, report.addresses[0].looks), (Seen::Proven, 3));
 }

@@ -44,7 +44,7 @@ use privilege::without_namespaces;
 use rustix::process::Signal;
 use sandbox::{Ran, Sandbox, run};
 use trustsync::simulator::world::Impostor;
-use trustsync::target::apache::virtual_host;
+use trustsync::targets::apache::snippet::virtual_host;
 
 /// Why no private view of the files is to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -397,7 +397,7 @@ fn an_nginx_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be
     ));
     machine.sync().exits(7);
     let wired = {
-        use trustsync::target::nginx::snippet;
+        use trustsync::targets::nginx::snippet;
         let link = machine.link();
         format!("{}\n{}", snippet::http(&link), nginx_stage::server_block(&snippet::server(&link)))
     };

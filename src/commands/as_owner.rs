@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 use super::Failure;
 use super::relay::Relay;
 use crate::exit::Exit;
-use crate::target::process::LAST_CHANCE;
+use crate::targets::process::LAST_CHANCE;
 
 /// Set for the child: the uid and gid it becomes, and its parent's pid.
 const MARK: &str = "TRUSTSYNC_AS_OWNER";

@@ -13,14 +13,14 @@ use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::log;
 use crate::settings::resolved::{
-    Addressee, GenerationEvidence, IdentitySetting, Pinning, Proof, Reload, SecretOrigin, Settings, Target, WireProof,
+    Addressee, GenerationEvidence, IdentitySetting, Pinning, Proof, Reload, SecretOrigin, Settings, Store, Target,
+    WireProof,
 };
 use crate::settings::{self, Loaded};
 use crate::store::ownership;
 use crate::store::privileged::Privileged;
 use crate::trust::certificate::Curve;
 use crate::trust::plan::ChangedIssuer;
-use crate::trust::render::Output;
 use crate::trust::timestamp::span;
 
 pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
@@ -201,7 +201,7 @@ fn values(loaded: &Loaded) -> BTreeMap<String, String> {
             put("extra_anchors", format!("{:?}", store.extra_anchors));
         }
         for target in &store.targets {
-            put_target(&mut values, target, &store.name);
+            put_target(&mut values, target, store);
         }
     }
     values
@@ -224,15 +224,15 @@ fn put_verify(values: &mut BTreeMap<String, String>, settings: &Settings) {
     put("changed_issuer", if confirm { "\"confirm\"" } else { "\"accept\"" }.to_owned());
 }
 
-fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &str) {
+fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &Store) {
     let time = |duration| format!("\"{}\"", span(duration));
     let mut put = |field: &str, value: String| values.insert(format!("target.{}.{field}", target.name), value);
     put("kind", format!("{:?}", target.kind.name()));
-    let outputs = Output::ALL.iter().filter(|(_, output)| target.outputs.contains(output));
-    put("outputs", format!("{:?}", outputs.map(|(name, _)| *name).collect::<Vec<_>>()));
+    let outputs = store.kinds.outputs().filter(|output| target.outputs.contains(output));
+    put("outputs", format!("{:?}", outputs.map(|output| output.name()).collect::<Vec<_>>()));
     put("marker", target.marker.to_string());
     put("pinning", if target.pinning == Pinning::Here { "\"here\"" } else { "\"elsewhere\"" }.to_owned());
-    put("store", format!("{store:?}"));
+    put("store", format!("{:?}", store.name));
     put("privileged", target.privileged.to_string());
     put("check", target.check.as_ref().map_or_else(|| "[]".to_owned(), |argv| format!("{argv:?}")));
     put("check_timeout", time(target.check_timeout));

@@ -19,7 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
 use crate::settings::resolved::Store;
 use crate::store::contents;
-use crate::target::process::printable;
+use crate::targets::process::printable;
 use crate::trust::timestamp::{Timestamp, span};
 
 /// How long one answer may take.

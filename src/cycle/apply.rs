@@ -19,16 +19,16 @@ use super::{CommitError, CycleError, anchors, housekeeping, observe, sight, turn
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::marker;
-use crate::settings::resolved::{Addressee, Kind, Reload, Settings, Store as StoreSettings, Target};
+use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
 use crate::store::privileged::{Privileged, Request};
-use crate::store::read_back::read_back_in;
 use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep_in};
-use crate::target::check::{self, View};
-use crate::target::nginx;
-use crate::target::process::Environment;
-use crate::target::reload;
+use crate::targets::check::{self, View};
+use crate::targets::enforcement;
+use crate::targets::process::Environment;
+use crate::targets::read_back::read_back_in;
+use crate::targets::reload;
 use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
 use crate::trust::certificate::Certificate;
 use crate::trust::event;
@@ -303,7 +303,7 @@ impl Half<'_> {
             checkable_in_place: !self.target.kind.reads_at_requests(),
             linked_reads_back: linked
                 .filter(|linked| *linked != number)
-                .is_none_or(|old| read_back_in(&half.generations(), old).is_ok()),
+                .is_none_or(|old| read_back_in(self.store.kinds, &half.generations(), old).is_ok()),
             tellable: self.target.reload != Reload::None,
             // The daemon proves.
             provable: false,
@@ -322,9 +322,9 @@ impl Half<'_> {
             outcome.standing = Some(Standing { store, generation: number, digest: rendered });
         }
         let environment = self.environment(number, &given.manifest.store);
-        if let (Kind::Nginx, Some(argv)) = (self.target.kind, &self.target.check) {
-            let limit = self.target.check_timeout;
-            outcome.enforcement = Some(nginx::enforcement(argv, link.path(), &environment, limit).await);
+        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration(), &self.target.check) {
+            let (link, limit) = (link.path(), self.target.check_timeout);
+            outcome.enforcement = Some(enforcement::look(configuration, argv, link, &environment, limit).await);
         }
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Told(_));
         if is_used && sight::is_due(self.target, state.sight.as_ref(), number) {
@@ -408,7 +408,7 @@ impl Half<'_> {
         let generations = half.generations();
         let standing = contents::manifest_in(&generations, number).ok().flatten();
         let is_there = standing.is_some_and(|standing| standing.digest == digest && standing.store == given.store);
-        if is_there && read_back_in(&generations, number).is_ok() {
+        if is_there && read_back_in(self.store.kinds, &generations, number).is_ok() {
             return Ok(digest);
         }
         let name = MarkerName { store_id: given.store.clone(), generation: number, digest_head: digest.short() };
@@ -451,7 +451,7 @@ impl Half<'_> {
             let event = match step {
                 Step::Finish(turn::Outcome::Settled(_)) => return Ok(Verdict::Told(words)),
                 Step::Finish(turn::Outcome::Owed(owed)) => return Ok(Verdict::Owed(owed)),
-                Step::ReadBack => turns::outcome_of(read_back_in(&generations, wanted)),
+                Step::ReadBack => turns::outcome_of(read_back_in(self.store.kinds, &generations, wanted)),
                 Step::CheckPrivately(number) => match self.target.server_check() {
                     Some(check) => {
                         let view = View::Private { new: &link.generation(number), link: link.path() };

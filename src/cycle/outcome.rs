@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::store::privileged::{Privileged, Request};
-use crate::target::nginx::Enforcement;
+use crate::targets::enforcement::Enforcement;
 use crate::trust::excerpt;
 use crate::trust::finding::{self, Finding};
 use crate::trust::fingerprint::Fingerprint;

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use crate::settings::resolved::{Check, CheckWay, Kind, Target};
-use crate::target::check;
-use crate::target::process::Environment;
+use crate::settings::resolved::{Check, CheckWay, Target};
+use crate::targets::check;
+use crate::targets::process::Environment;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
@@ -82,13 +82,10 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
             Finding::new(Event::CheckNotJudged, Subject::target(name), text)
         }),
         SightVerdict::Blind => {
-            let advice = match target.kind {
-                Kind::Apache => "A real start of the server looks: check = [\"apache2ctl\"].",
-                _ => {
-                    "Does it run in another mount namespace (a container), or on another configuration? One that reads the \
-                     configuration that the server loads, where the server runs, looks; check = [] says that there is none."
-                }
-            };
+            let advice = target.kind.check_that_looks().unwrap_or(
+                "Does it run in another mount namespace (a container), or on another configuration? One that reads the \
+                 configuration that the server loads, where the server runs, looks; check = [] says that there is none.",
+            );
             let text = format!(
                 "The check ({command}) passes a copy of generation {:06} that was broken on purpose: it does not look at the \
                  files that the server loads, so that its word for them counts for nothing. It is still made as things stand, \
@@ -104,9 +101,7 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
 fn unavailable(target: &Target, check: Check<'_>, why: &str) -> String {
     let (command, weaker) = (check.argv.join(" "), check.in_place().join(" "));
     let misses = match check.way {
-        CheckWay::Start => {
-            "reads neither certificates nor keys nor CRLs, and a bad one of these ends the server at its reload"
-        }
+        CheckWay::Start(start) => start.misses,
         CheckWay::Test => "sees nothing of a new generation before the link is switched to it",
     };
     let advice = if target.privileged {

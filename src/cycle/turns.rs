@@ -15,21 +15,20 @@ use super::report::{Report, TargetReport};
 use super::sight;
 use crate::clock::Clock;
 use crate::exit::Exit;
-use crate::settings::resolved::{self, Kind, Reload, Store as StoreSettings, Target};
+use crate::settings::resolved::{self, Kinds, Reload, Store as StoreSettings, Target};
 use crate::store::contents;
 use crate::store::privileged::{Asked, Privileged};
-use crate::store::read_back::read_back;
 use crate::store::{Link, LinkPath, StoreError, generation};
-use crate::target::check::{self, Outcome as Checked, View};
-use crate::target::nginx::{self, Enforcement};
-use crate::target::process::{Environment, LAST_CHANCE};
-use crate::target::proof::{self, Patience, Wanted};
-use crate::target::reload::{self, Told};
-use crate::target::snippet;
+use crate::targets::check::{self, Outcome as Checked, View};
+use crate::targets::enforcement::{self, Configuration, Enforcement};
+use crate::targets::process::{Environment, LAST_CHANCE};
+use crate::targets::proof::{self, Patience, Wanted};
+use crate::targets::read_back::read_back;
+use crate::targets::reload::{self, Told};
+use crate::targets::snippet;
 use crate::trust::event;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
-use crate::trust::render::{Output, envoy};
 use crate::trust::set::Authority;
 use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
@@ -47,15 +46,14 @@ const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 /// what the server's configuration asks.
 const MOST_CHECKS: u32 = 6;
 
-/// Of a server that advertises no marker of the store.
-const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
-
 /// One target, and what it should serve.
 pub struct Turns<'a> {
     pub root: &'a Path,
     pub manifest: &'a Manifest,
     pub target: &'a Target,
     pub clock: &'a dyn Clock,
+    /// The kinds of server that are known.
+    kinds: Kinds,
     /// Root's half, where the target is privileged.
     half: Option<Privileged>,
     /// Whether it was asked in this turn.
@@ -80,7 +78,8 @@ impl<'a> Turns<'a> {
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
         let half = target.privileged.then(|| Privileged::of(&store.privileged_path, &target.name)).transpose()?;
-        Ok(Self { root: &store.path, manifest, target, clock, half, asked: AtomicBool::new(false) })
+        let (root, kinds) = (&*store.path, store.kinds);
+        Ok(Self { root, manifest, target, clock, kinds, half, asked: AtomicBool::new(false) })
     }
 
     fn link(&self) -> Result<LinkPath, StoreError> {
@@ -109,7 +108,7 @@ impl<'a> Turns<'a> {
             }
         }
         self.look_at_the_check(&outcome, state, report).await;
-        self.find_limits_of_envoy(report);
+        self.find_limits(report);
         self.find_denials_unknown_to_it(report);
         self.conclude(state, outcome, told, forced, report);
     }
@@ -220,7 +219,7 @@ impl<'a> Turns<'a> {
             told |= step == Step::Reload;
             let event = match step {
                 Step::Finish(outcome) => break outcome,
-                Step::ReadBack => outcome_of(read_back(self.root, self.manifest.generation)),
+                Step::ReadBack => outcome_of(read_back(self.kinds, self.root, self.manifest.generation)),
                 Step::CheckPrivately(number) => self.check_privately(&link, number).await,
                 Step::Check => self.check().await,
                 // Root's half does it when it is told to reload.
@@ -251,7 +250,7 @@ impl<'a> Turns<'a> {
             checkable_in_place: !self.target.kind.reads_at_requests(),
             linked_reads_back: linked
                 .filter(|linked| *linked != self.manifest.generation)
-                .is_none_or(|old| read_back(self.root, old).is_ok()),
+                .is_none_or(|old| read_back(self.kinds, self.root, old).is_ok()),
             tellable: self.half.is_some() || self.target.reload != Reload::None,
             provable: self.target.proof.is_some(),
             chain_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_chain),
@@ -388,11 +387,16 @@ impl<'a> Turns<'a> {
     }
 
     /// What the server's configuration says of the allowlist. Of a privileged target only root can read it.
-    async fn enforcement(&self, link: &LinkPath, report: &mut Report) -> Option<Enforcement> {
+    async fn enforcement(
+        &self,
+        configuration: &dyn Configuration,
+        link: &LinkPath,
+        report: &mut Report,
+    ) -> Option<Enforcement> {
         let check = self.target.check.as_ref()?;
         let Some(half) = &self.half else {
             let limit = self.target.check_timeout;
-            return Some(nginx::enforcement(check, link.path(), &self.environment(), limit).await);
+            return Some(enforcement::look(configuration, check, link.path(), &self.environment(), limit).await);
         };
         let mut last = self.last(half);
         let is_good = |last: &outcome::Outcome| {
@@ -426,22 +430,11 @@ impl<'a> Turns<'a> {
         };
         let told_by_root = self.asked.load(Ordering::Relaxed);
         let patience = if told || told_by_root { Patience::JustTold } else { Patience::LongRunning };
-        let proof = seen(proof::prove(ways, &wanted, patience).await.proof);
-        let is_apache = self.target.kind == Kind::Apache;
-        let proof = match proof {
-            // Its own snippet has it ask everybody, and shows the header to whoever has no certificate.
-            Proof::Unverifiable(why) if is_apache && ways.shows_allowlist() && why == proof::NOT_ASKED => {
-                Proof::NotWired(format!("{why}, and shows no generation of the allowlist"))
-            }
-            // Only Apache may advertise other names than those of the authorities that it accepts.
-            Proof::Unverifiable(why) if !is_apache && why == proof::OTHER_NAMES => Proof::NotWired(NOT_OURS.to_owned()),
-            proof => proof,
-        };
-        if self.target.kind != Kind::Nginx {
-            return proof;
-        }
+        let kind = self.target.kind;
+        let proof = proof::prove(ways, &wanted, patience).await.proof.proves(kind, ways);
+        let Some(configuration) = kind.configuration() else { return proof };
         match proof {
-            Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(link, report).await {
+            Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
                 Proof::Proven if !told && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
                     Proof::NotYet("its configuration asks the allowlist by now, but may not be loaded yet".to_owned())
@@ -449,33 +442,42 @@ impl<'a> Turns<'a> {
                 Proof::Proven => proof,
                 otherwise => otherwise,
             },
-            Proof::NotWired(_) | Proof::Unverifiable(_) => self.unseen(proof, link, report).await,
+            Proof::NotWired(_) | Proof::Unverifiable(_) => self.unseen(proof, configuration, link, report).await,
             proof => proof,
         }
     }
 
     /// Where the wire shows no marker, the configuration says whether our files are used at all.
-    async fn unseen(&self, proof: Proof, link: &LinkPath, report: &mut Report) -> Proof {
-        let Some(enforcement) = self.enforcement(link, report).await else { return proof };
+    async fn unseen(
+        &self,
+        proof: Proof,
+        configuration: &dyn Configuration,
+        link: &LinkPath,
+        report: &mut Report,
+    ) -> Proof {
+        let Some(enforcement) = self.enforcement(configuration, link, report).await else { return proof };
         match (proof, enforcement) {
             (_, Enforcement::NotEnforced { servers, .. }) => Proof::NotEnforced(servers.join(", ")),
             (Proof::Unverifiable(why), Enforcement::NotIncluded) => {
                 Proof::NotWired(format!("{why}, and no server in its configuration names them"))
             }
             (Proof::Unverifiable(why), Enforcement::NotAsked { servers }) => Proof::Unverifiable(format!(
-                "{why}; its configuration names this store's files, but has ssl_verify_client off in {}",
+                "{why}; its configuration names this store's files, but has {} in {}",
+                configuration.does_not_ask(),
                 servers.join(", ")
             )),
-(Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(
-                "its configuration names this store's files, but at this address and by this name it advertises none of their names: nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers there".to_owned(),
-            ),
+            (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(format!(
+                "its configuration names this store's files, but at this address and by this name it advertises none of \
+                 their names: {}",
+                configuration.advertises()
+            )),
             (proof, _) => proof,
         }
     }
 
     /// That the allowlist is loaded is seen on the wire; that it is asked, only in the configuration.
-    async fn enforced(&self, link: &LinkPath, report: &mut Report) -> Proof {
-        let Some(enforcement) = self.enforcement(link, report).await else { return Proof::Proven };
+    async fn enforced(&self, configuration: &dyn Configuration, link: &LinkPath, report: &mut Report) -> Proof {
+        let Some(enforcement) = self.enforcement(configuration, link, report).await else { return Proof::Proven };
         match enforcement {
             Enforcement::NotEnforced { servers, .. } => Proof::NotEnforced(servers.join(", ")),
             Enforcement::Enforced { notes } => {
@@ -570,33 +572,14 @@ impl<'a> Turns<'a> {
         report.targets.push(line);
     }
 
-    /// What Envoy cannot do for a name rule.
-    fn find_limits_of_envoy(&self, report: &mut Report) {
-        let genesys = self.manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
-        let rules: Vec<_> = genesys.flat_map(|(_, held)| held.entries.values()).collect();
-        if !self.target.outputs.contains(&Output::Envoy) || rules.is_empty() {
-            return;
-        }
+    /// What the formats of its files cannot express of this generation.
+    fn find_limits(&self, report: &mut Report) {
+        let read = |path: &str| std::fs::read(self.link_path().join(path)).ok();
         let name = &self.target.name;
-        let secret = std::fs::read(self.link_path().join(envoy::WITH_MARKER));
-        if secret.is_ok_and(|secret| envoy::admits_nobody(&secret)) {
-            let text = "This Envoy refuses every client, though a Genesys name is trusted. It can take no single certificate \
-                        out of those whose name it admits: as long as one is denied, it admits those that the vendor lists, \
-                        one by one, and of these none is left that is not denied. The first one that is polled gets in at \
-                        once; see `trustsync status` for what is denied.";
-            report.findings.push(Finding::new(event::Event::TargetAdmitsNobody, Subject::target(name), text));
-        } else if !self.manifest.denied.is_empty() {
-            let text = "Envoy can take no single certificate out of those whose name it admits. As long as one is denied, it \
-                        admits those that the vendor lists, one by one: a renewed one gets in only once it was polled.";
-            report.findings.push(Finding::new(event::Event::TargetOneByOne, Subject::target(name), text));
-        } else if rules.iter().any(|rule| rule.witnesses.dns_names.is_empty()) {
-            let text = "Envoy sees no common name, and the vendor's certificate has its name in no dNSName (or any name is \
-                        allowed): it admits whatever the Genesys root has signed.";
-            report.findings.push(Finding::new(event::Event::TargetIssuerAlone, Subject::target(name), text));
-        }
+        report.findings.extend(self.target.outputs.iter().flat_map(|output| output.limits(name, self.manifest, &read)));
     }
 
-    /// Whom nginx and Apache cannot refuse, since they ask for other digests than the one that is known.
+    /// Whom its files cannot refuse, since they ask for other digests than the one that is known.
     fn find_denials_unknown_to_it(&self, report: &mut Report) {
         let has_rules = self
             .manifest
@@ -608,10 +591,7 @@ impl<'a> Turns<'a> {
             .manifest
             .denied
             .iter()
-            .filter(|(_, denial)| {
-                outputs.contains(&Output::Nginx) && denial.sha1.is_none()
-                    || outputs.contains(&Output::Apache) && denial.pem_sha1.is_none()
-            })
+            .filter(|(_, denial)| outputs.iter().any(|output| !output.can_name(denial)))
             .map(|(fingerprint, _)| fingerprint.to_string())
             .collect();
         if has_rules && !unknown.is_empty() {
@@ -668,8 +648,7 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        let lines = snippet::of(self.target.kind, &self.link_path());
-        if self.target.marker { lines } else { lines.map(|lines| snippet::without_marker(&lines)) }
+        snippet::of(self.target.kind, self.target.marker, &self.link_path())
     }
 }
 
@@ -698,23 +677,5 @@ pub fn judged(checked: Checked) -> Event {
         Checked::Failed { output } => Event::Failed(output),
         Checked::CouldNotRun(why) => Event::NotRun(why),
         Checked::PrivateUnavailable(why) => Event::NoNamespace(why),
-    }
-}
-
-fn seen(proof: proof::Proof) -> Proof {
-    match proof {
-        proof::Proof::Proven => Proof::Proven,
-        proof::Proof::ChainOnly { reason } | proof::Proof::Lacking { reason } => Proof::ChainOnly(reason),
-        proof::Proof::AllowlistOnly { reason } => Proof::AllowlistOnly(reason),
-        proof::Proof::Unverifiable { reason } => Proof::Unverifiable(reason),
-        proof::Proof::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
-        proof::Proof::Unreachable { reason } => Proof::Unreachable(reason),
-        proof::Proof::NotYet { reason } => Proof::NotYet(reason),
-        proof::Proof::Otherwise { reason } => Proof::Refuted(reason),
-        proof::Proof::Kept { reason } => Proof::Refuted(reason),
-        proof::Proof::NotEnforced { places } => Proof::NotEnforced(places),
-        proof::Proof::Refuted { generation, part } => {
-            Proof::Refuted(format!("{part} is of generation {generation:06}"))
-        }
     }
 }

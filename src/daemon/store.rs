@@ -16,7 +16,7 @@ use crate::log;
 use crate::report::{Board, Progress};
 use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
-use crate::target::process::LAST_CHANCE;
+use crate::targets::process::LAST_CHANCE;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::standing::Standing;
 use crate::trust::timestamp::Timestamp;

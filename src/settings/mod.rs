@@ -1,7 +1,5 @@
 //! The configuration: raw as written, resolved as the program uses it. Two different types.
 
-pub mod endpoint;
-pub mod kind;
 pub mod load;
 mod raw;
 pub mod resolve;
@@ -9,4 +7,4 @@ pub mod resolved;
 mod target;
 
 pub use load::SettingsError;
-pub use resolve::{Loaded, judge, judge_without_secrets, read};
+pub use resolve::{Loaded, judge, judge_without_secrets, read, read_by};

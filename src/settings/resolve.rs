@@ -19,7 +19,7 @@ use url::Url;
 use super::load::{self, Origins, SettingsError};
 use super::raw::{List, Raw, RawCrl, RawSchedule, RawSource, RawStore, RawVerify};
 use super::resolved::{
-    Crl, CrlPolicy, IdentitySetting, OnDrift, Secret, SecretOrigin, Settings, Source, Store, TurnOrder,
+    Crl, CrlPolicy, IdentitySetting, Kinds, OnDrift, Secret, SecretOrigin, Settings, Source, Store, TurnOrder,
 };
 use crate::genesys::region::Region;
 use crate::http_client::is_loopback;
@@ -52,13 +52,18 @@ pub struct Loaded {
 
 /// Reads, layers, resolves. `environment` is the process's, passed in so that tests need not change their own.
 pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, SettingsError> {
-    let (loaded, problems) = judge(path, environment)?;
+    read_by(Kinds::default(), path, environment)
+}
+
+/// Like [`read`], with another table of kinds of server.
+pub fn read_by(kinds: Kinds, path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, SettingsError> {
+    let (loaded, problems) = judge_with(kinds, path, environment, true)?;
     if problems.is_empty() { Ok(loaded) } else { Err(SettingsError::Wrong { path: path.to_owned(), problems }) }
 }
 
 /// Like [`read`], but with what can be made of a configuration that has problems, so that more can be found.
 pub fn judge(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Loaded, Vec<String>), SettingsError> {
-    judge_with(path, environment, true)
+    judge_with(Kinds::default(), path, environment, true)
 }
 
 /// Like [`judge`], for who asks no source: a secret that is handed to the daemon alone is not missing here.
@@ -66,10 +71,11 @@ pub fn judge_without_secrets(
     path: &Path,
     environment: &BTreeMap<String, String>,
 ) -> Result<(Loaded, Vec<String>), SettingsError> {
-    judge_with(path, environment, false)
+    judge_with(Kinds::default(), path, environment, false)
 }
 
 fn judge_with(
+    kinds: Kinds,
     path: &Path,
     environment: &BTreeMap<String, String>,
     with_secrets: bool,
@@ -77,6 +83,7 @@ fn judge_with(
     let load::Read { raw, mut origins, problems } = load::load(path, environment)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut resolver = Resolver {
+        kinds,
         base,
         credentials: environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         credentials_used: Vec::new(),
@@ -91,6 +98,8 @@ fn judge_with(
 }
 
 pub(super) struct Resolver {
+    /// The kinds of server that are known.
+    pub(super) kinds: Kinds,
     /// Relative paths are taken from the folder of the file.
     pub(super) base: PathBuf,
     /// systemd's `$CREDENTIALS_DIRECTORY`.
@@ -145,8 +154,7 @@ impl Resolver {
         for store in stores.values() {
             self.privileged(store);
             self.pinned(store, &sources);
-            self.one_authority(store, &sources);
-            self.named_by_root(store, &sources);
+            self.expressible(store, &sources);
         }
 
         let missing = &raw.alarms.upcoming_missing;
@@ -463,6 +471,7 @@ impl Resolver {
                 .base
                 .join(raw.privileged_path.clone().unwrap_or_else(|| PathBuf::from(PRIVILEGED_PATH))),
             on_drift: self.on_drift(&format!("store.{name}.on_drift"), raw.on_drift.as_deref()),
+            kinds: self.kinds,
             turns: self.turns(&format!("store.{name}.turns"), raw.turns.as_deref()),
         }
     }

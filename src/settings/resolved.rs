@@ -16,8 +16,11 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use super::endpoint::Endpoint;
-pub use super::kind::Kind;
+pub use crate::targets::endpoint::Endpoint;
+pub use crate::targets::kind::{Kind, Kinds};
+pub use crate::targets::ways::{
+    Addressee, Check, CheckWay, EnvoyProof, GenerationEvidence, Proof, ProxyProtocol, Reload, Signal, WireProof,
+};
 use crate::trust::render::Output;
 use crate::trust::schedule::Schedule;
 use crate::trust::set::{Authority, SlotId};
@@ -133,6 +136,8 @@ pub struct Store {
     pub on_drift: OnDrift,
     /// How its targets take their turns.
     pub turns: TurnOrder,
+    /// The kinds of server that are known; each reads its own files back.
+    pub kinds: Kinds,
 }
 
 /// How a store's targets take their turns.
@@ -217,38 +222,9 @@ impl Target {
     #[must_use]
     pub fn server_check(&self) -> Option<Check<'_>> {
         let argv = self.check.as_deref()?;
-        // `apache2 -t` is no start, and it says so by its exit code alone.
-        let tests = argv.iter().any(|word| matches!(word.as_str(), "-t" | "-S" | "configtest"));
-        let way = if self.kind == Kind::Apache && !tests { CheckWay::Start } else { CheckWay::Test };
+        let way = self.kind.check_way(argv);
         Some(Check { argv, way })
     }
-}
-
-/// A server's own check of its configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Check<'a> {
-    /// The program and its arguments.
-    pub argv: &'a [String],
-    /// How it judges.
-    pub way: CheckWay,
-}
-
-impl Check<'_> {
-    /// The command that judges in place: of a start, the same program's own test.
-    #[must_use]
-    pub fn in_place(&self) -> Vec<String> {
-        let test = (self.way == CheckWay::Start).then(|| "-t".to_owned());
-        self.argv.iter().cloned().chain(test).collect()
-    }
-}
-
-/// How a check judges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckWay {
-    /// The command reads the configuration and ends; its exit code is the verdict.
-    Test,
-    /// The command is the server's own start, in namespaces of its own; the verdict is whether it comes to serve.
-    Start,
 }
 
 impl Target {
@@ -325,165 +301,4 @@ pub enum IdentitySetting {
     Names(BTreeSet<String>),
     /// No check.
     Any,
-}
-
-/// How a target is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reload {
-    /// A signal to the server's process.
-    Signal {
-        /// `HUP`, `USR1`, `USR2`.
-        signal: Signal,
-        /// Who that is, found out anew each time.
-        to: Addressee,
-    },
-    /// `systemctl reload UNIT`.
-    Systemd {
-        /// The unit.
-        unit: String,
-    },
-    /// A command, without a shell.
-    Command(Vec<String>),
-    /// `POST`; 2xx is success.
-    Http(Endpoint),
-    /// HAProxy's runtime socket: it takes the files without a reload.
-    Haproxy {
-        /// The socket.
-        socket: PathBuf,
-        /// What is done instead where the socket does not take them.
-        fallback: Box<Reload>,
-    },
-    /// A reload of HAProxy, of which its master then says whether it succeeded.
-    Watched {
-        /// How it is told.
-        by: Box<Reload>,
-        /// The master's socket.
-        master: PathBuf,
-    },
-    /// The server watches by itself.
-    None,
-}
-
-impl Reload {
-    /// This way, and those within it.
-    #[must_use]
-    pub fn ways(&self) -> Vec<&Reload> {
-        let mut ways = vec![self];
-        if let Self::Haproxy { fallback: within, .. } | Self::Watched { by: within, .. } = self {
-            ways.extend(within.ways());
-        }
-        ways
-    }
-}
-
-/// How the process is found that gets a signal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Addressee {
-    /// By its pidfile.
-    Pidfile {
-        /// The file.
-        pidfile: PathBuf,
-        /// The name that the process must bear (its executable's, or `/proc/PID/comm`).
-        process: String,
-    },
-    /// The one process of this name whose parent bears another.
-    Process(String),
-    /// The main process of this systemd unit.
-    Unit(String),
-}
-
-/// The signals that servers know as "reload".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGHUP.
-    Hup,
-    /// SIGUSR1.
-    Usr1,
-    /// SIGUSR2.
-    Usr2,
-}
-
-/// How a target proves what it serves: all ways that are configured must agree, and what one cannot show (the chain, the
-/// allowlist) another may.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proof {
-    /// By its handshake and one answer.
-    pub wire: Option<WireProof>,
-    /// By what a command says of it.
-    pub command: Option<Vec<String>>,
-    /// By what it says of itself in an answer to `GET`.
-    pub http: Option<Endpoint>,
-    /// By what Envoy's admin endpoint shows.
-    pub envoy: Option<EnvoyProof>,
-    /// By HAProxy's runtime socket, which shows what is loaded.
-    pub haproxy: Option<PathBuf>,
-    /// For how long fresh looks must all show the new generation.
-    pub settle: Duration,
-    /// How long to wait for that.
-    pub timeout: Duration,
-}
-
-impl Proof {
-    /// Whether the loaded chain is sure to show its generation. Without the marker an Envoy below 1.40 does not.
-    #[must_use]
-    pub fn shows_chain(&self) -> bool {
-        let envoy = self.envoy.as_ref().is_some_and(|envoy| envoy.marker);
-        self.speaks() || envoy || self.wire.as_ref().is_some_and(|wire| wire.marker)
-    }
-
-    /// Whether the loaded allowlist can.
-    #[must_use]
-    pub fn shows_allowlist(&self) -> bool {
-        let header = self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header);
-        self.speaks() || self.envoy.is_some() || header
-    }
-
-    /// Whether the server is asked what it has loaded, which answers for both.
-    fn speaks(&self) -> bool {
-        self.command.is_some() || self.http.is_some() || self.haproxy.is_some()
-    }
-}
-
-/// A look at what Envoy has loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnvoyProof {
-    /// Its admin endpoint.
-    pub admin: Endpoint,
-    /// Whether its configuration names the file with the generation marker.
-    pub marker: bool,
-}
-
-/// A look from outside: a handshake and one GET.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WireProof {
-    /// `host:port`; all must agree.
-    pub connect: Vec<String>,
-    /// SNI and Host; none sends no SNI and the address as Host.
-    pub server_name: Option<String>,
-    /// Whether the loaded allowlist names its generation in a response header.
-    pub generation: GenerationEvidence,
-    /// Whether the server advertises the generation marker.
-    pub marker: bool,
-    /// Path of the one GET.
-    pub path: String,
-    /// The header with which a proxy in front of the server would begin.
-    pub proxy_protocol: Option<ProxyProtocol>,
-}
-
-/// A version of the PROXY protocol (HAProxy's proxy-protocol.txt).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    /// A line of text.
-    V1,
-    /// A binary header.
-    V2,
-}
-
-/// How the loaded allowlist names its generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GenerationEvidence {
-    /// In the response header `X-Trustsync-Generation`.
-    Header,
-    /// It cannot: only the chain is proven.
-    None,
 }

@@ -20,22 +20,24 @@ use super::resolved::{
 };
 use crate::http_client::is_loopback;
 use crate::store::privileged::RESERVED;
-use crate::trust::render::Output;
+use crate::targets::haproxy;
+use crate::trust::render::{Output, Place};
 use crate::trust::set::Authority;
 
 impl Resolver {
     pub(super) fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
         let key = |field: &str| format!("target.{name}.{field}");
-        let known = Kind::ALL.map(|(known, _)| known).join(", ");
+        let known = self.kinds.all().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
         let Some(kind_name) = &raw.kind else {
             self.problem(format!("{} is missing; known are {known}", key("kind")));
             return None;
         };
-        let Some((_, kind)) = Kind::ALL.into_iter().find(|(known, _)| known == kind_name) else {
+        let Some(kind) = self.kinds.find(kind_name) else {
             self.problem(format!("{}: {kind_name:?} is not known; known are {known}", key("kind")));
             return None;
         };
-        let check = raw.check.as_ref().map_or(kind.check(), |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
+        let preset = || kind.check().map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
+        let check = raw.check.as_ref().map_or_else(preset, |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
         let marker = raw.marker.unwrap_or(true);
         let target = Target {
             name: name.to_owned(),
@@ -55,7 +57,7 @@ impl Resolver {
             proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, proof)),
         };
         let by_socket = target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some());
-        if by_socket && !target.outputs.contains(&Output::Haproxy) {
+        if by_socket && !target.outputs.contains(&haproxy::OUTPUT) {
             let key = key("proof.haproxy");
             self.problem(format!(
                 "{key} compares HAProxy's lists, which this target has not: add outputs = [\"haproxy\"]"
@@ -273,12 +275,12 @@ impl Resolver {
     }
 
     fn outputs(&mut self, key: &str, kind: Kind, raw: Option<&List>) -> BTreeSet<Output> {
-        let mut outputs: BTreeSet<Output> = kind.outputs().iter().copied().collect();
+        let mut outputs: BTreeSet<Output> = kind.output().into_iter().collect();
         for name in raw.iter().flat_map(|List(names)| names) {
-            match Output::ALL.into_iter().find(|(known, _)| known == name) {
-                Some((_, output)) => drop(outputs.insert(output)),
+            match self.kinds.outputs().find(|output| output.name() == name) {
+                Some(output) => drop(outputs.insert(output)),
                 None => {
-                    let known = Output::ALL.map(|(known, _)| known).join(", ");
+                    let known = self.kinds.outputs().map(|output| output.name()).collect::<Vec<_>>().join(", ");
                     self.problem(format!("{key}: {name:?} is no family of files; known are {known}"));
                 }
             }
@@ -320,44 +322,23 @@ impl Resolver {
         }
     }
 
-    /// Envoy asks a list of certificates *and* names, never one or the other.
-    pub(super) fn one_authority(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
-        let has = |authority: Authority| {
+    /// What a family of files cannot express where it is put.
+    pub(super) fn expressible(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
+        let source_of = |authority: Authority| {
             let mut of_store = store.sources.iter().filter_map(|name| sources.get(name));
-            of_store.any(|source| source.authorities.contains(&authority))
+            of_store.find(|source| source.authorities.contains(&authority)).map(|source| source.name.as_str())
         };
-        if !(has(Authority::DigiCert) && has(Authority::Genesys)) {
-            return;
-        }
-        for target in store.targets.iter().filter(|target| target.outputs.contains(&Output::Envoy)) {
-            let (name, store) = (&target.name, &store.name);
-            self.problem(format!(
-                "target.{name} is an Envoy, and store.{store} takes certificates of both DigiCert and Genesys. A validation context of \
-                 Envoy's admits who is on its list of certificates *and* bears a name; it has no \"or\". Give each authority a \
-                 source, a store and a listener of its own (another port, or a filter chain by server name): [source.SOURCE] \
-                 authorities = [\"DigiCert\"], [source.SOURCE-genesys] authorities = [\"Genesys\"]; [store.{store}] sources = \
-                 [\"SOURCE\"], [store.{store}-genesys] sources = [\"SOURCE-genesys\"]; [target.{name}] store = \"{store}\", \
-                 [target.{name}-genesys] kind = \"envoy\", store = \"{store}-genesys\"; and let each listener ask for the secret \
-                 \"trustsync\" at its own target's path"
-            ));
-        }
-    }
-
-    /// Root's half is told of no single leaf under a name rule, and Envoy can be told of nothing else once one is denied.
-    pub(super) fn named_by_root(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
-        let mut of_store = store.sources.iter().filter_map(|name| sources.get(name));
-        let Some(source) = of_store.find(|source| source.authorities.contains(&Authority::Genesys)) else { return };
-        let is_envoys = |target: &&Target| target.privileged && target.outputs.contains(&Output::Envoy);
-        for target in store.targets.iter().filter(is_envoys) {
-            self.problem(format!(
-                "target.{name} is an Envoy and privileged, and source.{source} takes certificates of Genesys, which are trusted by \
-                 their name. Envoy sees no common name and can take nobody out of a name: it needs the leaves themselves, and \
-                 root's half, which judges anew, is given none, so that it would shut out every client once one is denied. Leave \
-                 target.{name}.privileged out: Envoy needs neither root nor a reload, it watches the link, and reads as its own \
-                 user",
-                name = target.name,
-                source = source.name,
-            ));
+        for target in &store.targets {
+            let place = Place {
+                target: &target.name,
+                privileged: target.privileged,
+                store: &store.name,
+                digicert: source_of(Authority::DigiCert),
+                genesys: source_of(Authority::Genesys),
+            };
+            for problem in target.outputs.iter().flat_map(|output| output.problems(&place)) {
+                self.problem(problem);
+            }
         }
     }
 

@@ -35,7 +35,6 @@ pub mod link;
 pub mod lock;
 pub mod ownership;
 pub mod privileged;
-pub mod read_back;
 pub mod sweep;
 
 pub use error::{Cause, StoreError};

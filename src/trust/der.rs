@@ -11,26 +11,26 @@
 
 use crate::trust::timestamp::Timestamp;
 
-pub(super) const BOOLEAN: u8 = 0x01;
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const OCTET_STRING: u8 = 0x04;
+pub(crate) const BOOLEAN: u8 = 0x01;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OCTET_STRING: u8 = 0x04;
 /// UTF-16, big-endian (X.680 §41).
-pub(super) const BMP_STRING: u8 = 0x1e;
-pub(super) const OID: u8 = 0x06;
-pub(super) const ENUMERATED: u8 = 0x0a;
-pub(super) const UTC_TIME: u8 = 0x17;
-pub(super) const GENERALIZED_TIME: u8 = 0x18;
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const SET: u8 = 0x31;
+pub(crate) const BMP_STRING: u8 = 0x1e;
+pub(crate) const OID: u8 = 0x06;
+pub(crate) const ENUMERATED: u8 = 0x0a;
+pub(crate) const UTC_TIME: u8 = 0x17;
+pub(crate) const GENERALIZED_TIME: u8 = 0x18;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
 
 /// The bytes are no DER, or not of the expected shape. What was expected where is for the caller to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotDer;
+pub(crate) struct NotDer;
 
 /// One value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Value<'a> {
+pub(crate) struct Value<'a> {
     /// Its identifier octet; tag numbers above 30 occur nowhere in X.509, and are refused.
     pub tag: u8,
     /// What it holds.
@@ -41,7 +41,7 @@ pub(super) struct Value<'a> {
 
 /// Values in a row.
 #[derive(Debug, Clone)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 

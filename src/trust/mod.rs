@@ -7,7 +7,7 @@ pub mod archive;
 pub mod certificate;
 pub mod clock_doubt;
 pub mod crl;
-mod der;
+pub(crate) mod der;
 pub mod difference;
 mod distinguished_name;
 pub mod event;

@@ -17,7 +17,7 @@ use trustsync::trust::memory::Memory;
 use trustsync::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotRules};
 use trustsync::trust::pem;
 use trustsync::trust::plan::{self, Plan};
-use trustsync::trust::render::{Content, Label, Output};
+use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, SlotId, TrustSet};
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{self, Identity, Policy};
@@ -85,7 +85,7 @@ impl Listing {
 fn cycle(criterion: &mut Criterion) {
     let marker_name = MarkerName { store_id: "bench".to_owned(), generation: 1, digest_head: "00000000".to_owned() };
     let marker = Certificate::parse(&marker::mint(&marker_name).unwrap()).unwrap();
-    let outputs = BTreeSet::from([Output::Nginx]);
+    let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
     for size in SIZES {
         let listing = Listing::of(size);
         let heard = listing.heard();

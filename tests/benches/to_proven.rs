@@ -35,7 +35,7 @@ use jvm::{Flavour, Jvm};
 use service::{Language, Service};
 use stage::Stage;
 use trustsync::settings::resolved::{GenerationEvidence, WireProof};
-use trustsync::target::proof::{marker, wire};
+use trustsync::targets::proof::{marker, wire};
 use trustsync::trust::turn::Evidence;
 
 const ROTATIONS: u32 = 50;
@@ -116,7 +116,7 @@ async fn envoy() {
     let mut stage = Stage::begin().await;
     stage.configure_targets("[target.envoy]\nkind = \"envoy\"\n");
     stage.cycle().await;
-    let configuration = trustsync::target::envoy::whole(&stage.link("envoy"));
+    let configuration = trustsync::targets::envoy::snippet::whole(&stage.link("envoy"));
     let envoy = Envoy::start(&stage.root().join("server"), &configuration);
     stage.configure_targets(&format!(
         "[target.envoy]\nkind = \"envoy\"\nproof = {{ connect = [\"{}\"], server_name = \"api.example.com\", envoy = \"{}\" }}\n",

@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use trustsync::simulator::pki::ClientCertificate;
-use trustsync::target::apache;
+use trustsync::targets::apache::snippet;
 
 use crate::apache::Apache;
 use crate::cast;
@@ -25,7 +25,7 @@ impl Stage {
 
     /// The snippet, as shipped.
     pub fn wired_apache(&self, target: &str) -> String {
-        apache::virtual_host(&self.link(target))
+        snippet::virtual_host(&self.link(target))
     }
 
     /// Writes and reads the configuration with these targets.

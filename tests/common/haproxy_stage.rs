@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use trustsync::simulator::pki::ClientCertificate;
-use trustsync::target::haproxy::snippet;
+use trustsync::targets::haproxy::snippet;
 
 use crate::cast;
 use crate::haproxy::{Configuration, Haproxy};

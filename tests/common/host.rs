@@ -78,7 +78,7 @@ impl Host {
 
     /// The `http` block of a server with both snippets, as shipped.
     pub fn wired(&self, target: &str) -> String {
-        use trustsync::target::nginx::snippet;
+        use trustsync::targets::nginx::snippet;
         let link = self.link(target);
         format!("{}\n{}", snippet::http(&link), server_block(&snippet::server(&link)))
     }

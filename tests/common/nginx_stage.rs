@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use trustsync::simulator::pki::ClientCertificate;
-use trustsync::target::nginx::snippet;
+use trustsync::targets::nginx::snippet;
 
 use crate::cast;
 use crate::nginx::Nginx;

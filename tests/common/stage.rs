@@ -17,6 +17,8 @@ use trustsync::settings::{self, resolved::Settings};
 use trustsync::simulator::pki::{ClientCertificate, DAY};
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{VendorOptions, World};
+use trustsync::targets::kind::Kinds;
+use trustsync::targets::table::KINDS;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::pem;
 use trustsync::trust::set::{Denial, DenialReason};
@@ -39,6 +41,7 @@ pub struct Stage {
     source: String,
     store: String,
     crl_policy: &'static str,
+    kinds: Kinds,
     session: Option<(Settings, Clients)>,
 }
 
@@ -88,6 +91,7 @@ impl Stage {
             source: String::new(),
             store: String::new(),
             crl_policy: "off",
+            kinds: KINDS,
             session: None,
         }
     }
@@ -96,6 +100,12 @@ impl Stage {
     pub fn with_lines(mut self, source: &str, store: &str) -> Self {
         self.source = source.to_owned();
         self.store = store.to_owned();
+        self
+    }
+
+    /// Another table of kinds of server.
+    pub fn with_kinds(mut self, kinds: Kinds) -> Self {
+        self.kinds = kinds;
         self
     }
 
@@ -161,7 +171,7 @@ grace = "14d"
         );
         let path = self.root.join("config.toml");
         fs::write(&path, text).unwrap();
-        let settings = settings::read(&path, &BTreeMap::new()).unwrap().settings;
+        let settings = settings::read_by(self.kinds, &path, &BTreeMap::new()).unwrap().settings;
         let clients = Clients::of(&settings).unwrap();
         self.session = Some((settings, clients));
     }

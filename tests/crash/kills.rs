@@ -153,8 +153,8 @@ fn a_rotation_of_a_real_nginx_killed_at_calls_that_are_drawn() {
     let link = stage.store.join("target/server");
     let http = format!(
         "{}\nserver {{ listen 127.0.0.1:@PORT@ ssl; server_name localhost;\n{}\nlocation / {{ return 200 in; }} }}",
-        trustsync::target::nginx::snippet::http(&link),
-        trustsync::target::nginx::snippet::server(&link)
+        trustsync::targets::nginx::snippet::http(&link),
+        trustsync::targets::nginx::snippet::server(&link)
     );
     // What the server includes does not exist before the first sync.
     stage.configure("[target.server]\nkind = \"nginx\"\ncheck = []\nreload = { command = [\"true\"] }\n");

@@ -19,7 +19,7 @@ use trustsync::trust::manifest::Manifest;
 use trustsync::trust::observation::{IdentityRule, SlotRules};
 use trustsync::trust::pem::{self, encode, scan};
 use trustsync::trust::pkcs12;
-use trustsync::trust::render::{Content, Label, Output};
+use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, SlotId};
 use trustsync::trust::state::State;
 use trustsync::trust::timestamp::Timestamp;
@@ -214,7 +214,7 @@ pub fn adopt(data: &[u8]) {
             assert!(roots.contains(&rule.root) && !rule.names.is_empty() && rule.names.is_subset(&names));
             assert!(rule.slots.iter().all(|slot| rules.iter().any(|rules| rules.slot == *slot)));
         }
-        let outputs = BTreeSet::from([Output::Nginx]);
+        let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
         let content = Content { set: &adopted.set, memory: &adopted.memory, outputs: &outputs };
         let (store, generation, committed) = (&*manifest.store, manifest.generation, manifest.committed);
         let label = Label { store, generation, committed, cause: "adopted", marker: &roots[0] };

@@ -9,19 +9,12 @@
     clippy::arithmetic_side_effects
 )]
 
-mod apache;
-pub mod envoy;
-pub mod haproxy;
-mod hashed;
-pub mod java;
-mod nginx;
+mod family;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
-
-pub use hashed::subject_hash;
+pub use family::{Family, Odd, Output, Place};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
@@ -33,36 +26,6 @@ use crate::trust::timestamp::Timestamp;
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
 const FORM: u32 = 3;
-
-/// A family of files that some kind of server reads, besides those that every generation has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Output {
-    /// `nginx/`: the bodies of two maps.
-    Nginx,
-    /// `haproxy/`: lists of fingerprints and names.
-    Haproxy,
-    /// `apache/`: an allowlist to include.
-    Apache,
-    /// `envoy/`: a file of its secret discovery service.
-    Envoy,
-    /// `truststore.p12`.
-    Java,
-    /// `hashed/`: OpenSSL's directory of certificates by the hash of their subject.
-    Hashed,
-}
-
-impl Output {
-    /// Every family, by its name in the configuration.
-    pub const ALL: [(&'static str, Self); 6] = [
-        ("nginx", Self::Nginx),
-        ("haproxy", Self::Haproxy),
-        ("apache", Self::Apache),
-        ("envoy", Self::Envoy),
-        ("java", Self::Java),
-        ("hashed", Self::Hashed),
-    ];
-}
 
 /// The files of a generation, by their paths in it.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -105,11 +68,8 @@ impl Content<'_> {
                 let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
             }
         }
-        // Of a name rule's leaves one is as good as another, but to a server that admits them one by one.
-        if self.outputs.contains(&Output::Envoy)
-            && let Some(leaves) = envoy::one_by_one(self.set)
-        {
-            let _ = write!(text, "\nleaves {leaves:?}");
+        for besides in self.outputs.iter().filter_map(|output| output.besides(self.set)) {
+            let _ = write!(text, "\n{besides}");
         }
         for issuer in self.memory.accepted_issuers.keys() {
             let _ = write!(text, "\nissuer {issuer}");
@@ -138,14 +98,7 @@ impl Content<'_> {
         texts.extend(self.slot_files());
         let mut files: Files = texts.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
         for output in self.outputs {
-            files.extend(match output {
-                Output::Nginx => nginx::files(set, label),
-                Output::Haproxy => haproxy::files(set, label),
-                Output::Apache => apache::files(set, label),
-                Output::Hashed => hashed::files(set, label),
-                Output::Envoy => envoy::files(set, label),
-                Output::Java => java::files(set, label),
-            });
+            files.extend(output.files(set, label));
         }
         files.retain(|path, _| needed(path));
         let manifest = self.manifest(label, &files);
@@ -204,7 +157,9 @@ fn slot_path(slot: &SlotId, role: Role) -> String {
     format!("{slot}/{role}.pem")
 }
 
-fn pem_of(certificate: &Certificate) -> String {
+/// A certificate as it stands in a bundle.
+#[must_use]
+pub fn pem_of(certificate: &Certificate) -> String {
     pem::encode("CERTIFICATE", certificate.der())
 }
 
@@ -289,7 +244,8 @@ const NAMES: &str =
 const DENIED: &str = "# denied: nobody is admitted by a name whose certificate has this SHA-256, and why\n";
 
 /// Whether a name can stand on a line as it is. One that cannot is left out, and so admits nobody.
-pub(crate) fn is_one_word(name: &str) -> bool {
+#[must_use]
+pub fn is_one_word(name: &str) -> bool {
     !name.is_empty() && name != "*" && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

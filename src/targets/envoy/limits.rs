@@ -1,0 +1,70 @@
+//! What Envoy's validation context cannot express.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use super::render;
+use crate::trust::event::Event;
+use crate::trust::finding::Finding;
+use crate::trust::manifest::Manifest;
+use crate::trust::render::Place;
+use crate::trust::set::Authority;
+use crate::trust::subject::Subject;
+
+/// What it cannot do for a name rule.
+pub(super) fn of_names(target: &str, manifest: &Manifest, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Option<Finding> {
+    let genesys = manifest.slots.iter().filter(|(slot, _)| slot.authority() == Authority::Genesys);
+    let rules: Vec<_> = genesys.flat_map(|(_, held)| held.entries.values()).collect();
+    if rules.is_empty() {
+        return None;
+    }
+    if read(render::WITH_MARKER).is_some_and(|secret| render::admits_nobody(&secret)) {
+        let text = "This Envoy refuses every client, though a Genesys name is trusted. It can take no single certificate \
+                    out of those whose name it admits: as long as one is denied, it admits those that the vendor lists, \
+                    one by one, and of these none is left that is not denied. The first one that is polled gets in at \
+                    once; see `trustsync status` for what is denied.";
+        return Some(Finding::new(Event::TargetAdmitsNobody, Subject::target(target), text));
+    }
+    if !manifest.denied.is_empty() {
+        let text = "Envoy can take no single certificate out of those whose name it admits. As long as one is denied, it \
+                    admits those that the vendor lists, one by one: a renewed one gets in only once it was polled.";
+        return Some(Finding::new(Event::TargetOneByOne, Subject::target(target), text));
+    }
+    rules.iter().any(|rule| rule.witnesses.dns_names.is_empty()).then(|| {
+        let text = "Envoy sees no common name, and the vendor's certificate has its name in no dNSName (or any name is \
+                    allowed): it admits whatever the Genesys root has signed.";
+        Finding::new(Event::TargetIssuerAlone, Subject::target(target), text)
+    })
+}
+
+/// It asks a list of certificates *and* names, never one or the other.
+pub(super) fn one_authority(place: &Place<'_>) -> Option<String> {
+    place.digicert.and(place.genesys)?;
+    let Place { target: name, store, .. } = place;
+    Some(format!(
+        "target.{name} is an Envoy, and store.{store} takes certificates of both DigiCert and Genesys. A validation context of \
+         Envoy's admits who is on its list of certificates *and* bears a name; it has no \"or\". Give each authority a \
+         source, a store and a listener of its own (another port, or a filter chain by server name): [source.SOURCE] \
+         authorities = [\"DigiCert\"], [source.SOURCE-genesys] authorities = [\"Genesys\"]; [store.{store}] sources = \
+         [\"SOURCE\"], [store.{store}-genesys] sources = [\"SOURCE-genesys\"]; [target.{name}] store = \"{store}\", \
+         [target.{name}-genesys] kind = \"envoy\", store = \"{store}-genesys\"; and let each listener ask for the secret \
+         \"trustsync\" at its own target's path"
+    ))
+}
+
+/// Root's half is told of no single leaf under a name rule, and Envoy can be told of nothing else once one is denied.
+pub(super) fn named_by_root(place: &Place<'_>) -> Option<String> {
+    let Place { target: name, privileged: true, genesys: Some(source), .. } = place else { return None };
+    Some(format!(
+        "target.{name} is an Envoy and privileged, and source.{source} takes certificates of Genesys, which are trusted by \
+         their name. Envoy sees no common name and can take nobody out of a name: it needs the leaves themselves, and \
+         root's half, which judges anew, is given none, so that it would shut out every client once one is denied. Leave \
+         target.{name}.privileged out: Envoy needs neither root nor a reload, it watches the link, and reads as its own \
+         user"
+    ))
+}

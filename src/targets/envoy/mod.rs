@@ -1,0 +1,86 @@
+//! Envoy: a file of its secret discovery service, which it watches, so that nobody tells it; and its admin endpoint, which
+//! shows what it has loaded.
+
+mod limits;
+pub(super) mod look;
+mod read_back;
+mod render;
+pub mod snippet;
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::kind::ServerKind;
+use crate::trust::finding::Finding;
+use crate::trust::manifest::Manifest;
+use crate::trust::render::{Family, Files, Label, Odd, Output, Place};
+use crate::trust::set::TrustSet;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Envoy;
+
+/// `envoy/`: a file of its secret discovery service.
+pub const OUTPUT: Output = Output::of(&Envoy);
+
+impl ServerKind for Envoy {
+    fn name(&self) -> &'static str {
+        "envoy"
+    }
+
+    fn output(&self) -> Option<Output> {
+        Some(OUTPUT)
+    }
+
+    fn reads(&self, path: &str) -> bool {
+        path.starts_with("envoy/")
+    }
+
+    fn snippet(&self, link: &Path) -> Option<String> {
+        Some(snippet::lines(link))
+    }
+
+    fn without_marker(&self, lines: &str) -> String {
+        lines.replace(render::WITH_MARKER, render::WITHOUT_MARKER)
+    }
+
+    fn settle(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn reads_at_requests(&self) -> bool {
+        true
+    }
+}
+
+impl Family for Envoy {
+    fn name(&self) -> &'static str {
+        "envoy"
+    }
+
+    fn files(&self, set: &TrustSet, label: &Label<'_>) -> Files {
+        render::files(set, label)
+    }
+
+    fn read_back(&self, path: &str, bytes: &[u8], manifest: &Manifest) -> Option<Result<(), Odd>> {
+        let with_marker = match path {
+            render::WITH_MARKER => true,
+            render::WITHOUT_MARKER => false,
+            _ => return None,
+        };
+        Some(read_back::secret(bytes, manifest, with_marker))
+    }
+
+    /// Of a name rule's leaves one is as good as another, but to a server that admits them one by one.
+    fn besides(&self, set: &TrustSet) -> Option<String> {
+        render::one_by_one(set).map(|leaves| format!("leaves {leaves:?}"))
+    }
+
+    fn limits(&self, target: &str, manifest: &Manifest, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Vec<Finding> {
+        limits::of_names(target, manifest, read).into_iter().collect()
+    }
+
+    fn problems(&self, place: &Place<'_>) -> Vec<String> {
+        limits::one_authority(place).into_iter().chain(limits::named_by_root(place)).collect()
+    }
+}

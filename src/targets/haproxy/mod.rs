@@ -1,0 +1,88 @@
+//! HAProxy: chain bundle and lists; `haproxy -c`; SIGUSR2 to its master; and the two sockets by which it can be asked and
+//! told without a reload.
+//!
+//! ```text
+//!  runtime socket:  loaded (what it has of our files) ─▶ update (our files as they stand now)
+//!  master socket:   whether the worker of a reload came up
+//! ```
+
+pub mod loaded;
+pub(super) mod look;
+pub mod master;
+pub mod on_disk;
+mod read_back;
+pub(super) mod reload;
+mod render;
+pub mod snippet;
+pub mod socket;
+pub mod update;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::kind::ServerKind;
+use super::read_back::meant::{is_chain, named, pinned_leaves, text};
+use super::ways::{Addressee, Reload, Signal};
+use crate::trust::manifest::Manifest;
+use crate::trust::render::{Family, Files, Label, Odd, Output};
+use crate::trust::set::TrustSet;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Haproxy;
+
+/// `haproxy/`: lists of fingerprints and names.
+pub const OUTPUT: Output = Output::of(&Haproxy);
+
+impl ServerKind for Haproxy {
+    fn name(&self) -> &'static str {
+        "haproxy"
+    }
+
+    fn output(&self) -> Option<Output> {
+        Some(OUTPUT)
+    }
+
+    fn reads(&self, path: &str) -> bool {
+        is_chain(path) || path.starts_with("haproxy/")
+    }
+
+    fn snippet(&self, link: &Path) -> Option<String> {
+        Some(format!("{}\n{}", snippet::bind(link), snippet::frontend(link)))
+    }
+
+    /// Not `-q`: it keeps the reason to itself.
+    fn check(&self) -> Option<&'static [&'static str]> {
+        Some(&["haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"])
+    }
+
+    fn reload(&self) -> Reload {
+        let pidfile = PathBuf::from("/run/haproxy.pid");
+        Reload::Signal { signal: Signal::Usr2, to: Addressee::Pidfile { pidfile, process: "haproxy".to_owned() } }
+    }
+
+    fn settle(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl Family for Haproxy {
+    fn name(&self) -> &'static str {
+        "haproxy"
+    }
+
+    fn files(&self, set: &TrustSet, label: &Label<'_>) -> Files {
+        render::files(set, label)
+    }
+
+    fn read_back(&self, path: &str, bytes: &[u8], manifest: &Manifest) -> Option<Result<(), Odd>> {
+        let text = text(bytes);
+        Some(match path {
+            render::DENIED => read_back::fingerprints(&text, manifest, &manifest.denied.keys().collect()),
+            render::PINS => read_back::fingerprints(&text, manifest, &pinned_leaves(manifest)),
+            render::NAMES => read_back::names(&text, manifest, named(manifest)),
+            render::GENERATION => read_back::generation(&text, manifest),
+            _ => return None,
+        })
+    }
+}

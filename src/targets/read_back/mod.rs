@@ -1,0 +1,119 @@
+//! Reads a generation back before any server is shown it: every file by an independent strict parser, and counted. Some
+//! servers load one certificate of two and say nothing, one dies of a bad file that its own check passed (servers.md); so
+//! what stands on the disk is judged, not what was meant.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+mod fingerprints;
+pub(super) mod meant;
+
+use std::path::Path;
+
+use super::kind::Kinds;
+use crate::store::contents::{self, ContentsError};
+use crate::store::{StoreError, generation};
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::manifest::Manifest;
+use crate::trust::render::Odd;
+use meant::{authorities, certificates, pinned, text};
+
+const LARGEST: u64 = 32 * 1024 * 1024;
+
+/// What did not read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadBackError {
+    /// The disk said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
+    /// There is no such generation any more.
+    #[error("generation {0:06} has no manifest.")]
+    NoManifest(u64),
+    /// A file is not what the manifest says.
+    #[error("{path} is not as it was written.")]
+    Changed {
+        /// The file.
+        path: String,
+    },
+    /// A file is missing.
+    #[error("{path} is missing.")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// A file that no kind of server reads, so that nobody could say what it should hold.
+    #[error("{path} is a file that no kind of server has: nothing reads it back, so the generation is not used.")]
+    Unknown {
+        /// The file.
+        path: String,
+    },
+    /// A file does not hold what it should.
+    #[error("{path} holds {found} where {expected} are meant.")]
+    Count {
+        /// The file.
+        path: String,
+        /// What was found.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+}
+
+/// Reads generation `number` of the store at `root` back, by the kinds that are known.
+pub fn read_back(kinds: Kinds, root: &Path, number: u64) -> Result<(), ReadBackError> {
+    read_back_in(kinds, &root.join(generation::DIRECTORY), number)
+}
+
+/// As [`read_back`], of a folder of generations.
+pub fn read_back_in(kinds: Kinds, generations: &Path, number: u64) -> Result<(), ReadBackError> {
+    let manifest = contents::manifest_in(generations, number)?.ok_or(ReadBackError::NoManifest(number))?;
+    for (path, digest) in &manifest.files {
+        let missing = || ReadBackError::Missing { path: path.clone() };
+        let bytes = generation::read_file_in(generations, number, path, LARGEST)?.ok_or_else(missing)?;
+        if Fingerprint::of(&bytes) != *digest {
+            return Err(ReadBackError::Changed { path: path.clone() });
+        }
+        let judged = of_every_generation(path, &bytes, &manifest)
+            .or_else(|| kinds.outputs().find_map(|output| output.read_back(path, &bytes, &manifest)));
+        match judged {
+            Some(Ok(())) => {}
+            Some(Err((found, expected))) => return Err(ReadBackError::Count { path: path.clone(), found, expected }),
+            None => return Err(ReadBackError::Unknown { path: path.clone() }),
+        }
+    }
+    Ok(())
+}
+
+/// One of the files that every generation has; `None` if this is none of them.
+fn of_every_generation(path: &str, bytes: &[u8], manifest: &Manifest) -> Option<Result<(), Odd>> {
+    let expected = match path {
+        "trust-bundle.pem" => authorities(manifest).saturating_add(1),
+        "chain.pem" => authorities(manifest).max(1),
+        "leaves.pem" => pinned(manifest).max(1),
+        "fingerprints.txt" => return Some(fingerprints::list(&text(bytes), manifest)),
+        _ if is_of_slot(path, manifest) => {
+            return Some(certificates(bytes).map(drop).map_err(|why| (why, "certificates".to_owned())));
+        }
+        _ => return None,
+    };
+    Some(match certificates(bytes) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(found) => Err((format!("{found} certificates"), expected.to_string())),
+        Err(why) => Err((why, format!("{expected} certificates"))),
+    })
+}
+
+/// `<slot>/current.pem` and the like.
+fn is_of_slot(path: &str, manifest: &Manifest) -> bool {
+    let Some((folder, file)) = path.rsplit_once('/') else { return false };
+    matches!(file, "current.pem" | "upcoming.pem" | "trusted.pem")
+        && manifest.slots.keys().any(|slot| slot.to_string() == folder)
+}

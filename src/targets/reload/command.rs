@@ -1,0 +1,15 @@
+//! A reload by a command, without a shell; exit code 0 is success.
+
+use std::time::Duration;
+
+use crate::targets::process::{Environment, OUTPUT_KEPT, Run};
+use crate::targets::reload::{ReloadError, Told};
+
+pub(super) async fn run(argv: &[String], environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
+    let ran = Run { argv, environment, limit, output_kept: OUTPUT_KEPT }.to_end().await?;
+    if ran.succeeded() {
+        Ok(Told::Ran { output: ran.output })
+    } else {
+        Err(ReloadError::Failed { command: argv.join(" "), how: ran.describe() })
+    }
+}

@@ -1,0 +1,225 @@
+//! A reload by a signal to the server's process: the one that a pidfile names, the one that bears a name, or the main
+//! process of a systemd unit.
+//!
+//! ```text
+//!  find its number ─▶ hold it by a pidfd ─▶ is it still who is meant? ─▶ signal through the pidfd
+//! ```
+//! A pidfile outlives its process and numbers are used again: a pidfd can come to mean no other process, so whatever is
+//! looked at while it is held is true of whom the signal reaches. Nothing is remembered from one time to the next.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use crate::targets::process::{Environment, printable};
+use crate::targets::reload::{ReloadError, Told, systemd};
+use crate::targets::ways::{Addressee, Signal};
+
+/// The longest name that /proc/PID/comm shows (`TASK_COMM_LEN` - 1, proc_pid_comm(5)).
+const COMM_LENGTH: usize = 15;
+
+/// More than any number with its line end.
+const PIDFILE_LENGTH: u64 = 64;
+
+pub(super) async fn send(
+    signal: Signal,
+    to: &Addressee,
+    environment: &Environment,
+    limit: Duration,
+) -> Result<Told, ReloadError> {
+    match to {
+        Addressee::Pidfile { pidfile, process } => by_pidfile(signal, pidfile, process),
+        Addressee::Process(process) => by_name(signal, process),
+        Addressee::Unit(unit) => by_unit(signal, unit, environment, limit / 2).await,
+    }
+}
+
+fn by_pidfile(signal: Signal, pidfile: &Path, process: &str) -> Result<Told, ReloadError> {
+    let pid = read_pidfile(pidfile)?;
+    let number = pid.as_raw_nonzero().get();
+    let path = || pidfile.to_owned();
+    let stale = || ReloadError::Stale { path: path(), pid: number };
+    let held = Held::of(pid)?.ok_or_else(stale)?;
+    let name = name_of(number, process);
+    let is_worker =
+        || parent_of(number).is_ok_and(|parent| name_of(parent, process).is_ok_and(|name| name.is(process)));
+    let is_worker = matches!(&name, Ok(Name::Comm(_))) && is_worker();
+    // A zombie still has a name, and one that ended while we looked has none.
+    if held.has_ended() {
+        return Err(stale());
+    }
+    match name {
+        // Whoever can only be told by a name that any process may give itself is told by its parent too.
+        Ok(name) if name.is(process) && is_worker => {
+            Err(ReloadError::Worker { path: path(), pid: number, process: process.to_owned() })
+        }
+        Ok(name) if name.is(process) => held.send(signal)?.ok_or_else(stale),
+        Ok(Name::Executable(found) | Name::Comm(found)) => {
+            Err(ReloadError::OtherProcess { path: path(), pid: number, found, wanted: process.to_owned() })
+        }
+        Err(error) => Err(ReloadError::Hidden { path: path(), pid: number, reason: error.to_string() }),
+    }
+}
+
+/// The one process of this name whose parent bears another: what its workers are children of.
+fn by_name(signal: Signal, process: &str) -> Result<Told, ReloadError> {
+    let hidden = |error: io::Error| ReloadError::AllHidden { process: process.to_owned(), reason: error.to_string() };
+    // Whoever may not see init does not see everybody.
+    fs::read_to_string("/proc/1/comm").map_err(hidden)?;
+    let mut masters = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(hidden)? {
+        let number = entry.map_err(hidden)?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        let Some(pid) = number.filter(|number| *number > 1 && is_master(*number, process)).and_then(Pid::from_raw)
+        else {
+            continue;
+        };
+        let Some(held) = Held::of(pid)? else { continue };
+        // Again, of whom we hold.
+        if is_master(held.number, process) && !held.has_ended() {
+            masters.push(held);
+        }
+    }
+    match masters.as_slice() {
+        [] => Err(ReloadError::NoProcess { process: process.to_owned() }),
+        [master] => master.send(signal)?.ok_or(ReloadError::Ended { pid: master.number }),
+        several => {
+            let mut pids: Vec<i32> = several.iter().map(|master| master.number).collect();
+            pids.sort_unstable();
+            Err(ReloadError::SeveralProcesses { process: process.to_owned(), pids })
+        }
+    }
+}
+
+fn is_master(pid: i32, process: &str) -> bool {
+    let bears = |pid| name_of(pid, process).is_ok_and(|name| name.is(process));
+    bears(pid) && parent_of(pid).is_ok_and(|parent| !bears(parent))
+}
+
+async fn by_unit(signal: Signal, unit: &str, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
+    let found = systemd::main_pid(unit, environment, limit).await?;
+    // 1 would be the service manager itself.
+    let number = found.parse::<i32>().ok().filter(|number| *number > 1);
+    let none = || ReloadError::NoMainProcess { unit: unit.to_owned(), found: printable(found.as_bytes()) };
+    let pid = number.and_then(Pid::from_raw).ok_or_else(none)?;
+    let number = pid.as_raw_nonzero().get();
+    let restarted = || ReloadError::Restarted { unit: unit.to_owned(), pid: number };
+    let held = Held::of(pid)?.ok_or_else(restarted)?;
+    if systemd::main_pid(unit, environment, limit).await? != found {
+        return Err(restarted());
+    }
+    held.send(signal)?.ok_or_else(restarted)
+}
+
+/// A process that is held: its number means nobody else.
+struct Held {
+    number: i32,
+    pidfd: OwnedFd,
+}
+
+impl Held {
+    /// None if there is no such process.
+    fn of(pid: Pid) -> Result<Option<Self>, ReloadError> {
+        let number = pid.as_raw_nonzero().get();
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Some(Self { number, pidfd })),
+            Err(Errno::SRCH) => Ok(None),
+            Err(errno) => Err(ReloadError::Signal { pid: number, reason: errno.to_string() }),
+        }
+    }
+
+    /// A pidfd is readable once its process has ended (pidfd_open(2)).
+    fn has_ended(&self) -> bool {
+        let mut watched = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
+        matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
+    }
+
+    /// None if it has ended.
+    fn send(&self, signal: Signal) -> Result<Option<Told>, ReloadError> {
+        let pid = self.number;
+        let sent = match signal {
+            Signal::Hup => rustix::process::Signal::HUP,
+            Signal::Usr1 => rustix::process::Signal::USR1,
+            Signal::Usr2 => rustix::process::Signal::USR2,
+        };
+        match pidfd_send_signal(&self.pidfd, sent) {
+            Ok(()) => Ok(Some(Told::Signalled { pid, signal })),
+            Err(Errno::SRCH) => Ok(None),
+            Err(errno @ Errno::PERM) => Err(ReloadError::NotPermitted { pid, reason: errno.to_string() }),
+            Err(errno) => Err(ReloadError::Signal { pid, reason: errno.to_string() }),
+        }
+    }
+}
+
+/// One decimal number above 1 (0 and negative ones mean groups to kill(2), 1 is init), with a line end at most.
+fn read_pidfile(path: &Path) -> Result<Pid, ReloadError> {
+    let unreadable = |source| ReloadError::PidfileUnreadable { path: path.to_owned(), source };
+    // NONBLOCK: a FIFO in its place must not hold us up.
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
+    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is no regular file")));
+    }
+    let mut content = Vec::new();
+    file.take(PIDFILE_LENGTH + 1).read_to_end(&mut content).map_err(unreadable)?;
+    let digits = content.trim_ascii();
+    let number =
+        (content.len() as u64 <= PIDFILE_LENGTH && digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit))
+            .then(|| std::str::from_utf8(digits).ok()?.parse::<i32>().ok())
+            .flatten()
+            .filter(|number| *number > 1);
+    number.and_then(Pid::from_raw).ok_or_else(|| ReloadError::PidfileGarbage {
+        path: path.to_owned(),
+        found: printable(&content).chars().take(40).collect(),
+    })
+}
+
+/// By what a process is known.
+enum Name {
+    /// The file name of its executable.
+    Executable(String),
+    /// Its `comm`, which it may have given itself.
+    Comm(String),
+}
+
+impl Name {
+    fn is(&self, wanted: &str) -> bool {
+        let (Self::Executable(name) | Self::Comm(name)) = self;
+        name == wanted
+    }
+}
+
+/// The file name of its executable, where we may see it, else its `comm`.
+fn name_of(pid: i32, wanted: &str) -> io::Result<Name> {
+    if let Ok(executable) = fs::read_link(format!("/proc/{pid}/exe")) {
+        let name = executable.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // An upgraded server runs on from a file that is gone.
+        return Ok(Name::Executable(name.strip_suffix(" (deleted)").map_or(name.clone(), str::to_owned)));
+    }
+    let mut comm = fs::read_to_string(format!("/proc/{pid}/comm"))?;
+    if comm.ends_with('\n') {
+        comm.pop();
+    }
+    // comm is cut: as much of it as can be seen must agree.
+    let is_cut = wanted.len() > COMM_LENGTH && wanted.get(..COMM_LENGTH) == Some(&comm);
+    Ok(Name::Comm(if is_cut { wanted.to_owned() } else { comm }))
+}
+
+/// The fourth field of /proc/PID/stat; the second, in parentheses, may hold anything (proc_pid_stat(5)).
+fn parent_of(pid: i32) -> io::Result<i32> {
+    let stat = fs::read(format!("/proc/{pid}/stat"))?;
+    let stat = String::from_utf8_lossy(&stat);
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name
+        .split_whitespace()
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| io::Error::other("no parent"))
+}

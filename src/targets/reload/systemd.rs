@@ -1,0 +1,26 @@
+//! systemd: `systemctl reload UNIT`, which as an unprivileged user needs a polkit rule, and a unit's main process, which
+//! everybody may ask for.
+
+use std::time::Duration;
+
+use crate::targets::process::{Environment, OUTPUT_KEPT, Run};
+use crate::targets::reload::{ReloadError, Told, command};
+
+fn systemctl(words: &[&str]) -> Vec<String> {
+    ["systemctl", "--no-ask-password"].iter().chain(words).map(|word| (*word).to_owned()).collect()
+}
+
+pub(super) async fn reload(unit: &str, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
+    command::run(&systemctl(&["reload", "--", unit]), environment, limit).await
+}
+
+/// What systemd says of the unit's main process: `0` where there is none.
+pub(super) async fn main_pid(unit: &str, environment: &Environment, limit: Duration) -> Result<String, ReloadError> {
+    let argv = systemctl(&["show", "--property=MainPID", "--value", "--", unit]);
+    let ran = Run { argv: &argv, environment, limit, output_kept: OUTPUT_KEPT }.to_end().await?;
+    if ran.succeeded() {
+        Ok(ran.output.trim().chars().take(40).collect())
+    } else {
+        Err(ReloadError::UnitNotShown { unit: unit.to_owned(), how: ran.describe() })
+    }
+}

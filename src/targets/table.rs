@@ -1,0 +1,27 @@
+//! The kinds of server that are known: a new one has a folder here, and a line.
+
+use super::apache::Apache;
+use super::ca_only::CaOnly;
+use super::envoy::Envoy;
+use super::generic::Generic;
+use super::haproxy::Haproxy;
+use super::java::Java;
+use super::kind::{Kind, Kinds};
+use super::nginx::Nginx;
+
+/// Every kind.
+pub const KINDS: Kinds = Kinds::of(&[
+    Kind::of(&Nginx),
+    Kind::of(&Haproxy),
+    Kind::of(&Apache),
+    Kind::of(&Envoy),
+    Kind::of(&Java),
+    Kind::of(&CaOnly),
+    Kind::of(&Generic),
+]);
+
+impl Default for Kinds {
+    fn default() -> Self {
+        KINDS
+    }
+}

@@ -1,0 +1,114 @@
+//! What a family of files must say of itself: how it is rendered, how it is read back, what it cannot express. The
+//! families themselves stand in the folders of the servers that read them.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::{Files, Label};
+use crate::trust::finding::Finding;
+use crate::trust::manifest::Manifest;
+use crate::trust::set::{Denial, TrustSet};
+
+/// What was found in a file, and what is meant instead.
+pub type Odd = (String, String);
+
+/// A family of files that some kind of server reads, besides those that every generation has.
+pub trait Family: Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// Its files, by their paths in the generation.
+    fn files(&self, set: &TrustSet, label: &Label<'_>) -> Files;
+
+    /// Reads one file back by a parser of its own and counts; `None` if this family has no file of this path.
+    fn read_back(&self, path: &str, bytes: &[u8], manifest: &Manifest) -> Option<Result<(), Odd>>;
+
+    /// What its files say of a set and the set's own digest leaves out.
+    fn besides(&self, _set: &TrustSet) -> Option<String> {
+        None
+    }
+
+    /// Whether its files can name this denied certificate, by a digest that is known.
+    fn can_name(&self, _denial: &Denial) -> bool {
+        true
+    }
+
+    /// What its format cannot express of this generation; `read` gives a file as it stands beneath the target's link.
+    fn limits(&self, _target: &str, _manifest: &Manifest, _read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// Why it cannot serve where the configuration puts it.
+    fn problems(&self, _place: &Place<'_>) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Where the configuration puts a family.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The target.
+    pub target: &'a str,
+    /// Whether its files are rendered by root's half.
+    pub privileged: bool,
+    /// The target's store.
+    pub store: &'a str,
+    /// A source of the store that takes certificates of DigiCert.
+    pub digicert: Option<&'a str>,
+    /// One that takes certificates of Genesys.
+    pub genesys: Option<&'a str>,
+}
+
+/// A family that a target asks for. Two are the same if they have the same name.
+#[derive(Clone, Copy)]
+pub struct Output(&'static dyn Family);
+
+impl Output {
+    /// This family.
+    #[must_use]
+    pub const fn of(family: &'static dyn Family) -> Self {
+        Self(family)
+    }
+}
+
+impl std::ops::Deref for Output {
+    type Target = dyn Family;
+
+    fn deref(&self) -> &Self::Target {
+        self.0
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for Output {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Output {}
+
+impl PartialOrd for Output {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Output {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name().cmp(other.name())
+    }
+}
