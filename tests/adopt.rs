@@ -2,16 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sandbox::Sandbox;
 use serde_json::Value;
+use support::sandbox::{self, Sandbox};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::world::Impostor;
 

@@ -1,29 +1,12 @@
 //! An Apache whose key is root's alone: its check by a real start, its reload and its files are made by root's half.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/apache.rs"]
-mod apache;
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/host.rs"]
-mod host;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use apache::Apache;
-use cast::knock;
-use host::Host;
+use support::apache::Apache;
+use support::cast::knock;
+use support::host::Host;
 use trustsync::simulator::world::Impostor;
 use trustsync::target::apache::virtual_host;
 

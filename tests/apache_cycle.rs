@@ -3,31 +3,17 @@
 //! told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/apache.rs"]
-mod apache;
-#[path = "common/apache_stage.rs"]
-mod apache_stage;
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/doors.rs"]
-mod doors;
-#[path = "common/java.rs"]
-mod java;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/report.rs"]
-mod report;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
-use apache::Apache;
-use apache_stage::{PLAIN, knock};
-use doors::{Behind, Door};
-use report::target;
-use stage::Stage;
+use support::apache::Apache;
+use support::apache_stage::{PLAIN, knock};
+use support::cast;
+use support::doors::{self, Behind, Door};
+use support::java;
+use support::privilege;
+use support::report::target;
+use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::settings::resolved::{Check, CheckWay};

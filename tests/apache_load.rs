@@ -2,21 +2,10 @@
 //! check starts another one beside it. `cargo nextest run --test apache_load --no-capture` shows the figures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/apache.rs"]
-mod apache;
-#[path = "common/apache_stage.rs"]
-mod apache_stage;
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/load.rs"]
-mod load;
-#[path = "common/stage.rs"]
-mod stage;
-
-use apache::Apache;
-use apache_stage::PLAIN;
-use load::rotate_under_load;
-use stage::Stage;
+use support::apache::Apache;
+use support::apache_stage::PLAIN;
+use support::load::rotate_under_load;
+use support::stage::Stage;
 use trustsync::trust::turn::Evidence;
 
 async fn wired() -> (Stage, Apache) {

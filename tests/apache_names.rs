@@ -1,22 +1,16 @@
 //! Name rules on a real Apache: who bears the region's name gets in, whoever only looks so does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/apache.rs"]
-mod apache;
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/names.rs"]
-mod names;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use apache::Apache;
-use names::{MARKER, Member, Names, SIGNED_BY_MARKER};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair,
 };
+use support::apache::Apache;
+use support::cast;
+use support::names::{self, MARKER, Member, Names, SIGNED_BY_MARKER};
 use trustsync::target::apache::virtual_host;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::render::Output;

@@ -3,23 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/host.rs"]
-mod host;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-#[path = "common/stage.rs"]
-mod stage;
-
-use host::Host;
-use nginx_stage::{PLAIN, knock, told};
+use support::host::Host;
+use support::nginx_stage::{PLAIN, knock, told};
+use support::privilege;
+use support::sandbox;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
 

@@ -2,21 +2,6 @@
 //! no hold of root's terminal, files and secrets, and cannot keep root waiting.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/host.rs"]
-mod host;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -25,10 +10,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use host::Host;
-use privilege::{NOBODY, as_nobody};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use support::host::Host;
+use support::privilege::{NOBODY, as_nobody};
 
 /// What a captured user's program tries: the keys of every terminal that it can get hold of, and to write there. Its report
 /// says what it tried and what came of it.

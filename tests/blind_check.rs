@@ -2,31 +2,14 @@
 //! known kind; HAProxy's own sees.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/haproxy.rs"]
-mod haproxy;
-#[path = "common/haproxy_stage.rs"]
-mod haproxy_stage;
-#[path = "common/host.rs"]
-mod host;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::fs;
 
-use host::Host;
-use nginx::Nginx;
-use nginx_stage::PLAIN;
-use stage::Stage;
+use support::haproxy_stage;
+use support::host::Host;
+use support::nginx::Nginx;
+use support::nginx_stage::PLAIN;
+use support::privilege;
+use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::turn::{Evidence, Owed};

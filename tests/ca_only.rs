@@ -2,11 +2,6 @@
 //! plainly it is said.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cast::knock;
-use stage::Stage;
+use support::cast::knock;
+use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::world::Impostor;

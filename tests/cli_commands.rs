@@ -1,9 +1,6 @@
 //! Every command but `sync`, as a user meets it: the real binary, its words, its exit codes, its JSON.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandbox::{Ran, Sandbox, run, tree};
 use serde_json::{Value, json};
+use support::sandbox::{self, Ran, Sandbox, run, tree};
 use trustsync::clock::{Clock, SimulatedClock, SystemClock};
 use trustsync::cycle::{self, Clients, Options};
 use trustsync::genesys::Region;

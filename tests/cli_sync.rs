@@ -1,16 +1,13 @@
 //! `trustsync sync`, end to end: the real binary against the simulated vendor.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sandbox::{Sandbox, fingerprint, run, tree};
+use support::sandbox::{self, Sandbox, fingerprint, run, tree};
 use trustsync::clock::SystemClock;
 use trustsync::simulator::failure::{Endpoint, Failure, Mode};
 use trustsync::simulator::pem_form::PemForm;

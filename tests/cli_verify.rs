@@ -1,16 +1,13 @@
 //! `trustsync verify`, as a user meets it: files in, the path, the rules and the most specific reason out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
-use sandbox::{Ran, fingerprint, run};
 use serde_json::{Value, json};
+use support::sandbox::{Ran, fingerprint, run};
 use tempfile::TempDir;
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, Validity, self_signed};

@@ -2,15 +2,6 @@
 //! durability; disks that refuse; two writers; stores that somebody damaged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/rotation.rs"]
-mod rotation;
-#[path = "common/strace.rs"]
-mod strace;
-
 #[path = "crash/daemon_kills.rs"]
 mod daemon_kills;
 #[path = "crash/damage.rs"]

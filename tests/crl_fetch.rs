@@ -2,20 +2,16 @@
 //! to, and what stays in use when nothing comes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/raw_server.rs"]
-#[allow(dead_code)]
-mod raw_server;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use raw_server::{Ca as TlsCa, RawServer, Step};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
     KeyUsagePurpose as Ku, SerialNumber, date_time_ymd,
 };
+use support::raw_server::{self, Ca as TlsCa, RawServer, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use trustsync::crl_fetch::{

@@ -1,20 +1,15 @@
 //! `trustsync run`, the real binary: it starts, polls, is told, is broken, ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/daemon.rs"]
-mod daemon;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use daemon::Daemon;
 use rustix::process::{Pid, Signal, test_kill_process};
-use sandbox::{Sandbox, fingerprint, write_secret};
+use support::daemon::Daemon;
+use support::sandbox::{Sandbox, fingerprint, write_secret};
 use trustsync::clock::{Clock, SystemClock};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::trust::timestamp::Timestamp;

@@ -1,9 +1,6 @@
 //! `trustsync demo`: it shows the main job, fails when the main job does not work, and leaves nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use sandbox::{Ran, run};
+use support::sandbox::{Ran, run};
 use tempfile::TempDir;
 use trustsync::commands::demo::{Sabotage, perform};
 

@@ -2,33 +2,20 @@
 //! with everybody who might knock, both authorities, and what Envoy refuses or leaves open.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/doors.rs"]
-mod doors;
-#[path = "common/envoy.rs"]
-mod envoy;
-#[path = "common/java.rs"]
-mod java;
-#[path = "common/names.rs"]
-mod names;
-#[path = "common/report.rs"]
-mod report;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cast::knock;
-use doors::{Behind, Door};
-use envoy::{Envoy, Version};
-use names::{NAME, Names};
-use report::{alarm, line};
-use stage::Stage;
+use support::cast::{self, knock};
+use support::doors::{self, Behind, Door};
+use support::envoy::{Envoy, Version};
+use support::envoy_stage::table;
+use support::java;
+use support::names::{self, NAME, Names};
+use support::report::{alarm, line};
+use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
@@ -84,24 +71,6 @@ fn assert_proven(report: &Report) {
     assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
 }
 
-impl Stage {
-    fn configure_envoy(&mut self, envoy: &Envoy, more: &str) {
-        self.configure_targets(&table(&envoy.address(), &envoy.admin(), more));
-    }
-
-    /// A server of this target, with the configuration as shipped.
-    fn serve(&self, version: Version) -> Envoy {
-        Envoy::start_version(version, &self.root().join("server"), &whole(&self.link("envoy")))
-    }
-}
-
-fn table(address: &str, admin: &str, more: &str) -> String {
-    format!(
-        "[target.envoy]\nkind = \"envoy\"\nproof = {{ connect = [\"{address}\"], server_name = \"api.example.com\", \
-         envoy = \"{admin}\", timeout = \"6s\" }}\n{more}"
-    )
-}
-
 /// A server that serves generation 1, proven.
 async fn proven_stage(version: Version) -> (Stage, Envoy) {
     proven(version, Stage::begin().await).await
@@ -111,7 +80,7 @@ async fn proven(version: Version, mut stage: Stage) -> (Stage, Envoy) {
     // Envoy does not start without the file.
     stage.configure_targets("[target.envoy]\nkind = \"envoy\"\n");
     stage.cycle().await;
-    let envoy = stage.serve(version);
+    let envoy = stage.serve_envoy(version);
     stage.configure_envoy(&envoy, "");
     assert_proven(&stage.cycle().await);
     (stage, envoy)
@@ -145,7 +114,7 @@ async fn a_new_installation_is_synced_then_started_then_proven(version: Version)
     let reload = stage.run(&["reload", "envoy"]).await;
     assert_eq!(reload.code, 7, "{reload:?}");
 
-    let envoy = stage.serve(version);
+    let envoy = stage.serve_envoy(version);
     let mut stage = stage;
     stage.configure_envoy(&envoy, "");
     let second = stage.run(&["sync"]).await;

@@ -2,34 +2,15 @@
 //! proves by one that only shows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/haproxy.rs"]
-mod haproxy;
-#[path = "common/haproxy_stage.rs"]
-mod haproxy_stage;
-#[path = "common/host.rs"]
-mod host;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 
-use haproxy::{Configuration, Haproxy};
-use haproxy_stage::{PLAIN, WAYS, Way, frontend, knock};
-use host::Host;
+use support::haproxy::{Configuration, Haproxy};
+use support::haproxy_stage::{PLAIN, WAYS, Way, frontend, knock};
+use support::host::Host;
 use trustsync::simulator::world::Impostor;
 
 /// A socket that everybody may use to look.

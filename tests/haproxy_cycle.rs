@@ -2,32 +2,18 @@
 //! installation, whole rotations with everybody who might knock, servers that are broken, badly wired, down or restarted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/doors.rs"]
-mod doors;
-#[path = "common/haproxy.rs"]
-mod haproxy;
-#[path = "common/haproxy_stage.rs"]
-mod haproxy_stage;
-#[path = "common/java.rs"]
-mod java;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/report.rs"]
-mod report;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use doors::{Behind, Door};
-use haproxy::{Configuration, Haproxy};
-use haproxy_stage::{PLAIN, WAYS, Way, knock};
-use report::{alarm, line};
-use stage::Stage;
+use support::cast;
+use support::doors::{self, Behind, Door};
+use support::haproxy::{Configuration, Haproxy};
+use support::haproxy_stage::{PLAIN, WAYS, Way, knock};
+use support::java;
+use support::privilege;
+use support::report::{alarm, line};
+use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;

@@ -3,21 +3,10 @@
 //! `cargo nextest run --test haproxy_load --no-capture` shows the figures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/haproxy.rs"]
-mod haproxy;
-#[path = "common/haproxy_stage.rs"]
-mod haproxy_stage;
-#[path = "common/load.rs"]
-mod load;
-#[path = "common/stage.rs"]
-mod stage;
-
-use haproxy::Haproxy;
-use haproxy_stage::{PLAIN, Way};
-use load::rotate_under_load;
-use stage::Stage;
+use support::haproxy::Haproxy;
+use support::haproxy_stage::{PLAIN, Way};
+use support::load::rotate_under_load;
+use support::stage::Stage;
 
 async fn wired(way: Way) -> (Stage, Haproxy) {
     let mut stage = Stage::begin().await;

@@ -1,21 +1,12 @@
 //! Name rules on a real HAProxy: who bears the region's name gets in, whoever only looks so does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/haproxy.rs"]
-mod haproxy;
-#[path = "common/haproxy_stage.rs"]
-mod haproxy_stage;
-#[path = "common/names.rs"]
-mod names;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::path::PathBuf;
 
-use haproxy::Haproxy;
-use names::{MARKER, Names, SIGNED_BY_MARKER};
+use support::cast;
+use support::haproxy::Haproxy;
+use support::haproxy_stage;
+use support::names::{MARKER, Names, SIGNED_BY_MARKER};
 use trustsync::target::haproxy::update::update;
 use trustsync::trust::render::Output;
 

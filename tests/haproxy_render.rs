@@ -2,11 +2,6 @@
 //! runtime socket that does not answer as it should.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -15,8 +10,9 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use leaves::*;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
+use support::leaves::*;
+use support::sandbox;
 use trustsync::marker;
 use trustsync::store::read_back::{ReadBackError, read_back};
 use trustsync::store::{LinkPath, Store, generation};

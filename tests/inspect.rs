@@ -2,9 +2,6 @@
 //! are, it ends soon and says something.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,8 +12,8 @@ use std::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use proptest::sample::Index;
-use sandbox::{Ran, fingerprint, run};
 use serde_json::json;
+use support::sandbox::{Ran, fingerprint, run};
 use tempfile::TempDir;
 use trustsync::clock::{Clock, SystemClock};
 use trustsync::simulator::pem_form::PemForm;

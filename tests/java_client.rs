@@ -2,17 +2,12 @@
 //! to a server that asks for one of its issuers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/java.rs"]
-mod java;
-#[path = "common/nginx.rs"]
-mod nginx;
-
 use std::fs;
 use std::sync::Arc;
 
-use nginx::Nginx;
+use support::cast;
+use support::java;
+use support::nginx::{self, Nginx};
 use trustsync::clock::SystemClock;
 use trustsync::simulator::world::{VendorOptions, World};
 use trustsync::trust::pem;

@@ -2,33 +2,19 @@
 //! whole rotations with everybody who might knock, names, what is kept open, and what is read by keytool and openssl.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/doors.rs"]
-mod doors;
-#[path = "common/java.rs"]
-mod java;
-#[path = "common/jvm.rs"]
-mod jvm;
-#[path = "common/names.rs"]
-mod names;
-#[path = "common/report.rs"]
-mod report;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cast::knock;
-use doors::{Behind, Door};
-use jvm::{Flavour, Jvm};
-use names::Names;
-use report::line;
-use stage::Stage;
+use support::cast::knock;
+use support::doors::{self, Behind, Door};
+use support::java;
+use support::jvm::{Flavour, Jvm};
+use support::names::Names;
+use support::report::line;
+use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;

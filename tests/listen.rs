@@ -3,11 +3,6 @@
 //! asks the same for a container.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/daemon.rs"]
-mod daemon;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -17,10 +12,10 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use daemon::Daemon;
 use rustix::process::Signal;
-use sandbox::Sandbox;
 use serde_json::{Value, json};
+use support::daemon::Daemon;
+use support::sandbox::Sandbox;
 use trustsync::report::{InForce, metrics};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::trust::set::TrustSet;

@@ -2,34 +2,20 @@
 //! with everybody who might knock, servers that are broken, badly wired, down or restored, and what the user is told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/doors.rs"]
-mod doors;
-#[path = "common/java.rs"]
-mod java;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/report.rs"]
-mod report;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use doors::{Behind, Door};
-use nginx::Nginx;
-use nginx_stage::{PLAIN, knock, server_block, told};
-use report::{alarm, target};
-use stage::Stage;
+use support::cast;
+use support::doors::{self, Behind, Door};
+use support::java;
+use support::nginx::Nginx;
+use support::nginx_stage::{PLAIN, knock, server_block, told};
+use support::privilege;
+use support::report::{alarm, target};
+use support::stage::Stage;
 use tokio::task::LocalSet;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;

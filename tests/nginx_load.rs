@@ -2,20 +2,9 @@
 //! `cargo nextest run --test nginx_load --no-capture` shows the figures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/load.rs"]
-mod load;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/stage.rs"]
-mod stage;
-
-use load::rotate_under_load;
-use nginx_stage::PLAIN;
-use stage::Stage;
+use support::load::rotate_under_load;
+use support::nginx_stage::PLAIN;
+use support::stage::Stage;
 
 async fn rotation_under_load(what: &str, listen: &str) {
     let mut stage = Stage::begin().await;

@@ -1,15 +1,9 @@
 //! Name rules on a real nginx: who bears the region's name gets in, whoever only looks so does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/names.rs"]
-mod names;
-#[path = "common/nginx.rs"]
-mod nginx;
-
-use names::{MARKER, Names, SIGNED_BY_MARKER};
-use nginx::Nginx;
+use support::cast;
+use support::names::{MARKER, Names, SIGNED_BY_MARKER};
+use support::nginx::Nginx;
 use trustsync::target::nginx::snippet;
 use trustsync::trust::render::Output;
 

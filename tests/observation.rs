@@ -2,12 +2,9 @@
 //! listed, or waived.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-
 use std::collections::BTreeSet;
 
-use leaves::*;
+use support::leaves::*;
 use trustsync::exit::Exit;
 use trustsync::genesys::Region;
 use trustsync::genesys::wire::Entity;

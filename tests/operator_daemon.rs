@@ -1,9 +1,6 @@
 //! The operator's commands while `trustsync run` works beside them: the lock is held for a cycle, not for a life.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,8 +8,8 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use sandbox::{Sandbox, fingerprint};
 use serde_json::Value;
+use support::sandbox::{Sandbox, fingerprint};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::present::present;
 use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};

@@ -2,16 +2,11 @@
 //! first the planner with a store without a disk, then the real binary against the simulated vendor.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 
-use leaves::*;
-use sandbox::Sandbox;
 use serde_json::Value;
+use support::leaves::*;
+use support::sandbox::{self, Sandbox};
 use trustsync::exit::Exit;
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::pki::{CertificateAuthority, LeafRequest, Validity};

@@ -2,15 +2,6 @@
 //! count the same. And who may read what: a server's own user, exactly what it needs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-#[path = "common/service.rs"]
-mod service;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -18,8 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sandbox::Sandbox;
-use stage::Stage;
+use support::privilege;
+use support::sandbox::Sandbox;
+use support::service;
+use support::stage::Stage;
 use trustsync::simulator::crls::Revoke;
 use trustsync::trust::render::Output;
 
@@ -49,7 +42,7 @@ fn counted(path: &Path) -> BTreeMap<&'static str, usize> {
         context.load_verify_locations(sys.argv[1])\n\
         print(context.cert_store_stats()['x509'])";
     let number = |text: String| text.trim().parse().unwrap();
-    let go = service::built_by_go(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/count.go"));
+    let go = service::built_by_go(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/count.go"));
     BTreeMap::from([
         (
             "openssl",

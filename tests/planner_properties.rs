@@ -2,16 +2,13 @@
 //! step, holds and denials. Every answer is interpreted and verified for real.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use leaves::*;
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::TestCaseError;
+use support::leaves::*;
 use trustsync::trust::set::{Authority, DenialReason, SlotId};
 use trustsync::trust::timestamp::Timestamp;
 

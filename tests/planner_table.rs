@@ -2,12 +2,9 @@
 //! here is a stand-in but the disk: each answer is interpreted, verified and planned as in a cycle.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-
 use std::collections::BTreeSet;
 
-use leaves::*;
+use support::leaves::*;
 use trustsync::exit::Exit;
 use trustsync::genesys::wire::Entity;
 use trustsync::trust::finding::Severity;

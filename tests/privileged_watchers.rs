@@ -1,29 +1,10 @@
 //! Servers that watch by themselves, as privileged targets: they read by root's link, which the daemon cannot move.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/envoy.rs"]
-mod envoy;
-#[path = "common/host.rs"]
-mod host;
-#[path = "common/jvm.rs"]
-mod jvm;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-#[path = "common/stage.rs"]
-mod stage;
-
-use cast::knock;
-use envoy::Envoy;
-use host::Host;
-use jvm::{Flavour, Jvm};
+use support::cast::knock;
+use support::envoy::Envoy;
+use support::host::Host;
+use support::jvm::{Flavour, Jvm};
 use trustsync::simulator::world::Impostor;
 use trustsync::target::envoy::whole;
 

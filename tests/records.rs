@@ -2,12 +2,9 @@
 //! crash between the two writes; and the difference that people are shown.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use leaves::*;
+use support::leaves::*;
 use trustsync::marker;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::difference::{Action, Difference};

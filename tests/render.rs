@@ -2,20 +2,15 @@
 //! themselves; and what reading back accepts and refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-#[path = "common/nginx.rs"]
-mod nginx;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use leaves::*;
-use nginx::Nginx;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
+use support::leaves::*;
+use support::nginx::Nginx;
 use trustsync::marker;
 use trustsync::store::read_back::read_back;
 use trustsync::store::{Store, generation};

@@ -2,17 +2,14 @@
 //! whatever certificates say, under the very hashes of openssl; and what reading back accepts and refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use leaves::*;
 use rcgen::string::{BmpString, Ia5String, PrintableString, TeletexString, UniversalString};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair};
+use support::leaves::*;
 use trustsync::marker;
 use trustsync::store::read_back::{ReadBackError, read_back};
 use trustsync::store::{Store, generation};

@@ -1,13 +1,10 @@
 //! Envoy's secret: whom it admits for which trust set, and what reading it back refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/leaves.rs"]
-mod leaves;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use leaves::*;
 use serde_json::{Value, json};
+use support::leaves::*;
 use trustsync::marker;
 use trustsync::store::read_back::{ReadBackError, read_back};
 use trustsync::store::{Store, generation};

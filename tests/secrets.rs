@@ -2,16 +2,13 @@
 //! search through all that was printed and all that was written.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sandbox::{Ran, Sandbox, tree, write_secret};
+use support::sandbox::{Ran, Sandbox, tree, write_secret};
 use trustsync::simulator::failure::{Endpoint, Failure};
 
 /// With signs that change when they are encoded.

@@ -3,32 +3,18 @@
 //! `cargo nextest run --test services --no-capture under_load` shows the figures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/doors.rs"]
-mod doors;
-#[path = "common/java.rs"]
-mod java;
-#[path = "common/load.rs"]
-mod load;
-#[path = "common/names.rs"]
-mod names;
-#[path = "common/service.rs"]
-mod service;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cast::knock;
-use doors::{Behind, Door};
-use load::rotate_under_load;
-use names::Names;
-use service::{Language, Service};
-use stage::Stage;
+use support::cast::knock;
+use support::doors::{self, Behind, Door};
+use support::java;
+use support::load::rotate_under_load;
+use support::names::Names;
+use support::service::{Language, Service};
+use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::simulator::crls::Revoke;
 use trustsync::simulator::pki::ClientCertificate;

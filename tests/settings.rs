@@ -1,13 +1,10 @@
 //! The configuration as people write it: file, environment, credentials; every mistake named, every value's origin shown.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use sandbox::{Sandbox, write_secret};
+use support::sandbox::{Sandbox, write_secret};
 use trustsync::genesys::Region;
 
 /// What `config check` finds wrong, as a list.

@@ -2,9 +2,6 @@
 //! links, the lock, and disks that refuse.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/privilege.rs"]
-mod privilege;
-
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
@@ -13,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use privilege::{Tmpfs, as_nobody, binary_for_everyone, is_root, role, second_role};
+use support::privilege::{Tmpfs, as_nobody, binary_for_everyone, is_root, role, second_role};
 use tempfile::TempDir;
 use trustsync::store::file::{self, Replaced};
 use trustsync::store::{Cause, Files, Link, LinkPath, Lock, LockError, Store, StoreError, generation, link, sweep};

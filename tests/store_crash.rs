@@ -2,19 +2,14 @@
 //! been fsynced; with the harness' own proofs that it would notice.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/strace.rs"]
-mod strace;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use privilege::{role, second_role};
-use strace::{Argument, Call, Follow, assert_durable, durability_faults};
+use support::privilege::{role, second_role};
+use support::strace::{self, Argument, Call, Follow, assert_durable, durability_faults};
 use tempfile::TempDir;
 use trustsync::store::file;
 use trustsync::store::{Files, Link, LinkPath, Lock, Store, generation, sweep};

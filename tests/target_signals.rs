@@ -2,15 +2,13 @@
 //! it never reaches.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/privilege.rs"]
-mod privilege;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::privilege;
 use tempfile::TempDir;
 use trustsync::settings::resolved::{Addressee, Reload, Signal};
 use trustsync::target::process::Environment;

@@ -1,15 +1,10 @@
 //! Several targets of one store: in parallel or in order, isolated from one another, and told once of what came together.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/daemon.rs"]
-mod daemon;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::fs;
 
-use daemon::Daemon;
-use sandbox::Sandbox;
+use support::daemon::Daemon;
+use support::sandbox::Sandbox;
 
 /// A target whose hook is this script, run in the sandbox's folder.
 fn add_target(sandbox: &Sandbox, name: &str, script: &str, more: &str) {

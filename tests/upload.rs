@@ -1,9 +1,6 @@
 //! `deploy/upload`, as shipped, against a small HTTP API: a load balancer that takes its trust by upload.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/sandbox.rs"]
-mod sandbox;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
-use sandbox::{Sandbox, write_secret};
+use support::sandbox::{Sandbox, write_secret};
 
 const SECRET: &str = "hunter2-of-the-balancer";
 

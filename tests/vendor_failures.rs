@@ -2,9 +2,6 @@
 //! The vendor's failures: whatever a login service, an API, a proxy or a stranger in their place can answer, against
 //! scripted servers on loopback. Every scenario also greps its errors and the log at TRACE for secrets.
 
-#[path = "common/raw_server.rs"]
-mod raw_server;
-
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::Write;
@@ -15,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use raw_server::{Ca, RawServer, Request, Step, answer, json};
+use support::raw_server::{Ca, RawServer, Request, Step, answer, json};
 use trustsync::genesys::{Client, FailureClass, FetchError, FetchFailure, Fetched};
 use trustsync::http_client::{Limits, Phase, Transport};
 use trustsync::settings::resolved::{IdentitySetting, Secret, SecretOrigin, Source};

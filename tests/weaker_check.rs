@@ -3,46 +3,23 @@
 //! fails; what is owed then is paid by the first cycle after the line was mended.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/apache.rs"]
-mod apache;
-#[path = "common/cast.rs"]
-mod cast;
-#[path = "common/daemon.rs"]
-mod daemon;
-#[path = "common/haproxy.rs"]
-mod haproxy;
-#[path = "common/haproxy_stage.rs"]
-mod haproxy_stage;
-#[path = "common/host.rs"]
-mod host;
-#[path = "common/load.rs"]
-mod load;
-#[path = "common/nginx.rs"]
-mod nginx;
-#[path = "common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "common/privilege.rs"]
-mod privilege;
-#[path = "common/sandbox.rs"]
-mod sandbox;
-#[path = "common/stage.rs"]
-mod stage;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use apache::Apache;
-use cast::knock;
-use daemon::Daemon;
-use haproxy::Haproxy;
-use host::Host;
-use load::Load;
-use nginx::Nginx;
-use privilege::without_namespaces;
 use rustix::process::Signal;
-use sandbox::{Ran, Sandbox, run};
+use support::apache::Apache;
+use support::cast::knock;
+use support::daemon::Daemon;
+use support::haproxy::Haproxy;
+use support::haproxy_stage;
+use support::host::Host;
+use support::load::Load;
+use support::nginx::Nginx;
+use support::nginx_stage;
+use support::privilege::{self, without_namespaces};
+use support::sandbox::{Ran, Sandbox, run};
 use trustsync::simulator::world::Impostor;
 use trustsync::target::apache::virtual_host;
 

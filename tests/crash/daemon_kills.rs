@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::kills::assert_converged;
-use crate::rotation::{Stage, assert_whole};
-use crate::strace::{self, Call};
+use support::rotation::{Stage, assert_whole};
+use support::strace::{self, Call};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -164,7 +164,7 @@ fn random(draw: &mut u64, end: usize) -> usize {
 
 fn killed_at_moments_that_are_drawn(wanted: usize, salt: u64) {
     let seed = std::env::var("TRUSTSYNC_TEST_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) ^ crate::rotation::now().unix().unsigned_abs());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) ^ support::rotation::now().unix().unsigned_abs());
     println!("TRUSTSYNC_TEST_SEED={seed}");
     let mut draw = seed ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let (stage, ports) = due_rotation();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use trustsync::simulator::failure::{Endpoint, Failure};
 
-use crate::rotation::{Ran, Stage, assert_whole, copy};
+use support::rotation::{Ran, Stage, assert_whole, copy};
 
 /// A store at generation 3, the rotation done; what stands in `damaged` is done to it for each case.
 struct Scene {
@@ -278,7 +278,7 @@ fn certificates_that_stand_nowhere_any_more_do_not_leave_by_a_repair() {
     for number in ["000002", "000003"] {
         let mut folders = vec![scene.path(&format!("generations/{number}"))];
         while let Some(folder) = folders.pop() {
-            for name in crate::rotation::names(&folder) {
+            for name in support::rotation::names(&folder) {
                 let path = folder.join(name);
                 if path.is_dir() {
                     folders.push(path);

@@ -6,8 +6,9 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::privilege::{NOBODY, Tmpfs, as_nobody, binary_for_everyone, is_root};
-use crate::rotation::{Ran, Stage, TRUSTSYNC, assert_status_looks, assert_whole};
+use support::privilege::{NOBODY, Tmpfs, as_nobody, binary_for_everyone, is_root};
+use support::program;
+use support::rotation::{Ran, Stage, assert_status_looks, assert_whole};
 
 /// Readers see the old generation or, where the disk refused later than the commit, the new one; each whole.
 fn assert_refused(stage: &Stage, ran: Ran, words: &[&str]) {
@@ -110,7 +111,7 @@ fn another_users_store() {
     stage.up_to_the_rotation();
     let secret = stage.dir.path().join("client-secret");
     std::os::unix::fs::chown(&secret, Some(NOBODY), Some(NOBODY)).unwrap();
-    let (_folder, program) = binary_for_everyone(Path::new(TRUSTSYNC));
+    let (_folder, program) = binary_for_everyone(&program());
     let nobody = |arguments: &[&str]| {
         let mut command = std::process::Command::new(&program);
         command.arg("--config").arg(stage.config()).args(arguments);

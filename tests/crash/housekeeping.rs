@@ -10,8 +10,9 @@ use std::process::Command;
 use tempfile::TempDir;
 use trustsync::trust::fingerprint::Fingerprint;
 
-use crate::privilege::{NOBODY, Tmpfs, as_nobody, binary_for_everyone, is_root};
-use crate::rotation::{Ran, Stage, TRUSTSYNC, assert_whole};
+use support::privilege::{NOBODY, Tmpfs, as_nobody, binary_for_everyone, is_root};
+use support::program;
+use support::rotation::{Ran, Stage, assert_whole};
 
 /// The exit while the vendor lists what the operator has denied.
 const DENIED_IS_LISTED: i32 = 5;
@@ -82,7 +83,7 @@ impl Scene {
     fn new() -> Self {
         let stage = Stage::new();
         stage.up_to_the_rotation();
-        let (folder, program) = binary_for_everyone(Path::new(TRUSTSYNC));
+        let (folder, program) = binary_for_everyone(&program());
         let secret = stage.dir.path().join("client-secret");
         chown(&secret, Some(NOBODY), Some(NOBODY)).unwrap();
         Self { stage, program, _program: folder }

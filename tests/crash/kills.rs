@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::nginx::Nginx;
-use crate::rotation::{Stage, assert_whole};
-use crate::strace::{self, Family, Follow, assert_durable, kill_points};
+use support::nginx::Nginx;
+use support::rotation::{Stage, assert_whole};
+use support::strace::{self, Family, Follow, assert_durable, kill_points};
 
 /// What must hold at the moment after a kill.
 fn assert_readers_see_one_of(stage: &Stage, numbers: &[u64]) {
@@ -147,7 +147,7 @@ fn a_rollback_killed_at_any_call_is_done_with_its_hold_or_not_done() {
 #[test]
 fn a_rotation_of_a_real_nginx_killed_at_calls_that_are_drawn() {
     let seed = std::env::var("TRUSTSYNC_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) ^ crate::rotation::now().unix().unsigned_abs());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) ^ support::rotation::now().unix().unsigned_abs());
     println!("TRUSTSYNC_TEST_SEED={seed}");
     let stage = Stage::new();
     let link = stage.store.join("target/server");
@@ -185,7 +185,7 @@ fn a_rotation_of_a_real_nginx_killed_at_calls_that_are_drawn() {
         let syscall = family.iter().find(|known| **known == name).unwrap();
         let when = u32::try_from(draw >> 33).unwrap_or(0) % many + 1;
         stage.clear();
-        crate::rotation::copy(&stage.dir.path().join("before"), &stage.store);
+        support::rotation::copy(&stage.dir.path().join("before"), &stage.store);
         server.reload();
         let point = strace::KillPoint { syscall, when };
         let ended = strace::run_killed(&stage.command(&["sync"]), Follow::MainThread, point);

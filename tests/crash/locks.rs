@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::store::Lock;
 
-use crate::rotation::{Ran, Stage, assert_status_looks, assert_whole, now};
+use support::rotation::{Ran, Stage, assert_status_looks, assert_whole, now};
 
 fn held(stage: &Stage) -> Lock {
     Lock::acquire(&stage.store, "trustsync drill", now(), Duration::ZERO).unwrap()

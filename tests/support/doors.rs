@@ -1,8 +1,5 @@
 //! Doors that a client may find open after its certificate has left: the connection that it keeps, and the TLS session that
 //! it could resume.
-//!
-//! Include it with `#[path = "common/doors.rs"] mod doors;`.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,6 +1,5 @@
 //! A real HAProxy (master and worker) in the foreground, on loopback, with everything of it in one folder; stopped when
 //! dropped.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -1,5 +1,4 @@
 //! A real Apache httpd in the foreground, on loopback, with everything of it in one folder; stopped when dropped.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::fs::{self, Permissions};
 use std::net::{TcpListener, TcpStream};

@@ -1,14 +1,14 @@
 //! Who may knock at a server by Java, whose clients present a certificate only where the server's list of acceptable
-//! authorities names one of its issuers. Include it with `#[path = "common/java.rs"] mod java;`.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
+//! authorities names one of its issuers.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use trustsync::simulator::pki::ClientCertificate;
+
+use crate::repository;
 
 /// What to install.
 pub const NEEDED: &str = "java is needed for this test: apt-get install default-jdk-headless";
@@ -50,7 +50,7 @@ pub fn assert_cast_by_java(address: &str, expected: &[(&str, Option<&ClientCerti
 }
 
 fn run(knocks: &str) -> Vec<String> {
-    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/java_client/Client.java");
+    let client = repository().join("tests/support/java_client/Client.java");
     let mut java = Command::new("java")
         // The second compiler never pays here.
         .args(["-XX:TieredStopAtLevel=1", "-Xshare:auto"])

@@ -1,5 +1,4 @@
 //! A sandbox: a simulated vendor, a folder with a configuration for it, and the real binary run there.
-#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +16,8 @@ use tokio::sync::oneshot;
 use trustsync::clock::{Clock, SystemClock};
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{VendorOptions, World};
+
+use crate::program;
 
 /// A vendor on a thread of its own, so that a test can wait for the binary meanwhile.
 pub struct RunningVendor {
@@ -274,7 +275,7 @@ impl Sandbox {
 
     /// The binary with these arguments, this configuration and nothing else in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trustsync"));
+        let mut command = Command::new(program());
         command
             .arg("--config")
             .arg(self.path("config.toml"))

@@ -16,7 +16,6 @@ pub struct Nginx {
     master: Child,
 }
 
-#[allow(dead_code, reason = "each family of tests uses its own part of this")]
 impl Nginx {
     /// Starts nginx in `dir` (made if need be) with these contents of the `http` block, in which `@PORT@` stands for a
     /// free port and `@DIR@` for `dir`. A server certificate lies in `@DIR@/server.pem`, its key in `@DIR@/server.key`.

@@ -1,6 +1,5 @@
 //! Certificates of a small world, really signed, and a store without a disk: each poll goes through the real
 //! interpretation, verification and planning, and what it decides is what the next poll begins from.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

@@ -1,8 +1,5 @@
 //! A crowd of clients, each with one fresh handshake after another as fast as the machine can: what a rotation must not
 //! disturb. Most present the certificate that the vendor presents at that moment; every eighth is a stranger.
-//!
-//! Include it with `#[path = "common/load.rs"] mod load;`, beside `stage.rs`.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::collections::BTreeSet;
 use std::fmt;

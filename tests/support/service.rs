@@ -1,6 +1,5 @@
 //! The services of `deploy/`, as shipped, in Go, Python and Node.js: on loopback, each in a folder of its own; killed when
 //! dropped.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -8,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use crate::{program, repository};
 
 /// In which language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Language {
 impl Language {
     /// What is run, before the arguments.
     fn command(self) -> Command {
-        let shipped = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
+        let shipped = |name: &str| repository().join("deploy").join(name);
         match self {
             Self::Go => Command::new(built_by_go(&shipped("go/service.go"))),
             Self::Python => {
@@ -52,7 +53,7 @@ impl Language {
 
 /// Built once for all tests; whoever comes while it is built waits.
 pub fn built_by_go(source: &Path) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
+    let dir = program().with_file_name("built-by-go");
     fs::create_dir_all(&dir).unwrap();
     let digest = trustsync::trust::fingerprint::Fingerprint::of(&fs::read(source).unwrap()).to_string();
     let program = dir.join(digest);

@@ -1,5 +1,4 @@
 //! A real Java server, wired as `deploy/java/` ships it, on loopback; stopped when dropped.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -7,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use crate::repository;
 
 const NEEDED: &str = "a JDK is needed for this test: apt-get install default-jdk-headless";
 
@@ -84,7 +85,7 @@ impl Drop for Jvm {
 }
 
 fn compile(flavour: Flavour, dir: &Path) {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/java");
+    let shipped = repository().join("deploy/java");
     let mut folders = vec![shipped.clone()];
     if flavour == Flavour::Tomcat {
         let there = TOMCAT.split(':').all(|jar| Path::new(jar).exists());

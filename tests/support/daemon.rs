@@ -1,5 +1,4 @@
 //! The real `trustsync run`, watched through its log.
-#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;

@@ -1,9 +1,6 @@
 //! A cast for name rules: leaves of a private root of the vendor's, of which some bear the region's name and others only
 //! look as if they did, and leaves of a public root that bear it rightly. A server that consumes the generation must tell
 //! them apart over real TLS.
-//!
-//! Include it with `#[path = "common/names.rs"] mod names;`, beside `cast.rs`.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,8 +1,5 @@
 //! The moment before a rotation, to be played again and again with the real binary: a vendor whose window is open, a store
 //! that still has the generation before it, a server that serves that one.
-//!
-//! Include it with `#[path = "common/rotation.rs"] mod rotation;`.
-#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +26,7 @@ use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::timestamp::Timestamp;
 
-pub const TRUSTSYNC: &str = env!("CARGO_BIN_EXE_trustsync");
+use crate::program;
 
 /// How many days before the rotation begins the first generation was made.
 const DAYS_BEFORE: u32 = 40;
@@ -127,7 +124,7 @@ impl Stage {
     /// The real binary with these arguments, umask 077: modes are right because we set them, or not at all.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("sh");
-        command.args(["-c", "umask 077; exec \"$0\" \"$@\"", TRUSTSYNC, "--config"]).arg(self.config());
+        command.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(program()).arg("--config").arg(self.config());
         command.args(arguments);
         for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
             command.env_remove(name);

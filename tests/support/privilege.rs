@@ -1,6 +1,5 @@
 //! Tests that need a privileged machine: mounts, other users. They run wherever they can; where they cannot, they say so
 //! loudly, and with `TRUSTSYNC_REQUIRE_ALL` set they fail.
-#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};

@@ -1,6 +1,5 @@
 //! Who may knock at a server, and what comes of it: by openssl, which presents its certificate whatever authorities the
 //! server says it accepts.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::fs;
 use std::path::Path;

@@ -2,9 +2,6 @@
 //! whether what a rename exposes had been fsynced.
 //!
 //! A SIGKILL leaves the page cache alone, so it cannot find a missing fsync: that is what [`durability_faults`] is for.
-//!
-//! Include it with `#[path = "common/strace.rs"] mod strace;`.
-#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,5 +1,4 @@
 //! What a cycle's report says of one target, and of what is alarming.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use trustsync::cycle::{Report, TargetReport};
 use trustsync::trust::finding::Severity;

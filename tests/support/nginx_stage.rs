@@ -1,5 +1,4 @@
 //! Real nginx servers on a [`Stage`](crate::stage::Stage).
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,6 +1,5 @@
 //! A host as the packages leave it: the daemon's half runs as a user of its own, root's half as root, and between them
 //! stand the store, which is that user's, and the folder of the privileged targets, which is root's. Needs root.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -18,6 +17,7 @@ use trustsync::simulator::world::VendorOptions;
 use crate::nginx::Nginx;
 use crate::nginx_stage::server_block;
 use crate::privilege::{NOBODY, as_nobody, binary_for_everyone, is_root};
+use crate::program;
 use crate::sandbox::{Ran, Sandbox, run};
 
 /// See the head of this file.
@@ -39,7 +39,7 @@ impl Host {
             return None;
         }
         let sandbox = Sandbox::with(change);
-        let (folder, program) = binary_for_everyone(Path::new(env!("CARGO_BIN_EXE_trustsync")));
+        let (folder, program) = binary_for_everyone(&program());
         fs::set_permissions(sandbox.folder.path(), Permissions::from_mode(0o755)).unwrap();
         chown(sandbox.path("client-secret"), Some(NOBODY), Some(NOBODY)).unwrap();
         fs::create_dir(sandbox.store()).unwrap();

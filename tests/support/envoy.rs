@@ -1,5 +1,4 @@
 //! A real Envoy in the foreground, on loopback, with the configuration that is shipped; stopped when dropped.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};

@@ -1,7 +1,4 @@
 //! The simulated vendor and a store: what a whole cycle needs, besides the servers that consume it.
-//!
-//! Include it with `#[path = "common/stage.rs"] mod stage;`, and beside it whichever of `nginx_stage.rs` and its like.
-#![allow(dead_code, reason = "each family of tests uses its own part of this")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +19,8 @@ use trustsync::trust::pem;
 use trustsync::trust::set::{Denial, DenialReason};
 use trustsync::trust::timestamp::Timestamp;
 
+use crate::program;
+
 /// nginx judges validity by the machine's clock, so the simulated story is one that has just ended: whatever is issued in
 /// its days is valid now.
 const DAYS_AGO: u32 = 118;
@@ -31,7 +30,7 @@ const DAYS_LEFT: u32 = 130;
 
 /// See the head of this file.
 pub struct Stage {
-    dir: TempDir,
+    _dir: TempDir,
     root: PathBuf,
     vendor: Vendor,
     clock: SimulatedClock,
@@ -80,7 +79,7 @@ impl Stage {
         fs::set_permissions(root.join("client-secret"), mode).unwrap();
         let start = clock.now();
         Self {
-            dir,
+            _dir: dir,
             root,
             vendor,
             clock,
@@ -187,7 +186,7 @@ grace = "14d"
 
     /// The binary, on the same configuration.
     pub async fn run(&self, arguments: &[&str]) -> Done {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustsync"))
+        let output = tokio::process::Command::new(program())
             .args(arguments)
             .arg("--config")
             .arg(self.root.join("config.toml"))
