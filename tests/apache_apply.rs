@@ -12,7 +12,7 @@ use trustsync::target::apache::virtual_host;
 
 #[test]
 fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {
-    let Some(host) = Host::new("a_rotation_reaches_an_apache_whose_key_is_roots_alone") else { return };
+    let Some(host) = Host::new() else { return };
     let mut server = Apache::start(&host.path("server"), "");
     fs::set_permissions(server.dir().join("server.key"), Permissions::from_mode(0o600)).unwrap();
     host.sandbox.append(&format!(

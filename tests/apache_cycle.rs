@@ -279,8 +279,7 @@ fn assert_no_trace(stage: &Stage, apache: &Apache) {
 
 #[tokio::test]
 async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_behind() {
-    const NAME: &str = "a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_behind";
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let (stage, mut apache) = proven_stage().await;
@@ -334,8 +333,7 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
 
 #[tokio::test]
 async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
-    const NAME: &str = "a_start_that_hangs_is_ended_in_time_with_all_that_it_started";
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let (stage, apache) = proven_stage().await;
@@ -356,8 +354,7 @@ async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
 
 #[tokio::test]
 async fn a_bad_bundle_is_found_before_any_switch_and_the_running_server_lives_on() {
-    const NAME: &str = "a_bad_bundle_is_found_before_any_switch_and_the_running_server_lives_on";
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let (mut stage, mut apache) = proven_stage().await;
@@ -389,8 +386,7 @@ async fn a_bad_bundle_is_found_before_any_switch_and_the_running_server_lives_on
 
 #[tokio::test]
 async fn an_unrelated_fault_keeps_no_trust_back_from_whoever_mends_it() {
-    const NAME: &str = "an_unrelated_fault_keeps_no_trust_back_from_whoever_mends_it";
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let (mut stage, mut apache) = proven_stage().await;
@@ -555,7 +551,6 @@ async fn a_denied_leaf_finds_no_door_open() {
 
 #[tokio::test]
 async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that_is_said() {
-    const NAME: &str = "as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that_is_said";
     if privilege::role().is_some() {
         assert!(!rustix::process::geteuid().is_root());
         let (mut stage, apache) = proven_stage().await;
@@ -587,11 +582,11 @@ async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that
         assert_eq!(stage.alarms(), Vec::<String>::new());
         return;
     }
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let (_directory, program) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
-    let mut role = privilege::as_nobody(&privilege::second_role(&program, NAME, "unprivileged", "/".as_ref()));
+    let mut role = privilege::as_nobody(&privilege::second_role(&program, "unprivileged", "/".as_ref()));
     let output = role.env("HOME", "/").env("TMPDIR", "/tmp").current_dir("/").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
@@ -599,8 +594,7 @@ async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that
 
 #[tokio::test]
 async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
-    const NAME: &str = "apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not";
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let mut stage = Stage::begin_now().await;
@@ -634,17 +628,16 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
 
 #[tokio::test]
 async fn the_presets_fit_debians_own_apache() {
-    const NAME: &str = "the_presets_fit_debians_own_apache";
     if privilege::role().is_some() {
         return by_the_presets_alone().await;
     }
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     // In a mount namespace of its own, since it stands where the machine's own may; and as systemd has it, one whose mounts
     // are shared with others.
     let program = std::env::current_exe().unwrap();
-    let inner = privilege::second_role(&program, NAME, "debian", "/".as_ref());
+    let inner = privilege::second_role(&program, "debian", "/".as_ref());
     let mut role = std::process::Command::new("unshare");
     let shared = "mount --make-rshared / && exec \"$@\"";
     role.args(["--mount", "--propagation", "private", "--", "sh", "-c", shared, "sh"]);

@@ -12,7 +12,7 @@ use trustsync::simulator::world::Impostor;
 
 #[test]
 fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
-    let Some(host) = Host::new("a_rotation_reaches_a_server_whose_key_is_roots_alone") else { return };
+    let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
     host.add_nginx("edge", &server);
     let unit = host.path_unit(&["edge"]);
@@ -42,8 +42,8 @@ fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
 }
 
 /// A host whose target `edge` stands at generation 1.
-fn settled(test: &str) -> Option<Host> {
-    let host = Host::new(test)?;
+fn settled() -> Option<Host> {
+    let host = Host::new()?;
     host.add_target("edge", "");
     host.sync().exits(0);
     assert_eq!((host.linked("edge"), host.told_by("edge")), (Some(1), vec!["0".to_owned()]));
@@ -90,7 +90,7 @@ fn smuggle(host: &Host, leaf: &ClientCertificate) {
 
 #[test]
 fn a_symlink_in_place_of_anything_is_not_followed() {
-    let Some(host) = settled("a_symlink_in_place_of_anything_is_not_followed") else { return };
+    let Some(host) = settled() else { return };
     std::fs::write(host.path("roots.pem"), "for root alone").unwrap();
     let undo = "rm -rf current generations; mv saved/current saved/generations .; rm -r saved";
     for (attack, code, words) in [
@@ -114,7 +114,7 @@ fn a_symlink_in_place_of_anything_is_not_followed() {
 
 #[test]
 fn a_file_with_a_second_name_is_not_read() {
-    let Some(host) = settled("a_file_with_a_second_name_is_not_read") else { return };
+    let Some(host) = settled() else { return };
     let secret = host.path("roots-alone");
     sandbox::write_secret(&secret, "for root alone");
     let leaves = host.sandbox.store().join("generations/000001/leaves.pem");
@@ -126,8 +126,7 @@ fn a_file_with_a_second_name_is_not_read() {
 
 #[test]
 fn neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up() {
-    let test = "neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     for (attack, code, words) in [
         ("rm current; mkfifo current", 5, "names no generation"),
         ("rm current; mkdir current", 5, "names no generation"),
@@ -152,8 +151,7 @@ fn neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up() {
 
 #[test]
 fn a_request_is_consumed_whatever_it_is_and_nothing_behind_it_is_touched() {
-    let test = "a_request_is_consumed_whatever_it_is_and_nothing_behind_it_is_touched";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     let precious = host.path("precious");
     std::fs::create_dir(&precious).unwrap();
     std::fs::write(precious.join("file"), "precious").unwrap();
@@ -178,8 +176,7 @@ fn a_request_is_consumed_whatever_it_is_and_nothing_behind_it_is_touched() {
 
 #[test]
 fn folders_renamed_while_root_reads_them_give_a_whole_or_an_error() {
-    let test = "folders_renamed_while_root_reads_them_give_a_whole_or_an_error";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     // A second store of the same user's, with a generation 1 of other files, and a folder of root's.
     let other = host.sandbox.world().impostor(Impostor::OtherCa).unwrap();
     host.shell("cp -a generations other");
@@ -210,7 +207,7 @@ fn folders_renamed_while_root_reads_them_give_a_whole_or_an_error() {
 
 #[test]
 fn nothing_but_our_own_rendering_reaches_the_servers_allowlist() {
-    let Some(host) = Host::new("nothing_but_our_own_rendering_reaches_the_servers_allowlist") else { return };
+    let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
     host.add_nginx("edge", &server);
     host.sync().exits(7);
@@ -248,8 +245,7 @@ fn nothing_but_our_own_rendering_reaches_the_servers_allowlist() {
 
 #[test]
 fn a_certificate_that_no_anchor_signed_stays_out_and_its_neighbours_come_in() {
-    let test = "a_certificate_that_no_anchor_signed_stays_out_and_its_neighbours_come_in";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     let world = host.sandbox.world();
     let current = host.sandbox.current_leaf();
     let honest = host.manifest();
@@ -266,7 +262,7 @@ fn a_certificate_that_no_anchor_signed_stays_out_and_its_neighbours_come_in() {
 
 #[test]
 fn a_manifest_with_another_identity_is_refused_whole() {
-    let Some(host) = settled("a_manifest_with_another_identity_is_refused_whole") else { return };
+    let Some(host) = settled() else { return };
     let stranger = host.sandbox.world().impostor(Impostor::Stranger).unwrap();
     smuggle(&host, &stranger);
     let mut manifest = host.manifest();
@@ -286,7 +282,7 @@ fn a_manifest_with_another_identity_is_refused_whole() {
 
 #[test]
 fn an_older_generation_brings_nothing_back() {
-    let Some(host) = settled("an_older_generation_brings_nothing_back") else { return };
+    let Some(host) = settled() else { return };
     host.sandbox.world().set_days_left(60).unwrap();
     host.sync().exits(0);
     assert_eq!(host.linked("edge"), Some(2));
@@ -312,8 +308,7 @@ fn an_older_generation_brings_nothing_back() {
 
 #[test]
 fn a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended() {
-    let test = "a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended";
-    let Some(host) = Host::new(test) else { return };
+    let Some(host) = Host::new() else { return };
     let script = host.path("check");
     // Fails with no certificate, and with two leaves in place, as long as the file is there.
     std::fs::write(&script, format!("#!/bin/sh\nid -u >> {root}/checked-by\nopenssl x509 -noout -in {root}/targets/edge/leaves.pem || exit 1\n[ ! -e {root}/picky ] || [ $(grep -c BEGIN {root}/targets/edge/leaves.pem) = 1 ] || {{ echo too many leaves; exit 1; }}\n", root = host.path("").display())).unwrap();
@@ -334,7 +329,7 @@ fn a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended() {
 
 #[test]
 fn what_a_broken_server_owes_is_paid_once_it_is_mended() {
-    let Some(host) = Host::new("what_a_broken_server_owes_is_paid_once_it_is_mended") else { return };
+    let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
     host.add_nginx("edge", &server);
     let _unit = host.path_unit(&["edge"]);
@@ -353,7 +348,7 @@ fn what_a_broken_server_owes_is_paid_once_it_is_mended() {
 
 #[test]
 fn without_roots_half_the_reload_is_owed_and_paid_when_it_comes() {
-    let Some(host) = Host::new("without_roots_half_the_reload_is_owed_and_paid_when_it_comes") else { return };
+    let Some(host) = Host::new() else { return };
     host.add_target("edge", "");
     host.daemon(&["sync"]).exits(7).says(&["requests", "trustsync-apply@.path"]);
     host.daemon(&["config", "check"]).exits(3).says(&["target.edge is privileged", "trustsync-apply@.path"]);
@@ -371,8 +366,7 @@ fn without_roots_half_the_reload_is_owed_and_paid_when_it_comes() {
 
 #[test]
 fn a_configuration_that_others_can_change_is_not_acted_by_and_the_request_is_consumed() {
-    let test = "a_configuration_that_others_can_change_is_not_acted_by_and_the_request_is_consumed";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     let mode = |mode: u32| {
         std::fs::set_permissions(host.path("config.toml"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     };
@@ -394,7 +388,7 @@ fn a_configuration_that_others_can_change_is_not_acted_by_and_the_request_is_con
 
 #[test]
 fn sudo_sync_leaves_the_store_to_its_owner_and_does_roots_half() {
-    let Some(host) = Host::new("sudo_sync_leaves_the_store_to_its_owner_and_does_roots_half") else { return };
+    let Some(host) = Host::new() else { return };
     host.add_target("edge", "");
     // As systemd's LoadCredential has it: root's alone.
     std::os::unix::fs::chown(host.path("client-secret"), Some(0), Some(0)).unwrap();
@@ -415,7 +409,7 @@ fn sudo_sync_leaves_the_store_to_its_owner_and_does_roots_half() {
 
 #[test]
 fn where_root_is_the_daemon_one_process_does_both_halves() {
-    let Some(host) = Host::new("where_root_is_the_daemon_one_process_does_both_halves") else { return };
+    let Some(host) = Host::new() else { return };
     host.add_target("edge", "");
     std::os::unix::fs::chown(host.sandbox.store(), Some(0), Some(0)).unwrap();
     host.root(&["sync"]).exits(0);
@@ -424,7 +418,7 @@ fn where_root_is_the_daemon_one_process_does_both_halves() {
 
 #[test]
 fn an_arrangement_in_which_root_would_do_the_daemons_bidding_is_refused() {
-    let Some(host) = Host::new("an_arrangement_in_which_root_would_do_the_daemons_bidding_is_refused") else { return };
+    let Some(host) = Host::new() else { return };
     let base = host.sandbox.configuration();
     let target = |more: &str| format!("{base}\n[target.edge]\nkind = \"generic\"\nprivileged = true\n{more}\n");
     for (text, words) in [
@@ -446,7 +440,7 @@ fn an_arrangement_in_which_root_would_do_the_daemons_bidding_is_refused() {
 
 #[test]
 fn root_acts_by_no_configuration_that_somebody_else_can_change() {
-    let Some(host) = Host::new("root_acts_by_no_configuration_that_somebody_else_can_change") else { return };
+    let Some(host) = Host::new() else { return };
     host.add_target("edge", "");
     let path = host.sandbox.path("config.toml");
     std::os::unix::fs::chown(&path, Some(privilege::NOBODY), None).unwrap();
@@ -468,8 +462,7 @@ fn setfacl(arguments: &[&str], path: &std::path::Path) {
 
 #[test]
 fn whom_an_access_list_lets_write_the_configuration_does_not_choose_what_root_runs() {
-    let test = "whom_an_access_list_lets_write_the_configuration_does_not_choose_what_root_runs";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     let configuration = host.path("config.toml");
     setfacl(&["-m", "u:nobody:rw"], &configuration);
     // Mode and owner look as they should.
@@ -492,8 +485,7 @@ fn whom_an_access_list_lets_write_the_configuration_does_not_choose_what_root_ru
 
 #[test]
 fn an_access_list_counts_wherever_root_acts_by_a_path() {
-    let test = "an_access_list_counts_wherever_root_acts_by_a_path";
-    let Some(host) = Host::new(test) else { return };
+    let Some(host) = Host::new() else { return };
     let programs = host.path("programs");
     std::fs::create_dir(&programs).unwrap();
     let script = programs.join("check");
@@ -529,8 +521,7 @@ fn an_access_list_counts_wherever_root_acts_by_a_path() {
 
 #[test]
 fn an_access_list_that_opens_the_folder_where_root_makes_its_files_is_refused() {
-    let test = "an_access_list_that_opens_the_folder_where_root_makes_its_files_is_refused";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     let targets = host.path("targets");
     setfacl(&["-m", "u:nobody:rwx"], &targets);
     host.apply("edge").says(&["targets can be written by uid 65534"]);
@@ -553,8 +544,7 @@ fn an_access_list_that_opens_the_folder_where_root_makes_its_files_is_refused() 
 /// Where the folder lies in the daemon's own, everything in it may be what the daemon made of it.
 #[test]
 fn a_folder_that_is_not_roots_alone_is_not_touched_by_root() {
-    let test = "a_folder_that_is_not_roots_alone_is_not_touched_by_root";
-    let Some(host) = Host::new(test) else { return };
+    let Some(host) = Host::new() else { return };
     let base = host.sandbox.configuration();
     let text = format!("{base}\n[target.edge]\nkind = \"generic\"\nprivileged = true\n");
     host.sandbox.configure(&text.replace("\"targets\"", "\"store/targets\""));
@@ -577,8 +567,7 @@ fn a_folder_that_is_not_roots_alone_is_not_touched_by_root() {
 
 #[test]
 fn what_root_did_not_let_in_is_owed_and_enters_once_its_configuration_says_so() {
-    let test = "what_root_did_not_let_in_is_owed_and_enters_once_its_configuration_says_so";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     let stranger = host.sandbox.world().impostor(Impostor::Stranger).unwrap();
     let file = host.path("stranger.pem");
     std::fs::write(&file, stranger.pem()).unwrap();
@@ -601,7 +590,7 @@ fn what_root_did_not_let_in_is_owed_and_enters_once_its_configuration_says_so() 
 
 #[test]
 fn a_half_that_died_before_its_reload_is_asked_again() {
-    let Some(host) = Host::new("a_half_that_died_before_its_reload_is_asked_again") else { return };
+    let Some(host) = Host::new() else { return };
     let gate = host.path("gate");
     std::fs::write(&gate, "").unwrap();
     host.add_target("edge", "");
@@ -621,8 +610,7 @@ fn a_half_that_died_before_its_reload_is_asked_again() {
 
 #[test]
 fn a_name_rule_enters_by_roots_own_anchors_and_names() {
-    let test = "a_name_rule_enters_by_roots_own_anchors_and_names";
-    let Some(host) = Host::new(test) else { return };
+    let Some(host) = Host::new() else { return };
     host.sandbox.configure(&host.sandbox.configuration().replace(
         "[source.us]",
         "[source.us]\nauthorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]",
@@ -654,7 +642,7 @@ fn a_name_rule_enters_by_roots_own_anchors_and_names() {
 
 #[test]
 fn a_slot_that_left_the_configuration_keeps_what_it_had_while_it_retires() {
-    let Some(host) = settled("a_slot_that_left_the_configuration_keeps_what_it_had_while_it_retires") else { return };
+    let Some(host) = settled() else { return };
     let old = host.sandbox.current_leaf();
     // Another name for the source: its slots are others from then on, and the vendor's leaf is another one too.
     host.sandbox.configure(&host.sandbox.configuration().replace("[source.us]", "[source.other]"));
@@ -697,7 +685,7 @@ impl Drop for Mounted {
 
 #[test]
 fn what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server() {
-    let Some(host) = settled("what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server") else { return };
+    let Some(host) = settled() else { return };
     let leaf = sandbox::fingerprint(host.sandbox.world().current().unwrap().der());
     // An old generation that cannot be removed, and a memory that cannot be written.
     let oldest = Mounted::at(host.path("targets/generations/edge/000001"), &["--bind"]);
@@ -734,8 +722,7 @@ fn what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server() {
 
 #[test]
 fn a_request_that_cannot_be_taken_away_is_answered_once_and_keeps_nothing_from_the_server() {
-    let test = "a_request_that_cannot_be_taken_away_is_answered_once_and_keeps_nothing_from_the_server";
-    let Some(host) = settled(test) else { return };
+    let Some(host) = settled() else { return };
     let request = host.path("targets/requests/edge");
     std::fs::write(&request, "").unwrap();
     let _mounted = Mounted::at(request.clone(), &["--bind"]);

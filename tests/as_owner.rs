@@ -210,7 +210,7 @@ fn in_the_owners_command(host: &Host) -> Running {
 
 #[test]
 fn nobody_types_for_root_on_the_terminal_where_sync_was_typed() {
-    let Some(host) = Host::new("nobody_types_for_root_on_the_terminal_where_sync_was_typed") else { return };
+    let Some(host) = Host::new() else { return };
     let attack = host.path("attack.py");
     fs::write(&attack, ATTACK).unwrap();
     let (report, owned) = (owners_folder(&host, "attack").join("report.json"), host.path("owned"));
@@ -234,8 +234,7 @@ fn nobody_types_for_root_on_the_terminal_where_sync_was_typed() {
 
 #[test]
 fn the_owners_child_has_nothing_of_roots_and_is_closed_to_the_owners_other_processes() {
-    let test = "the_owners_child_has_nothing_of_roots_and_is_closed_to_the_owners_other_processes";
-    let Some(host) = Host::new(test) else { return };
+    let Some(host) = Host::new() else { return };
     // As systemd's LoadCredential has it: root's alone, so that root hands it over.
     chown(host.path("client-secret"), Some(0), Some(0)).unwrap();
     let mut running = in_the_owners_command(&host);
@@ -293,7 +292,7 @@ fn the_owners_child_has_nothing_of_roots_and_is_closed_to_the_owners_other_proce
 
 #[test]
 fn a_child_that_its_user_has_stopped_does_not_keep_root_waiting() {
-    let Some(host) = Host::new("a_child_that_its_user_has_stopped_does_not_keep_root_waiting") else { return };
+    let Some(host) = Host::new() else { return };
     host.daemon(&["sync"]).exits(0);
     // Another writer, so that it is met while it waits.
     let lock = fs::File::open(host.sandbox.store().join("lock")).unwrap();
@@ -315,7 +314,7 @@ fn a_child_that_its_user_has_stopped_does_not_keep_root_waiting() {
 
 #[test]
 fn a_child_that_its_user_has_killed_is_said_in_words() {
-    let Some(host) = Host::new("a_child_that_its_user_has_killed_is_said_in_words") else { return };
+    let Some(host) = Host::new() else { return };
     let mut running = in_the_owners_command(&host);
     kill_as_owner("-KILL", running.child);
     let (code, said) = running.ends_within(Duration::from_secs(60)).expect("it ended");
@@ -325,9 +324,8 @@ fn a_child_that_its_user_has_killed_is_said_in_words() {
 
 #[test]
 fn whoever_ends_roots_command_ends_the_child_and_what_it_has_started() {
-    let test = "whoever_ends_roots_command_ends_the_child_and_what_it_has_started";
     for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM"), (Signal::HUP, "SIGHUP")] {
-        let Some(host) = Host::new(test) else { return };
+        let Some(host) = Host::new() else { return };
         let mut running = in_the_owners_command(&host);
         running.send(signal);
         assert_eq!(running.code_within(Duration::from_secs(60)), Some(1), "{name}");
@@ -339,7 +337,7 @@ fn whoever_ends_roots_command_ends_the_child_and_what_it_has_started() {
 
 #[test]
 fn a_child_does_not_outlive_roots_command_that_was_killed() {
-    let Some(host) = Host::new("a_child_does_not_outlive_roots_command_that_was_killed") else { return };
+    let Some(host) = Host::new() else { return };
     let running = in_the_owners_command(&host);
     running.send(Signal::KILL);
     host.until(|| !runs(running.child));
@@ -347,7 +345,7 @@ fn a_child_does_not_outlive_roots_command_that_was_killed() {
 
 #[test]
 fn what_the_child_says_reaches_root_escaped_and_json_stays_json() {
-    let Some(host) = Host::new("what_the_child_says_reaches_root_escaped_and_json_stays_json") else { return };
+    let Some(host) = Host::new() else { return };
     // Turns the direction of writing: "txt.exe" reads as "exe.txt".
     tell_by(&host, &["/bin/sh", "-c", "printf 'broken \\342\\200\\256txt.exe\\342\\200\\254'; exit 1"], "20s");
     let ran = host.root(&["sync"]).exits(7).says(&["broken \\u202etxt.exe\\u202c"]);
@@ -361,7 +359,7 @@ fn what_the_child_says_reaches_root_escaped_and_json_stays_json() {
 
 #[test]
 fn what_the_child_says_comes_through_while_it_works() {
-    let Some(host) = Host::new("what_the_child_says_comes_through_while_it_works") else { return };
+    let Some(host) = Host::new() else { return };
     let marker = owners_folder(&host, "seen");
     let (log, gate) = (host.path("log"), marker.join("gate"));
     let wait = format!("while [ ! -e {} ]; do sleep 0.05; done", gate.display());

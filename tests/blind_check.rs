@@ -42,7 +42,7 @@ fn blind(report: &Report) -> Option<&str> {
 
 #[tokio::test]
 async fn the_servers_own_check_sees_and_is_judged_once() {
-    if !privilege::is_root("the_servers_own_check_sees_and_is_judged_once") {
+    if !privilege::is_root() {
         return;
     }
     let count = |stage: &Stage, nginx: &Nginx| stage.wrapped_check("nginx", nginx, "echo run >> runs");
@@ -58,7 +58,7 @@ async fn the_servers_own_check_sees_and_is_judged_once() {
 
 #[tokio::test]
 async fn a_check_in_another_mount_namespace_is_found_out_and_counts_only_where_it_refuses() {
-    if !privilege::is_root("a_check_in_another_mount_namespace_is_found_out_and_counts_only_where_it_refuses") {
+    if !privilege::is_root() {
         return;
     }
     // As `docker exec` does: it sees the files that the server sees, and not those that it is shown.
@@ -102,7 +102,7 @@ async fn a_check_in_another_mount_namespace_is_found_out_and_counts_only_where_i
 
 #[tokio::test]
 async fn a_check_that_says_yes_to_everything_is_found_out_on_any_target() {
-    if !privilege::is_root("a_check_that_says_yes_to_everything_is_found_out_on_any_target") {
+    if !privilege::is_root() {
         return;
     }
     let mut stage = Stage::begin().await;
@@ -126,7 +126,7 @@ async fn a_check_that_says_yes_to_everything_is_found_out_on_any_target() {
 
 #[tokio::test]
 async fn haproxys_own_check_sees_and_one_that_says_yes_does_not() {
-    if !privilege::is_root("haproxys_own_check_sees_and_one_that_says_yes_does_not") {
+    if !privilege::is_root() {
         return;
     }
     let mut stage = Stage::begin_now().await;
@@ -148,7 +148,6 @@ async fn haproxys_own_check_sees_and_one_that_says_yes_does_not() {
 
 #[tokio::test]
 async fn without_root_it_is_said_once_that_nobody_knows() {
-    const NAME: &str = "without_root_it_is_said_once_that_nobody_knows";
     if privilege::role().is_some() {
         assert!(!rustix::process::geteuid().is_root());
         let (mut stage, _nginx, report) = wired(|_, nginx| nginx.check_command()).await;
@@ -160,11 +159,11 @@ async fn without_root_it_is_said_once_that_nobody_knows() {
         assert_eq!(noted(&stage.cycle().await), 0);
         return;
     }
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let (_directory, program) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
-    let mut role = privilege::as_nobody(&privilege::second_role(&program, NAME, "unprivileged", "/".as_ref()));
+    let mut role = privilege::as_nobody(&privilege::second_role(&program, "unprivileged", "/".as_ref()));
     let output = role.env("HOME", "/").env("TMPDIR", "/tmp").current_dir("/").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
@@ -172,8 +171,7 @@ async fn without_root_it_is_said_once_that_nobody_knows() {
 
 #[test]
 fn in_roots_half_a_blind_check_is_found_out_once_the_daemon_has_seen_its_files_in_use() {
-    const NAME: &str = "in_roots_half_a_blind_check_is_found_out_once_the_daemon_has_seen_its_files_in_use";
-    let Some(host) = Host::new(NAME) else { return };
+    let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
     host.add_nginx("edge", &server);
     let elsewhere = format!("check = [\"nsenter\", \"--mount=/proc/{}/ns/mnt\", \"--\", \"nginx\"", std::process::id());

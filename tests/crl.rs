@@ -14,6 +14,7 @@ use rcgen::{
     date_time_ymd,
 };
 use serde::Deserialize;
+use support::privilege;
 use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::crl::{
@@ -683,7 +684,7 @@ fn three_hundred_thousand_entries_take_little_time_and_no_second_copy() {
     let path = folder.path().join("large.crl");
     std::fs::write(&path, &der).unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "three_hundred_thousand_entries_take_little_time_and_no_second_copy", "--nocapture"])
+        .args(["--exact", &privilege::this_test(), "--nocapture"])
         .env(FILE, &path)
         .output()
         .unwrap();

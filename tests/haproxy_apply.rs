@@ -32,7 +32,7 @@ fn add_target(host: &Host, way: Way, haproxy: &Haproxy) {
 #[test]
 fn a_rotation_reaches_a_server_whose_key_and_socket_are_roots_alone() {
     for way in WAYS {
-        let Some(host) = Host::new("a_rotation_reaches_a_server_whose_key_and_socket_are_roots_alone") else { return };
+        let Some(host) = Host::new() else { return };
         let haproxy = Haproxy::start(&host.path("server"), configuration(PLAIN));
         fs::set_permissions(haproxy.dir().join("server.pem"), Permissions::from_mode(0o600)).unwrap();
         fs::set_permissions(haproxy.socket(), Permissions::from_mode(0o600)).unwrap();
@@ -77,7 +77,7 @@ fn a_rotation_reaches_a_server_whose_key_and_socket_are_roots_alone() {
 
 #[test]
 fn nothing_that_the_daemon_writes_reaches_the_server_that_root_runs() {
-    let Some(host) = Host::new("nothing_that_the_daemon_writes_reaches_the_server_that_root_runs") else { return };
+    let Some(host) = Host::new() else { return };
     let haproxy = Haproxy::start(&host.path("server"), configuration(PLAIN));
     add_target(&host, Way::Runtime, &haproxy);
     let unit = host.path_unit(&["edge"]);
@@ -99,7 +99,7 @@ fn nothing_that_the_daemon_writes_reaches_the_server_that_root_runs() {
 /// Debian's folder of HAProxy's sockets is its group's, and so the daemon's: root's half is told there what to read.
 #[test]
 fn whoever_took_the_place_of_the_socket_is_told_no_line_of_roots_files() {
-    let Some(host) = Host::new("whoever_took_the_place_of_the_socket_is_told_no_line_of_roots_files") else { return };
+    let Some(host) = Host::new() else { return };
     const SECRET: &str = "key-of-the-host";
     let (secret, socket) = (host.path("secret.txt"), host.path("admin.sock"));
     fs::write(&secret, SECRET).unwrap();
@@ -132,7 +132,7 @@ fn whoever_took_the_place_of_the_socket_is_told_no_line_of_roots_files() {
 
 #[test]
 fn what_the_server_says_makes_no_outcome_that_the_daemon_cannot_read() {
-    let Some(host) = Host::new("what_the_server_says_makes_no_outcome_that_the_daemon_cannot_read") else { return };
+    let Some(host) = Host::new() else { return };
     host.sandbox.append(
         "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = [\"true\"]\n\
          reload = { command = [\"/bin/sh\", \"-c\", \"yes eh | head -c 15000; echo broken; exit 1\"] }\n",
@@ -146,7 +146,7 @@ fn what_the_server_says_makes_no_outcome_that_the_daemon_cannot_read() {
 
 #[test]
 fn a_socket_in_the_daemons_store_is_refused() {
-    let Some(host) = Host::new("a_socket_in_the_daemons_store_is_refused") else { return };
+    let Some(host) = Host::new() else { return };
     host.sandbox.append(
         "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\nreload = { haproxy = \"store/admin.sock\" }\n",
     );

@@ -861,7 +861,6 @@ async fn a_generic_target_is_told_and_proven_by_the_socket_too() {
 
 #[tokio::test]
 async fn as_the_servers_own_user_it_is_told_and_proven_by_the_socket() {
-    const NAME: &str = "as_the_servers_own_user_it_is_told_and_proven_by_the_socket";
     if privilege::role().is_some() {
         assert!(!rustix::process::geteuid().is_root());
         let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
@@ -875,11 +874,11 @@ async fn as_the_servers_own_user_it_is_told_and_proven_by_the_socket() {
         assert!(why.contains("let this user be in the group"), "{why}");
         return;
     }
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let (_directory, program) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
-    let mut role = privilege::as_nobody(&privilege::second_role(&program, NAME, "unprivileged", "/".as_ref()));
+    let mut role = privilege::as_nobody(&privilege::second_role(&program, "unprivileged", "/".as_ref()));
     let output = role.env("HOME", "/").env("TMPDIR", "/tmp").current_dir("/").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");

@@ -323,18 +323,17 @@ async fn refuse_and_converge(stage: &mut Stage, nginx: &Nginx) {
 
 #[tokio::test]
 async fn as_the_servers_own_user_the_link_is_switched_first_and_taken_back() {
-    const NAME: &str = "as_the_servers_own_user_the_link_is_switched_first_and_taken_back";
     if privilege::role().is_some() {
         assert!(!rustix::process::geteuid().is_root());
         let (mut stage, nginx) = proven_stage().await;
         refuse_and_converge(&mut stage, &nginx).await;
         return;
     }
-    if !privilege::is_root(NAME) {
+    if !privilege::is_root() {
         return;
     }
     let (_directory, program) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
-    let mut role = privilege::as_nobody(&privilege::second_role(&program, NAME, "unprivileged", "/".as_ref()));
+    let mut role = privilege::as_nobody(&privilege::second_role(&program, "unprivileged", "/".as_ref()));
     let output = role.env("HOME", "/").env("TMPDIR", "/tmp").current_dir("/").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");

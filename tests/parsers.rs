@@ -187,8 +187,7 @@ async fn and_where_nobody_is_trusted_any_more() {
 
 #[test]
 fn a_servers_own_user_reads_what_it_needs_by_its_link_and_changes_nothing() {
-    let test = "a_servers_own_user_reads_what_it_needs_by_its_link_and_changes_nothing";
-    if !privilege::is_root(test) {
+    if !privilege::is_root() {
         return;
     }
     let sandbox = Sandbox::new();

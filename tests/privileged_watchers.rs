@@ -33,7 +33,7 @@ fn target(kind: &str, proof: &str) -> String {
 
 #[test]
 fn envoy_watches_the_folder_of_roots_link() {
-    let Some(host) = Host::new("envoy_watches_the_folder_of_roots_link") else { return };
+    let Some(host) = Host::new() else { return };
     let plain = host.sandbox.configuration();
     host.sandbox.append(&target("envoy", ""));
     let unit = host.path_unit(&["edge"]);
@@ -52,7 +52,7 @@ fn envoy_watches_the_folder_of_roots_link() {
 
 #[test]
 fn java_reads_by_roots_link() {
-    let Some(host) = Host::new("java_reads_by_roots_link") else { return };
+    let Some(host) = Host::new() else { return };
     let jvm = Jvm::start(Flavour::Jdk, &host.path("server"), &host.link("edge"), "truststore-with-marker.p12");
     let proof =
         format!("proof = {{ connect = [\"{}\"], server_name = \"api.example.com\", timeout = \"6s\" }}", jvm.address());

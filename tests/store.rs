@@ -58,8 +58,8 @@ fn hidden(root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn again(test: &str, role: &str, root: &Path) -> Command {
-    second_role(&std::env::current_exe().unwrap(), test, role, root)
+fn again(role: &str, root: &Path) -> Command {
+    second_role(&std::env::current_exe().unwrap(), role, root)
 }
 
 #[test]
@@ -88,8 +88,7 @@ fn modes_do_not_depend_on_the_umask() {
         return;
     }
     let directory = TempDir::new().unwrap();
-    let test = "modes_do_not_depend_on_the_umask";
-    let ended = again(test, "umask", directory.path()).output().unwrap();
+    let ended = again("umask", directory.path()).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{said}");
     let root = directory.path().join("store");
@@ -279,7 +278,6 @@ fn a_torn_line_of_evidence_spoils_only_itself() {
 
 #[test]
 fn a_second_writer_is_told_who_holds_the_lock() {
-    let test = "a_second_writer_is_told_who_holds_the_lock";
     if let Some((_, root)) = role() {
         let _lock = Lock::acquire(&root, "trustsync sync", NOW, Duration::ZERO).unwrap();
         println!("\nheld");
@@ -288,7 +286,7 @@ fn a_second_writer_is_told_who_holds_the_lock() {
     }
     let directory = TempDir::new().unwrap();
     let root = store_in(directory.path());
-    let mut other = again(test, "holder", &root).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut other = again("holder", &root).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(other.stdout.take().unwrap()).lines();
     assert!(said.any(|line| line.unwrap() == "held"));
 
@@ -366,7 +364,7 @@ fn assert_every_write_fails(root: &Path, said: &[&str], expected: impl Fn(&Cause
 
 #[test]
 fn a_full_disk_is_named_and_the_old_generation_stays() {
-    let Some(disk) = Tmpfs::mount("a_full_disk_is_named_and_the_old_generation_stays", "size=64k") else {
+    let Some(disk) = Tmpfs::mount("size=64k") else {
         return;
     };
     let root = store_with_one(disk.path());
@@ -384,8 +382,7 @@ fn a_full_disk_is_named_and_the_old_generation_stays() {
 
 #[test]
 fn a_disk_without_inodes_is_named_and_the_old_generation_stays() {
-    let test = "a_disk_without_inodes_is_named_and_the_old_generation_stays";
-    let Some(disk) = Tmpfs::mount(test, "size=4m,nr_inodes=40") else {
+    let Some(disk) = Tmpfs::mount("size=4m,nr_inodes=40") else {
         return;
     };
     let root = store_with_one(disk.path());
@@ -405,8 +402,7 @@ fn a_disk_without_inodes_is_named_and_the_old_generation_stays() {
 
 #[test]
 fn a_disk_that_runs_out_of_inodes_in_the_middle_keeps_no_half_generation() {
-    let test = "a_disk_that_runs_out_of_inodes_in_the_middle_keeps_no_half_generation";
-    let Some(disk) = Tmpfs::mount(test, "size=4m,nr_inodes=40") else {
+    let Some(disk) = Tmpfs::mount("size=4m,nr_inodes=40") else {
         return;
     };
     let root = store_with_one(disk.path());
@@ -430,8 +426,7 @@ fn a_disk_that_runs_out_of_inodes_in_the_middle_keeps_no_half_generation() {
 
 #[test]
 fn a_read_only_disk_is_named_and_the_old_generation_stays() {
-    let test = "a_read_only_disk_is_named_and_the_old_generation_stays";
-    let Some(disk) = Tmpfs::mount(test, "size=1m") else {
+    let Some(disk) = Tmpfs::mount("size=1m") else {
         return;
     };
     let root = store_with_one(disk.path());
@@ -448,7 +443,6 @@ fn a_read_only_disk_is_named_and_the_old_generation_stays() {
 
 #[test]
 fn a_store_of_another_user_is_named_with_its_owner_and_ours() {
-    let test = "a_store_of_another_user_is_named_with_its_owner_and_ours";
     if let Some((_, root)) = role() {
         let said = ["belongs to uid 4711", "mode 0755", "we run as uid 65534", "chown"];
         assert_every_write_fails(&root, &said, |cause| {
@@ -461,7 +455,7 @@ fn a_store_of_another_user_is_named_with_its_owner_and_ours() {
         assert!(sweep(&root, &BTreeSet::new()).failures.is_empty(), "nothing to sweep, nothing to write");
         return;
     }
-    if !is_root(test) {
+    if !is_root() {
         return;
     }
     let directory = TempDir::new().unwrap();
@@ -471,7 +465,7 @@ fn a_store_of_another_user_is_named_with_its_owner_and_ours() {
         chown(root.join(part), Some(4711), Some(4711)).unwrap();
     }
     let (_kept, program) = binary_for_everyone(&std::env::current_exe().unwrap());
-    let ended = as_nobody(&second_role(&program, test, "stranger", &root)).output().unwrap();
+    let ended = as_nobody(&second_role(&program, "stranger", &root)).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");

@@ -113,13 +113,12 @@ fn assert_converges(root: &Path) {
     }
 }
 
-fn writer(test: &str, root: &Path) -> std::process::Command {
-    second_role(&std::env::current_exe().unwrap(), test, "writer", root)
+fn writer(root: &Path) -> std::process::Command {
+    second_role(&std::env::current_exe().unwrap(), "writer", root)
 }
 
 #[test]
 fn killed_at_any_call_readers_see_a_whole_generation_and_the_next_run_converges() {
-    let test = "killed_at_any_call_readers_see_a_whole_generation_and_the_next_run_converges";
     if let Some((_, root)) = role() {
         return publish_under_a_tight_umask(&root);
     }
@@ -132,7 +131,7 @@ fn killed_at_any_call_readers_see_a_whole_generation_and_the_next_run_converges(
         publish(&root, "old", STATES[0]);
     };
     fresh();
-    let calls = strace::record(&writer(test, &root));
+    let calls = strace::record(&writer(&root));
     assert_durable(&calls, &root);
     assert_converges(&root);
 
@@ -141,7 +140,7 @@ fn killed_at_any_call_readers_see_a_whole_generation_and_the_next_run_converges(
         strace::ALL,
         || {
             fresh();
-            writer(test, &root)
+            writer(&root)
         },
         |point| {
             let told = point.map_or("not killed".into(), |point| point.to_string());
@@ -161,13 +160,12 @@ fn killed_at_any_call_readers_see_a_whole_generation_and_the_next_run_converges(
 
 #[test]
 fn a_store_that_is_made_from_nothing_is_durable_and_survives_a_kill_at_any_call() {
-    let test = "a_store_that_is_made_from_nothing_is_durable_and_survives_a_kill_at_any_call";
     if let Some((_, root)) = role() {
         return publish_under_a_tight_umask(&root);
     }
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("store");
-    let calls = strace::record(&writer(test, &root));
+    let calls = strace::record(&writer(&root));
     assert_durable(&calls, &root);
     let fresh = || {
         for path in [&root, &directory.path().join(".store.new")] {
@@ -175,7 +173,7 @@ fn a_store_that_is_made_from_nothing_is_durable_and_survives_a_kill_at_any_call(
                 fs::remove_dir_all(path).unwrap();
             }
         }
-        writer(test, &root)
+        writer(&root)
     };
     let families = [strace::RENAME, strace::SYMLINK, strace::FSYNC, strace::MKDIR];
     strace::kill_points(Follow::Everything, &families, fresh, |_| {

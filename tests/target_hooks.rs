@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
+use support::privilege;
 use trustsync::settings::resolved::{Addressee, Endpoint, Reload, Signal};
 use trustsync::target::check::{self, Outcome};
 use trustsync::target::http::HttpError;
@@ -264,12 +265,12 @@ async fn an_upgraded_server_is_still_itself() {
 
 const INNER: &str = "TRUSTSYNC_TEST_INNER";
 
-fn again(test: &str, wrapper: &[&str], path: Option<&Path>) {
+fn again(wrapper: &[&str], path: Option<&Path>) {
     let this = std::env::current_exe().unwrap();
     let mut words: Vec<&str> = wrapper.to_vec();
     words.push(this.to_str().unwrap());
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args([test, "--exact", "--nocapture"]).env(INNER, "1");
+    command.args(&words[1..]).args([&privilege::this_test(), "--exact", "--nocapture"]).env(INNER, "1");
     if let Some(path) = path {
         command.env("PATH", path);
     }
@@ -291,8 +292,7 @@ fn program(path: &Path, script: &str) {
 async fn a_process_that_proc_hides_is_not_signalled() {
     if !inner() {
         let hide = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
-        let test = "a_process_that_proc_hides_is_not_signalled";
-        return again(test, &["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", hide], None);
+        return again(&["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", hide], None);
     }
     let folder = tempfile::tempdir().unwrap();
     let pidfile = folder.path().join("pid");
@@ -310,7 +310,7 @@ async fn systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else() {
     if !inner() {
         let folder = tempfile::tempdir().unwrap();
         program(&folder.path().join("systemctl"), "#!/bin/sh\necho \"$@\"\n[ \"$4\" = good.service ]\n");
-        return again("systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else", &[], Some(folder.path()));
+        return again(&[], Some(folder.path()));
     }
     let reload = async |unit: &str| tell(&Reload::Systemd { unit: unit.into() }, &Environment::default(), LONG).await;
     let told = reload("good.service").await.unwrap();
@@ -322,13 +322,13 @@ async fn systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else() {
 async fn without_unshare_there_is_no_private_view_and_no_verdict() {
     if !inner() {
         let folder = tempfile::tempdir().unwrap();
-        again("without_unshare_there_is_no_private_view_and_no_verdict", &[], Some(folder.path()));
+        again(&[], Some(folder.path()));
         // As where namespaces are not allowed.
         program(
             &folder.path().join("unshare"),
             "#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n",
         );
-        return again("without_unshare_there_is_no_private_view_and_no_verdict", &[], Some(folder.path()));
+        return again(&[], Some(folder.path()));
     }
     let folder = tempfile::tempdir().unwrap();
     let outcome =

@@ -138,12 +138,12 @@ async fn none_or_several_of_a_name_are_told_apart_and_nobody_is_signalled() {
 
 const INNER: &str = "TRUSTSYNC_TEST_INNER";
 
-fn again(test: &str, wrapper: &[&str], path: Option<&Path>) {
+fn again(wrapper: &[&str], path: Option<&Path>) {
     let this = std::env::current_exe().unwrap();
     let mut words: Vec<&str> = wrapper.to_vec();
     words.push(this.to_str().unwrap());
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args([test, "--exact", "--nocapture"]).env(INNER, "1");
+    command.args(&words[1..]).args([&privilege::this_test(), "--exact", "--nocapture"]).env(INNER, "1");
     if let Some(path) = path {
         let paths = format!("{}:{}", path.display(), std::env::var("PATH").unwrap());
         command.env("PATH", paths).env("TRUSTSYNC_TEST_FOLDER", path);
@@ -159,11 +159,10 @@ fn is_inner() -> bool {
 
 #[tokio::test]
 async fn where_proc_is_hidden_no_name_is_looked_for() {
-    let test = "where_proc_is_hidden_no_name_is_looked_for";
     if !is_inner() {
-        if privilege::is_root(test) {
+        if privilege::is_root() {
             let hide = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
-            again(test, &["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", hide], None);
+            again(&["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", hide], None);
         }
         return;
     }
@@ -174,7 +173,6 @@ async fn where_proc_is_hidden_no_name_is_looked_for() {
 
 #[tokio::test]
 async fn another_users_server_is_known_by_name_and_parent_and_may_not_be_signalled() {
-    let test = "another_users_server_is_known_by_name_and_parent_and_may_not_be_signalled";
     if let Some((_, dir)) = privilege::role() {
         let by_pidfile = async |role: &str| {
             let pidfile = dir.join(format!("pid-{role}"));
@@ -189,13 +187,13 @@ async fn another_users_server_is_known_by_name_and_parent_and_may_not_be_signall
         assert!(matches!(by_name, ReloadError::NotPermitted { .. }), "{by_name:?}");
         return;
     }
-    if !privilege::is_root(test) {
+    if !privilege::is_root() {
         return;
     }
     let (_dir, program) = program("ts-roots-server");
     let server = Server::start(&program, "one");
     let (_copy, this) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
-    let inner = privilege::second_role(&this, test, "nobody", &server.dir);
+    let inner = privilege::second_role(&this, "nobody", &server.dir);
     let output = privilege::as_nobody(&inner).output().unwrap();
     assert!(
         output.status.success(),
@@ -211,7 +209,6 @@ async fn another_users_server_is_known_by_name_and_parent_and_may_not_be_signall
 
 #[tokio::test]
 async fn the_main_process_of_a_unit_is_told_if_it_is_that_still() {
-    let test = "the_main_process_of_a_unit_is_told_if_it_is_that_still";
     if !is_inner() {
         let folder = tempfile::tempdir().unwrap();
         // As systemctl, of units whose main process stands in a file; the second line is what a second look finds.
@@ -223,7 +220,7 @@ async fn the_main_process_of_a_unit_is_told_if_it_is_that_still() {
             touch \"$6.asked\"\n";
         fs::write(folder.path().join("systemctl"), systemctl).unwrap();
         fs::set_permissions(folder.path().join("systemctl"), Permissions::from_mode(0o755)).unwrap();
-        return again(test, &[], Some(folder.path()));
+        return again(&[], Some(folder.path()));
     }
     let folder = PathBuf::from(std::env::var_os("TRUSTSYNC_TEST_FOLDER").unwrap());
     let environment = Environment::default().with("STORE", &folder);

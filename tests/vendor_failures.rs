@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use support::privilege;
 use support::raw_server::{Ca, RawServer, Request, Step, answer, json};
 use trustsync::genesys::{Client, FailureClass, FetchError, FetchFailure, Fetched};
 use trustsync::http_client::{Limits, Phase, Transport};
@@ -849,10 +850,10 @@ async fn a_proxy_that_inspects_refuses_or_is_gone_is_told_apart() {
 
 // --- what the environment says, each in a process of its own ---
 
-/// Runs the named test again as a child with these variables; it must pass, and its output shows no secret.
-fn again_with(test: &str, variables: &[(&str, String)]) {
+/// Runs the calling test again as a child with these variables; it must pass, and its output shows no secret.
+fn again_with(variables: &[(&str, String)]) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env("TRUSTSYNC_TEST_CHILD", "1");
+    command.args(["--exact", &privilege::this_test(), "--nocapture"]).env("TRUSTSYNC_TEST_CHILD", "1");
     for name in
         ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"]
     {
@@ -870,7 +871,6 @@ fn is_child() -> bool {
 
 #[tokio::test]
 async fn the_proxy_of_the_environment_is_used_unless_no_proxy_excepts() {
-    const NAME: &str = "the_proxy_of_the_environment_is_used_unless_no_proxy_excepts";
     if is_child() {
         let world = World::new();
         let server = world.api(healthy).await;
@@ -879,15 +879,14 @@ async fn the_proxy_of_the_environment_is_used_unless_no_proxy_excepts() {
     }
     let proxy = Tinyproxy::start(&format!("BasicAuth proxyuser {PROXY_PASSWORD}"));
     let url = format!("http://proxyuser:{PROXY_PASSWORD}@127.0.0.1:{}", proxy.port);
-    again_with(NAME, &[("HTTPS_PROXY", url)]);
+    again_with(&[("HTTPS_PROXY", url)]);
     assert!(proxy.log().contains("CONNECT 127.0.0.1"), "{}", proxy.log());
     let nobody = format!("http://proxyuser:{PROXY_PASSWORD}@127.0.0.1:1");
-    again_with(NAME, &[("HTTPS_PROXY", nobody), ("NO_PROXY", "127.0.0.1".into())]);
+    again_with(&[("HTTPS_PROXY", nobody), ("NO_PROXY", "127.0.0.1".into())]);
 }
 
 #[tokio::test]
 async fn a_proxy_of_the_environment_that_wants_a_password_is_named() {
-    const NAME: &str = "a_proxy_of_the_environment_that_wants_a_password_is_named";
     if is_child() {
         let world = World::new();
         let server = world.api(healthy).await;
@@ -896,12 +895,11 @@ async fn a_proxy_of_the_environment_that_wants_a_password_is_named() {
         return;
     }
     let proxy = Tinyproxy::start(&format!("BasicAuth proxyuser {PROXY_PASSWORD}"));
-    again_with(NAME, &[("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port))]);
+    again_with(&[("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port))]);
 }
 
 #[test]
 fn no_roots_at_all_is_an_error_that_names_both() {
-    const NAME: &str = "no_roots_at_all_is_an_error_that_names_both";
     if is_child() {
         let world = World::new();
         let mut source = world.source("https://127.0.0.1:1");
@@ -915,5 +913,5 @@ fn no_roots_at_all_is_an_error_that_names_both() {
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "").unwrap();
     let folder = folder.path().display().to_string();
-    again_with(NAME, &[("SSL_CERT_FILE", empty.display().to_string()), ("SSL_CERT_DIR", folder)]);
+    again_with(&[("SSL_CERT_FILE", empty.display().to_string()), ("SSL_CERT_DIR", folder)]);
 }

@@ -39,8 +39,8 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(test: &str, lacks: Lacks) -> Option<Self> {
-        if !privilege::is_root(test) {
+    fn new(lacks: Lacks) -> Option<Self> {
+        if !privilege::is_root() {
             return None;
         }
         let mut sandbox = Sandbox::new();
@@ -149,7 +149,6 @@ fn calls(load: &Load) {
 
 #[test]
 fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
-    const NAME: &str = "an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call";
     let by_start: fn(&Apache) -> Vec<String> = a_start;
     for (lacks, check, is_start) in [
         (Lacks::Capability, by_start, true),
@@ -159,7 +158,7 @@ fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
         // Nothing is missing, but it is found to be blind.
         (Lacks::Nothing, a_test, false),
     ] {
-        let Some(machine) = Machine::new(NAME, lacks) else { return };
+        let Some(machine) = Machine::new(lacks) else { return };
         let mut apache = machine.serve_apache(check);
         let alarm = if lacks == Lacks::Nothing { "check_blind" } else { "check_unavailable" };
         assert_eq!(machine.alarms(), [format!("{alarm}:edge")], "{lacks:?}");
@@ -194,9 +193,7 @@ fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
 
 #[test]
 fn the_daemon_tells_such_an_apache_by_itself_once_the_line_is_mended() {
-    let Some(machine) =
-        Machine::new("the_daemon_tells_such_an_apache_by_itself_once_the_line_is_mended", Lacks::Capability)
-    else {
+    let Some(machine) = Machine::new(Lacks::Capability) else {
         return;
     };
     let mut apache = machine.serve_apache(a_start);
@@ -222,9 +219,8 @@ fn the_daemon_tells_such_an_apache_by_itself_once_the_line_is_mended() {
 
 #[test]
 fn an_apache_that_is_broken_from_the_beginning_is_not_told_of_its_first_generation() {
-    const NAME: &str = "an_apache_that_is_broken_from_the_beginning_is_not_told_of_its_first_generation";
     for check in [a_start as fn(&Apache) -> Vec<String>, a_test] {
-        let Some(machine) = Machine::new(NAME, Lacks::Capability) else { return };
+        let Some(machine) = Machine::new(Lacks::Capability) else { return };
         let mut apache = Apache::start(&machine.sandbox.path("server"), "");
         machine.configure_apache(&apache, &check(&apache));
         break_it(&apache);
@@ -240,9 +236,8 @@ fn an_apache_that_is_broken_from_the_beginning_is_not_told_of_its_first_generati
 
 #[test]
 fn a_reload_that_was_owed_already_is_not_made_while_the_test_fails() {
-    const NAME: &str = "a_reload_that_was_owed_already_is_not_made_while_the_test_fails";
     for check in [a_start as fn(&Apache) -> Vec<String>, a_test] {
-        let Some(machine) = Machine::new(NAME, Lacks::Capability) else { return };
+        let Some(machine) = Machine::new(Lacks::Capability) else { return };
         let mut apache = machine.serve_apache(check);
         let (pidfile, aside) = (apache.pidfile(), machine.sandbox.path("pid"));
         fs::rename(&pidfile, &aside).unwrap();
@@ -264,8 +259,7 @@ fn a_reload_that_was_owed_already_is_not_made_while_the_test_fails() {
 
 #[test]
 fn a_denial_stands_in_a_broken_apache_for_whoever_mends_it() {
-    let Some(machine) = Machine::new("a_denial_stands_in_a_broken_apache_for_whoever_mends_it", Lacks::Capability)
-    else {
+    let Some(machine) = Machine::new(Lacks::Capability) else {
         return;
     };
     let mut apache = machine.serve_apache(a_start);
@@ -295,8 +289,7 @@ fn a_denial_stands_in_a_broken_apache_for_whoever_mends_it() {
 
 #[test]
 fn what_was_damaged_where_apache_reads_it_is_repaired_though_its_test_fails_by_that() {
-    const NAME: &str = "what_was_damaged_where_apache_reads_it_is_repaired_though_its_test_fails_by_that";
-    let Some(machine) = Machine::new(NAME, Lacks::Capability) else { return };
+    let Some(machine) = Machine::new(Lacks::Capability) else { return };
     let apache = machine.serve_apache(a_start);
     fs::remove_file(machine.link().join("apache/admit.conf")).unwrap();
     let told = apache.told();
@@ -306,8 +299,7 @@ fn what_was_damaged_where_apache_reads_it_is_repaired_though_its_test_fails_by_t
 
 #[test]
 fn a_generation_that_apaches_test_refuses_once_it_stands_there_goes_back_and_is_not_told() {
-    const NAME: &str = "a_generation_that_apaches_test_refuses_once_it_stands_there_goes_back_and_is_not_told";
-    let Some(machine) = Machine::new(NAME, Lacks::Capability) else { return };
+    let Some(machine) = Machine::new(Lacks::Capability) else { return };
     let refuse = machine.sandbox.path("refuse");
     let link = machine.link();
     let script = format!(
@@ -363,8 +355,7 @@ fn broken_and_mended(machine: &Machine, told: impl Fn() -> usize, broken: impl F
 
 #[test]
 fn an_nginx_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be_had() {
-    const NAME: &str = "an_nginx_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be_had";
-    let Some(machine) = Machine::new(NAME, Lacks::Capability) else { return };
+    let Some(machine) = Machine::new(Lacks::Capability) else { return };
     let nginx = Nginx::start(&machine.sandbox.path("server"), nginx_stage::PLAIN);
     machine.sandbox.append(&format!(
         "\n[target.edge]\nkind = \"nginx\"\ncheck = {}\nreload = {{ pidfile = \"{}\" }}\n{}",
@@ -392,8 +383,7 @@ fn an_nginx_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be
 
 #[test]
 fn a_haproxy_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be_had() {
-    const NAME: &str = "a_haproxy_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be_had";
-    let Some(machine) = Machine::new(NAME, Lacks::Capability) else { return };
+    let Some(machine) = Machine::new(Lacks::Capability) else { return };
     let haproxy = Haproxy::start(&machine.sandbox.path("server"), haproxy_stage::PLAIN);
     machine.sandbox.append(&format!(
         "\n[target.edge]\nkind = \"haproxy\"\ncheck = {}\n{}proof = {{ haproxy = {:?}, timeout = \"6s\" }}\n",
@@ -417,9 +407,8 @@ fn a_haproxy_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_b
 
 #[test]
 fn a_check_that_cannot_be_run_is_none_that_refuses() {
-    const NAME: &str = "a_check_that_cannot_be_run_is_none_that_refuses";
     for (lacks, linked) in [(Lacks::Nothing, 1), (Lacks::Capability, 1)] {
-        let Some(machine) = Machine::new(NAME, lacks) else { return };
+        let Some(machine) = Machine::new(lacks) else { return };
         let apache = machine.serve_apache(a_start);
         let configuration = machine.sandbox.configuration();
         let (own, missing) = ("check = [\"apache2\"", "check = [\"/no/such/apache2\"");
@@ -439,8 +428,7 @@ fn a_check_that_cannot_be_run_is_none_that_refuses() {
 #[test]
 fn roots_half_without_namespaces_tells_no_broken_apache_and_pays_what_it_owes() {
     for check in [a_start as fn(&Apache) -> Vec<String>, a_test] {
-        let name = "roots_half_without_namespaces_tells_no_broken_apache_and_pays_what_it_owes";
-        let Some(host) = Host::new(name) else { return };
+        let Some(host) = Host::new() else { return };
         let mut server = Apache::start(&host.path("server"), "");
         fs::set_permissions(server.dir().join("server.key"), Permissions::from_mode(0o600)).unwrap();
         host.sandbox.append(&format!(

@@ -20,6 +20,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use support::privilege;
 use tempfile::TempDir;
 use trustsync::clock::{Clock, SimulatedClock};
 use trustsync::cycle::{self, Clients, Options, PollDue, Session, Turns};
@@ -745,13 +746,13 @@ reload = {{ http = "{reload}" }}
 }
 
 /// Plays the years of these seeds, or of the one in the environment.
-fn play(test: &str, life: i64, seeds: &[u64]) {
+fn play(life: i64, seeds: &[u64]) {
     // Each cycle reads the system's roots anew, some three hundred files. The simulated vendor's CA is none of them.
     if std::env::var_os(INNER).is_none() {
         let one = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/trust/anchors/digicert-global-root-g2.pem");
         let none = tempfile::tempdir().unwrap();
         let mut again = Command::new(std::env::current_exe().unwrap());
-        again.args([test, "--exact", "--nocapture"]);
+        again.args([&privilege::this_test(), "--exact", "--nocapture"]);
         again.env(INNER, "1").env("SSL_CERT_FILE", one).env("SSL_CERT_DIR", none.path());
         assert!(again.status().unwrap().success(), "see above");
         return;
@@ -780,15 +781,15 @@ const INNER: &str = "TRUSTSYNC_YEAR_INNER";
 
 #[test]
 fn a_year_of_397_day_certificates() {
-    play("a_year_of_397_day_certificates", 397, &[1]);
+    play(397, &[1]);
 }
 
 #[test]
 fn a_year_of_90_day_certificates() {
-    play("a_year_of_90_day_certificates", 90, &[2]);
+    play(90, &[2]);
 }
 
 #[test]
 fn a_year_of_47_day_certificates() {
-    play("a_year_of_47_day_certificates", 47, &[3]);
+    play(47, &[3]);
 }

@@ -43,7 +43,7 @@ fn fill(at: &Path, left: u64) {
 
 #[test]
 fn a_full_disk_at_every_size() {
-    let Some(tmpfs) = Tmpfs::mount("a_full_disk_at_every_size", "size=2m") else { return };
+    let Some(tmpfs) = Tmpfs::mount("size=2m") else { return };
     let stage = Stage::with_store_at(|_| tmpfs.path().join("store"));
     stage.up_to_the_rotation();
     let page = 4096;
@@ -67,7 +67,7 @@ fn a_full_disk_at_every_size() {
 
 #[test]
 fn a_disk_without_inodes() {
-    let Some(tmpfs) = Tmpfs::mount("a_disk_without_inodes", "size=4m,nr_inodes=200") else { return };
+    let Some(tmpfs) = Tmpfs::mount("size=4m,nr_inodes=200") else { return };
     let stage = Stage::with_store_at(|_| tmpfs.path().join("store"));
     stage.up_to_the_rotation();
     for left in [0, 1, 3, 6] {
@@ -86,7 +86,7 @@ fn a_disk_without_inodes() {
 
 #[test]
 fn a_read_only_disk() {
-    let Some(tmpfs) = Tmpfs::mount("a_read_only_disk", "size=4m") else { return };
+    let Some(tmpfs) = Tmpfs::mount("size=4m") else { return };
     let stage = Stage::with_store_at(|_| tmpfs.path().join("store"));
     stage.up_to_the_rotation();
     tmpfs.remount("ro");
@@ -104,7 +104,7 @@ fn a_read_only_disk() {
 
 #[test]
 fn another_users_store() {
-    if !is_root("another_users_store") {
+    if !is_root() {
         return;
     }
     let stage = Stage::new();

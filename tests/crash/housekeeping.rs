@@ -142,7 +142,7 @@ fn assert_status_warns(ran: &Ran, event: &str, path: &str) {
 
 #[test]
 fn what_cannot_be_tidied_or_recorded_keeps_neither_an_addition_nor_a_denial_from_the_server() {
-    if !is_root("what_cannot_be_tidied_or_recorded_keeps_neither_an_addition_nor_a_denial_from_the_server") {
+    if !is_root() {
         return;
     }
     let scene = Scene::new();
@@ -201,8 +201,7 @@ fn mend(scene: &Scene, path: &str) {
 
 #[test]
 fn a_generation_that_is_a_mount_point_stays_and_is_told() {
-    let test = "a_generation_that_is_a_mount_point_stays_and_is_told";
-    let Some(tmpfs) = Tmpfs::mount(test, "size=1m") else { return };
+    let Some(tmpfs) = Tmpfs::mount("size=1m") else { return };
     let scene = Scene::new();
     scene.restore();
     let path = scene.at("generations/000001");
@@ -224,7 +223,7 @@ fn a_generation_that_is_a_mount_point_stays_and_is_told() {
 /// Root's records in a folder where the owner may make files but replace none of root's.
 #[test]
 fn a_state_that_cannot_be_saved_is_told_after_the_server_was() {
-    if !is_root("a_state_that_cannot_be_saved_is_told_after_the_server_was") {
+    if !is_root() {
         return;
     }
     let scene = Scene::new();
@@ -258,7 +257,7 @@ fn a_state_that_cannot_be_saved_is_told_after_the_server_was() {
 
 #[test]
 fn what_is_owed_is_paid_though_nothing_new_can_be_written() {
-    if !is_root("what_is_owed_is_paid_though_nothing_new_can_be_written") {
+    if !is_root() {
         return;
     }
     let scene = Scene::new();

@@ -29,13 +29,13 @@ pub struct Host {
 
 impl Host {
     /// A host with a privileged target `edge` of kind `generic`; `None` where this is not root, which is reported.
-    pub fn new(test: &str) -> Option<Self> {
-        Self::with(test, |_| ())
+    pub fn new() -> Option<Self> {
+        Self::with(|_| ())
     }
 
     /// With other options of the vendor.
-    pub fn with(test: &str, change: impl FnOnce(&mut VendorOptions)) -> Option<Self> {
-        if !is_root(test) {
+    pub fn with(change: impl FnOnce(&mut VendorOptions)) -> Option<Self> {
+        if !is_root() {
             return None;
         }
         let sandbox = Sandbox::with(change);

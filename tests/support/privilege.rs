@@ -13,8 +13,16 @@ use tempfile::TempDir;
 /// A user that owns nothing.
 pub const NOBODY: u32 = 65534;
 
+/// The name that the test runner has for the test in whose thread this is called: harness and nextest name the thread by it.
+pub fn this_test() -> String {
+    let thread = std::thread::current();
+    let name = thread.name().filter(|name| *name != "main");
+    name.expect("called in a test's own thread").to_owned()
+}
+
 /// Reports a test that cannot run here: on stderr past the capture, and into the file that `tests/run` reads.
-pub fn not_run(test: &str, why: &str) {
+pub fn not_run(why: &str) {
+    let test = this_test();
     assert!(
         std::env::var_os("TRUSTSYNC_REQUIRE_ALL").is_none(),
         "{test} could not run ({why}), and TRUSTSYNC_REQUIRE_ALL is set"
@@ -26,11 +34,11 @@ pub fn not_run(test: &str, why: &str) {
     }
 }
 
-/// Whether this is root; reports the test if not.
-pub fn is_root(test: &str) -> bool {
+/// Whether this is root; reports the running test if not.
+pub fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        not_run(test, "needs root");
+        not_run("needs root");
     }
     root
 }
@@ -42,8 +50,8 @@ pub struct Tmpfs {
 
 impl Tmpfs {
     /// Mounts it with these options (`size=64k,nr_inodes=20`), or reports the test.
-    pub fn mount(test: &str, options: &str) -> Option<Self> {
-        if !is_root(test) {
+    pub fn mount(options: &str) -> Option<Self> {
+        if !is_root() {
             return None;
         }
         let at = tempfile::tempdir().unwrap();
@@ -54,7 +62,7 @@ impl Tmpfs {
             .expect("mount (util-linux) is needed");
         if !mounted.status.success() {
             let why = String::from_utf8_lossy(&mounted.stderr);
-            not_run(test, &format!("needs a machine where root may mount: {}", why.trim()));
+            not_run(&format!("needs a machine where root may mount: {}", why.trim()));
             return None;
         }
         Some(Self { at })
@@ -78,12 +86,12 @@ impl Drop for Tmpfs {
     }
 }
 
-/// Another process that runs one test of this binary in its second role: it finds `role` in the environment variable
+/// Another process that runs the calling test of this binary in its second role: it finds `role` in the environment variable
 /// `TRUSTSYNC_TEST_ROLE` and the directory in `TRUSTSYNC_TEST_ROOT`.
-pub fn second_role(program: &Path, test: &str, role: &str, root: &Path) -> Command {
+pub fn second_role(program: &Path, role: &str, root: &Path) -> Command {
     let mut command = Command::new(program);
     command
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &this_test(), "--nocapture", "--test-threads=1"])
         .env("TRUSTSYNC_TEST_ROLE", role)
         .env("TRUSTSYNC_TEST_ROOT", root);
     command
