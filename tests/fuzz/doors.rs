@@ -1,5 +1,5 @@
 //! What is fuzzed: for each parser a door that takes any bytes, and what must hold whatever they are. The fuzz targets call
-//! one each; tests/fuzz_bounded.rs calls all of them, for a while, on every machine.
+//! one each; tests/core/fuzz_bounded.rs calls all of them, for a while, on every machine.
 #![allow(dead_code, reason = "each target calls one of them")]
 
 use std::collections::{BTreeMap, BTreeSet};
