@@ -3,13 +3,12 @@
 //!
 //! `TRUSTSYNC_FUZZ_SECONDS` (for each door, default 2) and `TRUSTSYNC_FUZZ_SEED` change the run; the seed is printed.
 
-#[path = "../fuzz/doors.rs"]
-mod doors;
-
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use support::parsers::DOORS;
 
 /// What libFuzzer is told as well (`-max_len`).
 const LONGEST: usize = 65_536;
@@ -88,7 +87,7 @@ fn fuzz(name: &str) {
     let number = |variable: &str| std::env::var(variable).ok().map(|text| text.parse::<u64>().expect(variable));
     let seconds = number("TRUSTSYNC_FUZZ_SECONDS").unwrap_or(2);
     let seed = number("TRUSTSYNC_FUZZ_SEED").unwrap_or(20_261_123);
-    let door = doors::DOORS.iter().find(|(door, _)| *door == name).unwrap().1;
+    let door = DOORS.iter().find(|(door, _)| *door == name).unwrap().1;
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut seeds = files(&tests.join("fuzz/seeds").join(name));
     assert!(!seeds.is_empty(), "{name} has no seeds of its own");
@@ -124,7 +123,7 @@ macro_rules! fuzzed {
 
         #[test]
         fn every_door_is_fuzzed() {
-            assert_eq!([$(stringify!($door)),*], doors::DOORS.map(|(name, _)| name));
+            assert_eq!([$(stringify!($door)),*], DOORS.map(|(name, _)| name));
             let manifest = include_str!("../fuzz/Cargo.toml");
             $(assert!(manifest.contains(concat!("name = \"", stringify!($door), "\"")));)*
         }

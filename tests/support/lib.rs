@@ -6,6 +6,7 @@
 //! - Servers: [`nginx`], [`haproxy`], [`apache`], [`envoy`], [`jvm`], [`service`], each alone; the `_stage` of each puts it
 //!   on a [`stage`]. [`raw_server`] answers as a test says.
 //! - Clients: [`cast`], [`doors`], [`java`], [`load`], [`names`].
+//! - Every parser that is fuzzed: [`parsers`].
 
 pub mod apache;
 pub mod apache_stage;
@@ -24,6 +25,7 @@ pub mod load;
 pub mod names;
 pub mod nginx;
 pub mod nginx_stage;
+pub mod parsers;
 pub mod privilege;
 pub mod raw_server;
 pub mod report;

@@ -1,6 +1,5 @@
 //! What is fuzzed: for each parser a door that takes any bytes, and what must hold whatever they are. The fuzz targets call
-//! one each; tests/core/fuzz_bounded.rs calls all of them, for a while, on every machine.
-#![allow(dead_code, reason = "each target calls one of them")]
+//! one each; tests/core/fuzz_bounded.rs all of them, for a while, on every machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
