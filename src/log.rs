@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
 use crate::cycle::Report;
+use crate::trust::event::End;
 use crate::trust::finding::{Finding, Severity};
 
 /// Starts the log. Where journald cannot be reached, text is written instead, and says so.
@@ -43,18 +44,19 @@ pub fn start(format: LogFormat, verbose: u8) {
     };
 }
 
-/// Notes of what happened in this very poll, rather than of how things stand: told even where nothing changed.
-const PASSING: [&str; 1] = ["listing_disagreement"];
-
 /// Logs what was found: an alarm as a warning or an error; a note where something changed, else only with `-v`.
 pub fn findings(findings: &[Finding], changed: bool) {
     for finding in findings {
-        let Finding { event, subject, text, .. } = finding;
+        let facts = finding.event.facts();
+        let (event, text) = (facts.name, &finding.text);
+        let (subject_type, subject) = (finding.subject.subject_type().name(), finding.subject.to_string());
         match finding.severity {
-            Severity::Critical => tracing::error!(event, subject, "{text}"),
-            Severity::Warning => tracing::warn!(event, subject, "{text}"),
-            Severity::Note if changed || PASSING.contains(&event.as_str()) => tracing::info!(event, subject, "{text}"),
-            Severity::Note => tracing::debug!(event, subject, "{text}"),
+            Severity::Critical => tracing::error!(event, subject_type, subject, "{text}"),
+            Severity::Warning => tracing::warn!(event, subject_type, subject, "{text}"),
+            Severity::Note if changed || facts.ends == End::PassingNote => {
+                tracing::info!(event, subject_type, subject, "{text}");
+            }
+            Severity::Note => tracing::debug!(event, subject_type, subject, "{text}"),
         }
     }
 }

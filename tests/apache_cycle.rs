@@ -50,7 +50,7 @@ fn assert_proven(report: &Report) {
 /// The text of the one finding of this event.
 #[track_caller]
 fn found<'a>(report: &'a Report, severity: Severity, event: &str) -> &'a str {
-    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event == event).collect();
+    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event.name() == event).collect();
     assert_eq!(found.len(), 1, "{:?}", report.findings);
     assert_eq!(found[0].severity, severity);
     &found[0].text

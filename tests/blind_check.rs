@@ -38,7 +38,10 @@ async fn wired(check: impl Fn(&Stage, &Nginx) -> Vec<String>) -> (Stage, Nginx, 
     let check = check(&stage, &nginx);
     stage.configure(&[("nginx", &nginx, Some(check))]);
     let first = stage.cycle().await;
-    assert!(first.findings.iter().all(|finding| finding.event != "check_blind"), "not by files that nobody uses yet");
+    assert!(
+        first.findings.iter().all(|finding| finding.event.name() != "check_blind"),
+        "not by files that nobody uses yet"
+    );
     nginx.rewrite(&stage.wired("nginx"));
     nginx.reload();
     let report = stage.cycle().await;
@@ -52,7 +55,7 @@ fn verdict(stage: &Stage, target: &str) -> serde_json::Value {
 
 #[track_caller]
 fn blind(report: &Report) -> Option<&str> {
-    let found = report.findings.iter().find(|finding| finding.event == "check_blind")?;
+    let found = report.findings.iter().find(|finding| finding.event.name() == "check_blind")?;
     assert_eq!(found.severity, Severity::Warning);
     Some(&found.text)
 }
@@ -169,9 +172,10 @@ async fn without_root_it_is_said_once_that_nobody_knows() {
     if privilege::role().is_some() {
         assert!(!rustix::process::geteuid().is_root());
         let (mut stage, _nginx, report) = wired(|_, nginx| nginx.check_command()).await;
-        let noted =
-            |report: &Report| report.findings.iter().filter(|finding| finding.event == "check_not_judged").count();
-        let text = &report.findings.iter().find(|finding| finding.event == "check_not_judged").unwrap().text;
+        let noted = |report: &Report| {
+            report.findings.iter().filter(|finding| finding.event.name() == "check_not_judged").count()
+        };
+        let text = &report.findings.iter().find(|finding| finding.event.name() == "check_not_judged").unwrap().text;
         assert!(text.contains("before the link is switched and after"), "{text}");
         assert_eq!((noted(&report), stage.alarms()), (1, Vec::new()));
         assert_eq!(noted(&stage.cycle().await), 0);

@@ -117,9 +117,9 @@ async fn proven(mut stage: Stage, pinning: &str) -> (Stage, Stunnel) {
 #[track_caller]
 fn assert_chain(report: &Report) {
     assert!(matches!(report.targets[0].settled, Some(Evidence::ChainOnly(_))), "{report:?}");
-    let said: Vec<_> = report.findings.iter().filter(|finding| finding.event.starts_with("target_")).collect();
+    let said: Vec<_> = report.findings.iter().filter(|finding| finding.event.name().starts_with("target_")).collect();
     assert_eq!(said.len(), 1, "{said:?}");
-    assert_eq!((said[0].event.as_str(), said[0].severity), ("target_ca_only", Severity::Note));
+    assert_eq!((said[0].event.name(), said[0].severity), ("target_ca_only", Severity::Note));
     assert!(said[0].text.contains("CA only"), "{}", said[0].text);
     assert_eq!(report.exit(false), Exit::Done);
 }

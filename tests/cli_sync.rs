@@ -7,6 +7,7 @@ mod sandbox;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -567,6 +568,34 @@ fn both_authorities_are_pinned_and_named_by_their_own_rules() {
     sandbox.run(&["status"]).exits(2).says(&["name rule"]);
 }
 
+// --- the disk ---
+
+/// A filesystem that keeps no modes: each file is its owner's alone, whatever is asked for.
+fn on_a_disk_without_modes(command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    let strace = "umask 077; exec strace -f -qq -o /dev/null -e trace=fchmod -e inject=fchmod:retval=0 -- \"$@\"";
+    shell.args(["-c", strace, "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(command.get_current_dir().unwrap());
+    shell
+}
+
+#[test]
+fn a_store_that_is_unfaithful_is_critical_as_long_as_it_is() {
+    let sandbox = Sandbox::new();
+    run(&mut on_a_disk_without_modes(&sandbox.command(&["sync"]))).exits(0).says(&["store_unfaithful", "another mode"]);
+    for _ in 0..2 {
+        sandbox.sync(&[]).exits(0).says(&["generation 000001, unchanged"]).never_says(&["repairs it"]);
+        let alarms = sandbox.run(&["alarms"]).exits(2);
+        alarms.says(&["CRITICAL [store_unfaithful:main]", "stands", "It is not written again"]);
+    }
+    // Mended by hand, it is as it was written.
+    let chmod = "chmod -R u=rwX,go=rX store";
+    run(Command::new("/bin/sh").args(["-c", chmod]).current_dir(sandbox.folder.path())).exits(0);
+    sandbox.sync(&[]).exits(0).says(&["generation 000001, unchanged"]);
+    sandbox.run(&["alarms"]).exits(0).says(&["No alarms."]);
+}
+
 // --- who else ---
 
 #[test]
@@ -584,4 +613,58 @@ fn a_writer_that_holds_the_lock_is_named() {
     ran.says(&["another writer holds", "a test", &std::process::id().to_string(), "--lock-timeout"]);
     sandbox.sync(&["--dry-run"]).exits(0);
     sandbox.run(&["status"]).exits(0);
+}
+
+#[test]
+fn the_generation_that_a_server_still_runs_is_kept_to_compare_new_ones_with() {
+    let sandbox = Sandbox::new();
+    sandbox.append("keep = 2\n");
+    sandbox.add_target("web");
+    let (broken, refused) = (sandbox.path("broken"), sandbox.path("refused"));
+    // Broken without us while one file stands there; refuses what has an upcoming certificate while another does.
+    let check = format!(
+        "test ! -e '{}' || exit 1; test ! -e '{}' || ! grep -q upcoming \"$TRUSTSYNC_DIRECTORY/fingerprints.txt\"",
+        broken.display(),
+        refused.display()
+    );
+    sandbox.append(&format!("check = [\"/bin/sh\", \"-c\", {}]\n", serde_json::to_string(&check).unwrap()));
+    sandbox.sync(&[]).exits(0);
+    fs::write(&broken, "").unwrap();
+    sandbox.world().set_days_left(60).unwrap();
+    sandbox.sync(&[]).exits(9).says(&["target_broken"]);
+    sandbox.run(&["distrust", &"ab".repeat(32)]).exits(9);
+    assert_eq!((sandbox.current(), sandbox.generations()), (Some(3), vec![1, 2, 3]), "the server still runs the first");
+    // Mended elsewhere, and only the new one is refused: it is compared with what the server runs, and taken back.
+    fs::remove_file(&broken).unwrap();
+    fs::write(&refused, "").unwrap();
+    sandbox.sync(&[]).exits(9).says(&["target_check_refused"]).never_says(&["target_broken"]);
+    assert_eq!(sandbox.told("web"), 1);
+    fs::remove_file(&refused).unwrap();
+    sandbox.sync(&[]).exits(0);
+    assert_eq!(sandbox.told("web"), 2);
+    // Nobody runs it any more: it goes with the next one.
+    sandbox.run(&["distrust", &sandbox.upcoming_leaf()]).exits(0);
+    let left = sandbox.generations();
+    assert!(left.len() == 2 && !left.contains(&1), "{left:?}");
+}
+
+#[test]
+fn at_v_each_command_is_told_with_its_store_its_target_its_time_and_its_end() {
+    let sandbox = Sandbox::new();
+    sandbox.add_target("web");
+    sandbox.append("check = [\"/bin/sh\", \"-c\", \"echo all is well\"]\n");
+    let ran = sandbox.run(&["--log-format", "json", "-v", "sync"]).exits(0);
+    let log = ran.json_log();
+    let commands: Vec<_> = log.iter().filter(|line| line["event"] == "command_ended").collect();
+    for command in ["all is well", "echo told"] {
+        let is_it = |line: &&&serde_json::Value| line["command"].as_str().is_some_and(|told| told.contains(command));
+        let line = commands.iter().find(is_it).unwrap_or_else(|| panic!("{command} in {log:#?}"));
+        assert!(line["took_ms"].is_u64() && line["message"].as_str().unwrap().contains("exit code 0"), "{line:#}");
+        let spans = &line["spans"];
+        assert_eq!((&spans[0]["name"], &spans[0]["store"]), (&"store".into(), &"main".into()), "{line:#}");
+        assert_eq!((&spans[1]["target"], &spans[1]["generation"]), (&"web".into(), &1.into()), "{line:#}");
+    }
+    assert!(log.iter().any(|line| line["event"] == "token_taken" && line["span"]["source"] == "us"), "{log:#?}");
+    let quiet = sandbox.run(&["--log-format", "json", "sync"]).exits(0);
+    assert!(!quiet.events().iter().any(|event| event.starts_with("command_")));
 }

@@ -141,11 +141,11 @@ impl Stage {
 }
 
 fn severity(report: &Report, event: &str) -> Option<Severity> {
-    report.findings.iter().find(|finding| finding.event == event).map(|finding| finding.severity)
+    report.findings.iter().find(|finding| finding.event.name() == event).map(|finding| finding.severity)
 }
 
 fn events(report: &Report) -> Vec<&str> {
-    report.findings.iter().map(|finding| finding.event.as_str()).collect()
+    report.findings.iter().map(|finding| finding.event.name()).collect()
 }
 
 #[tokio::test]
@@ -469,7 +469,11 @@ async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
     let mut report = session.act_on_word(&stage.settings, memory, &set, "trust").await.unwrap();
     session.close_between(&mut report);
 
-    assert!(report.findings.iter().any(|finding| finding.event == "certificate_revoked"), "{:?}", report.findings);
+    assert!(
+        report.findings.iter().any(|finding| finding.event.name() == "certificate_revoked"),
+        "{:?}",
+        report.findings
+    );
     assert_eq!(stage.pins(), before);
 }
 
@@ -483,7 +487,7 @@ async fn a_list_that_cannot_be_kept_revokes_all_the_same_and_keeps_no_leaf_out()
     let first = stage.cycle().await;
     assert_eq!((first.generation, first.exit(false)), (Some(1), Exit::Done), "{:?}", first.findings);
     assert_eq!(severity(&first, "crl_not_kept"), Some(Severity::Warning), "{:?}", events(&first));
-    let text = &first.findings.iter().find(|finding| finding.event == "crl_not_kept").unwrap().text;
+    let text = &first.findings.iter().find(|finding| finding.event.name() == "crl_not_kept").unwrap().text;
     assert!(text.contains(folder.to_str().unwrap()), "{text}");
     assert!(stage.contents().state.alarms.keys().any(|id| id.starts_with("crl_not_kept")));
     let revoked = stage.current();

@@ -126,6 +126,25 @@ fn failures_back_off_and_their_alarm_ends_with_them() {
 }
 
 #[test]
+fn an_alarm_of_a_source_stands_whatever_becomes_of_a_target_of_the_same_name() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.source("web", "us-east-1");
+    sandbox.configure(&format!("[crl]\npolicy = \"off\"\n{source}\n[store.main]\npath = \"store\"\n"));
+    sandbox.add_target("web");
+    sandbox.sync(&[]).exits(0);
+    sandbox.world().fail(Failure::ServiceUnavailable, Endpoint::Both, None);
+    sandbox.sync(&["--deadline", "300ms"]).exits(4);
+    sandbox.run(&["status"]).exits(1).says(&["source_refused_us:web"]);
+
+    // The daemon takes the target's turn, and does not poll before the source is due again.
+    let daemon = start(&sandbox);
+    daemon.wait_for("unchanged", 1);
+    daemon.stop();
+    assert_eq!(alarms(&sandbox), ["source_refused_us:web"]);
+    sandbox.run(&["status"]).exits(1).says(&["source_refused_us:web"]);
+}
+
+#[test]
 fn the_vendors_retry_after_is_kept_even_by_a_restart() {
     let sandbox = Sandbox::with(|options| options.retry_after = Duration::from_secs(900));
     settled(&sandbox).stop();

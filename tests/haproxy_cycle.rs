@@ -490,7 +490,7 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
     assert_eq!(haproxy.reloads(), (reloads + 1, 0));
     let words = last_told(&stage);
     assert!(words.contains("tune.bufsize") && words.contains("so it was reloaded instead"), "{words}");
-    let note = report.findings.iter().find(|finding| finding.event == "target_reloaded_instead").unwrap();
+    let note = report.findings.iter().find(|finding| finding.event.name() == "target_reloaded_instead").unwrap();
     assert!(note.text.contains("tune.bufsize"), "{}", note.text);
     assert_eq!(knock(&haproxy, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
 
@@ -656,7 +656,7 @@ async fn where_the_wire_cannot_show_the_chain_it_says_why() {
         let line = line(&report);
         let Some(Evidence::ReloadedNotProven(why)) = &line.settled else { panic!("{line:?}") };
         assert!(why.contains(reason), "{why}");
-        let warning = report.findings.iter().find(|finding| finding.event == "target_not_proven").unwrap();
+        let warning = report.findings.iter().find(|finding| finding.event.name() == "target_not_proven").unwrap();
         assert_eq!(warning.severity, Severity::Warning);
         assert_eq!(report.exit(false), Exit::Done);
         assert_eq!(knock(&haproxy, Some(&stage.world().current().unwrap())), "200", "it works all the same");

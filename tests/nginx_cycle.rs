@@ -496,7 +496,7 @@ async fn a_server_that_cannot_show_it_is_reloaded_but_not_proven_and_the_reason_
             let Some(Evidence::ReloadedNotProven(why)) = &line.settled else { panic!("{line:?}") };
             assert!(why.contains(reason), "{why}");
             assert_eq!((report.exit(false), told(&nginx)), (Exit::Done, reloads + reloaded));
-            let warning = report.findings.iter().find(|finding| finding.event == "target_not_proven").unwrap();
+            let warning = report.findings.iter().find(|finding| finding.event.name() == "target_not_proven").unwrap();
             assert_eq!(warning.severity, Severity::Warning);
             assert!(warning.text.contains(reason), "{}", warning.text);
         }
@@ -638,7 +638,7 @@ async fn a_denial_that_nginx_cannot_ask_for_is_said_where_a_name_could_pass_it()
         state["memory"]["denied"][&unknown] = serde_json::to_value(denial).unwrap();
         fs::write(stage.root().join("store/state.json"), state.to_string()).unwrap();
         let report = stage.cycle().await;
-        let found = report.findings.iter().find(|finding| finding.event == "target_denial_partial");
+        let found = report.findings.iter().find(|finding| finding.event.name() == "target_denial_partial");
         assert_eq!(found.is_some_and(|finding| finding.text.contains(&unknown)), is_said, "{report:?}");
     }
 }

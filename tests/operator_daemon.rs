@@ -16,7 +16,9 @@ use serde_json::Value;
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::present::present;
 use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::trust::event::Event;
 use trustsync::trust::finding::{Finding, Severity};
+use trustsync::trust::set::{Authority, SlotId};
 use trustsync::trust::state::{Alarm, State};
 use trustsync::trust::timestamp::Timestamp;
 
@@ -134,9 +136,10 @@ fn change_state(sandbox: &Sandbox, change: impl FnOnce(&mut State)) {
     fs::write(path, state.to_bytes()).unwrap();
 }
 
-fn alarm(event: &str, subject: &str, severity: Severity, unseen: bool) -> Alarm {
+fn alarm(event: Event, severity: Severity, unseen: bool) -> Alarm {
     let since = Timestamp::from_unix(1_700_000_000);
-    Alarm { finding: Finding::new(severity, event, subject, "What happened."), since, unseen }
+    let slot = SlotId::new("us", "us-east-1", Authority::DigiCert);
+    Alarm { finding: Finding { severity, ..Finding::new(event, &slot, "What happened.") }, since, unseen }
 }
 
 #[test]
@@ -145,10 +148,9 @@ fn alarms_are_listed_and_those_that_are_over_end_when_seen() {
     let listed = sandbox.run(&["alarms"]).exits(0).says(&["No alarms."]);
     assert_eq!(listed.stderr, "");
     change_state(&sandbox, |state| {
-        for alarm in [
-            alarm("upcoming_refused", "us.us-east-1.digicert", Severity::Warning, true),
-            alarm("root_ends", "us.us-east-1.digicert", Severity::Warning, false),
-        ] {
+        for alarm in
+            [alarm(Event::UpcomingRefused, Severity::Warning, true), alarm(Event::RootEnds, Severity::Warning, false)]
+        {
             state.alarms.insert(alarm.finding.alarm_id(), alarm);
         }
     });

@@ -11,14 +11,16 @@ use leaves::*;
 use trustsync::marker;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::difference::{Action, Difference};
+use trustsync::trust::event::Event;
 use trustsync::trust::finding::{Finding, Severity};
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::{self, Manifest, ManifestError};
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::memory::SlotMemory;
 use trustsync::trust::render::{Content, Label};
-use trustsync::trust::set::{DenialReason, TrustSet};
+use trustsync::trust::set::{DenialReason, SlotId, TrustSet};
 use trustsync::trust::state::{self, Looked, SourceState, State, StateError, TargetState};
+use trustsync::trust::subject::Subject;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
 fn manifest_of(store: &MemoryStore, number: u64) -> Manifest {
@@ -132,7 +134,7 @@ fn a_state_reads_as_it_was_written() {
             ..TargetState::default()
         },
     );
-    state.raise(&[Finding::critical("a", "b", "c")], &Looked::default(), day(0));
+    state.raise(&[Finding::new(Event::StoreUnfaithful, Subject::store("b"), "c")], &Looked::default(), day(0));
     assert_eq!(State::read(&state.to_bytes()).unwrap(), state);
 }
 
@@ -216,22 +218,23 @@ mod alarms {
     #[test]
     fn one_that_persists_keeps_its_beginning_and_one_that_ends_is_gone() {
         let mut state = state();
-        let missing = |severity| Finding::new(severity, "upcoming_missing", "us", "text");
-        state.raise(&[missing(Severity::Warning), Finding::warning("other", "us", "text")], &Looked::default(), day(0));
+        let missing = |severity| Finding::graded(severity, Event::UpcomingMissing, &slot("us"), "text");
+        let other = Finding::new(Event::EntitySkipped, Subject::source("us"), "text");
+        state.raise(&[missing(Severity::Warning), other], &Looked::default(), day(0));
         state.raise(&[missing(Severity::Warning)], &Looked::default(), day(1));
         state.raise(&[missing(Severity::Critical)], &Looked::default(), day(2));
-        let alarm = &state.alarms["upcoming_missing:us"];
+        let alarm = &state.alarms["upcoming_missing:us.us-east-1.digicert"];
         assert_eq!((alarm.since, alarm.finding.severity, state.alarms.len()), (day(0), Severity::Critical, 1));
         state.raise(&[], &Looked::default(), day(3));
         assert!(state.alarms.is_empty());
         state.raise(&[missing(Severity::Warning)], &Looked::default(), day(4));
-        assert_eq!(state.alarms["upcoming_missing:us"].since, day(4), "a new one begins anew");
+        assert_eq!(state.alarms["upcoming_missing:us.us-east-1.digicert"].since, day(4), "a new one begins anew");
     }
 
     #[test]
     fn notes_are_no_alarms_and_of_two_the_more_urgent_stands() {
         let mut state = state();
-        let finding = |severity, text: &str| Finding::new(severity, "a", "us", text);
+        let finding = |severity, text: &str| Finding { severity, ..Finding::new(Event::RootEnds, &slot("us"), text) };
         state.raise(
             &[finding(Severity::Note, "0"), finding(Severity::Critical, "1"), finding(Severity::Warning, "2")],
             &Looked::default(),
@@ -243,11 +246,12 @@ mod alarms {
     #[test]
     fn what_is_found_between_cycles_is_added_to_what_stands() {
         let mut state = state();
-        state.raise(&[Finding::critical("a", "us", "old")], &Looked::default(), day(0));
-        state.raise_besides(&[Finding::critical("a", "us", "new"), Finding::warning("b", "us", "")], day(1));
-        let alarm = &state.alarms["a:us"];
+        let of = |event, text: &str| Finding::new(event, Subject::store("main"), text);
+        state.raise(&[of(Event::StoreUnfaithful, "old")], &Looked::default(), day(0));
+        state.raise_besides(&[of(Event::StoreUnfaithful, "new"), of(Event::StoreNotSwept, "")], day(1));
+        let alarm = &state.alarms["store_unfaithful:main"];
         assert_eq!((alarm.finding.text.as_str(), alarm.since), ("new", day(0)));
-        assert_eq!(state.alarms["b:us"].since, day(1));
+        assert_eq!(state.alarms["store_not_swept:main"].since, day(1));
     }
 
     /// A store with the sources us and eu, each with a slot, and the target nginx.
@@ -262,8 +266,8 @@ mod alarms {
         state
     }
 
-    fn slot(source: &str) -> String {
-        digicert_slot(source).slot.to_string()
+    fn slot(source: &str) -> SlotId {
+        digicert_slot(source).slot
     }
 
     fn asked(source: &str) -> Looked {
@@ -277,8 +281,8 @@ mod alarms {
     #[test]
     fn one_about_a_source_that_was_not_asked_stands() {
         let mut state = peopled();
-        let of_us = Finding::critical("current_absent", slot("us"), "");
-        let unreachable = Finding::warning("source_unreachable", "us", "");
+        let of_us = Finding::new(Event::CurrentAbsent, &slot("us"), "");
+        let unreachable = Finding::new(Event::SourceUnreachable, Subject::source("us"), "");
         state.raise(&[of_us.clone(), unreachable.clone()], &asked("us"), day(0));
         for looked in [Looked::default(), asked("eu")] {
             state.raise(&[], &looked, day(1));
@@ -292,7 +296,7 @@ mod alarms {
     #[test]
     fn one_about_a_source_that_is_configured_no_longer_ends() {
         let mut state = peopled();
-        state.raise(&[Finding::critical("current_absent", slot("us"), "")], &asked("us"), day(0));
+        state.raise(&[Finding::new(Event::CurrentAbsent, &slot("us"), "")], &asked("us"), day(0));
         state.sources.remove("us");
         state.raise(&[], &asked("eu"), day(1));
         assert!(state.alarms.is_empty(), "nobody will ever ask it again: {:?}", ids(&state));
@@ -302,8 +306,8 @@ mod alarms {
     fn one_about_a_target_whose_turn_was_not_taken_stands() {
         let mut state = peopled();
         let took = Looked { targets: ["nginx".to_owned()].into(), ..Looked::default() };
-        let moved = Finding::critical("target_refuted", "nginx", "");
-        let drift = Finding::warning("store_drift", "nginx", "");
+        let moved = Finding::new(Event::TargetRefuted, Subject::target("nginx"), "");
+        let drift = Finding::new(Event::StoreDrift, Subject::target("nginx"), "");
         state.raise(&[moved.clone(), drift.clone()], &took, day(0));
         state.raise(&[], &asked("us"), day(1));
         assert_eq!(ids(&state), [drift.alarm_id(), moved.alarm_id()]);
@@ -322,7 +326,11 @@ mod alarms {
     fn lists_that_were_not_asked_for_leave_what_was_said_of_them() {
         let mut state = peopled();
         let lists = Looked { lists: true, ..Looked::default() };
-        state.raise(&[Finding::warning("crl_unavailable", slot("us"), "")], &lists, day(0));
+        state.raise(
+            &[Finding::new(Event::CrlUnavailable, Subject::RevocationList("http://crl/".into()), "")],
+            &lists,
+            day(0),
+        );
         state.raise(&[], &asked("us"), day(1));
         assert_eq!(state.alarms.len(), 1);
         state.raise(&[], &lists, day(2));
@@ -332,8 +340,8 @@ mod alarms {
     #[test]
     fn an_event_that_is_over_stays_until_it_is_seen_and_comes_back_if_its_cause_does() {
         let mut state = peopled();
-        let refused = Finding::critical("upcoming_refused", slot("us"), "");
-        let missing = Finding::warning("upcoming_missing", slot("us"), "");
+        let refused = Finding::new(Event::UpcomingRefused, &slot("us"), "");
+        let missing = Finding::graded(Severity::Warning, Event::UpcomingMissing, &slot("us"), "");
         let both = [refused.clone(), missing.clone()];
         state.raise(&both, &asked("us"), day(0));
         assert!(state.acknowledge(|_| true).is_empty(), "what still stands cannot be seen away");
@@ -366,14 +374,14 @@ mod alarms {
     #[test]
     fn a_settled_target_ends_its_own_alarms_alone() {
         let mut state = state();
-        let of = |event: &str, subject: &str| Finding::critical(event, subject, "");
+        let of = |event, target: &str| Finding::new(event, Subject::target(target), "");
         state.raise(
-            &[of("target_owed", "nginx"), of("target_owed", "other"), of("store_drift", "nginx")],
+            &[of(Event::TargetNotTold, "nginx"), of(Event::TargetNotTold, "other"), of(Event::StoreDrift, "nginx")],
             &Looked::default(),
             day(0),
         );
         state.settled("nginx");
-        assert_eq!(state.alarms.keys().collect::<Vec<_>>(), ["store_drift:nginx", "target_owed:other"]);
+        assert_eq!(state.alarms.keys().collect::<Vec<_>>(), ["store_drift:target:nginx", "target_not_told:other"]);
     }
 }
 

@@ -16,7 +16,9 @@ use std::time::Duration;
 use privilege::{Tmpfs, as_nobody, binary_for_everyone, is_root, role, second_role};
 use tempfile::TempDir;
 use trustsync::store::file::{self, Replaced};
-use trustsync::store::{Cause, Files, Link, LinkPath, Lock, LockError, Store, StoreError, generation, link, sweep};
+use trustsync::store::{
+    Cause, Files, Link, LinkPath, Lock, LockError, Store, StoreError, generation, link, remove, sweep,
+};
 use trustsync::trust::timestamp::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_unix(1_795_446_000);
@@ -190,10 +192,10 @@ fn the_sweep_takes_leftovers_and_old_generations_but_none_that_a_link_names() {
     let again = sweep(&root, &BTreeSet::from([6]));
     assert!(again.generations.is_empty() && again.leftovers.is_empty() && again.failures.is_empty(), "{again:?}");
 
-    let error = generation::remove(&root, 5).unwrap_err();
+    let error = remove(&root, 5).unwrap_err();
     assert!(error.to_string().contains("current"), "{error}");
-    generation::remove(&root, 6).unwrap();
-    generation::remove(&root, 6).unwrap();
+    remove(&root, 6).unwrap();
+    remove(&root, 6).unwrap();
     assert_eq!(generation::list(&root).unwrap(), BTreeSet::from([1, 2, 5]));
 }
 

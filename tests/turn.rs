@@ -2,6 +2,7 @@
 //! is, through every situation, against what must hold on all of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use trustsync::trust::subject::Subject;
 use trustsync::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
 
 const OLD: u64 = 41;
@@ -517,8 +518,8 @@ fn every_owed_says_what_it_is_about() {
         Owed::Unproven(Proof::Unverifiable(why())),
     ] {
         let finding = owed.finding("nginx", NEW);
-        assert_eq!(finding.subject, "nginx");
-        assert!(finding.event.starts_with("target_"), "{}", finding.event);
+        assert_eq!(finding.subject, Subject::target("nginx"));
+        assert!(finding.event.name().starts_with("target_"), "{}", finding.event);
         assert!(finding.text.contains("because"), "{}", finding.text);
         if matches!(owed, Owed::BrokenWithoutUs { .. }) {
             assert!(finding.text.contains("its new words"), "both outputs");

@@ -588,7 +588,7 @@ impl Year {
                 let observed = cycle::ask(&self.settings, "us", &mut self.clients, &self.clock, deadline).await;
                 self.seen.polls += 1;
                 self.seen.failed_polls += u64::from(observed.iter().any(|said| said.failures().next().is_some()));
-                cycle::gather(&self.settings, &store, observed, &self.clock, deadline).await.unwrap()
+                cycle::gather(&self.settings, &store, &mut self.clients, observed, &self.clock, deadline).await.unwrap()
             } else {
                 cycle::unasked(&self.settings, &store, &self.clock).unwrap()
             };

@@ -142,31 +142,9 @@ fn problem(id: &str, known: &BTreeMap<String, Alarm>) -> Option<String> {
 
 /// What ends it, as the rest of a sentence.
 fn ends(alarm: &Alarm) -> String {
-    let (event, subject) = (alarm.finding.event.as_str(), alarm.finding.subject.as_str());
     if alarm.unseen {
         return format!("when somebody has seen it: trustsync alarms ack {}", alarm.finding.alarm_id());
     }
-    match event {
-        "addition_held_back" => "with the hold: trustsync release".to_owned(),
-        "store_empty" => "with the first generation".to_owned(),
-        "source_stale" | "source_unreachable" | "source_refused_us" | "answer_refused" | "source_misconfigured" => {
-            "with the next successful poll".to_owned()
-        }
-        "clocks_disagree" => "with the next poll at which both clocks agree".to_owned(),
-        "trusted_by_word" | "word_ended" => {
-            "when the vendor lists the certificate, or with another word: trustsync trust, trustsync distrust"
-                .to_owned()
-        }
-        "issuer_changed" => "when the issuer is accepted: trustsync accept-issuer".to_owned(),
-        "target_not_enforced" => {
-            format!("when the server refuses whoever the allowlist does not name, and a proof of {subject} has seen it")
-        }
-        _ if event.starts_with("target_") => {
-            format!("with a turn that settles the target: trustsync reload {subject}, or trustsync confirm {subject}")
-        }
-        _ if event.starts_with("crl_") || event == "too_many_crls" => {
-            "with the next cycle that gets the list".to_owned()
-        }
-        _ => "with the next cycle that no longer finds it".to_owned(),
-    }
+    let words = alarm.finding.event.facts().ends.words();
+    words.replace("{subject}", &alarm.finding.subject.to_string())
 }

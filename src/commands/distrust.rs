@@ -8,9 +8,11 @@ use crate::cycle::{Report, Session};
 use crate::exit::Exit;
 use crate::settings::resolved::{Settings, Store};
 use crate::trust::difference::{Action, Change};
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::refusal::quoted;
+use crate::trust::subject::Subject;
 use crate::trust::word;
 
 pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Failure> {
@@ -60,7 +62,7 @@ fn odd(session: &Session<'_>, fingerprint: Fingerprint, reached: bool) -> Option
     } else {
         return None;
     };
-    Some(Finding::warning("distrust_is_partial", fingerprint, text))
+    Some(Finding::new(Event::DistrustIsPartial, Subject::Certificate(fingerprint), text))
 }
 
 fn said(store: &str, fingerprint: Fingerprint, report: &Report) -> String {

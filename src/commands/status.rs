@@ -14,12 +14,14 @@ use crate::cycle::{self, TargetReport};
 use crate::exit::Exit;
 use crate::settings::resolved::{IdentitySetting, Settings, Store, Target};
 use crate::store::contents::Contents;
+use crate::trust::event::Event;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::Hold;
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Denial, Role};
 use crate::trust::state::{Alarm, SourceState, TargetState};
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::turn::{Evidence, Owed};
 
@@ -150,7 +152,7 @@ pub fn worst_of(alarms: &[Alarm], published: bool) -> Worst {
 pub fn alarms(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Vec<Alarm> {
     let mut alarms: Vec<Alarm> = contents.state.alarms.values().cloned().collect();
     let present = contents.findings.iter().cloned().chain(stale(settings, store, contents, now));
-    let present = present.chain(ending(contents, now)).chain(behind(store, contents));
+    let present = present.chain(ending(store, contents, now)).chain(behind(store, contents));
     for finding in present.filter(|finding| finding.severity > Severity::Note) {
         match alarms.iter_mut().find(|alarm| alarm.finding.alarm_id() == finding.alarm_id()) {
             Some(known) => known.unseen = false,
@@ -264,7 +266,7 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
             } else {
                 "The source was never polled with success: what it lists is unknown. Run trustsync sync."
             };
-            findings.push(Finding::warning("source_stale", source, text));
+            findings.push(Finding::graded(Severity::Warning, Event::SourceStale, Subject::source(source), text));
             continue;
         };
         let age = now.since(last);
@@ -274,20 +276,20 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
                 "The last successful poll was on {last}: a rotation since then would go unseen. Is `trustsync sync` run every {}?",
                 span(settings.schedule.interval)
             );
-            findings.push(Finding::new(severity, "source_stale", source, text));
+            findings.push(Finding::graded(severity, Event::SourceStale, Subject::source(source), text));
         }
     }
     findings
 }
 
 /// What the clock alone has brought since the last cycle.
-fn ending(contents: &Contents, now: Timestamp) -> Vec<Finding> {
+fn ending(store: &Store, contents: &Contents, now: Timestamp) -> Vec<Finding> {
     let unexpired = contents.set.pins.values().any(|pin| pin.leaf.facts().not_after >= now);
     if contents.set.pins.is_empty() || unexpired {
         return Vec::new();
     }
     let text = "Every pinned certificate has expired: servers refuse the vendor's calls. Run trustsync sync.";
-    vec![Finding::critical("last_certificate_expired", &contents.state.store, text)]
+    vec![Finding::new(Event::LastCertificateExpired, Subject::store(&store.name), text)]
 }
 
 /// Targets whose servers are not known to serve what is in place, though nothing was recorded as owed: the cycle that
@@ -304,7 +306,7 @@ fn behind(store: &Store, contents: &Contents) -> Vec<Finding> {
             "Generation {wanted:06} is in place, and the server is known to serve {serves}: its turn was not taken, or what came \
              of it could not be saved. Run trustsync sync, and see what it says."
         );
-        Finding::warning("target_behind", &target.name, text)
+        Finding::new(Event::TargetBehind, Subject::target(&target.name), text)
     };
     store.targets.iter().filter(is_behind).map(finding).collect()
 }

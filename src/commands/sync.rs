@@ -10,6 +10,7 @@ use crate::cycle::{self, Clients, Options, Report};
 use crate::exit::Exit;
 use crate::log;
 use crate::settings::resolved::Store;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use tracing::Level;
 
@@ -31,7 +32,7 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
             Ok(report) => {
                 log::cycle(&store.name, &report, &report.findings, Level::INFO);
                 exits.insert(report.exit(arguments.detailed_exit_code));
-                let unusable = |finding: &Finding| finding.event == "seed_unusable";
+                let unusable = |finding: &Finding| finding.event == Event::SeedUnusable;
                 if arguments.seed.is_some() && report.findings.iter().any(unusable) {
                     exits.insert(Exit::Answer);
                 }

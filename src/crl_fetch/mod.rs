@@ -382,58 +382,89 @@ pub enum Trouble {
     },
 }
 
-/// The list of one distribution point that is in force: the kept one until it is due, then the server's. `issuers` are the
-/// certificates of accepted paths. A list that cannot be kept is used all the same.
-pub async fn obtain(
-    fetcher: &Fetcher,
-    cache: &Cache,
-    url: &str,
+/// What is kept of one distribution point's list.
+pub struct LookedUp<'a> {
+    /// Whether the server is to be asked.
+    pub is_due: bool,
+    issuers: &'a [Certificate],
+    clock_skew: Duration,
+    now: Timestamp,
+    known: Option<VerifiedCrl>,
+    stale: Option<Trouble>,
+    record: Option<cache::Record>,
+    unkept: Option<StoreError>,
+}
+
+impl LookedUp<'_> {
+    /// The kept list, which is in force until it is due.
+    #[must_use]
+    pub fn as_it_is(self) -> Obtained {
+        Obtained { crl: self.known, trouble: None, unkept: self.unkept }
+    }
+}
+
+fn judge(
+    bytes: Bytes,
+    shown: &str,
     issuers: &[Certificate],
     clock_skew: Duration,
     now: Timestamp,
-    deadline: Duration,
-) -> Obtained {
-    let shown = quoted(url);
-    let mut unkept = None;
-    let judge = |bytes: Bytes| {
-        let crl = Crl::read(bytes).map_err(|error| Trouble::Unreadable { url: shown.clone(), error })?;
-        crl::judge(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.clone(), refused })
+) -> Result<VerifiedCrl, Trouble> {
+    let crl = Crl::read(bytes).map_err(|error| Trouble::Unreadable { url: shown.to_owned(), error })?;
+    crl::judge(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.to_owned(), refused })
+}
+
+/// Looks up what is kept, and whether the server is to be asked. `issuers` are the certificates of accepted paths.
+#[must_use]
+pub fn look_up<'a>(
+    cache: &Cache,
+    url: &str,
+    issuers: &'a [Certificate],
+    clock_skew: Duration,
+    now: Timestamp,
+) -> LookedUp<'a> {
+    let (kept, unkept) = match cache.read(url) {
+        Ok(kept) => (kept, None),
+        Err(error) => (None, Some(error)),
     };
-    let kept = cache.read(url).unwrap_or_else(|error| {
-        unkept = Some(error);
-        None
-    });
     let record = kept.as_ref().and_then(|kept| kept.record.clone());
-    let (known, stale) = match kept.map(|kept| judge(kept.bytes)) {
+    let shown = quoted(url);
+    let (known, stale) = match kept.map(|kept| judge(kept.bytes, &shown, issuers, clock_skew, now)) {
         Some(Ok(crl)) => (Some(crl), None),
         Some(Err(trouble)) => (None, Some(trouble)),
         None => (None, None),
     };
-    if let Some(crl) = &known
-        && !due(record.as_ref().map(|record| record.fetched), Some(crl.next_update()), now)
-    {
-        return Obtained { crl: known, trouble: None, unkept };
-    }
+    let is_due = known
+        .as_ref()
+        .is_none_or(|crl| due(record.as_ref().map(|record| record.fetched), Some(crl.next_update()), now));
+    LookedUp { is_due, issuers, clock_skew, now, known, stale, record, unkept }
+}
+
+/// The list of one distribution point that is due: the server's, where a better one comes than what is kept. A list that
+/// cannot be kept is used all the same.
+pub async fn obtain(fetcher: &Fetcher, cache: &Cache, url: &str, kept: LookedUp<'_>, deadline: Duration) -> Obtained {
+    let LookedUp { issuers, clock_skew, now, known, stale, record, mut unkept, .. } = kept;
+    let shown = quoted(url);
     // What is kept but not believed is asked for whole; only of a stale list is it worth knowing that there is no other.
     let is_stale = |trouble: &Trouble| matches!(trouble, Trouble::Refused { refused, .. } if matches!(refused.problem, crl::Problem::Stale(_)));
     let worth_confirming = known.is_some() || stale.as_ref().is_some_and(is_stale);
     let record = record.filter(|_| worth_confirming);
     let validators = record.as_ref().map(|record| record.validators.clone()).unwrap_or_default();
     let trouble = match fetcher.fetch(url, &validators, deadline).await {
-        Err(failure) => Some(Trouble::Fetch { url: shown.clone(), failure }),
+        Err(failure) => Some(Trouble::Fetch { url: shown, failure }),
         Ok(Answer::Unchanged) => {
             if let Some(record) = record {
                 unkept = cache.confirm(record, now).err().or(unkept);
             }
             stale
         }
-        Ok(Answer::New(bytes, validators)) => match judge(bytes.clone()) {
+        Ok(Answer::New(bytes, validators)) => match judge(bytes.clone(), &shown, issuers, clock_skew, now) {
             Err(trouble) => Some(trouble),
             Ok(offered) => {
                 let older = known.as_ref().and_then(|known| is_older(&offered, known));
                 if let Some(kept) = older {
                     let offered = offered.facts().this_update;
-                    Some(Trouble::Older { url: shown.clone(), offered, kept })
+                    Some(Trouble::Older { url: shown, offered, kept })
                 } else {
                     unkept = cache.keep(url, &bytes, validators, now).err();
                     return Obtained { crl: Some(offered), trouble: None, unkept };

@@ -96,22 +96,24 @@ pub fn sweep_leftovers(root: &Path, newest_committed: Option<u64>) -> Vec<StoreE
     store::sweep(root, &keep).failures
 }
 
-/// Removes generations beyond the newest `keep`, and the newest `keep` with different sets. What could not be removed.
-pub fn sweep_old(root: &Path, keep: usize, newest: u64) -> Vec<StoreError> {
+/// Removes generations beyond the newest `keep`, and the newest `keep` with different sets. Those that servers are known to
+/// have loaded stay: a new one is compared with them. What could not be removed.
+pub fn sweep_old(root: &Path, keep: usize, newest: u64, loaded: BTreeSet<u64>) -> Vec<StoreError> {
     let on_disk = match generation::list(root) {
         Ok(on_disk) => on_disk,
         Err(error) => return vec![error],
     };
-    let mut kept = BTreeSet::new();
+    let (mut wanted, mut kept) = (loaded, 0_usize);
     let mut digests = BTreeSet::new();
     for number in on_disk.into_iter().rev().filter(|number| *number <= newest) {
         let digest = contents::manifest_of(root, number).ok().flatten().map(|manifest| manifest.digest);
         let another = digests.len() < keep && digest.is_some_and(|digest| !digests.contains(&digest));
         // Of equal sets not for ever more: repairs would pile up for years.
-        if another || kept.len() < keep {
-            kept.insert(number);
+        if another || kept < keep {
+            wanted.insert(number);
+            kept = kept.saturating_add(1);
             digests.extend(digest);
         }
     }
-    store::sweep(root, &kept).failures
+    store::sweep(root, &wanted).failures
 }

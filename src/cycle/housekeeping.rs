@@ -1,15 +1,17 @@
 //! Housekeeping: sweeping, evidence, what is kept of revocation lists. None of it is the work itself, so none of it stops the
 //! work: what could not be done is a warning that names the path, and is tried again by the next cycle.
 
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
+use crate::trust::subject::Subject;
 
 /// How many failures are told one by one.
 const TOLD: usize = 3;
 
 /// The warning about what could not be done, for these reasons; none where all could. `what` happened, and what it `means`.
 pub fn finding(
-    event: &str,
-    store: &str,
+    event: Event,
+    subject: Subject,
     what: &str,
     means: &str,
     reasons: impl IntoIterator<Item = String>,
@@ -23,5 +25,5 @@ pub fn finding(
     if more > 0 {
         told.push(format!("{more} more"));
     }
-    Some(Finding::warning(event, store, format!("{what}: {}. {means}.", told.join("; "))))
+    Some(Finding::new(event, subject, format!("{what}: {}. {means}.", told.join("; "))))
 }

@@ -26,6 +26,8 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::chance;
 use crate::clock::Clock;
 use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target, TurnOrder};
@@ -33,6 +35,7 @@ use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{self, Link, Lock, LockError, Store, StoreError, file};
 use crate::trust::clock_doubt::{self, KnownTimes};
 use crate::trust::difference::Difference;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::memory::Memory;
@@ -42,10 +45,12 @@ use crate::trust::schedule::Schedule;
 use crate::trust::set::{SlotId, TrustSet};
 use crate::trust::standing::Standing;
 use crate::trust::state::State;
+use crate::trust::subject::Subject;
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
+use observe::Judged;
 pub use observe::{Clients, Observed};
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
@@ -99,9 +104,10 @@ impl CycleError {
     }
 }
 
-/// What sources said for one store, with the revocation lists that go with it.
+/// What sources said for one store, judged before the lock is taken, with the revocation lists that go with it.
 pub struct Answers {
     observed: Vec<Observed>,
+    judged: Option<Judged>,
     lists: Lists,
 }
 
@@ -132,7 +138,7 @@ pub async fn run(
         None
     };
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
-    let answers = gather(settings, store, observed, clock, options.deadline).await?;
+    let answers = gather(settings, store, clients, observed, clock, options.deadline).await?;
     let session = Session::open(store, clock, options)?;
     let (mut report, _) = act(settings, session, &answers, Turns::All).await?;
     if let Some(planted) = planted {
@@ -156,27 +162,42 @@ pub async fn ask(
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
+    clients: &mut Clients,
     observed: Vec<Observed>,
     clock: &dyn Clock,
     deadline: Duration,
 ) -> Result<Answers, CycleError> {
-    let lists = revocation::gather(settings, store, &observed, clock, deadline).await?;
-    Ok(Answers { observed, lists })
+    let contents = look(store)?;
+    let judged = observe::judge(settings, &observed, &contents.state.memory, clock.now())?;
+    let asked = revocation::Asked { contents: &contents, heard: &judged.interpreted.heard, observed: &observed };
+    let lists = revocation::gather(settings, store, clients, &asked, clock, deadline).await;
+    Ok(Answers { observed, judged: Some(judged), lists })
 }
 
 /// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next certificate out.
 #[must_use]
 pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &CycleError) -> Answers {
-    Answers { observed, lists: Lists::unavailable(&store.name, why) }
+    Answers { observed, judged: None, lists: Lists::unavailable(&store.name, why) }
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
 pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    Ok(Answers { observed: Vec::new(), lists: revocation::look(settings, store, &[], clock)? })
+    let lists = revocation::look(settings, store, &look(store)?, &[], clock);
+    Ok(Answers { observed: Vec::new(), judged: None, lists })
 }
 
 /// The cycle's half under the lock: judges, plans, publishes, takes turns.
 pub async fn act(
+    settings: &Settings,
+    session: Session<'_>,
+    answers: &Answers,
+    turns: Turns,
+) -> Result<(Report, Closed), CycleError> {
+    let span = tracing::info_span!("store", store = session.store.name);
+    act_in(settings, session, answers, turns).instrument(span).await
+}
+
+async fn act_in(
     settings: &Settings,
     mut session: Session<'_>,
     answers: &Answers,
@@ -190,7 +211,7 @@ pub async fn act(
     {
         seeded = session.plant(settings, seed)?;
     }
-    let plan = session.plan(settings, &answers.observed, &answers.lists)?;
+    let plan = session.plan(settings, answers)?;
     let mut report = Report::of(&session.contents, &answers.observed, &plan);
     report.looked.lists = answers.lists.were_asked_for();
     let sources = session.contents.state.sources.clone();
@@ -222,11 +243,12 @@ pub async fn rehearse(
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = look(store)?;
-    let lists = revocation::look(settings, store, &observed, clock)?;
+    let judged = observe::judge(settings, &observed, &contents.state.memory, clock.now())?;
+    let lists = revocation::look(settings, store, &contents, &judged.interpreted.heard, clock);
     let known = (&contents.state.memory, &contents.set);
-    let heard = (&observed[..], &lists);
-    let plan = plan_with(settings, store, known, heard, contents.state.known_times(), clock)?;
-    let mut report = Report::of(&contents, &observed, &plan);
+    let answers = Answers { observed, judged: Some(judged), lists };
+    let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;
+    let mut report = Report::of(&contents, &answers.observed, &plan);
     report.rehearsed = true;
     Ok(report)
 }
@@ -234,7 +256,7 @@ pub async fn rehearse(
 /// Reads a store without the lock and without writing; an empty one where there is none yet.
 pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
     match Store::look(&store.path)? {
-        Some(opened) => contents::read(opened.root(), String::new),
+        Some(opened) => contents::read(opened.root(), &store.name, String::new),
         None => Ok(Contents::unborn()),
     }
 }
@@ -249,7 +271,7 @@ fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
     (remembered, committed): (&Memory, &TrustSet),
-    (observed, lists): (&[Observed], &Lists),
+    Answers { observed, judged, lists }: &Answers,
     times: KnownTimes,
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
@@ -257,7 +279,10 @@ fn plan_with(
     let times = observe::known_times(times, observed);
     let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
-    let mut interpreted = observe::interpret(settings, observed, remembered, now)?;
+    let mut interpreted = match judged {
+        Some(judged) => judged.interpreted_with(settings, observed, remembered, now)?,
+        None => observe::judge(settings, observed, remembered, now)?.interpreted,
+    };
     let mut memory = remembered.clone();
     interpreted.findings.extend(doubt);
     if !clock_doubted {
@@ -346,7 +371,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, CycleError> {
         let opened = Store::open(&store.path)?;
         let lock = Lock::acquire(opened.root(), options.command, clock.now(), options.lock_timeout)?;
-        let mut contents = contents::read(opened.root(), commit::draw_store_id)?;
+        let mut contents = contents::read(opened.root(), &store.name, commit::draw_store_id)?;
         if let Some(unsaved) = unsaved.filter(|unsaved| unsaved.replaces == state_stamp(store)) {
             contents.resume(unsaved.state.clone());
         }
@@ -361,7 +386,13 @@ impl<'a> Session<'a> {
     fn not_swept(store: &StoreSettings, failures: &[StoreError]) -> Option<Finding> {
         let what = "What a crash left, or what is older than `keep` asks for, could not be removed";
         let means = "No server reads it; the next cycle tries again";
-        housekeeping::finding("store_not_swept", &store.name, what, means, failures.iter().map(StoreError::in_short))
+        housekeeping::finding(
+            Event::StoreNotSwept,
+            Subject::store(&store.name),
+            what,
+            means,
+            failures.iter().map(StoreError::in_short),
+        )
     }
 
     /// The state is there before the first generation, so that a missing one means a loss and not a crash; a commit whose
@@ -403,13 +434,13 @@ impl<'a> Session<'a> {
     fn not_in_evidence(store: &StoreSettings, reasons: impl IntoIterator<Item = String>) -> Option<Finding> {
         let what = "The evidence could not be brought up to date";
         let means = "What it lacks is kept in the state, and the next cycle tries again; trust is not concerned";
-        housekeeping::finding("evidence_not_written", &store.name, what, means, reasons)
+        housekeeping::finding(Event::EvidenceNotWritten, Subject::store(&store.name), what, means, reasons)
     }
 
-    fn plan(&self, settings: &Settings, observed: &[Observed], lists: &Lists) -> Result<Plan, CycleError> {
+    fn plan(&self, settings: &Settings, answers: &Answers) -> Result<Plan, CycleError> {
         let known = (&self.contents.state.memory, &self.contents.set);
         let times = self.contents.state.known_times();
-        plan_with(settings, self.store, known, (observed, lists), times, self.clock)
+        plan_with(settings, self.store, known, answers, times, self.clock)
     }
 
     /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of them:
@@ -426,9 +457,7 @@ impl<'a> Session<'a> {
         let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
         // An empty store stays empty until something may enter; one that was emptied by denial says so.
         let nothing_yet = published.is_none() && plan.set.is_empty();
-        let standing = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
-        let futile = standing.is_some() && self.contents.state.unfaithful == standing;
-        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair && !futile;
+        let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair;
         if !nothing_yet && (published != Some(content.digest()) || repair) {
             let manifest = commit::commit(self.opened.root(), &self.contents, &content, cause, self.clock.now())?;
             report.committed(&manifest, Difference::between(&self.contents.set, &plan.set));
@@ -436,13 +465,7 @@ impl<'a> Session<'a> {
             let differences = contents::differences(self.opened.root(), &manifest);
             if !differences.is_empty() {
                 self.contents.state.unfaithful = Some(manifest.generation);
-                let text = format!(
-                    "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. Does \
-                     the filesystem keep modes, or does somebody change what appears there?",
-                    manifest.generation,
-                    differences.join(", ")
-                );
-                report.findings.push(Finding::critical("store_unfaithful", &self.store.name, text));
+                report.findings.push(contents::unfaithful(&self.store.name, &manifest, &differences));
             }
             self.contents.manifest = Some(manifest);
             self.contents.set = plan.set.clone();
@@ -544,13 +567,15 @@ impl<'a> Session<'a> {
             let known = self.contents.state.targets.get(&target.name).cloned();
             let mut state = known.unwrap_or_default();
             let (mut part, manifest) = (report.part(), &manifest);
-            under_way.begin(async move {
+            let span = tracing::info_span!("target", target = target.name, generation = manifest.generation);
+            let turn = async move {
                 match turns::Turns::of(store, manifest, target, clock) {
                     Ok(turn) => turn.take(&mut state, forced, &mut part).await,
                     Err(error) => part.not_switched(target, &mut state, manifest.generation, &error),
                 }
                 (place, target, state, part)
-            });
+            };
+            under_way.begin(turn.instrument(span));
         }
         let mut parts = BTreeMap::new();
         while let Some((place, target, state, part)) = under_way.next().await {
@@ -567,7 +592,7 @@ impl<'a> Session<'a> {
     /// Tidies, writes the alarms of a whole cycle and the state, and lets go of the lock.
     pub fn close(mut self, report: &mut Report) -> Closed {
         self.tidy(report);
-        report.finish(&self.contents.state);
+        report.finish(&self.store.name, &self.contents.state);
         self.contents.state.raise(&report.findings, &report.looked, self.clock.now());
         self.save();
         self.note_unsaved(report);
@@ -591,12 +616,14 @@ impl<'a> Session<'a> {
 
     /// What can wait until every target has had its turn.
     fn tidy(&mut self, report: &mut Report) {
-        let failed_before = self.contents.state.alarms.values().any(|alarm| alarm.finding.event == "store_not_swept");
+        let failed_before =
+            self.contents.state.alarms.values().any(|alarm| alarm.finding.event == Event::StoreNotSwept);
         let newest = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
         if let Some(newest) = newest.filter(|_| report.changed() || failed_before) {
-            let failures = commit::sweep_old(self.opened.root(), self.store.keep, newest);
+            let loaded = self.contents.state.targets.values().filter_map(|target| target.acknowledged).collect();
+            let failures = commit::sweep_old(self.opened.root(), self.store.keep, newest, loaded);
             // It tried all that the first sweep did.
-            report.findings.retain(|finding| finding.event != "store_not_swept");
+            report.findings.retain(|finding| finding.event != Event::StoreNotSwept);
             report.findings.extend(Self::not_swept(self.store, &failures));
         }
         let mut reasons = BTreeSet::new();
@@ -605,7 +632,7 @@ impl<'a> Session<'a> {
             self.contents.state.evidence_backlog.push(line);
             reasons.insert(why);
         }
-        let told_already = report.findings.iter().any(|finding| finding.event == "evidence_not_written");
+        let told_already = report.findings.iter().any(|finding| finding.event == Event::EvidenceNotWritten);
         if !told_already {
             report.findings.extend(Self::not_in_evidence(self.store, reasons));
         }

@@ -4,36 +4,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::{CycleError, anchors};
 use crate::clock::Clock;
+use crate::crl_fetch::Fetcher;
 use crate::exit::Exit;
 use crate::genesys::{Client, ClientError, FailureClass, FetchError, Fetched, Listing};
 use crate::http_client::Limits;
 use crate::settings::resolved::{IdentitySetting, Settings, Source};
 use crate::trust::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::observation::{self, Heard, IdentityRule, ListedEntity, Poll, SlotRules};
 use crate::trust::set::{Authority, SlotId};
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::verify::Identity;
 
-/// A client for each source; it keeps tokens and connections from cycle to cycle.
+/// A client for each source, which keeps tokens and connections from cycle to cycle; and for each store, once a revocation
+/// list is due, one for lists.
 #[derive(Default)]
-pub struct Clients(BTreeMap<String, Client>);
+pub struct Clients {
+    sources: BTreeMap<String, Client>,
+    /// By store.
+    pub(super) lists: BTreeMap<String, Fetcher>,
+}
 
 impl Clients {
     /// A client for every source of the settings. Nothing is asked yet.
     pub fn of(settings: &Settings) -> Result<Self, ClientError> {
         let client = |source: &Source| Ok((source.name.clone(), Client::new(source, Limits::default())?));
-        settings.sources.values().map(client).collect::<Result<_, _>>().map(Self)
+        let sources = settings.sources.values().map(client).collect::<Result<_, _>>()?;
+        Ok(Self { sources, lists: BTreeMap::new() })
     }
 
     /// The client of one source, to be used apart from the others.
     #[must_use]
     pub fn split_off(&mut self, source: &str) -> Self {
-        Self(self.0.remove_entry(source).into_iter().collect())
+        Self { sources: self.sources.remove_entry(source).into_iter().collect(), lists: BTreeMap::new() }
     }
 
     /// Every source whose client cannot be built, and why.
@@ -98,18 +108,20 @@ pub async fn ask(
     let mut asking = JoinSet::new();
     let now = clock.now();
     for source in sources.iter().filter(|source| settings.sources.contains_key(*source)) {
-        let Some(mut client) = clients.0.remove(source) else { continue };
+        let Some(mut client) = clients.sources.remove(source) else { continue };
         let source = source.clone();
-        asking.spawn(async move {
+        let span = tracing::info_span!("source", source);
+        let asked = async move {
             let answer = client.fetch(now, deadline).await;
             (client, Observed { source, answer, asked: now })
-        });
+        };
+        asking.spawn(asked.instrument(span));
     }
     let mut observed = Vec::new();
     while let Some(done) = asking.join_next().await {
         // A task that panicked would be a fault of ours; its source is then silent, and contributes what it had.
         let Ok((client, said)) = done else { continue };
-        clients.0.insert(said.source.clone(), client);
+        clients.sources.insert(said.source.clone(), client);
         observed.push(said);
     }
     observed.sort_by(|one, other| one.source.cmp(&other.source));
@@ -117,41 +129,74 @@ pub async fn ask(
 }
 
 /// What all slots heard.
+#[derive(Debug, Clone)]
 pub struct Interpreted {
     pub heard: Vec<Heard>,
     pub findings: Vec<Finding>,
 }
 
+/// What the sources said, as judged by these rules.
+#[derive(Debug)]
+pub struct Judged {
+    rules: Vec<SlotRules>,
+    /// What came of it.
+    pub interpreted: Interpreted,
+}
+
+impl Judged {
+    /// What came of it, by what is remembered now. Certificates are judged anew only where the rules are others by now.
+    pub fn interpreted_with(
+        &self,
+        settings: &Settings,
+        observed: &[Observed],
+        memory: &Memory,
+        now: Timestamp,
+    ) -> Result<Interpreted, CycleError> {
+        let rules = rules_for(settings, observed, memory)?;
+        if rules == self.rules {
+            return Ok(self.interpreted.clone());
+        }
+        Ok(judge_by(rules, settings, observed, now).interpreted)
+    }
+}
+
 /// Judges what the sources said; a source that failed is silent.
-pub fn interpret(
+pub fn judge(
     settings: &Settings,
     observed: &[Observed],
     memory: &Memory,
     now: Timestamp,
-) -> Result<Interpreted, CycleError> {
+) -> Result<Judged, CycleError> {
+    Ok(judge_by(rules_for(settings, observed, memory)?, settings, observed, now))
+}
+
+/// By what the slots of those sources judge whose answers came.
+fn rules_for(settings: &Settings, observed: &[Observed], memory: &Memory) -> Result<Vec<SlotRules>, CycleError> {
+    let said = observed.iter().filter(|said| said.has_come());
+    let sources = said.filter_map(|said| settings.sources.get(&said.source));
+    let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
+    slots.map(|(source, slot, authority)| rules(source, slot, authority, memory)).collect()
+}
+
+fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], now: Timestamp) -> Judged {
     let mut interpreted = Interpreted { heard: Vec::new(), findings: Vec::new() };
     for said in observed {
         let Some(source) = settings.sources.get(&said.source) else { continue };
         interpreted.findings.extend(failed(said));
-        let Ok(fetched) = &said.answer else { continue };
-        if fetched.unfiltered.is_err() && fetched.upcoming.is_err() {
-            continue;
-        }
+        let Some(fetched) = said.answer.as_ref().ok().filter(|_| said.has_come()) else { continue };
         let clock_agrees = clocks_agree(said, fetched, &mut interpreted.findings);
         let poll = Poll {
             unfiltered: fetched.unfiltered.as_ref().ok().map(entities),
             upcoming: fetched.upcoming.as_ref().ok().map(entities),
             clock_agrees,
         };
-        let rules = source
-            .slots()
-            .map(|(slot, authority)| rules(source, slot, authority, memory))
-            .collect::<Result<Vec<_>, _>>()?;
-        let one = observation::interpret(&source.name, &poll, &rules, &settings.verify, now);
+        let slots: Vec<SlotId> = source.slots().map(|(slot, _)| slot).collect();
+        let own: Vec<SlotRules> = rules.iter().filter(|rules| slots.contains(&rules.slot)).cloned().collect();
+        let one = observation::interpret(&source.name, &poll, &own, &settings.verify, now);
         interpreted.heard.extend(one.heard);
         interpreted.findings.extend(one.findings);
     }
-    Ok(interpreted)
+    Judged { rules, interpreted }
 }
 
 /// What failed, and what it means. Two listings that failed alike are one failure, said once.
@@ -164,12 +209,12 @@ fn failed(said: &Observed) -> Vec<Finding> {
     };
     let finding = |error: &FetchError, alike: &str| {
         let event = match error.class() {
-            FailureClass::Unreachable => "source_unreachable",
-            FailureClass::RefusedUs => "source_refused_us",
-            FailureClass::AnswerRefused => "answer_refused",
-            FailureClass::Misconfigured => "source_misconfigured",
+            FailureClass::Unreachable => Event::SourceUnreachable,
+            FailureClass::RefusedUs => Event::SourceRefusedUs,
+            FailureClass::AnswerRefused => Event::AnswerRefused,
+            FailureClass::Misconfigured => Event::SourceMisconfigured,
         };
-        Finding::warning(event, &said.source, format!("{error}.{alike} {meaning}."))
+        Finding::new(event, Subject::source(&said.source), format!("{error}.{alike} {meaning}."))
     };
     let kind = |error: &FetchError| std::mem::discriminant(error.failure());
     match failures.as_slice() {
@@ -184,11 +229,12 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
     match fetched.date {
         Some(_) if said.clock_agrees() == Some(true) => true,
         Some(date) => {
-            findings.push(Finding::warning(
-                "clocks_disagree",
-                &said.source,
+            findings.push(Finding::new(
+                Event::ClocksDisagree,
+                Subject::source(&said.source),
                 format!(
-                    "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. Look at this machine's time synchronisation.",
+                    "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within \
+                     {}. Look at this machine's time synchronisation.",
                     said.asked,
                     span(CLOCKS_AGREE_WITHIN)
                 ),
@@ -196,9 +242,9 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
             false
         }
         None => {
-            findings.push(Finding::note(
-                "vendor_clock_unknown",
-                &said.source,
+            findings.push(Finding::new(
+                Event::VendorClockUnknown,
+                Subject::source(&said.source),
                 "The answer has no usable Date: nothing is removed by it.",
             ));
             false

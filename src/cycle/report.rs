@@ -13,11 +13,13 @@ use crate::settings::resolved::Target;
 use crate::store::StoreError;
 use crate::store::contents::Contents;
 use crate::trust::difference::Difference;
+use crate::trust::event::Event;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
 use crate::trust::plan::Plan;
 use crate::trust::schedule::{Polled, Schedule};
 use crate::trust::state::{Looked, State, TargetState};
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::{Evidence, Owed};
 
@@ -182,7 +184,7 @@ impl Report {
     pub(super) fn not_committed(&mut self, store: &str, error: &CommitError) {
         self.difference = Difference::default();
         let text = format!("The next generation could not be published: {error}");
-        self.findings.push(Finding::critical("generation_not_written", store, text));
+        self.findings.push(Finding::new(Event::GenerationNotWritten, Subject::store(store), text));
         self.causes.insert(error.exit());
         self.trouble = Some(error.to_string());
     }
@@ -193,7 +195,7 @@ impl Report {
             "What came of this could not be saved: {why}. What is published stands, and the targets' turns were taken; but the \
                 store's records are those of before, and the next cycle begins from them."
         );
-        let finding = Finding::critical("state_not_saved", store, text);
+        let finding = Finding::new(Event::StateNotSaved, Subject::store(store), text);
         self.findings.push(finding.clone());
         self.causes.insert(Exit::Store);
         self.trouble = Some(why.to_owned());
@@ -218,7 +220,8 @@ impl Report {
         if planted.committed && !self.committed {
             (self.committed, self.difference) = (true, planted.difference);
         }
-        let seeds = planted.findings.into_iter().filter(|finding| finding.event.starts_with("seed_"));
+        let is_of_the_seed = |event| matches!(event, Event::SeedAdopted | Event::SeedRefused | Event::SeedUnusable);
+        let seeds = planted.findings.into_iter().filter(|finding| is_of_the_seed(finding.event));
         let seeds: Vec<Finding> = seeds.filter(|seed| !self.findings.contains(seed)).collect();
         self.findings.splice(0..0, seeds);
     }
@@ -271,10 +274,10 @@ impl Report {
         }
     }
 
-    pub(super) fn finish(&mut self, state: &State) {
+    pub(super) fn finish(&mut self, store: &str, state: &State) {
         if self.generation.is_none() && !state.memory.slots.is_empty() {
             let text = "Nothing has been published yet: the store waits for the first valid current certificate. What the servers run with now stays.";
-            self.findings.push(Finding::critical("store_empty", &state.store, text));
+            self.findings.push(Finding::new(Event::StoreEmpty, Subject::store(store), text));
         }
     }
 

@@ -6,23 +6,27 @@
 //! stale lifts nothing.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{CycleError, Observed, housekeeping, observe};
+use super::{Clients, CycleError, Observed, housekeeping, observe};
 use crate::clock::Clock;
 use crate::crl_fetch::{self, Access, Cache, Fetcher};
-use crate::http_client::Limits;
+use crate::http_client::{Limits, OutboundError};
 use crate::settings::resolved::{CrlPolicy, Settings, Store as StoreSettings};
+use crate::store::contents::Contents;
 use crate::store::{Store, StoreError};
 use crate::trust::certificate::Certificate;
 use crate::trust::crl::{Freshest, revocations};
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::observation::{Heard, Judged};
 use crate::trust::refusal::{Refusal, quoted};
 use crate::trust::set::{Denial, DenialReason, SlotId, TrustSet};
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 
 /// How long one distribution point may take with all attempts.
@@ -42,7 +46,7 @@ impl Lists {
     /// None, for this reason.
     pub fn unavailable(store: &str, why: &CycleError) -> Self {
         let text = format!("No revocation list could be looked at: {why} What is trusted stays.");
-        let findings = vec![Finding::warning("crl_unavailable", store, text)];
+        let findings = vec![Finding::new(Event::CrlUnavailable, Subject::store(store), text)];
         Self { findings, asked_for: true, ..Self::default() }
     }
 
@@ -59,33 +63,36 @@ struct Path {
     chain: Vec<Certificate>,
 }
 
+/// For what lists are asked: what the store has, and what was heard. It is looked at before the lock is taken: what the
+/// store has may change until then, and a list is missing until the next cycle.
+pub struct Asked<'a> {
+    /// What the store has.
+    pub contents: &'a Contents,
+    /// What was heard.
+    pub heard: &'a [Heard],
+    /// From whom.
+    pub observed: &'a [Observed],
+}
+
 /// Asks for the lists of everything that the sources said and the store has; what is due is fetched.
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
-    observed: &[Observed],
+    clients: &mut Clients,
+    asked: &Asked<'_>,
     clock: &dyn Clock,
     deadline: Duration,
-) -> Result<Lists, CycleError> {
+) -> Lists {
     let mut lists = Lists { asked_for: true, ..Lists::default() };
     if settings.crl.policy == CrlPolicy::Off {
-        return Ok(lists);
+        return lists;
     }
     let now = clock.now();
-    let paths = paths_before_lock(settings, store, observed, now)?;
-    let urls = distribution_points(&paths, &mut lists.findings);
+    let paths = paths(asked.heard, &asked.contents.state.memory, &asked.contents.set);
+    let urls = distribution_points(&store.name, &paths, &mut lists.findings);
     if urls.is_empty() {
-        return Ok(lists);
+        return lists;
     }
-    let access = access(settings, store);
-    let fetcher = match Fetcher::new(access) {
-        Ok(fetcher) => fetcher,
-        Err(error) => {
-            let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
-            lists.findings.push(Finding::warning("crl_unavailable", &store.name, text));
-            return Ok(lists);
-        }
-    };
     let mut unkept = Vec::new();
     let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
     let cache = opened.unwrap_or_else(|error| {
@@ -97,21 +104,37 @@ pub async fn gather(
     for url in &urls {
         let remaining = ends.map_or(ONE_LIST, |ends| ends.saturating_duration_since(Instant::now()).min(ONE_LIST));
         let skew = settings.verify.clock_skew;
-        let obtained = crl_fetch::obtain(&fetcher, &cache, url, &issuers, skew, now, remaining).await;
+        let kept = crl_fetch::look_up(&cache, url, &issuers, skew, now);
+        let obtained = if kept.is_due {
+            let fetcher = match fetcher(settings, store, clients) {
+                Ok(fetcher) => fetcher,
+                Err(error) => {
+                    let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
+                    lists.findings.push(Finding::new(Event::CrlUnavailable, Subject::store(&store.name), text));
+                    return lists;
+                }
+            };
+            crl_fetch::obtain(fetcher, &cache, url, kept, remaining).await
+        } else {
+            kept.as_it_is()
+        };
         unkept.extend(obtained.unkept);
         if let Some(trouble) = obtained.trouble {
             lists.findings.push(match &obtained.crl {
-                Some(crl) => Finding::note(
-                    "crl_not_refreshed",
-                    quoted(url),
-                    format!("{trouble}. The list that is kept stays in use; it is in force until {}.", crl.next_update()),
-                ),
-                None => Finding::warning(
-                    "crl_unavailable",
-                    quoted(url),
+                Some(crl) => Finding::new(
+                    Event::CrlNotRefreshed,
+                    Subject::RevocationList(quoted(url)),
                     format!(
-                        "{trouble}. Nobody can tell whether its issuer has revoked something of ours since. What is trusted stays, and \
-                         what was found revoked stays out."
+                        "{trouble}. The list that is kept stays in use; it is in force until {}.",
+                        crl.next_update()
+                    ),
+                ),
+                None => Finding::new(
+                    Event::CrlUnavailable,
+                    Subject::RevocationList(quoted(url)),
+                    format!(
+                        "{trouble}. Nobody can tell whether its issuer has revoked something of ours since. What is \
+                         trusted stays, and what was found revoked stays out."
                     ),
                 ),
             });
@@ -119,61 +142,62 @@ pub async fn gather(
         lists.crls = std::mem::take(&mut lists.crls).and(obtained.crl);
     }
     // While a source is silent, nobody knows which of its lists will be needed again.
-    if observed.iter().all(|said| said.failures().next().is_none()) {
+    if asked.observed.iter().all(|said| said.failures().next().is_none()) {
         unkept.extend(cache.retain(&urls));
     }
     lists.findings.extend(housekeeping::finding(
-        "crl_not_kept",
-        &store.name,
+        Event::CrlNotKept,
+        Subject::store(&store.name),
         "What is kept of revocation lists could not be brought up to date",
         "The lists are used all the same, and are fetched again in the next cycle",
         unkept.iter().map(StoreError::in_short),
     ));
-    Ok(lists)
+    lists
+}
+
+/// The client for this store's lists, built when the first one is due.
+fn fetcher<'a>(
+    settings: &Settings,
+    store: &StoreSettings,
+    clients: &'a mut Clients,
+) -> Result<&'a Fetcher, OutboundError> {
+    match clients.lists.entry(store.name.clone()) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(place) => Ok(place.insert(Fetcher::new(access(settings, store))?)),
+    }
 }
 
 /// The lists that the store keeps: nobody is asked, nothing is written.
 pub fn look(
     settings: &Settings,
     store: &StoreSettings,
-    observed: &[Observed],
+    contents: &Contents,
+    heard: &[Heard],
     clock: &dyn Clock,
-) -> Result<Lists, CycleError> {
+) -> Lists {
     let mut lists = Lists::default();
     if settings.crl.policy == CrlPolicy::Off {
-        return Ok(lists);
+        return lists;
     }
     let now = clock.now();
-    let paths = paths_before_lock(settings, store, observed, now)?;
+    let paths = paths(heard, &contents.state.memory, &contents.set);
     let issuers = issuers(&paths);
     let cache = Cache::look(&store.path);
     let mut unread = Vec::new();
-    for url in distribution_points(&paths, &mut Vec::new()) {
+    for url in distribution_points(&store.name, &paths, &mut Vec::new()) {
         match crl_fetch::kept(&cache, &url, &issuers, settings.verify.clock_skew, now) {
             Ok(kept) => lists.crls = std::mem::take(&mut lists.crls).and(kept),
             Err(error) => unread.push(error),
         }
     }
     lists.findings.extend(housekeeping::finding(
-        "crl_not_kept",
-        &store.name,
+        Event::CrlNotKept,
+        Subject::store(&store.name),
         "A revocation list that is kept could not be read",
         "It is fetched again with the next poll; what was found revoked stays out",
         unread.iter().map(StoreError::in_short),
     ));
-    Ok(lists)
-}
-
-/// What the store has may change before the lock is ours; then a list is missing until the next cycle.
-fn paths_before_lock(
-    settings: &Settings,
-    store: &StoreSettings,
-    observed: &[Observed],
-    now: Timestamp,
-) -> Result<Vec<Path>, CycleError> {
-    let contents = super::look(store)?;
-    let interpreted = observe::interpret(settings, observed, &contents.state.memory, now)?;
-    Ok(paths(&interpreted.heard, &contents.state.memory, &contents.set))
+    lists
 }
 
 /// Every leaf that was heard and accepted, and every pin, with the certificates of its paths.
@@ -204,7 +228,7 @@ fn issuers(paths: &[Path]) -> Vec<Certificate> {
 }
 
 /// The URLs that the certificates name, each once: of one that has http and others, those that can be asked.
-fn distribution_points(paths: &[Path], findings: &mut Vec<Finding>) -> BTreeSet<String> {
+fn distribution_points(store: &str, paths: &[Path], findings: &mut Vec<Finding>) -> BTreeSet<String> {
     let mut urls = BTreeSet::new();
     for path in paths {
         for certificate in std::iter::once(&path.leaf).chain(&path.chain) {
@@ -225,7 +249,7 @@ fn distribution_points(paths: &[Path], findings: &mut Vec<Finding>) -> BTreeSet<
             "The certificates name {} distribution points of CRLs; only the first {MOST_LISTS} are asked.",
             urls.len()
         );
-        findings.push(Finding::warning("too_many_crls", "crl", text));
+        findings.push(Finding::new(Event::TooManyCrls, Subject::store(store), text));
         urls = urls.into_iter().take(MOST_LISTS).collect();
     }
     urls
@@ -291,12 +315,12 @@ fn revoked(path: &Path, found: &[crate::trust::crl::Revocation]) -> Finding {
     let why: Vec<String> = found.iter().map(ToString::to_string).collect();
     let itself = found.iter().any(|revoked| revoked.fingerprint == facts.fingerprint);
     let how = if itself { "" } else { ", and with it every leaf below" };
-    Finding::critical(
-        "certificate_revoked",
+    Finding::new(
+        Event::CertificateRevoked,
         &path.slot,
         format!(
-            "{}{how}. The leaf {} (sha256 {}) is denied until its expiry on {}, whatever becomes of the list. Calls with it fail from now on: \
-             ask the vendor for its next certificate.",
+            "{}{how}. The leaf {} (sha256 {}) is denied until its expiry on {}, whatever becomes of the list. Calls \
+             with it fail from now on: ask the vendor for its next certificate.",
             why.join("; "),
             quoted(&facts.subject),
             facts.fingerprint,

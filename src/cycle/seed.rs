@@ -6,9 +6,11 @@ use super::{CycleError, Report, Session, anchors, observe};
 use crate::settings::resolved::{Settings, Store as StoreSettings};
 use crate::store::adopt::{self, Foreign};
 use crate::trust::adopt::{Giver, Input, adopt as judge};
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::observation::SlotRules;
 use crate::trust::plan::Plan;
+use crate::trust::subject::Subject;
 
 /// What a generation that came from a seed gives as its cause.
 pub const CAUSE: &str = "seed";
@@ -21,7 +23,7 @@ impl Session<'_> {
             let text = format!(
                 "The seed {shown} was not adopted: {why}. The store stays empty until the vendor has answered."
             );
-            Finding::warning("seed_unusable", &store.name, text)
+            Finding::new(Event::SeedUnusable, Subject::store(&store.name), text)
         };
         let Foreign { manifest, certificates } = match adopt::seed(folder) {
             Ok(foreign) => foreign,
@@ -52,12 +54,12 @@ impl Session<'_> {
             "The seed {shown} was adopted, as committed on {}: what the vendor lists by now is unknown until its first answer.",
             manifest.committed
         );
-        let mut findings = vec![Finding::note("seed_adopted", &self.store.name, text)];
+        let mut findings = vec![Finding::new(Event::SeedAdopted, Subject::store(&self.store.name), text)];
         findings.extend(adopted.refused.iter().map(|why| {
             let text = format!(
                 "Of the seed {shown}, this was not let in: {why}. It enters once the vendor lists it and it verifies."
             );
-            Finding::warning("seed_refused", &self.store.name, text)
+            Finding::new(Event::SeedRefused, Subject::store(&self.store.name), text)
         }));
         let plan = Plan {
             set: adopted.set,

@@ -6,9 +6,11 @@ use std::path::Path;
 use crate::settings::resolved::{Check, CheckWay, Target};
 use crate::targets::check;
 use crate::targets::process::Environment;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::sight::{Sight, SightVerdict};
+use crate::trust::subject::Subject;
 use crate::trust::turn::{Evidence, Outcome};
 
 /// By what the target's check is known from another.
@@ -59,13 +61,17 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
     let command = check.argv.join(" ");
     let in_private = target.kind.reads_at_requests();
     if in_private && !target.privileged && !rustix::process::geteuid().is_root() {
-        return Some(Finding::warning("check_unavailable", name, unavailable(target, check, "that needs root")));
+        return Some(Finding::new(
+            Event::CheckUnavailable,
+            Subject::target(name),
+            unavailable(target, check, "that needs root"),
+        ));
     }
     let known = known.filter(|known| Some(known.check) == digest(target))?;
     match &known.verdict {
         SightVerdict::Sees => None,
         SightVerdict::Unjudged(why) if in_private => {
-            Some(Finding::warning("check_unavailable", name, unavailable(target, check, why)))
+            Some(Finding::new(Event::CheckUnavailable, Subject::target(name), unavailable(target, check, why)))
         }
         SightVerdict::Unjudged(why) => new.then(|| {
             let text = format!(
@@ -73,7 +79,7 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
                  stand, before the link is switched and after: a generation that it refuses stands there until it is taken \
                  back, and is not loaded. Whether the check looks at the files at all could not be seen."
             );
-            Finding::note("check_not_judged", name, text)
+            Finding::new(Event::CheckNotJudged, Subject::target(name), text)
         }),
         SightVerdict::Blind => {
             let advice = target.kind.check_that_looks().unwrap_or(
@@ -87,7 +93,7 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
                  back and counted; nothing else judges it before the server is told. {advice}",
                 known.generation
             );
-            Some(Finding::warning("check_blind", name, text))
+            Some(Finding::new(Event::CheckBlind, Subject::target(name), text))
         }
     }
 }

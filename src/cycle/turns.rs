@@ -24,11 +24,13 @@ use crate::targets::proof::{self, Patience, Wanted};
 use crate::targets::read_back::read_back;
 use crate::targets::reload::Told;
 use crate::targets::snippet;
-use crate::trust::finding::Finding;
+use crate::trust::event;
+use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
 use crate::trust::set::Authority;
 use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
+use crate::trust::subject::Subject;
 use crate::trust::turn::{Event, Evidence, Number, Outcome, Owed, Proof, Situation};
 
 /// After this long root's half is asked to look again, though nothing changed: whether it still answers should be known
@@ -152,21 +154,29 @@ impl<'a> Turns<'a> {
                     let text = format!(
                         "The target's link was moved to generation {number:06} by somebody else; it is moved back, and the server told."
                     );
-                    report.findings.push(Finding::warning("store_drift", &self.target.name, text));
+                    report.findings.push(Finding::new(
+                        event::Event::StoreDrift,
+                        Subject::target(&self.target.name),
+                        text,
+                    ));
                 }
                 Some(number)
             }
             Link::Missing => {
                 if state.acknowledged.is_some() {
                     let text = "The target's link was removed by somebody else; it is made anew, and the server told.";
-                    report.findings.push(Finding::warning("store_drift", &self.target.name, text));
+                    report.findings.push(Finding::new(
+                        event::Event::StoreDrift,
+                        Subject::target(&self.target.name),
+                        text,
+                    ));
                 }
                 None
             }
             Link::Foreign(found) => {
-                report.findings.push(Finding::warning(
-                    "store_drift",
-                    &self.target.name,
+                report.findings.push(Finding::new(
+                    event::Event::StoreDrift,
+                    Subject::target(&self.target.name),
                     format!("The target's link was not made by trustsync ({found}); it is not followed, and replaced."),
                 ));
                 None
@@ -268,7 +278,11 @@ impl<'a> Turns<'a> {
         if !last.as_ref().is_some_and(is_good) && !half.was_asked() {
             if let Err(why) = half.ask(Asked::ToLook).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
-                report.findings.push(Finding::warning("target_half_silent", &self.target.name, text));
+                report.findings.push(Finding::new(
+                    event::Event::TargetHalfSilent,
+                    Subject::target(&self.target.name),
+                    text,
+                ));
             }
             last = half.last();
         }
@@ -339,7 +353,7 @@ impl<'a> Turns<'a> {
         match enforcement {
             Enforcement::NotEnforced { servers, .. } => Proof::NotEnforced(servers.join(", ")),
             Enforcement::Enforced { notes } => {
-                let note = |note| Finding::note("enforcement", &self.target.name, note);
+                let note = |note| Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), note);
                 report.findings.extend(notes.into_iter().map(note));
                 Proof::Proven
             }
@@ -350,12 +364,12 @@ impl<'a> Turns<'a> {
             ),
             Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
                 let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
-                report.findings.push(Finding::note("enforcement", &self.target.name, text));
+                report.findings.push(Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), text));
                 Proof::Proven
             }
             Enforcement::NotSeen(why) => {
                 let text = format!("Whether each server asks the allowlist was not seen: {why}");
-                report.findings.push(Finding::note("enforcement", &self.target.name, text));
+                report.findings.push(Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), text));
                 Proof::Proven
             }
         }
@@ -458,47 +472,51 @@ impl<'a> Turns<'a> {
                  pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
                 unknown.join(", ")
             );
-            report.findings.push(Finding::warning("target_denial_partial", &self.target.name, text));
+            report.findings.push(Finding::new(
+                event::Event::TargetDenialPartial,
+                Subject::target(&self.target.name),
+                text,
+            ));
         }
     }
 
     fn find_weak_evidence(&self, evidence: &Evidence, report: &mut Report) {
-        let name = &self.target.name;
-        report.findings.push(match evidence {
+        use event::Event::*;
+        let (severity, event, text) = match evidence {
             Evidence::Proven => return,
-            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => Finding::note(
-                "target_ca_only",
-                name,
-                format!("The chain is proven. {}.", self.target.ca_only().unwrap_or_default()),
-            ),
-            Evidence::ChainOnly(why) => Finding::warning(
-                "target_chain_only",
-                name,
-                format!("The chain is proven; that the allowlist is loaded cannot be seen: {why}."),
-            ),
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => {
+                let limits = self.target.ca_only().unwrap_or_default();
+                (Severity::Note, TargetCaOnly, format!("The chain is proven. {limits}."))
+            }
+            Evidence::ChainOnly(why) => {
+                let text = format!("The chain is proven; that the allowlist is loaded cannot be seen: {why}.");
+                (Severity::Warning, TargetChainOnly, text)
+            }
             // By the operator's own choice.
-            Evidence::AllowlistOnly(why) => Finding::note(
-                "target_allowlist_only",
-                name,
-                format!("The allowlist is proven; the chain cannot be seen: {why}."),
-            ),
+            Evidence::AllowlistOnly(why) => {
+                let text = format!("The allowlist is proven; the chain cannot be seen: {why}.");
+                (Severity::Note, TargetAllowlistOnly, text)
+            }
             Evidence::ReloadedNotProven(why) if self.target.proof.is_none() => {
-                Finding::note("target_not_proven", name, format!("The server was told, and nothing proves that it took the change: {why}."))
+                let text = format!("The server was told, and nothing proves that it took the change: {why}.");
+                (Severity::Note, TargetNotProven, text)
             }
             Evidence::ReloadedNotProven(why) => {
-                Finding::warning("target_not_proven", name, format!("The server was told, but nothing can be seen there: {why}."))
+                let text = format!("The server was told, but nothing can be seen there: {why}.");
+                (Severity::Warning, TargetNotProven, text)
             }
-            Evidence::Confirmed(why) => Finding::note(
-                "target_confirmed",
-                name,
-                format!("By the operator's word the server serves the generation; nothing shows it: {why}."),
-            ),
-            Evidence::ProvenEarlier(why) => Finding::warning(
-                "target_unreachable",
-                name,
-                format!("The server was proven earlier and does not answer now: {why}. What it loads at its start is in place."),
-            ),
-        });
+            Evidence::Confirmed(why) => {
+                let text = format!("By the operator's word the server serves the generation; nothing shows it: {why}.");
+                (Severity::Note, TargetConfirmed, text)
+            }
+            Evidence::ProvenEarlier(why) => {
+                let text = format!(
+                    "The server was proven earlier and does not answer now: {why}. What it loads at its start is in place."
+                );
+                (Severity::Warning, TargetUnreachable, text)
+            }
+        };
+        report.findings.push(Finding::graded(severity, event, Subject::target(&self.target.name), text));
     }
 
     fn snippet(&self) -> Option<String> {
@@ -524,9 +542,9 @@ impl Hand for Direct<'_> {
         Ok(match server.tell().await {
             Ok(told) => {
                 if let Told::Reloaded { .. } = told {
-                    report.findings.push(Finding::note(
-                        "target_reloaded_instead",
-                        &turns.target.name,
+                    report.findings.push(Finding::new(
+                        event::Event::TargetReloadedInstead,
+                        Subject::target(&turns.target.name),
                         told.to_string(),
                     ));
                 }

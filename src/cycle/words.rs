@@ -1,15 +1,17 @@
 //! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
 
-use super::{CycleError, Report, Session, observe, plan_with, revocation};
+use super::{Answers, CycleError, Report, Session, observe, plan_with, revocation};
 use crate::exit::Exit;
 use crate::settings::resolved::{Settings, Source};
 use crate::trust::certificate::Certificate;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::memory::Memory;
 use crate::trust::observation::IdentityRule;
 use crate::trust::pem;
 use crate::trust::refusal::{Refusal, Rule};
 use crate::trust::set::{Authority, SlotId, TrustSet};
+use crate::trust::subject::Subject;
 use crate::trust::verify::{self, Identity, Verdict, Verified};
 use crate::trust::word::Digests;
 
@@ -84,11 +86,10 @@ impl Session<'_> {
         if memory != self.contents.state.memory {
             self.note_word(word);
         }
-        let lists = revocation::look(settings, self.store, &[], self.clock)?;
-        let plan = {
-            let times = self.contents.state.known_times();
-            plan_with(settings, self.store, (&memory, set), (&[], &lists), times, self.clock)?
-        };
+        let lists = revocation::look(settings, self.store, &self.contents, &[], self.clock);
+        let unasked = Answers { observed: Vec::new(), judged: None, lists };
+        let times = self.contents.state.known_times();
+        let plan = plan_with(settings, self.store, (&memory, set), &unasked, times, self.clock)?;
         let mut report = Report::of(&self.contents, &[], &plan);
         if self.would_lose_by_damage(&plan) {
             report.difference = crate::trust::difference::Difference::default();
@@ -98,7 +99,7 @@ impl Session<'_> {
                  would take them from the servers. Denials and accepted issuers are kept for the next generation; a leaf to \
                  trust is not. Run trustsync sync, then say it again."
             );
-            report.findings.push(Finding::critical("word_not_published", &self.store.name, text));
+            report.findings.push(Finding::new(Event::WordNotPublished, Subject::store(&self.store.name), text));
             report.causes.insert(Exit::Owed);
             self.contents.state.memory.denied = memory.denied;
             self.contents.state.memory.accepted_issuers = memory.accepted_issuers;

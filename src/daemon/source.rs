@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::progress::Progress;
 use super::rhythm::Rhythm;
 use super::store::Job;
 use crate::clock::Clock;
 use crate::cycle::{self, Clients, PollDue};
+use crate::report::Progress;
 use crate::settings::resolved::{Settings, Store};
 use crate::trust::timestamp::Timestamp;
 
@@ -118,7 +118,8 @@ impl SourceTask {
         let mut kept = true;
         for (store, jobs) in &self.stores {
             self.promise("asking for revocation lists", DEADLINE);
-            let answers = cycle::gather(&self.settings, store, observed.clone(), &*self.clock, DEADLINE).await;
+            let clients = &mut self.clients;
+            let answers = cycle::gather(&self.settings, store, clients, observed.clone(), &*self.clock, DEADLINE).await;
             let answers = answers.unwrap_or_else(|error| {
                 tracing::error!(event = "lists_unavailable", store = store.name, exit = error.exit() as u8, "{error}");
                 cycle::without_lists(store, observed.clone(), &error)

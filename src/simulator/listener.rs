@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::listener::Listener;
+use crate::trust::timestamp::Timestamp;
 
 /// More at once wait in the kernel's queue.
 pub(super) const MOST_CONNECTIONS: usize = 256;
@@ -105,4 +106,10 @@ fn from_a_page(request: &Request<Incoming>) -> bool {
         name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     });
     !here || request.headers().contains_key(header::ORIGIN)
+}
+
+/// IMF-fixdate (RFC 9110, 5.6.7).
+pub(super) fn http_date(at: Timestamp) -> String {
+    let since_1970 = Duration::from_secs(u64::try_from(at.unix()).unwrap_or(0));
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970)
 }

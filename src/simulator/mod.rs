@@ -10,7 +10,9 @@
 //! The world moves by the [`Clock`](crate::clock::Clock) that it is given: leaves are issued, listed, switched and expire by it, and so
 //! do tokens. Only the rate limit and the slow answers run on the machine's own time, since they are about real requests.
 
+mod answer;
 pub mod control;
+mod crl_server;
 pub mod crls;
 pub mod failure;
 pub mod folder;

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
@@ -24,15 +23,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::listener::Listener;
-use crate::simulator::crls::{self, CrlPlace};
+use crate::simulator::answer::{Answer, correlation_id};
+use crate::simulator::crl_server;
+use crate::simulator::crls::CrlPlace;
 use crate::simulator::failure::{Endpoint, Failure};
-use crate::simulator::listener::MOST_CONNECTIONS;
+use crate::simulator::listener::{MOST_CONNECTIONS, http_date};
 use crate::simulator::pki::{CertificateAuthority, ClientCertificate, PkiError};
-use crate::simulator::script::{Script, Step, gzip_bomb};
+use crate::simulator::script::Script;
 use crate::simulator::world::{
-    LISTING_PATH, Listed, SeenRequest, Strike, TOKEN_PATH, TokenState, VendorOptions, World, random_text,
+    LISTING_PATH, Listed, SeenRequest, Strike, TOKEN_PATH, TokenState, VendorOptions, World,
 };
-use crate::trust::timestamp::Timestamp;
 
 /// The vendor could not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ impl Vendor {
         let failed = |source| VendorError::Listen { address, source };
         let socket = match options.crls {
             CrlPlace::Vendor => {
-                let socket = crls::bind(address).await.map_err(failed)?;
+                let socket = crl_server::bind(address).await.map_err(failed)?;
                 let here = reachable(socket.local_addr().map_err(failed)?);
                 options.crls = CrlPlace::At(format!("http://{here}"));
                 Some(socket)
@@ -84,7 +84,7 @@ impl Vendor {
             CrlPlace::At(_) | CrlPlace::Nowhere => None,
         };
         let world = World::new(options)?;
-        let crls = socket.map(|socket| crls::serve(socket, world.clone())).transpose().map_err(failed)?;
+        let crls = socket.map(|socket| crl_server::serve(socket, world.clone())).transpose().map_err(failed)?;
         let served = world.clone();
         let listener = Listener::start(address, MOST_CONNECTIONS, move |stream| {
             connection(stream, acceptor.clone(), served.clone())
@@ -280,7 +280,7 @@ async fn respond(world: &World, request: Request<Incoming>) -> Result<Response<S
         _ => Answer::error(404, "not.found", "The requested resource was not found."),
     });
     let answer = match struck {
-        Some(failure) => proper.disturbed(world, &asked, failure),
+        Some(failure) => proper.disturbed(world, &asked.other_host(), failure),
         None => proper.honest(),
     };
     seen.status = Some(answer.status().as_u16());
@@ -302,113 +302,6 @@ fn dressed(world: &World, mut answer: Response<Script>) -> Response<Script> {
         }
     }
     answer
-}
-
-/// An answer before it is written: a status, JSON, and more headers.
-struct Answer {
-    status: u16,
-    body: Value,
-    headers: Vec<(&'static str, String)>,
-}
-
-impl Answer {
-    /// An error body as the vendor's API has it.
-    fn error(status: u16, code: &str, message: &str) -> Self {
-        Self {
-            status,
-            body: json!({
-                "message": message,
-                "code": code,
-                "status": status,
-                "messageParams": {},
-                "contextId": correlation_id(),
-                "details": [],
-                "errors": [],
-            }),
-            headers: Vec::new(),
-        }
-    }
-
-    /// An error body as the vendor's login service has it (RFC 6749, 5.2).
-    fn oauth_error(status: u16, error: &str, description: &str) -> Self {
-        Self {
-            status,
-            body: json!({
-                "error": error,
-                "description": description,
-                "error_description": description,
-            }),
-            headers: Vec::new(),
-        }
-    }
-
-    fn with(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
-        self
-    }
-
-    fn written(self, body: Script) -> Response<Script> {
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        for (name, value) in self.headers {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
-        response
-    }
-
-    fn honest(self) -> Response<Script> {
-        let body = self.body.to_string();
-        self.written(Script::whole(body))
-    }
-
-    fn disturbed(self, world: &World, asked: &Asked, failure: Failure) -> Response<Script> {
-        let text = self.body.to_string();
-        let bytes = Bytes::from(text.clone());
-        let middle = bytes.len() / 2;
-        match failure {
-            Failure::SlowBody => {
-                let drip = world.options().drip;
-                let steps =
-                    bytes.chunks(1).flat_map(|byte| [Step::Data(Bytes::copy_from_slice(byte)), Step::Pause(drip)]);
-                self.written(Script::played(steps.collect::<Vec<_>>()))
-            }
-            Failure::TruncatedBody => self.written(Script::played([
-                Step::Data(bytes.slice(..middle)),
-                Step::Pause(Duration::from_millis(20)),
-                Step::Abort,
-            ])),
-            Failure::WrongContentLength => {
-                let promised = bytes.len().saturating_add(1_000).to_string();
-                self.with("content-length", promised).written(Script::played([Step::Data(bytes)]))
-            }
-            Failure::EndlessBody => self.written(Script::played([
-                Step::Data(Bytes::from_static(b"{\"entities\":[{\"certificate\":\"")),
-                Step::Times(Bytes::from(vec![b'A'; 64 * 1_024]), u64::MAX),
-            ])),
-            Failure::GzipBomb => self.with("content-encoding", "gzip".into()).written(gzip_bomb()),
-            Failure::Html => {
-                let page = "<!DOCTYPE html>\n<html><head><title>Maintenance</title></head><body><h1>We'll be back soon</h1></body></html>\n";
-                let mut response = self.written(Script::whole(page));
-                *response.status_mut() = StatusCode::OK;
-                let html = HeaderValue::from_static("text/html; charset=utf-8");
-                response.headers_mut().insert(header::CONTENT_TYPE, html);
-                response
-            }
-            Failure::InvalidJson => self.written(Script::whole(bytes.slice(..middle))),
-            Failure::Redirect => {
-                let there = format!("https://{}{}", asked.other_host(), "/elsewhere");
-                let mut response = self.with("location", there).written(Script::whole(""));
-                *response.status_mut() = StatusCode::FOUND;
-                response
-            }
-            _ => self.honest(),
-        }
-    }
 }
 
 /// The error that a failure answers, where it is one.
@@ -474,15 +367,11 @@ fn token(world: &World, asked: &Asked, body: &[u8]) -> Answer {
     if secret != world.client_secret() {
         return Answer::oauth_error(401, "invalid_client", "authentication failed");
     }
-    Answer {
-        status: 200,
-        body: json!({
-            "access_token": world.issue_token(),
-            "token_type": "bearer",
-            "expires_in": world.options().token_lifetime.as_secs(),
-        }),
-        headers: Vec::new(),
-    }
+    Answer::of(json!({
+        "access_token": world.issue_token(),
+        "token_type": "bearer",
+        "expires_in": world.options().token_lifetime.as_secs(),
+    }))
 }
 
 /// `GET /api/v2/integrations/actions/certificates`.
@@ -603,7 +492,7 @@ fn page(world: &World, asked: &Asked, strikes: &[Strike]) -> Result<Answer, Answ
             fields.remove("entities");
         }
     }
-    Ok(Answer { status: 200, body, headers: Vec::new() })
+    Ok(Answer::of(body))
 }
 
 fn entity(listed: &Listed) -> Value {
@@ -620,47 +509,4 @@ fn entity(listed: &Listed) -> Value {
 
 fn method_not_allowed(allowed: &str) -> Answer {
     Answer::error(405, "method.not.allowed", "The method is not allowed here.").with("allow", allowed.to_owned())
-}
-
-/// Random, in the shape of a UUID.
-fn correlation_id() -> String {
-    let mut text = random_text();
-    for at in [20, 16, 12, 8] {
-        text.insert(at, '-');
-    }
-    text
-}
-
-/// IMF-fixdate (RFC 9110, 5.6.7).
-pub(super) fn http_date(at: Timestamp) -> String {
-    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = at.to_string();
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    let weekday = usize::try_from(at.unix().div_euclid(86_400).rem_euclid(7)).unwrap_or_default();
-    let month = part(5, 7).parse::<usize>().unwrap_or(1).saturating_sub(1);
-    format!(
-        "{}, {} {} {} {} GMT",
-        WEEKDAYS.get(weekday).unwrap_or(&"Thu"),
-        part(8, 10),
-        MONTHS.get(month).unwrap_or(&"Jan"),
-        part(0, 4),
-        part(11, 19),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_written_as_http_wants_them() {
-        for (seconds, text) in [
-            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
-            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
-        ] {
-            assert_eq!(http_date(Timestamp::from_unix(seconds)), text);
-        }
-    }
 }

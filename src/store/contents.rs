@@ -14,12 +14,14 @@ use std::path::Path;
 
 use crate::store::{Link, LinkPath, StoreError, file, generation, link};
 use crate::trust::certificate::Certificate;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::{Manifest, ManifestError};
 use crate::trust::pem;
 use crate::trust::set::{SlotId, TrustSet};
 use crate::trust::state::{State, StateError};
+use crate::trust::subject::Subject;
 
 /// The state's file.
 pub const STATE: &str = "state.json";
@@ -105,22 +107,22 @@ pub enum ContentsError {
     },
 }
 
-/// Reads the store at `root`. `birth` gives the id of a store that has none yet.
-pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, ContentsError> {
+/// Reads the store of this name at `root`. `birth` gives the id of a store that has none yet.
+pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<Contents, ContentsError> {
     let mut findings = Vec::new();
-    let subject = root.display().to_string();
+    let subject = || Subject::store(name);
     let links = Links::read(root)?;
     let mut drifted = false;
     if let Some(what) = &links.foreign {
         drifted = true;
-        findings.push(Finding::warning(
-            "store_drift",
-            &subject,
+        findings.push(Finding::new(
+            Event::StoreDrift,
+            subject(),
             format!("{what} It was not made by trustsync, is not followed, and is replaced."),
         ));
     }
 
-    let manifest = newest_intact(root, &links, &mut findings)?;
+    let manifest = newest_intact(root, name, &links, &mut findings)?;
     let found = match file::read(&root.join(STATE), LARGEST)? {
         None => None,
         Some(bytes) => match State::read(&bytes) {
@@ -137,21 +139,28 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
         Some(Ok(state)) => state,
         lost => {
             let store = manifest.as_ref().map_or_else(birth, |manifest| manifest.store.clone());
-            let unreadable = lost.and_then(Result::err);
-            let what = match &unreadable {
-                Some(error) => format!("{STATE} {error}."),
-                None => format!("{STATE} is missing."),
+            let corrupt = lost.is_some();
+            let what = match lost {
+                Some(Err(error)) => format!("{STATE} {error}."),
+                _ => format!("{STATE} is missing."),
             };
             match &manifest {
-                Some(manifest) => findings.push(Finding::critical(
-                    "state_lost",
-                    &subject,
-                    format!("{what} It was rebuilt from the manifest of generation {:06}: what is trusted stays, answers are counted anew. If nobody removed it, look at the disk.", manifest.generation),
+                Some(manifest) => findings.push(Finding::new(
+                    Event::StateLost,
+                    subject(),
+                    format!(
+                        "{what} It was rebuilt from the manifest of generation {:06}: what is trusted stays, answers \
+                         are counted anew. If nobody removed it, look at the disk.",
+                        manifest.generation
+                    ),
                 )),
-                None if !virgin || unreadable.is_some() => findings.push(Finding::critical(
-                    "state_lost",
-                    &subject,
-                    format!("{what} No intact manifest is named by a link either: the store begins anew, and only adds. What links name stays until then."),
+                None if !virgin || corrupt => findings.push(Finding::new(
+                    Event::StateLost,
+                    subject(),
+                    format!(
+                        "{what} No intact manifest is named by a link either: the store begins anew, and only adds. \
+                         What links name stays until then."
+                    ),
                 )),
                 None => {}
             }
@@ -165,23 +174,24 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
     state.generation = state.generation.max(links.named.iter().max().copied().unwrap_or(0));
     if links.current.is_none() && links.foreign.is_none() && state.generation > 0 {
         let text = "The link current is missing, though generations were published. A new one repairs it.";
-        findings.push(Finding::warning("store_drift", &subject, text));
+        findings.push(Finding::new(Event::StoreDrift, subject(), text));
     }
 
     let mut certificates = BTreeMap::new();
     if let Some(manifest) = &manifest {
         let damaged = differences(root, manifest);
-        if !damaged.is_empty() {
+        if damaged.is_empty() {
+            state.unfaithful = None;
+        } else if state.unfaithful == Some(manifest.generation) {
+            findings.push(unfaithful(name, manifest, &damaged));
+        } else {
             drifted = true;
-            findings.push(Finding::warning(
-                "store_drift",
-                &subject,
-                format!(
-                    "Generation {:06} is not as it was written: {}. A new generation repairs it.",
-                    manifest.generation,
-                    damaged.join(", ")
-                ),
-            ));
+            let text = format!(
+                "Generation {:06} is not as it was written: {}. A new generation repairs it.",
+                manifest.generation,
+                damaged.join(", ")
+            );
+            findings.push(Finding::new(Event::StoreDrift, subject(), text));
         }
         certificates = certificates_of(root, manifest.generation)?;
         drifted |= links.current != Some(manifest.generation);
@@ -190,10 +200,14 @@ pub fn read(root: &Path, birth: impl FnOnce() -> String) -> Result<Contents, Con
     let lost = forget_lost(&mut state, &certificates);
     if !lost.is_empty() {
         let heads: BTreeSet<String> = lost.values().flatten().map(Fingerprint::short).collect();
-        findings.push(Finding::critical(
-            "certificate_lost",
-            &subject,
-            format!("The store's records name certificates that stand in no generation on disk: {}. They can be trusted again only when the vendor lists them; what is published stays until it has answered.", heads.into_iter().collect::<Vec<_>>().join(", ")),
+        findings.push(Finding::new(
+            Event::CertificateLost,
+            subject(),
+            format!(
+                "The store's records name certificates that stand in no generation on disk: {}. They can be trusted \
+                 again only when the vendor lists them; what is published stays until it has answered.",
+                heads.into_iter().collect::<Vec<_>>().join(", ")
+            ),
         ));
     }
     let set = match &manifest {
@@ -234,14 +248,19 @@ impl Links {
 }
 
 /// The manifest of `current`; where that one is damaged, the newest intact one that any link names.
-fn newest_intact(root: &Path, links: &Links, findings: &mut Vec<Finding>) -> Result<Option<Manifest>, ContentsError> {
+fn newest_intact(
+    root: &Path,
+    name: &str,
+    links: &Links,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Manifest>, ContentsError> {
     let others = links.named.iter().rev().filter(|number| Some(**number) != links.current);
     for number in links.current.iter().chain(others) {
         match manifest_of(root, *number) {
             Ok(Some(manifest)) => return Ok(Some(manifest)),
-            Ok(None) => findings.push(damaged_manifest(root, *number, "is missing.")),
+            Ok(None) => findings.push(damaged_manifest(name, *number, "is missing.")),
             Err(ContentsError::Manifest { source: ManifestError::Corrupt(why), .. }) => {
-                findings.push(damaged_manifest(root, *number, &format!("is damaged: {why}.")));
+                findings.push(damaged_manifest(name, *number, &format!("is damaged: {why}.")));
             }
             Err(error) => return Err(error),
         }
@@ -249,12 +268,24 @@ fn newest_intact(root: &Path, links: &Links, findings: &mut Vec<Finding>) -> Res
     Ok(None)
 }
 
-fn damaged_manifest(root: &Path, number: u64, what: &str) -> Finding {
-    Finding::critical(
-        "manifest_damaged",
-        root.display(),
+fn damaged_manifest(name: &str, number: u64, what: &str) -> Finding {
+    Finding::new(
+        Event::ManifestDamaged,
+        Subject::store(name),
         format!("The manifest of generation {number:06} {what} The next intact one that a link names is used."),
     )
+}
+
+/// A generation is not what was written, and was not from the first moment: another one would be no better.
+#[must_use]
+pub fn unfaithful(name: &str, manifest: &Manifest, differences: &[String]) -> Finding {
+    let text = format!(
+        "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. Does \
+         the filesystem keep modes, or does somebody change what appears there?",
+        manifest.generation,
+        differences.join(", ")
+    );
+    Finding::new(Event::StoreUnfaithful, Subject::store(name), text)
 }
 
 /// The manifest of a generation; `None` where there is none.

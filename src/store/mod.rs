@@ -41,7 +41,7 @@ pub use error::{Cause, StoreError};
 pub use generation::Files;
 pub use link::{Link, LinkPath};
 pub use lock::{Holder, Lock, LockError};
-pub use sweep::{Swept, sweep};
+pub use sweep::{Swept, remove, sweep, sweep_in};
 
 /// The folder of the targets' links.
 pub const TARGETS: &str = "target";

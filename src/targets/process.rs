@@ -132,6 +132,21 @@ impl Ran {
 impl Run<'_> {
     /// Runs it to its end, or to the end of its time. If the future is dropped, the whole group is killed.
     pub async fn to_end(&self) -> Result<Ran, RunError> {
+        let begun = Instant::now();
+        let ran = self.watch().await;
+        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let command = format!("{:?}", self.argv);
+        match &ran {
+            Ok(ran) => {
+                let ended = ran.describe();
+                tracing::debug!(event = "command_ended", command, took_ms, "a command ended: {}", first_line(&ended));
+            }
+            Err(error) => tracing::debug!(event = "command_failed", command, took_ms, "a command was not run: {error}"),
+        }
+        ran
+    }
+
+    async fn watch(&self) -> Result<Ran, RunError> {
         let Some((program, arguments)) = self.argv.split_first() else {
             return Err(RunError::Empty);
         };
@@ -191,6 +206,11 @@ impl Run<'_> {
         };
         Ok(Ran { status: status.map_err(lost)?, output: printable(&heard.kept), output_cut: heard.cut, timed_out })
     }
+}
+
+/// How it ended, and the beginning of what it said: the whole of it is told where it counts.
+fn first_line(ended: &str) -> &str {
+    ended.lines().next().unwrap_or_default()
 }
 
 /// The output, read as long as there is any and kept as far as is wanted.

@@ -11,7 +11,9 @@
 
 use std::time::Duration;
 
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 
 /// How far the vendor's clock may be from ours, and how far ours may have been set back.
@@ -40,7 +42,7 @@ pub fn doubt(now: Timestamp, earliest: Timestamp, known: KnownTimes, store: &str
                        time synchronisation.";
     let alarm = |what: String| {
         let text = format!("{what} {consequence}");
-        (true, Some(Finding::critical("clock_implausible", store, text)))
+        (true, Some(Finding::new(Event::ClockImplausible, Subject::store(store), text)))
     };
     if now < earliest {
         return alarm(format!("This machine's clock shows {now}, which is before this version was made."));

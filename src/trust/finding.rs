@@ -10,7 +10,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::trust::event::Event;
+use crate::trust::subject::Subject;
 
 /// How bad it is. The order is that of urgency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,38 +42,47 @@ impl fmt::Display for Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// A stable name in snake_case: `upcoming_refused`.
-    pub event: String,
-    /// The slot, source, target or store that it is about.
-    pub subject: String,
+    /// What it is.
+    pub event: Event,
+    /// What it is about.
+    #[serde(flatten)]
+    pub subject: Subject,
     /// What happened, why, what it means for trust, what to do.
     pub text: String,
 }
 
 impl Finding {
-    /// A line in the log.
-    pub fn note(event: &str, subject: impl fmt::Display, text: impl Into<String>) -> Self {
-        Self::new(Severity::Note, event, subject, text)
+    /// A finding as bad as the catalogue says; where it can be more or less so, the worst.
+    pub fn new(event: Event, subject: impl Into<Subject>, text: impl Into<String>) -> Self {
+        Self::graded(event.facts().worst(), event, subject, text)
     }
 
-    /// An alarm that can wait for days.
-    pub fn warning(event: &str, subject: impl fmt::Display, text: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, event, subject, text)
+    /// A finding of an event that can be more or less bad.
+    pub fn graded(severity: Severity, event: Event, subject: impl Into<Subject>, text: impl Into<String>) -> Self {
+        let subject = subject.into();
+        debug_assert!(event.facts().severities.contains(&severity), "{event} is never a {severity}");
+        debug_assert!(event.facts().subjects.contains(&subject.subject_type()), "{event} is never about {subject:?}");
+        Self { severity, event, subject, text: text.into() }
     }
 
-    /// An alarm that cannot.
-    pub fn critical(event: &str, subject: impl fmt::Display, text: impl Into<String>) -> Self {
-        Self::new(Severity::Critical, event, subject, text)
-    }
-
-    /// A finding of any severity.
-    pub fn new(severity: Severity, event: &str, subject: impl fmt::Display, text: impl Into<String>) -> Self {
-        Self { severity, event: event.to_owned(), subject: subject.to_string(), text: text.into() }
-    }
-
-    /// What identifies the alarm from cycle to cycle: `upcoming_refused:us.us-east-1.digicert`.
+    /// What identifies the alarm from cycle to cycle: `upcoming_refused:us.us-east-1.digicert`. Where an event can be about
+    /// subjects of several types, which may bear the same name, those of all but its first type are told apart:
+    /// `store_drift:target:web`.
     #[must_use]
     pub fn alarm_id(&self) -> String {
-        format!("{}:{}", self.event, self.subject)
+        let Self { event, subject, .. } = self;
+        let subject_type = subject.subject_type();
+        if event.facts().subjects.first() == Some(&subject_type) {
+            format!("{event}:{subject}")
+        } else {
+            format!("{event}:{}:{subject}", subject_type.name())
+        }
     }
+}
+
+/// Reads those findings that this version knows. Another version's may be among them: the two halves of a privileged target
+/// are not upgraded in the same moment.
+pub fn read_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Finding>, D::Error> {
+    let all = Vec::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(all.into_iter().filter_map(|finding| serde_json::from_value(finding).ok()).collect())
 }

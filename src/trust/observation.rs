@@ -13,10 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::trust::anchor::Anchors;
 use crate::trust::certificate::Certificate;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::refusal::{Refusal, quoted};
 use crate::trust::set::{Authority, SlotId};
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict, Verified};
 
@@ -45,7 +47,7 @@ pub struct Poll<'a> {
 }
 
 /// By what a slot judges.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotRules {
     /// The slot.
     pub slot: SlotId,
@@ -202,9 +204,9 @@ fn sort<'a>(source: &str, entities: &[ListedEntity<'a>], findings: &mut Vec<Find
     for entity in entities {
         let Some(authority) = entity.authority.and_then(Authority::named) else {
             sorted.authorities_known = false;
-            findings.push(Finding::warning(
-                "entity_of_unknown_authority",
-                source,
+            findings.push(Finding::new(
+                Event::EntityOfUnknownAuthority,
+                Subject::source(source),
                 format!(
                     "The listing has an entity whose signing authority is {}, which trustsync does not know. It was \
                      skipped, and nothing of this answer counts towards a removal. What is trusted stays.",
@@ -227,12 +229,12 @@ fn sort<'a>(source: &str, entities: &[ListedEntity<'a>], findings: &mut Vec<Find
 }
 
 fn skipped(source: &str, authority: Authority, field: &str, value: Option<&str>) -> Finding {
-    Finding::warning(
-        "entity_skipped",
-        source,
+    Finding::new(
+        Event::EntitySkipped,
+        Subject::source(source),
         format!(
-            "The listing has a {authority} entity whose {field} is {}, which trustsync does not know: skipped. What is \
-             trusted stays.",
+            "The listing has a {authority} entity whose {field} is {}, which trustsync does not know: skipped. What \
+             is trusted stays.",
             shown(value)
         ),
     )
@@ -270,12 +272,12 @@ fn disagreements(
         found.push("a certificate is listed as Current and as Upcoming");
     }
     for what in &found {
-        findings.push(Finding::note(
-            "listing_disagreement",
+        findings.push(Finding::new(
+            Event::ListingDisagreement,
             &rules.slot,
             format!(
-                "The vendor's two listings (without filter, and status=Upcoming) contradict each other: {what}. Their \
-                 union counts; the vendor says that this happens while a rotation is in progress."
+                "The vendor's two listings (without filter, and status=Upcoming) contradict each other: {what}. \
+                 Their union counts; the vendor says that this happens while a rotation is in progress."
             ),
         ));
     }
@@ -390,15 +392,16 @@ fn identity(
         "identity = [{}]",
         agreed.iter().map(|name| format!("\"{}\"", quoted(name))).collect::<Vec<_>>().join(", ")
     );
-    findings.push(Finding::warning(
-        "identity_learned",
+    findings.push(Finding::new(
+        Event::IdentityLearned,
         &rules.slot,
         format!(
-            "{} Its own names were adopted, and its successors must carry one of them. To pin them in the configuration: \
-             {line}",
+            "{} Its own names were adopted, and its successors must carry one of them. To pin them in the \
+             configuration: {line}",
             match region_name {
                 Some(name) => format!(
-                    "The current certificate does not carry the name that the vendor's page gives for the region ({name})."
+                    "The current certificate does not carry the name that the vendor's page gives for the region \
+                     ({name})."
                 ),
                 None => "The vendor publishes no name for the region's current certificate.".to_owned(),
             }

@@ -11,14 +11,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::trust::clock_doubt::KnownTimes;
+use crate::trust::event::{End, Observation};
 use crate::trust::evidence_backlog::EvidenceBacklog;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::{Manifest, schema_of};
 use crate::trust::memory::{Memory, SlotMemory};
 use crate::trust::sight::Sight;
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::{Evidence, Owed};
 
@@ -41,6 +43,7 @@ pub struct State {
     /// How each target does.
     pub targets: BTreeMap<String, TargetState>,
     /// What is wrong, by alarm id.
+    #[serde(deserialize_with = "known_alarms")]
     pub alarms: BTreeMap<String, Alarm>,
     /// The generation that was not as it was written as soon as it was written: no new one would be better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,22 +117,6 @@ pub struct Alarm {
     pub unseen: bool,
 }
 
-/// What happened once and is not undone by being over: its alarm ends when somebody has seen it.
-const EVENTS: [&str; 8] = [
-    "certificate_lost",
-    "certificate_revoked",
-    "current_refused",
-    "denied_certificate_left",
-    "manifest_damaged",
-    "state_lost",
-    "store_drift",
-    "upcoming_refused",
-];
-
-/// What the planner says of every slot in every cycle, whether its source was asked or not.
-const OF_EVERY_SLOT: [&str; 6] =
-    ["last_certificate_expired", "retirement_blocked", "root_ends", "slot_retiring", "trusted_by_word", "word_ended"];
-
 /// What a cycle looked at: alarms about anything else stand as they stood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Looked {
@@ -144,20 +131,19 @@ pub struct Looked {
 impl Looked {
     /// Whether an alarm would have been raised again, were it still true.
     fn covers(&self, finding: &Finding, state: &State) -> bool {
-        let Finding { event, subject, .. } = finding;
-        if event.starts_with("crl_") || event == "too_many_crls" {
-            return self.lists;
+        match finding.event.facts().ends.observation() {
+            Observation::OfEveryCycle => true,
+            Observation::OfLists => self.lists,
+            // What is not configured any more is never observed again: nothing about it would ever end.
+            Observation::OfItsSubject => match &finding.subject {
+                Subject::Source(source) => self.sources.contains(source) || !state.sources.contains_key(source),
+                Subject::Slot(slot) => {
+                    self.sources.contains(slot.source()) || !state.sources.contains_key(slot.source())
+                }
+                Subject::Target(target) => self.targets.contains(target) || !state.targets.contains_key(target),
+                Subject::Store(_) | Subject::RevocationList(_) | Subject::Certificate(_) => true,
+            },
         }
-        if event.starts_with("target_") || state.targets.contains_key(subject) {
-            return self.targets.contains(subject) || !state.targets.contains_key(subject);
-        }
-        if OF_EVERY_SLOT.contains(&event.as_str()) {
-            return true;
-        }
-        // One that is configured no longer is never asked again: nothing about it would ever end.
-        let silent = |source: &str| !self.sources.contains(source) && state.sources.contains_key(source);
-        let of_slot = state.memory.slots.keys().any(|slot| slot.as_str() == subject && silent(slot.source()));
-        !of_slot && !silent(subject)
     }
 }
 
@@ -262,7 +248,7 @@ impl State {
                 continue;
             }
             let over = looked.covers(&alarm.finding, self);
-            alarm.unseen |= over && EVENTS.contains(&alarm.finding.event.as_str());
+            alarm.unseen |= over && alarm.finding.event.facts().ends == End::Acknowledged;
             if alarm.unseen {
                 // Somebody should know of it; nobody need get up for it.
                 alarm.finding.severity = Severity::Warning;
@@ -309,6 +295,18 @@ impl State {
 
     /// A target was settled: what stood about it ends.
     pub fn settled(&mut self, target: &str) {
-        self.alarms.retain(|_, alarm| alarm.finding.subject != target || !alarm.finding.event.starts_with("target_"));
+        let is_settled = |finding: &Finding| {
+            matches!(&finding.subject, Subject::Target(name) if name == target)
+                && matches!(finding.event.facts().ends, End::Settled | End::Enforced)
+        };
+        self.alarms.retain(|_, alarm| !is_settled(&alarm.finding));
     }
+}
+
+/// Reads those alarms that this version knows. What another version said of a condition, the next cycle says anew; lost
+/// counters would cost more.
+fn known_alarms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Alarm>, D::Error> {
+    let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    let known = |(id, alarm)| Some((id, serde_json::from_value(alarm).ok()?));
+    Ok(all.into_iter().filter_map(known).collect())
 }

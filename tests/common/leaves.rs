@@ -214,11 +214,11 @@ pub struct Decided {
 impl Decided {
     /// The severity of the first finding of this name.
     pub fn said(&self, event: &str) -> Option<Severity> {
-        self.findings.iter().filter(|finding| finding.event == event).map(|finding| finding.severity).max()
+        self.findings.iter().filter(|finding| finding.event.name() == event).map(|finding| finding.severity).max()
     }
 
     pub fn text(&self, event: &str) -> &str {
-        self.findings.iter().find(|finding| finding.event == event).map_or("", |finding| &finding.text)
+        self.findings.iter().find(|finding| finding.event.name() == event).map_or("", |finding| &finding.text)
     }
 
     pub fn worst(&self) -> Option<Severity> {

@@ -20,7 +20,7 @@ pub fn line(report: &Report) -> &TargetReport {
 /// The text of the one finding of this event, which must be critical, and one line.
 #[track_caller]
 pub fn alarm<'a>(report: &'a Report, event: &str) -> &'a str {
-    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event == event).collect();
+    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event.name() == event).collect();
     assert_eq!(found.len(), 1, "{:?}", report.findings);
     assert_eq!(found[0].severity, Severity::Critical);
     assert!(!found[0].text.contains('\n'), "{}", found[0].text);

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use super::outcome::{Outcome, Standing, Verdict};
 use crate::clock::Clock;
@@ -23,12 +24,13 @@ use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSetti
 use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
 use crate::store::privileged::{Privileged, Request};
-use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation};
+use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep_in};
 use crate::targets::enforcement;
 use crate::targets::process::Environment;
 use crate::targets::read_back::read_back_in;
 use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
 use crate::trust::certificate::Certificate;
+use crate::trust::event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
@@ -38,6 +40,7 @@ use crate::trust::observation::SlotRules;
 use crate::trust::render::{Content, Label};
 use crate::trust::set::{Denial, SlotId};
 use crate::trust::sight::Sight;
+use crate::trust::subject::Subject;
 use crate::trust::turn;
 use crate::trust::turn::{Event, Owed, Proof, Situation};
 
@@ -197,6 +200,11 @@ impl State {
 impl Half<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
     pub async fn answer(&self, request: Option<&Request>) -> (Outcome, Exit) {
+        let span = tracing::info_span!("apply", target = self.target.name);
+        self.answer_in(request).instrument(span).await
+    }
+
+    async fn answer_in(&self, request: Option<&Request>) -> (Outcome, Exit) {
         let half = match Privileged::of(&self.store.privileged_path, &self.target.name) {
             Ok(half) => half,
             Err(error) => return self.without(request, &error.into()),
@@ -211,7 +219,11 @@ impl Half<'_> {
             outcome.standing = Outcome::last(&half).and_then(|last| last.standing);
         }
         if let Err(error) = half.conclude(&outcome.to_bytes()) {
-            outcome.findings.push(Finding::critical("outcome_not_written", &self.target.name, error.to_string()));
+            outcome.findings.push(Finding::new(
+                event::Event::OutcomeNotWritten,
+                Subject::target(&self.target.name),
+                error.to_string(),
+            ));
             exit = Exit::Store;
         }
         half.clear();
@@ -324,12 +336,12 @@ impl Half<'_> {
         if let Some(found) = foreign {
             let text =
                 format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
-            outcome.findings.push(Finding::warning("store_drift", &self.target.name, text));
+            outcome.findings.push(Finding::new(event::Event::StoreDrift, Subject::target(&self.target.name), text));
         }
         let failures = self.sweep(half, &[linked, Some(number), state.told.map(|(told, _)| told)]);
         outcome.findings.extend(housekeeping::finding(
-            "apply_not_swept",
-            &self.target.name,
+            event::Event::ApplyNotSwept,
+            Subject::target(&self.target.name),
             "What a crash left of root's files, or what is older than is kept, could not be removed",
             "No server reads it; the next turn tries again",
             failures.iter().map(StoreError::in_short),
@@ -340,7 +352,7 @@ impl Half<'_> {
                  taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
-            outcome.findings.push(Finding::critical("apply_not_saved", &self.target.name, text));
+            outcome.findings.push(Finding::new(event::Event::ApplyNotSaved, Subject::target(&self.target.name), text));
         }
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,
@@ -457,7 +469,7 @@ impl Half<'_> {
     fn sweep(&self, half: &Privileged, named: &[Option<u64>]) -> Vec<StoreError> {
         let generations = half.generations();
         let mut swept = Swept::default();
-        generation::sweep_in(&generations, &mut swept);
+        sweep_in(&generations, &mut swept);
         let standing = match swept.tried(half.link().and_then(|link| link.read())) {
             Some(Link::Generation(number)) => Some(number),
             Some(_) => None,
@@ -530,10 +542,12 @@ impl Outcome {
             Verdict::Owed(owed) => found.push(owed.finding(target, generation)),
             Verdict::Withheld(why) => {
                 let text = format!("{why}. Generation {generation:06} stays in place (000000: none).");
-                found.push(Finding::critical("target_withheld", target, text));
+                found.push(Finding::new(event::Event::TargetWithheld, Subject::target(target), text));
             }
         }
-        let refused = |why: &String| Finding::critical("adoption_refused", target, format!("Not let in: {why}."));
+        let refused = |why: &String| {
+            Finding::new(event::Event::AdoptionRefused, Subject::target(target), format!("Not let in: {why}."))
+        };
         found.extend(self.refused.iter().map(refused));
         found
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::privileged::{Privileged, Request};
 use crate::targets::enforcement::Enforcement;
 use crate::trust::excerpt;
-use crate::trust::finding::Finding;
+use crate::trust::finding::{self, Finding};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::sight::Sight;
 use crate::trust::timestamp::Timestamp;
@@ -37,7 +37,7 @@ pub struct Outcome {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sight: Option<Sight>,
     /// What else was found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "finding::read_known")]
     pub findings: Vec<Finding>,
 }
 

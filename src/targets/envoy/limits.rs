@@ -9,10 +9,12 @@
 )]
 
 use super::render;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::render::Place;
 use crate::trust::set::Authority;
+use crate::trust::subject::Subject;
 
 /// What it cannot do for a name rule.
 pub(super) fn of_names(target: &str, manifest: &Manifest, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Option<Finding> {
@@ -26,17 +28,17 @@ pub(super) fn of_names(target: &str, manifest: &Manifest, read: &dyn Fn(&str) ->
                     out of those whose name it admits: as long as one is denied, it admits those that the vendor lists, \
                     one by one, and of these none is left that is not denied. The first one that is polled gets in at \
                     once; see `trustsync status` for what is denied.";
-        return Some(Finding::critical("target_admits_nobody", target, text));
+        return Some(Finding::new(Event::TargetAdmitsNobody, Subject::target(target), text));
     }
     if !manifest.denied.is_empty() {
         let text = "Envoy can take no single certificate out of those whose name it admits. As long as one is denied, it \
                     admits those that the vendor lists, one by one: a renewed one gets in only once it was polled.";
-        return Some(Finding::warning("target_one_by_one", target, text));
+        return Some(Finding::new(Event::TargetOneByOne, Subject::target(target), text));
     }
     rules.iter().any(|rule| rule.witnesses.dns_names.is_empty()).then(|| {
         let text = "Envoy sees no common name, and the vendor's certificate has its name in no dNSName (or any name is \
                     allowed): it admits whatever the Genesys root has signed.";
-        Finding::note("target_issuer_alone", target, text)
+        Finding::new(Event::TargetIssuerAlone, Subject::target(target), text)
     })
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::{Planner, Standing, name};
 use crate::trust::certificate::Certificate;
+use crate::trust::event::Event;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::SlotMemory;
@@ -32,27 +33,22 @@ const WORD_ENDS_WARNING: Duration = Duration::from_secs(3 * 86_400);
 impl Planner<'_> {
     pub(super) fn report_sightings(&mut self, heard: &Heard, standing: Standing) {
         for sighting in &heard.sightings {
-            let (what, refusal) = match &sighting.judged {
-                Judged::Accepted(_) => continue,
-                Judged::Expired(_, refusal) => ("expired", refusal),
-                Judged::Refused(refusal) => ("refused", refusal),
+            let (event, which, refusal) = match (sighting.listed, &sighting.judged) {
+                (_, Judged::Accepted(_)) => continue,
+                (Listed::Current, Judged::Expired(_, refusal)) => (Event::CurrentExpired, "current", refusal),
+                (Listed::Current, Judged::Refused(refusal)) => (Event::CurrentRefused, "current", refusal),
+                (Listed::Upcoming, Judged::Expired(_, refusal)) => (Event::UpcomingExpired, "upcoming", refusal),
+                (Listed::Upcoming, Judged::Refused(refusal)) => (Event::UpcomingRefused, "upcoming", refusal),
             };
-            let (event, which) = match sighting.listed {
-                Listed::Current => (format!("current_{what}"), "current"),
-                Listed::Upcoming => (format!("upcoming_{what}"), "upcoming"),
-            };
-            self.findings.push(Finding::critical(
-                &event,
-                &heard.slot,
-                format!("The vendor's {which} certificate: {refusal}"),
-            ));
+            let text = format!("The vendor's {which} certificate: {refusal}");
+            self.findings.push(Finding::new(event, &heard.slot, text));
         }
         if heard.unfiltered_came
             && standing == Standing::RefusedOrAbsent
             && !heard.sightings.iter().any(|sighting| sighting.listed == Listed::Current)
         {
-            self.findings.push(Finding::critical(
-                "current_absent",
+            self.findings.push(Finding::new(
+                Event::CurrentAbsent,
                 &heard.slot,
                 format!("The vendor's answer has no current {} certificate. What is trusted stays.", heard.authority),
             ));
@@ -71,20 +67,21 @@ impl Planner<'_> {
                 let severity =
                     if word.until.since(now) <= WORD_ENDS_WARNING { Severity::Warning } else { Severity::Note };
                 let text = format!(
-                    "{} is not listed by the vendor, and trusted by the operator's word until {}. To go on: trustsync trust.",
+                    "{} is not listed by the vendor, and trusted by the operator's word until {}. To go on: \
+                     trustsync trust.",
                     name(&certificate),
                     word.until
                 );
-                self.findings.push(Finding::new(severity, "trusted_by_word", slot, text));
+                self.findings.push(Finding::graded(severity, Event::TrustedByWord, slot, text));
             }
             if held.entries.len() == 1 {
                 if end < now {
-                    self.findings.push(Finding::critical(
-                        "last_certificate_expired",
+                    self.findings.push(Finding::new(
+                        Event::LastCertificateExpired,
                         slot,
                         format!(
-                            "{} expired on {end} and is the last that the slot trusts: it stays published, but servers \
-                             refuse it.",
+                            "{} expired on {end} and is the last that the slot trusts: it stays published, but \
+                             servers refuse it.",
                             name(&certificate)
                         ),
                     ));
@@ -96,12 +93,12 @@ impl Planner<'_> {
                 && entry.word.is_none()
                 && entry.absence.is_none_or(|run| held.last_heard.is_none_or(|heard| run.last < heard))
             {
-                self.findings.push(Finding::warning(
-                    "retirement_blocked",
+                self.findings.push(Finding::new(
+                    Event::RetirementBlocked,
                     slot,
                     format!(
-                        "{} was last listed on {}, but no clean answer lets it leave. It stays trusted, at the latest until \
-                         it expires on {end}.",
+                        "{} was last listed on {}, but no clean answer lets it leave. It stays trusted, at the \
+                         latest until it expires on {end}.",
                         name(&certificate),
                         entry.last_seen
                     ),
@@ -131,9 +128,9 @@ impl Planner<'_> {
             let end = root.facts().not_after;
             let left = end.since(now);
             let severity = if left <= ROOT_ENDS_CRITICAL {
-                Finding::critical
+                Severity::Critical
             } else if left <= ROOT_ENDS_WARNING {
-                Finding::warning
+                Severity::Warning
             } else {
                 continue;
             };
@@ -141,12 +138,13 @@ impl Planner<'_> {
                 Authority::DigiCert => "digicert_anchors",
                 Authority::Genesys => "genesys_anchors",
             };
-            self.findings.push(severity(
-                "root_ends",
+            self.findings.push(Finding::graded(
+                severity,
+                Event::RootEnds,
                 slot,
                 format!(
-                    "The root {} (sha256 {}) ends on {end} ({} days): from then on servers refuse every certificate below it. \
-                     Ask the vendor for its successor, and add that to the source's {setting}.",
+                    "The root {} (sha256 {}) ends on {end} ({} days): from then on servers refuse every certificate \
+                     below it. Ask the vendor for its successor, and add that to the source's {setting}.",
                     quoted(&root.facts().subject),
                     root.fingerprint(),
                     now.days_until(end)
@@ -176,8 +174,8 @@ impl Planner<'_> {
             .find(|leaf| leaf.fingerprint() != current.fingerprint() && leaf.facts().not_after > facts.not_after);
         if let Some(successor) = successor {
             if left > self.input.policy.window {
-                self.findings.push(Finding::note(
-                    "upcoming_early",
+                self.findings.push(Finding::new(
+                    Event::UpcomingEarly,
                     &heard.slot,
                     format!(
                         "{} is listed as upcoming although the current certificate has {} days left: accepted.",
@@ -197,8 +195,8 @@ impl Planner<'_> {
         }
         let is_current = |leaf: &&Certificate| roles.get(&leaf.fingerprint()) == Some(&Role::Current);
         if let Some(same) = accepted(Listed::Upcoming).find(is_current) {
-            self.findings.push(Finding::warning(
-                "upcoming_is_no_successor",
+            self.findings.push(Finding::new(
+                Event::UpcomingIsNoSuccessor,
                 &heard.slot,
                 format!("{} is listed as upcoming, but is a current one: it does not count as upcoming.", name(same)),
             ));
@@ -206,18 +204,19 @@ impl Planner<'_> {
         let half_life = facts.not_after.since(facts.not_before).checked_div(2).unwrap_or_default();
         let policy = self.input.policy;
         let severity = if left <= policy.upcoming_missing_critical.min(half_life) {
-            Finding::critical
+            Severity::Critical
         } else if left <= policy.upcoming_missing_warning.min(half_life) {
-            Finding::warning
+            Severity::Warning
         } else {
             return;
         };
-        self.findings.push(severity(
-            "upcoming_missing",
+        self.findings.push(Finding::graded(
+            severity,
+            Event::UpcomingMissing,
             &heard.slot,
             format!(
-                "The current certificate ends on {} ({} days), and no valid upcoming one was seen that ends later. Calls fail \
-                 from then on unless one appears; ask the vendor.",
+                "The current certificate ends on {} ({} days), and no valid upcoming one was seen that ends later. \
+                 Calls fail from then on unless one appears; ask the vendor.",
                 facts.not_after,
                 now.days_until(facts.not_after)
             ),
@@ -249,13 +248,13 @@ impl Planner<'_> {
         if early.is_empty() {
             return;
         }
-        self.findings.push(Finding::warning(
-            "upcoming_ends_early",
+        self.findings.push(Finding::new(
+            Event::UpcomingEndsEarly,
             &heard.slot,
             format!(
-                "Listed as upcoming, but ending no later than the current certificate ({current_ends}): {}. What is listed is \
-                 trusted, so that calls go on if the vendor presents it; but on the day that the current one ends, another is \
-                 needed. Ask the vendor whether a later one follows.",
+                "Listed as upcoming, but ending no later than the current certificate ({current_ends}): {}. What is \
+                 listed is trusted, so that calls go on if the vendor presents it; but on the day that the current \
+                 one ends, another is needed. Ask the vendor whether a later one follows.",
                 early.join(", ")
             ),
         ));

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::trust::certificate::Certificate;
+use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::{Entry, Issuer, Memory, SlotMemory};
@@ -221,8 +222,8 @@ impl Planner<'_> {
             let key = entry_key(heard.authority, verified);
             if denied.contains_key(fingerprint) || denied.contains_key(&key) {
                 denied_listed = true;
-                self.findings.push(Finding::critical(
-                    "denied_certificate_listed",
+                self.findings.push(Finding::new(
+                    Event::DeniedCertificateListed,
                     &heard.slot,
                     format!(
                         "{} is listed by the vendor, but denied here (revoked or distrusted): it stays out.",
@@ -236,12 +237,12 @@ impl Planner<'_> {
             };
             if !slot.entries.contains_key(&key) && self.held {
                 held_back = true;
-                self.findings.push(Finding::critical(
-                    "addition_held_back",
+                self.findings.push(Finding::new(
+                    Event::AdditionHeldBack,
                     &heard.slot,
                     format!(
-                        "{} verified as {role}, but a hold keeps it out. Calls will fail once the vendor presents it. To \
-                         let it in: trustsync release",
+                        "{} verified as {role}, but a hold keeps it out. Calls will fail once the vendor presents \
+                         it. To let it in: trustsync release",
                         name(verified.leaf())
                     ),
                 ));
@@ -343,13 +344,13 @@ impl Planner<'_> {
             {
                 return true;
             }
-            self.findings.push(Finding::critical(
-                "issuer_changed",
+            self.findings.push(Finding::new(
+                Event::IssuerChanged,
                 &heard.slot,
                 format!(
-                    "{} verified as {role}, but its issuer is another one than before: {} (sha256 {fingerprint}); so far it was \
-                     {known}. verify.changed_issuer = \"confirm\" keeps it out; what is trusted stays. Ask the vendor; if the new \
-                     issuer is theirs: trustsync accept-issuer {fingerprint}",
+                    "{} verified as {role}, but its issuer is another one than before: {} (sha256 {fingerprint}); so \
+                     far it was {known}. verify.changed_issuer = \"confirm\" keeps it out; what is trusted stays. \
+                     Ask the vendor; if the new issuer is theirs: trustsync accept-issuer {fingerprint}",
                     name(verified.leaf()),
                     quoted(&facts.subject),
                 ),
@@ -374,12 +375,12 @@ impl Planner<'_> {
         }
         entering.retain(|(key, ..)| !new.contains(key));
         let heads: Vec<String> = new.iter().take(10).map(Fingerprint::short).collect();
-        self.findings.push(Finding::critical(
-            "too_many_new_leaves",
+        self.findings.push(Finding::new(
+            Event::TooManyNewLeaves,
             &heard.slot,
             format!(
-                "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer may add: \
-                 none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
+                "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer \
+                 may add: none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
                  verify.max_new_leaves for one cycle.",
                 new.len(),
                 heads.join(", "),
@@ -450,8 +451,8 @@ impl Planner<'_> {
         for key in leaving.iter().filter(|key| Some(**key) != kept) {
             let why =
                 if expired(key) { "it has expired" } else { "the vendor no longer lists it, and its grace is over" };
-            self.findings.push(Finding::note(
-                "certificate_left",
+            self.findings.push(Finding::new(
+                Event::CertificateLeft,
                 &heard.slot,
                 format!("{} left: {why}.", self.named(key)),
             ));
@@ -477,11 +478,11 @@ impl Planner<'_> {
             for key in ended {
                 if held.entries.len() == 1 {
                     let text = format!(
-                        "The operator's word for {} has ended, but it is the last that the slot trusts: it stays until the vendor \
-                         lists another, or `distrust`.",
+                        "The operator's word for {} has ended, but it is the last that the slot trusts: it stays \
+                         until the vendor lists another, or `distrust`.",
                         self.named(&key)
                     );
-                    self.findings.push(Finding::warning("word_ended", slot, text));
+                    self.findings.push(Finding::new(Event::WordEnded, slot, text));
                     continue;
                 }
                 held.entries.remove(&key);
@@ -489,7 +490,7 @@ impl Planner<'_> {
                     "{} left: the operator's word for it has ended, and the vendor does not list it.",
                     self.named(&key)
                 );
-                self.findings.push(Finding::note("certificate_left", slot, text));
+                self.findings.push(Finding::new(Event::CertificateLeft, slot, text));
             }
         }
     }
@@ -515,15 +516,15 @@ impl Planner<'_> {
             let over = now.since(since) >= self.input.policy.grace && !self.input.clock_doubted;
             if over && others && !self.held {
                 held.entries.clear();
-                self.findings.push(Finding::note(
-                    "slot_retired",
+                self.findings.push(Finding::new(
+                    Event::SlotRetired,
                     &slot,
                     "The slot left the configuration, and its grace is over: its certificates left.",
                 ));
             } else if !held.entries.is_empty() {
                 let text = if over && !others {
-                    "The slot left the configuration, but what it trusts is the last that the store trusts: it stays until \
-                     `distrust`."
+                    "The slot left the configuration, but what it trusts is the last that the store trusts: it stays \
+                     until `distrust`."
                         .to_owned()
                 } else {
                     format!(
@@ -531,7 +532,7 @@ impl Planner<'_> {
                         since.plus(self.input.policy.grace)
                     )
                 };
-                self.findings.push(Finding::warning("slot_retiring", &slot, text));
+                self.findings.push(Finding::new(Event::SlotRetiring, &slot, text));
             }
         }
     }
@@ -543,8 +544,8 @@ impl Planner<'_> {
                 held.entries.keys().filter(|key| memory.denied.contains_key(*key)).copied().collect();
             for key in denied {
                 held.entries.remove(&key);
-                self.findings.push(Finding::critical(
-                    "denied_certificate_left",
+                self.findings.push(Finding::new(
+                    Event::DeniedCertificateLeft,
                     slot,
                     format!("{} is denied: it left the trust set at once.", self.named(&key)),
                 ));

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -17,9 +16,18 @@ use crate::simulator::crls::{CrlMode, CrlPlace, ListName, Published, Revoke, Rev
 use crate::simulator::failure::{Endpoint, Failure, Mode};
 use crate::simulator::pem_form::PemForm;
 use crate::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, PkiError, Validity, self_signed};
-use crate::trust::fingerprint::{Fingerprint, hex};
-use crate::trust::set::Authority;
+use crate::trust::fingerprint::Fingerprint;
 use crate::trust::timestamp::Timestamp;
+
+mod leaves;
+mod listing;
+mod requests;
+
+use leaves::ending;
+pub(super) use listing::Listed;
+use requests::Token;
+pub use requests::{RequestCounts, SeenRequest};
+pub(super) use requests::{Strike, TokenState, random_text};
 
 /// The vendor's organisation, as in the subjects of its leaves.
 const VENDOR: &str = "Simulated Genesys Cloud Services, Inc.";
@@ -148,40 +156,6 @@ impl Impostor {
     }
 }
 
-/// A request that the vendor saw.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenRequest {
-    /// When, by the world's clock.
-    pub at: Timestamp,
-    /// The endpoint, where it is one of the two.
-    pub endpoint: Option<Endpoint>,
-    /// The method.
-    pub method: String,
-    /// The path.
-    pub path: String,
-    /// The query, as sent.
-    pub query: String,
-    /// The Host header.
-    pub host: String,
-    /// Whether it carried an Authorization header.
-    pub authorization: bool,
-    /// The status of the answer; none where there was no proper answer.
-    pub status: Option<u16>,
-}
-
-/// How many requests came.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RequestCounts {
-    /// To the token endpoint.
-    pub token: u64,
-    /// To the listing.
-    pub listing: u64,
-    /// For a CRL.
-    pub crl: u64,
-    /// Elsewhere.
-    pub other: u64,
-}
-
 /// A failure in force.
 #[derive(Debug, Clone)]
 pub struct ActiveFailure {
@@ -192,11 +166,6 @@ pub struct ActiveFailure {
     /// To how many more requests; none: until cleared.
     pub remaining: Option<u64>,
     answers: BTreeMap<&'static str, u64>,
-}
-
-struct Token {
-    text: String,
-    expires: Timestamp,
 }
 
 struct State {
@@ -477,11 +446,6 @@ impl World {
         Ok(published)
     }
 
-    pub(super) fn count_crl_request(&self) {
-        let mut state = self.locked();
-        state.counts.crl = state.counts.crl.saturating_add(1);
-    }
-
     /// A root that nobody configured, DER.
     #[must_use]
     pub fn other_root_der(&self) -> Vec<u8> {
@@ -572,344 +536,8 @@ impl World {
         self.locked().pem
     }
 
-    /// Forgets every token: the next listing gets 401.
-    pub fn revoke_tokens(&self) {
-        self.locked().tokens.clear();
-    }
-
-    /// The tokens that were given out, oldest first, for tests that look for them where they must not be.
-    #[must_use]
-    pub fn tokens(&self) -> Vec<String> {
-        self.locked().tokens.iter().map(|token| token.text.clone()).collect()
-    }
-
-    /// The latest requests, oldest first; at most a thousand.
-    #[must_use]
-    pub fn requests(&self) -> Vec<SeenRequest> {
-        self.locked().seen.iter().cloned().collect()
-    }
-
-    /// How many requests came, since the beginning.
-    #[must_use]
-    pub fn request_counts(&self) -> RequestCounts {
-        self.locked().counts
-    }
-
-    pub(super) fn note(&self, request: SeenRequest) {
-        let mut state = self.locked();
-        let counter = match request.endpoint {
-            Some(Endpoint::Token) => &mut state.counts.token,
-            Some(Endpoint::Listing) => &mut state.counts.listing,
-            Some(Endpoint::Both) | None => &mut state.counts.other,
-        };
-        *counter = counter.saturating_add(1);
-        if state.seen.len() >= REMEMBERED {
-            state.seen.pop_front();
-        }
-        state.seen.push_back(request);
-    }
-
-    pub(super) fn issue_token(&self) -> String {
-        let token = Token { text: random_text(), expires: self.now().plus(self.0.options.token_lifetime) };
-        let text = token.text.clone();
-        let mut state = self.locked();
-        if state.tokens.len() >= REMEMBERED {
-            state.tokens.pop_front();
-        }
-        state.tokens.push_back(token);
-        text
-    }
-
-    pub(super) fn judge_token(&self, text: &str) -> TokenState {
-        let now = self.now();
-        match self.locked().tokens.iter().find(|token| token.text == text) {
-            None => TokenState::Unknown,
-            Some(token) if token.expires <= now => TokenState::Expired,
-            Some(_) => TokenState::Good,
-        }
-    }
-
-    /// Counts one listing against the minute's allowance: how many were made, and when the minute ends.
-    pub(super) fn count_against_limit(&self) -> (u32, Duration) {
-        const MINUTE: Duration = Duration::from_secs(60);
-        let now = Instant::now();
-        let mut state = self.locked();
-        let (began, made) = match state.minute {
-            Some((began, made)) if now.duration_since(began) < MINUTE => (began, made),
-            _ => (now, 0),
-        };
-        let made = made.saturating_add(1);
-        state.minute = Some((began, made));
-        (made, MINUTE.saturating_sub(now.duration_since(began)))
-    }
-
-    /// The failures that strike this request; each counts it.
-    pub(super) fn strike(&self, endpoint: Endpoint, status: Option<&str>) -> Vec<Strike> {
-        // Each filter is counted by itself, so that a client that always asks twice sees the listing flap.
-        let asked = match status {
-            None => "all",
-            Some("Current") => "current",
-            Some("Upcoming") => "upcoming",
-            Some(_) => "other",
-        };
-        let mut state = self.locked();
-        let mut strikes = Vec::new();
-        for active in &mut state.failures {
-            let struck =
-                active.endpoint.covers(endpoint) && (endpoint == Endpoint::Listing || !active.failure.is_content());
-            if !struck {
-                continue;
-            }
-            let answers = active.answers.entry(asked).or_default();
-            *answers = answers.saturating_add(1);
-            strikes.push(Strike { failure: active.failure, odd: *answers % 2 == 1 });
-            active.remaining = active.remaining.map(|left| left.saturating_sub(1));
-        }
-        state.failures.retain(|active| active.remaining != Some(0));
-        strikes
-    }
-
-    /// What the listing says of this filter, under these failures.
-    pub(super) fn listed(
-        &self,
-        status: Option<&str>,
-        kind: Option<&str>,
-        strikes: &[Strike],
-    ) -> Result<Vec<Listed>, PkiError> {
-        let mut state = self.advanced()?;
-        let struck = |failure| strikes.iter().any(|strike| strike.failure == failure);
-        let flapped = |failure| strikes.iter().any(|strike| strike.failure == failure && strike.odd);
-        let mut current = Some(state.current.clone());
-        let mut upcoming = state.upcoming.clone();
-        let mut genesys = state.genesys.clone();
-        for strike in strikes {
-            match strike.failure {
-                Failure::EmptyUpcoming => upcoming = None,
-                Failure::CurrentAbsent => current = None,
-                failure @ (Failure::UpcomingWrongName
-                | Failure::UpcomingStranger
-                | Failure::UpcomingExpired
-                | Failure::UpcomingNotYetValid
-                | Failure::UpcomingCa
-                | Failure::UpcomingOtherCa) => upcoming = Some(self.odd(&mut state, failure)?),
-                failure @ (Failure::CurrentExpired | Failure::CurrentWrongName | Failure::CurrentOtherCa) => {
-                    current = Some(self.odd(&mut state, failure)?)
-                }
-                failure @ Failure::GenesysOtherRoot => genesys = self.odd(&mut state, failure)?,
-                _ => {}
-            }
-        }
-        if flapped(Failure::FlappingCurrent) {
-            current = None;
-        }
-        if flapped(Failure::FlappingUpcoming) {
-            upcoming = None;
-        }
-        let form = state.pem;
-        let mut listed = Vec::new();
-        if let Some(current) = current {
-            let mut text = form.text(&current.with_issuers());
-            if struck(Failure::TwoLeaves) {
-                let second = self.odd(&mut state, Failure::TwoLeaves)?;
-                let both: Vec<Vec<u8>> = std::iter::once(second.der().to_vec()).chain(current.with_issuers()).collect();
-                text = form.text(&both);
-            }
-            if struck(Failure::PrivateKeyInPem) {
-                let stranger = self.odd(&mut state, Failure::PrivateKeyInPem)?;
-                text.push_str("\r\n ");
-                text.push_str(&form.labelled("PRIVATE KEY", stranger.key_der()));
-            }
-            if struck(Failure::TruncatedPem) {
-                let head: String = text.chars().take(200).collect();
-                text = format!("{head}...\r\n-----END CERTIFICATE-----");
-            }
-            listed.push(Listed::new(Authority::DigiCert, text, "Current"));
-        }
-        if let Some(upcoming) = upcoming {
-            let text = form.text(&upcoming.with_issuers());
-            listed.push(Listed::new(Authority::DigiCert, text, "Upcoming"));
-        }
-        if self.0.options.genesys {
-            let text = form.text(&genesys.presented());
-            listed.push(Listed::new(Authority::Genesys, text, "Current"));
-        }
-        for failure in
-            [Failure::UnknownStatus, Failure::UnknownType, Failure::UnknownAuthority, Failure::MissingAuthority]
-        {
-            if struck(failure) {
-                let leaf = self.odd(&mut state, failure)?;
-                let mut more = Listed::new(Authority::DigiCert, form.text(&leaf.with_issuers()), "Current");
-                match failure {
-                    Failure::UnknownStatus => more.status = "Superseded".into(),
-                    Failure::UnknownType => more.kind = "Server".into(),
-                    Failure::UnknownAuthority => more.authority = Some("Verisign".into()),
-                    _ => more.authority = None,
-                }
-                listed.push(more);
-            }
-        }
-        if struck(Failure::LowerCaseAuthority) {
-            for one in &mut listed {
-                one.authority = one.authority.take().map(|text| text.to_ascii_lowercase());
-            }
-        }
-        let mode = state.mode;
-        listed.retain(|one| match status {
-            Some(status) => one.status == status,
-            None => mode == Mode::ListsAll || one.status != "Upcoming",
-        });
-        listed.retain(|one| kind.is_none_or(|kind| one.kind == kind));
-        if struck(Failure::EmptyEntities) {
-            listed.clear();
-        }
-        Ok(listed)
-    }
-
     fn locked(&self) -> MutexGuard<'_, State> {
         // Nothing that holds the lock can leave the state half changed.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn advanced(&self) -> Result<MutexGuard<'_, State>, PkiError> {
-        let mut state = self.locked();
-        self.advance(&mut state, self.now())?;
-        Ok(state)
-    }
-
-    fn advance(&self, state: &mut State, now: Timestamp) -> Result<(), PkiError> {
-        let options = &self.0.options;
-        let life = options.certificate_lifetime;
-        let rotates = options.rotate_at_days_left.map(|days| {
-            // Never before the Upcoming is there.
-            DAY.saturating_mul(days).min(options.effective_window())
-        });
-        if rotates.is_some() && now > state.current.validity().not_after.plus(life) {
-            // A leap over more than a life: nobody saw what lay between.
-            let fresh = self.leaf(&state.pki, Validity::of(now.minus(life / 4), life))?;
-            state.succeed(fresh);
-            state.upcoming = None;
-        }
-        // A leap is at most a life now, so this takes a few turns at most.
-        for _ in 0..8 {
-            let ends = state.current.validity().not_after;
-            let opens = ends.minus(options.effective_window());
-            if state.upcoming.is_none() && now > opens {
-                state.upcoming = Some(self.leaf(&state.pki, Validity::of(opens, life))?);
-            }
-            let due = rotates.is_some_and(|left| now > ends.minus(left));
-            match state.upcoming.take_if(|_| due) {
-                Some(upcoming) => state.succeed(upcoming),
-                None => break,
-            }
-        }
-        if now > state.genesys.validity().not_after.minus(DAY.saturating_mul(30)) {
-            state.genesys = self.genesys_leaf(&state.pki, now)?;
-        }
-        Ok(())
-    }
-
-    fn leaf(&self, pki: &Pki, validity: Validity) -> Result<ClientCertificate, PkiError> {
-        pki.digicert_intermediate.issue(VENDOR, &LeafRequest::client(&self.0.options.certificate_name, validity))
-    }
-
-    fn genesys_leaf(&self, pki: &Pki, now: Timestamp) -> Result<ClientCertificate, PkiError> {
-        pki.genesys_root.issue(
-            VENDOR,
-            &LeafRequest::client(&self.0.options.certificate_name, Validity::of(now, DAY.saturating_mul(397))),
-        )
-    }
-
-    /// The leaf that a failure lists: the same one while it can serve, so that the listing does not change by itself.
-    fn odd(&self, state: &mut State, failure: Failure) -> Result<ClientCertificate, PkiError> {
-        let now = self.now();
-        let name = self.0.options.certificate_name.as_str();
-        let fresh = Validity::of(now.minus(DAY), DAY.saturating_mul(800));
-        let serves = |known: &ClientCertificate| {
-            let Validity { not_before, not_after } = known.validity();
-            match failure {
-                Failure::UpcomingExpired | Failure::CurrentExpired => not_after < now,
-                Failure::UpcomingNotYetValid => not_before > now,
-                _ => not_before <= now && now <= not_after,
-            }
-        };
-        if let Some(known) = state.odd.get(&failure).filter(|known| serves(known)) {
-            return Ok(known.clone());
-        }
-        let mut request = LeafRequest::client(name, fresh);
-        let issuer = match failure {
-            Failure::UpcomingOtherCa | Failure::CurrentOtherCa | Failure::GenesysOtherRoot => &state.pki.other_root,
-            _ => &state.pki.digicert_intermediate,
-        };
-        match failure {
-            Failure::UpcomingWrongName | Failure::CurrentWrongName => {
-                request = LeafRequest::client("dataactions.elsewhere.mypurecloud.example", fresh);
-            }
-            Failure::UpcomingStranger => {
-                request = LeafRequest::client("mail.stranger.example", fresh);
-            }
-            Failure::UpcomingExpired | Failure::CurrentExpired => {
-                request.validity = Validity::of(now.minus(DAY.saturating_mul(400)), DAY.saturating_mul(397));
-            }
-            Failure::UpcomingNotYetValid => {
-                request.validity = Validity::of(now.plus(DAY.saturating_mul(2)), DAY.saturating_mul(800));
-            }
-            Failure::UpcomingCa => request.ca = true,
-            _ => {}
-        }
-        let organisation = match failure {
-            Failure::UpcomingStranger => "A Stranger, Ltd.",
-            _ => VENDOR,
-        };
-        let made = issuer.issue(organisation, &request)?;
-        state.odd.insert(failure, made.clone());
-        Ok(made)
-    }
-}
-
-/// What a Bearer token is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TokenState {
-    Good,
-    Expired,
-    Unknown,
-}
-
-/// A failure that strikes a request, and whether it is the first, third... of its kind.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Strike {
-    pub(super) failure: Failure,
-    odd: bool,
-}
-
-/// One entity of the listing.
-#[derive(Debug, Clone)]
-pub(super) struct Listed {
-    pub(super) authority: Option<String>,
-    pub(super) certificate: String,
-    pub(super) status: String,
-    pub(super) kind: String,
-}
-
-impl Listed {
-    fn new(authority: Authority, certificate: String, status: &str) -> Self {
-        Self {
-            authority: Some(authority.name().to_owned()),
-            certificate,
-            status: status.to_owned(),
-            kind: "Client".to_owned(),
-        }
-    }
-}
-
-/// A validity with `left` to go at `now`, of `lifetime` where that is not shorter.
-fn ending(now: Timestamp, left: Duration, lifetime: Duration) -> Validity {
-    let not_after = now.plus(left);
-    Validity { not_before: not_after.minus(lifetime).min(now), not_after }
-}
-
-/// 32 random hex digits. Without randomness from the kernel there is no TLS either, so that zeros would never be served.
-pub(super) fn random_text() -> String {
-    let mut bytes = [0; 16];
-    let _ = SystemRandom::new().fill(&mut bytes);
-    hex(&bytes)
 }

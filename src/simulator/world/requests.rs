@@ -1,0 +1,176 @@
+//! What the vendor keeps of those who ask: tokens, requests and their number, and the failures that strike them.
+
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::Instant;
+
+use super::{REMEMBERED, World};
+use crate::simulator::failure::{Endpoint, Failure};
+use crate::trust::fingerprint::hex;
+use crate::trust::timestamp::Timestamp;
+
+/// A request that the vendor saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenRequest {
+    /// When, by the world's clock.
+    pub at: Timestamp,
+    /// The endpoint, where it is one of the two.
+    pub endpoint: Option<Endpoint>,
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// The query, as sent.
+    pub query: String,
+    /// The Host header.
+    pub host: String,
+    /// Whether it carried an Authorization header.
+    pub authorization: bool,
+    /// The status of the answer; none where there was no proper answer.
+    pub status: Option<u16>,
+}
+
+/// How many requests came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// To the token endpoint.
+    pub token: u64,
+    /// To the listing.
+    pub listing: u64,
+    /// For a CRL.
+    pub crl: u64,
+    /// Elsewhere.
+    pub other: u64,
+}
+
+pub(super) struct Token {
+    pub(super) text: String,
+    pub(super) expires: Timestamp,
+}
+
+/// What a Bearer token is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::simulator) enum TokenState {
+    Good,
+    Expired,
+    Unknown,
+}
+
+/// A failure that strikes a request, and whether it is the first, third... of its kind.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::simulator) struct Strike {
+    pub(in crate::simulator) failure: Failure,
+    pub(super) odd: bool,
+}
+
+impl World {
+    /// Forgets every token: the next listing gets 401.
+    pub fn revoke_tokens(&self) {
+        self.locked().tokens.clear();
+    }
+
+    /// The tokens that were given out, oldest first, for tests that look for them where they must not be.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<String> {
+        self.locked().tokens.iter().map(|token| token.text.clone()).collect()
+    }
+
+    /// The latest requests, oldest first; at most a thousand.
+    #[must_use]
+    pub fn requests(&self) -> Vec<SeenRequest> {
+        self.locked().seen.iter().cloned().collect()
+    }
+
+    /// How many requests came, since the beginning.
+    #[must_use]
+    pub fn request_counts(&self) -> RequestCounts {
+        self.locked().counts
+    }
+
+    pub(in crate::simulator) fn note(&self, request: SeenRequest) {
+        let mut state = self.locked();
+        let counter = match request.endpoint {
+            Some(Endpoint::Token) => &mut state.counts.token,
+            Some(Endpoint::Listing) => &mut state.counts.listing,
+            Some(Endpoint::Both) | None => &mut state.counts.other,
+        };
+        *counter = counter.saturating_add(1);
+        if state.seen.len() >= REMEMBERED {
+            state.seen.pop_front();
+        }
+        state.seen.push_back(request);
+    }
+
+    pub(in crate::simulator) fn issue_token(&self) -> String {
+        let token = Token { text: random_text(), expires: self.now().plus(self.0.options.token_lifetime) };
+        let text = token.text.clone();
+        let mut state = self.locked();
+        if state.tokens.len() >= REMEMBERED {
+            state.tokens.pop_front();
+        }
+        state.tokens.push_back(token);
+        text
+    }
+
+    pub(in crate::simulator) fn judge_token(&self, text: &str) -> TokenState {
+        let now = self.now();
+        match self.locked().tokens.iter().find(|token| token.text == text) {
+            None => TokenState::Unknown,
+            Some(token) if token.expires <= now => TokenState::Expired,
+            Some(_) => TokenState::Good,
+        }
+    }
+
+    /// Counts one listing against the minute's allowance: how many were made, and when the minute ends.
+    pub(in crate::simulator) fn count_against_limit(&self) -> (u32, Duration) {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let now = Instant::now();
+        let mut state = self.locked();
+        let (began, made) = match state.minute {
+            Some((began, made)) if now.duration_since(began) < MINUTE => (began, made),
+            _ => (now, 0),
+        };
+        let made = made.saturating_add(1);
+        state.minute = Some((began, made));
+        (made, MINUTE.saturating_sub(now.duration_since(began)))
+    }
+
+    pub(in crate::simulator) fn count_crl_request(&self) {
+        let mut state = self.locked();
+        state.counts.crl = state.counts.crl.saturating_add(1);
+    }
+
+    /// The failures that strike this request; each counts it.
+    pub(in crate::simulator) fn strike(&self, endpoint: Endpoint, status: Option<&str>) -> Vec<Strike> {
+        // Each filter is counted by itself, so that a client that always asks twice sees the listing flap.
+        let asked = match status {
+            None => "all",
+            Some("Current") => "current",
+            Some("Upcoming") => "upcoming",
+            Some(_) => "other",
+        };
+        let mut state = self.locked();
+        let mut strikes = Vec::new();
+        for active in &mut state.failures {
+            let struck =
+                active.endpoint.covers(endpoint) && (endpoint == Endpoint::Listing || !active.failure.is_content());
+            if !struck {
+                continue;
+            }
+            let answers = active.answers.entry(asked).or_default();
+            *answers = answers.saturating_add(1);
+            strikes.push(Strike { failure: active.failure, odd: *answers % 2 == 1 });
+            active.remaining = active.remaining.map(|left| left.saturating_sub(1));
+        }
+        state.failures.retain(|active| active.remaining != Some(0));
+        strikes
+    }
+}
+
+/// 32 random hex digits. Without randomness from the kernel there is no TLS either, so that zeros would never be served.
+pub(in crate::simulator) fn random_text() -> String {
+    let mut bytes = [0; 16];
+    let _ = SystemRandom::new().fill(&mut bytes);
+    hex(&bytes)
+}

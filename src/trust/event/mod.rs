@@ -1,0 +1,221 @@
+//! The catalogue of events: everything that this program reports has one row here, and every output reads the row: the
+//! log, `status`, the metrics, `trustsync alarms`, exit codes, the operator's runbook (`deploy/RUNBOOK.md`).
+//!
+//! ```text
+//!  catalogue (one row an event) ─▶ Event::facts() ─▶ Finding (event, subject, text) ─▶ log · alarm · exit · runbook
+//! ```
+//! An event that is a *condition* ends by itself: when the observation that would raise it again does not. Any other is
+//! something that *happened*: its alarm stays until somebody has acknowledged it. An event cannot be added without its
+//! facts, and nothing outside asks for one by its text.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::trust::finding::Severity;
+use crate::trust::subject::SubjectType;
+
+mod catalogue;
+mod log_line;
+
+pub use catalogue::Event;
+pub use log_line::{Level, LogLine};
+
+/// What is known of an event, whatever it happens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Its stable name in snake_case.
+    pub name: &'static str,
+    /// How bad it can be; the most urgent first.
+    pub severities: &'static [Severity],
+    /// What it can be about. An alarm about any but the first names the type in its id.
+    pub subjects: &'static [SubjectType],
+    /// How its alarm ends.
+    pub ends: End,
+    /// What it means for trust.
+    pub means: &'static str,
+    /// What to do.
+    pub action: &'static str,
+    /// Whether the text of each finding already says what it means and what to do.
+    pub text_explains: bool,
+    /// What it makes a command fail by.
+    pub failure: Option<Failure>,
+}
+
+/// How the alarm of an event ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is a note, which raises no alarm. It is logged where something changed, else only with `-v`.
+    Note,
+    /// As [`End::Note`], about the poll itself: it is logged each time.
+    PassingNote,
+    /// The source was asked with success.
+    Poll,
+    /// Both clocks agree again.
+    ClocksAgree,
+    /// The operator releases the hold.
+    Release,
+    /// The operator accepts the issuer.
+    IssuerAccepted,
+    /// The vendor lists the leaf, or the operator's word changes.
+    Word,
+    /// The first generation is published.
+    FirstGeneration,
+    /// The subject was observed again, and it is not so any more.
+    Observed,
+    /// As [`End::Observed`], by any cycle, whether its source was asked or not.
+    AnyCycle,
+    /// The revocation list came.
+    List,
+    /// The target's turn settled it.
+    Settled,
+    /// The target's server was seen to refuse strangers.
+    Enforced,
+    /// It happened, and somebody acknowledged it.
+    Acknowledged,
+}
+
+/// What has to be observed before the absence of an event means that it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observation {
+    /// Its subject: the source was asked, the target took its turn, the store was read.
+    OfItsSubject,
+    /// Revocation lists were asked for.
+    OfLists,
+    /// Every cycle observes it.
+    OfEveryCycle,
+}
+
+/// What an event makes a command fail by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The configuration is wrong.
+    Configuration,
+    /// A source is unreachable or refused us.
+    Source,
+    /// An answer or an entity of a source was refused.
+    Answer,
+    /// The store could not be written.
+    Store,
+    /// A server's own check refused the generation.
+    Check,
+    /// A reload or a proof is owed, or an addition is held back.
+    Owed,
+}
+
+impl Event {
+    /// Its stable name: `upcoming_refused`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The event of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|event| event.name() == name)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no event {name:?}")))
+    }
+}
+
+impl Facts {
+    /// The most urgent severity that it can have.
+    #[must_use]
+    pub fn worst(&self) -> Severity {
+        self.severities.iter().copied().max().unwrap_or(Severity::Critical)
+    }
+}
+
+impl End {
+    /// What has to be observed before its absence means that it is over.
+    #[must_use]
+    pub const fn observation(self) -> Observation {
+        match self {
+            Self::AnyCycle | Self::Word => Observation::OfEveryCycle,
+            Self::List => Observation::OfLists,
+            _ => Observation::OfItsSubject,
+        }
+    }
+
+    /// When it ends, as the rest of a sentence; `{subject}` stands for the subject.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Note | Self::PassingNote => "at once: it raises no alarm",
+            Self::Poll => "with the next successful poll",
+            Self::ClocksAgree => "with the next poll at which both clocks agree",
+            Self::Release => "with the hold: trustsync release",
+            Self::IssuerAccepted => "when the issuer is accepted: trustsync accept-issuer",
+            Self::Word => {
+                "when the vendor lists the certificate, or with another word: trustsync trust, trustsync distrust"
+            }
+            Self::FirstGeneration => "with the first generation",
+            Self::Observed | Self::AnyCycle | Self::Acknowledged => "with the next cycle that no longer finds it",
+            Self::List => "with the next cycle that gets the list",
+            Self::Settled => {
+                "with a turn that settles the target: trustsync reload {subject}, or trustsync confirm {subject}"
+            }
+            Self::Enforced => {
+                "when the server refuses everyone whom the allowlist does not name, and a proof of {subject} has seen it"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_event_has_a_name_of_its_own_and_facts_that_agree() {
+        let names: BTreeSet<&str> = Event::ALL.iter().map(|event| event.name()).collect();
+        assert_eq!(names.len(), Event::ALL.len());
+        for event in Event::ALL {
+            let facts = event.facts();
+            // UpcomingRefused
+            let snake: String = format!("{event:?}")
+                .chars()
+                .flat_map(|letter| [letter.is_uppercase().then_some('_'), Some(letter.to_ascii_lowercase())])
+                .flatten()
+                .skip(1)
+                .collect();
+            assert_eq!(snake, facts.name);
+            assert_eq!(Event::named(facts.name), Some(*event));
+            assert!(facts.severities.is_sorted_by(|one, other| one > other) && !facts.severities.is_empty());
+            assert!(!facts.subjects.is_empty(), "{event}");
+            let alarms = facts.worst() > Severity::Note;
+            assert_eq!(alarms, !matches!(facts.ends, End::Note | End::PassingNote), "{event}");
+            for sentence in [facts.means, facts.action] {
+                assert!(sentence.ends_with('.') && !sentence.contains("  "), "{event}: {sentence}");
+            }
+        }
+    }
+}
