@@ -7,18 +7,18 @@
 //! The network is asked before the lock is taken, so that a slow vendor keeps no operator waiting.
 
 mod anchors;
-pub mod apply;
 mod commit;
 mod due;
 mod evidence;
 mod housekeeping;
 mod observe;
-pub mod outcome;
+pub mod privileged;
 mod probe;
 mod report;
 mod revocation;
 pub mod seed;
 mod sight;
+mod steps;
 mod turns;
 mod under_way;
 mod words;

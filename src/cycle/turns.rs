@@ -1,30 +1,28 @@
-//! Interprets the steps of a target's turn. What to do next is decided in [`crate::trust::turn`]; here it is done.
+//! A target's turn as the daemon takes it, and what is kept and told of it. [`super::steps`] interprets it.
 //!
-//! For a privileged target, check, switch and reload are one step, which root's half takes ([`super::apply`]): it is asked,
-//! and its outcome awaited.
+//! For a privileged target, check, switch and reload are one step, which root's half takes ([`super::privileged`]): it is
+//! asked, and its outcome awaited.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-
 use super::evidence::{self, Unwritten};
-use super::outcome::{self, Verdict};
+use super::privileged::ask::RootsHalf;
+use super::privileged::outcome::{Outcome as Answer, Verdict};
 use super::report::{Report, TargetReport};
 use super::sight;
+use super::steps::{self, Hand, Server};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::settings::resolved::{self, Kinds, Reload, Store as StoreSettings, Target};
 use crate::store::contents;
 use crate::store::privileged::{Asked, Privileged};
 use crate::store::{Link, LinkPath, StoreError, generation};
-use crate::targets::check::{self, Outcome as Checked, View};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
-use crate::targets::process::{Environment, LAST_CHANCE};
+use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
 use crate::targets::read_back::read_back;
-use crate::targets::reload::{self, Told};
+use crate::targets::reload::Told;
 use crate::targets::snippet;
 use crate::trust::event;
 use crate::trust::finding::{Finding, Severity};
@@ -33,18 +31,11 @@ use crate::trust::set::Authority;
 use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
 use crate::trust::subject::Subject;
-use crate::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
-
-/// How often the outcome of root's half is looked for.
-const LOOK: Duration = Duration::from_millis(50);
+use crate::trust::turn::{Event, Evidence, Number, Outcome, Owed, Proof, Situation};
 
 /// After this long root's half is asked to look again, though nothing changed: whether it still answers should be known
 /// before it is needed.
 const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
-
-/// How many checks a turn of root's half may take: those of [`crate::trust::turn`] with their comparison, and one that shows
-/// what the server's configuration asks.
-const MOST_CHECKS: u32 = 6;
 
 /// One target, and what it should serve.
 pub struct Turns<'a> {
@@ -55,9 +46,7 @@ pub struct Turns<'a> {
     /// The kinds of server that are known.
     kinds: Kinds,
     /// Root's half, where the target is privileged.
-    half: Option<Privileged>,
-    /// Whether it was asked in this turn.
-    asked: AtomicBool,
+    half: Option<RootsHalf<'a>>,
 }
 
 /// The link that a target's server reads by.
@@ -77,14 +66,14 @@ impl<'a> Turns<'a> {
         target: &'a Target,
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
-        let half = target.privileged.then(|| Privileged::of(&store.privileged_path, &target.name)).transpose()?;
+        let half = target.privileged.then(|| RootsHalf::of(store, target, manifest)).transpose()?;
         let (root, kinds) = (&*store.path, store.kinds);
-        Ok(Self { root, manifest, target, clock, kinds, half, asked: AtomicBool::new(false) })
+        Ok(Self { root, manifest, target, clock, kinds, half })
     }
 
     fn link(&self) -> Result<LinkPath, StoreError> {
         match &self.half {
-            Some(half) => half.link(),
+            Some(half) => half.files.link(),
             None => LinkPath::target(self.root, &self.target.name),
         }
     }
@@ -94,12 +83,12 @@ impl<'a> Turns<'a> {
         let (mut outcome, mut told) = self.steps(state, forced, report).await;
         if let Some(half) = &self.half
             && matches!(outcome, Outcome::Settled(_))
-            && let Some(refused) = self.withheld(half)
+            && let Some(refused) = half.withheld()
         {
             // Root's configuration may have been mended since; if so, it has told the server of more.
-            let mended = !self.asked.load(Ordering::Relaxed) && {
-                let _ = self.ask(half, Asked::ToLook).await;
-                self.withheld(half).is_none()
+            let mended = !half.was_asked() && {
+                let _ = half.ask(Asked::ToLook).await;
+                half.withheld().is_none()
             };
             if mended {
                 (outcome, told) = self.steps(state, false, report).await;
@@ -122,11 +111,11 @@ impl<'a> Turns<'a> {
         let before = state.sight.as_ref().map(|known| (known.check, known.verdict.clone()));
         match (&self.half, self.link()) {
             (Some(half), _) => {
-                if is_due(self.last(half).and_then(|last| last.sight).as_ref()) {
+                if is_due(half.last().and_then(|last| last.sight).as_ref()) {
                     // Where it does not answer, nothing is known yet.
-                    let _ = self.ask(half, Asked::ToSeeTheCheck).await;
+                    let _ = half.ask(Asked::ToSeeTheCheck).await;
                 }
-                state.sight = self.last(half).and_then(|last| last.sight).or(state.sight.take());
+                state.sight = half.last().and_then(|last| last.sight).or(state.sight.take());
             }
             (None, Ok(link)) if is_due(state.sight.as_ref()) => {
                 let generation = (number, &*generation::path(self.root, number));
@@ -138,28 +127,11 @@ impl<'a> Turns<'a> {
         report.findings.extend(sight::finding(self.target, state.sight.as_ref(), new));
     }
 
-    /// What root's half did not let in of this generation.
-    fn withheld(&self, half: &Privileged) -> Option<String> {
-        let last = self.last(half)?;
-        (!last.refused.is_empty()).then(|| last.refused.join("; "))
-    }
-
-    /// What root's half said of this generation.
-    fn last(&self, half: &Privileged) -> Option<outcome::Outcome> {
-        let of_this = |last: &outcome::Outcome| {
-            let standing = last.standing.as_ref();
-            standing.is_some_and(|standing| {
-                standing.generation == self.manifest.generation && standing.store == self.manifest.store
-            })
-        };
-        outcome::Outcome::last(half).filter(of_this)
-    }
-
     /// Where nothing can prove, root's own word that it told the server of just this is the end of what was owed, whoever
     /// had asked for it.
     fn was_told(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
         let wanted = self.manifest.generation;
-        let last = self.last(self.half.as_ref()?)?;
+        let last = self.half.as_ref()?.last()?;
         let is_this = linked == Some(wanted) && self.target.proof.is_none() && state.acknowledged != Some(wanted);
         match last.verdict {
             Verdict::Told(words) if is_this => {
@@ -213,30 +185,18 @@ impl<'a> Turns<'a> {
         if !forced && let Some(evidence) = self.was_told(state, linked) {
             return (Outcome::Settled(evidence), false);
         }
-        let (mut turn, mut step) = Turn::begin(self.situation(state, linked, forced));
-        let mut told = false;
-        let outcome = loop {
-            told |= step == Step::Reload;
-            let event = match step {
-                Step::Finish(outcome) => break outcome,
-                Step::ReadBack => outcome_of(read_back(self.kinds, self.root, self.manifest.generation)),
-                Step::CheckPrivately(number) => self.check_privately(&link, number).await,
-                Step::Check => self.check().await,
-                // Root's half does it when it is told to reload.
-                Step::Switch(_) if self.half.is_some() => Event::Succeeded,
-                Step::Switch(number) => outcome_of(link.switch(number)),
-                Step::Reload => match &self.half {
-                    Some(half) => match self.told_by_root(half, report).await {
-                        Ok(event) => event,
-                        Err(owed) => break Outcome::Owed(owed),
-                    },
-                    None => self.reload(report).await,
-                },
-                Step::Prove { told } => Event::Proof(self.prove(&link, told, state, report).await),
-            };
-            step = turn.on(event);
+        let situation = self.situation(state, linked, forced);
+        let server = Server {
+            kinds: self.kinds,
+            target: self.target,
+            link,
+            generations: self.root.join(generation::DIRECTORY),
+            environment: self.environment(),
         };
-        (outcome, told)
+        match &self.half {
+            Some(half) => steps::take(situation, &mut ThroughRoot { turns: self, half, server, state, report }).await,
+            None => steps::take(situation, &mut Direct { turns: self, server, state, report }).await,
+        }
     }
 
     fn situation(&self, state: &TargetState, linked: Option<u64>, forced: bool) -> Situation {
@@ -293,97 +253,9 @@ impl<'a> Turns<'a> {
         self.link().map_or_else(|_| self.root.join("target").join(&self.target.name), |link| link.path().to_owned())
     }
 
-    async fn check_privately(&self, link: &LinkPath, number: u64) -> Event {
-        let Some(check) = self.target.server_check() else { return Event::Succeeded };
-        if !rustix::process::geteuid().is_root() {
-            return Event::NoNamespace("a private mount namespace needs root".to_owned());
-        }
-        let view = View::Private { new: &generation::path(self.root, number), link: link.path() };
-        judged(check::judge(check, view, &self.environment(), self.target.check_timeout).await)
-    }
-
-    async fn check(&self) -> Event {
-        let Some(check) = self.target.server_check() else { return Event::Succeeded };
-        judged(check::judge(check, View::AsItStands, &self.environment(), self.target.check_timeout).await)
-    }
-
-    async fn reload(&self, report: &mut Report) -> Event {
-        match reload::tell(&self.target.reload, &self.environment(), self.target.reload_timeout).await {
-            Ok(told) => {
-                let number = self.manifest.generation;
-                if let Told::Reloaded { .. } = told {
-                    report.findings.push(Finding::new(
-                        event::Event::TargetReloadedInstead,
-                        Subject::target(&self.target.name),
-                        told.to_string(),
-                    ));
-                }
-                report.noted(self.evidence("told", number, &told.to_string()));
-                Event::Succeeded
-            }
-            Err(error) => {
-                report.causes.insert(Exit::Owed);
-                Event::Failed(error.to_string())
-            }
-        }
-    }
-
-    /// Check, switch and reload by root's half; what it owes, the target owes.
-    async fn told_by_root(&self, half: &Privileged, report: &mut Report) -> Result<Event, Owed> {
-        let answer = self.ask(half, Asked::ToTell).await.map_err(Owed::Unanswered)?;
-        report.findings.extend(answer.findings);
-        match answer.verdict {
-            Verdict::Told(words) => {
-                report.noted(self.evidence("told", self.manifest.generation, &words));
-                Ok(Event::Succeeded)
-            }
-            Verdict::Owed(owed) => Err(owed),
-            Verdict::Withheld(why) => Err(Owed::Withheld(why)),
-        }
-    }
-
     /// Puts what became of this target into evidence.
     fn evidence(&self, event: &str, generation: u64, detail: &str) -> Result<(), Unwritten> {
         evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
-    }
-
-    /// Asks root's half and waits for its answer, for as long as its work can take; why there is none.
-    async fn ask(&self, half: &Privileged, asked: Asked) -> Result<outcome::Outcome, String> {
-        self.asked.store(true, Ordering::Relaxed);
-        let request = half.ask(asked).map_err(|error| half.problem().unwrap_or_else(|| error.to_string()))?;
-        let Target { name, check_timeout, reload_timeout, .. } = self.target;
-        let unit = format!("trustsync-apply@{name}");
-        let taken_within = reload_timeout.saturating_add(*check_timeout);
-        // Each program has a last chance to end by itself.
-        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(MOST_CHECKS);
-        let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
-        let asked = Instant::now();
-        let mut taken: Option<Instant> = None;
-        loop {
-            if let Some(answer) = outcome::Outcome::last(half)
-                && answer.request.as_ref() == Some(&request.id)
-            {
-                return Ok(answer);
-            }
-            if taken.is_none() && !half.waits() {
-                taken = Some(Instant::now());
-            }
-            match taken {
-                None if asked.elapsed() >= taken_within => {
-                    return Err(format!(
-                        "the privileged half did not take the request within {}: is {unit}.path enabled? See `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
-                        humantime::format_duration(taken_within)
-                    ));
-                }
-                Some(taken) if taken.elapsed() >= done_within => {
-                    return Err(format!(
-                        "the privileged half took the request and left no outcome within {}: see `journalctl -u {unit}.service`",
-                        humantime::format_duration(done_within)
-                    ));
-                }
-                _ => sleep(LOOK).await,
-            }
-        }
     }
 
     /// What the server's configuration says of the allowlist. Of a privileged target only root can read it.
@@ -398,13 +270,13 @@ impl<'a> Turns<'a> {
             let limit = self.target.check_timeout;
             return Some(enforcement::look(configuration, check, link.path(), &self.environment(), limit).await);
         };
-        let mut last = self.last(half);
-        let is_good = |last: &outcome::Outcome| {
+        let mut last = half.last();
+        let is_good = |last: &Answer| {
             matches!(last.enforcement, Some(Enforcement::Enforced { .. }))
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
-        if !last.as_ref().is_some_and(is_good) && !self.asked.load(Ordering::Relaxed) {
-            if let Err(why) = self.ask(half, Asked::ToLook).await {
+        if !last.as_ref().is_some_and(is_good) && !half.was_asked() {
+            if let Err(why) = half.ask(Asked::ToLook).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
                 report.findings.push(Finding::new(
                     event::Event::TargetHalfSilent,
@@ -412,7 +284,7 @@ impl<'a> Turns<'a> {
                     text,
                 ));
             }
-            last = self.last(half);
+            last = half.last();
         }
         last.and_then(|last| last.enforcement)
     }
@@ -420,7 +292,7 @@ impl<'a> Turns<'a> {
     async fn prove(&self, link: &LinkPath, told: bool, state: &TargetState, report: &mut Report) -> Proof {
         let Some(ways) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
         // Root's half may have let in less than stands in the store.
-        let rendered = self.half.as_ref().and_then(|half| Some(self.last(half)?.standing?.digest));
+        let rendered = self.half.as_ref().and_then(|half| Some(half.last()?.standing?.digest));
         let wanted = Wanted {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
@@ -428,7 +300,7 @@ impl<'a> Turns<'a> {
             environment: self.environment(),
             directory: link.path().to_owned(),
         };
-        let told_by_root = self.asked.load(Ordering::Relaxed);
+        let told_by_root = self.half.as_ref().is_some_and(RootsHalf::was_asked);
         let patience = if told || told_by_root { Patience::JustTold } else { Patience::LongRunning };
         let kind = self.target.kind;
         let proof = proof::prove(ways, &wanted, patience).await.proof.proves(kind, ways);
@@ -652,6 +524,82 @@ impl<'a> Turns<'a> {
     }
 }
 
+/// The daemon takes each step itself.
+struct Direct<'a> {
+    turns: &'a Turns<'a>,
+    server: Server<'a>,
+    state: &'a TargetState,
+    report: &'a mut Report,
+}
+
+impl Hand for Direct<'_> {
+    fn server(&self) -> &Server<'_> {
+        &self.server
+    }
+
+    async fn tell(&mut self) -> Result<Event, Owed> {
+        let Self { turns, server, report, .. } = self;
+        Ok(match server.tell().await {
+            Ok(told) => {
+                if let Told::Reloaded { .. } = told {
+                    report.findings.push(Finding::new(
+                        event::Event::TargetReloadedInstead,
+                        Subject::target(&turns.target.name),
+                        told.to_string(),
+                    ));
+                }
+                report.noted(turns.evidence("told", turns.manifest.generation, &told.to_string()));
+                Event::Succeeded
+            }
+            Err(error) => {
+                report.causes.insert(Exit::Owed);
+                Event::Failed(error.to_string())
+            }
+        })
+    }
+
+    async fn prove(&mut self, told: bool) -> Proof {
+        self.turns.prove(&self.server.link, told, self.state, self.report).await
+    }
+}
+
+/// Root's half checks, switches and tells, all when it is asked to tell; the daemon reads back and proves.
+struct ThroughRoot<'a> {
+    turns: &'a Turns<'a>,
+    half: &'a RootsHalf<'a>,
+    server: Server<'a>,
+    state: &'a TargetState,
+    report: &'a mut Report,
+}
+
+impl Hand for ThroughRoot<'_> {
+    fn server(&self) -> &Server<'_> {
+        &self.server
+    }
+
+    fn switch(&self, _number: Number) -> Event {
+        Event::Succeeded
+    }
+
+    /// What root's half owes, the target owes.
+    async fn tell(&mut self) -> Result<Event, Owed> {
+        let answer = self.half.ask(Asked::ToTell).await.map_err(Owed::Unanswered)?;
+        self.report.findings.extend(answer.findings);
+        match answer.verdict {
+            Verdict::Told(words) => {
+                self.report.noted(self.turns.evidence("told", self.turns.manifest.generation, &words));
+                Ok(Event::Succeeded)
+            }
+            Verdict::Owed(owed) => Err(owed),
+            Verdict::Withheld(why) => Err(Owed::Withheld(why)),
+        }
+    }
+
+    async fn prove(&mut self, told: bool) -> Proof {
+        self.turns.prove(&self.server.link, told, self.state, self.report).await
+    }
+}
+
 /// The exit code that an owed turn leads to.
 pub fn exit_of(owed: &Owed) -> Exit {
     match owed {
@@ -664,18 +612,5 @@ pub fn exit_of(owed: &Owed) -> Exit {
         Owed::CheckNotRun(_) | Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => {
             Exit::Owed
         }
-    }
-}
-
-pub fn outcome_of<E: std::error::Error>(done: Result<(), E>) -> Event {
-    done.map_or_else(|error| Event::Failed(error.to_string()), |()| Event::Succeeded)
-}
-
-pub fn judged(checked: Checked) -> Event {
-    match checked {
-        Checked::Passed => Event::Succeeded,
-        Checked::Failed { output } => Event::Failed(output),
-        Checked::CouldNotRun(why) => Event::NotRun(why),
-        Checked::PrivateUnavailable(why) => Event::NoNamespace(why),
     }
 }

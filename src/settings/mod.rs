@@ -5,6 +5,7 @@ mod raw;
 pub mod resolve;
 pub mod resolved;
 mod target;
+mod way;
 
 pub use load::SettingsError;
 pub use resolve::{Loaded, judge, judge_without_secrets, read, read_by};

@@ -17,7 +17,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::load::{self, Origins, SettingsError};
-use super::raw::{List, Raw, RawCrl, RawSchedule, RawSource, RawStore, RawVerify};
+use super::raw::{List, Raw, RawCrl, RawMissing, RawSchedule, RawSource, RawStore, RawVerify};
 use super::resolved::{
     Crl, CrlPolicy, IdentitySetting, Kinds, OnDrift, Secret, SecretOrigin, Settings, Source, Store, TurnOrder,
 };
@@ -157,23 +157,15 @@ impl Resolver {
             self.expressible(store, &sources);
         }
 
-        let missing = &raw.alarms.upcoming_missing;
         let policy = plan::Policy::default();
+        let (upcoming_missing_warning, upcoming_missing_critical) = self.upcoming_missing(&raw.alarms.upcoming_missing);
         Settings {
             schedule: self.schedule(&raw.schedule),
             listen: self.listen(raw.listen.address.as_deref()),
             plan: plan::Policy {
                 window: self.duration("schedule.window", raw.schedule.window.as_deref(), policy.window),
-                upcoming_missing_warning: self.duration(
-                    "alarms.upcoming_missing.warning",
-                    missing.warning.as_deref(),
-                    policy.upcoming_missing_warning,
-                ),
-                upcoming_missing_critical: self.duration(
-                    "alarms.upcoming_missing.critical",
-                    missing.critical.as_deref(),
-                    policy.upcoming_missing_critical,
-                ),
+                upcoming_missing_warning,
+                upcoming_missing_critical,
                 max_new_leaves: self.count(
                     "verify.max_new_leaves",
                     raw.verify.max_new_leaves,
@@ -188,6 +180,25 @@ impl Resolver {
             sources,
             stores,
         }
+    }
+
+    /// How long before the end of the last Current the missing of its successor is a warning, and when it is critical.
+    fn upcoming_missing(&mut self, raw: &RawMissing) -> (Duration, Duration) {
+        let default = plan::Policy::default();
+        let key = "alarms.upcoming_missing";
+        let warning =
+            self.duration(&format!("{key}.warning"), raw.warning.as_deref(), default.upcoming_missing_warning);
+        let critical =
+            self.duration(&format!("{key}.critical"), raw.critical.as_deref(), default.upcoming_missing_critical);
+        if critical > warning {
+            self.problem(format!(
+                "{key}.critical ({}) is earlier than {key}.warning ({}): both count the days that are left, so critical is the \
+                 shorter one",
+                span(critical),
+                span(warning)
+            ));
+        }
+        (warning, critical)
     }
 
     fn schedule(&mut self, raw: &RawSchedule) -> Schedule {

@@ -12,12 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::raw::{List, RawProof, RawReload, RawReloadTable, RawTarget};
+use super::raw::{List, RawProof, RawReload, RawTarget};
 use super::resolve::Resolver;
 use super::resolved::{
     Addressee, Endpoint, EnvoyProof, GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source,
     Store, Target, WireProof,
 };
+use super::way::{RawAddressee, RawWay, RawWire};
 use crate::http_client::is_loopback;
 use crate::store::privileged::RESERVED;
 use crate::targets::haproxy;
@@ -47,13 +48,9 @@ impl Resolver {
             pinning: self.pinning(&key("pinning"), raw.pinning.as_deref()),
             privileged: raw.privileged.unwrap_or(false),
             check,
-            check_timeout: self.duration(&key("check_timeout"), raw.check_timeout.as_deref(), Duration::from_secs(30)),
+            check_timeout: self.timeout(&key("check_timeout"), raw.check_timeout.as_deref()),
             reload: self.reload(&key("reload"), kind, raw.reload.as_ref()),
-            reload_timeout: self.duration(
-                &key("reload_timeout"),
-                raw.reload_timeout.as_deref(),
-                Duration::from_secs(30),
-            ),
+            reload_timeout: self.timeout(&key("reload_timeout"), raw.reload_timeout.as_deref()),
             proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, proof)),
         };
         let by_socket = target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some());
@@ -80,23 +77,19 @@ impl Resolver {
             }
             Some(RawReload::Table(table)) => table,
         };
-        let ways = [
-            raw.signal.is_some(),
-            raw.systemd.is_some(),
-            raw.command.is_some(),
-            raw.http.is_some(),
-            raw.haproxy.is_some(),
-        ];
-        if ways.iter().filter(|way| **way).count() > 1 {
-            self.problem(format!("{key} names several ways: one of signal, systemd, command, http, haproxy"));
-        }
-        if let Some(socket) = &raw.haproxy {
-            return self.runtime_socket(key, kind, socket, raw);
-        }
-        if raw.fallback.is_some() {
-            self.problem(format!("{key}.fallback is what is done where {key}.haproxy fails, which is not set"));
-        }
-        let told = self.told(key, preset, raw);
+        let told = match raw.way(key) {
+            Ok(RawWay::RuntimeSocket { socket, fallback }) => {
+                return self.runtime_socket(key, kind, socket, fallback, raw.master.as_deref());
+            }
+            Ok(RawWay::Systemd(unit)) => Reload::Systemd { unit: unit.to_owned() },
+            Ok(RawWay::Command(argv)) => Reload::Command(self.command(&format!("{key}.command"), argv)),
+            Ok(RawWay::Http(url)) => self.endpoint(&format!("{key}.http"), url).map_or(Reload::None, Reload::Http),
+            Ok(RawWay::Signal { signal, to }) => self.signal(key, preset, signal, to),
+            Err(why) => {
+                self.problem(why);
+                return preset;
+            }
+        };
         match &raw.master {
             Some(master) => self.watched(key, told, master),
             None => told,
@@ -104,14 +97,21 @@ impl Resolver {
     }
 
     /// HAProxy's runtime socket, and what is done where it fails: what is configured, else as its kind is told.
-    fn runtime_socket(&mut self, key: &str, kind: Kind, socket: &Path, raw: &RawReloadTable) -> Reload {
-        let fallback = self.reload(&format!("{key}.fallback"), kind, raw.fallback.as_deref());
+    fn runtime_socket(
+        &mut self,
+        key: &str,
+        kind: Kind,
+        socket: &Path,
+        fallback: Option<&RawReload>,
+        master: Option<&Path>,
+    ) -> Reload {
+        let fallback = self.reload(&format!("{key}.fallback"), kind, fallback);
         if matches!(fallback, Reload::Haproxy { .. }) {
             self.problem(format!(
                 "{key}.fallback must be a reload: one of signal, systemd, command, http, or \"none\""
             ));
         }
-        let fallback = match &raw.master {
+        let fallback = match master {
             Some(master) => self.watched(key, fallback, master),
             None => fallback,
         };
@@ -125,66 +125,59 @@ impl Resolver {
         Reload::Watched { by: Box::new(by), master: self.base.join(master) }
     }
 
-    /// One of the ways that end with the telling.
-    fn told(&mut self, key: &str, preset: Reload, raw: &RawReloadTable) -> Reload {
-        if let Some(unit) = &raw.systemd {
-            return Reload::Systemd { unit: unit.clone() };
-        }
-        if let Some(List(argv)) = &raw.command {
-            return Reload::Command(self.command(&format!("{key}.command"), argv));
-        }
-        if let Some(url) = &raw.http {
-            return self.endpoint(&format!("{key}.http"), url).map_or(Reload::None, Reload::Http);
-        }
-        self.signal(key, preset, raw)
-    }
-
-    /// A signal, or what of the preset's a table changes.
-    fn signal(&mut self, key: &str, preset: Reload, raw: &RawReloadTable) -> Reload {
-        let (preset_signal, preset_pidfile, preset_process) = match preset {
-            Reload::Signal { signal, to: Addressee::Pidfile { pidfile, process } } => {
-                (Some(signal), Some(pidfile), Some(process))
-            }
-            _ => (None, None, None),
+    /// A signal; what is not written is the preset's.
+    fn signal(&mut self, key: &str, preset: Reload, signal: Option<&str>, to: RawAddressee<'_>) -> Reload {
+        let (preset_signal, preset_to) = match preset {
+            Reload::Signal { signal, to } => (Some(signal), Some(to)),
+            _ => (None, None),
         };
-        let signal = match raw.signal.as_deref().map(|signal| signal.trim_start_matches("SIG")) {
-            Some("HUP") => Signal::Hup,
-            Some("USR1") => Signal::Usr1,
-            Some("USR2") => Signal::Usr2,
-            Some(_) => {
-                let signal = raw.signal.as_deref().unwrap_or_default();
+        let signal = match signal.map(|signal| (signal, signal.trim_start_matches("SIG"))) {
+            Some((_, "HUP")) => Signal::Hup,
+            Some((_, "USR1")) => Signal::Usr1,
+            Some((_, "USR2")) => Signal::Usr2,
+            Some((signal, _)) => {
                 self.problem(format!("{key}.signal: {signal:?} is none of HUP, USR1, USR2"));
                 Signal::Hup
             }
-            None => match preset_signal {
-                Some(signal) => signal,
-                None => {
+            None => {
+                let Some(signal) = preset_signal else {
                     self.problem(format!(
                         "{key} names no way: one of signal, systemd, command, http; or \"none\" for a server that watches by itself"
                     ));
                     return Reload::None;
-                }
-            },
+                };
+                signal
+            }
         };
-        if let Some(unit) = &raw.unit {
-            if raw.pidfile.is_some() || raw.process.is_some() {
-                self.problem(format!("{key}.unit names the process already: leave pidfile and process out"));
+        let to = match (to, preset_to) {
+            (RawAddressee::Unit(unit), _) => Some(Addressee::Unit(unit.to_owned())),
+            (RawAddressee::Process(process), _) => Some(Addressee::Process(process.to_owned())),
+            (RawAddressee::Pidfile { pidfile, process: Some(process) }, _) => {
+                Some(Addressee::Pidfile { pidfile: self.base.join(pidfile), process: process.to_owned() })
             }
-            return Reload::Signal { signal, to: Addressee::Unit(unit.clone()) };
-        }
-        let pidfile = raw.pidfile.clone().or(preset_pidfile);
-        let to = match (pidfile, raw.process.clone().or(preset_process)) {
-            (Some(pidfile), Some(process)) => Addressee::Pidfile { pidfile: self.base.join(pidfile), process },
-            (None, Some(process)) => Addressee::Process(process),
-            _ => {
-                self.problem(format!(
-                    "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, whose main \
-                     process is meant)"
-                ));
-                return Reload::None;
+            (RawAddressee::Pidfile { pidfile, process: None }, Some(Addressee::Pidfile { process, .. })) => {
+                Some(Addressee::Pidfile { pidfile: self.base.join(pidfile), process })
             }
+            (RawAddressee::Preset, preset) => preset,
+            (RawAddressee::Pidfile { .. }, _) => None,
+        };
+        let Some(to) = to else {
+            self.problem(format!(
+                "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, whose main \
+                 process is meant)"
+            ));
+            return Reload::None;
         };
         Reload::Signal { signal, to }
+    }
+
+    /// How long something may take, at most; nothing can be done in no time.
+    fn timeout(&mut self, key: &str, raw: Option<&str>) -> Duration {
+        let timeout = self.duration(key, raw, Duration::from_secs(30));
+        if timeout.is_zero() {
+            self.problem(format!("{key} is no time at all, in which nothing can be done: name one such as \"30s\""));
+        }
+        timeout
     }
 
     /// A program and its arguments: nobody takes one string apart.
@@ -211,8 +204,11 @@ impl Resolver {
     }
 
     fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<Proof> {
-        let wire = raw.connect.as_ref().map(|List(connect)| self.wire(key, kind, marker, connect, raw));
-        let wire = wire.filter(|wire| !wire.connect.is_empty());
+        let wire = raw.wire(key).unwrap_or_else(|why| {
+            self.problem(why);
+            None
+        });
+        let wire = wire.map(|wire| self.wire(key, kind, marker, &wire)).filter(|wire| !wire.connect.is_empty());
         let command = raw.command.as_ref().map(|List(argv)| self.command(&format!("{key}.command"), argv));
         let envoy = raw.envoy.as_ref().and_then(|text| self.endpoint(&format!("{key}.envoy"), text));
         let envoy = envoy.map(|admin| EnvoyProof { admin, marker });
@@ -233,19 +229,19 @@ impl Resolver {
             envoy,
             haproxy,
             settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
-            timeout: self.duration(&format!("{key}.timeout"), raw.timeout.as_deref(), Duration::from_secs(30)),
+            timeout: self.timeout(&format!("{key}.timeout"), raw.timeout.as_deref()),
         })
     }
 
-    fn wire(&mut self, key: &str, kind: Kind, marker: bool, connect: &[String], raw: &RawProof) -> WireProof {
-        for address in connect {
+    fn wire(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawWire<'_>) -> WireProof {
+        for address in raw.connect {
             let fits =
                 address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
             if !fits {
                 self.problem(format!("{key}.connect: {address:?} is no host:port"));
             }
         }
-        let generation = match raw.generation.as_deref() {
+        let generation = match raw.generation {
             None => kind.evidence(),
             Some("header") => GenerationEvidence::Header,
             Some("none") => GenerationEvidence::None,
@@ -254,14 +250,14 @@ impl Resolver {
                 GenerationEvidence::None
             }
         };
-        let path = raw.path.clone().unwrap_or_else(|| "/".to_owned());
+        let path = raw.path.unwrap_or("/").to_owned();
         if !path.starts_with('/') || path.chars().any(|each| !each.is_ascii_graphic()) {
             self.problem(format!("{key}.path must begin with / and have no spaces"));
         }
-        if let Some(name) = raw.server_name.as_ref().filter(|name| name.chars().any(|each| !each.is_ascii_graphic())) {
+        if let Some(name) = raw.server_name.filter(|name| name.chars().any(|each| !each.is_ascii_graphic())) {
             self.problem(format!("{key}.server_name: {name:?} is no host name"));
         }
-        let proxy_protocol = match raw.proxy_protocol.as_deref() {
+        let proxy_protocol = match raw.proxy_protocol {
             None => None,
             Some("v1") => Some(ProxyProtocol::V1),
             Some("v2") => Some(ProxyProtocol::V2),
@@ -270,7 +266,7 @@ impl Resolver {
                 None
             }
         };
-        let (connect, server_name) = (connect.to_vec(), raw.server_name.clone());
+        let (connect, server_name) = (raw.connect.to_vec(), raw.server_name.map(str::to_owned));
         WireProof { connect, server_name, generation, marker, path, proxy_protocol }
     }
 

@@ -418,6 +418,60 @@ fn a_proxys_password_is_never_shown() {
 // --- values ---
 
 #[test]
+fn a_key_that_its_way_does_not_have_is_refused_with_a_sentence() {
+    let sandbox = Sandbox::new();
+    let good = sandbox.configuration();
+    for (kind, lines, pieces) in [
+        (
+            "haproxy",
+            "reload = { haproxy = \"a.sock\", pidfile = \"p\", process = \"x\" }",
+            &["target.t.reload.haproxy sends no signal", "pidfile and process", "fallback"][..],
+        ),
+        ("nginx", "reload = { systemd = \"x\", unit = \"x\" }", &["target.t.reload.systemd sends no signal", "unit"]),
+        ("nginx", "reload = { systemd = \"x\", pidfile = \"p\" }", &["target.t.reload.systemd", "pidfile"]),
+        ("nginx", "reload = { systemd = \"x\", process = \"x\" }", &["target.t.reload.systemd", "process"]),
+        ("nginx", "reload = { command = [\"x\"], process = \"x\" }", &["target.t.reload.command", "process"]),
+        ("nginx", "reload = { http = \"http://127.0.0.1/\", unit = \"x\" }", &["target.t.reload.http", "unit"]),
+        (
+            "haproxy",
+            "reload = { haproxy = \"a.sock\", fallback = { systemd = \"x\", unit = \"y\" } }",
+            &["target.t.reload.fallback.systemd sends no signal", "unit"],
+        ),
+        (
+            "generic",
+            "proof = { command = [\"x\"], server_name = \"x.example\" }",
+            &["target.t.proof.connect is not set", "server_name"],
+        ),
+        ("generic", "proof = { command = [\"x\"], path = \"/\" }", &["target.t.proof.connect is not set", "path"]),
+        (
+            "generic",
+            "proof = { http = \"http://127.0.0.1/\", generation = \"header\", proxy_protocol = \"v1\" }",
+            &["target.t.proof.connect is not set", "generation and proxy_protocol"],
+        ),
+        ("nginx", "check_timeout = \"0s\"", &["target.t.check_timeout", "30s"]),
+        ("nginx", "reload_timeout = \"0s\"", &["target.t.reload_timeout", "30s"]),
+        ("nginx", "proof = { connect = [\"127.0.0.1:1\"], timeout = \"0s\" }", &["target.t.proof.timeout", "30s"]),
+    ] {
+        sandbox.configure(&format!("{good}\n[target.t]\nkind = \"{kind}\"\n{lines}\n"));
+        assert_problem(&sandbox, pieces);
+    }
+    sandbox.configure(&format!("{good}\n[alarms]\nupcoming_missing = {{ warning = \"14d\", critical = \"45d\" }}\n"));
+    assert_problem(
+        &sandbox,
+        &["alarms.upcoming_missing.critical", "(45d)", "alarms.upcoming_missing.warning", "(14d)"],
+    );
+}
+
+#[test]
+fn a_process_without_a_pidfile_is_found_by_its_name_whatever_the_preset_says() {
+    let sandbox = Sandbox::new();
+    sandbox.append("[target.t]\nkind = \"nginx\"\nreload = { signal = \"HUP\", process = \"openresty\" }\n");
+    let shown = sandbox.run(&["config", "show"]).exits(0).stdout;
+    assert!(shown.contains("target.t.reload.process = \"openresty\""), "{shown}");
+    assert!(!shown.contains("target.t.reload.pidfile"), "{shown}");
+}
+
+#[test]
 fn values_that_cannot_be_are_named_with_their_key() {
     let sandbox = Sandbox::new();
     let good = sandbox.configuration();

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
 use super::outcome::{Outcome, Standing, Verdict};
-use super::{CommitError, CycleError, anchors, housekeeping, observe, sight, turns};
 use crate::clock::Clock;
+use crate::cycle::steps::{self, Hand, Server};
+use crate::cycle::{CommitError, CycleError, anchors, housekeeping, observe, sight, turns};
 use crate::exit::Exit;
 use crate::marker;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
@@ -24,11 +25,9 @@ use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
 use crate::store::privileged::{Privileged, Request};
 use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep_in};
-use crate::targets::check::{self, View};
 use crate::targets::enforcement;
 use crate::targets::process::Environment;
 use crate::targets::read_back::read_back_in;
-use crate::targets::reload;
 use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
 use crate::trust::certificate::Certificate;
 use crate::trust::event;
@@ -43,7 +42,7 @@ use crate::trust::set::{Denial, SlotId};
 use crate::trust::sight::Sight;
 use crate::trust::subject::Subject;
 use crate::trust::turn;
-use crate::trust::turn::{Event, Situation, Step, Turn};
+use crate::trust::turn::{Event, Owed, Proof, Situation};
 
 /// The schema that this version writes.
 const SCHEMA: u32 = 1;
@@ -442,41 +441,18 @@ impl Half<'_> {
 
     /// The turn up to the reload, by the same machine as every other.
     async fn turn(&self, half: &Privileged, situation: Situation, store_id: &str) -> Result<Verdict, ApplyError> {
-        let (link, generations, wanted) = (half.link()?, half.generations(), situation.wanted);
-        let environment = self.environment(wanted, store_id);
-        let limit = self.target.check_timeout;
-        let mut words = "as it stands".to_owned();
-        let (mut turn, mut step) = Turn::begin(situation);
-        loop {
-            let event = match step {
-                Step::Finish(turn::Outcome::Settled(_)) => return Ok(Verdict::Told(words)),
-                Step::Finish(turn::Outcome::Owed(owed)) => return Ok(Verdict::Owed(owed)),
-                Step::ReadBack => turns::outcome_of(read_back_in(self.store.kinds, &generations, wanted)),
-                Step::CheckPrivately(number) => match self.target.server_check() {
-                    Some(check) => {
-                        let view = View::Private { new: &link.generation(number), link: link.path() };
-                        turns::judged(check::judge(check, view, &environment, limit).await)
-                    }
-                    None => Event::Succeeded,
-                },
-                Step::Check => match self.target.server_check() {
-                    Some(check) => turns::judged(check::judge(check, View::AsItStands, &environment, limit).await),
-                    None => Event::Succeeded,
-                },
-                Step::Switch(number) => turns::outcome_of(link.switch(number)),
-                Step::Reload => {
-                    match reload::tell(&self.target.reload, &environment, self.target.reload_timeout).await {
-                        Ok(how) => {
-                            words = how.to_string();
-                            Event::Succeeded
-                        }
-                        Err(error) => Event::Failed(error.to_string()),
-                    }
-                }
-                Step::Prove { .. } => Event::Proof(turn::Proof::Unverifiable("the daemon proves".to_owned())),
-            };
-            step = turn.on(event);
-        }
+        let server = Server {
+            kinds: self.store.kinds,
+            target: self.target,
+            link: half.link()?,
+            generations: half.generations(),
+            environment: self.environment(situation.wanted, store_id),
+        };
+        let mut hand = ByRoot { server, words: "as it stands".to_owned() };
+        Ok(match steps::take(situation, &mut hand).await {
+            (turn::Outcome::Settled(_), _) => Verdict::Told(hand.words),
+            (turn::Outcome::Owed(owed), _) => Verdict::Owed(owed),
+        })
     }
 
     fn environment(&self, number: u64, store_id: &str) -> Environment {
@@ -509,6 +485,33 @@ impl Half<'_> {
             }
         }
         swept.failures
+    }
+}
+
+/// Root takes each step itself, up to the reload.
+struct ByRoot<'a> {
+    server: Server<'a>,
+    /// How the server was told.
+    words: String,
+}
+
+impl Hand for ByRoot<'_> {
+    fn server(&self) -> &Server<'_> {
+        &self.server
+    }
+
+    async fn tell(&mut self) -> Result<Event, Owed> {
+        match self.server.tell().await {
+            Ok(how) => {
+                self.words = how.to_string();
+                Ok(Event::Succeeded)
+            }
+            Err(error) => Ok(Event::Failed(error.to_string())),
+        }
+    }
+
+    async fn prove(&mut self, _told: bool) -> Proof {
+        Proof::Unverifiable("the daemon proves".to_owned())
     }
 }
 

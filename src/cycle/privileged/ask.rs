@@ -1,0 +1,97 @@
+//! The daemon's side: it asks root's half, and reads what came of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::outcome::Outcome;
+use crate::settings::resolved::{Store as StoreSettings, Target};
+use crate::store::StoreError;
+use crate::store::privileged::{Asked, Privileged};
+use crate::targets::process::LAST_CHANCE;
+use crate::trust::manifest::Manifest;
+
+/// How often the outcome of root's half is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How many checks a turn of root's half may take: those of [`crate::trust::turn`] with their comparison, and one that shows
+/// what the server's configuration asks.
+const MOST_CHECKS: u32 = 6;
+
+/// Root's half of a target, as the daemon sees it in one turn.
+pub struct RootsHalf<'a> {
+    pub files: Privileged,
+    target: &'a Target,
+    manifest: &'a Manifest,
+    /// Whether it was asked in this turn.
+    asked: AtomicBool,
+}
+
+impl<'a> RootsHalf<'a> {
+    pub fn of(store: &StoreSettings, target: &'a Target, manifest: &'a Manifest) -> Result<Self, StoreError> {
+        let files = Privileged::of(&store.privileged_path, &target.name)?;
+        Ok(Self { files, target, manifest, asked: AtomicBool::new(false) })
+    }
+
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// What root's half did not let in of this generation.
+    pub fn withheld(&self) -> Option<String> {
+        let last = self.last()?;
+        (!last.refused.is_empty()).then(|| last.refused.join("; "))
+    }
+
+    /// What root's half said of this generation.
+    pub fn last(&self) -> Option<Outcome> {
+        let of_this = |last: &Outcome| {
+            let standing = last.standing.as_ref();
+            standing.is_some_and(|standing| {
+                standing.generation == self.manifest.generation && standing.store == self.manifest.store
+            })
+        };
+        Outcome::last(&self.files).filter(of_this)
+    }
+
+    /// Asks root's half and waits for its answer, for as long as its work can take; why there is none.
+    pub async fn ask(&self, asked: Asked) -> Result<Outcome, String> {
+        self.asked.store(true, Ordering::Relaxed);
+        let request =
+            self.files.ask(asked).map_err(|error| self.files.problem().unwrap_or_else(|| error.to_string()))?;
+        let Target { name, check_timeout, reload_timeout, .. } = self.target;
+        let unit = format!("trustsync-apply@{name}");
+        let taken_within = reload_timeout.saturating_add(*check_timeout);
+        // Each program has a last chance to end by itself.
+        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(MOST_CHECKS);
+        let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
+        let asked = Instant::now();
+        let mut taken: Option<Instant> = None;
+        loop {
+            if let Some(answer) = Outcome::last(&self.files)
+                && answer.request.as_ref() == Some(&request.id)
+            {
+                return Ok(answer);
+            }
+            if taken.is_none() && !self.files.waits() {
+                taken = Some(Instant::now());
+            }
+            match taken {
+                None if asked.elapsed() >= taken_within => {
+                    return Err(format!(
+                        "the privileged half did not take the request within {}: is {unit}.path enabled? See `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
+                        humantime::format_duration(taken_within)
+                    ));
+                }
+                Some(taken) if taken.elapsed() >= done_within => {
+                    return Err(format!(
+                        "the privileged half took the request and left no outcome within {}: see `journalctl -u {unit}.service`",
+                        humantime::format_duration(done_within)
+                    ));
+                }
+                _ => sleep(LOOK).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The one interpreter of a turn's steps. What comes next is decided in [`crate::trust::turn`]; here it is done, upon a
+//! server's files, and where the daemon and root differ (who switches the link, who tells the server, who proves), by the
+//! hand that takes the turn.
+
+use std::path::PathBuf;
+
+use crate::settings::resolved::{Kinds, Target};
+use crate::store::LinkPath;
+use crate::targets::check::{self, Outcome as Checked, View};
+use crate::targets::process::Environment;
+use crate::targets::read_back::read_back_in;
+use crate::targets::reload::{self, ReloadError, Told};
+use crate::trust::turn::{Event, Number, Outcome, Owed, Proof, Situation, Step, Turn};
+
+/// A target's server, and the files that it reads.
+pub struct Server<'a> {
+    pub kinds: Kinds,
+    pub target: &'a Target,
+    pub link: LinkPath,
+    /// The folder of the generations that the link may name.
+    pub generations: PathBuf,
+    /// What its programs are given.
+    pub environment: Environment,
+}
+
+/// What the daemon and root do each in their own way.
+pub trait Hand {
+    fn server(&self) -> &Server<'_>;
+
+    fn switch(&self, number: Number) -> Event {
+        succeeded(self.server().link.switch(number))
+    }
+
+    /// Has the server load what its link names; what is owed where the turn ends by that.
+    async fn tell(&mut self) -> Result<Event, Owed>;
+
+    async fn prove(&mut self, told: bool) -> Proof;
+}
+
+/// Takes a turn to its end; the second value is whether the server was to be told.
+pub async fn take(situation: Situation, hand: &mut impl Hand) -> (Outcome, bool) {
+    let wanted = situation.wanted;
+    let (mut turn, mut step) = Turn::begin(situation);
+    let mut told = false;
+    loop {
+        let event = match step {
+            Step::Finish(outcome) => return (outcome, told),
+            Step::ReadBack => {
+                let server = hand.server();
+                succeeded(read_back_in(server.kinds, &server.generations, wanted))
+            }
+            Step::CheckPrivately(number) => hand.server().check_privately(number).await,
+            Step::Check => hand.server().check(View::AsItStands).await,
+            Step::Switch(number) => hand.switch(number),
+            Step::Reload => {
+                told = true;
+                match hand.tell().await {
+                    Ok(event) => event,
+                    Err(owed) => return (Outcome::Owed(owed), told),
+                }
+            }
+            Step::Prove { told } => Event::Proof(hand.prove(told).await),
+        };
+        step = turn.on(event);
+    }
+}
+
+impl Server<'_> {
+    pub async fn tell(&self) -> Result<Told, ReloadError> {
+        reload::tell(&self.target.reload, &self.environment, self.target.reload_timeout).await
+    }
+
+    async fn check_privately(&self, number: Number) -> Event {
+        if self.target.check.is_some() && !rustix::process::geteuid().is_root() {
+            return Event::NoNamespace("a private mount namespace needs root".to_owned());
+        }
+        self.check(View::Private { new: &self.link.generation(number), link: self.link.path() }).await
+    }
+
+    async fn check(&self, view: View<'_>) -> Event {
+        let Some(check) = self.target.server_check() else { return Event::Succeeded };
+        match check::judge(check, view, &self.environment, self.target.check_timeout).await {
+            Checked::Passed => Event::Succeeded,
+            Checked::Failed { output } => Event::Failed(output),
+            Checked::CouldNotRun(why) => Event::NotRun(why),
+            Checked::PrivateUnavailable(why) => Event::NoNamespace(why),
+        }
+    }
+}
+
+fn succeeded<E: std::error::Error>(done: Result<(), E>) -> Event {
+    done.map_or_else(|error| Event::Failed(error.to_string()), |()| Event::Succeeded)
+}
