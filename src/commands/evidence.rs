@@ -46,8 +46,8 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
             writeln!(out, "{}: nothing is on record yet", store.name)?;
         }
         if records.unreadable > 0 {
-            tracing::warn!(
-                event = "evidence_damaged",
+            log_line!(
+                EvidenceDamaged,
                 store = store.name,
                 "{} of {} lines of {} say nothing that can be understood: torn by a crash, changed by somebody, or of a later \
                  version. The others are shown; what is trusted does not depend on them.",

@@ -351,7 +351,7 @@ impl Half<'_> {
         }
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,
-            Verdict::Owed(owed) => turns::exit_of(owed),
+            Verdict::Owed(owed) => owed.event().facts().failure.map_or(Exit::Owed, Exit::from),
             Verdict::Told(_) | Verdict::Withheld(_) if !outcome.refused.is_empty() => Exit::Answer,
             Verdict::Told(_) | Verdict::Withheld(_) => Exit::Done,
         };

@@ -81,11 +81,7 @@ impl Observed {
 
     /// The exit codes that its failures lead to.
     pub fn exits(&self) -> impl Iterator<Item = Exit> {
-        self.failures().map(|error| match error.class() {
-            FailureClass::Unreachable | FailureClass::RefusedUs => Exit::Source,
-            FailureClass::AnswerRefused => Exit::Answer,
-            FailureClass::Misconfigured => Exit::Configuration,
-        })
+        self.failures().filter_map(|error| event_of(error).facts().failure).map(Exit::from)
     }
 }
 
@@ -156,6 +152,15 @@ pub fn interpret(
     Ok(interpreted)
 }
 
+fn event_of(error: &FetchError) -> Event {
+    match error.class() {
+        FailureClass::Unreachable => Event::SourceUnreachable,
+        FailureClass::RefusedUs => Event::SourceRefusedUs,
+        FailureClass::AnswerRefused => Event::AnswerRefused,
+        FailureClass::Misconfigured => Event::SourceMisconfigured,
+    }
+}
+
 /// What failed, and what it means. Two listings that failed alike are one failure, said once.
 fn failed(said: &Observed) -> Vec<Finding> {
     let failures: Vec<&FetchError> = said.failures().collect();
@@ -165,13 +170,7 @@ fn failed(said: &Observed) -> Vec<Finding> {
         "Trust is unchanged"
     };
     let finding = |error: &FetchError, alike: &str| {
-        let event = match error.class() {
-            FailureClass::Unreachable => Event::SourceUnreachable,
-            FailureClass::RefusedUs => Event::SourceRefusedUs,
-            FailureClass::AnswerRefused => Event::AnswerRefused,
-            FailureClass::Misconfigured => Event::SourceMisconfigured,
-        };
-        Finding::new(event, Subject::source(&said.source), format!("{error}.{alike} {meaning}."))
+        Finding::new(event_of(error), Subject::source(&said.source), format!("{error}.{alike} {meaning}."))
     };
     let kind = |error: &FetchError| std::mem::discriminant(error.failure());
     match failures.as_slice() {

@@ -544,7 +544,7 @@ impl<'a> Turns<'a> {
                 if state.owed.as_ref() != Some(&owed) {
                     report.noted(self.evidence("owed", wanted, &finding.text));
                 }
-                report.findings.push(finding);
+                report.fail_by(finding);
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
@@ -552,7 +552,6 @@ impl<'a> Turns<'a> {
                 if lacks_lines && (told || forced || is_news) {
                     line.to_add = self.snippet();
                 }
-                report.causes.insert(exit_of(&owed));
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
                     state.told_not_wired = Some(wanted);
                 }
@@ -670,21 +669,6 @@ impl<'a> Turns<'a> {
     fn snippet(&self) -> Option<String> {
         let lines = snippet::of(self.target.kind, &self.link_path());
         if self.target.marker { lines } else { lines.map(|lines| snippet::without_marker(&lines)) }
-    }
-}
-
-/// The exit code that an owed turn leads to.
-pub fn exit_of(owed: &Owed) -> Exit {
-    match owed {
-        Owed::Refused(_)
-        | Owed::RefusedButKept(_)
-        | Owed::BrokenWithoutUs { .. }
-        | Owed::BrokenBefore(_)
-        | Owed::CheckFailed(_) => Exit::Check,
-        Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
-        Owed::CheckNotRun(_) | Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => {
-            Exit::Owed
-        }
     }
 }
 

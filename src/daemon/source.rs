@@ -120,7 +120,7 @@ impl SourceTask {
             self.promise("asking for revocation lists", DEADLINE);
             let answers = cycle::gather(&self.settings, store, observed.clone(), &*self.clock, DEADLINE).await;
             let answers = answers.unwrap_or_else(|error| {
-                tracing::error!(event = "lists_unavailable", store = store.name, exit = error.exit() as u8, "{error}");
+                log_line!(ListsUnavailable, store = store.name, exit = error.exit() as u8, "{error}");
                 cycle::without_lists(store, observed.clone(), &error)
             });
             let (done, told) = oneshot::channel();
