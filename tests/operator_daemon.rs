@@ -429,6 +429,19 @@ fn evidence_says_of_each_generation_when_and_by_what() {
     sandbox.run(&["evidence", "9"]).exits(2).says(&["nothing is on record of generation 000009"]);
 }
 
+/// A proof that cannot show the chain settles a target by the allowlist alone.
+#[test]
+fn evidence_knows_a_target_whose_allowlist_alone_was_proven() {
+    let sandbox = published("");
+    let path = sandbox.store().join("evidence.jsonl");
+    let proven =
+        r#"{"event":"allowlist_proven","time":"2026-01-01T00:00:00Z","generation":1,"target":"edge","detail":"x"}"#;
+    fs::write(&path, format!("{}{proven}\n", fs::read_to_string(&path).unwrap())).unwrap();
+    let all = sandbox.run(&["evidence", "--output", "json"]).exits(0).json();
+    assert_eq!(all["main"]["unreadable"], 0, "{all:#}");
+    sandbox.run(&["evidence"]).exits(0).says(&["target edge: allowlist proven"]);
+}
+
 #[test]
 fn damaged_evidence_is_counted_and_costs_nothing_else() {
     let sandbox = published("");

@@ -139,11 +139,10 @@ fn text(store: &str, record: &Record) -> String {
         let TargetRecord { settled, events, .. } = target;
         let end = settled
             .as_ref()
-            .map_or_else(|| "OWED".to_owned(), |settled| format!("{} {}", settled.by.replace('_', " "), settled.time));
+            .map_or_else(|| "OWED".to_owned(), |settled| format!("{} {}", settled.by.words(), settled.time));
         let _ = writeln!(text, "  target {}: {end}", quoted(name));
         for event in events {
-            let _ =
-                writeln!(text, "    {} {:<20} {}", event.time, event.event.replace('_', " "), quoted(&event.detail));
+            let _ = writeln!(text, "    {} {:<20} {}", event.time, event.event.words(), quoted(&event.detail));
         }
     }
     for word in &record.words {

@@ -27,6 +27,7 @@ use crate::target::proof::{self, Patience, Wanted};
 use crate::target::reload::{self, Told};
 use crate::target::snippet;
 use crate::trust::event;
+use crate::trust::evidence_record::Happened;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
 use crate::trust::render::{Output, envoy};
@@ -319,7 +320,7 @@ impl<'a> Turns<'a> {
                         told.to_string(),
                     ));
                 }
-                report.noted(self.evidence("told", number, &told.to_string()));
+                report.noted(self.evidence(Happened::Told, number, &told.to_string()));
                 Event::Succeeded
             }
             Err(error) => {
@@ -335,7 +336,7 @@ impl<'a> Turns<'a> {
         report.findings.extend(answer.findings);
         match answer.verdict {
             Verdict::Told(words) => {
-                report.noted(self.evidence("told", self.manifest.generation, &words));
+                report.noted(self.evidence(Happened::Told, self.manifest.generation, &words));
                 Ok(Event::Succeeded)
             }
             Verdict::Owed(owed) => Err(owed),
@@ -344,7 +345,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Puts what became of this target into evidence.
-    fn evidence(&self, event: &str, generation: u64, detail: &str) -> Result<(), Unwritten> {
+    fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
         evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
     }
 
@@ -514,13 +515,13 @@ impl<'a> Turns<'a> {
                 let was_by_word = matches!(state.evidence, Some(Evidence::Confirmed(_)));
                 if state.acknowledged != Some(wanted) || told || by_word != was_by_word {
                     let (event, detail) = match &evidence {
-                        Evidence::Proven => ("proven", "chain and allowlist".to_owned()),
-                        Evidence::ChainOnly(why) => ("chain_proven", why.clone()),
-                        Evidence::AllowlistOnly(why) => ("allowlist_proven", why.clone()),
+                        Evidence::Proven => (Happened::Proven, "chain and allowlist".to_owned()),
+                        Evidence::ChainOnly(why) => (Happened::ChainProven, why.clone()),
+                        Evidence::AllowlistOnly(why) => (Happened::AllowlistProven, why.clone()),
                         Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
-                            ("reloaded_not_proven", why.clone())
+                            (Happened::ReloadedNotProven, why.clone())
                         }
-                        Evidence::Confirmed(why) => ("confirmed", why.clone()),
+                        Evidence::Confirmed(why) => (Happened::Confirmed, why.clone()),
                     };
                     report.noted(self.evidence(event, wanted, &detail));
                 }
@@ -542,7 +543,7 @@ impl<'a> Turns<'a> {
             Outcome::Owed(owed) => {
                 let finding = owed.finding(name, wanted);
                 if state.owed.as_ref() != Some(&owed) {
-                    report.noted(self.evidence("owed", wanted, &finding.text));
+                    report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
                 }
                 report.fail_by(finding);
                 let lacks_lines =
