@@ -25,6 +25,7 @@ use crate::targets::read_back::read_back;
 use crate::targets::reload::Told;
 use crate::targets::snippet;
 use crate::trust::event;
+use crate::trust::evidence_record::Happened;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
 use crate::trust::set::Authority;
@@ -254,7 +255,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Puts what became of this target into evidence.
-    fn evidence(&self, event: &str, generation: u64, detail: &str) -> Result<(), Unwritten> {
+    fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
         evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
     }
 
@@ -388,13 +389,13 @@ impl<'a> Turns<'a> {
                 let was_by_word = matches!(state.evidence, Some(Evidence::Confirmed(_)));
                 if state.acknowledged != Some(wanted) || told || by_word != was_by_word {
                     let (event, detail) = match &evidence {
-                        Evidence::Proven => ("proven", "chain and allowlist".to_owned()),
-                        Evidence::ChainOnly(why) => ("chain_proven", why.clone()),
-                        Evidence::AllowlistOnly(why) => ("allowlist_proven", why.clone()),
+                        Evidence::Proven => (Happened::Proven, "chain and allowlist".to_owned()),
+                        Evidence::ChainOnly(why) => (Happened::ChainProven, why.clone()),
+                        Evidence::AllowlistOnly(why) => (Happened::AllowlistProven, why.clone()),
                         Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
-                            ("reloaded_not_proven", why.clone())
+                            (Happened::ReloadedNotProven, why.clone())
                         }
-                        Evidence::Confirmed(why) => ("confirmed", why.clone()),
+                        Evidence::Confirmed(why) => (Happened::Confirmed, why.clone()),
                     };
                     report.noted(self.evidence(event, wanted, &detail));
                 }
@@ -416,9 +417,9 @@ impl<'a> Turns<'a> {
             Outcome::Owed(owed) => {
                 let finding = owed.finding(name, wanted);
                 if state.owed.as_ref() != Some(&owed) {
-                    report.noted(self.evidence("owed", wanted, &finding.text));
+                    report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
                 }
-                report.findings.push(finding);
+                report.fail_by(finding);
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
@@ -426,7 +427,6 @@ impl<'a> Turns<'a> {
                 if lacks_lines && (told || forced || is_news) {
                     line.to_add = self.snippet();
                 }
-                report.causes.insert(exit_of(&owed));
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
                     state.told_not_wired = Some(wanted);
                 }
@@ -548,7 +548,7 @@ impl Hand for Direct<'_> {
                         told.to_string(),
                     ));
                 }
-                report.noted(turns.evidence("told", turns.manifest.generation, &told.to_string()));
+                report.noted(turns.evidence(Happened::Told, turns.manifest.generation, &told.to_string()));
                 Event::Succeeded
             }
             Err(error) => {
@@ -587,7 +587,7 @@ impl Hand for ThroughRoot<'_> {
         self.report.findings.extend(answer.findings);
         match answer.verdict {
             Verdict::Told(words) => {
-                self.report.noted(self.turns.evidence("told", self.turns.manifest.generation, &words));
+                self.report.noted(self.turns.evidence(Happened::Told, self.turns.manifest.generation, &words));
                 Ok(Event::Succeeded)
             }
             Verdict::Owed(owed) => Err(owed),
@@ -597,20 +597,5 @@ impl Hand for ThroughRoot<'_> {
 
     async fn prove(&mut self, told: bool) -> Proof {
         self.turns.prove(&self.server.link, told, self.state, self.report).await
-    }
-}
-
-/// The exit code that an owed turn leads to.
-pub fn exit_of(owed: &Owed) -> Exit {
-    match owed {
-        Owed::Refused(_)
-        | Owed::RefusedButKept(_)
-        | Owed::BrokenWithoutUs { .. }
-        | Owed::BrokenBefore(_)
-        | Owed::CheckFailed(_) => Exit::Check,
-        Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
-        Owed::CheckNotRun(_) | Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => {
-            Exit::Owed
-        }
     }
 }

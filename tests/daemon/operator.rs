@@ -194,7 +194,8 @@ fn an_alarm_whose_cause_is_there_cannot_be_acknowledged() {
     let refused = sandbox.run(&["alarms", "ack", id]).exits(2);
     refused.says(&[&format!("{id} cannot be acknowledged, its cause is still there; it ends "), "no longer finds it"]);
     sandbox.run(&["alarms", "ack", "--all"]).exits(0).says(&["These stand", id]);
-    sandbox.run(&["alarms"]).exits(2).says(&["stands"]);
+    let explained = ["stands", "means: What the vendor will present does not pass the policy", "do: Read the reason"];
+    sandbox.run(&["alarms"]).exits(2).says(&explained);
 
     // Over, then seen; and when its cause is there again, it is there again.
     sandbox.world().clear();
@@ -422,6 +423,19 @@ fn evidence_says_of_each_generation_when_and_by_what() {
         "reloaded not proven",
     ]);
     sandbox.run(&["evidence", "9"]).exits(2).says(&["nothing is on record of generation 000009"]);
+}
+
+/// A proof that cannot show the chain settles a target by the allowlist alone.
+#[test]
+fn evidence_knows_a_target_whose_allowlist_alone_was_proven() {
+    let sandbox = published("");
+    let path = sandbox.store().join("evidence.jsonl");
+    let proven =
+        r#"{"event":"allowlist_proven","time":"2026-01-01T00:00:00Z","generation":1,"target":"edge","detail":"x"}"#;
+    fs::write(&path, format!("{}{proven}\n", fs::read_to_string(&path).unwrap())).unwrap();
+    let all = sandbox.run(&["evidence", "--output", "json"]).exits(0).json();
+    assert_eq!(all["main"]["unreadable"], 0, "{all:#}");
+    sandbox.run(&["evidence"]).exits(0).says(&["target edge: allowlist proven"]);
 }
 
 #[test]
