@@ -10,6 +10,7 @@ mod anchors;
 mod commit;
 mod due;
 mod evidence;
+mod hands;
 mod housekeeping;
 mod observe;
 pub mod privileged;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::evidence::{self, Unwritten};
+use super::hands::{Direct, ThroughRoot};
 use super::privileged::ask::RootsHalf;
 use super::privileged::outcome::{Outcome as Answer, Verdict};
 use super::report::{Report, TargetReport};
 use super::sight;
-use super::steps::{self, Hand, Server};
+use super::steps::{self, Server};
 use crate::clock::Clock;
-use crate::exit::Exit;
 use crate::settings::resolved::{self, Kinds, Reload, Store as StoreSettings, Target};
 use crate::store::contents;
 use crate::store::privileged::{Asked, Privileged};
@@ -22,9 +22,8 @@ use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
 use crate::targets::read_back::read_back;
-use crate::targets::reload::Told;
 use crate::targets::snippet;
-use crate::trust::event;
+use crate::trust::event::Event;
 use crate::trust::evidence_record::Happened;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
@@ -32,7 +31,7 @@ use crate::trust::set::Authority;
 use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
 use crate::trust::subject::Subject;
-use crate::trust::turn::{Event, Evidence, Number, Outcome, Owed, Proof, Situation};
+use crate::trust::turn::{Evidence, Outcome, Owed, Proof, Situation};
 
 /// After this long root's half is asked to look again, though nothing changed: whether it still answers should be known
 /// before it is needed.
@@ -155,28 +154,20 @@ impl<'a> Turns<'a> {
                     let text = format!(
                         "The target's link was moved to generation {number:06} by somebody else; it is moved back, and the server told."
                     );
-                    report.findings.push(Finding::new(
-                        event::Event::StoreDrift,
-                        Subject::target(&self.target.name),
-                        text,
-                    ));
+                    report.findings.push(Finding::new(Event::StoreDrift, Subject::target(&self.target.name), text));
                 }
                 Some(number)
             }
             Link::Missing => {
                 if state.acknowledged.is_some() {
                     let text = "The target's link was removed by somebody else; it is made anew, and the server told.";
-                    report.findings.push(Finding::new(
-                        event::Event::StoreDrift,
-                        Subject::target(&self.target.name),
-                        text,
-                    ));
+                    report.findings.push(Finding::new(Event::StoreDrift, Subject::target(&self.target.name), text));
                 }
                 None
             }
             Link::Foreign(found) => {
                 report.findings.push(Finding::new(
-                    event::Event::StoreDrift,
+                    Event::StoreDrift,
                     Subject::target(&self.target.name),
                     format!("The target's link was not made by trustsync ({found}); it is not followed, and replaced."),
                 ));
@@ -255,7 +246,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Puts what became of this target into evidence.
-    fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
+    pub(super) fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
         evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
     }
 
@@ -279,18 +270,14 @@ impl<'a> Turns<'a> {
         if !last.as_ref().is_some_and(is_good) && !half.was_asked() {
             if let Err(why) = half.ask(Asked::ToLook).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
-                report.findings.push(Finding::new(
-                    event::Event::TargetHalfSilent,
-                    Subject::target(&self.target.name),
-                    text,
-                ));
+                report.findings.push(Finding::new(Event::TargetHalfSilent, Subject::target(&self.target.name), text));
             }
             last = half.last();
         }
         last.and_then(|last| last.enforcement)
     }
 
-    async fn prove(&self, link: &LinkPath, told: bool, state: &TargetState, report: &mut Report) -> Proof {
+    pub(super) async fn prove(&self, link: &LinkPath, told: bool, state: &TargetState, report: &mut Report) -> Proof {
         let Some(ways) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
         // Root's half may have let in less than stands in the store.
         let rendered = self.half.as_ref().and_then(|half| Some(half.last()?.standing?.digest));
@@ -354,7 +341,7 @@ impl<'a> Turns<'a> {
         match enforcement {
             Enforcement::NotEnforced { servers, .. } => Proof::NotEnforced(servers.join(", ")),
             Enforcement::Enforced { notes } => {
-                let note = |note| Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), note);
+                let note = |note| Finding::new(Event::Enforcement, Subject::target(&self.target.name), note);
                 report.findings.extend(notes.into_iter().map(note));
                 Proof::Proven
             }
@@ -365,12 +352,12 @@ impl<'a> Turns<'a> {
             ),
             Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
                 let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
-                report.findings.push(Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), text));
+                report.findings.push(Finding::new(Event::Enforcement, Subject::target(&self.target.name), text));
                 Proof::Proven
             }
             Enforcement::NotSeen(why) => {
                 let text = format!("Whether each server asks the allowlist was not seen: {why}");
-                report.findings.push(Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), text));
+                report.findings.push(Finding::new(Event::Enforcement, Subject::target(&self.target.name), text));
                 Proof::Proven
             }
         }
@@ -472,16 +459,12 @@ impl<'a> Turns<'a> {
                  pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
                 unknown.join(", ")
             );
-            report.findings.push(Finding::new(
-                event::Event::TargetDenialPartial,
-                Subject::target(&self.target.name),
-                text,
-            ));
+            report.findings.push(Finding::new(Event::TargetDenialPartial, Subject::target(&self.target.name), text));
         }
     }
 
     fn find_weak_evidence(&self, evidence: &Evidence, report: &mut Report) {
-        use event::Event::*;
+        use Event::*;
         let (severity, event, text) = match evidence {
             Evidence::Proven => return,
             Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => {
@@ -521,81 +504,5 @@ impl<'a> Turns<'a> {
 
     fn snippet(&self) -> Option<String> {
         snippet::of(self.target.kind, self.target.marker, &self.link_path())
-    }
-}
-
-/// The daemon takes each step itself.
-struct Direct<'a> {
-    turns: &'a Turns<'a>,
-    server: Server<'a>,
-    state: &'a TargetState,
-    report: &'a mut Report,
-}
-
-impl Hand for Direct<'_> {
-    fn server(&self) -> &Server<'_> {
-        &self.server
-    }
-
-    async fn tell(&mut self) -> Result<Event, Owed> {
-        let Self { turns, server, report, .. } = self;
-        Ok(match server.tell().await {
-            Ok(told) => {
-                if let Told::Reloaded { .. } = told {
-                    report.findings.push(Finding::new(
-                        event::Event::TargetReloadedInstead,
-                        Subject::target(&turns.target.name),
-                        told.to_string(),
-                    ));
-                }
-                report.noted(turns.evidence(Happened::Told, turns.manifest.generation, &told.to_string()));
-                Event::Succeeded
-            }
-            Err(error) => {
-                report.causes.insert(Exit::Owed);
-                Event::Failed(error.to_string())
-            }
-        })
-    }
-
-    async fn prove(&mut self, told: bool) -> Proof {
-        self.turns.prove(&self.server.link, told, self.state, self.report).await
-    }
-}
-
-/// Root's half checks, switches and tells, all when it is asked to tell; the daemon reads back and proves.
-struct ThroughRoot<'a> {
-    turns: &'a Turns<'a>,
-    half: &'a RootsHalf<'a>,
-    server: Server<'a>,
-    state: &'a TargetState,
-    report: &'a mut Report,
-}
-
-impl Hand for ThroughRoot<'_> {
-    fn server(&self) -> &Server<'_> {
-        &self.server
-    }
-
-    fn switch(&self, _number: Number) -> Event {
-        Event::Succeeded
-    }
-
-    /// What root's half owes, the target owes.
-    async fn tell(&mut self) -> Result<Event, Owed> {
-        let answer = self.half.ask(Asked::ToTell).await.map_err(Owed::Unanswered)?;
-        self.report.findings.extend(answer.findings);
-        match answer.verdict {
-            Verdict::Told(words) => {
-                self.report.noted(self.turns.evidence(Happened::Told, self.turns.manifest.generation, &words));
-                Ok(Event::Succeeded)
-            }
-            Verdict::Owed(owed) => Err(owed),
-            Verdict::Withheld(why) => Err(Owed::Withheld(why)),
-        }
-    }
-
-    async fn prove(&mut self, told: bool) -> Proof {
-        self.turns.prove(&self.server.link, told, self.state, self.report).await
     }
 }

@@ -1,13 +1,5 @@
 //! The configuration as written: every value optional, nothing judged. [`super::resolve`] makes sense of it.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;

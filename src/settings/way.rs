@@ -1,14 +1,6 @@
 //! The ways that a table of the configuration names. A table is written flat, so that the environment can be laid over the
 //! file key by key; here it becomes one way, or a sentence on each key that this way does not have.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::path::Path;
 
 use super::raw::{List, RawProof, RawReload, RawReloadTable};

@@ -1,5 +1,13 @@
 //! Apache httpd: chain bundle and an allowlist to include; a real start in private as its check; SIGUSR1 (graceful).
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 mod read_back;
 mod render;
 pub mod snippet;

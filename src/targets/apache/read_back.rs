@@ -1,14 +1,6 @@
 //! Reads what Apache includes. It may hold any directive, so every line must be one of the few that are meant, and in its
 //! place.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use crate::trust::render::Odd;
 
 /// How many lines are meant that deny and that admit.

@@ -4,14 +4,6 @@
 //! admitted by one. Its lines carry nothing of a certificate but hashes, and names of which every byte that could mean
 //! something to Apache (quotes, `${...}`, `%{...}`, backslashes, non-ASCII) is written as `\xHH`.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt::Write;
 
 use crate::trust::render::{Files, Label};

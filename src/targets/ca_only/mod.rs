@@ -1,6 +1,14 @@
 //! A server that can only be told which authorities to trust, and never which certificate. It reads the bundles, a
 //! truststore, or OpenSSL's directory of certificates, the family *hashed*.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 mod read_back;
 mod render;
 

@@ -5,14 +5,6 @@
 //! (`crypto/x509/x_name.c`): the RDNs one after the other, without the sequence around them, each string as UTF-8 in lower
 //! case, without spaces at its ends and with single ones within. Lower case and spaces are ASCII's alone.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeMap;
 
 use crate::trust::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value};

@@ -10,32 +10,19 @@
 
 pub mod sight;
 mod start;
+mod verdict;
 
 use std::path::Path;
 use std::time::Duration;
 
 pub use crate::targets::process::Environment;
-use crate::targets::process::{OUTPUT_KEPT, Ran, Run, RunError};
+use crate::targets::process::{OUTPUT_KEPT, Run, RunError};
 use crate::targets::ways::{Check, CheckWay};
+pub use verdict::{Outcome, VIEW_STANDS};
+use verdict::{judged, run_in_view};
 
 /// How long a server's check may take: a big configuration with slow name resolution takes tens of seconds.
 pub const CHECK_LIMIT: Duration = Duration::from_secs(60);
-
-/// What the server's own check says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The server would load this.
-    Passed,
-    /// It would not.
-    Failed {
-        /// How the check ended, and what it said.
-        output: String,
-    },
-    /// The check itself could not be run, so nothing is known of the generation.
-    CouldNotRun(String),
-    /// No private view of the files could be made; a check in place may still work.
-    PrivateUnavailable(String),
-}
 
 /// Which files a check is to judge.
 #[derive(Debug, Clone, Copy)]
@@ -78,9 +65,6 @@ pub async fn in_place(argv: &[String], environment: &Environment, limit: Duratio
     }
 }
 
-/// Says that the private view stands: what failed before this line was ours, what fails after it is the check.
-pub const VIEW_STANDS: &str = "trustsync: the private view stands";
-
 /// `$1` is bound over `$2`, then the rest is run.
 const IN_PRIVATE: &str = r#"mount --bind -- "$1" "$2" || exit 1
 printf '%s\n' 'trustsync: the private view stands'
@@ -112,19 +96,6 @@ pub async fn in_private(
     run_in_view(&wrapped, environment, limit, "no private mount namespace with the new files over the old").await
 }
 
-/// Runs what makes a private view, says so by a line, and then is the check. `missing` is what there is none of, if that line
-/// never comes.
-async fn run_in_view(wrapped: &[String], environment: &Environment, limit: Duration, missing: &str) -> Outcome {
-    let ran = match (Run { argv: wrapped, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
-        Ok(ran) => ran,
-        Err(error) => return Outcome::PrivateUnavailable(error.to_string()),
-    };
-    match ran.output.split_once(VIEW_STANDS) {
-        Some((_, output)) => judged(&ran, output),
-        None => Outcome::PrivateUnavailable(format!("{missing} could be made ({})", ran.describe())),
-    }
-}
-
 /// Where the new folder stands and the one that the link resolves to.
 fn resolved(new: &Path, link: &Path) -> Result<(String, String), String> {
     let stands = |path: &Path| {
@@ -133,15 +104,4 @@ fn resolved(new: &Path, link: &Path) -> Result<(String, String), String> {
             .and_then(|path| path.into_os_string().into_string().map_err(|path| format!("{path:?} is no UTF-8")))
     };
     Ok((stands(new)?, stands(link)?))
-}
-
-/// 126 and 127 are what `exec` of a shell, and every wrapper after its model, say of a program that cannot be run.
-fn judged(ran: &Ran, output: &str) -> Outcome {
-    let told = Ran { output: output.to_owned(), ..ran.clone() };
-    match ran.status.code() {
-        _ if ran.timed_out => Outcome::CouldNotRun(told.describe()),
-        Some(0) => Outcome::Passed,
-        Some(126 | 127) => Outcome::CouldNotRun(told.describe()),
-        _ => Outcome::Failed { output: told.describe() },
-    }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Outcome, run_in_view};
+use super::verdict::{Outcome, run_in_view};
 use crate::targets::process::{Environment, RunError};
 use crate::targets::ways::Start;
 

@@ -1,13 +1,5 @@
 //! What Envoy's validation context cannot express.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use super::render;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;

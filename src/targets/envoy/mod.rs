@@ -1,6 +1,14 @@
 //! Envoy: a file of its secret discovery service, which it watches, so that nobody tells it; and its admin endpoint, which
 //! shows what it has loaded.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 mod limits;
 pub(super) mod look;
 mod read_back;

@@ -11,7 +11,6 @@ pub(super) mod look;
 pub mod master;
 pub mod on_disk;
 mod read_back;
-pub(super) mod reload;
 mod render;
 pub mod snippet;
 pub mod socket;

@@ -1,5 +1,13 @@
 //! A Java server: PKCS#12 truststores, and a check of its own that pins (`deploy/java/`).
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 mod read_back;
 mod render;
 mod snippet;

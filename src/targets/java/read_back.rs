@@ -1,13 +1,5 @@
 //! Reads Java's truststores, by the reader of whatever PKCS#12 people bring.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeSet;
 
 use crate::trust::certificate::Certificate;

@@ -1,14 +1,6 @@
 //! For Java: PKCS#12 truststores. No secret is in them, so that nothing is encrypted; the password is what tools expect, and
 //! the integrity check is made with it. Java takes for trusted only what bears an attribute of Oracle's.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeMap;
 
 use crate::trust::certificate::Certificate;

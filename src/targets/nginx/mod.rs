@@ -1,6 +1,14 @@
 //! nginx: chain bundle, the bodies of two maps, the generation's header; `nginx -t`; SIGHUP. Its configuration, which
 //! `nginx -T` prints, shows whether each server asks the allowlist.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 pub mod configuration;
 pub mod dump;
 pub mod enforcement;

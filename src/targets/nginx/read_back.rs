@@ -1,13 +1,5 @@
 //! Reads the bodies of nginx's maps.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use crate::trust::render::Odd;
 
 /// That many lines of a map, and besides only comments.

@@ -1,13 +1,5 @@
 //! For nginx: the bodies of two maps. They stand *inside* the user's `map` blocks, so that they can carry no directive.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt::Write;
 
 use crate::trust::render::{Files, Label};

@@ -30,7 +30,7 @@ use crate::targets::envoy::look::Admin;
 use crate::targets::haproxy;
 use crate::targets::http::Asker;
 use crate::targets::proof::look::Looker;
-pub use crate::targets::proof::seen::{Part, Seen, Wanted};
+pub use crate::targets::proof::seen::{Part, Patience, Seen, Wanted};
 use crate::targets::proof::watch::Watch;
 use crate::targets::proof::wire::SIGHTING_LIMIT;
 use crate::targets::ways;
@@ -40,15 +40,6 @@ const NOT_LOOKED_AT: &str = "it was not looked at";
 
 /// The most addresses that one proof looks at.
 const ADDRESSES: usize = 64;
-
-/// How long to be patient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// The server was told just now: `settle` and `timeout` as configured.
-    JustTold,
-    /// Nobody told it lately: three looks in a row that agree decide, whichever way.
-    LongRunning,
-}
 
 /// What one look-out proves: an address, or another way of looking.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -36,6 +36,15 @@ pub struct Wanted {
     pub directory: PathBuf,
 }
 
+/// How long to be patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// The server was told just now: `settle` and `timeout` as configured.
+    JustTold,
+    /// Nobody told it lately: three looks in a row that agree decide, whichever way.
+    LongRunning,
+}
+
 /// What was seen. Ranked: of several addresses the highest counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::targets::proof::Patience;
 use crate::targets::proof::look::{Looker, PAUSE};
-use crate::targets::proof::seen::{Seen, Wanted};
+use crate::targets::proof::seen::{Patience, Seen, Wanted};
 
 /// Between two looks at a server that shows nothing new for long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);

@@ -1,13 +1,5 @@
 //! What is meant to stand in a generation's files, by its manifest, and the parser that counts certificates.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeSet;
 
 use rustls::pki_types::CertificateDer;

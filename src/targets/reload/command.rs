@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::told::{ReloadError, Told};
 use crate::targets::process::{Environment, OUTPUT_KEPT, Run};
-use crate::targets::reload::{ReloadError, Told};
 
 pub(super) async fn run(argv: &[String], environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
     let ran = Run { argv, environment, limit, output_kept: OUTPUT_KEPT }.to_end().await?;

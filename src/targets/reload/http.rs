@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use reqwest::Method;
 
+use super::told::{ReloadError, Told};
 use crate::targets::endpoint::Endpoint;
 use crate::targets::http::Asker;
 use crate::targets::process::printable;
-use crate::targets::reload::{ReloadError, Told};
 
 /// How much of a refusal's body is quoted.
 const BODY_QUOTED: usize = 512;

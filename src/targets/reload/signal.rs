@@ -19,8 +19,9 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use super::systemd;
+use super::told::{ReloadError, Told};
 use crate::targets::process::{Environment, printable};
-use crate::targets::reload::{ReloadError, Told, systemd};
 use crate::targets::ways::{Addressee, Signal};
 
 /// The longest name that /proc/PID/comm shows (`TASK_COMM_LEN` - 1, proc_pid_comm(5)).

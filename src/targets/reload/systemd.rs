@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::command;
+use super::told::{ReloadError, Told};
 use crate::targets::process::{Environment, OUTPUT_KEPT, Run};
-use crate::targets::reload::{ReloadError, Told, command};
 
 fn systemctl(words: &[&str]) -> Vec<String> {
     ["systemctl", "--no-ask-password"].iter().chain(words).map(|word| (*word).to_owned()).collect()

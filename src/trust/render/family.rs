@@ -10,12 +10,32 @@
 )]
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Files, Label};
+use crate::trust::certificate::Certificate;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::set::{Denial, TrustSet};
+use crate::trust::timestamp::Timestamp;
+
+/// The files of a generation, by their paths in it.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// What a generation is called.
+#[derive(Debug, Clone)]
+pub struct Label<'a> {
+    /// The store's id.
+    pub store: &'a str,
+    /// The number.
+    pub generation: u64,
+    /// When it is committed.
+    pub committed: Timestamp,
+    /// Why.
+    pub cause: &'a str,
+    /// The generation marker, which servers advertise and nobody can present.
+    pub marker: &'a Certificate,
+}
 
 /// What was found in a file, and what is meant instead.
 pub type Odd = (String, String);

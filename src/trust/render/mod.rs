@@ -14,7 +14,7 @@ mod family;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-pub use family::{Family, Odd, Output, Place};
+pub use family::{Family, Files, Label, Odd, Output, Place};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
@@ -22,13 +22,9 @@ use crate::trust::manifest::{CertificateFacts, Manifest, SCHEMA};
 use crate::trust::memory::Memory;
 use crate::trust::pem;
 use crate::trust::set::{DenialReason, Role, SlotId, TrustSet};
-use crate::trust::timestamp::Timestamp;
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
 const FORM: u32 = 3;
-
-/// The files of a generation, by their paths in it.
-pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// What a generation is made from.
 #[derive(Debug, Clone)]
@@ -39,21 +35,6 @@ pub struct Content<'a> {
     pub memory: &'a Memory,
     /// The families of files that targets need.
     pub outputs: &'a BTreeSet<Output>,
-}
-
-/// What a generation is called.
-#[derive(Debug, Clone)]
-pub struct Label<'a> {
-    /// The store's id.
-    pub store: &'a str,
-    /// The number.
-    pub generation: u64,
-    /// When it is committed.
-    pub committed: Timestamp,
-    /// Why.
-    pub cause: &'a str,
-    /// The generation marker, which servers advertise and nobody can present.
-    pub marker: &'a Certificate,
 }
 
 impl Content<'_> {
