@@ -190,10 +190,10 @@ fn the_sweep_takes_leftovers_and_old_generations_but_none_that_a_link_names() {
     let again = sweep(&root, &BTreeSet::from([6]));
     assert!(again.generations.is_empty() && again.leftovers.is_empty() && again.failures.is_empty(), "{again:?}");
 
-    let error = generation::remove(&root, 5).unwrap_err();
+    let error = sweep::remove(&root, 5).unwrap_err();
     assert!(error.to_string().contains("current"), "{error}");
-    generation::remove(&root, 6).unwrap();
-    generation::remove(&root, 6).unwrap();
+    sweep::remove(&root, 6).unwrap();
+    sweep::remove(&root, 6).unwrap();
     assert_eq!(generation::list(&root).unwrap(), BTreeSet::from([1, 2, 5]));
 }
 

@@ -23,7 +23,7 @@ use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
 use crate::store::privileged::{Privileged, Request};
 use crate::store::read_back::read_back_in;
-use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation};
+use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep};
 use crate::target::check::{self, View};
 use crate::target::nginx;
 use crate::target::process::Environment;
@@ -487,7 +487,7 @@ impl Half<'_> {
     fn sweep(&self, half: &Privileged, named: &[Option<u64>]) -> Vec<StoreError> {
         let generations = half.generations();
         let mut swept = Swept::default();
-        generation::sweep_in(&generations, &mut swept);
+        sweep::sweep_in(&generations, &mut swept);
         let standing = match swept.tried(half.link().and_then(|link| link.read())) {
             Some(Link::Generation(number)) => Some(number),
             Some(_) => None,

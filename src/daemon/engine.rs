@@ -8,14 +8,13 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::board::Board;
-use super::progress::Progress;
 use super::rhythm::Rhythm;
 use super::source::{Pace, SourceTask};
 use super::store::StoreTask;
 use super::watch::Watch;
 use crate::clock::Clock;
 use crate::cycle::{Clients, PollDue};
+use crate::report::{Board, Progress};
 use crate::settings::resolved::Settings;
 
 /// What all tasks share, whatever the configuration.

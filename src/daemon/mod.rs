@@ -8,10 +8,8 @@
 //! ```
 //! Everything waits on one beat, and everything that runs has promised by when.
 
-mod board;
 mod configuration;
 mod engine;
-mod progress;
 mod rhythm;
 mod service_manager;
 mod signals;
@@ -29,14 +27,12 @@ use tokio::time::{sleep, sleep_until};
 use crate::clock::Clock;
 use crate::cycle::Clients;
 use crate::genesys::ClientError;
-use crate::report::Facts;
 use crate::report::http::{ListenError, Server};
+use crate::report::{Board, Facts, Progress};
 use crate::trust::fingerprint::Fingerprint;
-pub use board::Board;
 use configuration::{Configuration, Stamp};
 pub use configuration::{Origin, Refused};
 use engine::{Engine, Surroundings};
-pub use progress::Progress;
 use rhythm::Rhythm;
 use service_manager::ServiceManager;
 use signals::{Signal, Signals};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::progress::Progress;
 use super::rhythm::Rhythm;
 use super::store::Job;
 use crate::clock::Clock;
 use crate::cycle::{self, Clients, PollDue};
+use crate::report::Progress;
 use crate::settings::resolved::{Settings, Store};
 use crate::trust::timestamp::Timestamp;
 

@@ -8,13 +8,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::board::Board;
-use super::progress::Progress;
 use super::rhythm::Rhythm;
 use super::watch::Watch;
 use crate::clock::Clock;
 use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns, Unsaved};
 use crate::log;
+use crate::report::{Board, Progress};
 use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
 use crate::target::process::LAST_CHANCE;

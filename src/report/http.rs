@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::daemon::{Board, Progress};
+    use crate::report::{Board, Progress};
     use crate::settings::resolved::Settings;
 
     async fn asked(facts: &Facts, path: &str) -> (u16, String) {

@@ -5,13 +5,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
-use crate::daemon::{Board, Progress};
 use crate::settings::resolved::Settings;
 use crate::trust::timestamp::Timestamp;
 
+mod board;
 pub mod health;
 pub mod http;
 pub mod metrics;
+mod progress;
+
+pub use board::Board;
+pub use progress::Progress;
 
 /// What answers are made from. Clones share it.
 #[derive(Clone)]

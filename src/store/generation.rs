@@ -9,8 +9,6 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::store::error::StoreError;
 use crate::store::file;
-use crate::store::link;
-use crate::store::sweep::Swept;
 use crate::trust::fingerprint::Fingerprint;
 
 /// The folder of all generations.
@@ -286,32 +284,13 @@ fn missing_or<T>(at: &Path, error: io::Error) -> Result<Option<T>, StoreError> {
     Err(StoreError::io("open", at, error))
 }
 
-/// Removes a generation that no link names: renamed away first, so that no reader finds half of it under its number.
-pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
-    if let Some(link) = link::naming(root)?.remove(&number) {
-        return Err(StoreError::InUse { path: path(root, number), link });
-    }
-    take_apart(root, number)
-}
-
 /// Removes a generation of a folder of generations, of which the caller knows that no link names it.
 pub fn remove_in(generations: &Path, number: u64) -> Result<(), StoreError> {
     take_apart_in(generations, number)
 }
 
-/// Removes what a writer that died left in a folder of generations, as far as that works.
-pub fn sweep_in(generations: &Path, swept: &mut Swept) {
-    for (name, _) in swept.tried(entries(generations)).unwrap_or_default() {
-        if [UNFINISHED, LEAVING].iter().any(|prefix| name.starts_with(prefix)) {
-            let path = generations.join(name);
-            if swept.tried(file::remove_tree(&path)).is_some() {
-                swept.leftovers.push(path);
-            }
-        }
-    }
-}
-
-/// As [`remove`], for who has asked the links already.
+/// Removes a generation of which the caller knows that no link names it: renamed away first, so that no reader finds half of
+/// it under its number.
 pub(super) fn take_apart(root: &Path, number: u64) -> Result<(), StoreError> {
     take_apart_in(&root.join(DIRECTORY), number)
 }

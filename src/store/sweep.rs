@@ -32,7 +32,7 @@ impl Swept {
 pub fn sweep(root: &Path, keep: &BTreeSet<u64>) -> Swept {
     let mut swept = Swept::default();
     let generations = root.join(generation::DIRECTORY);
-    generation::sweep_in(&generations, &mut swept);
+    sweep_in(&generations, &mut swept);
     swept.tried(file::sync_directory(&generations));
     for directory in [root.to_owned(), root.join(TARGETS), root.join("crl")] {
         if directory.ends_with("crl") && !directory.is_dir() {
@@ -55,4 +55,24 @@ pub fn sweep(root: &Path, keep: &BTreeSet<u64>) -> Swept {
         }
     }
     swept
+}
+
+/// Removes what a writer that died left in a folder of generations, as far as that works.
+pub fn sweep_in(generations: &Path, swept: &mut Swept) {
+    for (name, _) in swept.tried(generation::entries(generations)).unwrap_or_default() {
+        if [generation::UNFINISHED, generation::LEAVING].iter().any(|prefix| name.starts_with(prefix)) {
+            let path = generations.join(name);
+            if swept.tried(file::remove_tree(&path)).is_some() {
+                swept.leftovers.push(path);
+            }
+        }
+    }
+}
+
+/// Removes a generation that no link names.
+pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
+    if let Some(link) = link::naming(root)?.remove(&number) {
+        return Err(StoreError::InUse { path: generation::path(root, number), link });
+    }
+    generation::take_apart(root, number)
 }
