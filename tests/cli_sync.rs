@@ -568,6 +568,21 @@ fn both_authorities_are_pinned_and_named_by_their_own_rules() {
     sandbox.run(&["status"]).exits(2).says(&["name rule"]);
 }
 
+#[test]
+fn with_v_each_command_is_logged_with_how_it_ended_and_for_whom_it_was_run() {
+    let sandbox = Sandbox::new();
+    sandbox.add_target("web");
+    let ran = sandbox.sync(&["-v"]).exits(0);
+    let line = ran.log().into_iter().find(|line| line.contains("event=\"command_ended\"")).expect("it is said");
+    for piece in
+        ["store{store=\"main\"}", "target{target=\"web\" generation=1}", "/bin/sh -c", "took_ms=", "exit status: 0"]
+    {
+        assert!(line.contains(piece), "{piece} is not in {line}");
+    }
+    ran.says(&["source{source=\"us\"}"]);
+    sandbox.sync(&[]).exits(0).never_says(&["command_ended", "store{"]);
+}
+
 // --- the disk ---
 
 /// A filesystem that keeps no modes: each file is its owner's alone, whatever is asked for.

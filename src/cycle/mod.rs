@@ -26,6 +26,8 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::chance;
 use crate::clock::Clock;
 use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target, TurnOrder};
@@ -179,6 +181,16 @@ pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) ->
 
 /// The cycle's half under the lock: judges, plans, publishes, takes turns.
 pub async fn act(
+    settings: &Settings,
+    session: Session<'_>,
+    answers: &Answers,
+    turns: Turns,
+) -> Result<(Report, Closed), CycleError> {
+    let span = tracing::debug_span!("store", store = session.store.name);
+    act_locked(settings, session, answers, turns).instrument(span).await
+}
+
+async fn act_locked(
     settings: &Settings,
     mut session: Session<'_>,
     answers: &Answers,
@@ -544,13 +556,17 @@ impl<'a> Session<'a> {
             let known = self.contents.state.targets.get(&target.name).cloned();
             let mut state = known.unwrap_or_default();
             let (mut part, manifest) = (report.part(), &manifest);
-            under_way.begin(async move {
-                match turns::Turns::of(store, manifest, target, clock) {
-                    Ok(turn) => turn.take(&mut state, forced, &mut part).await,
-                    Err(error) => part.not_switched(target, &mut state, manifest.generation, &error),
+            let span = tracing::debug_span!("target", target = target.name, generation = manifest.generation);
+            under_way.begin(
+                async move {
+                    match turns::Turns::of(store, manifest, target, clock) {
+                        Ok(turn) => turn.take(&mut state, forced, &mut part).await,
+                        Err(error) => part.not_switched(target, &mut state, manifest.generation, &error),
+                    }
+                    (place, target, state, part)
                 }
-                (place, target, state, part)
-            });
+                .instrument(span),
+            );
         }
         let mut parts = BTreeMap::new();
         while let Some((place, target, state, part)) = under_way.next().await {

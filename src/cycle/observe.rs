@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::{CycleError, anchors};
 use crate::clock::Clock;
@@ -98,10 +99,14 @@ pub async fn ask(
     for source in sources.iter().filter(|source| settings.sources.contains_key(*source)) {
         let Some(mut client) = clients.0.remove(source) else { continue };
         let source = source.clone();
-        asking.spawn(async move {
-            let answer = client.fetch(now, deadline).await;
-            (client, Observed { source, answer, asked: now })
-        });
+        let span = tracing::debug_span!("source", source);
+        asking.spawn(
+            async move {
+                let answer = client.fetch(now, deadline).await;
+                (client, Observed { source, answer, asked: now })
+            }
+            .instrument(span),
+        );
     }
     let mut observed = Vec::new();
     while let Some(done) = asking.join_next().await {
