@@ -27,6 +27,9 @@ pub const LAST_CHANCE: Duration = Duration::from_secs(2);
 /// How long we read on, at most, once the program itself has ended: what it started may hold its output open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// How much of a command is logged.
+const COMMAND_SHOWN: usize = 400;
+
 /// Where programs are looked for when we have no `PATH` of our own.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -130,19 +133,21 @@ impl Ran {
 }
 
 impl Run<'_> {
-    /// Runs it to its end, or to the end of its time. If the future is dropped, the whole group is killed.
+    /// Runs it to its end, or to the end of its time, and logs that. If the future is dropped, the whole group is killed.
     pub async fn to_end(&self) -> Result<Ran, RunError> {
         let begun = Instant::now();
         let ran = self.watch().await;
+        let ended = match &ran {
+            Ok(Ran { timed_out: true, .. }) => "timed out".to_owned(),
+            Ok(ran) => ran.status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        // Everyone on the machine can see the arguments of a process, so they are no secret.
+        let words = self.argv.iter().flat_map(|argument| argument.split_whitespace());
+        let command: String = words.flat_map(|word| [word, " "]).collect();
+        let command: String = printable(command.trim_end().as_bytes()).chars().take(COMMAND_SHOWN).collect();
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let command = format!("{:?}", self.argv);
-        match &ran {
-            Ok(ran) => {
-                let ended = ran.describe();
-                tracing::debug!(event = "command_ended", command, took_ms, "a command ended: {}", first_line(&ended));
-            }
-            Err(error) => tracing::debug!(event = "command_failed", command, took_ms, "a command was not run: {error}"),
-        }
+        log_line!(CommandEnded, command, took_ms, ended, "a command was run to its end");
         ran
     }
 
@@ -206,11 +211,6 @@ impl Run<'_> {
         };
         Ok(Ran { status: status.map_err(lost)?, output: printable(&heard.kept), output_cut: heard.cut, timed_out })
     }
-}
-
-/// How it ended, and the beginning of what it said: the whole of it is told where it counts.
-fn first_line(ended: &str) -> &str {
-    ended.lines().next().unwrap_or_default()
 }
 
 /// The output, read as long as there is any and kept as far as is wanted.

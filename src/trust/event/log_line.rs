@@ -70,6 +70,7 @@ lines!(
     Rehearsed = ("rehearsed", Info),
     CycleFailed = ("cycle_failed", Error),
     ListsUnavailable = ("lists_unavailable", Error),
+    CommandEnded = ("command_ended", Debug),
     SeedNotNeeded = ("seed_not_needed", Info),
     // --- the network ---
     ListingsRead = ("listings_read", Debug),
