@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use crate::trust::event::Failure;
+use crate::trust::finding::Finding;
+
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -63,6 +66,27 @@ impl Exit {
             Self::Changed,
         ];
         ranked.into_iter().find(|cause| causes.contains(cause)).unwrap_or(Self::Done)
+    }
+}
+
+impl Exit {
+    /// The exit that a finding leads to by itself, as the catalogue says.
+    #[must_use]
+    pub fn of_finding(finding: &Finding) -> Option<Self> {
+        finding.event.facts().failure.map(Self::from)
+    }
+}
+
+impl From<Failure> for Exit {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Configuration => Self::Configuration,
+            Failure::Source => Self::Source,
+            Failure::Answer => Self::Answer,
+            Failure::Store => Self::Store,
+            Failure::Check => Self::Check,
+            Failure::Owed => Self::Owed,
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub fn start(format: LogFormat, verbose: u8) {
             Ok(layer) => registry.with(layer).try_init(),
             Err(error) => {
                 let started = registry.with(text()).try_init();
-                tracing::warn!(event = "journald_unreachable", %error, "journald cannot be reached: logging as text");
+                log_line!(JournaldUnreachable, %error, "journald cannot be reached: logging as text");
                 started
             }
         },
@@ -71,20 +71,14 @@ pub fn cycle(store: &str, report: &Report, found: &[Finding], unchanged: Level) 
     let text = "nothing changed";
     match (report.rehearsed, report.committed) {
         (true, _) => {
-            tracing::info!(event = "rehearsed", store, generation, changes, "nothing was written, nobody was told");
+            log_line!(Rehearsed, store, generation, changes, "nothing was written, nobody was told");
         }
-        (false, true) => tracing::info!(
-            event = "published",
-            store,
-            generation,
-            changes,
-            settled,
-            owed,
-            "a new generation was published"
-        ),
+        (false, true) => {
+            log_line!(Published, store, generation, changes, settled, owed, "a new generation was published")
+        }
         (false, false) if unchanged == Level::INFO => {
-            tracing::info!(event = "unchanged", store, generation, settled, owed, "{text}");
+            log_line!(Unchanged, store, generation, settled, owed, "{text}");
         }
-        (false, false) => tracing::debug!(event = "unchanged", store, generation, settled, owed, "{text}"),
+        (false, false) => log_line!(UnchangedBetweenPolls, store, generation, settled, owed, "{text}"),
     }
 }

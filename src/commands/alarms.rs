@@ -11,6 +11,7 @@ use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, Report};
 use crate::exit::Exit;
+use crate::trust::event::LogLine;
 use crate::trust::finding::Severity;
 use crate::trust::state::Alarm;
 use crate::trust::timestamp::Timestamp;
@@ -25,6 +26,11 @@ struct Listed {
     /// `stands`, or `over`: then it waits to be acknowledged.
     state: &'static str,
     text: String,
+    means: &'static str,
+    action: &'static str,
+    /// Whether the text says both.
+    #[serde(skip)]
+    text_explains: bool,
     ends: String,
 }
 
@@ -33,7 +39,7 @@ pub fn list(global: &Global) -> Exit {
         print(global.output, &shown, || text(&shown))?;
         Ok(worst.exit())
     });
-    status::or_unknown(judged, "alarms_unknown")
+    status::or_unknown(judged, LogLine::AlarmsUnknown)
 }
 
 fn listed(global: &Global) -> Result<(Worst, Vec<Listed>), Failure> {
@@ -46,6 +52,9 @@ fn listed(global: &Global) -> Result<(Worst, Vec<Listed>), Failure> {
         let alarms = status::alarms(&loaded.settings, store, &contents, now);
         worst = worst.max(status::worst_of(&alarms, contents.manifest.is_some()));
         shown.extend(alarms.into_iter().map(|alarm| Listed {
+            means: alarm.finding.event.facts().means,
+            action: alarm.finding.event.facts().action,
+            text_explains: alarm.finding.event.facts().text_explains,
             store: store.name.clone(),
             id: alarm.finding.alarm_id(),
             severity: alarm.finding.severity,
@@ -61,10 +70,14 @@ fn listed(global: &Global) -> Result<(Worst, Vec<Listed>), Failure> {
 fn text(shown: &[Listed]) -> String {
     let mut text = String::new();
     for alarm in shown {
-        let Listed { store, id, severity, since, text: what, ends, state } = alarm;
+        let Listed { store, id, severity, since, text: what, means, action, text_explains, ends, state } = alarm;
         let state = if *state == "over" { "over, not yet seen" } else { "stands" };
         let _ = writeln!(text, "{store}: {} [{id}] since {since}, {state}", severity.to_string().to_uppercase());
-        let _ = writeln!(text, "  {what}\n  ends: {ends}\n");
+        let _ = writeln!(text, "  {what}");
+        if !text_explains {
+            let _ = writeln!(text, "  means: {means}\n  do: {action}");
+        }
+        let _ = writeln!(text, "  ends: {ends}\n");
     }
     if shown.is_empty() {
         text.push_str("No alarms.\n");

@@ -91,11 +91,7 @@ async fn once(
         return Ok(None);
     }
     if let Some(why) = request.as_ref().and_then(|request| request.stuck.as_ref()) {
-        tracing::error!(
-            event = "request_stuck",
-            target,
-            "The request stays where it is: {why}. It is answered all the same."
-        );
+        log_line!(RequestStuck, target, "The request stays where it is: {why}. It is answered all the same.");
     }
     let judged = usable.and_then(|settings| match of(&settings, target) {
         Some((_, found)) if !found.privileged => Err(Unusable::Target(format!(
@@ -151,7 +147,7 @@ pub async fn serve(global: &Global, halves: &[(String, Privileged)], every: Dura
             match once(&global.config, target, global.lock_timeout, Asked::Only).await {
                 Ok(None) => {}
                 Ok(Some((outcome, _))) => log::findings(&outcome.found(target), false),
-                Err(failure) => tracing::error!(event = "apply_failed", target, "{failure}"),
+                Err(failure) => log_line!(ApplyFailed, target, "{failure}"),
             }
         }
         tokio::time::sleep(every).await;

@@ -129,7 +129,7 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
 fn prepare(halves: &[(String, Privileged)], group: u32) {
     for (target, half) in halves {
         if let Err(error) = half.prepare(group) {
-            tracing::warn!(event = "privileged_path_unfit", target, "{error}");
+            log_line!(PrivilegedPathUnfit, target, "{error}");
         }
     }
 }

@@ -46,8 +46,8 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
             writeln!(out, "{}: nothing is on record yet", store.name)?;
         }
         if records.unreadable > 0 {
-            tracing::warn!(
-                event = "evidence_damaged",
+            log_line!(
+                EvidenceDamaged,
                 store = store.name,
                 "{} of {} lines of {} say nothing that can be understood: torn by a crash, changed by somebody, or of a later \
                  version. The others are shown; what is trusted does not depend on them.",
@@ -139,11 +139,10 @@ fn text(store: &str, record: &Record) -> String {
         let TargetRecord { settled, events, .. } = target;
         let end = settled
             .as_ref()
-            .map_or_else(|| "OWED".to_owned(), |settled| format!("{} {}", settled.by.replace('_', " "), settled.time));
+            .map_or_else(|| "OWED".to_owned(), |settled| format!("{} {}", settled.by.words(), settled.time));
         let _ = writeln!(text, "  target {}: {end}", quoted(name));
         for event in events {
-            let _ =
-                writeln!(text, "    {} {:<20} {}", event.time, event.event.replace('_', " "), quoted(&event.detail));
+            let _ = writeln!(text, "    {} {:<20} {}", event.time, event.event.words(), quoted(&event.detail));
         }
     }
     for word in &record.words {

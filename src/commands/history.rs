@@ -73,7 +73,7 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
         text
     })?;
     for what in damaged {
-        tracing::warn!(event = "generation_damaged", "{what}");
+        log_line!(GenerationDamaged, "{what}");
     }
     Ok(Exit::Done)
 }

@@ -135,7 +135,7 @@ fn fail(failure: &Failure) -> Exit {
         return Exit::Done;
     }
     // One line a failure in the log, so that a journal has it too.
-    tracing::error!(event = "failed", exit = failure.exit() as u8, "{failure}");
+    log_line!(Failed, exit = failure.exit() as u8, "{failure}");
     failure.exit()
 }
 

@@ -88,11 +88,7 @@ impl<To: Write> Outlet<To> {
         if !self.at_start {
             self.write("\n");
         }
-        tracing::warn!(
-            event = "output_cut",
-            "the command wrote more than {MOST} bytes to {}; the rest is not shown",
-            self.name
-        );
+        log_line!(OutputCut, "the command wrote more than {MOST} bytes to {}; the rest is not shown", self.name);
     }
 
     fn release(&mut self, length: usize) {

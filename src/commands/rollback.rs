@@ -48,7 +48,7 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
     }
 
     let mut report = Report::without_poll(&session.contents);
-    let plan = Plan { set, memory, findings: Vec::new(), answer_refused: false, held_back: false };
+    let plan = Plan { set, memory, findings: Vec::new(), answer_refused: false };
     session.adopt(&plan, &cause, &mut report)?;
     session.take_turns(&mut report).await;
     session.close_between(&mut report);

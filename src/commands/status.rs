@@ -14,7 +14,7 @@ use crate::cycle::{self, TargetReport};
 use crate::exit::Exit;
 use crate::settings::resolved::{IdentitySetting, Settings, Store, Target};
 use crate::store::contents::Contents;
-use crate::trust::event::Event;
+use crate::trust::event::{Event, LogLine};
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::memory::Hold;
@@ -86,14 +86,14 @@ struct TargetStatus {
 
 /// A status that cannot be had is unknown (3), whatever the reason: another code would be taken for a verdict.
 pub fn run(global: &Global) -> Exit {
-    or_unknown(judge(global), "status_unknown")
+    or_unknown(judge(global), LogLine::StatusUnknown)
 }
 
 /// The exit, or "unknown" and why.
-pub fn or_unknown(judged: Result<Exit, Failure>, event: &str) -> Exit {
+pub fn or_unknown(judged: Result<Exit, Failure>, line: LogLine) -> Exit {
     judged.unwrap_or_else(|failure| {
         if !super::is_broken_pipe(&failure) {
-            tracing::error!(event, exit = UNKNOWN as u8, "{failure}");
+            tracing::error!(event = line.name(), exit = UNKNOWN as u8, "{failure}");
         }
         UNKNOWN
     })

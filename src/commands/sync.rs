@@ -11,7 +11,6 @@ use crate::exit::Exit;
 use crate::log;
 use crate::settings::resolved::Store;
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
 use tracing::Level;
 
 pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
@@ -32,15 +31,15 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
             Ok(report) => {
                 log::cycle(&store.name, &report, &report.findings, Level::INFO);
                 exits.insert(report.exit(arguments.detailed_exit_code));
-                let unusable = |finding: &Finding| finding.event == Event::SeedUnusable;
-                if arguments.seed.is_some() && report.findings.iter().any(unusable) {
-                    exits.insert(Exit::Answer);
+                if arguments.seed.is_some() {
+                    let unusable = report.findings.iter().filter(|finding| finding.event == Event::SeedUnusable);
+                    exits.extend(unusable.filter_map(Exit::of_finding));
                 }
                 reports.push((store.name.clone(), report));
             }
             // One store's trouble keeps no other from its cycle.
             Err(error) => {
-                tracing::error!(event = "cycle_failed", store = store.name, exit = error.exit() as u8, "{error}");
+                log_line!(CycleFailed, store = store.name, exit = error.exit() as u8, "{error}");
                 exits.insert(error.exit());
             }
         }
@@ -57,11 +56,7 @@ fn seeded(store: &Store, arguments: &Sync) -> Store {
     if let Some(seed) = &arguments.seed {
         if !cycle::is_empty(&store) {
             let shown = seed.display();
-            tracing::info!(
-                event = "seed_not_needed",
-                store = store.name,
-                "the store is not empty: the seed {shown} was not looked at"
-            );
+            log_line!(SeedNotNeeded, store = store.name, "the store is not empty: the seed {shown} was not looked at");
         }
         store.seed = Some(seed.clone());
     }

@@ -35,7 +35,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
             Ok(accepted) => accepted,
             Err(refusals) => {
                 for (slot, refusal) in refusals {
-                    tracing::error!(event = "leaf_refused", slot = %slot, "{slot}: {refusal}");
+                    log_line!(LeafRefused, slot = %slot, "{slot}: {refusal}");
                 }
                 return Ok(Exit::Answer);
             }
@@ -49,8 +49,8 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let Some(role) =
             word::trust(&mut memory, &mut set, &accepted.slot, &accepted.verified, &accepted.identity, vouched)
         else {
-            tracing::error!(
-                event = "leaf_denied",
+            log_line!(
+                LeafDenied,
                 "{} (sha256 {}) is denied (revoked or distrusted), and stays so. Nothing was changed.",
                 quoted(&facts.subject),
                 facts.fingerprint

@@ -225,8 +225,8 @@ impl Fetcher {
             let remaining = ends.saturating_duration_since(Instant::now());
             let delay = next_delay(made, failed.retry_after, remaining, chance::draw());
             let Some(delay) = delay.filter(|_| failed.failure.is_transient()) else { return Err(failed.failure) };
-            tracing::info!(
-                event = "crl_request_retried",
+            log_line!(
+                CrlRequestRetried,
                 url = %quoted(url),
                 attempt = made,
                 error = %failed.failure,

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::store::contents::EVIDENCE;
 use crate::store::{StoreError, file};
 use crate::trust::difference::Difference;
 use crate::trust::evidence_backlog::EvidenceBacklog;
+use crate::trust::evidence_record::Happened;
 use crate::trust::manifest::Manifest;
 use crate::trust::timestamp::Timestamp;
 
@@ -41,7 +43,7 @@ pub fn committed(
     append(
         root,
         &json!({
-            "event": "committed",
+            "event": Happened::Committed,
             "time": manifest.committed,
             "generation": manifest.generation,
             "cause": manifest.cause,
@@ -52,25 +54,32 @@ pub fn committed(
     )
 }
 
+#[derive(Deserialize)]
+struct Committed {
+    event: Happened,
+    generation: Option<u64>,
+}
+
 /// Whether the commit of this generation is in evidence. Asked after a crash alone, so of the last lines only.
 pub fn has_committed(root: &Path, generation: u64) -> Result<bool, StoreError> {
     let tail = file::read_tail(&root.join(EVIDENCE), TAIL)?;
     let text = String::from_utf8_lossy(&tail);
-    Ok(text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).any(|record| {
-        record.get("event").is_some_and(|event| event == "committed")
-            && record.get("generation").is_some_and(|number| *number == generation)
-    }))
+    let is_its_commit = |line| {
+        let commit = serde_json::from_str::<Committed>(line).ok();
+        commit.is_some_and(|line| line.event == Happened::Committed && line.generation == Some(generation))
+    };
+    Ok(text.lines().any(is_its_commit))
 }
 
 /// The operator said something that changes what is trusted, or will.
 pub fn word(root: &Path, word: &str, now: Timestamp) -> Result<(), Unwritten> {
-    append(root, &json!({"event": "operators_word", "time": now, "word": word}))
+    append(root, &json!({"event": Happened::OperatorsWord, "time": now, "word": word}))
 }
 
 /// A target was told, proven, or neither.
 pub fn target(
     root: &Path,
-    event: &str,
+    event: Happened,
     target: &str,
     generation: u64,
     detail: &str,
@@ -103,7 +112,7 @@ pub fn append_backlog(root: &Path, backlog: &mut EvidenceBacklog, now: Timestamp
     let tail = file::read_tail(&path, TAIL)?;
     let tail = String::from_utf8_lossy(&tail);
     if backlog.lost > 0 {
-        let lost = json!({"event": "evidence_lost", "time": now, "lines": backlog.lost});
+        let lost = json!({"event": Happened::EvidenceLost, "time": now, "lines": backlog.lost});
         file::append(&path, &lost.to_string())?;
         backlog.lost = 0;
     }

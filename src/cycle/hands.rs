@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::store::privileged::Asked;
 use crate::targets::reload::Told;
 use crate::trust::event;
+use crate::trust::evidence_record::Happened;
 use crate::trust::finding::Finding;
 use crate::trust::state::TargetState;
 use crate::trust::subject::Subject;
@@ -38,7 +39,7 @@ impl Hand for Direct<'_> {
                         told.to_string(),
                     ));
                 }
-                report.noted(turns.evidence("told", turns.manifest.generation, &told.to_string()));
+                report.noted(turns.evidence(Happened::Told, turns.manifest.generation, &told.to_string()));
                 Event::Succeeded
             }
             Err(error) => {
@@ -77,7 +78,7 @@ impl Hand for ThroughRoot<'_> {
         self.report.findings.extend(answer.findings);
         match answer.verdict {
             Verdict::Told(words) => {
-                self.report.noted(self.turns.evidence("told", self.turns.manifest.generation, &words));
+                self.report.noted(self.turns.evidence(Happened::Told, self.turns.manifest.generation, &words));
                 Ok(Event::Succeeded)
             }
             Verdict::Owed(owed) => Err(owed),

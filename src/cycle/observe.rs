@@ -89,11 +89,7 @@ impl Observed {
 
     /// The exit codes that its failures lead to.
     pub fn exits(&self) -> impl Iterator<Item = Exit> {
-        self.failures().map(|error| match error.class() {
-            FailureClass::Unreachable | FailureClass::RefusedUs => Exit::Source,
-            FailureClass::AnswerRefused => Exit::Answer,
-            FailureClass::Misconfigured => Exit::Configuration,
-        })
+        self.failures().filter_map(|error| event_of(error).facts().failure).map(Exit::from)
     }
 }
 
@@ -199,6 +195,15 @@ fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], n
     Judged { rules, interpreted }
 }
 
+fn event_of(error: &FetchError) -> Event {
+    match error.class() {
+        FailureClass::Unreachable => Event::SourceUnreachable,
+        FailureClass::RefusedUs => Event::SourceRefusedUs,
+        FailureClass::AnswerRefused => Event::AnswerRefused,
+        FailureClass::Misconfigured => Event::SourceMisconfigured,
+    }
+}
+
 /// What failed, and what it means. Two listings that failed alike are one failure, said once.
 fn failed(said: &Observed) -> Vec<Finding> {
     let failures: Vec<&FetchError> = said.failures().collect();
@@ -208,13 +213,7 @@ fn failed(said: &Observed) -> Vec<Finding> {
         "Trust is unchanged"
     };
     let finding = |error: &FetchError, alike: &str| {
-        let event = match error.class() {
-            FailureClass::Unreachable => Event::SourceUnreachable,
-            FailureClass::RefusedUs => Event::SourceRefusedUs,
-            FailureClass::AnswerRefused => Event::AnswerRefused,
-            FailureClass::Misconfigured => Event::SourceMisconfigured,
-        };
-        Finding::new(event, Subject::source(&said.source), format!("{error}.{alike} {meaning}."))
+        Finding::new(event_of(error), Subject::source(&said.source), format!("{error}.{alike} {meaning}."))
     };
     let kind = |error: &FetchError| std::mem::discriminant(error.failure());
     match failures.as_slice() {

@@ -94,9 +94,7 @@ impl Report {
         if plan.answer_refused {
             causes.insert(Exit::Answer);
         }
-        if plan.held_back {
-            causes.insert(Exit::Owed);
-        }
+        causes.extend(plan.findings.iter().filter_map(Exit::of_finding));
         let sources = observed.iter().map(|said| {
             let errors: Vec<String> = said.failures().map(ToString::to_string).collect();
             SourceOutcome {
@@ -170,11 +168,16 @@ impl Report {
         self.unwritten.extend(written.err());
     }
 
+    /// Adds a finding that makes the command fail.
+    pub(super) fn fail_by(&mut self, finding: Finding) {
+        self.causes.extend(Exit::of_finding(&finding));
+        self.findings.push(finding);
+    }
+
     /// A target's link is not one that can be switched; the others take their turns.
     pub(super) fn not_switched(&mut self, target: &Target, state: &mut TargetState, wanted: u64, error: &StoreError) {
         let owed = Owed::NotSwitched(error.in_short()).bounded();
-        self.findings.push(owed.finding(&target.name, wanted));
-        self.causes.insert(Exit::Store);
+        self.fail_by(owed.finding(&target.name, wanted));
         state.owed = Some(owed.clone());
         let (target, settled, told, to_add) = (target.name.clone(), None, false, None);
         self.targets.push(TargetReport { target, wanted, settled, owed: Some(owed), told, to_add });
@@ -196,8 +199,7 @@ impl Report {
                 store's records are those of before, and the next cycle begins from them."
         );
         let finding = Finding::new(Event::StateNotSaved, Subject::store(store), text);
-        self.findings.push(finding.clone());
-        self.causes.insert(Exit::Store);
+        self.fail_by(finding.clone());
         self.trouble = Some(why.to_owned());
         finding
     }

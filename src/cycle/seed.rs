@@ -61,13 +61,7 @@ impl Session<'_> {
             );
             Finding::new(Event::SeedRefused, Subject::store(&self.store.name), text)
         }));
-        let plan = Plan {
-            set: adopted.set,
-            memory: adopted.memory,
-            findings: Vec::new(),
-            answer_refused: false,
-            held_back: false,
-        };
+        let plan = Plan { set: adopted.set, memory: adopted.memory, findings: Vec::new(), answer_refused: false };
         let mut report = Report::without_poll(&self.contents);
         if let Err(error) = self.adopt(&plan, CAUSE, &mut report) {
             return Ok(vec![unusable(self.store, &error)]);

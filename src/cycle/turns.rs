@@ -14,7 +14,6 @@ use super::report::{Report, TargetReport};
 use super::sight;
 use super::steps::{self, Server};
 use crate::clock::Clock;
-use crate::exit::Exit;
 use crate::settings::resolved::{self, Kinds, Reload, Store as StoreSettings, Target};
 use crate::store::contents;
 use crate::store::privileged::{Asked, Privileged};
@@ -25,6 +24,7 @@ use crate::targets::proof::{self, Patience, Wanted};
 use crate::targets::read_back::read_back;
 use crate::targets::snippet;
 use crate::trust::event::Event;
+use crate::trust::evidence_record::Happened;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
 use crate::trust::set::Authority;
@@ -246,7 +246,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Puts what became of this target into evidence.
-    pub(super) fn evidence(&self, event: &str, generation: u64, detail: &str) -> Result<(), Unwritten> {
+    pub(super) fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
         evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
     }
 
@@ -376,13 +376,13 @@ impl<'a> Turns<'a> {
                 let was_by_word = matches!(state.evidence, Some(Evidence::Confirmed(_)));
                 if state.acknowledged != Some(wanted) || told || by_word != was_by_word {
                     let (event, detail) = match &evidence {
-                        Evidence::Proven => ("proven", "chain and allowlist".to_owned()),
-                        Evidence::ChainOnly(why) => ("chain_proven", why.clone()),
-                        Evidence::AllowlistOnly(why) => ("allowlist_proven", why.clone()),
+                        Evidence::Proven => (Happened::Proven, "chain and allowlist".to_owned()),
+                        Evidence::ChainOnly(why) => (Happened::ChainProven, why.clone()),
+                        Evidence::AllowlistOnly(why) => (Happened::AllowlistProven, why.clone()),
                         Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
-                            ("reloaded_not_proven", why.clone())
+                            (Happened::ReloadedNotProven, why.clone())
                         }
-                        Evidence::Confirmed(why) => ("confirmed", why.clone()),
+                        Evidence::Confirmed(why) => (Happened::Confirmed, why.clone()),
                     };
                     report.noted(self.evidence(event, wanted, &detail));
                 }
@@ -404,9 +404,9 @@ impl<'a> Turns<'a> {
             Outcome::Owed(owed) => {
                 let finding = owed.finding(name, wanted);
                 if state.owed.as_ref() != Some(&owed) {
-                    report.noted(self.evidence("owed", wanted, &finding.text));
+                    report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
                 }
-                report.findings.push(finding);
+                report.fail_by(finding);
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
@@ -414,7 +414,6 @@ impl<'a> Turns<'a> {
                 if lacks_lines && (told || forced || is_news) {
                     line.to_add = self.snippet();
                 }
-                report.causes.insert(exit_of(&owed));
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
                     state.told_not_wired = Some(wanted);
                 }
@@ -505,20 +504,5 @@ impl<'a> Turns<'a> {
 
     fn snippet(&self) -> Option<String> {
         snippet::of(self.target.kind, self.target.marker, &self.link_path())
-    }
-}
-
-/// The exit code that an owed turn leads to.
-pub fn exit_of(owed: &Owed) -> Exit {
-    match owed {
-        Owed::Refused(_)
-        | Owed::RefusedButKept(_)
-        | Owed::BrokenWithoutUs { .. }
-        | Owed::BrokenBefore(_)
-        | Owed::CheckFailed(_) => Exit::Check,
-        Owed::Unreadable(_) | Owed::NotSwitched(_) => Exit::Store,
-        Owed::CheckNotRun(_) | Owed::NotTold(_) | Owed::Unproven(_) | Owed::Unanswered(_) | Owed::Withheld(_) => {
-            Exit::Owed
-        }
     }
 }

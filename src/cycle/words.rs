@@ -1,7 +1,6 @@
 //! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
 
 use super::{Answers, CycleError, Report, Session, observe, plan_with, revocation};
-use crate::exit::Exit;
 use crate::settings::resolved::{Settings, Source};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
@@ -99,8 +98,7 @@ impl Session<'_> {
                  would take them from the servers. Denials and accepted issuers are kept for the next generation; a leaf to \
                  trust is not. Run trustsync sync, then say it again."
             );
-            report.findings.push(Finding::new(Event::WordNotPublished, Subject::store(&self.store.name), text));
-            report.causes.insert(Exit::Owed);
+            report.fail_by(Finding::new(Event::WordNotPublished, Subject::store(&self.store.name), text));
             self.contents.state.memory.denied = memory.denied;
             self.contents.state.memory.accepted_issuers = memory.accepted_issuers;
             self.save();

@@ -123,10 +123,7 @@ impl Engine {
         let _ = self.stopping.send(true);
         let ended = async { while self.stores.join_next().await.is_some() {} };
         if timeout(patience, ended).await.is_err() {
-            tracing::warn!(
-                event = "cut_off",
-                "a turn was cut off: what it owed stays owed and is taken up at the next start"
-            );
+            log_line!(CutOff, "a turn was cut off: what it owed stays owed and is taken up at the next start");
         }
         self.stores.shutdown().await;
         self.names.iter().for_each(|name| self.progress.release(name));

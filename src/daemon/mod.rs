@@ -92,7 +92,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
         Facts::new(Arc::clone(&around.clock), around.progress.clone(), around.board.clone(), Arc::clone(settings));
     let server = Server::start(settings.listen, facts).await?;
     around.watch.configuration(&origin.path, &changed);
-    tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), "trustsync is at work");
+    log_line!(Started, version = env!("CARGO_PKG_VERSION"), "trustsync is at work");
     let engine = Engine::start(&configuration.settings, clients, &around);
     let manager = ServiceManager::default();
     manager.ready();
@@ -109,12 +109,12 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
         let flow = tokio::select! {
             signal = signals.next() => match signal {
                 Signal::End(name) => {
-                    tracing::info!(event = "ending", signal = name, "told to end");
+                    log_line!(Ending, signal = name, "told to end");
                     ControlFlow::Break(())
                 }
                 Signal::Reload => daemon.reload(&mut signals).await,
                 Signal::PollNow => {
-                    tracing::info!(event = "poll_now", "told to poll now");
+                    log_line!(PollNow, "told to poll now");
                     daemon.engine.poll_now();
                     ControlFlow::Continue(())
                 }
@@ -123,7 +123,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
                 () = sleep(SETTLE) => daemon.reload_if_changed(&mut signals).await,
                 // The end does not wait for an editor.
                 () = signals.end() => {
-                    tracing::info!(event = "ending", "told to end");
+                    log_line!(Ending, "told to end");
                     ControlFlow::Break(())
                 }
             },
@@ -136,7 +136,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
     }
     daemon.manager.stopping();
     daemon.engine.stop(LAST_TURN).await;
-    tracing::info!(event = "ended", "ended; what is published stays, and what is owed is taken up at the next start");
+    log_line!(Ended, "ended; what is published stays, and what is owed is taken up at the next start");
     Ok(())
 }
 
@@ -170,7 +170,7 @@ impl Daemon {
         if seen == self.configuration.read_from {
             if self.refused.take().is_some() {
                 self.server.facts().newer_refused(false);
-                tracing::info!(event = "configuration_restored", "the configuration is the one in force again");
+                log_line!(ConfigurationRestored, "the configuration is the one in force again");
             }
             return ControlFlow::Continue(());
         }
@@ -220,7 +220,7 @@ impl Daemon {
         self.server.facts().replaced(Arc::clone(&configuration.settings));
         self.configuration = configuration;
         self.refused = None;
-        tracing::info!(event = "configuration_reloaded", "the configuration was read anew and is in force");
+        log_line!(ConfigurationReloaded, "the configuration was read anew and is in force");
         ControlFlow::Continue(())
     }
 
@@ -229,10 +229,7 @@ impl Daemon {
         // What is wrong in the file itself stays wrong until it is written again; a missing volume may come by itself.
         let read_from = matches!(error, DaemonError::Refused(Refused::Settings(_))).then_some(seen);
         if self.refused.as_ref().is_none_or(|before| before.why != why || before.read_from.is_some()) {
-            tracing::error!(
-                event = "configuration_refused",
-                "the configuration was refused, and the one before stays in force: {why}"
-            );
+            log_line!(ConfigurationRefused, "the configuration was refused, and the one before stays in force: {why}");
         }
         self.server.facts().newer_refused(true);
         self.refused = Some(RefusedNow { why, read_from });
@@ -241,7 +238,7 @@ impl Daemon {
     fn feed_watchdog(&self) {
         match self.around.progress.stuck() {
             None => self.manager.feed_watchdog(),
-            Some(who) => tracing::error!(event = "no_progress", "{who}: the watchdog is not fed"),
+            Some(who) => log_line!(NoProgress, "{who}: the watchdog is not fed"),
         }
     }
 

@@ -57,6 +57,6 @@ impl ServiceManager {
 fn tell(words: &[NotifyState<'_>]) {
     // Trust does not depend on it: a service manager that cannot be reached has its own ways to find out.
     if let Err(error) = sd_notify::notify(words) {
-        tracing::debug!(event = "service_manager_unreachable", %error, "the service manager could not be told");
+        log_line!(ServiceManagerUnreachable, %error, "the service manager could not be told");
     }
 }

@@ -121,7 +121,7 @@ impl SourceTask {
             let clients = &mut self.clients;
             let answers = cycle::gather(&self.settings, store, clients, observed.clone(), &*self.clock, DEADLINE).await;
             let answers = answers.unwrap_or_else(|error| {
-                tracing::error!(event = "lists_unavailable", store = store.name, exit = error.exit() as u8, "{error}");
+                log_line!(ListsUnavailable, store = store.name, exit = error.exit() as u8, "{error}");
                 cycle::without_lists(store, observed.clone(), &error)
             });
             let (done, told) = oneshot::channel();

@@ -17,8 +17,10 @@ use crate::report::{Board, Progress};
 use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
 use crate::targets::process::LAST_CHANCE;
+use crate::trust::event::Event;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::standing::Standing;
+use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 
 /// How often we look whether another writer is done.
@@ -211,14 +213,12 @@ impl StoreTask {
     /// A store that was emptied looks like one that was never born; we know better.
     fn note_loss(&mut self, standing: &Standing) {
         if standing.generation < self.highest {
-            tracing::error!(
-                event = "state_lost",
-                store = self.store.name,
-                "The store was at generation {:06} and is at {:06} now: somebody removed what was in it. What it had denied or \
-                 held is forgotten: restore it from a backup, or say it again (trustsync distrust).",
-                self.highest,
-                standing.generation
+            let text = format!(
+                "The store was at generation {:06} and is at {:06} now: somebody removed what was in it. What it had \
+                 denied or held is forgotten: restore it from a backup, or say it again (trustsync distrust).",
+                self.highest, standing.generation
             );
+            log::findings(&[Finding::new(Event::StateLost, Subject::store(&self.store.name), text)], true);
             self.watch.store(&self.store.path, &self.touched);
         }
         self.highest = standing.generation;
@@ -246,7 +246,7 @@ impl StoreTask {
         self.refused_by_the_disk(&error.to_string());
         // Made since, or made anew: the watch is set up again.
         self.watch.store(&self.store.path, &self.touched);
-        tracing::error!(event = "cycle_failed", store = self.store.name, exit = error.exit() as u8, "{error}");
+        log_line!(CycleFailed, store = self.store.name, exit = error.exit() as u8, "{error}");
     }
 
     /// Puts it up, and has the next try come soon, and then less and less so.

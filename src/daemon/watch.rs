@@ -91,8 +91,8 @@ impl Watch {
 fn say_blind(path: &Path, error: &notify::Error) {
     static SAID: std::sync::Once = std::sync::Once::new();
     SAID.call_once(|| {
-        tracing::warn!(
-            event = "watch_unavailable",
+        log_line!(
+            WatchUnavailable,
             path = %path.display(),
             %error,
             "changes cannot be seen at once; the timers go on and find them. If the limit of inotify is reached, raise \

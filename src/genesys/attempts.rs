@@ -31,8 +31,8 @@ impl<'a> Attempts<'a> {
         let Some(delay) = retry::next_delay(self.made, &error, remaining, chance::draw()) else {
             return Err(error);
         };
-        tracing::info!(
-            event = "vendor_request_retried",
+        log_line!(
+            VendorRequestRetried,
             source = %self.source,
             attempt = self.made,
             retry_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),

@@ -96,8 +96,8 @@ impl Client {
 
     fn log(&self, error: &FetchError) {
         // The cycle says it once, with what it means for trust; this is for those who look closer.
-        tracing::debug!(
-            event = "vendor_request_failed",
+        log_line!(
+            VendorRequestFailed,
             source = %self.source,
             correlation_id = error.correlation_id(),
             error = %error,
@@ -112,8 +112,8 @@ impl Client {
         let upcoming = self.listing(Filter::Upcoming, now, ends, &mut renewed).await?;
         let date = [&upcoming, &unfiltered].into_iter().find_map(|listing| listing.as_ref().ok()?.date);
         if let (Ok(unfiltered), Ok(upcoming)) = (&unfiltered, &upcoming) {
-            tracing::debug!(
-                event = "listings_read",
+            log_line!(
+                ListingsRead,
                 source = %self.source,
                 unfiltered = unfiltered.entities.len(),
                 upcoming = upcoming.entities.len(),
@@ -151,8 +151,8 @@ impl Client {
                         return Err(error);
                     }
                     *renewed = true;
-                    tracing::info!(
-                        event = "token_refused",
+                    log_line!(
+                        TokenRefused,
                         source = %self.source,
                         correlation_id = error.correlation_id(),
                         "the API refused the token; taking a new one, once"
@@ -186,7 +186,7 @@ impl Client {
                 Err(error) => attempts.pause_after(error).await?,
             }
         };
-        tracing::debug!(event = "token_taken", source = %self.source, life_s = token.life.as_secs(), "took a new token");
+        log_line!(TokenTaken, source = %self.source, life_s = token.life.as_secs(), "took a new token");
         let text = token.text.clone();
         self.scrub.forbid(text.expose());
         self.tokens.keep(token);

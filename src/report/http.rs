@@ -93,7 +93,12 @@ impl Server {
             listener.stop().await;
             let moved = self.listen(wanted).await;
             if moved.is_err() && self.listen(at).await.is_err() {
-                tracing::error!(event = "listen_lost", address = %at, "probes and metrics are answered no more: the port was taken meanwhile. Trust goes on; a changed configuration or a restart tries again");
+                log_line!(
+                    ListenLost,
+                    address = %at,
+                    "probes and metrics are answered no more: the port was taken meanwhile. Trust goes on; a changed \
+                     configuration or a restart tries again"
+                );
             }
             return moved;
         }
@@ -105,7 +110,7 @@ impl Server {
         let listener =
             Listener::start(address, MOST_CONNECTIONS, move |stream| connection(stream, facts.clone())).await;
         let listener = listener.map_err(|source| ListenError { address, source })?;
-        tracing::info!(event = "listening", address = %listener.address(), "answers {}", PATHS.join(", "));
+        log_line!(Listening, address = %listener.address(), "answers {}", PATHS.join(", "));
         self.listening = Some((address, listener));
         Ok(())
     }

@@ -74,8 +74,8 @@ pub struct TargetRecord {
 pub struct Settled {
     /// When.
     pub time: Timestamp,
-    /// `proven`, `chain_proven`, `reloaded_not_proven` or `confirmed`.
-    pub by: String,
+    /// By what.
+    pub by: Happened,
     /// In words.
     pub detail: String,
 }
@@ -85,8 +85,8 @@ pub struct Settled {
 pub struct Event {
     /// When.
     pub time: Timestamp,
-    /// `told`, `owed`, or by what it was settled.
-    pub event: String,
+    /// That it was told, that it owes, or by what it was settled.
+    pub event: Happened,
     /// In words.
     pub detail: String,
 }
@@ -103,7 +103,7 @@ pub struct Word {
 /// A line of the file, as any version has written it; fields of a later one are left alone.
 #[derive(Debug, Deserialize)]
 struct Line {
-    event: String,
+    event: Happened,
     time: Timestamp,
     generation: Option<u64>,
     target: Option<String>,
@@ -118,6 +118,55 @@ struct Line {
     observed: BTreeMap<String, Timestamp>,
     #[serde(default)]
     changes: serde_json::Value,
+}
+
+/// What a line says that happened; its stable name stands in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happened {
+    /// A generation was committed.
+    Committed,
+    /// The operator said something that changes what is trusted, or will.
+    OperatorsWord,
+    /// A target's server was told.
+    Told,
+    /// A target owes a generation.
+    Owed,
+    /// A target was settled: chain and allowlist were seen.
+    Proven,
+    /// The chain alone was.
+    ChainProven,
+    /// The allowlist alone was.
+    AllowlistProven,
+    /// It was told, and nothing can prove more.
+    ReloadedNotProven,
+    /// It was settled by the operator's word.
+    Confirmed,
+    /// Lines were lost while the disk took none.
+    EvidenceLost,
+    /// What a later version says.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Happened {
+    /// In words: `chain proven`.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::OperatorsWord => "operators word",
+            Self::Told => "told",
+            Self::Owed => "owed",
+            Self::Proven => "proven",
+            Self::ChainProven => "chain proven",
+            Self::AllowlistProven => "allowlist proven",
+            Self::ReloadedNotProven => "reloaded not proven",
+            Self::Confirmed => "confirmed",
+            Self::EvidenceLost => "evidence lost",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Puts lines together.
@@ -146,7 +195,7 @@ impl Records {
             // What the operator says is about whatever stands.
             (Some(_), None) => false,
             (Some(open), Some(number)) => {
-                let again = line.event == "committed" && open.committed.is_some();
+                let again = line.event == Happened::Committed && open.committed.is_some();
                 open.generation != Some(number) || again
             }
         };
@@ -176,28 +225,29 @@ impl Record {
     /// Whether the line says something that is known.
     fn add(&mut self, line: Line) -> bool {
         let Line { event, time, target, detail, .. } = line;
-        match (event.as_str(), target) {
-            ("committed", _) => {
+        match (event, target) {
+            (Happened::Committed, _) => {
                 let Some(digest) = line.digest else { return false };
                 let Line { cause, observed, changes, .. } = line;
                 self.committed = Some(Committed { time, cause, digest, observed, changes });
             }
-            ("operators_word", _) => {
+            (Happened::OperatorsWord, _) => {
                 if self.has_room() {
                     self.words.push(Word { time, word: line.word });
                 }
             }
-            ("told" | "owed" | "proven" | "chain_proven" | "reloaded_not_proven" | "confirmed", Some(target)) => {
+            (Happened::EvidenceLost | Happened::Unknown, _) | (_, None) => return false,
+            (_, Some(target)) => {
                 let room = self.has_room();
                 if !room && !self.targets.contains_key(&target) {
                     return true;
                 }
                 let at = self.targets.entry(target).or_default();
-                match event.as_str() {
-                    "told" => drop(at.told.get_or_insert(time)),
-                    "owed" => at.settled = None,
+                match event {
+                    Happened::Told => drop(at.told.get_or_insert(time)),
+                    Happened::Owed => at.settled = None,
                     by => {
-                        let settled = Settled { time, by: by.to_owned(), detail: detail.clone() };
+                        let settled = Settled { time, by, detail: detail.clone() };
                         // A word that a proof has made needless, and the other way round.
                         if at.settled.as_ref().is_none_or(|known| known.by != settled.by) {
                             at.settled = Some(settled);
@@ -208,7 +258,6 @@ impl Record {
                     at.events.push(Event { time, event, detail });
                 }
             }
-            _ => return false,
         }
         true
     }

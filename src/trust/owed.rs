@@ -21,157 +21,153 @@ use crate::trust::turn::{Owed, Proof};
 const SHOWN: usize = 1_500;
 
 impl Owed {
+    /// What it is in the catalogue.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        match self {
+            Self::Unreadable(_) => Event::TargetGenerationUnreadable,
+            Self::NotSwitched(_) => Event::TargetNotSwitched,
+            Self::Refused(_) | Self::RefusedButKept(_) => Event::TargetCheckRefused,
+            Self::BrokenWithoutUs { .. } | Self::BrokenBefore(_) => Event::TargetBroken,
+            Self::CheckNotRun(_) => Event::TargetCheckNotRun,
+            Self::CheckFailed(_) => Event::TargetCheckFailed,
+            Self::NotTold(_) | Self::Unanswered(_) => Event::TargetNotTold,
+            Self::Unproven(Proof::NotWired(_)) => Event::TargetNotWired,
+            Self::Unproven(Proof::ChainOnly(_)) => Event::TargetChainOnly,
+            Self::Unproven(Proof::AllowlistOnly(_)) => Event::TargetAllowlistOnly,
+            Self::Unproven(Proof::NotEnforced(_)) => Event::TargetNotEnforced,
+            Self::Unproven(Proof::Refuted(_)) => Event::TargetRefuted,
+            Self::Unproven(Proof::NotYet(_)) => Event::TargetNotYet,
+            Self::Unproven(Proof::Unreachable(_)) => Event::TargetUnreachable,
+            Self::Unproven(Proof::Unverifiable(_)) | Self::Unproven(Proof::Proven) => Event::TargetUnproven,
+            Self::Withheld(_) => Event::TargetWithheld,
+        }
+    }
+
     /// The finding for the target `name`, which should serve generation `wanted`.
     #[must_use]
     pub fn finding(&self, name: &str, wanted: u64) -> Finding {
         let new = format!("generation {wanted:06}");
         let again = format!("It is tried again in every cycle, and at once by `trustsync reload {name}`.");
-        let (event, text) = match self {
-            Self::Unreadable(why) => (
-                Event::TargetGenerationUnreadable,
-                format!(
-                    "The files of {new} did not read back from the disk as they were written: {} The server was not touched and goes on with the old trust. Look at the disk, and at who else writes into the store. {again}",
-                    sentence(why)
-                ),
+        let text = match self {
+            Self::Unreadable(why) => format!(
+                "The files of {new} did not read back from the disk as they were written: {} The server was not \
+                 touched and goes on with the old trust. Look at the disk, and at who else writes into the store. \
+                 {again}",
+                sentence(why)
             ),
-            Self::NotSwitched(why) => (
-                Event::TargetNotSwitched,
-                format!(
-                    "The link that the server reads by could not be moved to {new}: {} The server was not told and goes on with the old trust. {again}",
-                    sentence(why)
-                ),
+            Self::NotSwitched(why) => format!(
+                "The link that the server reads by could not be moved to {new}: {} The server was not told and goes \
+                 on with the old trust. {again}",
+                sentence(why)
             ),
-            Self::Refused(output) => (
-                Event::TargetCheckRefused,
-                format!(
-                    "The server's own check refuses {new} and passes with the one before it, so that one stays in place: the server goes on with the old trust and lacks what the new one brings. {again} The check says: {}",
-                    sentence(output)
-                ),
+            Self::Refused(output) => format!(
+                "The server's own check refuses {new} and passes with the one before it, so that one stays in place: \
+                 the server goes on with the old trust and lacks what the new one brings. {again} The check says: {}",
+                sentence(output)
             ),
-            Self::RefusedButKept(output) => (
-                Event::TargetCheckRefused,
-                format!(
-                    "The server's own check fails with {new}, which stays in place all the same, since it drops a revoked or distrusted certificate. The server was not reloaded: it still admits that certificate. Mend what the check names and reload the server, or stop it. {again} The check says: {}",
-                    sentence(output)
-                ),
+            Self::RefusedButKept(output) => format!(
+                "The server's own check fails with {new}, which stays in place all the same, since it drops a \
+                 revoked or distrusted certificate. The server was not reloaded: it still admits that certificate. \
+                 Mend what the check names and reload the server, or stop it. {again} The check says: {}",
+                sentence(output)
             ),
-            Self::BrokenWithoutUs { new: now, old } => (
-                Event::TargetBroken,
-                format!(
-                    "The server's own check fails, with the old generation as with the new one: its configuration is broken elsewhere, and the server would not start again with it. It goes on with the old trust; {new} is in place for when it loads. Mend the configuration and reload the server as you always do: that loads the new trust. {again} {}",
-                    if alike(now, old) {
-                        format!("With either the check says: {}", sentence(now))
-                    } else {
-                        format!(
-                            "With the new one the check says: {} With the old one it says: {}",
-                            sentence(now),
-                            sentence(old)
-                        )
-                    }
-                ),
+            Self::BrokenWithoutUs { new: now, old } => format!(
+                "The server's own check fails, with the old generation as with the new one: its configuration is \
+                 broken elsewhere, and the server would not start again with it. It goes on with the old trust; \
+                 {new} is in place for when it loads. Mend the configuration and reload the server as you always do: \
+                 that loads the new trust. {again} {}",
+                if alike(now, old) {
+                    format!("With either the check says: {}", sentence(now))
+                } else {
+                    format!(
+                        "With the new one the check says: {} With the old one it says: {}",
+                        sentence(now),
+                        sentence(old)
+                    )
+                }
             ),
-            Self::BrokenBefore(output) => (
-                Event::TargetBroken,
-                format!(
-                    "The server's own check fails as things stand, with the generation before {new}: its configuration is broken elsewhere, and a reload could end the server. So the link that it reads by stays there, and the server was not told. It goes on with the old trust and lacks what {new} brings. Mend what the check names; the next cycle then does the rest. {again} The check says: {}",
-                    sentence(output)
-                ),
+            Self::BrokenBefore(output) => format!(
+                "The server's own check fails as things stand, with the generation before {new}: its configuration \
+                 is broken elsewhere, and a reload could end the server. So the link that it reads by stays there, \
+                 and the server was not told. It goes on with the old trust and lacks what {new} brings. Mend what \
+                 the check names; the next cycle then does the rest. {again} The check says: {}",
+                sentence(output)
             ),
-            Self::CheckNotRun(why) => (
-                Event::TargetCheckNotRun,
-                format!(
-                    "The server's own check could not be run, so nobody knows whether the server would load {new}: {} The server was not told: it goes on with the old trust and lacks what the new one brings. Mend the check, or what it needs; check = [] says that there is none. {again}",
-                    sentence(why)
-                ),
+            Self::CheckNotRun(why) => format!(
+                "The server's own check could not be run, so nobody knows whether the server would load {new}: {} \
+                 The server was not told: it goes on with the old trust and lacks what the new one brings. Mend the \
+                 check, or what it needs; check = [] says that there is none. {again}",
+                sentence(why)
             ),
-            Self::CheckFailed(output) => (
-                Event::TargetCheckFailed,
-                format!(
-                    "The server's own check fails with {new} in place, so the server was not told: it goes on with what it has loaded, and would perhaps not start again. Mend what the check names and reload the server as you always do. {again} The check says: {}",
-                    sentence(output)
-                ),
+            Self::CheckFailed(output) => format!(
+                "The server's own check fails with {new} in place, so the server was not told: it goes on with what \
+                 it has loaded, and would perhaps not start again. Mend what the check names and reload the server \
+                 as you always do. {again} The check says: {}",
+                sentence(output)
             ),
-            Self::NotTold(why) => (
-                Event::TargetNotTold,
-                format!(
-                    "The server could not be told to load {new}, which is in place: {} If it runs, it goes on with the old trust; it loads the new one at its next start or reload. {again}",
-                    sentence(why)
-                ),
+            Self::NotTold(why) => format!(
+                "The server could not be told to load {new}, which is in place: {} If it runs, it goes on with the \
+                 old trust; it loads the new one at its next start or reload. {again}",
+                sentence(why)
             ),
-            Self::Unproven(Proof::NotWired(why)) => (
-                Event::TargetNotWired,
-                format!(
-                    "The server does not use this store's files: {} It was told of {new} once and is not told again. Add the lines that `trustsync reload {name}` prints to its configuration and reload it; the next cycle proves it.",
-                    sentence(why)
-                ),
+            Self::Unproven(Proof::NotWired(why)) => format!(
+                "The server does not use this store's files: {} It was told of {new} once and is not told again. Add \
+                 the lines that `trustsync reload {name}` prints to its configuration and reload it; the next cycle \
+                 proves it.",
+                sentence(why)
             ),
-            Self::Unproven(Proof::ChainOnly(why)) => (
-                Event::TargetChainOnly,
-                format!(
-                    "The server has loaded the chain of {new}, but its allowlist was not seen: {} The chain alone admits strangers, other people's certificates of the same public authority. Include the allowlist too (`trustsync reload {name}` prints the lines); where it is, an add_header of the location's own may drop ours. {again}",
-                    sentence(why)
-                ),
+            Self::Unproven(Proof::ChainOnly(why)) => format!(
+                "The server has loaded the chain of {new}, but its allowlist was not seen: {} The chain alone admits \
+                 strangers, other people's certificates of the same public authority. Include the allowlist too \
+                 (`trustsync reload {name}` prints the lines); where it is, an add_header of the location's own may \
+                 drop ours. {again}",
+                sentence(why)
             ),
-            Self::Unproven(Proof::AllowlistOnly(why)) => (
-                Event::TargetAllowlistOnly,
-                format!(
-                    "The server has loaded the allowlist of {new}, but its chain was not seen: {} Does it read the chain from somewhere else than this store? Then it may refuse the upcoming certificate. {again}",
-                    sentence(why)
-                ),
+            Self::Unproven(Proof::AllowlistOnly(why)) => format!(
+                "The server has loaded the allowlist of {new}, but its chain was not seen: {} Does it read the chain \
+                 from somewhere else than this store? Then it may refuse the upcoming certificate. {again}",
+                sentence(why)
             ),
-            Self::Unproven(Proof::NotEnforced(servers)) => (
-                Event::TargetNotEnforced,
-                format!(
-                    "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, but these do not enforce it: {} `trustsync reload {name}` prints the lines that do; on nginx they refuse whoever has an empty $trustsync_admit.",
-                    sentence(servers)
-                ),
+            Self::Unproven(Proof::NotEnforced(servers)) => format!(
+                "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, \
+                 but these do not enforce it: {} `trustsync reload {name}` prints the lines that do; on nginx they \
+                 refuse whoever has an empty $trustsync_admit.",
+                sentence(servers)
             ),
-            Self::Unproven(Proof::Refuted(why)) => (
-                Event::TargetRefuted,
-                format!(
-                    "The server was told to load {new}, and still serves another one: {} Did it refuse the reload (look into its own log), or does it read a copy of the files? {again}",
-                    sentence(why)
-                ),
+            Self::Unproven(Proof::Refuted(why)) => format!(
+                "The server was told to load {new}, and still serves another one: {} Did it refuse the reload (look \
+                 into its own log), or does it read a copy of the files? {again}",
+                sentence(why)
             ),
-            Self::Unproven(Proof::NotYet(why)) => (
-                Event::TargetNotYet,
-                format!(
-                    "The server was told to load {new} and does not steadily serve it: {} Are there several servers behind the address of the proof, or is it slow to end its old workers? {again}",
-                    sentence(why)
-                ),
+            Self::Unproven(Proof::NotYet(why)) => format!(
+                "The server was told to load {new} and does not steadily serve it: {} Are there several servers \
+                 behind the address of the proof, or is it slow to end its old workers? {again}",
+                sentence(why)
             ),
-            Self::Unproven(Proof::Unreachable(why)) => (
-                Event::TargetUnreachable,
-                format!(
-                    "The server does not answer where its proof is to be had: {} Whether it runs with {new} is unknown; that one is in place for its next start. Is it down, or is proof.connect wrong? {again}",
-                    sentence(why)
-                ),
+            Self::Unproven(Proof::Unreachable(why)) => format!(
+                "The server does not answer where its proof is to be had: {} Whether it runs with {new} is unknown; \
+                 that one is in place for its next start. Is it down, or is proof.connect wrong? {again}",
+                sentence(why)
             ),
-            Self::Unproven(Proof::Unverifiable(why)) => (
-                Event::TargetUnproven,
-                format!("The server was told to load {new}, but nothing can be seen there: {} {again}", sentence(why)),
+            Self::Unproven(Proof::Unverifiable(why)) => {
+                format!("The server was told to load {new}, but nothing can be seen there: {} {again}", sentence(why))
+            }
+            Self::Unanswered(why) => format!(
+                "Nobody did what only root may do for {new}: {} The server goes on with the old trust and lacks what \
+                 the new one brings. {again}",
+                sentence(why)
             ),
-            Self::Unanswered(why) => (
-                Event::TargetNotTold,
-                format!(
-                    "Nobody did what only root may do for {new}: {} The server goes on with the old trust and lacks what the new \
-                     one brings. {again}",
-                    sentence(why)
-                ),
-            ),
-            Self::Withheld(why) => (
-                Event::TargetWithheld,
-                format!(
-                    "The privileged half, which judges anew by root's own configuration, does not let in {new}, or not all of it: {} \
-                     What it did let in is in force; else the server goes on with the old trust. Is root's configuration the one of \
-                     the daemon? If it is, ask who writes into the store. {again}",
-                    sentence(why)
-                ),
+            Self::Withheld(why) => format!(
+                "The privileged half, which judges anew by root's own configuration, does not let in {new}, or not \
+                 all of it: {} What it did let in is in force; else the server goes on with the old trust. Is root's \
+                 configuration the one of the daemon? If it is, ask who writes into the store. {again}",
+                sentence(why)
             ),
             // No turn ends so: a proven target owes nothing.
-            Self::Unproven(Proof::Proven) => (Event::TargetUnproven, format!("{new} is proven. {again}")),
+            Self::Unproven(Proof::Proven) => format!("{new} is proven. {again}"),
         };
-        Finding::new(event, Subject::target(name), text)
+        Finding::new(self.event(), Subject::target(name), text)
     }
 }
 

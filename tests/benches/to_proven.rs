@@ -4,36 +4,15 @@
 //!     cargo bench --bench to_proven [-- SERVER]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../common/apache.rs"]
-mod apache;
-#[path = "../common/apache_stage.rs"]
-mod apache_stage;
-#[path = "../common/cast.rs"]
-mod cast;
-#[path = "../common/envoy.rs"]
-mod envoy;
-#[path = "../common/haproxy.rs"]
-mod haproxy;
-#[path = "../common/haproxy_stage.rs"]
-mod haproxy_stage;
-#[path = "../common/jvm.rs"]
-mod jvm;
-#[path = "../common/nginx.rs"]
-mod nginx;
-#[path = "../common/nginx_stage.rs"]
-mod nginx_stage;
-#[path = "../common/service.rs"]
-mod service;
-#[path = "../common/stage.rs"]
-mod stage;
-
 use std::time::{Duration, Instant};
 
-use envoy::Envoy;
-use haproxy_stage::Way;
-use jvm::{Flavour, Jvm};
-use service::{Language, Service};
-use stage::Stage;
+use support::apache_stage;
+use support::envoy::Envoy;
+use support::haproxy_stage::{self, Way};
+use support::jvm::{Flavour, Jvm};
+use support::nginx_stage;
+use support::service::{Language, Service};
+use support::stage::Stage;
 use trustsync::settings::resolved::{GenerationEvidence, WireProof};
 use trustsync::targets::proof::{marker, wire};
 use trustsync::trust::turn::Evidence;

@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::outcome::{Outcome, Standing, Verdict};
 use crate::clock::Clock;
 use crate::cycle::steps::{self, Hand, Server};
-use crate::cycle::{CommitError, CycleError, anchors, housekeeping, observe, sight, turns};
+use crate::cycle::{CommitError, CycleError, anchors, housekeeping, observe, sight};
 use crate::exit::Exit;
 use crate::marker;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
@@ -356,7 +356,7 @@ impl Half<'_> {
         }
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,
-            Verdict::Owed(owed) => turns::exit_of(owed),
+            Verdict::Owed(owed) => owed.event().facts().failure.map_or(Exit::Owed, Exit::from),
             Verdict::Told(_) | Verdict::Withheld(_) if !outcome.refused.is_empty() => Exit::Answer,
             Verdict::Told(_) | Verdict::Withheld(_) => Exit::Done,
         };

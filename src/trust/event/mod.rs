@@ -191,8 +191,55 @@ impl End {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fmt::Write;
 
     use super::*;
+
+    /// `deploy/RUNBOOK.md`, as the catalogue has it.
+    fn runbook() -> String {
+        let mut text = "# What trustsync reports\n\n\
+            Each finding has an `event` by one of these names, in the log, in `state.json`, in `trustsync status` and in \
+            `trustsync alarms`. Findings that are warnings or critical are alarms. A *condition* ends by itself. An \
+            *event* happened: its alarm stays until somebody has acknowledged it with `trustsync alarms ack ID`. A *note* \
+            is a line of the log and raises no alarm. NAME stands for the name of the subject.\n\n\
+            This file is made from the catalogue (`src/trust/event/catalogue.rs`); a test compares them.\n"
+            .to_owned();
+        let mut events = Event::ALL.to_vec();
+        events.sort_by_key(|event| event.name());
+        for event in events {
+            let Facts { name, severities, subjects, ends, means, action, .. } = event.facts();
+            let severities: Vec<String> = severities.iter().map(ToString::to_string).collect();
+            let subjects: Vec<String> = subjects.iter().map(|one| one.name().replace('_', " ")).collect();
+            let (kind, ends) = match ends {
+                End::Note | End::PassingNote => ("note", "It raises no alarm.".to_owned()),
+                End::Acknowledged => {
+                    ("event", "It ends when its cause is over and somebody has acknowledged it.".to_owned())
+                }
+                _ => ("condition", format!("It ends {}.", ends.words().replace("{subject}", "NAME"))),
+            };
+            let (severities, subjects) = (severities.join(" or "), subjects.join(" or "));
+            let what = if severities == kind { severities } else { format!("{severities}, {kind}") };
+            let _ = write!(text, "\n## `{name}`\n\n{what}, about a {subjects}. {means} {ends}\n\n**Do:** {action}\n");
+        }
+        text.push_str("\n## Lines of the log that report no finding\n\n| event | level |\n|---|---|\n");
+        let mut lines: Vec<_> = LogLine::ALL.iter().map(|line| (line.name(), line.level())).collect();
+        lines.sort_by_key(|(name, _)| *name);
+        for (name, level) in lines {
+            let _ = writeln!(text, "| `{name}` | {} |", format!("{level:?}").to_lowercase());
+        }
+        text
+    }
+
+    #[test]
+    #[ignore = "prints the runbook: cargo test --lib runbook -- --ignored --nocapture"]
+    fn print_the_runbook() {
+        print!("{}", runbook());
+    }
+
+    #[test]
+    fn the_runbook_says_what_the_catalogue_says() {
+        assert_eq!(include_str!("../../../deploy/RUNBOOK.md"), runbook(), "see print_the_runbook");
+    }
 
     #[test]
     fn each_event_has_a_name_of_its_own_and_facts_that_agree() {

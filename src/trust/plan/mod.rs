@@ -109,8 +109,6 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// Whether an entity of some slot was refused, or an answer lacks a valid Current: exit 5.
     pub answer_refused: bool,
-    /// Whether a verified addition is kept back by a hold: exit 7.
-    pub held_back: bool,
 }
 
 impl Plan {
@@ -137,7 +135,6 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let mut turn =
         Planner { input, held: memory.hold.is_some(), certificates: known(input.committed), findings: Vec::new() };
     let mut answer_refused = false;
-    let mut held_back = false;
 
     // First, so that what is about to be dropped keeps nothing else from being the last entry that stays.
     turn.drop_denied(&mut memory);
@@ -145,9 +142,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let words = Words { denied: &memory.denied, accepted_issuers: &memory.accepted_issuers };
     for heard in input.heard {
         let slot = memory.slots.entry(heard.slot.clone()).or_default();
-        let outcome = turn.hear(slot, heard, words);
-        answer_refused |= outcome.refused;
-        held_back |= outcome.held_back;
+        answer_refused |= turn.hear(slot, heard, words);
     }
     turn.end_words(&mut memory);
     turn.retire_unconfigured(&mut memory);
@@ -159,7 +154,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let set = turn.union(&memory);
     // A slot that is configured no longer and holds nothing any more is forgotten.
     memory.slots.retain(|slot, held| input.configured.contains(slot) || !held.entries.is_empty());
-    Plan { set, memory, findings: turn.findings, answer_refused, held_back }
+    Plan { set, memory, findings: turn.findings, answer_refused }
 }
 
 fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
@@ -186,11 +181,6 @@ struct Words<'a> {
     accepted_issuers: &'a BTreeMap<Fingerprint, Timestamp>,
 }
 
-struct SlotOutcome {
-    refused: bool,
-    held_back: bool,
-}
-
 /// The best that the answer says of Current: the row of the design's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
@@ -200,7 +190,8 @@ enum Standing {
 }
 
 impl Planner<'_> {
-    fn hear(&mut self, slot: &mut SlotMemory, heard: &Heard, words: Words<'_>) -> SlotOutcome {
+    /// Whether something of it was refused.
+    fn hear(&mut self, slot: &mut SlotMemory, heard: &Heard, words: Words<'_>) -> bool {
         let now = self.input.now;
         let denied = words.denied;
         slot.last_heard = Some(now);
@@ -215,7 +206,6 @@ impl Planner<'_> {
 
         let admissible = admissible(heard, standing, slot.entries.is_empty());
         let roles = listed_roles(heard);
-        let mut held_back = false;
         let mut denied_listed = false;
         let mut entering: Vec<(Fingerprint, Role, &Verified)> = Vec::new();
         for (fingerprint, verified) in &admissible {
@@ -236,7 +226,6 @@ impl Planner<'_> {
                 continue;
             };
             if !slot.entries.contains_key(&key) && self.held {
-                held_back = true;
                 self.findings.push(Finding::new(
                     Event::AdditionHeldBack,
                     &heard.slot,
@@ -288,7 +277,7 @@ impl Planner<'_> {
         }
         // Where the listing that has Current did not come, its own failure is the cause, not a refusal.
         let lacks_current = heard.unfiltered_came && standing != Standing::Valid;
-        SlotOutcome { refused: !all_accepted || denied_listed || lacks_current, held_back }
+        !all_accepted || denied_listed || lacks_current
     }
 
     fn admit(

@@ -1,4 +1,2 @@
 #![no_main]
-#[path = "../doors.rs"]
-mod doors;
-libfuzzer_sys::fuzz_target!(|data: &[u8]| doors::judge(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| support::parsers::judge(data));

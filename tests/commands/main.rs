@@ -1,0 +1,12 @@
+//! The commands as a user meets them: the real binary, its words, its exit codes, its JSON.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod adopt;
+mod all_but_sync;
+mod demo;
+mod inspect;
+mod operator_words;
+mod secrets;
+mod sync;
+mod upload;
+mod verify;

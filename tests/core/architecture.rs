@@ -1,0 +1,148 @@
+//! The shape of the source: the core imports nothing but the core, modules import one another in no circle, and what is
+//! known of a kind of server stands in that kind's folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Each module by its path (`targets::nginx`), with its own source: no tests, no comments.
+fn modules() -> BTreeMap<String, String> {
+    fn gather(folder: &Path, path: &str, modules: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}::{name}") };
+            if entry.path().is_dir() {
+                gather(&entry.path(), &below(&name), modules);
+            } else if let Some(stem) = name.strip_suffix(".rs") {
+                let module = if stem == "mod" { path.to_owned() } else { below(stem) };
+                let text = fs::read_to_string(entry.path()).unwrap();
+                let own = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+                let code = own.lines().filter(|line| !line.trim_start().starts_with("//"));
+                modules.insert(module, code.collect::<Vec<_>>().join("\n"));
+            }
+        }
+    }
+    let mut modules = BTreeMap::new();
+    gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut modules);
+    modules
+}
+
+/// The paths that a source names, from the crate's root: `crate::a::{b, c::d}` is `a::b` and `a::c::d`.
+fn named(module: &str, code: &str, children: &BTreeSet<&str>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let begins = |at: usize| !code[..at].ends_with(|before: char| before.is_alphanumeric() || "_:".contains(before));
+    let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+    for (prefix, root) in [("crate::", ""), ("super::", parent)] {
+        let root = if root.is_empty() { String::new() } else { format!("{root}::") };
+        for (at, _) in code.match_indices(prefix).filter(|(at, _)| begins(*at)) {
+            expand(&root, &code[at + prefix.len()..], &mut found);
+        }
+    }
+    for child in children {
+        if code.match_indices(&format!("{child}::")).any(|(at, _)| begins(at)) {
+            found.insert(format!("{module}::{child}"));
+        }
+    }
+    found
+}
+
+/// Reads one path of a `use`, or of an expression, and takes groups apart.
+fn expand(root: &str, text: &str, found: &mut BTreeSet<String>) {
+    let end = text.find(|each: char| !(each.is_alphanumeric() || each == '_' || each == ':')).unwrap_or(text.len());
+    let path = format!("{root}{}", &text[..end]);
+    if !text[end..].starts_with('{') {
+        found.insert(path.trim_end_matches(':').to_owned());
+        return;
+    }
+    let (mut depth, mut start) = (0, end + 1);
+    for (at, each) in text[end..].char_indices().map(|(at, each)| (end + at, each)) {
+        match each {
+            '{' => depth += 1,
+            ',' | '}' if depth == 1 => {
+                let item = text[start..at].trim();
+                if !item.is_empty() {
+                    expand(&path, item, found);
+                }
+                start = at + 1;
+                if each == '}' {
+                    return;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+}
+
+/// The modules that each module imports.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let modules = modules();
+    let children = |module: &str| -> BTreeSet<&str> {
+        let nested = modules.keys().filter_map(|other| other.rsplit_once("::"));
+        nested.filter(|(parent, _)| *parent == module).map(|(_, child)| child).collect()
+    };
+    let of = |(module, code): (&String, &String)| {
+        let of_path = |mut path: &str| loop {
+            if modules.contains_key(path) {
+                return Some(path.to_owned());
+            }
+            path = path.rsplit_once("::")?.0;
+        };
+        let paths = named(module, code, &children(module));
+        let imported = paths.iter().filter_map(|path| of_path(path)).filter(|imported| imported != module);
+        (module.clone(), imported.collect())
+    };
+    modules.iter().map(of).collect()
+}
+
+#[test]
+fn the_core_imports_nothing_but_the_core() {
+    for (module, imported) in imports().iter().filter(|(module, _)| module.starts_with("trust")) {
+        let others: Vec<_> = imported.iter().filter(|other| !other.starts_with("trust")).collect();
+        assert!(others.is_empty(), "{module} imports {others:?}");
+    }
+}
+
+#[test]
+fn the_servers_and_the_configuration_import_one_another_in_no_circle() {
+    let imports = imports();
+    let inner = |module: &&String| ["targets", "settings", "trust::render"].iter().any(|top| module.starts_with(top));
+    for start in imports.keys().filter(inner) {
+        let (mut reached, mut open) = (BTreeSet::new(), vec![vec![start]]);
+        while let Some(way) = open.pop() {
+            for imported in imports[*way.last().unwrap()].iter().filter(inner) {
+                assert_ne!(start, imported, "a circle: {way:?}");
+                if reached.insert(imported) {
+                    open.push([&way[..], &[imported]].concat());
+                }
+            }
+        }
+    }
+}
+
+/// The dispatch of the ways that are one server's own (HAProxy's sockets, Envoy's admin endpoint), and the table.
+const NAME_KINDS: [&str; 6] = [
+    "settings::target",
+    "targets::proof",
+    "targets::proof::look",
+    "targets::reload",
+    "targets::reload::told",
+    "targets::table",
+];
+
+#[test]
+fn what_is_known_of_a_kind_stands_in_its_folder() {
+    const KINDS: [&str; 7] = ["nginx", "haproxy", "apache", "envoy", "java", "ca_only", "generic"];
+    let kind_of = |module: &str| {
+        let kind = module.strip_prefix("targets::")?.split("::").next()?;
+        KINDS.into_iter().find(|known| *known == kind)
+    };
+    let mut naming = BTreeSet::new();
+    for (module, imported) in imports() {
+        let others = imported.iter().filter_map(|other| kind_of(other)).any(|kind| kind_of(&module) != Some(kind));
+        if others {
+            naming.insert(module);
+        }
+    }
+    assert_eq!(naming, NAME_KINDS.map(str::to_owned).into());
+}

@@ -1,0 +1,237 @@
+//! From what the vendor said to what each slot heard: sorting, judging one by one, and the identity that is learned,
+//! listed, or waived.
+
+use std::collections::BTreeSet;
+
+use support::leaves::*;
+use trustsync::exit::Exit;
+use trustsync::genesys::Region;
+use trustsync::genesys::wire::Entity;
+use trustsync::simulator::pem_form::PemForm;
+use trustsync::trust::finding::Severity;
+use trustsync::trust::observation::{self, Heard, IdentityRule, Judged, Listed, SlotRules};
+use trustsync::trust::verify::{Identity, Policy};
+
+fn hear(answer: &Answer, rules: SlotRules) -> Heard {
+    let said = observation::interpret("us", &answer.poll(), &[rules], &Policy::default(), day(0));
+    said.heard.into_iter().next().unwrap()
+}
+
+fn outcomes(heard: &Heard) -> Vec<(Listed, &'static str)> {
+    let word = |judged: &Judged| match judged {
+        Judged::Accepted(_) => "accepted",
+        Judged::Expired(..) => "expired",
+        Judged::Refused(_) => "refused",
+    };
+    let mut outcomes: Vec<_> =
+        heard.sightings.iter().map(|sighting| (sighting.listed, word(&sighting.judged))).collect();
+    outcomes.sort_unstable();
+    outcomes
+}
+
+#[test]
+fn the_two_listings_are_one_union_in_which_each_leaf_stands_once() {
+    let [current, upcoming] = [leaf(-200, 80), leaf(-5, 400)];
+    let mut answer = Answer::of(&[&current], &[&upcoming]);
+    // Both again in the other listing, in other bytes.
+    let canonical = |leaf: &Leaf| PemForm::Canonical.text(&leaf.path);
+    answer = answer.and(entity("DIGICERT", "UPCOMING", &canonical(&upcoming)));
+    answer.upcoming.as_mut().unwrap().push(entity("digicert", "current", &canonical(&current)));
+    let heard = hear(&answer, digicert_slot("us"));
+    assert_eq!(outcomes(&heard), [(Listed::Current, "accepted"), (Listed::Upcoming, "accepted")]);
+    assert!(heard.complete);
+}
+
+#[test]
+fn each_entity_is_judged_by_itself() {
+    let good = leaf(-200, 80);
+    let answer = Answer::of(&[&good, &leaf(-300, -1), &refused_leaf(-1, 100)], &[&refused_leaf(-1, 400)])
+        .and(entity("DigiCert", "Current", "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----"))
+        .and(Entity { certificate: None, ..entity("DigiCert", "Current", "") });
+    let heard = hear(&answer, digicert_slot("us"));
+    let expected = [
+        (Listed::Current, "accepted"),
+        (Listed::Current, "expired"),
+        (Listed::Current, "refused"),
+        (Listed::Current, "refused"),
+        (Listed::Current, "refused"),
+        (Listed::Upcoming, "refused"),
+    ];
+    assert_eq!(outcomes(&heard), expected);
+}
+
+#[test]
+fn a_slot_hears_its_own_authority_alone() {
+    let current = leaf(-200, 80);
+    let witness = genesys_leaf("Genesys", NAME, &[NAME], -30, 300);
+    let answer = Answer::of(&[&current], &[]).and(entity("genesys", "Current", &witness.text));
+    for (rules, own) in [(digicert_slot("us"), &current), (genesys_slot("us"), &witness)] {
+        let heard = hear(&answer, rules);
+        assert_eq!(heard.sightings.len(), 1);
+        assert_eq!(heard.sightings[0].judged.fingerprint(), Some(own.fingerprint));
+    }
+}
+
+#[test]
+fn listings_that_contradict_each_other_are_counted_and_told() {
+    let [current, one, two] = [leaf(-200, 80), leaf(-5, 400), leaf(-5, 410)];
+    let mut store = MemoryStore::empty();
+    let told = |store: &mut MemoryStore, answer: &Answer| store.poll(day(0), answer).said("listing_disagreement");
+    assert_eq!(told(&mut store, &Answer::of(&[&current], &[&one])), None, "nobody documents that both have it");
+    let both = Answer::of(&[&current], &[&one]).and(entity("DigiCert", "Upcoming", &one.text));
+    assert_eq!(told(&mut store, &both), None);
+    let different = Answer::of(&[&current], &[&one]).and(entity("DigiCert", "Upcoming", &two.text));
+    assert_eq!(told(&mut store, &different), Some(Severity::Note));
+    let in_both_states = Answer::of(&[&current, &one], &[&one]);
+    assert_eq!(told(&mut store, &in_both_states), Some(Severity::Note));
+    assert_eq!(store.memory.slots.values().next().unwrap().disagreements, 2);
+    assert!(store.trusts(&two), "the union counts");
+    // One listing alone contradicts nobody.
+    assert_eq!(told(&mut store, &different.clone().without_upcoming()), None);
+}
+
+#[test]
+fn a_vendors_text_in_a_finding_is_bounded_and_harmless() {
+    let hostile = format!("\u{1b}[2J\n{}", "x".repeat(100_000));
+    for strange in [
+        Entity { signing_authority: Some(hostile.clone()), ..entity("", "Current", "") },
+        entity("DigiCert", &hostile, ""),
+        Entity { kind: Some(hostile.clone()), ..entity("DigiCert", "Current", "") },
+        entity("DigiCert", "Current", &hostile),
+    ] {
+        let decided = MemoryStore::empty().poll(day(0), &Answer::of(&[], &[]).and(strange));
+        for finding in &decided.findings {
+            assert!(finding.text.len() < 2_000 && !finding.text.contains(['\u{1b}', '\n']), "{}", finding.text);
+        }
+    }
+}
+
+mod identity {
+    use super::*;
+
+    fn learned(store: &MemoryStore) -> Option<BTreeSet<String>> {
+        store.memory.slots.values().next().and_then(|slot| slot.identity.clone())
+    }
+
+    fn set<const N: usize>(names: [&str; N]) -> Option<BTreeSet<String>> {
+        Some(names.map(str::to_owned).into())
+    }
+
+    #[test]
+    fn the_regions_name_is_the_identity_where_current_carries_it() {
+        let current = leaf_with_names("Genesys Cloud", &["other.example.com", NAME], -30, 300);
+        let mut store = MemoryStore::new([learning(Some(NAME))]);
+        let decided = store.poll(day(0), &Answer::of(&[&current], &[]));
+        assert_eq!(learned(&store), set([NAME]));
+        assert_eq!(decided.said("identity_learned"), None, "nothing odd");
+        let without = named_leaf("other.example.com", -30, 300);
+        assert_eq!(store.poll(day(1), &Answer::of(&[&current], &[&without])).exit, Exit::Answer);
+        assert!(!store.trusts(&without));
+    }
+
+    #[test]
+    fn else_the_names_on_which_all_currents_agree_are_learned_and_stay() {
+        let one = leaf_with_names("x", &["Shared.Example.com", "one.example.com"], -30, 300);
+        let two = leaf_with_names("x", &["shared.example.com", "two.example.com"], -30, 310);
+        let mut store = MemoryStore::new([learning(Some(NAME))]);
+        let decided = store.poll(day(0), &Answer::of(&[&one, &two], &[]));
+        assert_eq!(learned(&store), set(["shared.example.com"]));
+        assert_eq!(decided.said("identity_learned"), Some(Severity::Warning));
+        assert!(
+            decided.text("identity_learned").contains("identity = [\"shared.example.com\"]"),
+            "the line that pins it"
+        );
+        assert_eq!(store.pinned(), fingerprints([&one, &two]));
+        // It stays, whatever later Currents agree on.
+        let other = named_leaf("other.example.com", -1, 400);
+        for at in 1..40 {
+            let decided = store.poll(day(at), &Answer::of(&[&other], &[]));
+            assert_eq!((decided.said("current_refused"), decided.exit), (Some(Severity::Critical), Exit::Answer));
+        }
+        assert_eq!(learned(&store), set(["shared.example.com"]));
+        assert!(!store.trusts(&other));
+        // And it is in the manifest.
+        let slots = trustsync::trust::manifest::Manifest::slots_of(&store.memory);
+        assert_eq!(slots.values().next().unwrap().identity, set(["shared.example.com"]));
+    }
+
+    #[test]
+    fn a_merely_expired_current_counts_for_learning() {
+        let expired = named_leaf("shared.example.com", -300, -1);
+        let successor = named_leaf("shared.example.com", -5, 300);
+        let mut store = MemoryStore::new([learning(None)]);
+        store.poll(day(0), &Answer::of(&[&expired], &[&successor]));
+        assert_eq!(learned(&store), set(["shared.example.com"]));
+        assert_eq!(store.pinned(), fingerprints([&successor]));
+    }
+
+    #[test]
+    fn nothing_is_learned_from_an_answer_that_is_not_whole_or_not_agreed() {
+        let one = named_leaf("one.example.com", -30, 300);
+        let two = named_leaf("two.example.com", -30, 300);
+        let upcoming = named_leaf("up.example.com", -5, 400);
+        for answer in [
+            Answer::of(&[&one], &[]).without_upcoming(),
+            Answer::of(&[&one], &[&upcoming]).without_unfiltered(),
+            Answer::of(&[&one], &[]).and(entity("Entrust", "Current", "")),
+            Answer::of(&[&one, &two], &[]),
+            Answer::of(&[&one, &refused_leaf(-1, 100)], &[]),
+            Answer::of(&[], &[&upcoming]),
+            // Names that no leaf can be admitted by would bind the slot for ever.
+            Answer::of(&[&leaf_with_names("quo\"te", &[], -30, 300)], &[]),
+            Answer::of(&[&leaf_with_names("Ünïcode", &[], -30, 300)], &[]),
+        ] {
+            let mut store = MemoryStore::new([learning(None)]);
+            let decided = store.poll(day(0), &answer);
+            assert_eq!(learned(&store), None, "{answer:?}");
+            assert!(store.set.is_empty());
+            assert_ne!(decided.exit, Exit::Done);
+            // The next whole answer begins anew.
+            store.poll(day(1), &Answer::of(&[&one], &[]));
+            assert_eq!(learned(&store), set(["one.example.com"]));
+        }
+    }
+
+    #[test]
+    fn a_list_pins_names_and_any_waives_them() {
+        let stranger = named_leaf("stranger.example.com", -30, 300);
+        let with = |identity: Identity| {
+            let rules = SlotRules { identity: IdentityRule::Fixed(identity), ..digicert_slot("us") };
+            let mut store = MemoryStore::new([rules]);
+            let decided = store.poll(day(0), &Answer::of(&[&stranger], &[]));
+            (store.trusts(&stranger), decided.exit, learned(&store))
+        };
+        assert_eq!(with(names([NAME])), (false, Exit::Answer, None));
+        assert_eq!(with(names([NAME, "STRANGER.example.com"])), (true, Exit::Done, None), "a list is not learned");
+        assert_eq!(with(Identity::Any), (true, Exit::Done, None));
+        // "any" switches the identity off, not the verification.
+        let rules = SlotRules { identity: IdentityRule::Fixed(Identity::Any), ..digicert_slot("us") };
+        let mut store = MemoryStore::new([rules]);
+        store.poll(day(0), &Answer::of(&[&refused_leaf(-30, 300)], &[]));
+        assert!(store.set.is_empty());
+    }
+
+    #[test]
+    fn a_region_without_a_name_learns_from_its_currents() {
+        let region = Region::named("eusc-de-east-1").unwrap();
+        assert_eq!(region.certificate_name, None);
+        let current = named_leaf("dataactions.eusc.example", -30, 300);
+        let mut store = MemoryStore::new([learning(region.certificate_name)]);
+        let decided = store.poll(day(0), &Answer::of(&[&current], &[]));
+        assert_eq!(learned(&store), set(["dataactions.eusc.example"]));
+        assert_eq!(decided.exit, Exit::Done);
+        assert!(store.trusts(&current));
+    }
+
+    #[test]
+    fn an_upcoming_alone_teaches_nothing() {
+        let current = named_leaf("one.example.com", -30, 80);
+        let upcoming = named_leaf("two.example.com", -1, 400);
+        let mut store = MemoryStore::new([learning(None)]);
+        let decided = store.poll(day(0), &Answer::of(&[&current], &[&upcoming]));
+        assert_eq!(learned(&store), set(["one.example.com"]));
+        assert_eq!(decided.said("upcoming_refused"), Some(Severity::Critical));
+        let text = decided.text("upcoming_refused");
+        assert!(text.contains("one.example.com") && text.contains("identity = [\"two.example.com\"]"), "{text}");
+    }
+}

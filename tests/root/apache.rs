@@ -1,0 +1,68 @@
+//! An Apache whose key is root's alone: its check by a real start, its reload and its files are made by root's half.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use support::apache::Apache;
+use support::cast::knock;
+use support::host::Host;
+use trustsync::simulator::world::Impostor;
+use trustsync::targets::apache::snippet::virtual_host;
+
+#[test]
+fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {
+    let Some(host) = Host::new() else { return };
+    let mut server = Apache::start(&host.path("server"), "");
+    fs::set_permissions(server.dir().join("server.key"), Permissions::from_mode(0o600)).unwrap();
+    host.sandbox.append(&format!(
+        "\n[target.edge]\nkind = \"apache\"\nprivileged = true\ncheck = {check}\nreload = {{ pidfile = \"{pidfile}\" }}\n\
+         proof = {{ connect = [\"{address}\"], server_name = \"api.example.com\", timeout = \"6s\" }}\n",
+        check = serde_json::to_string(&server.check_command()).unwrap(),
+        pidfile = server.pidfile().display(),
+        address = server.address(),
+    ));
+    let unit = host.path_unit(&["edge"]);
+    let link = host.link("edge");
+    host.daemon(&["sync"]).exits(7).says(&["target_not_wired", &format!("{}/trust-bundle.pem", link.display())]);
+    assert_eq!(host.linked("edge"), Some(1));
+    server.rewrite(&virtual_host(&link));
+    server.reload();
+    host.daemon(&["sync"]).exits(0).says(&["target edge: proven"]);
+    assert_eq!(host.outcome("edge")["sight"]["verdict"], "sees", "root's half has shown it a broken one");
+    let current = host.sandbox.world().current().unwrap();
+    let knocks = |who: Impostor| knock(&server.address(), Some(&host.sandbox.world().impostor(who).unwrap()));
+    assert_eq!(knock(&server.address(), Some(&current)), "200");
+    assert_eq!((knocks(Impostor::Stranger), knocks(Impostor::OtherCa)), ("403".to_owned(), "nothing".to_owned()));
+
+    host.sandbox.world().set_days_left(60).unwrap();
+    let before = server.told();
+    host.daemon(&["sync"]).exits(0).says(&["published generation 000002", "target edge: proven"]);
+    assert_eq!((host.linked("edge"), server.told()), (Some(2), before + 1));
+    let upcoming = host.sandbox.world().upcoming().unwrap().unwrap();
+    assert_eq!(knock(&server.address(), Some(&upcoming)), "200");
+
+    // What the daemon's user writes into its own allowlist reaches nobody, and a server that would not start is not told.
+    let admit = fs::read_to_string(link.join("apache/admit.conf")).unwrap();
+    let given = fs::read_to_string(host.sandbox.store().join("current/apache/admit.conf")).unwrap();
+    host.forge_file("apache/admit.conf", "Require all granted\n");
+    host.apply("edge").exits(0);
+    host.forge_file("apache/admit.conf", &given);
+    assert_eq!(fs::read_to_string(link.join("apache/admit.conf")).unwrap(), admit);
+    // Nor does what it says of a denied one stand in a server's configuration unless it is a hash.
+    let manifest = host.manifest();
+    let mut forged = manifest.clone();
+    forged["denied"]["ab".repeat(32)] = serde_json::json!({
+        "reason": "distrusted", "since": "2026-01-01T00:00:00Z", "pem_sha1": "x'\"\nRequire all granted\n#"
+    });
+    host.forge(&forged);
+    host.apply("edge").exits(0);
+    assert_eq!(fs::read_to_string(link.join("apache/admit.conf")).unwrap(), admit);
+    host.forge(&manifest);
+    let told = server.told();
+    server.edit(|text| text.replace("/server.key", "/server.pem"));
+    host.daemon(&["reload", "edge"]).exits(9).says(&["before it came to serve"]);
+    assert_eq!(server.told(), told);
+    assert!(!server.has_ended());
+    unit.stop();
+    host.owners_are_kept();
+}

@@ -1,0 +1,8 @@
+//! Root and the daemon's user on one host: the privileged half. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod apache;
+mod apply;
+mod as_owner;
+mod haproxy;
+mod watchers;

@@ -1,0 +1,747 @@
+//! A configured Apache target through the real cycle, with the snippet as shipped: a new installation, whole rotations with
+//! everybody who might knock, its check by a real start, servers that are broken, badly wired or down, and what the user is
+//! told.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use support::apache::Apache;
+use support::apache_stage::{PLAIN, knock};
+use support::cast;
+use support::doors::{self, Behind, Door};
+use support::java;
+use support::privilege;
+use support::report::target;
+use support::stage::Stage;
+use trustsync::cycle::Report;
+use trustsync::exit::Exit;
+use trustsync::settings::resolved::{Check, CheckWay};
+use trustsync::simulator::pki::ClientCertificate;
+use trustsync::simulator::world::Impostor;
+use trustsync::targets::apache::START;
+use trustsync::targets::check::{self, Environment, Outcome, View};
+use trustsync::trust::certificate::Certificate;
+use trustsync::trust::finding::Severity;
+use trustsync::trust::pem;
+use trustsync::trust::turn::{Evidence, Owed, Proof};
+
+#[track_caller]
+fn assert_proven(report: &Report) {
+    let line = target(report, "apache");
+    assert_eq!(line.settled, Some(Evidence::Proven), "{line:?}");
+    assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
+}
+
+/// The text of the one finding of this event.
+#[track_caller]
+fn found<'a>(report: &'a Report, severity: Severity, event: &str) -> &'a str {
+    let found: Vec<_> = report.findings.iter().filter(|finding| finding.event.name() == event).collect();
+    assert_eq!(found.len(), 1, "{:?}", report.findings);
+    assert_eq!(found[0].severity, severity);
+    &found[0].text
+}
+
+/// A wired server that serves generation 1, proven.
+async fn proven_stage() -> (Stage, Apache) {
+    wired(Stage::begin().await).await
+}
+
+async fn wired(mut stage: Stage) -> (Stage, Apache) {
+    let apache = stage.serve_apache("apache", PLAIN);
+    stage.configure_apache(&[("apache", &apache, None)]);
+    let first = stage.cycle().await;
+    assert!(matches!(target(&first, "apache").owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
+    apache.rewrite(&stage.wired_apache("apache"));
+    apache.reload();
+    assert_proven(&stage.cycle().await);
+    (stage, apache)
+}
+
+/// Who knocks, and what is to come of it. Whom the chain refuses, the handshake does.
+fn assert_cast(stage: &Stage, apache: &Apache, expected: &[(&str, Option<&ClientCertificate>, &str)]) {
+    for (who, certificate, status) in expected {
+        assert_eq!(knock(apache, *certificate), *status, "{who}");
+    }
+    for who in Impostor::ALL {
+        let status = if matches!(who, Impostor::Stranger | Impostor::Namesake) { "403" } else { "nothing" };
+        assert_eq!(knock(apache, Some(&stage.world().impostor(who).unwrap())), status, "{}", who.name());
+    }
+    assert_eq!(knock(apache, None), "403", "nobody");
+}
+
+#[tokio::test]
+async fn a_new_installation_is_synced_then_included_then_reloaded_then_proven() {
+    let mut stage = Stage::begin_now().await;
+    let apache = stage.serve_apache("apache", PLAIN);
+    stage.configure_apache(&[("apache", &apache, None)]);
+    let link = stage.link("apache").display().to_string();
+
+    let first = stage.run(&["sync"]).await;
+    assert_eq!(first.code, 7, "{first:?}");
+    for line in [
+        format!("SSLCACertificateFile \"{link}/trust-bundle.pem\""),
+        format!("Include \"{link}/apache/admit.conf\""),
+        format!("Include \"{link}/apache/generation.conf\""),
+        "SSLVerifyClient optional".to_owned(),
+        "Require all denied".to_owned(),
+    ] {
+        assert!(first.stdout.contains(&line), "{line} in {}", first.stdout);
+    }
+    assert!(!first.stdout.contains("/var/lib/trustsync"), "{}", first.stdout);
+    assert!(first.stdout.contains("OWED: not wired"), "{}", first.stdout);
+    assert_eq!(apache.told(), 1);
+
+    // Still not wired: nobody is told again, and it says so all the same, without the snippet; nor is its check judged by
+    // files that its server does not use.
+    let second = stage.run(&["sync"]).await;
+    assert_eq!((second.code, apache.told()), (7, 1), "{second:?}");
+    assert!(second.stdout.contains("OWED: not wired") && !second.stdout.contains("SSLVerifyClient"), "{second:?}");
+    assert_eq!(stage.alarms(), ["target_not_wired:apache"]);
+
+    apache.rewrite(&stage.wired_apache("apache"));
+    apache.reload();
+    let wired = stage.run(&["sync"]).await;
+    assert_eq!(wired.code, 0, "{wired:?}");
+    assert!(wired.stdout.contains("target apache: proven"), "{}", wired.stdout);
+    assert_eq!(stage.alarms(), Vec::<String>::new());
+    assert_eq!(knock(&apache, Some(&stage.world().current().unwrap())), "200");
+    let told = apache.told();
+    let quiet = stage.run(&["sync"]).await;
+    assert_eq!((quiet.code, apache.told()), (0, told), "{quiet:?}");
+    assert_eq!(quiet.stderr.lines().count(), 1, "a run without change is one line: {}", quiet.stderr);
+    assert_eq!(stage.run(&["status"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
+    let (mut stage, apache) = proven_stage().await;
+    let current = stage.world().current().unwrap();
+    assert_cast(&stage, &apache, &[("current", Some(&current), "200")]);
+
+    // Nobody has the marker's key, so it cannot be presented.
+    let bundle = fs::read_to_string(stage.link("apache").join("trust-bundle.pem")).unwrap();
+    let marker = pem::scan(&bundle).pop().unwrap().bytes.unwrap();
+    let [leaf, key] = ["marker.pem", "other.key"].map(|name| stage.root().join(name));
+    fs::write(&leaf, pem::encode("CERTIFICATE", &marker)).unwrap();
+    fs::write(&key, current.key_pem()).unwrap();
+    for version in cast::TLS_VERSIONS {
+        assert_eq!(cast::openssl(&apache.address(), Some((&leaf, &key, None)), version), "nothing");
+    }
+
+    stage.on_day(45);
+    let opened = stage.cycle().await;
+    assert_proven(&opened);
+    assert_eq!(opened.generation, Some(2));
+    let upcoming = stage.world().upcoming().unwrap().unwrap();
+    assert_cast(&stage, &apache, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
+
+    stage.on_day(100);
+    stage.world().rotate().unwrap();
+    for _ in 0..3 {
+        assert_proven(&stage.cycle().await);
+        stage.an_hour_later();
+    }
+    let retiring = [("the old one, in its grace", Some(&current), "200"), ("current", Some(&upcoming), "200")];
+    assert_cast(&stage, &apache, &retiring);
+    let reloads = apache.told();
+    stage.on_day(116);
+    assert_proven(&stage.cycle().await);
+    assert_eq!(apache.told(), reloads + 1);
+    assert_cast(&stage, &apache, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
+    let impostor = |who| stage.world().impostor(who).unwrap();
+    let [stranger, other, expired] = [Impostor::Stranger, Impostor::OtherCa, Impostor::Expired].map(impostor);
+    java::assert_cast_by_java(
+        &apache.address(),
+        &[
+            ("the old one", Some(&current), "403"),
+            ("current", Some(&upcoming), "200"),
+            ("stranger", Some(&stranger), "403"),
+            // It obeys the list, and presents nothing.
+            ("other CA", Some(&other), "403"),
+            ("expired", Some(&expired), "nothing"),
+            ("nobody", None, "403"),
+        ],
+    );
+    assert_proven(&stage.cycle().await);
+    assert_eq!(apache.told(), reloads + 1, "an unchanged answer reloads nobody");
+}
+
+#[tokio::test]
+async fn a_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out() {
+    let both = "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
+    let (mut stage, apache) = wired(Stage::begin().await.with_lines(both, "")).await;
+    let (current, genesys) = (stage.world().current().unwrap(), stage.world().genesys().unwrap());
+    stage.world().renew_genesys().unwrap();
+    let renewed = stage.world().genesys().unwrap();
+    assert_ne!(genesys.der(), renewed.der());
+    assert_cast(
+        &stage,
+        &apache,
+        &[
+            ("current", Some(&current), "200"),
+            ("genesys", Some(&genesys), "200"),
+            ("genesys, renewed and never polled", Some(&renewed), "200"),
+        ],
+    );
+    // Denied by name, though the rule would admit it.
+    stage.deny(&genesys);
+    stage.cycle().await;
+    assert_cast(&stage, &apache, &[("genesys, denied", Some(&genesys), "403"), ("renewed", Some(&renewed), "200")]);
+}
+
+#[tokio::test]
+async fn with_the_genesys_root_alone_its_leaf_gets_in_and_the_public_one_does_not() {
+    let genesys_alone = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
+    let (stage, apache) = wired(Stage::begin().await.with_lines(genesys_alone, "")).await;
+    let world = stage.world();
+    assert_eq!(knock(&apache, Some(&world.genesys().unwrap())), "200");
+    world.renew_genesys().unwrap();
+    assert_eq!(knock(&apache, Some(&world.genesys().unwrap())), "200");
+    for who in [world.current().unwrap(), world.impostor(Impostor::Namesake).unwrap()] {
+        assert_eq!(knock(&apache, Some(&who)), "nothing");
+    }
+}
+
+#[tokio::test]
+async fn with_the_only_leaf_denied_every_output_says_deny_all_and_nobody_gets_in() {
+    let (mut stage, apache) = proven_stage().await;
+    let current = stage.world().current().unwrap();
+    stage.deny(&current);
+    let report = stage.cycle().await;
+    assert!(report.deny_all && report.committed);
+    assert_eq!(target(&report, "apache").settled, Some(Evidence::Proven), "{report:?}");
+    let admit = fs::read_to_string(stage.link("apache").join("apache/admit.conf")).unwrap();
+    assert!(admit.contains("deny all"), "{admit}");
+    let stranger = stage.world().impostor(Impostor::Stranger).unwrap();
+    for (who, certificate) in [("current", &current), ("stranger", &stranger)] {
+        assert_eq!(knock(&apache, Some(certificate)), "nothing", "{who}");
+    }
+    assert_eq!(knock(&apache, None), "403");
+}
+
+#[tokio::test]
+async fn an_empty_or_missing_list_admits_nobody() {
+    let (stage, apache) = proven_stage().await;
+    let current = stage.world().current().unwrap();
+    assert_eq!(knock(&apache, Some(&current)), "200");
+    let empty = stage.root().join("empty.conf");
+    fs::write(&empty, "").unwrap();
+    let list = format!("Include \"{}/apache/admit.conf\"", stage.link("apache").display());
+    for instead in [format!("Include \"{}\"", empty.display()), "IncludeOptional \"/nowhere/admit.conf\"".to_owned()] {
+        let changed = stage.wired_apache("apache").replace(&list, &instead);
+        assert!(changed.contains(&instead));
+        apache.rewrite(&changed);
+        apache.reload();
+        assert_cast(&stage, &apache, &[("current", Some(&current), "403")]);
+    }
+}
+
+#[tokio::test]
+async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it() {
+    let stage = Stage::begin().await.with_lines("", "extra_anchors = [\"other-root.pem\"]");
+    let (mut stage, apache) = wired(stage).await;
+    let world = stage.world();
+    let (current, partner) = (world.current().unwrap(), world.impostor(Impostor::OtherCa).unwrap());
+    let stranger = world.impostor(Impostor::Stranger).unwrap();
+    assert_eq!(knock(&apache, Some(&current)), "200");
+    assert_eq!(knock(&apache, Some(&partner)), "403", "its chain is known, and that is all");
+
+    // As the comments of the snippet describe it.
+    let issuer = Certificate::parse(partner.der()).unwrap().facts().issuer.clone();
+    let example = "#     Require expr \"%{SSL_CLIENT_VERIFY} == 'SUCCESS' && %{SSL_CLIENT_I_DN} == 'CN=Your CA'\"";
+    let snippet = stage.wired_apache("apache");
+    assert!(snippet.contains(example), "the comment has changed");
+    let own = example.replace("#     ", "").replace("CN=Your CA", &issuer);
+    apache.rewrite(&snippet.replace(example, &own));
+    apache.reload();
+    assert_proven(&stage.cycle().await);
+    for (who, certificate, status) in
+        [("current", &current, "200"), ("partner", &partner, "200"), ("stranger", &stranger, "403")]
+    {
+        assert_eq!(knock(&apache, Some(certificate)), status, "{who}");
+    }
+}
+
+/// Waits until no process of this server is left in a namespace of its own; nor is there a mount.
+#[track_caller]
+fn assert_no_trace(stage: &Stage, apache: &Apache) {
+    let ours = fs::read_link("/proc/self/ns/pid").unwrap();
+    let folder = apache.dir().to_str().unwrap();
+    let is_left = |entry: fs::DirEntry| {
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        line.contains(folder) && fs::read_link(entry.path().join("ns/pid")).is_ok_and(|namespace| namespace != ours)
+    };
+    apache.until(|| !fs::read_dir("/proc").unwrap().flatten().any(is_left));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let ours = ["trustsync-check-", stage.root().to_str().unwrap()];
+    assert!(!mounts.lines().any(|line| ours.iter().any(|path| line.contains(path))), "{mounts}");
+}
+
+#[tokio::test]
+async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_behind() {
+    if !privilege::is_root() {
+        return;
+    }
+    let (stage, mut apache) = proven_stage().await;
+    let (link, environment) = (stage.link("apache"), Environment::default());
+    let start = apache.check_command();
+    let test: Vec<String> = start.iter().cloned().chain(["-t".to_owned()]).collect();
+    let pid = fs::read(apache.pidfile()).unwrap();
+
+    let good = fs::read_to_string(link.join("trust-bundle.pem")).unwrap();
+    let one = good.find("-----END CERTIFICATE-----").unwrap();
+    for (what, bundle, loads, passes) in [
+        ("as it is", good.clone(), true, true),
+        ("empty", String::new(), false, false),
+        ("garbage", "no certificate\n".to_owned(), false, true),
+        ("a corrupt certificate among good ones", good.replacen("MII", "MIA", 1), false, true),
+        ("cut", good[..one].to_owned(), false, true),
+    ] {
+        let new = stage.root().join("new");
+        let _ = fs::remove_dir_all(&new);
+        let copied = std::process::Command::new("cp").arg("-rL").arg(&link).arg(&new).status().unwrap();
+        assert!(copied.success());
+        fs::write(new.join("trust-bundle.pem"), &bundle).unwrap();
+        let view = View::Private { new: &new, link: &link };
+        let by = async |argv, way| check::judge(Check { argv, way }, view, &environment, Duration::from_secs(20)).await;
+        let started = by(&start, CheckWay::Start(&START)).await;
+        match &started {
+            Outcome::Passed if loads => {}
+            Outcome::Failed { output } if !loads => {
+                assert!(output.contains("before it came to serve"), "{what}: {output}");
+                assert!(output.contains("CA") || output.contains("certificate"), "{what}: it says why: {output}");
+            }
+            _ => panic!("{what}: {started:?}"),
+        }
+        let tested = by(&test, CheckWay::Test).await;
+        assert_eq!(tested == Outcome::Passed, passes, "{what}: apache2 -t reads no certificate: {tested:?}");
+        assert_eq!(fs::read_to_string(link.join("trust-bundle.pem")).unwrap(), good, "nobody else sees it");
+    }
+    // Addresses that its own network lacks, and that of the running server.
+    let elsewhere = apache.dir().join("elsewhere.conf");
+    let own = fs::read_to_string(apache.dir().join("httpd.conf")).unwrap();
+    fs::write(&elsewhere, format!("{own}\nListen 192.0.2.7:8443\nListen [2001:db8::7]:8443\n")).unwrap();
+    let argv: Vec<String> = ["apache2", "-f", elsewhere.to_str().unwrap()].map(String::from).to_vec();
+    let check = Check { argv: &argv, way: CheckWay::Start(&START) };
+    let view = View::Private { new: &link, link: &link };
+    assert_eq!(check::judge(check, view, &environment, Duration::from_secs(20)).await, Outcome::Passed);
+    assert_no_trace(&stage, &apache);
+    assert!(!apache.has_ended());
+    assert_eq!(fs::read(apache.pidfile()).unwrap(), pid, "its pidfile is its own");
+    assert_eq!(knock(&apache, Some(&stage.world().current().unwrap())), "200");
+}
+
+#[tokio::test]
+async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
+    if !privilege::is_root() {
+        return;
+    }
+    let (stage, apache) = proven_stage().await;
+    let link = stage.link("apache");
+    let script = "trap '' TERM; echo hanging; sleep 6789 & setsid sleep 6789 & wait";
+    let argv = ["sh", "-c", script].map(String::from);
+    let begun = Instant::now();
+    let view = View::Private { new: &link, link: &link };
+    let check = Check { argv: &argv, way: CheckWay::Start(&START) };
+    let outcome = check::judge(check, view, &Environment::default(), Duration::from_secs(1)).await;
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(matches!(&outcome, Outcome::CouldNotRun(why) if why.contains("hanging")), "{outcome:?}");
+    let is_sleeping =
+        |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x006789\0");
+    apache.until(|| !fs::read_dir("/proc").unwrap().flatten().any(is_sleeping));
+    assert_no_trace(&stage, &apache);
+}
+
+#[tokio::test]
+async fn a_bad_bundle_is_found_before_any_switch_and_the_running_server_lives_on() {
+    if !privilege::is_root() {
+        return;
+    }
+    let (mut stage, mut apache) = proven_stage().await;
+    // As if the disk had changed the new bundle after it was read back.
+    let script = "if [ -e refuse ] && grep -q 000002 \"$LINK/apache/generation.conf\"; then mount --bind refuse \"$LINK/trust-bundle.pem\" || exit 1; fi";
+    let check = stage.wrapped_start("apache", &apache, script);
+    stage.configure_apache(&[("apache", &apache, Some(check))]);
+    fs::write(stage.root().join("refuse"), "no certificate\n").unwrap();
+    stage.on_day(45);
+    let reloads = apache.told();
+    for _ in 0..2 {
+        let report = stage.cycle().await;
+        assert_eq!(report.exit(false), Exit::Check);
+        assert!(matches!(target(&report, "apache").owed, Some(Owed::Refused(_))), "{report:?}");
+        let text = found(&report, Severity::Critical, "target_check_refused");
+        assert!(text.contains("before it came to serve") && text.contains("the one before it"), "{text}");
+        assert_eq!((stage.linked("apache"), apache.told()), (1, reloads));
+        stage.an_hour_later();
+    }
+    assert!(!apache.has_ended());
+    // Whatever the user reloads meanwhile goes on with the old one.
+    apache.reload();
+    assert_eq!(knock(&apache, Some(&stage.world().current().unwrap())), "200");
+    fs::remove_file(stage.root().join("refuse")).unwrap();
+    assert_proven(&stage.cycle().await);
+    assert_eq!(stage.linked("apache"), 2);
+    assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
+}
+
+#[tokio::test]
+async fn an_unrelated_fault_keeps_no_trust_back_from_whoever_mends_it() {
+    if !privilege::is_root() {
+        return;
+    }
+    let (mut stage, mut apache) = proven_stage().await;
+    // A fault that ends the server at its next reload.
+    let mended = stage.wired_apache("apache");
+    apache.edit(|text| text.replace("/server.key", "/server.pem"));
+    stage.on_day(45);
+    let reloads = apache.told();
+    let report = stage.cycle().await;
+    assert_eq!(report.exit(false), Exit::Check);
+    assert!(matches!(target(&report, "apache").owed, Some(Owed::BrokenWithoutUs { .. })), "{report:?}");
+    let text = found(&report, Severity::Critical, "target_broken");
+    assert!(text.contains("generation 000002"), "{text}");
+    assert_eq!((stage.linked("apache"), apache.told()), (2, reloads), "switched forward, not told");
+    assert!(!apache.has_ended());
+    let upcoming = stage.world().upcoming().unwrap().unwrap();
+    assert_eq!(knock(&apache, Some(&upcoming)), "403", "not loaded yet");
+    apache.rewrite(&mended);
+    apache.reload();
+    assert_eq!(knock(&apache, Some(&upcoming)), "200");
+    assert_proven(&stage.cycle().await);
+    assert_eq!(stage.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_keeps_its_reload_owed_and_proves_itself_after_its_start() {
+    let (mut stage, apache) = proven_stage().await;
+    let pidfile = apache.pidfile();
+    drop(apache);
+    let report = stage.cycle().await;
+    assert!(matches!(target(&report, "apache").settled, Some(Evidence::ProvenEarlier(_))), "{report:?}");
+    assert_eq!((report.exit(false), stage.alarms()), (Exit::Done, vec!["target_unreachable:apache".to_owned()]));
+
+    stage.on_day(45);
+    let report = stage.cycle().await;
+    assert_eq!((report.exit(false), stage.linked("apache")), (Exit::Owed, 2));
+    let text = found(&report, Severity::Critical, "target_not_told");
+    assert!(text.contains("httpd.pid") && text.contains("does not run"), "{text}");
+    // A stale pidfile signals nobody.
+    fs::write(&pidfile, format!("{}\n", std::process::id())).unwrap();
+    let report = stage.cycle().await;
+    assert!(found(&report, Severity::Critical, "target_not_told").contains("nothing was signalled"));
+
+    // Apache itself starts beside no pidfile of a process that runs.
+    fs::remove_file(&pidfile).unwrap();
+    let apache = stage.serve_apache("apache", &stage.wired_apache("apache"));
+    stage.configure_apache(&[("apache", &apache, None)]);
+    let reloads = apache.told();
+    assert_proven(&stage.cycle().await);
+    assert_eq!((apache.told(), stage.alarms()), (reloads, Vec::new()), "it loaded the new one at its start");
+    assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
+}
+
+#[tokio::test]
+async fn a_server_that_was_not_told_is_refuted_by_its_header_and_told_again() {
+    let (mut stage, apache) = proven_stage().await;
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    let upcoming = stage.world().upcoming().unwrap().unwrap();
+    stage.switch_by_hand("apache", 1);
+    apache.reload();
+    stage.switch_by_hand("apache", 2);
+    assert_eq!(knock(&apache, Some(&upcoming)), "403");
+    let report = stage.cycle().await;
+    assert_proven(&report);
+    assert!(target(&report, "apache").told && !report.committed);
+    assert_eq!(knock(&apache, Some(&upcoming)), "200");
+}
+
+#[tokio::test]
+async fn by_a_hashed_directory_the_same_get_in_and_the_chain_is_proven() {
+    let mut stage = Stage::begin().await;
+    let apache = stage.serve_apache("apache", PLAIN);
+    let more = "outputs = [\"hashed\"]";
+    stage.configure_apache_with(&[("apache", &apache, None)], more);
+    stage.cycle().await;
+    let link = stage.link("apache").display().to_string();
+    let by_file = format!("SSLCACertificateFile \"{link}/trust-bundle.pem\"");
+    let by_directory = format!("SSLCACertificatePath \"{link}/hashed\"");
+    let snippet = stage.wired_apache("apache");
+    assert!(snippet.contains(&by_file) && snippet.contains(&format!("#     {by_directory}")), "{snippet}");
+    apache.rewrite(&snippet.replace(&by_file, &by_directory));
+    apache.reload();
+    assert_proven(&stage.cycle().await);
+    let current = stage.world().current().unwrap();
+    assert_cast(&stage, &apache, &[("current", Some(&current), "200")]);
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    let upcoming = stage.world().upcoming().unwrap().unwrap();
+    assert_cast(&stage, &apache, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
+    java::assert_cast_by_java(&apache.address(), &[("upcoming", Some(&upcoming), "200"), ("nobody", None, "403")]);
+    assert_eq!(stage.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_cannot_be_seen_of_a_server_is_said_with_its_reason() {
+    let (mut stage, apache) = proven_stage().await;
+    let snippet = stage.wired_apache("apache");
+    let other_names = stage.root().join("other-names.pem");
+    fs::copy(stage.root().join("other-root.pem"), &other_names).unwrap();
+    let names = format!("SSLVerifyDepth 3\nSSLCADNRequestFile \"{}\"", other_names.display());
+    let inside = snippet
+        .replace("SSLVerifyClient optional\n", "SSLVerifyClient none\n")
+        .replace("<Location \"/\">", "<Location \"/\">\nSSLVerifyClient require\nSSLVerifyDepth 3");
+    for (what, configuration, reason) in [
+        ("a list of names of its own", snippet.replace("SSLVerifyDepth 3", &names), "SSLCADNRequestFile"),
+        ("asked inside a location", inside.clone(), "it may ask later, for some locations"),
+        ("asked there by a renegotiation of TLS 1.2", format!("SSLProtocol TLSv1.2\n{inside}"), "it may ask later"),
+    ] {
+        assert_ne!(configuration, snippet);
+        apache.rewrite(&configuration);
+        apache.reload();
+        stage.an_hour_later();
+        stage.world().rotate().unwrap();
+        let reloads = apache.told();
+        let report = stage.cycle().await;
+        let line = target(&report, "apache");
+        let Some(Evidence::ReloadedNotProven(why)) = &line.settled else { panic!("{what}: {line:?}") };
+        assert!(why.contains(reason), "{what}: {why}");
+        assert_eq!((report.exit(false), apache.told()), (Exit::Done, reloads + 1));
+        assert_eq!(stage.alarms(), ["target_not_proven:apache"]);
+    }
+    apache.rewrite(&snippet);
+    apache.reload();
+    assert_proven(&stage.cycle().await);
+
+    // Whoever requires a certificate at once shows the chain alone.
+    apache.rewrite(&snippet.replace("SSLVerifyClient optional\n", "SSLVerifyClient require\n"));
+    apache.reload();
+    let report = stage.cycle().await;
+    assert!(matches!(target(&report, "apache").owed, Some(Owed::Unproven(Proof::ChainOnly(_)))), "{report:?}");
+    assert_eq!(knock(&apache, Some(&stage.world().current().unwrap())), "200");
+    assert_eq!(knock(&apache, None), "nothing");
+}
+
+#[tokio::test]
+async fn a_denied_leaf_finds_no_door_open() {
+    let (mut stage, apache) = proven_stage().await;
+    // Static keys, as a cluster shares them: sessions outlive the reload.
+    let keys = stage.root().join("ticket.key");
+    fs::write(&keys, [7_u8; 48]).unwrap();
+    apache.rewrite(&format!("SSLSessionTicketKeyFile \"{}\"\n{}", keys.display(), stage.wired_apache("apache")));
+    apache.reload();
+    stage.on_day(45);
+    assert_proven(&stage.cycle().await);
+    let (current, upcoming) = (stage.world().current().unwrap(), stage.world().upcoming().unwrap().unwrap());
+    let mut doors = doors::VERSIONS.map(|version| Door::open(&apache.address(), &current, version));
+    for door in &mut doors {
+        assert_eq!(door.resume(), (Behind::Status(200), true));
+        assert_eq!(door.ask_again(), Behind::Status(200));
+    }
+    stage.deny(&current);
+    let report = stage.cycle().await;
+    assert_eq!(target(&report, "apache").settled, Some(Evidence::Proven), "{report:?}");
+    for door in &mut doors {
+        assert_eq!(door.ask_again(), Behind::Closed, "its old process has closed it");
+        let (behind, _) = door.resume();
+        assert!(matches!(behind, Behind::Status(403) | Behind::Closed), "{behind:?}");
+    }
+    assert_eq!(knock(&apache, Some(&upcoming)), "200");
+}
+
+#[tokio::test]
+async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that_is_said() {
+    if privilege::role().is_some() {
+        assert!(!rustix::process::geteuid().is_root());
+        let (mut stage, apache) = proven_stage().await;
+        // It refuses whatever stands there, as long as the file is there, and notes by which words it was asked.
+        let runs = stage.root().join("runs");
+        let script = format!("echo \"$@\" >> '{}'; [ ! -e refuse ] || exit 1", runs.display());
+        let check = stage.wrapped_start("apache", &apache, &script);
+        stage.configure_apache(&[("apache", &apache, Some(check))]);
+        fs::write(stage.root().join("refuse"), "").unwrap();
+        stage.on_day(45);
+        let told = apache.told();
+        for _ in 0..2 {
+            let report = stage.cycle().await;
+            assert!(matches!(target(&report, "apache").owed, Some(Owed::BrokenBefore(_))), "{report:?}");
+            assert_eq!(report.exit(false), Exit::Check);
+            let text = found(&report, Severity::Warning, "check_unavailable");
+            assert!(text.contains("needs root") && text.contains("-t, as things stand"), "{text}");
+            assert_eq!((stage.linked("apache"), apache.told()), (1, told));
+        }
+        fs::remove_file(stage.root().join("refuse")).unwrap();
+        assert_proven(&stage.cycle().await);
+        assert_eq!((stage.linked("apache"), stage.alarms()), (2, vec!["check_unavailable:apache".to_owned()]));
+        let runs = fs::read_to_string(runs).unwrap();
+        assert!(runs.lines().count() == 4 && runs.lines().all(|line| line.ends_with(" -t")), "{runs}");
+        assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
+        // By `check = []` that is as the user wants it.
+        stage.configure_apache(&[("apache", &apache, Some(Vec::new()))]);
+        assert_proven(&stage.cycle().await);
+        assert_eq!(stage.alarms(), Vec::<String>::new());
+        return;
+    }
+    if !privilege::is_root() {
+        return;
+    }
+    let (_directory, program) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
+    let mut role = privilege::as_nobody(&privilege::second_role(&program, "unprivileged", "/".as_ref()));
+    let output = role.env("HOME", "/").env("TMPDIR", "/tmp").current_dir("/").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
+    if !privilege::is_root() {
+        return;
+    }
+    let mut stage = Stage::begin_now().await;
+    let apache = stage.serve_apache("apache", PLAIN);
+    let test: Vec<String> = apache.check_command().into_iter().chain(["-t".to_owned()]).collect();
+    stage.configure_apache(&[("apache", &apache, Some(test))]);
+    assert_eq!(stage.run(&["sync"]).await.code, 7);
+    assert_eq!(stage.alarms(), ["target_not_wired:apache"], "not judged by files that nobody uses");
+    apache.rewrite(&stage.wired_apache("apache"));
+    apache.reload();
+    for _ in 0..2 {
+        let done = stage.run(&["sync"]).await;
+        assert_eq!(done.code, 0, "{done:?}");
+        assert!(done.stderr.contains("broken on purpose") && done.stderr.contains("apache2ctl"), "{done:?}");
+        assert_eq!(stage.alarms(), ["check_blind:apache"]);
+    }
+    let status = stage.run(&["status"]).await;
+    assert!(status.stdout.contains("broken on purpose"), "{status:?}");
+    assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "blind");
+
+    stage.configure_apache(&[("apache", &apache, None)]);
+    let room = stage.root().join("room");
+    fs::create_dir(&room).unwrap();
+    let mut sync = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustsync"));
+    sync.arg("sync").arg("--config").arg(stage.root().join("config.toml")).env("TMPDIR", &room);
+    assert!(sync.output().await.unwrap().status.success());
+    assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "sees");
+    assert!(fs::read_dir(&room).unwrap().next().is_none(), "neither a broken copy nor a room is left");
+    assert_eq!(stage.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_presets_fit_debians_own_apache() {
+    if privilege::role().is_some() {
+        return by_the_presets_alone().await;
+    }
+    if !privilege::is_root() {
+        return;
+    }
+    // In a mount namespace of its own, since it stands where the machine's own may; and as systemd has it, one whose mounts
+    // are shared with others.
+    let program = std::env::current_exe().unwrap();
+    let inner = privilege::second_role(&program, "debian", "/".as_ref());
+    let mut role = std::process::Command::new("unshare");
+    let shared = "mount --make-rshared / && exec \"$@\"";
+    role.args(["--mount", "--propagation", "private", "--", "sh", "-c", shared, "sh"]);
+    role.arg(inner.get_program()).args(inner.get_args());
+    role.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let was_there = fs::exists("/run/apache2").unwrap();
+    let output = role.output().unwrap();
+    if !was_there {
+        let _ = fs::remove_dir("/run/apache2");
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn shell(script: &str) {
+    let output = std::process::Command::new("sh").args(["-e", "-c", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The package's own files, with one site that includes the snippet, and a target that says no more than its kind.
+async fn by_the_presets_alone() {
+    let mut stage = Stage::begin().await;
+    let root = stage.root().display().to_string();
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    shell(&format!(
+        "chmod 755 {root}; cp -a /etc/apache2 {root}/etc; mount --bind {root}/etc /etc/apache2; cd /etc/apache2
+        mount -t tmpfs tmpfs /run/lock; mkdir -p /run/apache2; mount -t tmpfs tmpfs /run/apache2; mount -t tmpfs tmpfs /var/log/apache2
+        echo 'Listen 127.0.0.1:{port}' >ports.conf; rm -f sites-enabled/*
+        for module in ssl socache_shmcb headers; do ln -sf ../mods-available/$module.load mods-enabled/; done
+        ln -sf ../mods-available/ssl.conf mods-enabled/
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {root}/server.key -out {root}/server.pem -subj /CN=x"
+    ));
+    let site = |lines: &str| {
+        let text = format!(
+            "<VirtualHost *:{port}>\nServerName api.example.com\nErrorLog ${{APACHE_LOG_DIR}}/site.log\nSSLEngine on\n\
+             SSLCertificateFile {root}/server.pem\nSSLCertificateKeyFile {root}/server.key\n{lines}\n</VirtualHost>\n"
+        );
+        fs::write("/etc/apache2/sites-enabled/api.conf", text).unwrap();
+    };
+    site("");
+    let mut server = Packaged(std::process::Command::new("apache2ctl").args(["-D", "FOREGROUND"]).spawn().unwrap());
+    let pid = || fs::read_to_string("/run/apache2/apache2.pid").unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while pid().is_empty() {
+        assert!(Instant::now() < deadline && server.0.try_wait().unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let running = pid();
+    {
+        stage.configure_targets(&format!(
+            "[target.apache]\nkind = \"apache\"\nproof = {{ connect = [\"127.0.0.1:{port}\"], server_name = \"api.example.com\" }}\n"
+        ));
+        let first = stage.cycle().await;
+        assert!(matches!(target(&first, "apache").owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
+        site(&stage.wired_apache("apache"));
+        shell("apache2ctl -k graceful");
+        assert_proven(&stage.cycle().await);
+        assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "sees");
+        stage.on_day(45);
+        assert_proven(&stage.cycle().await);
+        let upcoming = stage.world().upcoming().unwrap().unwrap();
+        assert_eq!(cast::knock(&format!("127.0.0.1:{port}"), Some(&upcoming)), "200");
+        // What goes wrong in a virtual host with a log of its own is told by that log.
+        fs::write(format!("{root}/server.key"), "no key\n").unwrap();
+        stage.an_hour_later();
+        stage.world().rotate().unwrap();
+        stage.world().rotate().unwrap();
+        let broken = stage.cycle().await;
+        let text = found(&broken, Severity::Critical, "target_broken");
+        assert!(text.contains("server.key"), "{text}");
+    }
+    assert_eq!(pid(), running, "its own pidfile was not touched");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains("trustsync-check-") && !mounts.contains("/generations/"), "{mounts}");
+    drop(server);
+}
+
+/// The package's own server, ended when dropped.
+struct Packaged(std::process::Child);
+
+impl Drop for Packaged {
+    fn drop(&mut self) {
+        shell("! [ -e /run/apache2/apache2.pid ] || kill -TERM $(cat /run/apache2/apache2.pid)");
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_generation_is_shown_to_this_machine_alone() {
+    let (stage, apache) = proven_stage().await;
+    let trusting =
+        format!("RemoteIPHeader X-Forwarded-For\nRemoteIPInternalProxy 127.0.0.2\n{}", stage.wired_apache("apache"));
+    apache.rewrite(&trusting);
+    apache.edit(|text| format!("LoadModule remoteip_module /usr/lib/apache2/modules/mod_remoteip.so\n{text}"));
+    apache.reload();
+    let shown_to = |source: &str, forwarded_for: &str| {
+        let arguments = ["-sk", "--interface", source, "-D", "-", "-o", "/dev/null", "-H", forwarded_for];
+        let url = format!("https://{}/", apache.address());
+        let output = std::process::Command::new("curl").args(arguments).arg(url).output().unwrap();
+        let head = String::from_utf8(output.stdout).unwrap();
+        assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+        head.contains("X-Trustsync-Generation: 000001")
+    };
+    assert!(shown_to("127.0.0.1", "X-Nothing: x"));
+    assert!(!shown_to("127.0.0.2", "X-Nothing: x"));
+    assert!(!shown_to("127.0.0.2", "X-Forwarded-For: 127.0.0.1"), "whatever a trusted proxy says");
+}

@@ -1,0 +1,157 @@
+//! A server that can only be told which authorities to trust (stunnel, really run): what that admits, what is proven, and how
+//! plainly it is said.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::cast::knock;
+use support::stage::Stage;
+use trustsync::cycle::Report;
+use trustsync::exit::Exit;
+use trustsync::simulator::world::Impostor;
+use trustsync::trust::finding::Severity;
+use trustsync::trust::turn::Evidence;
+
+/// stunnel in the foreground, in front of a server that answers everybody.
+struct Stunnel {
+    dir: PathBuf,
+    port: u16,
+    process: Child,
+}
+
+impl Stunnel {
+    fn start(dir: &Path, link: &Path) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let server = rcgen::generate_simple_self_signed(["api.example.com".to_owned()]).unwrap();
+        fs::write(dir.join("server.pem"), server.cert.pem() + &server.signing_key.serialize_pem()).unwrap();
+        fs::set_permissions(dir.join("server.pem"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let behind = answering_everybody();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let shipped =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/stunnel/ca-only.conf")).unwrap();
+        let shipped = shipped.replace("/var/lib/trustsync/target/stunnel", link.to_str().unwrap());
+        let dir_text = dir.display();
+        fs::write(
+            dir.join("stunnel.conf"),
+            format!(
+                "foreground = yes\npid = {dir_text}/stunnel.pid\noutput = {dir_text}/log\n[api]\naccept = 127.0.0.1:{port}\n\
+                 connect = 127.0.0.1:{behind}\ncert = {dir_text}/server.pem\n{shipped}"
+            ),
+        )
+        .unwrap();
+        let process = Command::new("stunnel")
+            .arg(dir.join("stunnel.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("stunnel is needed for this test: apt-get install stunnel4");
+        let mut stunnel = Self { dir: dir.to_owned(), port, process };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() || !stunnel.pidfile().exists() {
+            let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
+            assert!(stunnel.process.try_wait().unwrap().is_none() && Instant::now() < deadline, "{log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        stunnel
+    }
+
+    fn pidfile(&self) -> PathBuf {
+        self.dir.join("stunnel.pid")
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Stunnel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn answering_everybody() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let mut reader = BufReader::new(connection.try_clone().unwrap());
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                line.clear();
+            }
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nin");
+        }
+    });
+    port
+}
+
+async fn proven(mut stage: Stage, pinning: &str) -> (Stage, Stunnel) {
+    let target = |more: &str| format!("[target.stunnel]\nkind = \"ca-only\"\n{pinning}\n{more}\n");
+    stage.configure_targets(&target(""));
+    stage.cycle().await;
+    let stunnel = Stunnel::start(&stage.root().join("stunnel"), &stage.link("stunnel"));
+    stage.configure_targets(&target(&format!(
+        "reload = {{ signal = \"HUP\", pidfile = \"{}\", process = \"stunnel4\" }}\n\
+         proof = {{ connect = [\"{}\"], timeout = \"6s\" }}",
+        stunnel.pidfile().display(),
+        stunnel.address()
+    )));
+    assert_chain(&stage.cycle().await);
+    (stage, stunnel)
+}
+
+/// Its chain is proven, which is all it has: no reason for an alarm.
+#[track_caller]
+fn assert_chain(report: &Report) {
+    assert!(matches!(report.targets[0].settled, Some(Evidence::ChainOnly(_))), "{report:?}");
+    let said: Vec<_> = report.findings.iter().filter(|finding| finding.event.name().starts_with("target_")).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!((said[0].event.name(), said[0].severity), ("target_ca_only", Severity::Note));
+    assert!(said[0].text.contains("CA only"), "{}", said[0].text);
+    assert_eq!(report.exit(false), Exit::Done);
+}
+
+#[tokio::test]
+async fn with_the_genesys_root_alone_the_authority_is_the_trust_and_status_says_ca_only() {
+    let genesys_alone = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
+    let (mut stage, stunnel) = proven(Stage::begin().await.with_lines(genesys_alone, ""), "").await;
+    let address = stunnel.address();
+    assert_eq!(knock(&address, Some(&stage.world().genesys().unwrap())), "200");
+    stage.world().renew_genesys().unwrap();
+    assert_eq!(knock(&address, Some(&stage.world().genesys().unwrap())), "200", "renewed, and never polled");
+    for who in [stage.world().current().unwrap(), stage.world().impostor(Impostor::OtherCa).unwrap()] {
+        assert_eq!(knock(&address, Some(&who)), "nothing");
+    }
+    assert_eq!(knock(&address, None), "nothing");
+    let status = stage.run(&["status"]).await;
+    assert!(status.stdout.contains("CA only: this server admits whoever the authority has signed"), "{status:?}");
+    let json: serde_json::Value =
+        serde_json::from_str(&stage.run(&["status", "--output", "json"]).await.stdout).unwrap();
+    assert!(json.to_string().contains("\"ca_only\":\"CA only"), "{json}");
+    assert_chain(&stage.cycle().await);
+}
+
+#[tokio::test]
+async fn a_public_authority_admits_strangers_there_and_status_says_whose_word_it_is_that_another_layer_does_not() {
+    let (mut stage, stunnel) = proven(Stage::begin().await, "pinning = \"elsewhere\"").await;
+    let address = stunnel.address();
+    let stranger = stage.world().impostor(Impostor::Stranger).unwrap();
+    assert_eq!(knock(&address, Some(&stage.world().current().unwrap())), "200");
+    assert_eq!(knock(&address, Some(&stranger)), "200", "why it is refused without that word");
+    for who in [Impostor::OtherCa, Impostor::Expired] {
+        assert_eq!(knock(&address, Some(&stage.world().impostor(who).unwrap())), "nothing", "{}", who.name());
+    }
+    stage.on_day(45);
+    let report = stage.cycle().await;
+    assert!(report.committed && report.targets[0].told, "{report:?}");
+    assert_chain(&report);
+    let status = stage.run(&["status"]).await;
+    assert!(status.stdout.contains("strangers too") && status.stdout.contains("is not seen from here"), "{status:?}");
+}

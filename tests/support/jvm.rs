@@ -1,0 +1,133 @@
+//! A real Java server, wired as `deploy/java/` ships it, on loopback; stopped when dropped.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::repository;
+
+const NEEDED: &str = "a JDK is needed for this test: apt-get install default-jdk-headless";
+
+/// Debian's Tomcat, in one piece, and what it needs.
+const TOMCAT: &str = "/usr/share/java/tomcat10-embed-core.jar:/usr/share/java/jakarta-annotation-api.jar";
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// The JDK's own.
+    Jdk,
+    /// Tomcat.
+    Tomcat,
+}
+
+/// See the head of this file.
+pub struct Jvm {
+    flavour: Flavour,
+    dir: PathBuf,
+    port: u16,
+    process: Child,
+}
+
+impl Jvm {
+    /// Compiles what is shipped and starts it in `dir` (made if need be), reading by this link. Returns once it answers.
+    pub fn start(flavour: Flavour, dir: &Path, link: &Path, truststore: &str) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let dir = dir.canonicalize().unwrap();
+        compile(flavour, &dir);
+        own_certificate(&dir);
+        for _ in 0..5 {
+            let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            let process = spawn(flavour, &dir, port, link, truststore);
+            let mut jvm = Self { flavour, process, dir: dir.clone(), port };
+            if jvm.comes_up() {
+                return jvm;
+            }
+        }
+        panic!("the server does not start: {}", fs::read_to_string(dir.join("log")).unwrap());
+    }
+
+    /// Ends it and starts it anew, at the same port.
+    pub fn restart(&mut self, link: &Path, truststore: &str) {
+        self.stop();
+        self.process = spawn(self.flavour, &self.dir, self.port, link, truststore);
+        assert!(self.comes_up(), "{}", fs::read_to_string(self.dir.join("log")).unwrap());
+    }
+
+    /// `127.0.0.1:` and its port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn stop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    fn comes_up(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline && self.process.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+impl Drop for Jvm {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn compile(flavour: Flavour, dir: &Path) {
+    let shipped = repository().join("deploy/java");
+    let mut folders = vec![shipped.clone()];
+    if flavour == Flavour::Tomcat {
+        let there = TOMCAT.split(':').all(|jar| Path::new(jar).exists());
+        assert!(there, "this test needs: apt-get install libtomcat10-embed-java libjakarta-annotation-api-java");
+        folders.push(shipped.join("tomcat"));
+    }
+    let sources = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let mut javac = Command::new("javac");
+    // As old a Java as is still maintained.
+    javac.args(["--release", "11", "-Werror", "-cp", TOMCAT, "-d"]).arg(dir);
+    javac.args(sources.filter(|path| path.extension().is_some_and(|ending| ending == "java")));
+    let output = javac.output().expect(NEEDED);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn own_certificate(dir: &Path) {
+    let server = rcgen::generate_simple_self_signed(["api.example.com".to_owned()]).unwrap();
+    fs::write(dir.join("server.pem"), server.cert.pem() + &server.signing_key.serialize_pem()).unwrap();
+    let output = Command::new("openssl")
+        .args(["pkcs12", "-export", "-passout", "pass:secret", "-in", "server.pem", "-out", "server.p12"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn spawn(flavour: Flavour, dir: &Path, port: u16, link: &Path, truststore: &str) -> Child {
+    let mut java = Command::new("java");
+    java.arg("-XX:TieredStopAtLevel=1");
+    let of_server = [&port.to_string(), "server.p12", "secret"];
+    match flavour {
+        Flavour::Jdk => java.args(["-cp", ".", "Server"]).args(of_server).arg(link).arg(truststore),
+        Flavour::Tomcat => java
+            .arg(format!("-Dtrustsync.link={}", link.display()))
+            .arg(format!("-Dtrustsync.truststore={truststore}"))
+            .args(["-cp", &format!(".:{TOMCAT}"), "TomcatServer"])
+            .args(of_server),
+    };
+    java.current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(dir.join("log")).unwrap())
+        .spawn()
+        .expect(NEEDED)
+}

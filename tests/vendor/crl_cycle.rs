@@ -1,0 +1,502 @@
+//! The family of revocation in the cycle: a whole cycle against the simulated vendor, whose CAs' lists lie on a server of
+//! their own that can revoke, fail and fall silent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use trustsync::clock::{Clock, SimulatedClock};
+use trustsync::cycle::{self, Clients, Options, Report};
+use trustsync::exit::Exit;
+use trustsync::settings::resolve;
+use trustsync::settings::resolved::Settings;
+use trustsync::simulator::crls::CrlPlace;
+use trustsync::simulator::vendor::Vendor;
+use trustsync::simulator::world::VendorOptions;
+use trustsync::store::contents::Contents;
+use trustsync::trust::finding::Severity;
+use trustsync::trust::fingerprint::Fingerprint;
+use trustsync::trust::pem;
+use trustsync::trust::set::DenialReason;
+use trustsync::trust::timestamp::Timestamp;
+
+const START: &str = "2027-03-01T12:00:00Z";
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
+/// What lies at the distribution points: name to list; nothing is 404.
+type Lists = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+struct Stage {
+    vendor: Vendor,
+    clock: SimulatedClock,
+    lists: Lists,
+    asked: Arc<Mutex<Vec<String>>>,
+    settings: Settings,
+    clients: Clients,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// A vendor whose lists revoke nobody, under `policy`, with these authorities.
+    async fn new(policy: &str, authorities: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (lists, asked) = (Lists::default(), Arc::new(Mutex::new(Vec::new())));
+        let (answers, seen) = (lists.clone(), asked.clone());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => break,
+                    }
+                }
+                let head = String::from_utf8(head).unwrap();
+                let name = head.split(' ').nth(1).unwrap_or_default().trim_matches('/').to_owned();
+                let list = answers.lock().unwrap().get(name.trim_end_matches(".crl")).cloned();
+                seen.lock().unwrap().push(name);
+                let (status, body) = list.map_or(("404 Not Found", Vec::new()), |list| ("200 OK", list));
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+
+        let clock = SimulatedClock::at(START.parse().unwrap());
+        let mut options = VendorOptions::new(Arc::new(clock.clone()));
+        options.crls = CrlPlace::At(base);
+        let vendor = Vendor::start(options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("api-ca.pem", vendor.ca_pem());
+        write("digicert.pem", &pem::encode("CERTIFICATE", &vendor.world().digicert_root_der()));
+        write("genesys.pem", &pem::encode("CERTIFICATE", &vendor.world().genesys_root_der()));
+        write("secret", vendor.client_secret());
+        std::fs::set_permissions(folder.path().join("secret"), Permissions::from_mode(0o600)).unwrap();
+        write(
+            "trustsync.toml",
+            &format!(
+                "[source.us]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"secret\"\napi = \"{api}\"\n\
+                 login = \"{api}\"\nca_file = \"api-ca.pem\"\nauthorities = {authorities}\n\
+                 digicert_anchors = [\"digicert.pem\"]\ngenesys_anchors = [\"genesys.pem\"]\n\
+                 [crl]\npolicy = \"{policy}\"\nallow_private = true\n[store.main]\npath = \"store\"\n",
+                id = vendor.client_id(),
+                api = vendor.api_url(),
+            ),
+        );
+        let settings = resolve::read(&folder.path().join("trustsync.toml"), &BTreeMap::new()).unwrap().settings;
+        let clients = Clients::of(&settings).unwrap();
+        let stage = Self { vendor, clock, lists, asked, settings, clients, _folder: folder };
+        for name in ["digicert-root", "digicert-intermediate", "genesys-root"] {
+            stage.publish(name, &[]);
+        }
+        stage
+    }
+
+    /// Lays a fresh list of this CA at its distribution point.
+    fn publish(&self, name: &str, revoked: &[Vec<u8>]) {
+        let list = self.vendor.world().revocation_list(name, revoked, self.clock.now()).unwrap().unwrap();
+        self.lists.lock().unwrap().insert(name.to_owned(), list);
+    }
+
+    fn outage(&self) {
+        self.lists.lock().unwrap().clear();
+    }
+
+    fn later(&self, seconds: u64) {
+        self.clock.set(self.clock.now().plus(Duration::from_secs(seconds)));
+    }
+
+    async fn cycle(&mut self) -> Report {
+        let options =
+            Options { deadline: Duration::from_secs(20), lock_timeout: Duration::from_secs(1), command: "test" };
+        let store = &self.settings.stores["main"];
+        cycle::run(&self.settings, store, &mut self.clients, &self.clock, &options).await.unwrap()
+    }
+
+    fn store(&self) -> PathBuf {
+        self.settings.stores["main"].path.clone()
+    }
+
+    fn contents(&self) -> Contents {
+        cycle::look(&self.settings.stores["main"]).unwrap()
+    }
+
+    fn pins(&self) -> BTreeSet<Fingerprint> {
+        self.contents().set.pins.keys().copied().collect()
+    }
+
+    fn current(&self) -> Vec<u8> {
+        self.vendor.world().current().unwrap().der().to_vec()
+    }
+}
+
+fn severity(report: &Report, event: &str) -> Option<Severity> {
+    report.findings.iter().find(|finding| finding.event.name() == event).map(|finding| finding.severity)
+}
+
+fn events(report: &Report) -> Vec<&str> {
+    report.findings.iter().map(|finding| finding.event.name()).collect()
+}
+
+#[tokio::test]
+async fn a_refreshed_list_that_revokes_nothing_makes_no_generation() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    let first = stage.cycle().await;
+    assert_eq!((first.generation, first.exit(false)), (Some(1), Exit::Done), "{:?}", events(&first));
+    assert!(severity(&first, "crl_unavailable").is_none());
+    assert_eq!(stage.asked.lock().unwrap().len(), 2, "the leaf's list and the intermediate's, the root has none");
+    for _ in 0..3 {
+        stage.later(2 * HOUR);
+        stage.publish("digicert-root", &[]);
+        stage.publish("digicert-intermediate", &[vec![1, 2, 3]]);
+        let again = stage.cycle().await;
+        assert_eq!((again.generation, again.committed), (Some(1), false));
+    }
+    assert_eq!(stage.asked.lock().unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn a_revoked_pin_leaves_at_once_and_stays_out_whatever_becomes_of_the_list() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    stage.cycle().await;
+    let revoked = stage.current();
+    let fingerprint = Fingerprint::of(&revoked);
+    assert_eq!(stage.pins(), [fingerprint].into());
+
+    stage.later(2 * HOUR);
+    stage.publish("digicert-intermediate", std::slice::from_ref(&revoked));
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical), "{:?}", events(&report));
+    assert!(report.committed && report.deny_all, "the set is empty, and that is published");
+    let denial = stage.contents().set.denied[&fingerprint].clone();
+    assert_eq!(denial.reason, DenialReason::Revoked);
+    assert!(denial.sha1.is_some() && denial.until.is_some());
+    let deny_all = report.generation;
+
+    // Blocked, replaced by a list that no longer names it, and stale: it stays out, and nothing else happens.
+    stage.later(2 * HOUR);
+    stage.outage();
+    let blocked = stage.cycle().await;
+    assert_eq!((blocked.generation, blocked.committed), (deny_all, false));
+    assert!(stage.pins().is_empty());
+    stage.later(2 * HOUR);
+    stage.publish("digicert-intermediate", &[]);
+    stage.publish("digicert-root", &[]);
+    let replaced = stage.cycle().await;
+    assert_eq!(replaced.generation, deny_all);
+    assert_eq!(severity(&replaced, "denied_certificate_listed"), Some(Severity::Critical));
+    stage.outage();
+    stage.later(30 * DAY);
+    assert_eq!(stage.cycle().await.generation, deny_all);
+    assert!(stage.pins().is_empty() && stage.contents().set.denied.contains_key(&fingerprint));
+
+    // The vendor's next leaf gets in, and the denial is forgotten with its leaf's expiry.
+    stage.vendor.world().rotate().unwrap();
+    stage.publish("digicert-intermediate", &[]);
+    stage.publish("digicert-root", &[]);
+    let rotated = stage.cycle().await;
+    assert!(rotated.committed && !rotated.deny_all, "{:?}", events(&rotated));
+    assert!(stage.contents().set.denied.contains_key(&fingerprint));
+    stage.clock.set(denial.until.unwrap().plus(Duration::from_secs(1)));
+    stage.cycle().await;
+    assert!(!stage.contents().set.denied.contains_key(&fingerprint));
+}
+
+#[tokio::test]
+async fn a_revoked_intermediate_takes_its_leaves_along() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    stage.cycle().await;
+    stage.later(2 * HOUR);
+    stage.publish("digicert-root", &[stage.vendor.world().digicert_intermediate_der()]);
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical));
+    assert!(report.deny_all && stage.pins().is_empty());
+}
+
+#[tokio::test]
+async fn a_revoked_leaf_never_enters() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    stage.publish("digicert-intermediate", &[stage.current()]);
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical));
+    assert!(stage.pins().is_empty());
+}
+
+#[tokio::test]
+async fn a_revoked_genesys_witness_is_denied_while_its_root_still_admits() {
+    let mut stage = Stage::new("soft", r#"["DigiCert", "Genesys"]"#).await;
+    stage.cycle().await;
+    assert_eq!(stage.contents().set.name_rules.len(), 1);
+    let witness = stage.vendor.world().genesys().unwrap().der().to_vec();
+    stage.later(2 * HOUR);
+    stage.publish("genesys-root", std::slice::from_ref(&witness));
+    let report = stage.cycle().await;
+    let set = stage.contents().set;
+    assert!(set.denied.contains_key(&Fingerprint::of(&witness)), "{:?}", events(&report));
+    assert_eq!((set.name_rules.len(), set.pins.len()), (1, 1));
+    assert!(report.committed && !report.deny_all);
+}
+
+#[tokio::test]
+async fn soft_warns_of_a_list_that_is_not_to_be_had_and_lets_in() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    stage.outage();
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "crl_unavailable"), Some(Severity::Warning));
+    assert_eq!(stage.pins().len(), 1);
+}
+
+#[tokio::test]
+async fn hard_lets_nothing_new_in_without_a_list_and_removes_nothing() {
+    let mut stage = Stage::new("hard", r#"["DigiCert"]"#).await;
+    stage.lists.lock().unwrap().remove("digicert-root");
+    let refused = stage.cycle().await;
+    assert!(stage.pins().is_empty() && !refused.committed);
+    assert_eq!(refused.exit(false), Exit::Answer);
+    let text: String = refused.findings.iter().map(|finding| finding.text.clone() + "\n").collect();
+    assert!(text.contains("no CRL in force"), "{text}");
+
+    stage.publish("digicert-root", &[]);
+    stage.cycle().await;
+    let first = stage.pins();
+    assert_eq!(first.len(), 1);
+    // An outage longer than the lists: what is trusted stays, what is new stays out, until there is a list again.
+    stage.outage();
+    stage.later(10 * DAY);
+    let during = stage.cycle().await;
+    assert!(!during.committed);
+    stage.vendor.world().rotate().unwrap();
+    stage.cycle().await;
+    assert_eq!(stage.pins(), first);
+    stage.publish("digicert-root", &[]);
+    stage.publish("digicert-intermediate", &[]);
+    stage.cycle().await;
+    assert_eq!(stage.pins().len(), 2);
+}
+
+#[tokio::test]
+async fn off_asks_nobody() {
+    let mut stage = Stage::new("off", r#"["DigiCert"]"#).await;
+    stage.publish("digicert-intermediate", &[stage.current()]);
+    stage.cycle().await;
+    assert_eq!(stage.pins().len(), 1);
+    assert!(stage.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_rehearsal_asks_no_distribution_point_and_writes_no_list() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    let options = Options { deadline: Duration::from_secs(20), lock_timeout: Duration::from_secs(1), command: "test" };
+    let store = stage.settings.stores["main"].clone();
+    let report = cycle::rehearse(&stage.settings, &store, &mut stage.clients, &stage.clock, &options).await.unwrap();
+    assert!(report.rehearsed && stage.asked.lock().unwrap().is_empty() && !store.path.exists());
+}
+
+/// `trustsync simulate` as people run it; it ends with the test.
+struct Simulated {
+    child: std::process::Child,
+    control: String,
+    folder: tempfile::TempDir,
+}
+
+impl Simulated {
+    fn start(options: &[&str]) -> Self {
+        use std::io::{BufRead, BufReader};
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_trustsync"))
+            .args(["simulate", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--folder"])
+            .arg(folder.path().join("sim"))
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let control = lines.find_map(|line| Some(line.unwrap().split_once("http://")?.1.split_once('/')?.0.to_owned()));
+        Self { child, control: control.unwrap(), folder }
+    }
+
+    /// What `curl -X POST` says.
+    fn post(&self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&self.control).unwrap();
+        let control = &self.control;
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: {control}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        answer
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_trustsync"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.path("trustsync.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), text)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("sim").join(name)
+    }
+
+    fn published(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path("store/current").join(name)).unwrap()
+    }
+
+    fn fingerprint(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        let leaf = pem::scan(&text).into_iter().next().unwrap();
+        Fingerprint::of(&leaf.bytes.unwrap()).to_string()
+    }
+
+    /// As if the kept lists had been fetched an hour ago, so that they are due.
+    fn an_hour_passes(&self) {
+        let mut aged = 0;
+        for entry in std::fs::read_dir(self.path("store/crl")).unwrap() {
+            let path = entry.unwrap().path();
+            let Ok(mut record) = serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap()) else {
+                continue;
+            };
+            let fetched: Timestamp = record["fetched"].as_str().unwrap().parse().unwrap();
+            record["fetched"] = fetched.minus(Duration::from_secs(HOUR)).to_string().into();
+            std::fs::write(&path, record.to_string()).unwrap();
+            aged += 1;
+        }
+        assert_eq!(aged, 2, "the leaf's list and the intermediate's");
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_drill_of_a_revocation_from_the_command_line() {
+    let simulated = Simulated::start(&["--days-left", "40"]);
+    let (current, upcoming) = (simulated.fingerprint("current.pem"), simulated.fingerprint("upcoming.pem"));
+    let (code, said) = simulated.run(&["sync"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("crl_"), "{said}");
+    for leaf in [&current, &upcoming] {
+        assert!(simulated.published("fingerprints.txt").contains(leaf));
+    }
+
+    simulated.an_hour_passes();
+    assert!(simulated.post("/revoke/current").contains(&current));
+    let (code, said) = simulated.run(&["sync"]);
+    assert_eq!(code, 5, "what the vendor lists is refused: {said}");
+    for piece in ["certificate_revoked", "published generation 000002", &current] {
+        assert!(said.contains(piece), "{piece}: {said}");
+    }
+    let allowed = simulated.published("fingerprints.txt");
+    assert!(!allowed.contains(&current) && allowed.contains(&upcoming), "{allowed}");
+    let (code, said) = simulated.run(&["status"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains(&current) && said.contains("revoked") && !said.contains("DENY ALL"), "{said}");
+
+    // The other one too: nobody is left, and every output says so.
+    simulated.an_hour_passes();
+    simulated.post("/revoke/upcoming");
+    let (code, said) = simulated.run(&["sync"]);
+    assert!(code == 5 && said.contains("certificate_revoked"), "{code} {said}");
+    for name in ["trust-bundle.pem", "chain.pem", "leaves.pem"] {
+        assert_eq!(pem::scan(&simulated.published(name)).len(), 1, "{name} holds the marker alone");
+    }
+    assert!(simulated.published("fingerprints.txt").contains("deny all"));
+    assert!(simulated.published("manifest.json").contains("\"deny_all\": true"));
+    let (code, said) = simulated.run(&["status"]);
+    assert!(code == 2 && said.contains("DENY ALL: nobody is admitted"), "{code} {said}");
+
+    // Lists that name nobody any more lift nothing; a certificate that nobody revoked ends it.
+    simulated.an_hour_passes();
+    simulated.post("/revoke/none");
+    simulated.run(&["sync"]);
+    assert!(simulated.published("fingerprints.txt").contains("deny all"));
+    simulated.post("/days-left/40");
+    let (_, said) = simulated.run(&["sync"]);
+    let fresh = simulated.fingerprint("current.pem");
+    assert!(simulated.published("fingerprints.txt").contains(&fresh), "{said}");
+    let (_, said) = simulated.run(&["status"]);
+    assert!(!said.contains("DENY ALL"), "{said}");
+}
+
+#[tokio::test]
+async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    let world = stage.vendor.world().clone();
+    let namesake = world.impostor(trustsync::simulator::world::Impostor::Namesake).unwrap();
+    stage.publish("digicert-intermediate", &[namesake.der().to_vec()]);
+    stage.cycle().await;
+    let before = stage.pins();
+    stage.outage();
+
+    let store = stage.settings.stores["main"].clone();
+    let options = Options { deadline: Duration::from_secs(20), lock_timeout: Duration::from_secs(1), command: "test" };
+    let mut session = cycle::Session::open(&store, &stage.clock, &options).unwrap();
+    let source = &stage.settings.sources["us"];
+    let accepted =
+        session.judge_leaf(&stage.settings, source, &namesake.pem(), false).unwrap().unwrap_or_else(|_| panic!());
+    let (mut memory, mut set) = (session.contents.state.memory.clone(), session.contents.set.clone());
+    let now = stage.clock.now();
+    let word =
+        trustsync::trust::memory::Word { since: now, until: now.plus(Duration::from_secs(DAY)), any_identity: false };
+    let role = trustsync::trust::word::trust(
+        &mut memory,
+        &mut set,
+        &accepted.slot,
+        &accepted.verified,
+        &accepted.identity,
+        word,
+    );
+    assert!(role.is_some(), "nobody has denied it yet");
+    let mut report = session.act_on_word(&stage.settings, memory, &set, "trust").await.unwrap();
+    session.close_between(&mut report);
+
+    assert!(
+        report.findings.iter().any(|finding| finding.event.name() == "certificate_revoked"),
+        "{:?}",
+        report.findings
+    );
+    assert_eq!(stage.pins(), before);
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_kept_revokes_all_the_same_and_keeps_no_leaf_out() {
+    let mut stage = Stage::new("hard", r#"["DigiCert"]"#).await;
+    // In the place of the cache's folder.
+    std::fs::create_dir(stage.store()).unwrap();
+    let folder = stage.store().join("crl");
+    std::fs::write(&folder, "not a folder").unwrap();
+    let first = stage.cycle().await;
+    assert_eq!((first.generation, first.exit(false)), (Some(1), Exit::Done), "{:?}", first.findings);
+    assert_eq!(severity(&first, "crl_not_kept"), Some(Severity::Warning), "{:?}", events(&first));
+    let text = &first.findings.iter().find(|finding| finding.event.name() == "crl_not_kept").unwrap().text;
+    assert!(text.contains(folder.to_str().unwrap()), "{text}");
+    assert!(stage.contents().state.alarms.keys().any(|id| id.starts_with("crl_not_kept")));
+    let revoked = stage.current();
+    stage.publish("digicert-intermediate", std::slice::from_ref(&revoked));
+    let report = stage.cycle().await;
+    assert!(report.deny_all && severity(&report, "certificate_revoked").is_some(), "{:?}", events(&report));
+
+    // Once it is mended, nothing is left to say.
+    std::fs::remove_file(&folder).unwrap();
+    let mended = stage.cycle().await;
+    assert_eq!(severity(&mended, "crl_not_kept"), None);
+    assert!(!stage.contents().state.alarms.keys().any(|id| id.starts_with("crl_not_kept")));
+}
