@@ -1,6 +1,5 @@
 //! The shape of the source: the core imports nothing but the core, modules import one another in no circle, and what is
 //! known of a kind of server stands in that kind's folder.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
