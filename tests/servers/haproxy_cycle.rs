@@ -799,7 +799,7 @@ async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_chan
     let began = Instant::now();
     let refused = update(&socket, &links[0]).await.unwrap_err().to_string();
     assert!(refused.contains("ongoing transaction is about"), "{refused}");
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert!(end().contains("aborted"));
     update(&socket, &links[0]).await.unwrap();
     assert_eq!(haproxy.reloads(), reloads);

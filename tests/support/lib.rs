@@ -36,6 +36,9 @@ pub mod stage;
 pub mod strace;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// The real binary. nextest names it in the environment; else it stands where cargo puts it, one folder above the test
 /// binary.
@@ -47,6 +50,11 @@ pub fn program() -> PathBuf {
     let program = test.ancestors().nth(2).unwrap().join("trustsync");
     assert!(program.exists(), "{} is missing: `cargo build` makes it", program.display());
     program
+}
+
+/// What the calling thread has computed so far: unlike the time of day, it does not depend on who else is at work.
+pub fn cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
 /// The top folder of the repository.
