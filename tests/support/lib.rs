@@ -4,7 +4,7 @@
 //!   [`host`] (root and the daemon's user), [`privilege`], [`strace`].
 //! - Cycles without the binary: [`leaves`] (no disk), [`stage`] (a store, a story in simulated time), [`report`].
 //! - Servers: [`nginx`], [`haproxy`], [`apache`], [`envoy`], [`jvm`], [`service`], each alone; the `_stage` of each puts it
-//!   on a [`stage`]. [`raw_server`] answers as a test says.
+//!   on a [`stage`], and [`server`] tells the stories of all kinds. [`raw_server`] answers as a test says.
 //! - Clients: [`cast`], [`doors`], [`java`], [`load`], [`names`].
 //! - Every parser that is fuzzed: [`parsers`].
 
@@ -31,6 +31,7 @@ pub mod raw_server;
 pub mod report;
 pub mod rotation;
 pub mod sandbox;
+pub mod server;
 pub mod service;
 pub mod stage;
 pub mod strace;
