@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::{ProptestConfig, any, proptest};
 use rcgen::{
@@ -13,6 +13,7 @@ use rcgen::{
     date_time_ymd,
 };
 use serde::Deserialize;
+use support::cpu_time;
 use support::privilege;
 use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
@@ -692,7 +693,7 @@ fn three_hundred_thousand_entries_take_little_time_and_no_second_copy() {
         .unwrap();
     assert!(child.status.success(), "{child:?}");
 
-    let begun = Instant::now();
+    let begun = cpu_time();
     let crl = Crl::parse(der).unwrap();
     let chain = [root.certificate.clone()];
     let verified = judge(&crl, &chain, SKEW, now()).unwrap();
@@ -701,7 +702,7 @@ fn three_hundred_thousand_entries_take_little_time_and_no_second_copy() {
     let listed = root.leaf(SerialNumber::from(last.to_vec()));
     assert_eq!(revocations(&listed, &chain, &freshest).len(), 1);
     assert!(revocations(&root.leaf(LEAF), &chain, &freshest).is_empty());
-    let taken = begun.elapsed();
+    let taken = cpu_time() - begun;
     println!("parsed, verified and asked twice in {taken:?}");
     assert!(taken < Duration::from_secs(10), "{taken:?}");
 }

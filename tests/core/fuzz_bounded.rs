@@ -8,11 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use support::cpu_time;
 use support::parsers::DOORS;
 
 /// What libFuzzer is told as well (`-max_len`).
 const LONGEST: usize = 65_536;
-/// No input may take longer, unoptimised and on a busy machine.
+/// No input may take more of a CPU, unoptimised.
 const SLOWEST: Duration = Duration::from_secs(5);
 
 /// xorshift64*: the same seed makes the same inputs everywhere.
@@ -101,9 +102,9 @@ fn fuzz(name: &str) {
     }
     while Instant::now() < ends {
         let input = changed(&seeds, &mut random);
-        let begun = Instant::now();
+        let begun = cpu_time();
         let outcome = catch_unwind(AssertUnwindSafe(|| door(&input)));
-        let taken = begun.elapsed();
+        let taken = cpu_time() - begun;
         executions += 1;
         if outcome.is_err() || taken > SLOWEST {
             let kept = std::env::temp_dir().join(format!("trustsync-fuzz-{name}-{seed}-{executions}"));

@@ -18,7 +18,7 @@ use trustsync::trust::set::{Authority, SlotId};
 use trustsync::trust::state::{Alarm, State};
 use trustsync::trust::timestamp::Timestamp;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for a condition, and says what was never seen.
 #[track_caller]

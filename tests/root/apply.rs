@@ -141,7 +141,7 @@ fn neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up() {
         host.shell(attack);
         let begun = std::time::Instant::now();
         is_refused(&host, code, &[words]);
-        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{attack}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{attack}");
         host.shell("rm -rf current generations; mv saved/current saved/generations .; rm -r saved");
     }
     host.apply("edge").exits(0);

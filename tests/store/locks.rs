@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::store::Lock;
 
-use support::rotation::{Ran, Stage, assert_status_looks, assert_whole, now};
+use support::rotation::{Ran, SLOW, Stage, assert_status_looks, assert_whole, now};
 
 fn held(stage: &Stage) -> Lock {
     Lock::acquire(&stage.store, "trustsync drill", now(), Duration::ZERO).unwrap()
@@ -78,7 +78,7 @@ fn a_slow_vendor_keeps_no_operator_waiting() {
     }
     let first = begun.elapsed();
     let ran = Ran::of(slow.wait_with_output().unwrap()).expect(0);
-    assert!(first < Duration::from_secs(3) && begun.elapsed() >= Duration::from_secs(3), "{first:?} {ran:?}");
+    assert!(first < SLOW && begun.elapsed() >= SLOW, "{first:?} {ran:?}");
     // It planned on what the operator had made of the store meanwhile: generation 3 was the rollback.
     assert_eq!(assert_whole(&stage.store.join("current")), Some(4));
     stage.assert_served(4, true);

@@ -4,7 +4,7 @@
 //!   [`host`] (root and the daemon's user), [`privilege`], [`strace`].
 //! - Cycles without the binary: [`leaves`] (no disk), [`stage`] (a store, a story in simulated time), [`report`].
 //! - Servers: [`nginx`], [`haproxy`], [`apache`], [`envoy`], [`jvm`], [`service`], each alone; the `_stage` of each puts it
-//!   on a [`stage`]. [`raw_server`] answers as a test says.
+//!   on a [`stage`], and [`server`] tells the stories of all kinds. [`raw_server`] answers as a test says.
 //! - Clients: [`cast`], [`doors`], [`java`], [`load`], [`names`].
 //! - Every parser that is fuzzed: [`parsers`].
 
@@ -31,11 +31,15 @@ pub mod raw_server;
 pub mod report;
 pub mod rotation;
 pub mod sandbox;
+pub mod server;
 pub mod service;
 pub mod stage;
 pub mod strace;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// The real binary. nextest names it in the environment; else it stands where cargo puts it, one folder above the test
 /// binary.
@@ -47,6 +51,11 @@ pub fn program() -> PathBuf {
     let program = test.ancestors().nth(2).unwrap().join("trustsync");
     assert!(program.exists(), "{} is missing: `cargo build` makes it", program.display());
     program
+}
+
+/// What the calling thread has computed so far: unlike the time of day, it does not depend on who else is at work.
+pub fn cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
 /// The top folder of the repository.

@@ -28,6 +28,9 @@ use trustsync::trust::timestamp::Timestamp;
 
 use crate::program;
 
+/// How long the vendor takes where it is made slow: longer than a few commands of an operator on a busy machine.
+pub const SLOW: Duration = Duration::from_secs(10);
+
 /// How many days before the rotation begins the first generation was made.
 const DAYS_BEFORE: u32 = 40;
 
@@ -67,7 +70,7 @@ impl Stage {
                 options.days_left = Some(120);
                 options.rotate_at_days_left = None;
                 options.rate_limit = 100_000;
-                options.slow = Duration::from_secs(3);
+                options.slow = SLOW;
                 let vendor = Vendor::start(options).await.unwrap();
                 let server = TlsServer::start(TlsServerOptions::new(link, Arc::new(SystemClock))).await.unwrap();
                 let said = (vendor.world().clone(), vendor.api_url(), vendor.ca_pem().to_owned());

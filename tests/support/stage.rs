@@ -217,6 +217,13 @@ grace = "14d"
         serde_json::from_slice(&fs::read(self.root.join("store/state.json")).unwrap()).unwrap()
     }
 
+    /// How the servers were told, each time, as evidence has it.
+    pub fn told(&self) -> Vec<String> {
+        let evidence = fs::read_to_string(self.root.join("store/evidence.jsonl")).unwrap();
+        let lines = evidence.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["event"] == "told").map(|line| line["detail"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Denies a leaf in `state.json`, as `distrust` does.
     pub fn deny(&self, leaf: &ClientCertificate) {
         let certificate = Certificate::parse(leaf.der()).unwrap();

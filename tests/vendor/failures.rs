@@ -777,7 +777,7 @@ impl Tinyproxy {
         let mut proxy = Self { process, port, folder };
         let started = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(10), "tinyproxy did not start");
+            assert!(started.elapsed() < Duration::from_secs(60), "tinyproxy did not start");
             assert!(proxy.process.try_wait().unwrap().is_none(), "tinyproxy ended");
             std::thread::sleep(Duration::from_millis(20));
         }
