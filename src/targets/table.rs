@@ -1,6 +1,6 @@
 //! The kinds of server that are known. A new one implements [`ServerKind`](super::kind::ServerKind) and, if it reads files
 //! of its own, [`Family`](crate::trust::render::Family), in a folder beside this file, and has a line here. A test does just
-//! that with a made-up one (`tests/new_kind.rs`).
+//! that with a made-up one (`tests/servers/new_kind.rs`).
 
 use super::apache::Apache;
 use super::ca_only::CaOnly;
