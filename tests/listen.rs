@@ -217,6 +217,8 @@ fn metrics_tell_how_all_stands_in_a_form_that_prometheus_reads() {
     let since = at("target_owed_since_timestamp_seconds{store=\"main\",target=\"broken\"}").unwrap();
     assert!((unix - 60.0..=unix).contains(&since), "{since}");
     assert!(at("alarms{store=\"main\",severity=\"critical\"}").unwrap() >= 1.0);
+    let of_event = "alarms_by_event{store=\"main\",event=\"target_not_told\",severity=\"critical\"}";
+    assert_eq!(at(of_event), Some(1.0));
     let slot = sandbox.state()["memory"]["slots"].as_object().unwrap().keys().next().unwrap().clone();
     let of_role =
         |role: &str| at(&format!("certificate_remaining_seconds{{store=\"main\",slot=\"{slot}\",role=\"{role}\"}}"));

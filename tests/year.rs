@@ -694,8 +694,9 @@ impl Year {
         self.seen.deny_all_hours += i64::from(files.pins.is_empty());
         self.seen.retired = u64::try_from(self.ledger.leaves.len()).unwrap() - u64::try_from(files.pins.len()).unwrap();
         let alarms = &self.standing.as_ref().unwrap().alarms;
-        let critical =
-            |event: &str| alarms.iter().any(|(id, severity)| id.starts_with(event) && *severity == Severity::Critical);
+        let critical = |event: &str| {
+            alarms.iter().any(|(id, (_, severity))| id.starts_with(event) && *severity == Severity::Critical)
+        };
         self.seen.upcoming_missing |= critical("upcoming_missing:");
         self.seen.upcoming_ends_early |= alarms.keys().any(|id| id.starts_with("upcoming_ends_early:"));
         self.seen.last_expired |= critical("current_expired:");

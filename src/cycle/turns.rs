@@ -184,29 +184,20 @@ impl<'a> Turns<'a> {
                     let text = format!(
                         "The target's link was moved to generation {number:06} by somebody else; it is moved back, and the server told."
                     );
-                    report.findings.push(Finding::new(
-                        event::Event::StoreDrift,
-                        Subject::target(&self.target.name),
-                        text,
-                    ));
+                    report.findings.push(self.found(event::Event::StoreDrift, text));
                 }
                 Some(number)
             }
             Link::Missing => {
                 if state.acknowledged.is_some() {
                     let text = "The target's link was removed by somebody else; it is made anew, and the server told.";
-                    report.findings.push(Finding::new(
-                        event::Event::StoreDrift,
-                        Subject::target(&self.target.name),
-                        text,
-                    ));
+                    report.findings.push(self.found(event::Event::StoreDrift, text));
                 }
                 None
             }
             Link::Foreign(found) => {
-                report.findings.push(Finding::new(
+                report.findings.push(self.found(
                     event::Event::StoreDrift,
-                    Subject::target(&self.target.name),
                     format!("The target's link was not made by trustsync ({found}); it is not followed, and replaced."),
                 ));
                 None
@@ -314,11 +305,7 @@ impl<'a> Turns<'a> {
             Ok(told) => {
                 let number = self.manifest.generation;
                 if let Told::Reloaded { .. } = told {
-                    report.findings.push(Finding::new(
-                        event::Event::TargetReloadedInstead,
-                        Subject::target(&self.target.name),
-                        told.to_string(),
-                    ));
+                    report.findings.push(self.found(event::Event::TargetReloadedInstead, told.to_string()));
                 }
                 report.noted(self.evidence(Happened::Told, number, &told.to_string()));
                 Event::Succeeded
@@ -342,6 +329,10 @@ impl<'a> Turns<'a> {
             Verdict::Owed(owed) => Err(owed),
             Verdict::Withheld(why) => Err(Owed::Withheld(why)),
         }
+    }
+
+    fn found(&self, event: event::Event, text: impl Into<String>) -> Finding {
+        Finding::new(event, Subject::target(&self.target.name), text)
     }
 
     /// Puts what became of this target into evidence.
@@ -403,11 +394,7 @@ impl<'a> Turns<'a> {
         if !last.as_ref().is_some_and(is_good) && !self.asked.load(Ordering::Relaxed) {
             if let Err(why) = self.ask(half, Asked::ToLook).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
-                report.findings.push(Finding::new(
-                    event::Event::TargetHalfSilent,
-                    Subject::target(&self.target.name),
-                    text,
-                ));
+                report.findings.push(self.found(event::Event::TargetHalfSilent, text));
             }
             last = self.last(half);
         }
@@ -480,7 +467,7 @@ impl<'a> Turns<'a> {
         match enforcement {
             Enforcement::NotEnforced { servers, .. } => Proof::NotEnforced(servers.join(", ")),
             Enforcement::Enforced { notes } => {
-                let note = |note| Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), note);
+                let note = |note| self.found(event::Event::Enforcement, note);
                 report.findings.extend(notes.into_iter().map(note));
                 Proof::Proven
             }
@@ -491,12 +478,12 @@ impl<'a> Turns<'a> {
             ),
             Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
                 let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
-                report.findings.push(Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), text));
+                report.findings.push(self.found(event::Event::Enforcement, text));
                 Proof::Proven
             }
             Enforcement::NotSeen(why) => {
                 let text = format!("Whether each server asks the allowlist was not seen: {why}");
-                report.findings.push(Finding::new(event::Event::Enforcement, Subject::target(&self.target.name), text));
+                report.findings.push(self.found(event::Event::Enforcement, text));
                 Proof::Proven
             }
         }
@@ -577,22 +564,21 @@ impl<'a> Turns<'a> {
         if !self.target.outputs.contains(&Output::Envoy) || rules.is_empty() {
             return;
         }
-        let name = &self.target.name;
         let secret = std::fs::read(self.link_path().join(envoy::WITH_MARKER));
         if secret.is_ok_and(|secret| envoy::admits_nobody(&secret)) {
             let text = "This Envoy refuses every client, though a Genesys name is trusted. It can take no single certificate \
                         out of those whose name it admits: as long as one is denied, it admits those that the vendor lists, \
                         one by one, and of these none is left that is not denied. The first one that is polled gets in at \
                         once; see `trustsync status` for what is denied.";
-            report.findings.push(Finding::new(event::Event::TargetAdmitsNobody, Subject::target(name), text));
+            report.findings.push(self.found(event::Event::TargetAdmitsNobody, text));
         } else if !self.manifest.denied.is_empty() {
             let text = "Envoy can take no single certificate out of those whose name it admits. As long as one is denied, it \
                         admits those that the vendor lists, one by one: a renewed one gets in only once it was polled.";
-            report.findings.push(Finding::new(event::Event::TargetOneByOne, Subject::target(name), text));
+            report.findings.push(self.found(event::Event::TargetOneByOne, text));
         } else if rules.iter().any(|rule| rule.witnesses.dns_names.is_empty()) {
             let text = "Envoy sees no common name, and the vendor's certificate has its name in no dNSName (or any name is \
                         allowed): it admits whatever the Genesys root has signed.";
-            report.findings.push(Finding::new(event::Event::TargetIssuerAlone, Subject::target(name), text));
+            report.findings.push(self.found(event::Event::TargetIssuerAlone, text));
         }
     }
 
@@ -620,11 +606,7 @@ impl<'a> Turns<'a> {
                  pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
                 unknown.join(", ")
             );
-            report.findings.push(Finding::new(
-                event::Event::TargetDenialPartial,
-                Subject::target(&self.target.name),
-                text,
-            ));
+            report.findings.push(self.found(event::Event::TargetDenialPartial, text));
         }
     }
 

@@ -72,6 +72,18 @@ pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Ti
             text.sample(&labels, standing.alarms_of(severity));
         }
     }
+    text.family("alarms_by_event", "Alarms that stand, by event: the runbook says what each means.");
+    for (store, standing) in &looked_at {
+        let mut counted: BTreeMap<_, usize> = BTreeMap::new();
+        for of in standing.alarms.values() {
+            let count = counted.entry(of).or_default();
+            *count = count.saturating_add(1);
+        }
+        for ((event, severity), count) in counted {
+            let labels = [("store", store.name.as_str()), ("event", event.name()), ("severity", &severity.to_string())];
+            text.sample(&labels, count);
+        }
+    }
     text.family("alarms_over", "Those of them that are over, and stand until somebody has seen them.");
     text.each(&looked_at, |standing| Some(standing.over.len()));
 

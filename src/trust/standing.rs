@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use crate::trust::event::Event;
 use crate::trust::finding::Severity;
 use crate::trust::memory::Hold;
 use crate::trust::set::{Role, TrustSet};
-use crate::trust::state::State;
+use crate::trust::state::{Alarm, State};
 use crate::trust::timestamp::Timestamp;
 
 /// How a store stands.
@@ -32,8 +33,8 @@ pub struct Standing {
     pub sources: BTreeMap<String, SourceStanding>,
     /// By target.
     pub targets: BTreeMap<String, TargetStanding>,
-    /// Id and severity of each alarm.
-    pub alarms: BTreeMap<String, Severity>,
+    /// What each alarm is and how bad, by its id.
+    pub alarms: BTreeMap<String, (Event, Severity)>,
     /// Those of them that are over, and wait to be seen.
     pub over: BTreeSet<String>,
     /// The operator's freeze.
@@ -96,6 +97,7 @@ impl Standing {
             };
             (name.clone(), standing)
         };
+        let alarm = |(id, alarm): (&String, &Alarm)| (id.clone(), (alarm.finding.event, alarm.finding.severity));
         Self {
             store: store.to_owned(),
             generation: state.generation,
@@ -103,7 +105,7 @@ impl Standing {
             ends: pins.chain(rules).collect(),
             sources: state.sources.keys().filter_map(source).collect(),
             targets: state.targets.iter().map(target).collect(),
-            alarms: state.alarms.iter().map(|(id, alarm)| (id.clone(), alarm.finding.severity)).collect(),
+            alarms: state.alarms.iter().map(alarm).collect(),
             over: state.alarms.iter().filter(|(_, alarm)| alarm.unseen).map(|(id, _)| id.clone()).collect(),
             hold: state.memory.hold.clone(),
             failing: None,
@@ -119,7 +121,7 @@ impl Standing {
     /// How many alarms there are of a severity.
     #[must_use]
     pub fn alarms_of(&self, severity: Severity) -> usize {
-        self.alarms.values().filter(|of| **of == severity).count()
+        self.alarms.values().filter(|(_, of)| *of == severity).count()
     }
 
     /// The end of the latest-ending leaf of a role.

@@ -150,7 +150,7 @@ catalogue!(
         "Read the reason in the text, and settle it before that day: with the vendor, or with trustsync trust.",
     ),
     UpcomingExpired = row("upcoming_expired", CRITICAL, SLOT, End::Observed).means(
-        "What the vendor lists as upcoming has expired, so it is no successor.",
+        "What the vendor lists as upcoming has expired, so it is not a successor.",
         "Ask the vendor which certificate follows. Look at this machine's clock.",
     ),
     UpcomingMissing = row("upcoming_missing", CRITICAL_OR_WARNING, SLOT, End::Observed).tells(
@@ -261,7 +261,7 @@ catalogue!(
         "See the alarms of its sources for why no current certificate came.",
     ),
     StoreDrift = row("store_drift", WARNING, STORE_OR_TARGET, End::Acknowledged).means(
-        "Somebody else changed what servers read. Whoever can do that can change whom they trust.",
+        "Somebody else changed what servers read. Anyone who can do that can change whom they trust.",
         "Find out who writes there. store.NAME.on_drift says whether it is repaired.",
     ),
     StoreUnfaithful = row("store_unfaithful", CRITICAL, STORE, End::Observed).tells(
