@@ -154,7 +154,7 @@ impl<'a> Session<'a> {
     /// Makes a plan real: a new generation where the set (or its form, or what is on the disk) differs, and the memory.
     pub fn adopt(&mut self, plan: &Plan, cause: &str, report: &mut Report) -> Result<(), CommitError> {
         let outputs = self.store.outputs();
-        let content = Content { set: &plan.set, memory: &plan.memory, outputs: &outputs };
+        let content = Content::of(&plan.set, &plan.memory, &outputs);
         let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
         // An empty store stays empty until something may enter; one that was emptied by denial says so.
         let nothing_yet = published.is_none() && plan.set.is_empty();

@@ -91,7 +91,7 @@ fn cycle(criterion: &mut Criterion) {
         let heard = listing.heard();
         let planned = listing.plan(&heard);
         assert_eq!(planned.set.pins.len(), size, "every certificate is accepted");
-        let content = Content { set: &planned.set, memory: &planned.memory, outputs: &outputs };
+        let content = Content::of(&planned.set, &planned.memory, &outputs);
         let label = Label { store: "bench", generation: 1, committed: listing.now, cause: "bench", marker: &marker };
         let files = content.render(&label);
 

@@ -22,7 +22,8 @@ use trustsync::trust::turn::{Evidence, Owed, Proof};
 fn manifest_of(store: &MemoryStore, number: u64) -> Manifest {
     let name = MarkerName { store_id: "0123456789abcdef".into(), generation: number, digest_head: "01234567".into() };
     let marker = Certificate::parse(&marker::mint(&name).unwrap()).unwrap();
-    let content = Content { set: &store.set, memory: &store.memory, outputs: &BTreeSet::new() };
+    let outputs = BTreeSet::new();
+    let content = Content::of(&store.set, &store.memory, &outputs);
     let label =
         Label { store: "0123456789abcdef", generation: number, committed: day(0), cause: "cycle", marker: &marker };
     Manifest::read(&content.render(&label)["manifest.json"]).unwrap()

@@ -31,7 +31,7 @@ fn new_marker() -> Certificate {
 
 fn render(set: &TrustSet, memory: &Memory, marker: &Certificate) -> Files {
     let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
-    let content = Content { set, memory, outputs: &outputs };
+    let content = Content::of(set, memory, &outputs);
     content.render(&Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker })
 }
 

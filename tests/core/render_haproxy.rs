@@ -38,7 +38,7 @@ fn new_marker() -> Certificate {
 fn render(set: &TrustSet, memory: &Memory) -> Files {
     let outputs = BTreeSet::from([trustsync::targets::haproxy::OUTPUT]);
     let label = Label { store: STORE, generation: 7, committed: day(0), cause: "cycle", marker: &new_marker() };
-    Content { set, memory, outputs: &outputs }.render(&label)
+    Content::of(set, memory, &outputs).render(&label)
 }
 
 /// Two pins, one rule, one denied.

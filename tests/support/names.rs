@@ -267,7 +267,7 @@ impl Names {
         fs::create_dir_all(root.join("generations")).unwrap();
         fs::create_dir_all(root.join("target")).unwrap();
         let (memory, outputs) = (Memory::default(), outputs.iter().copied().collect());
-        let content = Content { set: &self.set, memory: &memory, outputs: &outputs };
+        let content = Content::of(&self.set, &memory, &outputs);
         let committed = Timestamp::from_unix(1_700_000_000);
         let label = Label { store: STORE, generation: GENERATION, committed, cause: "cycle", marker: &self.marker };
         generation::write(&root, GENERATION, &content.render(&label)).unwrap();

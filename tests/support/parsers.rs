@@ -214,7 +214,7 @@ pub fn adopt(data: &[u8]) {
             assert!(rule.slots.iter().all(|slot| rules.iter().any(|rules| rules.slot == *slot)));
         }
         let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
-        let content = Content { set: &adopted.set, memory: &adopted.memory, outputs: &outputs };
+        let content = Content::of(&adopted.set, &adopted.memory, &outputs);
         let (store, generation, committed) = (&*manifest.store, manifest.generation, manifest.committed);
         let label = Label { store, generation, committed, cause: "adopted", marker: &roots[0] };
         let files = content.render_those(&label, |path| path.starts_with("nginx/"));

@@ -288,7 +288,7 @@ impl Half<'_> {
         let mut unsaved = state.write(&half.state()).err();
 
         let outputs = self.store.outputs();
-        let content = Content { set: &adopted.set, memory: &adopted.memory, outputs: &outputs };
+        let content = Content::of(&adopted.set, &adopted.memory, &outputs);
         let rendered = self.render(half, &content, &given.manifest)?;
         let situation = Situation {
             wanted: number,

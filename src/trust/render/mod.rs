@@ -11,6 +11,7 @@
 
 mod family;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -30,17 +31,29 @@ const FORM: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Content<'a> {
     /// Whom to trust.
-    pub set: &'a TrustSet,
+    set: &'a TrustSet,
     /// What is remembered of the slots, for the manifest.
-    pub memory: &'a Memory,
+    memory: &'a Memory,
     /// The families of files that targets need.
-    pub outputs: &'a BTreeSet<Output>,
+    outputs: &'a BTreeSet<Output>,
+    /// Worked out when it is first asked for: once a commit.
+    digest: OnceCell<Fingerprint>,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    /// This set, with what is remembered of its slots, in the files that these outputs need.
+    #[must_use]
+    pub fn of(set: &'a TrustSet, memory: &'a Memory, outputs: &'a BTreeSet<Output>) -> Self {
+        Self { set, memory, outputs, digest: OnceCell::new() }
+    }
+
     /// What decides whether a new generation is needed: the set, and the form in which it is rendered.
     #[must_use]
     pub fn digest(&self) -> Fingerprint {
+        *self.digest.get_or_init(|| self.work_out_digest())
+    }
+
+    fn work_out_digest(&self) -> Fingerprint {
         let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
         // The operator's words change no file but the manifest, and must stand there.
         for (slot, held) in &self.memory.slots {
