@@ -2,14 +2,6 @@
 //! if it verifies anew, under a slot that is configured here, with the slot's identity; a name rule if its root is an
 //! anchor here and its names are the slot's. A denial is always believed: it can only take away.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::trust::certificate::Certificate;

@@ -1,14 +1,6 @@
 //! The roots that we accept chains to: our own list, never the system's, from which roots get removed for reasons that
 //! concern web browsers.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use crate::trust::archive::{self, ArchiveError};
 use crate::trust::certificate::{Certificate, Unreadable};
 use crate::trust::pem::{self, BlockError};

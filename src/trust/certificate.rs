@@ -1,13 +1,5 @@
 //! A parsed certificate and its facts. Parsed is not verified: see [`crate::trust::verify`].
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 use std::sync::Arc;
 

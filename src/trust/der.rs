@@ -1,14 +1,6 @@
 //! DER read in place, for structures of hundreds of thousands of elements: every value is a slice of the input, and
 //! nothing is kept of one when the next is read. X.690, clause 10: definite lengths in their shortest form alone.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use crate::trust::timestamp::Timestamp;
 
 pub(crate) const BOOLEAN: u8 = 0x01;

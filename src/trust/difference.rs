@@ -1,13 +1,5 @@
 //! What changes from one trust set to another, for people: by fingerprint, name and expiry.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use serde::Serialize;
 
 use crate::trust::certificate::Certificate;

@@ -6,14 +6,6 @@
 //! space and a trailing space; control characters and every byte of a non-ASCII UTF-8 sequence as `\XX`; an unknown
 //! attribute as dotted OID with the value's DER as `#hex`.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt::Write;
 
 use x509_parser::asn1_rs::Any;

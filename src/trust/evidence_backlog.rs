@@ -1,14 +1,6 @@
 //! Lines of evidence that the disk did not take. They wait in the state, bounded, until it does; what no longer fits is
 //! counted, so that a gap in the evidence says itself.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use serde::{Deserialize, Serialize};
 
 /// How many lines wait at most.

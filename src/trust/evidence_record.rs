@@ -6,14 +6,6 @@
 //! ```
 //! Lines come in the order of what happened, so one record is open at a time, however long the file is.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,14 +1,6 @@
 //! Somebody else's words (a server's, a check's, a socket's) before they are kept or shown: printable, and never longer than
 //! the one who keeps them can read again.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 const CUT: &str = "[...]";
 
 /// At most `most` characters of the beginning: of an answer, which says first what it is.

@@ -1,13 +1,5 @@
 //! What a cycle found worth saying: the one type behind log lines, alarms, `status` and notifications.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};

@@ -4,14 +4,6 @@
 //! They are names only, so a renewal under the same subject cannot be seen there; the marker's name changes with each
 //! generation.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 
 /// The organisation that every marker's subject carries, in these very words.

@@ -1,6 +1,14 @@
 //! The pure core: what to trust, and what to do next. It imports nothing of ours but itself, and knows no clock, disk,
 //! network or randomness.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 pub mod adopt;
 pub mod anchor;
 pub mod archive;

@@ -1,14 +1,6 @@
 //! What a target that owes its reload tells the engineer who owns the server: what happened, what the server does
 //! meanwhile, what to do. One line each, since each becomes an event of the log.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 
 use crate::trust::event::Event;

@@ -3,14 +3,6 @@
 //! The format lets a file say how much work it is to open it, and a hostile one asks for hours. So every derivation is paid
 //! for from a budget of the caller's, before it is begun; this is why no general reader does it for us.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::num::NonZeroU32;
 
 use cbc::cipher::block_padding::Pkcs7;

@@ -8,14 +8,6 @@
 //! Moments are kept on disk as wall-clock times, so that restarts neither ask too often nor too late. A wall clock may be
 //! set at any time, so no such moment is believed that lies further ahead than we would ever have put it.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::time::Duration;
 
 use crate::trust::timestamp::Timestamp;

@@ -1,13 +1,5 @@
 //! The trust set: whom the servers may admit, and why.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 

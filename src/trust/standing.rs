@@ -1,13 +1,5 @@
 //! How a store stands, in the few figures that a service manager, a probe and a monitoring system ask for.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 

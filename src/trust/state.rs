@@ -1,14 +1,6 @@
 //! `state.json`: what a store remembers between cycles. The trust itself stands in the generation; lost state costs
 //! counters, never trust.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};

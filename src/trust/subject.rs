@@ -1,13 +1,5 @@
 //! What an event is about. A source, a target and a store may bear the same name, so each subject has a type.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

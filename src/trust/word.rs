@@ -1,14 +1,6 @@
 //! The operator's words, as changes of what is remembered: for the day when the API is down, or a CRL is not to be had.
 //! The planner makes the trust set of them, as of everything else; a hold does not keep them back.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeSet;
 
 use crate::trust::certificate::Certificate;

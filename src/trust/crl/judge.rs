@@ -1,13 +1,5 @@
 //! Whether a list may be believed: by whom it was signed, whether it is of today, and whether all of it is understood.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 use std::time::Duration;
 

@@ -8,14 +8,6 @@
 //! something that *happened*: its alarm stays until somebody has acknowledged it. An event cannot be added without its
 //! facts, and nothing outside asks for one by its text.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

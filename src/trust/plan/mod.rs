@@ -9,14 +9,6 @@
 //! answers a grace apart; the last entry of a slot never leaves by absence or expiry; the set becomes empty through
 //! denial alone.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 mod conditions;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,14 +1,6 @@
 //! What a family of files must say of itself: how it is rendered, how it is read back, what it cannot express. The
 //! families themselves stand in the folders of the servers that read them.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,13 +1,5 @@
 //! Every way from a leaf up to an anchor, by names and bounded in length and in work.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::ops::ControlFlow;
 
 use crate::trust::certificate::Certificate;
