@@ -69,7 +69,10 @@ pub fn span(duration: Duration) -> String {
         _ => [("d", 86_400), ("h", 3_600), ("m", 60)]
             .into_iter()
             .find(|(_, unit)| seconds.is_multiple_of(*unit))
-            .map_or_else(|| format!("{seconds}s"), |(name, unit)| format!("{}{name}", seconds.checked_div(unit).unwrap_or(seconds))),
+            .map_or_else(
+                || format!("{seconds}s"),
+                |(name, unit)| format!("{}{name}", seconds.checked_div(unit).unwrap_or(seconds)),
+            ),
     }
 }
 

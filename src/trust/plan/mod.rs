@@ -9,7 +9,9 @@
 //! answers a grace apart; the last entry of a slot never leaves by absence or expiry; the set becomes empty through
 //! denial alone.
 
+mod admission;
 mod conditions;
+mod departure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,9 +20,8 @@ use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Issuer, Memory, SlotMemory};
+use crate::trust::memory::{Memory, SlotMemory};
 use crate::trust::observation::{Heard, Judged, Listed, Sighting};
-use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
@@ -272,122 +273,6 @@ impl Planner<'_> {
         !all_accepted || denied_listed || lacks_current
     }
 
-    fn admit(
-        &mut self,
-        slot: &mut SlotMemory,
-        authority: Authority,
-        key: Fingerprint,
-        role: Role,
-        verified: &Verified,
-    ) {
-        let entry = slot.entries.entry(key).or_insert_with(|| Entry::seen(role, self.input.now));
-        // What the operator vouched for is an ordinary entry from its first listing on.
-        if entry.role == Role::Trusted {
-            (entry.role, entry.proposal) = (role, None);
-        }
-        for certificate in verified.chain() {
-            self.certificates.entry(certificate.fingerprint()).or_insert_with(|| certificate.clone());
-        }
-        // Growing alone: a vendor that lists now one cross-signed path, now another, makes no new generation each time.
-        entry.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|chain| *chain != key));
-        if authority == Authority::DigiCert {
-            self.certificates.entry(key).or_insert_with(|| verified.leaf().clone());
-        }
-    }
-
-    /// Under `confirm`, takes out new leaves of an issuer that neither the slot nor the operator has accepted. A name rule
-    /// has a configured anchor as its issuer, which is accepted by being configured.
-    fn refuse_changed_issuers(
-        &mut self,
-        slot: &SlotMemory,
-        heard: &Heard,
-        accepted: &BTreeMap<Fingerprint, Timestamp>,
-        entering: &mut Vec<(Fingerprint, Role, &Verified)>,
-    ) {
-        let confirm = self.input.policy.changed_issuer == ChangedIssuer::Confirm;
-        let mut before = slot.issuers.clone();
-        before.extend(self.issuers_of_entries(slot));
-        if !confirm || heard.authority == Authority::Genesys || before.is_empty() {
-            return;
-        }
-        let known = before
-            .iter()
-            .map(|(fingerprint, issuer)| format!("{} (sha256 {fingerprint})", quoted(&issuer.subject)))
-            .collect::<Vec<_>>()
-            .join(", ");
-        entering.retain(|(key, role, verified)| {
-            let Some(issuer) = verified.chain().first() else { return true };
-            let (fingerprint, facts) = (issuer.fingerprint(), issuer.facts());
-            if slot.entries.contains_key(key)
-                || accepted.contains_key(&fingerprint)
-                || before.contains_key(&fingerprint)
-                || before.values().any(|before| before.key == facts.key_fingerprint)
-            {
-                return true;
-            }
-            self.findings.push(Finding::new(
-                Event::IssuerChanged,
-                &heard.slot,
-                format!(
-                    "{} verified as {role}, but its issuer is another one than before: {} (sha256 {fingerprint}); so \
-                     far it was {known}. verify.changed_issuer = \"confirm\" keeps it out; what is trusted stays. \
-                     Ask the vendor; if the new issuer is theirs: trustsync accept-issuer {fingerprint}",
-                    name(verified.leaf()),
-                    quoted(&facts.subject),
-                ),
-            ));
-            false
-        });
-    }
-
-    /// All new leaves are kept out, where there are more of them than one answer may add: which of them are the vendor's,
-    /// nobody can tell.
-    fn refuse_too_many(
-        &mut self,
-        slot: &SlotMemory,
-        heard: &Heard,
-        entering: &mut Vec<(Fingerprint, Role, &Verified)>,
-    ) {
-        let new: BTreeSet<Fingerprint> =
-            entering.iter().map(|(key, ..)| *key).filter(|key| !slot.entries.contains_key(key)).collect();
-        let most = self.input.policy.max_new_leaves;
-        if new.len() <= most {
-            return;
-        }
-        entering.retain(|(key, ..)| !new.contains(key));
-        let heads: Vec<String> = new.iter().take(10).map(Fingerprint::short).collect();
-        self.findings.push(Finding::new(
-            Event::TooManyNewLeaves,
-            &heard.slot,
-            format!(
-                "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer \
-                 may add: none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
-                 verify.max_new_leaves for one cycle.",
-                new.len(),
-                heads.join(", "),
-            ),
-        ));
-    }
-
-    /// Remembers who issued what the vendor listed; the operator's word for one leaf accepts no issuer.
-    fn learn_issuers(&self, slot: &mut SlotMemory, authority: Authority) {
-        if authority == Authority::DigiCert {
-            let issuers: Vec<(Fingerprint, Issuer)> = self.issuers_of_entries(slot).collect();
-            slot.issuers.extend(issuers);
-        }
-    }
-
-    fn issuers_of_entries<'b>(&'b self, slot: &'b SlotMemory) -> impl Iterator<Item = (Fingerprint, Issuer)> + 'b {
-        let listed = slot.entries.iter().filter(|(_, entry)| entry.role != Role::Trusted);
-        listed.flat_map(move |(key, entry)| {
-            let leaf = self.certificates.get(key);
-            let above = entry.chain.iter().filter_map(|link| self.certificates.get(link));
-            above
-                .filter(move |issuer| leaf.is_some_and(|leaf| leaf.facts().issuer_der == issuer.facts().subject_der))
-                .map(|issuer| (issuer.fingerprint(), Issuer::from(issuer)))
-        })
-    }
-
     /// A clean answer: absences and changes of role count.
     fn hear_cleanly(
         &self,
@@ -403,134 +288,6 @@ impl Planner<'_> {
             };
             let unlisted = if entry.word.is_some() { Role::Trusted } else { Role::Retiring };
             entry.hear(role.unwrap_or(unlisted), self.input.now);
-        }
-    }
-
-    /// Removals by absence and by expiry; never the slot's last entry, and none during a hold.
-    fn let_leave(&mut self, slot: &mut SlotMemory, heard: &Heard) {
-        if self.held {
-            return;
-        }
-        let now = self.input.now;
-        let ends: BTreeMap<Fingerprint, Timestamp> = slot
-            .entries
-            .keys()
-            .filter_map(|key| self.certificates.get(key).map(|certificate| (*key, certificate.facts().not_after)))
-            .collect();
-        let expired = |key: &Fingerprint| ends.get(key).is_some_and(|end| *end < now);
-        let leaving: BTreeSet<Fingerprint> = slot
-            .entries
-            .iter()
-            .filter(|(key, entry)| entry.may_leave(self.input.policy.grace) || (heard.complete && expired(key)))
-            .map(|(key, _)| *key)
-            .collect();
-        let kept = if leaving.len() == slot.entries.len() {
-            leaving.iter().max_by_key(|key| (ends.get(*key), **key)).copied()
-        } else {
-            None
-        };
-        for key in leaving.iter().filter(|key| Some(**key) != kept) {
-            let why =
-                if expired(key) { "it has expired" } else { "the vendor no longer lists it, and its grace is over" };
-            self.findings.push(Finding::new(
-                Event::CertificateLeft,
-                &heard.slot,
-                format!("{} left: {why}.", self.named(key)),
-            ));
-            slot.entries.remove(key);
-        }
-    }
-
-    /// What the operator vouched for leaves when the word ends, by the clock alone, unless the vendor lists it by then; the
-    /// slot's last entry stays.
-    fn end_words(&mut self, memory: &mut Memory) {
-        let now = self.input.now;
-        for (slot, held) in &mut memory.slots {
-            for entry in held.entries.values_mut().filter(|entry| entry.role != Role::Trusted) {
-                entry.word = entry.word.filter(|word| word.until > now || self.input.clock_doubted);
-            }
-            if self.held || self.input.clock_doubted {
-                continue;
-            }
-            let over = |entry: &Entry| entry.role == Role::Trusted && entry.word.is_none_or(|word| word.until <= now);
-            let mut ended: Vec<Fingerprint> =
-                held.entries.iter().filter(|(_, entry)| over(entry)).map(|(key, _)| *key).collect();
-            ended.sort_by_key(|key| self.certificates.get(key).map(|certificate| certificate.facts().not_after));
-            for key in ended {
-                if held.entries.len() == 1 {
-                    let text = format!(
-                        "The operator's word for {} has ended, but it is the last that the slot trusts: it stays \
-                         until the vendor lists another, or `distrust`.",
-                        self.named(&key)
-                    );
-                    self.findings.push(Finding::new(Event::WordEnded, slot, text));
-                    continue;
-                }
-                held.entries.remove(&key);
-                let text = format!(
-                    "{} left: the operator's word for it has ended, and the vendor does not list it.",
-                    self.named(&key)
-                );
-                self.findings.push(Finding::new(Event::CertificateLeft, slot, text));
-            }
-        }
-    }
-
-    /// A slot that the configuration no longer has retires by the clock alone; the store's last entry stays.
-    fn retire_unconfigured(&mut self, memory: &mut Memory) {
-        let now = self.input.now;
-        for slot in memory.slots.keys().cloned().collect::<Vec<_>>() {
-            if self.input.configured.contains(&slot) {
-                if let Some(held) = memory.slots.get_mut(&slot) {
-                    held.unconfigured_since = None;
-                }
-                continue;
-            }
-            let others = memory.slots.iter().any(|(id, held)| *id != slot && !held.entries.is_empty());
-            let Some(held) = memory.slots.get_mut(&slot) else {
-                continue;
-            };
-            let since = *held.unconfigured_since.get_or_insert(now);
-            for entry in held.entries.values_mut() {
-                entry.role = Role::Retiring;
-            }
-            let over = now.since(since) >= self.input.policy.grace && !self.input.clock_doubted;
-            if over && others && !self.held {
-                held.entries.clear();
-                self.findings.push(Finding::new(
-                    Event::SlotRetired,
-                    &slot,
-                    "The slot left the configuration, and its grace is over: its certificates left.",
-                ));
-            } else if !held.entries.is_empty() {
-                let text = if over && !others {
-                    "The slot left the configuration, but what it trusts is the last that the store trusts: it stays \
-                     until `distrust`."
-                        .to_owned()
-                } else {
-                    format!(
-                        "The slot left the configuration: what it trusts leaves on {}.",
-                        since.plus(self.input.policy.grace)
-                    )
-                };
-                self.findings.push(Finding::new(Event::SlotRetiring, &slot, text));
-            }
-        }
-    }
-
-    /// The operator's distrust and a CRL's revocation act at once, hold or not.
-    fn drop_denied(&mut self, memory: &mut Memory) {
-        for (slot, held) in &mut memory.slots {
-            let denied: Vec<Fingerprint> =
-                held.entries.keys().filter(|key| memory.denied.contains_key(*key)).copied().collect();
-            for key in denied {
-                held.entries.remove(&key);
-                self.findings.push(Finding::new(
-                    Event::DeniedCertificateLeft,
-                    slot,
-                    format!("{} is denied: it left the trust set at once.", self.named(&key)),
-                ));
-            }
         }
     }
 
