@@ -148,6 +148,9 @@ fn text(store: &str, record: &Record) -> String {
     for word in &record.words {
         let _ = writeln!(text, "  operator   {} {}", word.time, quoted(&word.word));
     }
+    for gap in &record.gaps {
+        let _ = writeln!(text, "  gap        {} {} lines were lost while the disk took none", gap.time, gap.lines);
+    }
     if record.left_out > 0 {
         let _ = writeln!(text, "  and {} more events, which stand in {EVIDENCE}", record.left_out);
     }

@@ -28,6 +28,9 @@ pub struct Record {
     pub targets: BTreeMap<String, TargetRecord>,
     /// What the operator said while it was the newest.
     pub words: Vec<Word>,
+    /// Where evidence is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
     /// How many more events there are than are listed.
     #[serde(skip_serializing_if = "is_zero")]
     pub left_out: u64,
@@ -92,6 +95,15 @@ pub struct Word {
     pub word: String,
 }
 
+/// Lines that the disk did not take for so long that they had no room to wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// When it took lines again.
+    pub time: Timestamp,
+    /// How many are missing.
+    pub lines: u64,
+}
+
 /// A line of the file, as any version has written it; fields of a later one are left alone.
 #[derive(Debug, Deserialize)]
 struct Line {
@@ -110,6 +122,8 @@ struct Line {
     observed: BTreeMap<String, Timestamp>,
     #[serde(default)]
     changes: serde_json::Value,
+    #[serde(default)]
+    lines: u64,
 }
 
 /// What a line says that happened; its stable name stands in the file.
@@ -228,7 +242,12 @@ impl Record {
                     self.words.push(Word { time, word: line.word });
                 }
             }
-            (Happened::EvidenceLost | Happened::Unknown, _) | (_, None) => return false,
+            (Happened::EvidenceLost, _) => {
+                if self.has_room() {
+                    self.gaps.push(Gap { time, lines: line.lines });
+                }
+            }
+            (Happened::Unknown, _) | (_, None) => return false,
             (_, Some(target)) => {
                 let room = self.has_room();
                 if !room && !self.targets.contains_key(&target) {
@@ -268,4 +287,18 @@ impl Record {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_part_of_the_record_and_not_an_unreadable_line() {
+        let mut records = Records::default();
+        let line = br#"{"event":"evidence_lost","time":"2026-11-30T06:00:00Z","lines":7}"#;
+        assert_eq!(records.take(line), None);
+        let record = records.finish().unwrap();
+        assert_eq!((record.gaps[0].lines, records.lines, records.unreadable), (7, 1, 0));
+    }
 }
