@@ -600,7 +600,7 @@ fn shell(script: &str) {
 async fn by_the_presets_alone() {
     let mut stage = Stage::begin().await;
     let root = stage.root().display().to_string();
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = support::port::free_port();
     shell(&format!(
         "chmod 755 {root}; cp -a /etc/apache2 {root}/etc; mount --bind {root}/etc /etc/apache2; cd /etc/apache2
         mount -t tmpfs tmpfs /run/lock; mkdir -p /run/apache2; mount -t tmpfs tmpfs /run/apache2; mount -t tmpfs tmpfs /var/log/apache2

@@ -30,7 +30,7 @@ impl Stunnel {
         fs::write(dir.join("server.pem"), server.cert.pem() + &server.signing_key.serialize_pem()).unwrap();
         fs::set_permissions(dir.join("server.pem"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let behind = answering_everybody();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = support::port::free_port();
         let shipped =
             fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/stunnel/ca-only.conf")).unwrap();
         let shipped = shipped.replace("/var/lib/trustsync/target/stunnel", link.to_str().unwrap());

@@ -338,7 +338,7 @@ async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven
 
 /// The listener of this configuration by another name, and the port that it gets.
 fn another_listener(configuration: &str, name: &str) -> (String, u16) {
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = support::port::free_port();
     let listener = &configuration[configuration.find("  - name: https").unwrap()..];
     let listener = listener
         .replace("name: https\n", &format!("name: {name}\n"))

@@ -647,7 +647,7 @@ async fn the_wire_and_the_socket_must_agree() {
 async fn every_frontend_that_has_the_lines_gets_the_change_at_once() {
     let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
     // A second one, whose words stand in a crt-list instead of the bind line.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = support::port::free_port();
     let whole = stage.wired_haproxy("haproxy");
     let words = format!("ca-file \"{}/trust-bundle.pem\" verify required", stage.link("haproxy").display());
     let list = haproxy.dir().join("crt-list");
@@ -690,7 +690,7 @@ async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_chan
     };
     stage.configure_targets(&format!("{}{}", target("haproxy"), target("second")));
     stage.cycle().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = support::port::free_port().to_string();
     let second = stage.wired_haproxy("second").replace("frontend api", "frontend second").replace("@PORT@", &port);
     haproxy.rewrite(format!("{}\n{second}", stage.wired_haproxy("haproxy")));
     haproxy.reload();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use support::cast;
 use support::java;
-use support::nginx::{self, Nginx};
+use support::nginx::Nginx;
 use trustsync::clock::SystemClock;
 use trustsync::simulator::world::{VendorOptions, World};
 use trustsync::trust::pem;
@@ -36,6 +36,6 @@ fn java_keeps_silent_where_openssl_presents_a_certificate_that_nobody_asked_for(
     assert_eq!(cast::knock(&other.address(), Some(&current)), "202");
     java::assert_cast_by_java(&own.address(), &[("current", Some(&current), "200"), ("nobody", None, "201")]);
     java::assert_cast_by_java(&other.address(), &[("current", Some(&current), "201"), ("nobody", None, "201")]);
-    let nowhere = format!("127.0.0.1:{}", nginx::free_port());
+    let nowhere = format!("127.0.0.1:{}", support::port::free_port());
     assert_eq!(java::knock_by_java(&nowhere, &knocking)[0], ("current", "nothing".to_owned()));
 }

@@ -14,7 +14,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion};
-use support::nginx::{self, Nginx};
+use support::nginx::Nginx;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -399,7 +399,7 @@ async fn an_allowlist_that_is_loaded_but_never_asked_is_found_out() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_asked_is_unreachable() {
-    let closed = format!("127.0.0.1:{}", nginx::free_port());
+    let closed = format!("127.0.0.1:{}", support::port::free_port());
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let talkative = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let talkative_address = talkative.local_addr().unwrap().to_string();

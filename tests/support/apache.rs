@@ -1,12 +1,14 @@
 //! A real Apache httpd in the foreground, on loopback, with everything of it in one folder; stopped when dropped.
 
 use std::fs::{self, Permissions};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use crate::port;
 
 /// See the head of this file.
 pub struct Apache {
@@ -33,7 +35,7 @@ impl Apache {
         fs::write(dir.join("server.key"), server.signing_key.serialize_pem()).unwrap();
         // Somebody else may take the port between our look and Apache's start: then another one.
         for _ in 0..5 {
-            let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            let port = port::free_port();
             write_configuration(&dir, port, virtual_host);
             let master = Command::new("apache2")
                 .args(["-d", dir.to_str().unwrap(), "-f", "httpd.conf", "-D", "FOREGROUND"])

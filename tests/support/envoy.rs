@@ -1,11 +1,13 @@
 //! A real Envoy in the foreground, on loopback, with the configuration that is shipped; stopped when dropped.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use crate::port;
 
 /// Which of those that are tested. They differ in what their admin endpoint shows of the authorities that they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Envoy {
         // Somebody else may take a port between our look and Envoy's start: then others.
         let mut log = String::new();
         for _ in 0..5 {
-            let ports = [free_port(), free_port()];
+            let ports = [port::free_port(), port::free_port()];
             let process = spawn(version, &dir, configuration, ports);
             let mut envoy = Self { version, dir: dir.clone(), ports, process };
             if envoy.comes_up() {
@@ -190,8 +192,4 @@ fn spawn(version: Version, dir: &Path, configuration: &str, [port, admin]: [u16;
         .stderr(log)
         .spawn()
         .unwrap_or_else(|error| panic!("{error}: {}", version.needed()))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

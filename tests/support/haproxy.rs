@@ -3,12 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use crate::port;
 
 /// See the head of this file.
 pub struct Haproxy {
@@ -47,7 +49,7 @@ impl Haproxy {
         fs::write(dir.join("server.pem"), server.cert.pem() + &server.signing_key.serialize_pem()).unwrap();
         // Somebody else may take the port between our look and HAProxy's start: then another one.
         for _ in 0..5 {
-            let port = free_port();
+            let port = port::free_port();
             write_configuration(&dir, port, &configuration);
             if let Some(haproxy) = Self::launch(&dir, port) {
                 return haproxy;
@@ -214,10 +216,6 @@ fn reloads_in(shown: &str) -> Option<(usize, usize)> {
     let line = shown.lines().find(|line| line.split_whitespace().nth(1) == Some("master"))?;
     let words: Vec<&str> = line.split_whitespace().collect();
     Some((words.get(2)?.parse().ok()?, words.get(4)?.trim_end_matches(']').parse().ok()?))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn log_of(dir: &Path) -> String {

@@ -1,12 +1,13 @@
 //! A real Java server, wired as `deploy/java/` ships it, on loopback; stopped when dropped.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::port;
 use crate::repository;
 
 const NEEDED: &str = "a JDK is needed for this test: apt-get install default-jdk-headless";
@@ -39,7 +40,7 @@ impl Jvm {
         compile(flavour, &dir);
         own_certificate(&dir);
         for _ in 0..5 {
-            let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            let port = port::free_port();
             let process = spawn(flavour, &dir, port, link, truststore);
             let mut jvm = Self { flavour, process, dir: dir.clone(), port };
             if jvm.comes_up() {

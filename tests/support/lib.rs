@@ -6,6 +6,7 @@
 //! - Servers: [`nginx`], [`haproxy`], [`apache`], [`envoy`], [`jvm`], [`service`], each alone; the `_stage` of each puts it
 //!   on a [`stage`], and [`server`] tells the stories of all kinds. [`raw_server`] answers as a test says.
 //! - Clients: [`cast`], [`doors`], [`java`], [`load`], [`names`].
+//! - Ports for servers: [`port`].
 //! - Every parser that is fuzzed: [`parsers`].
 
 pub mod apache;
@@ -26,6 +27,7 @@ pub mod names;
 pub mod nginx;
 pub mod nginx_stage;
 pub mod parsers;
+pub mod port;
 pub mod privilege;
 pub mod raw_server;
 pub mod report;

@@ -1,11 +1,13 @@
 //! A real nginx in the foreground, on loopback, with everything of it in one folder; stopped when dropped.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use crate::port;
 
 const WORKERS: usize = 2;
 
@@ -28,7 +30,7 @@ impl Nginx {
         fs::write(dir.join("server.key"), server.signing_key.serialize_pem()).unwrap();
         // Somebody else may take the port between our look and nginx's start: then another one.
         for _ in 0..5 {
-            let port = free_port();
+            let port = port::free_port();
             write_configuration(&dir, port, http);
             let master = Command::new("nginx")
                 .args(["-p", dir.to_str().unwrap(), "-c", "nginx.conf", "-g", "daemon off;"])
@@ -129,11 +131,6 @@ impl Drop for Nginx {
         let _ = self.master.kill();
         let _ = self.master.wait();
     }
-}
-
-/// A port of 127.0.0.1 that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn write_configuration(dir: &Path, port: u16, http: &str) {

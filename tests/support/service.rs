@@ -2,12 +2,13 @@
 //! dropped.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::port;
 use crate::{program, repository};
 
 /// In which language.
@@ -117,7 +118,7 @@ impl Service {
         let server = rcgen::generate_simple_self_signed(["api.example.com".to_owned()]).unwrap();
         fs::write(dir.join("server.pem"), server.cert.pem()).unwrap();
         fs::write(dir.join("server.key"), server.signing_key.serialize_pem()).unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = port::free_port();
         let log = File::create(dir.join("log")).unwrap();
         let process = language
             .command()
