@@ -63,12 +63,17 @@ struct Committed {
 /// Whether the commit of this generation is in evidence. Asked after a crash alone, so of the last lines only.
 pub fn has_committed(root: &Path, generation: u64) -> Result<bool, StoreError> {
     let tail = file::read_tail(&root.join(EVIDENCE), TAIL)?;
-    let text = String::from_utf8_lossy(&tail);
-    let is_its_commit = |line| {
-        let commit = serde_json::from_str::<Committed>(line).ok();
-        commit.is_some_and(|line| line.event == Happened::Committed && line.generation == Some(generation))
-    };
-    Ok(text.lines().any(is_its_commit))
+    Ok(String::from_utf8_lossy(&tail).lines().any(|line| is_commit_of(line, generation)))
+}
+
+/// Whether the commit of this generation waits to be put there.
+pub fn waits_with_commit(backlog: &EvidenceBacklog, generation: u64) -> bool {
+    backlog.lines.iter().any(|line| is_commit_of(line, generation))
+}
+
+fn is_commit_of(line: &str, generation: u64) -> bool {
+    let commit = serde_json::from_str::<Committed>(line);
+    commit.is_ok_and(|line| line.event == Happened::Committed && line.generation == Some(generation))
 }
 
 /// The operator said something that changes what is trusted, or will.

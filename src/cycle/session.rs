@@ -125,7 +125,8 @@ impl<'a> Session<'a> {
     fn missing_commit(&self) -> Result<Option<(Manifest, Difference)>, StoreError> {
         let root = self.opened.root();
         let Some(manifest) = &self.contents.manifest else { return Ok(None) };
-        if evidence::has_committed(root, manifest.generation)? {
+        let waits = evidence::waits_with_commit(&self.contents.state.evidence_backlog, manifest.generation);
+        if waits || evidence::has_committed(root, manifest.generation)? {
             return Ok(None);
         }
         let before = contents::before(root, manifest.generation)?;

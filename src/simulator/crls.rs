@@ -1,4 +1,4 @@
-//! What the simulated CAs revoke, and the lists that say so; [`super::crl_server`] serves them.
+//! What the simulated CAs revoke, and the lists that say so; `crl_server` serves them.
 
 use std::fmt;
 use std::str::FromStr;

@@ -48,7 +48,7 @@ pub fn write(root: &Path, number: u64, files: &Files) -> Result<(), StoreError> 
     write_in(&root.join(DIRECTORY), number, files)
 }
 
-/// As [`write`], into a folder of generations.
+/// As [`write()`], into a folder of generations.
 pub fn write_in(generations: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
     let directories = judge(files)?;
     let published = generations.join(name(number));

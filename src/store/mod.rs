@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Each step may be the last one: whatever it leaves behind has a name that begins with a dot, is read by nobody, and is
-//! removed by the next [`sweep`]. A generation leaves the other way round: renamed away first, then taken apart.
+//! removed by the next [`sweep()`]. A generation leaves the other way round: renamed away first, then taken apart.
 //!
 //! Everything here is synchronous and knows nothing of certificates: it moves bytes and names.
 

@@ -597,3 +597,47 @@ fn a_disk_that_takes_no_state_has_a_server_told_once_a_generation() {
     daemon.stop();
     assert!(told_once_each(), "told {} times of {:?}", sandbox.told("web"), sandbox.current());
 }
+
+#[test]
+fn a_commit_that_waits_for_the_evidence_waits_once() {
+    if !support::privilege::is_root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.sync(&[]).exits(0);
+    // The disk takes neither state nor evidence, and both can be read.
+    let folders = ["", ".2", ".3", ".4"].map(|suffix| sandbox.store().join(format!(".state.json{suffix}.new")));
+    for folder in &folders {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("file"), "").unwrap();
+    }
+    let evidence = sandbox.store().join("evidence.jsonl");
+    let mount = |arguments: &[&str], paths: &[&Path]| {
+        assert!(std::process::Command::new(arguments[0]).args(&arguments[1..]).args(paths).status().unwrap().success());
+    };
+    mount(&["mount", "--bind", "-o", "ro"], &[&evidence, &evidence]);
+    sandbox.world().set_days_left(60).unwrap();
+    let daemon = start(&sandbox);
+    daemon.wait_for("unchanged", 1);
+    poll_now(&daemon);
+    daemon.wait_for("published", 1);
+    for _ in 0..2 {
+        let before = daemon.count("unchanged");
+        poll_now(&daemon);
+        daemon.wait_for("unchanged", before + 1);
+    }
+    mount(&["umount"], &[&evidence]);
+    for folder in folders {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    poll_now(&daemon);
+    daemon.wait_until("the state", || sandbox.state()["generation"].as_u64() == sandbox.current());
+    daemon.stop();
+    let lines = fs::read_to_string(&evidence).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut committed: Vec<u64> =
+        lines.filter(|line| line["event"] == "committed").map(|line| line["generation"].as_u64().unwrap()).collect();
+    committed.sort_unstable();
+    let each: Vec<u64> = (1..=sandbox.current().unwrap()).collect();
+    assert_eq!(committed, each, "each commit stands in evidence once");
+}

@@ -1,5 +1,5 @@
 //! Root's half of a privileged target: what root does ([`apply`]), what it says of that ([`outcome`]), and how the daemon asks
-//! for it ([`ask`]).
+//! for it (`ask`).
 
 pub mod apply;
 pub(super) mod ask;
