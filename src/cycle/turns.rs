@@ -298,7 +298,7 @@ impl<'a> Turns<'a> {
         let reloaded_by_root = self.half.as_ref().is_some_and(PrivilegedHelper::was_asked);
         let patience = if reloaded || reloaded_by_root { Patience::JustReloaded } else { Patience::LongRunning };
         let kind = self.target.kind;
-        let proof = proof::prove(ways, &wanted, patience).await.proof.proves(kind, ways);
+        let proof = proof::prove(kind, ways, &wanted, patience).await.proof;
         let Some(configuration) = kind.configuration() else { return proof };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
