@@ -300,7 +300,7 @@ impl Folder {
 
     fn configure(&self, vendor: &Vendor, server: &TlsServer, sabotage: Sabotage) -> Result<PathBuf, Failure> {
         let write = |name: &str, text: &str| file::replace(&self.path.join(name), text.as_bytes()).map(drop);
-        let root = crate::trust::pem::encode("CERTIFICATE", &vendor.world().digicert_root_der());
+        let root = crate::trust::pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der());
         write("api-ca.pem", vendor.ca_pem())?;
         write("digicert-root.pem", &root)?;
         write_secret(&self.path.join("client-secret"), vendor.client_secret())

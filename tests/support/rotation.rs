@@ -82,12 +82,12 @@ impl Stage {
         let reloads = Reloads::start(&reload);
         let stage = Self { dir, store, world, server, reloads, clock, ends: Some((end, thread)) };
         stage.write("api-ca.pem", &ca);
-        let root = trustsync::trust::pem::encode("CERTIFICATE", &stage.world.digicert_root_der());
+        let root = trustsync::trust::pem::encode("CERTIFICATE", stage.world.pki().digicert_root.der());
         stage.write("digicert-root.pem", &root);
         stage.write("client-secret", stage.world.client_secret());
         let secret = stage.dir.path().join("client-secret");
         fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
-        stage.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", &stage.world.other_root_der()));
+        stage.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", stage.world.pki().other_root.der()));
         stage.write("api", &api);
         stage.configure(&stage.embedded_target());
         stage
@@ -153,7 +153,7 @@ impl Stage {
     /// the third comes. Then the window opens.
     pub fn up_to_the_rotation(&self) {
         self.sync().expect(0);
-        self.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", &self.world.genesys_root_der()));
+        self.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", self.world.pki().genesys_root.der()));
         self.sync().expect(0);
         assert_eq!(self.linked("current"), Some(2));
         self.open_window();

@@ -1,5 +1,7 @@
 //! What the listing says: what there is now, under the failures that strike.
 
+use serde::Serialize;
+
 use super::World;
 use super::requests::Strike;
 use crate::simulator::failure::{Failure, Mode};
@@ -7,22 +9,19 @@ use crate::simulator::pki::PkiError;
 use crate::trust::set::Authority;
 
 /// One entity of the listing.
-#[derive(Debug, Clone)]
+#[derive(Serialize)]
 pub(in crate::simulator) struct Listed {
-    pub(in crate::simulator) authority: Option<String>,
-    pub(in crate::simulator) certificate: String,
-    pub(in crate::simulator) status: String,
-    pub(in crate::simulator) kind: String,
+    #[serde(rename = "signingAuthority", skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
+    certificate: String,
+    status: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
 }
 
 impl Listed {
-    fn new(authority: Authority, certificate: String, status: &str) -> Self {
-        Self {
-            authority: Some(authority.name().to_owned()),
-            certificate,
-            status: status.to_owned(),
-            kind: "Client".to_owned(),
-        }
+    fn new(authority: Authority, certificate: String, status: &'static str) -> Self {
+        Self { authority: Some(authority.name().to_owned()), certificate, status, kind: "Client" }
     }
 }
 
@@ -98,8 +97,8 @@ impl World {
                 let leaf = self.odd(&mut state, failure)?;
                 let mut more = Listed::new(Authority::DigiCert, form.text(&leaf.with_issuers()), "Current");
                 match failure {
-                    Failure::UnknownStatus => more.status = "Superseded".into(),
-                    Failure::UnknownType => more.kind = "Server".into(),
+                    Failure::UnknownStatus => more.status = "Superseded",
+                    Failure::UnknownType => more.kind = "Server",
                     Failure::UnknownAuthority => more.authority = Some("Verisign".into()),
                     _ => more.authority = None,
                 }

@@ -1,11 +1,11 @@
-//! What the vendor keeps of those who ask: tokens, requests and their number, and the failures that strike them.
+//! What the vendor keeps of its clients: tokens, requests and their number, and the failures that strike them.
 
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
-use super::{REMEMBERED, World};
+use super::{World, remember};
 use crate::simulator::failure::{Endpoint, Failure};
 use crate::trust::fingerprint::hex;
 use crate::trust::timestamp::Timestamp;
@@ -13,17 +13,15 @@ use crate::trust::timestamp::Timestamp;
 /// A request that the vendor saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenRequest {
-    /// When, by the world's clock.
-    pub at: Timestamp,
-    /// The endpoint, where it is one of the two.
+    /// Which of the two endpoints, if either.
     pub endpoint: Option<Endpoint>,
-    /// The method.
+    /// `GET`, `POST`...
     pub method: String,
-    /// The path.
+    /// The path, without the query.
     pub path: String,
     /// The query, as sent.
     pub query: String,
-    /// The Host header.
+    /// The Host header, empty without one.
     pub host: String,
     /// Whether it carried an Authorization header.
     pub authorization: bool,
@@ -47,14 +45,6 @@ pub struct RequestCounts {
 pub(super) struct Token {
     pub(super) text: String,
     pub(super) expires: Timestamp,
-}
-
-/// What a Bearer token is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::simulator) enum TokenState {
-    Good,
-    Expired,
-    Unknown,
 }
 
 /// A failure that strikes a request, and whether it is the first, third... of its kind.
@@ -96,29 +86,26 @@ impl World {
             Some(Endpoint::Both) | None => &mut state.counts.other,
         };
         *counter = counter.saturating_add(1);
-        if state.seen.len() >= REMEMBERED {
-            state.seen.pop_front();
-        }
-        state.seen.push_back(request);
+        remember(&mut state.seen, request);
     }
 
     pub(in crate::simulator) fn issue_token(&self) -> String {
-        let token = Token { text: random_text(), expires: self.now().plus(self.0.options.token_lifetime) };
-        let text = token.text.clone();
-        let mut state = self.locked();
-        if state.tokens.len() >= REMEMBERED {
-            state.tokens.pop_front();
-        }
-        state.tokens.push_back(token);
+        let text = random_text();
+        let expires = self.now().plus(self.0.options.token_lifetime);
+        remember(&mut self.locked().tokens, Token { text: text.clone(), expires });
         text
     }
 
-    pub(in crate::simulator) fn judge_token(&self, text: &str) -> TokenState {
-        let now = self.now();
+    /// Whether a Bearer token is good now; else the code and the message of the refusal.
+    pub(in crate::simulator) fn check_token(&self, text: Option<&str>) -> Result<(), (&'static str, &'static str)> {
+        let Some(text) = text else {
+            let message = "No authentication bearer token specified in authorization header.";
+            return Err(("authentication.required", message));
+        };
         match self.locked().tokens.iter().find(|token| token.text == text) {
-            None => TokenState::Unknown,
-            Some(token) if token.expires <= now => TokenState::Expired,
-            Some(_) => TokenState::Good,
+            None => Err(("bad.credentials", "Invalid login credentials.")),
+            Some(token) if token.expires <= self.now() => Err(("credentials.expired", "The token has expired.")),
+            Some(_) => Ok(()),
         }
     }
 
@@ -168,7 +155,8 @@ impl World {
     }
 }
 
-/// 32 random hex digits. Without randomness from the kernel there is no TLS either, so that zeros would never be served.
+/// 32 random hex digits. Without randomness from the kernel there is no TLS either, so that zeros would never be
+/// served.
 pub(in crate::simulator) fn random_text() -> String {
     let mut bytes = [0; 16];
     let _ = SystemRandom::new().fill(&mut bytes);
