@@ -19,7 +19,7 @@ use crate::settings;
 use crate::simulator::crls::Revoke;
 use crate::simulator::pki::{ClientCertificate, DAY};
 use crate::simulator::present::{Admission, present};
-use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
+use crate::simulator::tls_server::TlsServer;
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
 use crate::store::{file, generation};
@@ -169,7 +169,7 @@ impl Stage {
         let vendor = Vendor::start(options).await.map_err(|error| Failure::Other(error.to_string()))?;
         let folder = Folder::create()?;
         let link = folder.path.join("store").join("target").join("server");
-        let server = TlsServer::start(TlsServerOptions::new(link, shared)).await;
+        let server = TlsServer::start(link, shared).await;
         let server = server.map_err(|error| Failure::Other(error.to_string()))?;
         let configuration = folder.configure(&vendor, &server, sabotage)?;
         let settings = settings::read(&configuration, &std::collections::BTreeMap::new())?.settings;

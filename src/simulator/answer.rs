@@ -23,7 +23,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// This JSON.
+    /// An answer of this JSON.
     pub(super) fn new(status: StatusCode, body: Value) -> Self {
         Self { status, body, headers: HeaderMap::new() }
     }

@@ -1,4 +1,4 @@
-//! How people drive the simulator: plain HTTP on a loopback address. `GET /` says what there is.
+//! How people drive the simulator: plain HTTP on a loopback address. `GET /` shows the state and the commands.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use crate::trust::timestamp::Timestamp;
 pub struct OffsetClock(Arc<AtomicI64>);
 
 impl OffsetClock {
-    /// Shows `now` from here on, and runs on.
+    /// Makes it show `now`; it runs on from there.
     pub fn set(&self, now: Timestamp) {
         let offset = now.unix().saturating_sub(SystemClock.now().unix());
         self.0.store(offset, Ordering::SeqCst);
@@ -76,7 +76,7 @@ impl Control {
         Ok(Self { listener })
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Its base without a slash, such as `http://127.0.0.1:4711`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.listener.address())
@@ -118,7 +118,8 @@ impl Controlled {
         whole(status, TEXT, text)
     }
 
-    /// Carries a command out, and brings the files in line with the world; what was done, in words.
+    /// Carries out a command, brings the files in line with the world, and says what was done.
+    // Long because each command is one arm.
     fn command(&self, request: &Request<Incoming>) -> Result<String, Refusal> {
         let world = &self.world;
         let path = request.uri().path().trim_start_matches('/');

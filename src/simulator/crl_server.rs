@@ -8,7 +8,7 @@ use crate::simulator::http::{TEXT, Whole, http_date, set_header, text_of, whole}
 use crate::simulator::world::World;
 use crate::trust::fingerprint::Fingerprint;
 
-/// The answer to who asks for `/NAME.crl`.
+/// The answer to a request for `/NAME.crl`.
 pub(super) fn answer(world: &World, request: &Request<Incoming>) -> Whole {
     let refused = |status| whole(status, TEXT, "");
     world.count_crl_request();

@@ -8,7 +8,7 @@ use crate::simulator::pki::{CertificateAuthority, Pki, PkiError};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::timestamp::Timestamp;
 
-/// Where the revocation lists lie that the certificates name.
+/// Where the revocation lists are that the certificates name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CrlPlace {
     /// At a listener of the vendor's own, on the address of its API; a world without a vendor names none.
@@ -19,7 +19,7 @@ pub enum CrlPlace {
     Nowhere,
 }
 
-/// Which certificate is revoked.
+/// Which certificate a CA is to revoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revoke {
     /// The DigiCert leaf that the vendor presents.
@@ -85,7 +85,7 @@ named! {
     /// How the lists are served.
     #[derive(Default)]
     pub enum CrlMode("way to serve the lists") {
-        /// In force.
+        /// The list that is in force.
         #[default]
         Served = "served",
         /// 503 instead of a list.
@@ -98,11 +98,11 @@ named! {
 named! {
     /// A CA that publishes a list, by the list's name.
     pub enum ListName("list") {
-        /// Of the public root.
+        /// Signed by the public root.
         DigicertRoot = "digicert-root",
-        /// Of the public intermediate.
+        /// Signed by the public intermediate.
         DigicertIntermediate = "digicert-intermediate",
-        /// Of the region's private root.
+        /// Signed by the region's private root.
         GenesysRoot = "genesys-root",
     }
 }

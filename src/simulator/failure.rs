@@ -1,4 +1,4 @@
-//! The ways in which the simulated vendor can be told to fail, and how its listing behaves.
+//! How the simulated vendor can fail on command, and how its listing behaves.
 
 named! {
     /// A way to fail. Those of a kind combine: any number of odd contents, one odd transport (the first that was asked
@@ -30,7 +30,7 @@ named! {
         ServiceUnavailable = "service-unavailable",
         /// Answers 504 `gateway.timeout`.
         GatewayTimeout = "gateway-timeout",
-        /// Accepts the request and says nothing for a long time.
+        /// Accepts the request and does not answer for a long time.
         SlowHeaders = "slow-headers",
         /// Sends the headers at once and the body byte by byte.
         SlowBody = "slow-body",
@@ -74,7 +74,7 @@ named! {
         UpcomingNotYetValid = "upcoming-not-yet-valid",
         /// Lists an Upcoming with CA:TRUE.
         UpcomingCa = "upcoming-ca",
-        /// Lists an Upcoming of a CA that nobody configured.
+        /// Lists an Upcoming of a CA that no configuration names.
         UpcomingOtherCa = "upcoming-other-ca",
         /// Lists a Current that has expired.
         CurrentExpired = "current-expired",
@@ -82,7 +82,7 @@ named! {
         CurrentAbsent = "current-absent",
         /// Lists a Current with a name that is not the region's.
         CurrentWrongName = "current-wrong-name",
-        /// Lists a Current of a CA that nobody configured.
+        /// Lists a Current of a CA that no configuration names.
         CurrentOtherCa = "current-other-ca",
         /// Every other answer (the first, the third...) lacks the Upcoming.
         FlappingUpcoming = "flapping-upcoming",
@@ -102,7 +102,7 @@ named! {
         UnknownAuthority = "unknown-authority",
         /// Lists one more leaf, without a signing authority.
         MissingAuthority = "missing-authority",
-        /// Writes the authorities in lower case: harmless, and to be taken as if nothing were.
+        /// Writes the authorities in lower case, which is harmless.
         LowerCaseAuthority = "lower-case-authority",
         /// Lists a Genesys leaf of another root.
         GenesysOtherRoot = "genesys-other-root",
@@ -124,7 +124,7 @@ named! {
         Token = "token",
         /// `GET /api/v2/integrations/actions/certificates`.
         Listing = "listing",
-        /// Either.
+        /// Both of them.
         Both = "both",
     }
 }

@@ -1,9 +1,8 @@
 //! The simulator's PKI as files, with a configuration that works at once: `trustsync sync --config
 //! FOLDER/trustsync.toml`.
 //!
-//! The folder is 0700 and holds private keys (0600). Each file is replaced by a rename, so that a reader sees the old
-//! or the new one whole; a certificate and its key are two files, though, so that a reader may see the pair change one
-//! after the other.
+//! The folder is 0700 and holds private keys (0600). Each file is replaced by a rename: a reader sees the old or the
+//! new one whole. A certificate and its key are two files, though, which change one after the other.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -14,7 +13,7 @@ use crate::simulator::error::SimulatorError;
 use crate::simulator::pem_form::PemForm;
 use crate::simulator::pki::ClientCertificate;
 use crate::simulator::vendor::Vendor;
-use crate::simulator::world::{Impostor, World};
+use crate::simulator::world::{CLIENT_ID, Impostor, World};
 
 /// The first line of the configuration, by which the folder is known as ours.
 const OURS: &str = "# Written by trustsync simulate; it is written anew at each change.";
@@ -53,13 +52,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Its absolute path.
+    /// The folder's absolute path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The configuration in it.
+    /// The path of its `trustsync.toml`.
     #[must_use]
     pub fn configuration(&self) -> PathBuf {
         self.path.join(CONFIGURATION)
@@ -68,7 +67,7 @@ impl Folder {
     /// Writes everything as it is now in the vendor's world.
     pub fn write(&self) -> Result<(), SimulatorError> {
         let world = &self.world;
-        // First, so that a run that was cut short left a folder known as ours.
+        // First: by it a folder is known as ours, even if this run is cut short.
         self.replace(CONFIGURATION, &self.configuration_text()?, 0o600)?;
         self.replace("client-secret", world.client_secret(), 0o600)?;
         self.replace("api-ca.pem", &self.ca_pem, 0o644)?;
@@ -134,7 +133,7 @@ allow_private = true
 path = {store}
 "#,
             region = text(&options.region),
-            client_id = text(&options.client_id),
+            client_id = text(CLIENT_ID),
             secret = quoted("client-secret")?,
             digicert = quoted("digicert-root.pem")?,
             genesys = quoted("genesys-root.pem")?,

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::listener::Listener;
 use crate::trust::timestamp::Timestamp;
 
-/// More at once wait in the kernel's queue.
+/// How many connections are served at once; more wait in the kernel's queue.
 pub(super) const MOST_CONNECTIONS: usize = 256;
 /// The content type of answers for people.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -60,7 +60,7 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, answer: i
         let answer = answer(&request);
         async move { Ok::<_, Infallible>(answer) }
     });
-    // A peer that breaks off concerns nobody but itself.
+    // A peer that breaks off harms only itself.
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(10))
@@ -109,7 +109,7 @@ pub(super) fn credentials<'a>(request: &'a Parts, scheme: &str) -> Option<&'a st
     name.eq_ignore_ascii_case(scheme).then(|| rest.trim())
 }
 
-/// IMF-fixdate (RFC 9110, 5.6.7).
+/// A moment as an HTTP header has it: IMF-fixdate (RFC 9110, 5.6.7).
 pub(super) fn http_date(at: Timestamp) -> String {
     let since_1970 = Duration::from_secs(u64::try_from(at.unix()).unwrap_or(0));
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970)

@@ -14,7 +14,7 @@ use crate::simulator::pem_form::PemForm;
 use crate::trust::certificate::Certificate;
 use crate::trust::timestamp::Timestamp;
 
-/// 24 hours.
+/// 86,400 seconds.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// A certificate could not be made.
@@ -92,7 +92,7 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// The leaf's DER.
+    /// The leaf itself, DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
@@ -110,7 +110,7 @@ impl ClientCertificate {
         PemForm::Canonical.text(&[&self.der])
     }
 
-    /// The key as PEM.
+    /// The key as canonical PEM of PKCS#8.
     #[must_use]
     pub fn key_pem(&self) -> String {
         PemForm::Canonical.labelled("PRIVATE KEY", &self.key)
@@ -137,7 +137,7 @@ impl ClientCertificate {
 }
 
 impl fmt::Debug for ClientCertificate {
-    /// Without the key.
+    /// Without the private key, which must not end in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientCertificate")
             .field("fingerprint", &crate::trust::fingerprint::Fingerprint::of(&self.der))
@@ -146,7 +146,7 @@ impl fmt::Debug for ClientCertificate {
     }
 }
 
-/// A CA that signs.
+/// A CA with its key: it signs leaves, intermediates and revocation lists.
 pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     /// Itself and what is above it, the root last.
@@ -218,7 +218,7 @@ impl CertificateAuthority {
         Ok(signed.der().to_vec())
     }
 
-    /// Its own certificate.
+    /// Its own certificate, DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         self.issuer.der()
@@ -271,7 +271,7 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Fresh authorities, valid around `now`. Below `crl_base` (an http URL) lie the CRLs that the certificates name.
+    /// Fresh authorities, valid around `now`. The certificates name CRLs below `crl_base`, an http URL.
     pub fn new(region: &str, now: Timestamp, crl_base: Option<&str>) -> Result<Self, PkiError> {
         let crl = |name: &str| crl_base.map(|base| format!("{}/{name}.crl", base.trim_end_matches('/')));
         let digicert_root = CertificateAuthority::root(

@@ -19,18 +19,18 @@ use crate::simulator::tls;
 
 /// How long one presentation may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// More of an answer is not read.
+/// How much of an answer is read.
 const MOST_BYTES: u64 = 64 * 1_024;
 
 /// The server's decision on a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// HTTP 2xx.
+    /// Let in: HTTP 2xx.
     Admitted {
         /// The `X-Trustsync-Generation` of the answer.
         generation: Option<String>,
     },
-    /// Not let in.
+    /// Kept out.
     Refused {
         /// By HTTP, by TLS or without a word.
         how: Refusal,
@@ -71,9 +71,9 @@ impl fmt::Display for Admission {
 /// How a server keeps a client out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// By an HTTP status.
+    /// By this HTTP status, which is not 2xx.
     Status(u16),
-    /// By a TLS alert.
+    /// By this TLS alert, in rustls's words.
     Alert(String),
     /// By closing the connection without an answer.
     Closed,
@@ -130,12 +130,12 @@ async fn attempt(
         Ok(stream) => stream,
         Err(error) => return Ok(Admission::Unreachable(format!("{address}: {error}"))),
     };
-    // The request follows the handshake's last flight, and must not wait until that is acknowledged.
+    // The request follows the handshake's last flight and must not wait until that is acknowledged.
     let _ = stream.set_nodelay(true);
     let name = ServerName::IpAddress(address.ip().into());
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    // In TLS 1.3 a server that refuses the certificate may have closed by now; the reason is in what it sent.
+    // In TLS 1.3 a server that refuses the certificate may have closed by now; what it sent holds the reason.
     let _ = stream.write_all(request.as_bytes()).await;
     let _ = stream.flush().await;
     let mut answer = Vec::new();

@@ -11,11 +11,11 @@ use tokio::time::Sleep;
 
 /// One step of a body.
 pub(super) enum Step {
-    /// Send this.
+    /// Send these bytes as a frame of their own.
     Data(Bytes),
-    /// Wait.
+    /// Wait so long before the next step.
     Pause(Duration),
-    /// Break the connection.
+    /// Break the connection off.
     Abort,
 }
 

@@ -5,10 +5,10 @@
 //!  <store>/target/NAME/fingerprints.txt   which of those are admitted
 //! ```
 //! It reads these two files when it starts and when its admin listener gets `POST /reload`, and at no other time;
-//! nothing else tells it whom to trust. Like nginx with `ssl_verify_client`, it ends every handshake and answers over
-//! HTTP: 200 to the admitted, 403 to a good certificate that is not on the list, 400 to none or to one that does not
-//! verify. Each answer has `X-Trustsync-Generation`. There is no resumption, and a connection serves one request, so
-//! that each admission is decided afresh.
+//! nothing else decides whom it trusts. Like nginx with `ssl_verify_client`, it ends every handshake and answers over
+//! HTTP: 200 to the admitted, 403 to a good certificate that is not on the list, 400 without a certificate or where it
+//! does not verify. Each answer has `X-Trustsync-Generation`. There is no resumption, and a connection serves one
+//! request, so that each admission is decided afresh.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,76 +40,42 @@ use crate::store::file;
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 
-/// Larger files are refused.
+/// The largest bundle or list that is read.
 const MOST_BYTES: u64 = 4 * 1_024 * 1_024;
 /// The header that names the loaded generation.
-pub const GENERATION_HEADER: &str = "x-trustsync-generation";
+const GENERATION_HEADER: &str = "x-trustsync-generation";
 /// What the header says while nothing has been loaded.
-pub const NO_GENERATION: &str = "000000";
-
-const SERVICE: &str = "the embedded server";
-
-/// Where the server listens and what it reads.
-#[derive(Clone)]
-pub struct TlsServerOptions {
-    /// Where it serves TLS; port 0 takes any.
-    pub listen: SocketAddr,
-    /// Where it takes `POST /reload`: a loopback address; port 0 takes any.
-    pub admin: SocketAddr,
-    /// The target's link in the store, `<store>/target/NAME`.
-    pub trust: PathBuf,
-    /// By which time certificates are valid.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl TlsServerOptions {
-    /// On any ports of 127.0.0.1.
-    #[must_use]
-    pub fn new(trust: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
-            trust,
-            clock,
-        }
-    }
-}
+const NO_GENERATION: &str = "000000";
 
 /// The running server; it ends when dropped.
 pub struct TlsServer {
     listener: Listener,
     admin: Listener,
-    loaded: watch::Receiver<Arc<Trust>>,
-    ca_pem: String,
 }
 
 impl TlsServer {
-    /// Starts the server with the trust that lies in its folder. Without that folder, it trusts nobody.
-    pub async fn start(options: TlsServerOptions) -> Result<Self, SimulatorError> {
-        let ca = CertificateAuthority::for_servers()?;
-        let names = LOCAL_NAMES.map(String::from);
-        let loader =
-            Loader { certificate: ca.server_certificate(&names)?, folder: options.trust, clock: options.clock };
+    /// Starts the server on any ports of 127.0.0.1, with the trust in `folder`: the target's link in the store,
+    /// `<store>/target/NAME`. Without that folder, it trusts nobody. Certificates are valid by the `clock`.
+    pub async fn start(folder: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, SimulatorError> {
+        let certificate = CertificateAuthority::for_servers()?.server_certificate(&LOCAL_NAMES.map(String::from))?;
+        let loader = Loader { certificate, folder, clock };
         let trust = match loader.load().map_err(SimulatorError::Load)? {
             Some(trust) => trust,
             None => loader.trust(Vec::new(), BTreeMap::new(), None).map_err(SimulatorError::Load)?,
         };
         let (loads, loaded) = watch::channel(Arc::new(trust));
-        let failed = |address| move |source| SimulatorError::Listen { service: SERVICE, address, source };
-        let served = loaded.clone();
-        let listener = Listener::start(options.listen, MOST_CONNECTIONS, move |stream| {
-            let trust = Arc::clone(&served.borrow());
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let failed = |source| SimulatorError::Listen { service: "the embedded server", address, source };
+        let listener = Listener::start(address, MOST_CONNECTIONS, move |stream| {
+            let trust = Arc::clone(&loaded.borrow());
             connection(stream, trust)
-        })
-        .await
-        .map_err(failed(options.listen))?;
-        let admin = http::serve_loopback(options.admin, move |request| administer(request, &loader, &loads))
-            .await
-            .map_err(failed(options.admin))?;
-        Ok(Self { listener, admin, loaded, ca_pem: ca.pem() })
+        });
+        let listener = listener.await.map_err(failed)?;
+        let admin = http::serve_loopback(address, move |request| administer(request, &loader, &loads));
+        Ok(Self { listener, admin: admin.await.map_err(failed)? })
     }
 
-    /// Where it serves TLS.
+    /// The address of its TLS listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
@@ -119,18 +85,6 @@ impl TlsServer {
     #[must_use]
     pub fn reload_url(&self) -> String {
         format!("http://{}/reload", self.admin.address())
-    }
-
-    /// The CA of its own certificate.
-    #[must_use]
-    pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
-    }
-
-    /// The generation that it has loaded.
-    #[must_use]
-    pub fn generation(&self) -> Option<String> {
-        self.loaded.borrow().generation.clone()
     }
 
     /// Ends it, and waits for that.
@@ -319,9 +273,8 @@ fn read_list(text: &str) -> Result<(String, BTreeMap<Fingerprint, String>), Stri
     Ok((generation.to_owned(), admitted))
 }
 
-/// Asks each client for a certificate of these issuers and lets every handshake end well, so that the verdict can be
-/// given over HTTP. That the client holds the key is checked here; whether the certificate is any good, by
-/// [`Trust::admit`].
+/// Asks each client for a certificate of these issuers and completes every handshake, so that the verdict can be given
+/// over HTTP. This checks that the client holds the key; [`Trust::admit`] checks the certificate.
 #[derive(Debug)]
 struct AsksEverybody {
     subjects: Vec<DistinguishedName>,

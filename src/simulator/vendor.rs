@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
@@ -32,7 +32,9 @@ use crate::simulator::http::{self, MOST_CONNECTIONS, credentials, http_date, par
 use crate::simulator::pki::CertificateAuthority;
 use crate::simulator::script::Script;
 use crate::simulator::tls::{self, LOCAL_NAMES};
-use crate::simulator::world::{LISTING_PATH, SeenRequest, Strike, TOKEN_PATH, VendorOptions, World};
+use crate::simulator::world::{
+    CLIENT_ID, LISTING_PATH, SeenRequest, Strike, TOKEN_PATH, VendorOptions, World, is_struck,
+};
 
 const SERVICE: &str = "the simulated vendor";
 
@@ -87,7 +89,7 @@ impl Vendor {
         Ok(Self { world, listener, crls, ca_pem: ca.pem() })
     }
 
-    /// The bound address.
+    /// The address of the API, with the port that it was given.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
@@ -105,19 +107,19 @@ impl Vendor {
         &self.ca_pem
     }
 
-    /// The OAuth client's id.
+    /// The id of the OAuth client, the same for every vendor.
     #[must_use]
     pub fn client_id(&self) -> &str {
-        &self.world.options().client_id
+        CLIENT_ID
     }
 
-    /// The OAuth client's secret.
+    /// The secret of the OAuth client, as given or made up.
     #[must_use]
     pub fn client_secret(&self) -> &str {
         self.world.client_secret()
     }
 
-    /// The handle on what it serves.
+    /// The world that it shows: certificates, failures, requests.
     #[must_use]
     pub fn world(&self) -> &World {
         &self.world
@@ -220,10 +222,6 @@ fn other_host(request: &Parts) -> String {
     format!("{other}:{port}")
 }
 
-fn is_struck(strikes: &[Strike], failure: Failure) -> bool {
-    strikes.iter().any(|strike| strike.failure == failure)
-}
-
 fn not_found() -> Answer {
     Answer::error(StatusCode::NOT_FOUND, "not.found", "The requested resource was not found.")
 }
@@ -282,7 +280,7 @@ fn token(world: &World, request: &Parts, body: &[u8]) -> Answer {
         let description = "grant_type must be client_credentials";
         return refused(StatusCode::BAD_REQUEST, "unsupported_grant_type", description);
     }
-    if id != world.options().client_id {
+    if id != CLIENT_ID {
         return refused(StatusCode::BAD_REQUEST, "invalid_client", "client not found: invalid client");
     }
     if secret != world.client_secret() {
@@ -311,7 +309,7 @@ fn listing(world: &World, request: &Parts, strikes: &[Strike]) -> Answer {
         Answer::error(StatusCode::TOO_MANY_REQUESTS, "too.many.requests", &message)
             .with("retry-after", reset.as_secs().saturating_add(1))
     } else {
-        page(world, request, strikes).unwrap_or_else(|answer| answer)
+        page(world, request, strikes)
     };
     answer
         .with("inin-ratelimit-count", made)
@@ -319,73 +317,97 @@ fn listing(world: &World, request: &Parts, strikes: &[Strike]) -> Answer {
         .with("inin-ratelimit-reset", reset.as_secs())
 }
 
-fn page(world: &World, request: &Parts, strikes: &[Strike]) -> Result<Answer, Answer> {
-    let struck = |failure| is_struck(strikes, failure);
-    let bad = |message: &str| Answer::error(StatusCode::BAD_REQUEST, "bad.request", message);
-    let number = |name: &str, otherwise: usize, most: usize| match parameter(&request.uri, name) {
-        None => Ok(otherwise),
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|number| (1..=most).contains(number))
-            .ok_or_else(|| bad(&format!("{name} must be a number between 1 and {most}."))),
-    };
-    let size = number("pageSize", 25, 500)?;
-    let current = number("pageNumber", 1, 1_000_000_000)?;
-    let status = parameter(&request.uri, "status");
-    if status.as_deref().is_some_and(|status| !["Current", "Upcoming"].contains(&status)) {
-        return Err(bad("status must be Current or Upcoming."));
+/// What a listing's query asks for.
+struct Query {
+    size: usize,
+    page: usize,
+    status: Option<String>,
+    kind: Option<String>,
+}
+
+impl Query {
+    /// Reads the query, or says what is wrong with it.
+    fn read(uri: &Uri) -> Result<Self, String> {
+        let number = |name: &str, default: usize, most: usize| match parameter(uri, name) {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|number| (1..=most).contains(number))
+                .ok_or_else(|| format!("{name} must be a number between 1 and {most}.")),
+        };
+        let size = number("pageSize", 25, 500)?;
+        let page = number("pageNumber", 1, 1_000_000_000)?;
+        let status = parameter(uri, "status");
+        if status.as_deref().is_some_and(|status| !["Current", "Upcoming"].contains(&status)) {
+            return Err("status must be Current or Upcoming.".into());
+        }
+        let kind = parameter(uri, "type");
+        if kind.as_deref().is_some_and(|kind| kind != "Client") {
+            return Err("type must be Client.".into());
+        }
+        Ok(Self { size, page, status, kind })
     }
-    let kind = parameter(&request.uri, "type");
-    if kind.as_deref().is_some_and(|kind| kind != "Client") {
-        return Err(bad("type must be Client."));
-    }
-    let listed = world
-        .listed(status.as_deref(), kind.as_deref(), strikes)
-        .map_err(|why| Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal.server.error", &why.to_string()))?;
-    let total = listed.len();
-    let pages = total.div_ceil(size).max(1);
-    let endless = struck(Failure::EndlessPaging);
-    let skipped = if endless { 0 } else { size.saturating_mul(current.saturating_sub(1)) };
-    let entities: Vec<_> = listed.iter().skip(skipped).take(size).collect();
-    let path = |number: usize| {
+
+    /// The path and query of another page.
+    fn path(&self, page: usize) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("pageSize", &size.to_string());
-        query.append_pair("pageNumber", &number.to_string());
-        query.extend_pairs(status.iter().map(|status| ("status", status)));
-        query.extend_pairs(kind.iter().map(|kind| ("type", kind)));
+        query.append_pair("pageSize", &self.size.to_string());
+        query.append_pair("pageNumber", &page.to_string());
+        query.extend_pairs(self.status.iter().map(|status| ("status", status)));
+        query.extend_pairs(self.kind.iter().map(|kind| ("type", kind)));
         format!("{LISTING_PATH}?{}", query.finish())
+    }
+}
+
+fn page(world: &World, request: &Parts, strikes: &[Strike]) -> Answer {
+    let struck = |failure| is_struck(strikes, failure);
+    let query = match Query::read(&request.uri) {
+        Ok(query) => query,
+        Err(message) => return Answer::error(StatusCode::BAD_REQUEST, "bad.request", &message),
     };
-    let uri = |number: usize| match world.options().absolute_uris {
-        true => format!("https://{}{}", host(request), path(number)),
-        false => path(number),
+    let listed = match world.listed(query.status.as_deref(), query.kind.as_deref(), strikes) {
+        Ok(listed) => listed,
+        Err(why) => {
+            let message = why.to_string();
+            return Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal.server.error", &message);
+        }
     };
-    let following = current.saturating_add(1);
+    let total = listed.len();
+    let pages = total.div_ceil(query.size).max(1);
+    let endless = struck(Failure::EndlessPaging);
+    let (following, preceding) = (query.page.saturating_add(1), query.page.saturating_sub(1));
+    let skipped = if endless { 0 } else { query.size.saturating_mul(preceding) };
+    let entities: Vec<_> = listed.iter().skip(skipped).take(query.size).collect();
+    let uri = |page: usize| match world.options().absolute_uris {
+        true => format!("https://{}{}", host(request), query.path(page)),
+        false => query.path(page),
+    };
     let next = if struck(Failure::PagingLoop) {
-        Some(uri(current))
+        Some(uri(query.page))
     } else if endless {
         Some(uri(following))
     } else if struck(Failure::NextUriOtherHost) {
-        Some(format!("https://{}{}", other_host(request), path(following)))
+        Some(format!("https://{}{}", other_host(request), query.path(following)))
     } else if struck(Failure::NextUriOtherScheme) {
-        Some(format!("http://{}{}", host(request), path(following)))
+        Some(format!("http://{}{}", host(request), query.path(following)))
     } else {
-        (current < pages).then(|| uri(following))
+        (query.page < pages).then(|| uri(following))
     };
     let mut body = json!({
         "entities": (!struck(Failure::MissingEntities)).then_some(entities),
-        "pageSize": size,
-        "pageNumber": current,
+        "pageSize": query.size,
+        "pageNumber": query.page,
         "total": total,
         "pageCount": pages,
         "firstUri": uri(1),
-        "selfUri": uri(current),
+        "selfUri": uri(query.page),
         "nextUri": next,
-        "previousUri": (current > 1).then(|| uri(current.saturating_sub(1))),
+        "previousUri": (preceding > 0).then(|| uri(preceding)),
         "lastUri": uri(pages),
     });
     if let Some(fields) = body.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }
-    Ok(Answer::new(StatusCode::OK, body))
+    Answer::new(StatusCode::OK, body)
 }

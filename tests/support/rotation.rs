@@ -19,7 +19,7 @@ use trustsync::clock::{Clock, SystemClock};
 use trustsync::simulator::control::OffsetClock;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::present::{Admission, present};
-use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, VendorOptions, World};
 use trustsync::trust::fingerprint::Fingerprint;
@@ -72,7 +72,7 @@ impl Stage {
                 options.rate_limit = 100_000;
                 options.slow = SLOW;
                 let vendor = Vendor::start(options).await.unwrap();
-                let server = TlsServer::start(TlsServerOptions::new(link, Arc::new(SystemClock))).await.unwrap();
+                let server = TlsServer::start(link, Arc::new(SystemClock)).await.unwrap();
                 let said = (vendor.world().clone(), vendor.api_url(), vendor.ca_pem().to_owned());
                 told.send((said, server.address(), server.reload_url())).unwrap();
                 let _ = ended.await;
@@ -114,7 +114,7 @@ impl Stage {
             "[source.demo]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"client-secret\"\n\
              api = \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n\
              [crl]\npolicy = \"off\"\n[store.main]\npath = \"{store}\"\ngrace = \"14d\"\nkeep = 2\nextra_anchors = [\"extra.pem\"]\n{targets}",
-            id = self.world.options().client_id,
+            id = trustsync::simulator::world::CLIENT_ID,
             store = self.store.display(),
         );
         self.write("config.toml", &text);

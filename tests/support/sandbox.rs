@@ -218,7 +218,7 @@ impl Sandbox {
         format!(
             "[source.{name}]\nregion = \"{region}\"\nclient_id = \"{}\"\nclient_secret_file = \"client-secret\"\n\
              api = \"{url}\"\nlogin = \"{url}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n",
-            self.vendor.world.options().client_id,
+            trustsync::simulator::world::CLIENT_ID,
             url = self.vendor.url,
         )
     }

@@ -22,7 +22,7 @@ use trustsync::simulator::folder::Folder;
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::{ClientCertificate, DAY, LeafRequest, Validity, self_signed};
 use trustsync::simulator::present::{Admission, Refusal, present, present_by};
-use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, LISTING_PATH, TOKEN_PATH, VendorOptions};
 use trustsync::trust::fingerprint::Fingerprint;
@@ -1137,9 +1137,7 @@ async fn the_embedded_server_admits_the_pinned_and_nobody_else() {
     let store = Store::new();
     let expired = world.impostor(Impostor::Expired).unwrap();
     store.publish(42, &chain, &[("current", &current), ("upcoming", &upcoming), ("retiring", &expired)]);
-    let options = TlsServerOptions::new(store.link(), Arc::new(stage.clock.clone()));
-    let server = TlsServer::start(options).await.unwrap();
-    assert_eq!(server.generation().as_deref(), Some("000042"));
+    let server = TlsServer::start(store.link(), Arc::new(stage.clock.clone())).await.unwrap();
     let address = server.address();
     let tls12: &[_] = &[&rustls::version::TLS12];
     let tls13: &[_] = &[&rustls::version::TLS13];
@@ -1177,8 +1175,7 @@ async fn the_embedded_server_changes_its_mind_only_when_told() {
     let upcoming = world.upcoming().unwrap().unwrap();
     let chain = [world.pki().digicert_intermediate.der().to_vec(), world.pki().digicert_root.der().to_vec()];
     let store = Store::new();
-    let options = TlsServerOptions::new(store.link(), Arc::new(stage.clock.clone()));
-    let server = TlsServer::start(options).await.unwrap();
+    let server = TlsServer::start(store.link(), Arc::new(stage.clock.clone())).await.unwrap();
     let show = async |who| present(server.address(), who).await;
     assert_eq!(show(Some(&current)).await, refused_with(400, "000000"));
     let (status, said) = reload(&server).await;
@@ -1212,8 +1209,10 @@ async fn the_embedded_server_changes_its_mind_only_when_told() {
         assert_eq!(show(Some(&current)).await, admitted_by("000002"));
     }
     // Nor does a server start on it.
-    let options = TlsServerOptions::new(store.link(), Arc::new(stage.clock.clone()));
-    assert!(matches!(TlsServer::start(options).await, Err(SimulatorError::Load(_))));
+    assert!(matches!(
+        TlsServer::start(store.link(), Arc::new(stage.clock.clone())).await,
+        Err(SimulatorError::Load(_))
+    ));
     // Deny all: the marker alone, and a list of comments.
     store.publish(4, &[], &[]);
     assert_eq!(reload(&server).await.0, 200);
@@ -1228,8 +1227,7 @@ async fn the_marker_shows_in_the_certificate_request() {
     let chain = [world.pki().digicert_intermediate.der().to_vec(), world.pki().digicert_root.der().to_vec()];
     let store = Store::new();
     store.publish(7, &chain, &[]);
-    let options = TlsServerOptions::new(store.link(), Arc::new(SystemClock));
-    let server = TlsServer::start(options).await.unwrap();
+    let server = TlsServer::start(store.link(), Arc::new(SystemClock)).await.unwrap();
     let address = server.address().to_string();
     for version in ["-tls1_2", "-tls1_3"] {
         let address = address.clone();

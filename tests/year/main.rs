@@ -29,7 +29,7 @@ use trustsync::simulator::crls::Revoke;
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::present::{Admission, present};
-use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, VendorOptions, World};
 use trustsync::trust::finding::Severity;
@@ -463,7 +463,7 @@ impl Year {
         let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
         let folder = folder.or_else(|_| TempDir::new()).unwrap();
         let link = folder.path().join("store/target/server");
-        let server = TlsServer::start(TlsServerOptions::new(link, shared)).await.unwrap();
+        let server = TlsServer::start(link, shared).await.unwrap();
         let settings = configure(folder.path(), &vendor, &server);
         let clients = Clients::of(&settings).unwrap();
         let world = vendor.world().clone();

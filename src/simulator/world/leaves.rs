@@ -26,11 +26,11 @@ impl World {
         let options = &self.0.options;
         let life = options.certificate_lifetime;
         let rotates = options.rotate_at_days_left.map(|days| {
-            // Never before the Upcoming is there.
-            DAY.saturating_mul(days).min(options.effective_window())
+            // Not before there is an Upcoming.
+            DAY.saturating_mul(days).min(options.window())
         });
         if rotates.is_some() && now > state.current.validity().not_after.plus(life) {
-            // A leap over more than a life: nobody saw what lay between.
+            // After a leap over more than a life, what lay between does not matter.
             let fresh = self.leaf(Validity::of(now.minus(life / 4), life))?;
             state.succeed(fresh);
             state.upcoming = None;
@@ -38,7 +38,7 @@ impl World {
         // A leap is at most a life now, so this takes a few turns at most.
         for _ in 0..8 {
             let ends = state.current.validity().not_after;
-            let opens = ends.minus(options.effective_window());
+            let opens = ends.minus(options.window());
             if state.upcoming.is_none() && now > opens {
                 state.upcoming = Some(self.leaf(Validity::of(opens, life))?);
             }

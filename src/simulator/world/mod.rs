@@ -1,8 +1,7 @@
 //! The vendor's world: which certificates exist now, what the listing says of them, and which failures are in force.
 //!
-//! It advances whenever it is looked at, by the clock it was given: the Upcoming is issued when the window opens,
-//! becomes Current when the old Current ends (or when told), and the Genesys leaf is renewed without notice a month
-//! before its end.
+//! It advances by its clock whenever it is read: the Upcoming is issued when the window opens and becomes Current when
+//! the old Current ends (or on command); the Genesys leaf is renewed without notice a month before its end.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -27,7 +26,7 @@ mod requests;
 use leaves::ending;
 use requests::Token;
 pub use requests::{RequestCounts, SeenRequest};
-pub(super) use requests::{Strike, random_text};
+pub(super) use requests::{Strike, is_struck, random_text};
 
 /// The vendor's organisation, as in the subjects of its leaves.
 const VENDOR: &str = "Simulated Genesys Cloud Services, Inc.";
@@ -37,8 +36,10 @@ const REMEMBERED: usize = 1_000;
 pub const LISTING_PATH: &str = "/api/v2/integrations/actions/certificates";
 /// The path of the token endpoint.
 pub const TOKEN_PATH: &str = "/oauth/token";
+/// The id of the OAuth client.
+pub const CLIENT_ID: &str = "5b7c8f3e-0000-4000-8000-51a71a7ed000";
 
-/// How a vendor is to be. Start from [`VendorOptions::new`].
+/// What a vendor is made from. Start from [`VendorOptions::new`].
 #[derive(Clone)]
 pub struct VendorOptions {
     /// Where HTTPS listens; port 0 takes any.
@@ -49,9 +50,7 @@ pub struct VendorOptions {
     pub region: String,
     /// The name in the leaves.
     pub certificate_name: String,
-    /// The OAuth client's id.
-    pub client_id: String,
-    /// The OAuth client's secret; none makes one up.
+    /// The secret of the OAuth client; none makes one up.
     pub client_secret: Option<String>,
     /// `expires_in` of a token.
     pub token_lifetime: Duration,
@@ -59,10 +58,8 @@ pub struct VendorOptions {
     pub certificate_lifetime: Duration,
     /// How many days the first Current has left; none: eleven twelfths of its life.
     pub days_left: Option<u32>,
-    /// Upcoming is listed when Current has less than this left (or less than half its life, where that is shorter).
-    pub window: Duration,
-    /// Promote the Upcoming by itself when Current has this many days left or fewer (0: when it has ended); none: only
-    /// when told.
+    /// The Upcoming becomes Current when Current has this many days left or fewer (0: when it has ended); none: only by
+    /// [`World::rotate`].
     pub rotate_at_days_left: Option<u32>,
     /// What an unfiltered listing shows.
     pub mode: Mode,
@@ -80,11 +77,10 @@ pub struct VendorOptions {
     pub slow: Duration,
     /// How long [`Failure::SlowBody`] waits between two bytes.
     pub drip: Duration,
-    /// Where the CRLs lie that the certificates name. In a running vendor's world, [`CrlPlace::Vendor`] has become the
-    /// URL.
+    /// Where the certificates say that the CRLs are. A running vendor has replaced [`CrlPlace::Vendor`] by the URL.
     pub crls: CrlPlace,
-    /// The life of a CRL; half of it after its issue, the next one is issued. Short, so that trustsync asks again
-    /// within a minute, and an outage of the lists shows soon.
+    /// The life of a CRL; the next one is issued after half of it. Short, so that trustsync asks again within a minute
+    /// and an outage of the lists shows soon.
     pub crl_lifetime: Duration,
     /// More names for the HTTPS certificate, besides localhost and the loopback addresses.
     pub tls_names: Vec<String>,
@@ -99,12 +95,10 @@ impl VendorOptions {
             clock,
             region: "us-east-1".into(),
             certificate_name: "dataactions.prod.us-east-1.mypurecloud.com".into(),
-            client_id: "5b7c8f3e-0000-4000-8000-51a71a7ed000".into(),
             client_secret: None,
             token_lifetime: DAY,
             certificate_lifetime: DAY.saturating_mul(397),
             days_left: None,
-            window: DAY.saturating_mul(90),
             rotate_at_days_left: Some(0),
             mode: Mode::default(),
             pem: PemForm::default(),
@@ -120,12 +114,12 @@ impl VendorOptions {
         }
     }
 
-    /// Upcoming is listed when Current has less than this left.
-    fn effective_window(&self) -> Duration {
-        self.window.min(self.certificate_lifetime / 2)
+    /// Upcoming is listed when Current has less than this left: 90 days, or half its life where that is shorter.
+    fn window(&self) -> Duration {
+        DAY.saturating_mul(90).min(self.certificate_lifetime / 2)
     }
 
-    /// The http URL below which the lists lie, if anywhere.
+    /// The http URL below which the revocation lists are, if there are any.
     pub(super) fn crl_base(&self) -> Option<&str> {
         match &self.crls {
             CrlPlace::At(url) => Some(url),
@@ -146,7 +140,7 @@ named! {
         Twin = "twin",
         /// The region's name, signed by a CA that no configuration names.
         OtherCa = "other-ca",
-        /// Once the vendor's, expired since a month.
+        /// Once the vendor's; it expired a month ago.
         Expired = "expired",
     }
 }
@@ -234,7 +228,7 @@ impl fmt::Debug for World {
 }
 
 impl World {
-    /// A fresh world with its own PKI.
+    /// A fresh world with a PKI of its own.
     pub fn new(options: VendorOptions) -> Result<Self, PkiError> {
         let now = options.clock.now();
         let pki = Pki::new(&options.region, now, options.crl_base())?;
@@ -267,7 +261,7 @@ impl World {
         Ok(Self(Arc::new(Shared { options, pki, client_secret, state: Mutex::new(state) })))
     }
 
-    /// What it was made from.
+    /// The options that it was made from.
     #[must_use]
     pub fn options(&self) -> &VendorOptions {
         &self.0.options
@@ -285,7 +279,7 @@ impl World {
         self.0.options.clock.now()
     }
 
-    /// The OAuth client's secret.
+    /// The secret of the OAuth client, as given or made up.
     #[must_use]
     pub fn client_secret(&self) -> &str {
         &self.0.client_secret
@@ -324,14 +318,14 @@ impl World {
         Ok(fingerprint)
     }
 
-    /// Issues lists that name nobody any more.
+    /// Lifts every revocation: the next lists are empty.
     pub fn unrevoke_all(&self) {
         let mut state = self.locked();
         state.revoked.clear();
         state.published.clear();
     }
 
-    /// Whom the lists name.
+    /// The certificates that the lists name.
     #[must_use]
     pub fn revoked(&self) -> Vec<Fingerprint> {
         self.locked().revoked.keys().copied().collect()
@@ -348,7 +342,7 @@ impl World {
         self.locked().crl_mode
     }
 
-    /// The list as it lies there now; a new one is signed when half of its life is over, or somebody was revoked.
+    /// The list as it is now; a new one is signed when half of its life is over, or after a revocation.
     pub(super) fn published(&self, list: ListName) -> Result<Published, PkiError> {
         let now = self.now();
         let life = self.0.options.crl_lifetime;
@@ -360,7 +354,7 @@ impl World {
         {
             return Ok(known.clone());
         }
-        // Of two lists of one second, the number tells which is the newer one.
+        // The number shows which of two lists of one second is newer.
         let number = state.crls_issued.saturating_add(1);
         let since = if expired { now.minus(life.saturating_mul(2)) } else { now };
         let names = state.revoked.values().filter(|revoked| revoked.list == list);
@@ -386,8 +380,7 @@ impl World {
         self.advance(&mut state, now)
     }
 
-    /// Re-issues Current so that it has `days` left now, and Upcoming so that it fits: none outside the window, a fresh
-    /// one in it.
+    /// Issues Current anew with `days` left, and with it Upcoming: none outside the window, a fresh one within.
     pub fn set_days_left(&self, days: u32) -> Result<(), PkiError> {
         let now = self.now();
         let mut state = self.locked();
@@ -398,7 +391,7 @@ impl World {
         self.advance(&mut state, now)
     }
 
-    /// Lists another Upcoming from now on, that has `days` left now: be it before the window, or ending before Current.
+    /// Issues Upcoming anew with `days` left, even before the window, or ending before Current.
     pub fn set_upcoming_days_left(&self, days: u32) -> Result<(), PkiError> {
         let now = self.now();
         let mut state = self.advanced()?;
@@ -407,15 +400,15 @@ impl World {
         Ok(())
     }
 
-    /// Renews the Genesys leaf under the same root and name, without telling anyone.
+    /// Renews the Genesys leaf under the same root and name, without notice.
     pub fn renew_genesys(&self) -> Result<(), PkiError> {
         let mut state = self.locked();
         state.genesys = self.genesys_leaf(self.now())?;
         Ok(())
     }
 
-    /// Fails in this way from now on, for `count` requests to `endpoint` or until [`World::clear`]. Asking again for a
-    /// failure that is in force replaces it; what changes the listing's content strikes the listing alone.
+    /// Fails in this way from now on, for `count` requests to `endpoint` or until [`World::clear`]. A failure that is
+    /// in force already is replaced; one that changes the listing's content strikes the listing alone.
     pub fn fail(&self, failure: Failure, endpoint: Endpoint, count: Option<u64>) {
         let mut state = self.locked();
         state.failures.retain(|active| active.failure != failure);

@@ -19,7 +19,7 @@ pub struct SeenRequest {
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// The query, as sent.
+    /// The query as sent, still escaped.
     pub query: String,
     /// The Host header, empty without one.
     pub host: String,
@@ -29,16 +29,16 @@ pub struct SeenRequest {
     pub status: Option<u16>,
 }
 
-/// How many requests came.
+/// How many requests came since the world began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCounts {
-    /// To the token endpoint.
+    /// To [`TOKEN_PATH`](super::TOKEN_PATH).
     pub token: u64,
-    /// To the listing.
+    /// To [`LISTING_PATH`](super::LISTING_PATH).
     pub listing: u64,
-    /// For a CRL.
+    /// To the CRLs' listener, for any path.
     pub crl: u64,
-    /// Elsewhere.
+    /// To any other path of the API.
     pub other: u64,
 }
 
@@ -54,13 +54,17 @@ pub(in crate::simulator) struct Strike {
     pub(super) odd: bool,
 }
 
+pub(in crate::simulator) fn is_struck(strikes: &[Strike], failure: Failure) -> bool {
+    strikes.iter().any(|strike| strike.failure == failure)
+}
+
 impl World {
     /// Forgets every token: the next listing gets 401.
     pub fn revoke_tokens(&self) {
         self.locked().tokens.clear();
     }
 
-    /// The tokens that were given out, oldest first, for tests that look for them where they must not be.
+    /// The latest tokens that were issued, oldest first: tests search for them where they must not be.
     #[must_use]
     pub fn tokens(&self) -> Vec<String> {
         self.locked().tokens.iter().map(|token| token.text.clone()).collect()
@@ -72,7 +76,7 @@ impl World {
         self.locked().seen.iter().cloned().collect()
     }
 
-    /// How many requests came, since the beginning.
+    /// How many requests came, by endpoint.
     #[must_use]
     pub fn request_counts(&self) -> RequestCounts {
         self.locked().counts
@@ -109,7 +113,7 @@ impl World {
         }
     }
 
-    /// Counts one listing against the minute's allowance: how many were made, and when the minute ends.
+    /// Counts one listing against the minute's allowance: how many there were, and how long the minute still lasts.
     pub(in crate::simulator) fn count_against_limit(&self) -> (u32, Duration) {
         const MINUTE: Duration = Duration::from_secs(60);
         let now = Instant::now();
@@ -130,7 +134,7 @@ impl World {
 
     /// The failures that strike this request; each counts it.
     pub(in crate::simulator) fn strike(&self, endpoint: Endpoint, status: Option<&str>) -> Vec<Strike> {
-        // Each filter is counted by itself, so that a client that always asks twice sees the listing flap.
+        // Counted by filter, so that a client that always asks twice sees the listing flap.
         let asked = match status {
             None => "all",
             Some("Current") => "current",
@@ -155,8 +159,7 @@ impl World {
     }
 }
 
-/// 32 random hex digits. Without randomness from the kernel there is no TLS either, so that zeros would never be
-/// served.
+/// 32 random hex digits. Where the kernel has no randomness, TLS fails before any zeros are served.
 pub(in crate::simulator) fn random_text() -> String {
     let mut bytes = [0; 16];
     let _ = SystemRandom::new().fill(&mut bytes);
