@@ -14,6 +14,7 @@
 #[macro_use]
 mod log_line;
 
+mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -130,7 +130,8 @@ pub(crate) fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client,
     builder.build().map_err(|error| OutboundError::Library(root_cause(&error)))
 }
 
-fn judge_url(url: &Url) -> Result<(), OutboundError> {
+/// Whether a base URL may be asked, with the client's secret and its token.
+pub fn judge_url(url: &Url) -> Result<(), OutboundError> {
     let refused = |reason| Err(OutboundError::Url { url: shown(url), reason });
     match url.scheme() {
         "https" => {}

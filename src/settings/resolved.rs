@@ -91,18 +91,6 @@ pub enum CrlPolicy {
     Hard,
 }
 
-impl CrlPolicy {
-    /// Its word in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Soft => "soft",
-            Self::Hard => "hard",
-        }
-    }
-}
-
 /// A trust directory, the union of its slots' sets.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -142,17 +130,6 @@ pub enum TurnOrder {
     Ordered,
 }
 
-impl TurnOrder {
-    /// Its word in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Parallel => "parallel",
-            Self::Ordered => "ordered",
-        }
-    }
-}
-
 /// What is done about a generation that was changed behind our back. It is an alarm in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnDrift {
@@ -161,17 +138,6 @@ pub enum OnDrift {
     Repair,
     /// It stays as it is until somebody looks.
     Alarm,
-}
-
-impl OnDrift {
-    /// Its word in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Repair => "repair",
-            Self::Alarm => "alarm",
-        }
-    }
 }
 
 impl Store {

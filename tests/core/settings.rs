@@ -83,7 +83,7 @@ proof = { timeout = "5s" }
     for pieces in [
         &["unknown key colour"][..],
         &["unknown key source.us.regoin", "did you mean source.us.region?"],
-        &["source.us.authorities", "VeriSign", "DigiCert and Genesys"],
+        &["source.us.authorities", "VeriSign", "DigiCert, Genesys"],
         &["source.no_region.region is missing", "trustsync regions"],
         &["UPPER", "a-z 0-9"],
         &["store.main.keep", "rollback"],
