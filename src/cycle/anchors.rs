@@ -2,9 +2,9 @@
 //! replaced file counts at once.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::bounded::read_at_most;
 use crate::settings::resolved::{Settings, Source, Store};
 use crate::trust::anchor::{AnchorError, Anchors};
 use crate::trust::certificate::Certificate;
@@ -67,7 +67,6 @@ fn read_all(paths: &[PathBuf]) -> Result<Anchors, AnchorsError> {
 
 fn read(path: &Path) -> Result<Anchors, AnchorsError> {
     let unreadable = |source| AnchorsError::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(unreadable)?.take(LARGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+    let bytes = std::fs::File::open(path).and_then(|file| read_at_most(file, LARGEST)).map_err(unreadable)?;
     Anchors::read(&bytes).map_err(|source| AnchorsError::Unusable { path: path.to_owned(), source })
 }

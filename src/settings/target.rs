@@ -115,7 +115,7 @@ impl Resolver {
             Some(master) => {
                 if by == Reload::None {
                     resolver.problem(format!(
-                        "{key}.master says how a reload ended, and no reload is configured: add one, or leave master out"
+                        "{key}.master says how a reload ended, and there is none: add a reload, or leave master out"
                     ));
                 }
                 Reload::Watched { by: Box::new(by), master: resolver.base.join(master) }

@@ -517,7 +517,7 @@ fn values_that_cannot_be_are_named_with_their_key() {
         (
             "path = \"store\"",
             "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { haproxy = \"a\", fallback = \"none\", master = \"b\" }",
-            &["target.t.reload.master", "nobody is told"],
+            &["target.t.reload.master", "there is none"],
         ),
         (
             "path = \"store\"",
