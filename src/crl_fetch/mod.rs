@@ -434,18 +434,6 @@ pub async fn obtain(fetcher: &Fetcher, cache: &Cache, url: &str, kept: LookedUp<
     Obtained { crl: known, trouble, unkept }
 }
 
-/// The kept list of one distribution point, where it is in force; nobody is asked and nothing is written.
-pub fn kept(
-    cache: &Cache,
-    url: &str,
-    issuers: &[Certificate],
-    clock_skew: Duration,
-    now: Timestamp,
-) -> Result<Option<VerifiedCrl>, StoreError> {
-    let kept = cache.read(url)?.and_then(|kept| Crl::read(kept.bytes).ok());
-    Ok(kept.and_then(|crl| crl::judge(&crl, issuers, clock_skew, now).ok()))
-}
-
 /// The kept list's thisUpdate, where the offered one is of the same issuer and scope, and older.
 fn is_older(offered: &VerifiedCrl, kept: &VerifiedCrl) -> Option<Timestamp> {
     let mut freshest = Freshest::default();

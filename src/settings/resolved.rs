@@ -70,6 +70,18 @@ pub struct Settings {
     pub crl: Crl,
 }
 
+impl Settings {
+    /// The sources of a store.
+    pub fn sources_of(&self, store: &Store) -> impl Iterator<Item = &Source> {
+        store.sources.iter().filter_map(|name| self.sources.get(name))
+    }
+
+    /// The slots of a store, each with its source.
+    pub fn slots_of(&self, store: &Store) -> impl Iterator<Item = (&Source, SlotId, Authority)> {
+        self.sources_of(store).flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)))
+    }
+}
+
 /// `[crl]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Crl {
