@@ -189,7 +189,11 @@ fn sleeper() -> Child {
 async fn a_pidfile_that_names_no_server_signals_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let pidfile = folder.path().join("pid");
-    assert!(matches!(hang_up(&pidfile, "sleep").await, Err(ReloadError::PidfileUnreadable { .. })));
+    let wrong = async |pidfile: &Path| match hang_up(pidfile, "sleep").await {
+        Err(ReloadError::Pidfile { why, .. }) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(wrong(&pidfile).await.starts_with("cannot be read"));
     for garbage in [
         "",
         "\n",
@@ -207,21 +211,21 @@ async fn a_pidfile_that_names_no_server_signals_nobody() {
         "12\0",
     ] {
         fs::write(&pidfile, garbage).unwrap();
-        let refused = hang_up(&pidfile, "sleep").await;
-        assert!(matches!(refused, Err(ReloadError::PidfileGarbage { .. })), "{garbage:?}: {refused:?}");
+        let why = wrong(&pidfile).await;
+        assert!(why.starts_with("is empty") || why.starts_with("holds "), "{garbage:?}: {why}");
     }
     let mut server = sleeper();
     fs::write(&pidfile, format!("{}\n{}", server.id(), "#".repeat(100_000))).unwrap();
-    assert!(matches!(hang_up(&pidfile, "sleep").await, Err(ReloadError::PidfileGarbage { .. })));
+    assert!(wrong(&pidfile).await.starts_with("holds "));
     fs::write(&pidfile, format!("{}{}1", server.id(), " ".repeat(100))).unwrap();
-    assert!(matches!(hang_up(&pidfile, "sleep").await, Err(ReloadError::PidfileGarbage { .. })));
+    assert!(wrong(&pidfile).await.starts_with("holds "));
     server.kill().unwrap();
     server.wait().unwrap();
 
     fs::remove_file(&pidfile).unwrap();
     assert!(Command::new("mkfifo").arg(&pidfile).status().unwrap().success());
-    assert!(matches!(hang_up(&pidfile, "sleep").await, Err(ReloadError::PidfileUnreadable { .. })));
-    assert!(matches!(hang_up(folder.path(), "sleep").await, Err(ReloadError::PidfileUnreadable { .. })));
+    assert!(wrong(&pidfile).await.starts_with("cannot be read"));
+    assert!(wrong(folder.path()).await.starts_with("cannot be read"));
 }
 
 #[tokio::test]
@@ -231,7 +235,7 @@ async fn a_stale_pidfile_is_told_and_another_program_is_left_alone() {
     let mut server = sleeper();
     fs::write(&pidfile, format!("{}\n", server.id())).unwrap();
     let other = hang_up(&pidfile, "nginx").await.unwrap_err();
-    assert!(matches!(&other, ReloadError::OtherProcess { found, .. } if found == "sleep"), "{other:?}");
+    assert!(matches!(&other, ReloadError::Pidfile { why, .. } if why.contains("is \"sleep\" and not")), "{other:?}");
     assert!(test_kill_process(Pid::from_child(&server)).is_ok() && server.try_wait().unwrap().is_none());
 
     assert!(
@@ -239,9 +243,10 @@ async fn a_stale_pidfile_is_told_and_another_program_is_left_alone() {
     );
     wait_until("it has ended", || !lives(&server.id().to_string()));
     // Ended, not yet reaped: its number is still taken.
-    assert!(matches!(hang_up(&pidfile, "sleep").await, Err(ReloadError::Stale { .. })));
+    let stale = async || hang_up(&pidfile, "sleep").await.unwrap_err().to_string().contains("which does not exist");
+    assert!(stale().await);
     assert_eq!(server.wait().unwrap().signal(), Some(1), "ended by HUP");
-    assert!(matches!(hang_up(&pidfile, "sleep").await, Err(ReloadError::Stale { .. })));
+    assert!(stale().await);
 }
 
 #[tokio::test]
@@ -257,7 +262,8 @@ async fn an_upgraded_server_is_still_itself() {
     fs::remove_file(&program).unwrap();
     let pidfile = folder.path().join("pid");
     fs::write(&pidfile, server.id().to_string()).unwrap();
-    assert!(matches!(hang_up(&pidfile, "a-server-with-a").await, Err(ReloadError::OtherProcess { .. })));
+    let other = hang_up(&pidfile, "a-server-with-a").await.unwrap_err();
+    assert!(other.to_string().contains("is \"a-server-with-a-long-name\" and not"), "{other}");
     hang_up(&pidfile, "a-server-with-a-long-name").await.unwrap();
     assert_eq!(server.wait().unwrap().signal(), Some(1));
 }
@@ -300,7 +306,10 @@ async fn a_process_that_proc_hides_is_not_signalled() {
     let mut server = Command::new("sleep").arg("1000").spawn().unwrap();
     fs::write(&pidfile, server.id().to_string()).unwrap();
     let hidden = hang_up(&pidfile, "sleep").await.unwrap_err();
-    assert!(matches!(hidden, ReloadError::Hidden { .. }), "{hidden:?}");
+    assert!(
+        matches!(&hidden, ReloadError::Pidfile { why, .. } if why.contains("does not show its name")),
+        "{hidden:?}"
+    );
     assert!(server.try_wait().unwrap().is_none());
     server.kill().unwrap();
     server.wait().unwrap();

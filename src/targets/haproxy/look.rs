@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::targets::haproxy::loaded::{self, CaFile, List, Loaded};
 use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
-use crate::targets::haproxy::socket::SocketError;
+use crate::targets::haproxy::socket::{HaproxyError, Trouble};
 use crate::targets::proof::seen::{Part, Seen, Wanted};
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
@@ -17,12 +17,12 @@ const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/
 pub async fn look(socket: &Path, wanted: &Wanted) -> Seen {
     match seen(socket, wanted).await {
         Ok(seen) => seen,
-        Err(error @ SocketError::NotPermitted { .. }) => Seen::Unverifiable(error.to_string()),
+        Err(error @ HaproxyError { trouble: Trouble::NotPermitted, .. }) => Seen::Unverifiable(error.to_string()),
         Err(error) => Seen::Unreachable(error.to_string()),
     }
 }
 
-async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, SocketError> {
+async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, HaproxyError> {
     let disk = match OnDisk::of(&wanted.directory) {
         Ok(disk) => disk,
         Err(error) => return Ok(Seen::Otherwise(format!("the files to compare with cannot be read: {error}"))),
@@ -72,7 +72,7 @@ fn is_not_wanted(disk: &OnDisk, path: &str, wanted: &Wanted) -> Option<String> {
 }
 
 /// What this list shows instead of the wanted entries, if so.
-async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Seen>, SocketError> {
+async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Seen>, HaproxyError> {
     let shown = loaded::entries(socket, list, None).await?;
     let meant = disk.entries(&list.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown) {
@@ -92,7 +92,7 @@ async fn other_chain(
     ca_file: &CaFile,
     disk: &OnDisk,
     wanted: &Wanted,
-) -> Result<Option<Seen>, SocketError> {
+) -> Result<Option<Seen>, HaproxyError> {
     let shown = loaded::certificates(socket, &ca_file.name).await?;
     let meant = disk.certificates(&ca_file.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown.fingerprints) {
