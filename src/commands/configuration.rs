@@ -227,7 +227,7 @@ fn put_verify(values: &mut BTreeMap<String, String>, settings: &Settings) {
 fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &Store) {
     let time = |duration| format!("\"{}\"", span(duration));
     let mut put = |field: &str, value: String| values.insert(format!("target.{}.{field}", target.name), value);
-    put("kind", format!("{:?}", target.kind.name()));
+    put("kind", format!("{:?}", target.kind.name));
     let outputs = store.kinds.outputs().filter(|output| target.outputs.contains(output));
     put("outputs", format!("{:?}", outputs.map(|output| output.name()).collect::<Vec<_>>()));
     put("marker", target.marker.to_string());

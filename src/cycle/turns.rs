@@ -22,7 +22,6 @@ use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
 use crate::targets::read_back::read_back;
-use crate::targets::snippet;
 use crate::trust::canary::CheckCanary;
 use crate::trust::event::Event;
 use crate::trust::evidence_record::Happened;
@@ -200,7 +199,7 @@ impl<'a> Turns<'a> {
             reported_not_wired: state.reported_not_wired,
             checkable: self.half.is_none() && self.target.check.is_some(),
             checkable_privately: !canary::is_blind(self.target, state.canary.as_ref()),
-            checkable_in_place: !self.target.kind.reads_at_requests(),
+            checkable_in_place: !self.target.kind.reads_at_requests,
             linked_reads_back: linked
                 .filter(|linked| *linked != self.manifest.generation)
                 .is_none_or(|old| read_back(self.kinds, self.root, old).is_ok()),
@@ -299,7 +298,7 @@ impl<'a> Turns<'a> {
         let patience = if reloaded || reloaded_by_root { Patience::JustReloaded } else { Patience::LongRunning };
         let kind = self.target.kind;
         let proof = proof::prove(ways, &wanted, patience).await.proof.proves(kind, ways);
-        let Some(configuration) = kind.configuration() else { return proof };
+        let Some(configuration) = kind.configuration else { return proof };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
@@ -482,7 +481,7 @@ impl<'a> Turns<'a> {
         use Event::*;
         let (severity, event, text) = match evidence {
             Evidence::Proven => return,
-            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => {
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone => {
                 let limits = self.target.ca_only().unwrap_or_default();
                 (Severity::Note, TargetCaOnly, format!("The chain is proven. {limits}."))
             }
@@ -518,6 +517,6 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        snippet::of(self.target.kind, self.target.marker, &self.link_path())
+        self.target.kind.snippet(self.target.marker, &self.link_path())
     }
 }

@@ -20,7 +20,7 @@ use crate::trust::set::Authority;
 impl Resolver {
     pub(super) fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
         let key = |field: &str| format!("target.{name}.{field}");
-        let known = self.kinds.all().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let known = self.kinds.all().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
         let Some(kind_name) = &raw.kind else {
             self.problem(format!("{} is missing; known are {known}", key("kind")));
             return None;
@@ -29,7 +29,7 @@ impl Resolver {
             self.problem(format!("{}: {kind_name:?} is not known; known are {known}", key("kind")));
             return None;
         };
-        let preset = || kind.check().map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
+        let preset = || kind.check.map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
         let check = raw.check.as_ref().map_or_else(preset, |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
         let marker = raw.marker.unwrap_or(true);
         let target = Target {
@@ -220,7 +220,7 @@ impl Resolver {
             http,
             envoy,
             haproxy,
-            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
+            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle),
             timeout: self.timeout(&format!("{key}.timeout"), raw.timeout.as_deref()),
         })
     }
@@ -234,7 +234,7 @@ impl Resolver {
             }
         }
         let generation = match raw.generation {
-            None => kind.evidence(),
+            None => kind.evidence,
             Some("header") => GenerationEvidence::Header,
             Some("none") => GenerationEvidence::None,
             Some(other) => {
@@ -263,7 +263,7 @@ impl Resolver {
     }
 
     fn outputs(&mut self, key: &str, kind: Kind, raw: Option<&List>) -> BTreeSet<Output> {
-        let mut outputs: BTreeSet<Output> = kind.output().into_iter().collect();
+        let mut outputs: BTreeSet<Output> = kind.output.into_iter().collect();
         for name in raw.iter().flat_map(|List(names)| names) {
             match self.kinds.outputs().find(|output| output.name() == name) {
                 Some(output) => drop(outputs.insert(output)),
@@ -295,7 +295,7 @@ impl Resolver {
             .filter_map(|name| sources.get(name))
             .find(|source| source.authorities.contains(&Authority::DigiCert));
         let Some(source) = public else { return };
-        let open = |target: &&Target| target.kind.admits_by_authority_alone() && target.pinning == Pinning::Here;
+        let open = |target: &&Target| target.kind.admits_by_authority_alone && target.pinning == Pinning::Here;
         for target in store.targets.iter().filter(open) {
             self.problem(format!(
                 "target.{name} is of the kind {kind:?}, which admits whoever the authority has signed, and source.{source} takes \
@@ -303,7 +303,7 @@ impl Resolver {
                  behind it, the application by {file}), say so by target.{name}.pinning = \"elsewhere\"; else use a server that \
                  can pin, or a source with authorities = [\"Genesys\"]",
                 name = target.name,
-                kind = target.kind.name(),
+                kind = target.kind.name,
                 source = source.name,
                 file = "fingerprints.txt",
             ));

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
 use support::privilege;
-use trustsync::settings::resolved::{Addressee, Endpoint, Reload, Signal};
-use trustsync::targets::check::{self, CheckOutcome};
+use trustsync::settings::resolved::{Addressee, Check, CheckWay, Endpoint, Reload, Signal};
+use trustsync::targets::check::{self, CheckOutcome, View};
 use trustsync::targets::http::HttpError;
 use trustsync::targets::process::{Environment, OUTPUT_KEPT, Ran, Run, RunError};
 use trustsync::targets::reload::{ReloadError, ReloadReport, request};
@@ -139,7 +139,10 @@ async fn a_command_whose_caller_gives_up_is_killed_with_its_children() {
 #[tokio::test]
 async fn a_check_that_hangs_or_is_missing_is_no_verdict() {
     let environment = Environment::default();
-    let in_place = async |words: &[&str], limit| check::in_place(&argv(words), &environment, limit).await;
+    let in_place = async |words: &[&str], limit| {
+        let check = Check { argv: &argv(words), way: CheckWay::Test };
+        check::run(check, View::AsItStands, &environment, limit).await
+    };
     assert_eq!(in_place(&["true"], LONG).await, CheckOutcome::Passed);
     assert_eq!(
         in_place(&["sh", "-c", "echo no; exit 1"], LONG).await,
@@ -342,8 +345,9 @@ async fn without_unshare_there_is_no_private_view_and_no_verdict() {
         return again(&[], Some(folder.path()));
     }
     let folder = tempfile::tempdir().unwrap();
-    let outcome =
-        check::in_private(&argv(&["/bin/true"]), folder.path(), folder.path(), &Environment::default(), LONG).await;
+    let check = Check { argv: &argv(&["/bin/true"]), way: CheckWay::Test };
+    let view = View::Private { new: folder.path(), link: folder.path() };
+    let outcome = check::run(check, view, &Environment::default(), LONG).await;
     assert!(matches!(outcome, CheckOutcome::PrivateUnavailable(_)), "{outcome:?}");
 }
 

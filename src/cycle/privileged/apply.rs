@@ -299,7 +299,7 @@ impl Half<'_> {
             reported_not_wired: None,
             checkable: self.target.check.is_some(),
             checkable_privately: !canary::is_blind(self.target, state.canary.as_ref()),
-            checkable_in_place: !self.target.kind.reads_at_requests(),
+            checkable_in_place: !self.target.kind.reads_at_requests,
             linked_reads_back: linked
                 .filter(|linked| *linked != number)
                 .is_none_or(|old| read_back_in(self.store.kinds, &half.generations(), old).is_ok()),
@@ -321,7 +321,7 @@ impl Half<'_> {
             outcome.rendered = Some(Rendered { store, generation: number, digest: rendered });
         }
         let environment = self.environment(number, &given.manifest.store);
-        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration(), &self.target.check) {
+        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration, &self.target.check) {
             let (link, limit) = (link.path(), self.target.check_timeout);
             outcome.enforcement = Some(enforcement::look(configuration, argv, link, &environment, limit).await);
         }

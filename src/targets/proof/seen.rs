@@ -117,10 +117,10 @@ impl Seen {
             Self::Proven => Proof::Proven,
             Self::ChainOnly(why) | Self::Lacking(why) => Proof::ChainOnly(why),
             Self::AllowlistOnly(why) => Proof::AllowlistOnly(why),
-            Self::NotAsked if kind.asks_every_client() && ways.shows_allowlist() => {
+            Self::NotAsked if kind.asks_every_client && ways.shows_allowlist() => {
                 Proof::NotWired(format!("{NOT_ASKED}, and shows no generation of the allowlist"))
             }
-            Self::OtherNames if !kind.advertises_other_names() => Proof::NotWired(NOT_OURS.to_owned()),
+            Self::OtherNames if !kind.advertises_other_names => Proof::NotWired(NOT_OURS.to_owned()),
             Self::NotAsked => Proof::Unverifiable(NOT_ASKED.to_owned()),
             Self::OtherNames => Proof::Unverifiable(OTHER_NAMES.to_owned()),
             Self::Unverifiable(why) => Proof::Unverifiable(why),
