@@ -119,7 +119,7 @@ impl Server<'_> {
 
     async fn check(&self, view: View<'_>) -> Event {
         let Some(check) = self.target.server_check() else { return Event::Succeeded };
-        match check::judge(check, view, &self.environment, self.target.check_timeout).await {
+        match check::run(check, view, &self.environment, self.target.check_timeout).await {
             CheckOutcome::Passed => Event::Succeeded,
             CheckOutcome::Failed { output } => Event::Failed(output),
             CheckOutcome::CouldNotRun(why) => Event::NotRun(why),

@@ -451,7 +451,7 @@ impl<'a> Turns<'a> {
         use Event::*;
         let (severity, event, text) = match evidence {
             Evidence::Proven => return,
-            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => {
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone => {
                 let limits = self.target.ca_only().unwrap_or_default();
                 (Severity::Note, TargetCaOnly, format!("The chain is proven. {limits}."))
             }
@@ -487,6 +487,6 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        snippet::of(self.target.kind, self.target.marker, &self.link_path())
+        self.target.kind.snippet(self.target.marker, &self.link_path())
     }
 }

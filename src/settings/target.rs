@@ -25,7 +25,7 @@ const SIGNALS: [(&str, Signal); 3] = [("HUP", Signal::Hup), ("USR1", Signal::Usr
 impl Resolver {
     pub(super) fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
         let key = |field: &str| format!("target.{name}.{field}");
-        let known = self.kinds.all().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let known = self.kinds.all().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
         let Some(kind_name) = &raw.kind else {
             self.problem(format!("{} is missing; known are {known}", key("kind")));
             return None;
@@ -249,7 +249,7 @@ impl Resolver {
             http,
             envoy,
             haproxy,
-            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
+            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle),
             timeout: self.timeout(&format!("{key}.timeout"), raw.timeout.as_deref()),
         })
     }
@@ -331,7 +331,7 @@ impl Resolver {
             .filter_map(|name| sources.get(name))
             .find(|source| source.authorities.contains(&Authority::DigiCert));
         let Some(source) = public else { return };
-        let open = |target: &&Target| target.kind.admits_by_authority_alone() && target.pinning == Pinning::Here;
+        let open = |target: &&Target| target.kind.admits_by_authority_alone && target.pinning == Pinning::Here;
         for target in store.targets.iter().filter(open) {
             self.problem(format!(
                 "target.{name} is of the kind {kind:?}, which admits whoever the authority has signed, and source.{source} takes \
@@ -339,7 +339,7 @@ impl Resolver {
                  behind it, the application by {file}), say so by target.{name}.pinning = \"elsewhere\"; else use a server that \
                  can pin, or a source with authorities = [\"Genesys\"]",
                 name = target.name,
-                kind = target.kind.name(),
+                kind = target.kind.name,
                 source = source.name,
                 file = "fingerprints.txt",
             ));

@@ -21,9 +21,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use trustsync::marker::mint;
 use trustsync::settings::resolved::{
-    self as settings, Addressee, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof,
+    self as settings, Addressee, Check, CheckWay, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof,
 };
-use trustsync::targets::check::{self, CheckOutcome};
+use trustsync::targets::check::{self, CheckOutcome, View};
 use trustsync::targets::enforcement::{self, Enforcement};
 use trustsync::targets::kind::Kind;
 use trustsync::targets::nginx::{Nginx as NginxKind, snippet};
@@ -284,6 +284,10 @@ async fn a_server_behind_a_proxy_is_asked_as_that_proxy_asks() {
     assert!(unset.starts_with("unverifiable: ") && unset.contains("proof.proxy_protocol"), "{unset}");
 }
 
+fn tested(argv: &[String]) -> Check<'_> {
+    Check { argv, way: CheckWay::Test }
+}
+
 #[tokio::test]
 async fn a_generation_is_checked_in_private_before_any_switch() {
     let store = Store::new();
@@ -293,18 +297,18 @@ async fn a_generation_is_checked_in_private_before_any_switch() {
     fs::write(broken.join("nginx/admit.map"), "}\n").unwrap();
     store.switch_to(1);
     let nginx = Nginx::start(&store.nginx_dir(), &store.wired());
-    let in_private = async |new: &Path| {
-        check::in_private(&nginx.check_command(), new, &store.link(), &no_environment(), LIMIT).await
-    };
+    let argv = nginx.check_command();
+    let checked = async |view: View<'_>| check::run(tested(&argv), view, &no_environment(), LIMIT).await;
+    let in_private = async |new: &Path| checked(View::Private { new, link: &store.link() }).await;
 
     assert_eq!(in_private(&good).await, CheckOutcome::Passed);
     let CheckOutcome::Failed { output } = in_private(&broken).await else { panic!("a stray brace passed") };
     assert!(output.contains("unexpected \"}\"") && output.contains("admit.map"), "{output}");
-    assert_eq!(check::in_place(&nginx.check_command(), &no_environment(), LIMIT).await, CheckOutcome::Passed);
+    assert_eq!(checked(View::AsItStands).await, CheckOutcome::Passed);
     assert_eq!(in_private(&good).await, CheckOutcome::Passed);
 
     store.switch_to(3);
-    let in_place = check::in_place(&nginx.check_command(), &no_environment(), LIMIT).await;
+    let in_place = checked(View::AsItStands).await;
     assert!(matches!(in_place, CheckOutcome::Failed { .. }), "{in_place:?}");
 }
 
@@ -325,7 +329,7 @@ async fn the_private_view_is_seen_by_the_check_alone() {
     let argv = ["sh", "-c", &script].map(String::from);
     let (environment, link) = (no_environment(), store.link());
     let new = folder.join("generations/000002");
-    let check = check::in_private(&argv, &new, &link, &environment, LIMIT);
+    let check = check::run(tested(&argv), View::Private { new: &new, link: &link }, &environment, LIMIT);
     let outside = async {
         while !folder.join("seen").exists() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -346,8 +350,9 @@ async fn a_private_view_that_cannot_be_made_is_no_verdict() {
     let new = store.generation(1, &[]);
     let ran = store.dir.path().join("ran");
     let check = ["touch".to_owned(), ran.display().to_string()];
-    let private =
-        async |new: &Path, argv: &[String]| check::in_private(argv, new, &store.link(), &no_environment(), LIMIT).await;
+    let private = async |new: &Path, argv: &[String]| {
+        check::run(tested(argv), View::Private { new, link: &store.link() }, &no_environment(), LIMIT).await
+    };
 
     assert!(matches!(private(&new, &check).await, CheckOutcome::PrivateUnavailable(_)), "there is no link yet");
     store.switch_to(1);

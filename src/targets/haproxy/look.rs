@@ -23,7 +23,7 @@ pub async fn look(socket: &Path, wanted: &Wanted) -> Seen {
     }
 }
 
-async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, SocketError> {
+async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, HaproxyError> {
     let disk = match OnDisk::of(&wanted.directory) {
         Ok(disk) => disk,
         Err(error) => return Ok(Proof::Refuted(format!("the files to compare with cannot be read: {error}")).into()),

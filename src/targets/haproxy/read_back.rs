@@ -1,13 +1,5 @@
 //! Reads HAProxy's lists, as HAProxy does: a line is an entry, unless it is empty or begins with `#`.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeSet;
 
 use crate::trust::fingerprint::Fingerprint;

@@ -9,11 +9,6 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
 use crate::trust::set::{Authority, Witnesses};
 
-/// Whether this is one of the bundles of authorities that every generation has.
-pub fn is_chain(path: &str) -> bool {
-    matches!(path, "trust-bundle.pem" | "chain.pem")
-}
-
 /// How many certificates the bundle of authorities holds.
 pub fn authorities(manifest: &Manifest) -> usize {
     manifest.chain.union(&manifest.extra).count()
