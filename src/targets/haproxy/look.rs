@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::targets::haproxy::loaded::{self, CaFile, List, Loaded};
 use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
-use crate::targets::haproxy::socket::SocketError;
+use crate::targets::haproxy::socket::{HaproxyError, Trouble};
 use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 use crate::trust::turn::Proof;
@@ -18,7 +18,9 @@ const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/
 pub async fn look(socket: &Path, wanted: &Wanted) -> Seen {
     match seen(socket, wanted).await {
         Ok(seen) => seen,
-        Err(error @ SocketError::NotPermitted { .. }) => Proof::Unverifiable(error.to_string()).into(),
+        Err(error @ HaproxyError { trouble: Trouble::NotPermitted, .. }) => {
+            Proof::Unverifiable(error.to_string()).into()
+        }
         Err(error) => Proof::Unreachable(error.to_string()).into(),
     }
 }
@@ -73,7 +75,7 @@ fn is_not_wanted(disk: &OnDisk, path: &str, wanted: &Wanted) -> Option<String> {
 }
 
 /// What this list shows instead of the wanted entries, if so.
-async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Proof>, SocketError> {
+async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Proof>, HaproxyError> {
     let shown = loaded::entries(socket, list, None).await?;
     let meant = disk.entries(&list.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown) {
@@ -93,7 +95,7 @@ async fn other_chain(
     ca_file: &CaFile,
     disk: &OnDisk,
     wanted: &Wanted,
-) -> Result<Option<Proof>, SocketError> {
+) -> Result<Option<Proof>, HaproxyError> {
     let shown = loaded::certificates(socket, &ca_file.name).await?;
     let meant = disk.certificates(&ca_file.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown.fingerprints) {
