@@ -20,6 +20,7 @@
 pub mod apache;
 pub mod ca_only;
 pub mod check;
+mod der;
 pub mod endpoint;
 pub mod enforcement;
 pub mod envoy;

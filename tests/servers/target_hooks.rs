@@ -72,7 +72,7 @@ async fn how_a_command_ended_is_told() {
         async move { Run { argv: &argv, environment: &environment, limit: LONG, output_kept: 10 }.to_end().await }
     };
     assert!(matches!(run(&[]).await, Err(RunError::Empty)));
-    assert!(matches!(run(&["/does/not/exist"]).await, Err(RunError::Start { .. })));
+    assert!(matches!(run(&["/does/not/exist"]).await, Err(RunError::Failed { what: "started", .. })));
     let cut = run(&["echo", "0123456789abc"]).await.unwrap();
     assert_eq!((cut.output.as_str(), cut.output_cut), ("0123456789", true));
 }

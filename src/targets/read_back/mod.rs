@@ -13,7 +13,7 @@ use crate::store::{StoreError, generation};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
 use crate::trust::render::Odd;
-use meant::{authorities, certificates, pinned, text};
+use meant::{authorities, certificates, counted, pinned, text};
 
 const LARGEST: u64 = 32 * 1024 * 1024;
 
@@ -97,8 +97,7 @@ fn of_every_generation(path: &str, bytes: &[u8], manifest: &Manifest) -> Option<
         _ => return None,
     };
     Some(match certificates(bytes) {
-        Ok(found) if found == expected => Ok(()),
-        Ok(found) => Err((format!("{found} certificates"), expected.to_string())),
+        Ok(found) => counted(found, expected, "certificates"),
         Err(why) => Err((why, format!("{expected} certificates"))),
     })
 }
