@@ -10,7 +10,7 @@ use crate::trust::manifest::{Manifest, ManifestEntry};
 use crate::trust::marker_name::MarkerName;
 use crate::trust::observation::{IdentityRule, SlotRules};
 use crate::trust::planner_state::{Entry, PlannerState, SlotState};
-use crate::trust::refusal::quoted;
+use crate::trust::refusal::{quoted, quoted_list};
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict};
@@ -18,6 +18,9 @@ use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict};
 /// More entries, slots or denials than any store of ours comes to; what is judged is bounded before it is judged.
 const MOST_ENTRIES: usize = 500;
 const MOST_DENIALS: usize = 10_000;
+
+/// How many names of an identity a message shows.
+const SHOWN: usize = 8;
 
 /// Whose generation is adopted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,7 @@ pub enum Withheld {
     /// Another identity than the first one.
     #[error(
         "its manifest names another identity for {slot} ({}) than the one that was kept from the first time ({}): if the vendor \
-         changed it, set source.{}.identity", list(.named), list(.kept), .slot.source()
+         changed it, set source.{}.identity", quoted_list(.named, SHOWN), quoted_list(.kept, SHOWN), .slot.source()
     )]
     Identity {
         /// The slot.
@@ -369,9 +372,4 @@ impl Judge<'_> {
         let Self { set, planner, identities, refused, .. } = self;
         Ok(Adopted { set, planner, identities, refused })
     }
-}
-
-fn list(names: &BTreeSet<String>) -> String {
-    let names: Vec<String> = names.iter().take(8).map(|name| format!("\"{}\"", quoted(name))).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -23,7 +23,8 @@ const CLOCK: &str = "It is verified again in every cycle; if this machine's cloc
 /// A row is a rule: its stable name in logs, alarms and JSON, what it demands, what to do when it is broken.
 macro_rules! rules {
     ($($rule:ident = ($name:literal, $demands:literal, $remedy:expr $(,)?)),+ $(,)?) => {
-        /// The rules of the policy, the most specific first: where several are broken, the first one here is reported first.
+        /// The rules of the policy, the most specific first: where several are broken, the first one here is reported
+        /// first.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Rule {
@@ -295,6 +296,12 @@ pub(crate) fn quoted(text: &str) -> String {
         harmless.push_str("...");
     }
     if harmless.is_empty() { "(empty name)".into() } else { harmless }
+}
+
+/// Names as a list in TOML, without its brackets; at most `most` of them.
+pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a String>, most: usize) -> String {
+    let names: Vec<String> = names.into_iter().take(most).map(|name| format!("\"{}\"", quoted(name))).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 #[cfg(test)]
