@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use crate::store::{generation, link, ownership};
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::{Manifest, ManifestError};
+use crate::trust::manifest::{Manifest, RecordError};
 use crate::trust::pem;
 
 /// The largest file that is read. The largest manifest that the planner can make has some hundreds of kilobytes.
@@ -84,7 +84,7 @@ pub enum AdoptError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: ManifestError,
+        source: RecordError,
     },
     /// A file is not the manifest's.
     #[error("{} is not as its manifest says: it was changed, or replaced while it was read", .0.display())]

@@ -7,7 +7,7 @@ use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::observation::{ListedStatus, SlotAnswer};
-use crate::trust::planner_state::{Entry, Issuer, SlotState};
+use crate::trust::planner_state::{Entry, Issuer, SlotState, TrustedEntry};
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Role};
 use crate::trust::verify::Verified;
@@ -63,16 +63,19 @@ impl Planner<'_> {
         role: Role,
         verified: &Verified,
     ) {
-        let entry = slot.entries.entry(key).or_insert_with(|| Entry::seen(role, self.input.now));
+        let entry = slot
+            .entries
+            .entry(key)
+            .or_insert_with(|| Entry::of(TrustedEntry::seen(role, self.input.now), self.input.now));
         // What an override trusts is an ordinary entry from its first listing on.
-        if entry.role == Role::Trusted {
-            (entry.role, entry.proposal) = (role, None);
+        if entry.trusted.role == Role::Trusted {
+            (entry.trusted.role, entry.proposal) = (role, None);
         }
         for certificate in verified.chain() {
             self.certificates.entry(certificate.fingerprint()).or_insert_with(|| certificate.clone());
         }
         // It only grows: a vendor that lists now one cross-signed path, now another, makes no new generation each time.
-        entry.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|chain| *chain != key));
+        entry.trusted.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|chain| *chain != key));
         if authority == Authority::DigiCert {
             self.certificates.entry(key).or_insert_with(|| verified.leaf().clone());
         }
@@ -85,10 +88,10 @@ impl Planner<'_> {
             if leaves.clone().next().is_none() {
                 continue;
             }
-            entry.names = rule_names(leaves.clone(), answer.identity.as_ref());
+            entry.trusted.names = rule_names(leaves.clone(), answer.identity.as_ref());
             // Where these are admitted one by one, a hold admits no other.
-            if !self.held || entry.witnesses.is_empty() {
-                entry.witnesses = witnesses(leaves, answer.identity.as_ref());
+            if !self.held || entry.trusted.witnesses.is_empty() {
+                entry.trusted.witnesses = witnesses(leaves, answer.identity.as_ref());
             }
         }
     }
@@ -165,10 +168,10 @@ impl Planner<'_> {
     }
 
     fn issuers_of_entries<'b>(&'b self, slot: &'b SlotState) -> impl Iterator<Item = (Fingerprint, Issuer)> + 'b {
-        let listed = slot.entries.iter().filter(|(_, entry)| entry.role != Role::Trusted);
+        let listed = slot.entries.iter().filter(|(_, entry)| entry.trusted.role != Role::Trusted);
         listed.flat_map(move |(key, entry)| {
             let leaf = self.certificates.get(key);
-            let above = entry.chain.iter().filter_map(|link| self.certificates.get(link));
+            let above = entry.trusted.chain.iter().filter_map(|link| self.certificates.get(link));
             above
                 .filter(move |issuer| leaf.is_some_and(|leaf| leaf.facts().issuer_der == issuer.facts().subject_der))
                 .map(|issuer| (issuer.fingerprint(), Issuer::from(issuer)))

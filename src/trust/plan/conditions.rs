@@ -59,7 +59,9 @@ impl Planner<'_> {
         for (key, entry) in &held.entries {
             let Some(certificate) = self.certificates.get(key) else { continue };
             let (name, end) = (name(certificate), certificate.facts().not_after);
-            if let Some(word) = entry.word.filter(|word| word.until > now && entry.role == Role::Trusted) {
+            if let Some(word) =
+                entry.trusted.word.filter(|word| word.until > now && entry.trusted.role == Role::Trusted)
+            {
                 let ends_soon = word.until.since(now) <= OVERRIDE_ENDS_WARNING;
                 let severity = if ends_soon { Severity::Warning } else { Severity::Note };
                 let text = format!(
@@ -81,7 +83,7 @@ impl Planner<'_> {
             }
             let over = now > entry.last_seen.plus(self.input.policy.grace);
             if over
-                && entry.word.is_none()
+                && entry.trusted.word.is_none()
                 && entry.absence.is_none_or(|run| held.last_answer.is_none_or(|answer| run.last < answer))
             {
                 let text = format!(
@@ -100,7 +102,7 @@ impl Planner<'_> {
         let mut ending: BTreeMap<Fingerprint, Certificate> = BTreeMap::new();
         for (key, entry) in &held.entries {
             let path: Vec<&Certificate> =
-                entry.chain.iter().chain([key]).filter_map(|link| self.certificates.get(link)).collect();
+                entry.trusted.chain.iter().chain([key]).filter_map(|link| self.certificates.get(link)).collect();
             let is_top = |certificate: &Certificate| {
                 let facts = certificate.facts();
                 facts.is_ca
@@ -190,7 +192,7 @@ impl Planner<'_> {
         let early: Vec<String> = slot
             .entries
             .iter()
-            .filter(|(key, entry)| is_upcoming(key, entry.role))
+            .filter(|(key, entry)| is_upcoming(key, entry.trusted.role))
             .filter_map(|(key, _)| self.certificates.get(key))
             .filter(|leaf| leaf.facts().not_after <= current_ends)
             .map(name)

@@ -44,13 +44,15 @@ impl Planner<'_> {
     pub(super) fn end_overrides(&mut self, state: &mut PlannerState) {
         let now = self.input.now;
         for (slot, held) in &mut state.slots {
-            for entry in held.entries.values_mut().filter(|entry| entry.role != Role::Trusted) {
-                entry.word = entry.word.filter(|word| word.until > now || self.input.clock_doubted);
+            for entry in held.entries.values_mut().filter(|entry| entry.trusted.role != Role::Trusted) {
+                entry.trusted.word = entry.trusted.word.filter(|word| word.until > now || self.input.clock_doubted);
             }
             if self.held || self.input.clock_doubted {
                 continue;
             }
-            let over = |entry: &Entry| entry.role == Role::Trusted && entry.word.is_none_or(|word| word.until <= now);
+            let over = |entry: &Entry| {
+                entry.trusted.role == Role::Trusted && entry.trusted.word.is_none_or(|word| word.until <= now)
+            };
             let mut ended: Vec<Fingerprint> =
                 held.entries.iter().filter(|(_, entry)| over(entry)).map(|(key, _)| *key).collect();
             ended.sort_by_key(|key| self.certificates.get(key).map(|certificate| certificate.facts().not_after));
@@ -82,7 +84,7 @@ impl Planner<'_> {
             }
             let since = *held.unconfigured_since.get_or_insert(now);
             for entry in held.entries.values_mut() {
-                entry.role = Role::Retiring;
+                entry.trusted.role = Role::Retiring;
             }
             let others = holding > usize::from(!held.entries.is_empty());
             let over = now.since(since) >= grace && !self.input.clock_doubted;

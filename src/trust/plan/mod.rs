@@ -237,7 +237,7 @@ impl Planner<'_> {
                 Authority::DigiCert => roles.get(key).copied(),
                 Authority::Genesys => alive.contains(key).then_some(Role::Current),
             };
-            let unlisted = if entry.word.is_some() { Role::Trusted } else { Role::Retiring };
+            let unlisted = if entry.trusted.word.is_some() { Role::Trusted } else { Role::Retiring };
             entry.take_answer(role.unwrap_or(unlisted), self.input.now);
         }
     }
