@@ -213,7 +213,7 @@ fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<
         for (key, entry) in &held.entries {
             // The entry of a name rule is its root, which has no list above it.
             let Some(pin) = set.pins.get(key) else { continue };
-            let chain = entry.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
+            let chain = entry.trusted.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
             paths.push(Path { slot: slot.clone(), leaf: pin.leaf.clone(), chain });
         }
     }

@@ -261,7 +261,7 @@ impl Half<'_> {
         })?;
         state.store = Some(given.manifest.store.clone());
         state.generation = number;
-        state.identities.extend(adopted.identities.clone());
+        state.identities.extend(adopted.identities());
         state.denied.clone_from(&adopted.set.denied);
         // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be admitted.
         let mut unsaved = state.write(&half.state()).err();
