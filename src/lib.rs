@@ -14,7 +14,6 @@
 #[macro_use]
 mod log_line;
 
-pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -24,6 +23,7 @@ pub mod daemon;
 pub mod exit;
 pub mod genesys;
 pub mod http_client;
+pub mod jitter;
 mod listener;
 pub mod log;
 pub mod marker;

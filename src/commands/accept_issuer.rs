@@ -7,7 +7,7 @@ use crate::cycle::Report;
 use crate::exit::Exit;
 use crate::settings::resolved::{Settings, Store};
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::word;
+use crate::trust::overrides;
 
 pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Failure> {
     let loaded = load(global)?;
@@ -27,11 +27,11 @@ async fn accept(
     fingerprint: Fingerprint,
 ) -> Result<Report, Failure> {
     let mut session = open(global, store, "trustsync accept-issuer")?;
-    let mut memory = session.contents.state.memory.clone();
-    word::accept_issuer(&mut memory, fingerprint, SystemClock.now());
+    let mut planner = session.contents.state.planner.clone();
+    overrides::accept_issuer(&mut planner, fingerprint, SystemClock.now());
     let set = session.contents.set.clone();
     let word = format!("accept-issuer {fingerprint}");
-    let mut report = session.act_on_word(settings, memory, &set, &word).await?;
+    let mut report = session.act_on_override(settings, planner, &set, &word).await?;
     session.close_between(&mut report);
     Ok(report)
 }

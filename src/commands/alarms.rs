@@ -18,7 +18,7 @@ use crate::trust::timestamp::Timestamp;
 
 /// An alarm as it is listed.
 #[derive(Serialize)]
-struct Listed {
+struct ListedStatus {
     store: String,
     id: String,
     severity: Severity,
@@ -42,7 +42,7 @@ pub fn list(global: &Global) -> Exit {
     status::or_unknown(judged, LogLine::AlarmsUnknown)
 }
 
-fn listed(global: &Global) -> Result<(Worst, Vec<Listed>), Failure> {
+fn listed(global: &Global) -> Result<(Worst, Vec<ListedStatus>), Failure> {
     let loaded = load(global)?;
     let now = SystemClock.now();
     let mut worst = Worst::Ok;
@@ -51,7 +51,7 @@ fn listed(global: &Global) -> Result<(Worst, Vec<Listed>), Failure> {
         let contents = cycle::look(store)?;
         let alarms = status::alarms(&loaded.settings, store, &contents, now);
         worst = worst.max(status::worst_of(&alarms, contents.manifest.is_some()));
-        shown.extend(alarms.into_iter().map(|alarm| Listed {
+        shown.extend(alarms.into_iter().map(|alarm| ListedStatus {
             means: alarm.finding.event.facts().means,
             action: alarm.finding.event.facts().action,
             text_explains: alarm.finding.event.facts().text_explains,
@@ -67,10 +67,10 @@ fn listed(global: &Global) -> Result<(Worst, Vec<Listed>), Failure> {
     Ok((worst, shown))
 }
 
-fn text(shown: &[Listed]) -> String {
+fn text(shown: &[ListedStatus]) -> String {
     let mut text = String::new();
     for alarm in shown {
-        let Listed { store, id, severity, since, text: what, means, action, text_explains, ends, state } = alarm;
+        let ListedStatus { store, id, severity, since, text: what, means, action, text_explains, ends, state } = alarm;
         let state = if *state == "over" { "over, not yet seen" } else { "stands" };
         let _ = writeln!(text, "{store}: {} [{id}] since {since}, {state}", severity.to_string().to_uppercase());
         let _ = writeln!(text, "  {what}");
@@ -110,7 +110,7 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
         let mut session = open(global, store, "trustsync alarms ack")?;
         let seen = session.contents.state.acknowledge(|id| ids.is_empty() || ids.iter().any(|wanted| wanted == id));
         for id in &seen {
-            session.note_word(&format!("alarms ack {id}"));
+            session.note_override(&format!("alarms ack {id}"));
         }
         let mut report = Report::without_poll(&session.contents);
         session.close_between(&mut report);

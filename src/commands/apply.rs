@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Failure, environment, print};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
+use crate::cycle::privileged::answer::{ApplyOutcome, Verdict};
 use crate::cycle::privileged::apply::Half;
-use crate::cycle::privileged::outcome::{Outcome, Verdict};
 use crate::exit::Exit;
 use crate::log;
 use crate::settings::resolve::PRIVILEGED_PATH;
@@ -63,7 +63,7 @@ async fn once(
     target: &str,
     lock_timeout: Duration,
     asked: Asked,
-) -> Result<Option<(Outcome, Exit)>, Failure> {
+) -> Result<Option<(ApplyOutcome, Exit)>, Failure> {
     let (usable, folder) = match read(path) {
         Ok((settings, problems)) => {
             let folder = of(&settings, target).map(|(store, _)| store.privileged_path.clone());
@@ -85,7 +85,8 @@ async fn once(
     // Before anything else can fail: a request that stays would be answered again at once, and for ever.
     let request = if half.fits().is_ok() { half.consume()? } else { None };
     let is_answered = |request: &Request| {
-        request.stuck.is_some() && Outcome::last(&half).is_some_and(|last| last.request.as_ref() == Some(&request.id))
+        request.stuck.is_some()
+            && ApplyOutcome::last(&half).is_some_and(|last| last.request.as_ref() == Some(&request.id))
     };
     if asked == Asked::Only && request.as_ref().is_none_or(is_answered) {
         return Ok(None);
@@ -127,9 +128,9 @@ fn of<'a>(settings: &'a Settings, target: &str) -> Option<(&'a Store, &'a Target
     targets.into_iter().find(|(_, known)| known.name == target)
 }
 
-fn refuse(half: &Privileged, request: Option<&Request>, why: &Unusable) -> (Outcome, Exit) {
-    let mut outcome = Outcome::new(request, SystemClock.now(), Verdict::Withheld(why.to_string()));
-    outcome.standing = Outcome::last(half).and_then(|last| last.standing);
+fn refuse(half: &Privileged, request: Option<&Request>, why: &Unusable) -> (ApplyOutcome, Exit) {
+    let mut outcome = ApplyOutcome::new(request, SystemClock.now(), Verdict::Withheld(why.to_string()));
+    outcome.rendered = ApplyOutcome::last(half).and_then(|last| last.rendered);
     // Where the daemon reads it, if there is such a place.
     drop(half.conclude(&outcome.to_bytes()));
     half.clear();

@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 use super::Failure;
 use super::relay::Relay;
 use crate::exit::Exit;
-use crate::targets::process::LAST_CHANCE;
+use crate::targets::process::LAST_GRACE;
 
 /// Set for the child: the uid and gid it becomes, and its parent's pid.
 const MARK: &str = "TRUSTSYNC_AS_OWNER";
@@ -120,7 +120,7 @@ pub enum Unfinished {
     },
     /// We were told to end.
     #[error("the command was ended, since {signal} came. {}", WHAT_STANDS)]
-    Told {
+    ReloadReport {
         /// By which signal.
         signal: &'static str,
     },
@@ -147,13 +147,13 @@ pub struct Child {
     owner: Owner,
     stdout: Relay<ChildStdout, Stdout>,
     stderr: Relay<ChildStderr, Stderr>,
-    told: Told,
+    told: ReloadReport,
 }
 
 impl Child {
     /// Starts the same command again, with these variables alone.
     pub fn start(owner: Owner, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Failure> {
-        let told = Told::listen().map_err(Failure::Runtime)?;
+        let told = ReloadReport::listen().map_err(Failure::Runtime)?;
         let failed = |what: &str, error: io::Error| {
             let user = owner.0;
             Failure::Other(format!(
@@ -195,7 +195,7 @@ impl Child {
             never = self.stdout.drain_on() => match never {},
             never = self.stderr.drain_on() => match never {},
             () = sleep(limit) => Err(Unfinished::Overdue { user, limit }),
-            signal = self.told.next() => Err(Unfinished::Told { signal }),
+            signal = self.told.next() => Err(Unfinished::ReloadReport { signal }),
         };
         let ended = match unfinished {
             Ok(status) => Ok(status.map_err(Failure::Runtime)?),
@@ -227,10 +227,10 @@ impl Child {
                 never = stderr.drain_on() => match never {},
             }
         };
-        if timeout(LAST_CHANCE, in_time).await.is_err() {
+        if timeout(LAST_GRACE, in_time).await.is_err() {
             let _ = self.process.start_kill();
             // Not even KILL ends one that waits for a disk that has gone away; then it is left to the kernel.
-            let _ = timeout(LAST_CHANCE, self.process.wait()).await;
+            let _ = timeout(LAST_GRACE, self.process.wait()).await;
         }
     }
 }
@@ -246,9 +246,9 @@ fn exit_of(user: u32, status: ExitStatus) -> Result<Exit, Unfinished> {
 }
 
 /// The signals by which we are told to end.
-struct Told(Vec<(&'static str, Listener)>);
+struct ReloadReport(Vec<(&'static str, Listener)>);
 
-impl Told {
+impl ReloadReport {
     /// From here on, they no longer end the process by themselves. One that whoever started us wants ignored (nohup) is.
     fn listen() -> io::Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -260,8 +260,8 @@ impl Told {
             ("SIGHUP", SignalKind::hangup()),
             ("SIGQUIT", SignalKind::quit()),
         ];
-        let heard = all.into_iter().filter(|(_, kind)| ignored >> (kind.as_raw_value() - 1) & 1 == 0);
-        heard.map(|(name, kind)| Ok((name, signal(kind)?))).collect::<io::Result<_>>().map(Self)
+        let answer = all.into_iter().filter(|(_, kind)| ignored >> (kind.as_raw_value() - 1) & 1 == 0);
+        answer.map(|(name, kind)| Ok((name, signal(kind)?))).collect::<io::Result<_>>().map(Self)
     }
 
     async fn next(&mut self) -> &'static str {

@@ -13,8 +13,8 @@ use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::log;
 use crate::settings::resolved::{
-    Addressee, GenerationEvidence, IdentitySetting, Pinning, Proof, Reload, SecretOrigin, Settings, Store, Target,
-    WireProof,
+    Addressee, GenerationEvidence, IdentitySetting, Pinning, ProofMethods, Reload, SecretOrigin, Settings, Store,
+    Target, WireProof,
 };
 use crate::settings::{self, Loaded};
 use crate::store::ownership;
@@ -70,13 +70,13 @@ async fn probe(global: &Global) -> Result<Exit, Failure> {
         let mut text = String::new();
         for (name, source) in &probe.sources {
             let _ = writeln!(text, "source {name}: region {}, {}", source.region, source.authorities.join(" and "));
-            for (slot, heard) in &source.slots {
+            for (slot, answer) in &source.slots {
                 let _ = writeln!(text, "  slot {slot}");
-                for entity in &heard.entities {
+                for entity in &answer.entities {
                     let verdict = if entity.accepted { "accepted" } else { "REFUSED " };
                     let _ = writeln!(text, "    {:<8} {verdict} {}", entity.listed, entity.says);
                 }
-                if let Some(line) = &heard.pin_by {
+                if let Some(line) = &answer.pin_by {
                     let _ = writeln!(text, "    to pin what was seen, under [source.{name}]: {line}");
                 }
             }
@@ -238,7 +238,7 @@ fn put_target(values: &mut BTreeMap<String, String>, target: &Target, store: &St
     put("check_timeout", time(target.check_timeout));
     put("reload_timeout", time(target.reload_timeout));
     put_reload(&mut put, "reload", &target.reload);
-    let Some(Proof { wire, command, http, envoy, haproxy, settle, timeout }) = &target.proof else { return };
+    let Some(ProofMethods { wire, command, http, envoy, haproxy, settle, timeout }) = &target.proof else { return };
     put("proof.settle", time(*settle));
     put("proof.timeout", time(*timeout));
     if let Some(socket) = haproxy {

@@ -11,9 +11,9 @@ use crate::trust::difference::{Action, Change};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
+use crate::trust::overrides;
 use crate::trust::refusal::quoted;
 use crate::trust::subject::Subject;
-use crate::trust::word;
 
 pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Failure> {
     let loaded = load(global)?;
@@ -31,15 +31,15 @@ async fn deny(
     fingerprint: Fingerprint,
 ) -> Result<Report, Failure> {
     let mut session = open(global, store, "trustsync distrust")?;
-    let mut memory = session.contents.state.memory.clone();
+    let mut planner = session.contents.state.planner.clone();
     let known = session.digests_of(&fingerprint);
-    word::distrust(&mut memory, fingerprint, known, SystemClock.now());
+    overrides::distrust(&mut planner, fingerprint, known, SystemClock.now());
     let reached =
-        memory.denied.get(&fingerprint).is_some_and(|denial| denial.sha1.is_some() && denial.pem_sha1.is_some());
+        planner.denied.get(&fingerprint).is_some_and(|denial| denial.sha1.is_some() && denial.pem_sha1.is_some());
     let odd = odd(&session, fingerprint, reached);
     let set = session.contents.set.clone();
     let word = format!("distrust {fingerprint}");
-    let mut report = session.act_on_word(settings, memory, &set, &word).await?;
+    let mut report = session.act_on_override(settings, planner, &set, &word).await?;
     report.findings.extend(odd);
     session.close_between(&mut report);
     Ok(report)

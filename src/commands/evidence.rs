@@ -145,7 +145,7 @@ fn text(store: &str, record: &Record) -> String {
             let _ = writeln!(text, "    {} {:<20} {}", event.time, event.event.words(), quoted(&event.detail));
         }
     }
-    for word in &record.words {
+    for word in &record.overrides {
         let _ = writeln!(text, "  operator   {} {}", word.time, quoted(&word.word));
     }
     for gap in &record.gaps {

@@ -11,7 +11,7 @@ use crate::cycle::Report;
 use crate::exit::Exit;
 use crate::log;
 use crate::settings::resolved::Store;
-use crate::trust::memory::Hold;
+use crate::trust::planner_state::Hold;
 
 pub fn hold(global: &Global, length: Duration) -> Result<Exit, Failure> {
     let until = SystemClock.now().plus(length);
@@ -47,8 +47,8 @@ fn set(global: &Global, command: &str, hold: Option<&Hold>) -> Result<EachStore<
 
 fn set_one(global: &Global, store: &Store, command: &str, hold: Option<&Hold>) -> Result<(), Failure> {
     let mut session = open(global, store, command)?;
-    session.note_word(&hold.map_or_else(|| "release".to_owned(), |hold| format!("hold until {}", hold.until)));
-    session.contents.state.memory.hold = hold.cloned();
+    session.note_override(&hold.map_or_else(|| "release".to_owned(), |hold| format!("hold until {}", hold.until)));
+    session.contents.state.planner.hold = hold.cloned();
     if hold.is_none() {
         // What was kept back waits no longer than the daemon's next look.
         session.contents.state.sources.values_mut().for_each(|source| source.next_due = None);

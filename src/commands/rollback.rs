@@ -12,8 +12,8 @@ use crate::store::contents::{self, Contents};
 use crate::store::generation;
 use crate::trust::difference::Action;
 use crate::trust::manifest::Manifest;
-use crate::trust::memory::Hold;
 use crate::trust::plan::Plan;
+use crate::trust::planner_state::Hold;
 
 pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Result<Exit, Failure> {
     let loaded = load(global)?;
@@ -23,15 +23,15 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
     let old = choose(&store.path, &session.contents, number)?;
     let certificates = contents::certificates_of(&store.path, old.generation)?;
 
-    let mut memory = old.memory();
-    memory.denied = session.contents.state.memory.denied.clone();
+    let mut planner = old.planner();
+    planner.denied = session.contents.state.planner.denied.clone();
     let cause = format!("rollback to generation {:06}", old.generation);
-    memory.hold = Some(Hold { until: now.plus(length), reason: cause.clone() });
+    planner.hold = Some(Hold { until: now.plus(length), reason: cause.clone() });
     let mut set = old.set(&certificates);
-    set.denied = memory.denied.clone();
+    set.denied = planner.denied.clone();
     for pin in set.pins.values() {
         let facts = pin.leaf.facts();
-        let why = if memory.denied.contains_key(&facts.fingerprint) {
+        let why = if planner.denied.contains_key(&facts.fingerprint) {
             "is denied (revoked or distrusted)"
         } else if facts.not_after < now {
             "has expired"
@@ -48,7 +48,7 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
     }
 
     let mut report = Report::without_poll(&session.contents);
-    let plan = Plan { set, memory, findings: Vec::new(), answer_refused: false };
+    let plan = Plan { set, planner, findings: Vec::new(), answer_refused: false };
     session.adopt(&plan, &cause, &mut report)?;
     session.take_turns(&mut report).await;
     session.close_between(&mut report);

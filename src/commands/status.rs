@@ -17,7 +17,7 @@ use crate::store::contents::Contents;
 use crate::trust::event::{Event, LogLine};
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::Hold;
+use crate::trust::planner_state::Hold;
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Denial, Role};
 use crate::trust::state::{Alarm, SourceState, TargetState};
@@ -59,8 +59,8 @@ struct Trusted {
     days_left: i64,
     slots: Vec<String>,
     /// When the operator's word for it ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    word_until: Option<Timestamp>,
+    #[serde(rename = "word_until", skip_serializing_if = "Option::is_none")]
+    trusted_until: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -175,7 +175,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
             not_after: facts.not_after,
             days_left: now.days_until(facts.not_after),
             slots: pin.roles.keys().map(ToString::to_string).collect(),
-            word_until: word_until(contents, &facts.fingerprint),
+            trusted_until: trusted_until(contents, &facts.fingerprint),
         }
     });
     let mut trusted: Vec<Trusted> = trusted.collect();
@@ -193,8 +193,8 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
         deny_all: contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all),
         trusted,
         name_rules: contents.set.name_rules.iter().map(name_rule).collect(),
-        denied: contents.state.memory.denied.clone(),
-        hold: contents.state.memory.hold.clone().filter(|hold| hold.until > now),
+        denied: contents.state.planner.denied.clone(),
+        hold: contents.state.planner.hold.clone().filter(|hold| hold.until > now),
         slots: slots(settings, store, contents),
         sources: contents.state.sources.clone(),
         targets: targets.collect(),
@@ -209,8 +209,8 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
     status
 }
 
-fn word_until(contents: &Contents, leaf: &Fingerprint) -> Option<Timestamp> {
-    let slots = contents.state.memory.slots.values();
+fn trusted_until(contents: &Contents, leaf: &Fingerprint) -> Option<Timestamp> {
+    let slots = contents.state.planner.slots.values();
     slots.filter_map(|held| held.entries.get(leaf)?.word).map(|word| word.until).max()
 }
 
@@ -219,8 +219,8 @@ fn slots(settings: &Settings, store: &Store, contents: &Contents) -> std::collec
     let slots = configured.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
     slots
         .map(|(source, slot, authority)| {
-            let memory = contents.state.memory.slots.get(&slot);
-            let learned = memory.and_then(|held| held.identity.clone()).unwrap_or_default();
+            let planner = contents.state.planner.slots.get(&slot);
+            let learned = planner.and_then(|held| held.identity.clone()).unwrap_or_default();
             let regions: BTreeSet<String> = source.region_name.clone().into_iter().collect();
             let (identity, pin_by) = match (&source.identity, authority) {
                 (IdentitySetting::Any, _) => (BTreeSet::new(), None),
@@ -238,8 +238,8 @@ fn slots(settings: &Settings, store: &Store, contents: &Contents) -> std::collec
             let status = SlotStatus {
                 identity: identity.into_iter().collect(),
                 pin_by,
-                last_clean: memory.and_then(|held| held.last_clean),
-                disagreements: memory.map_or(0, |held| held.disagreements),
+                last_clean: planner.and_then(|held| held.last_clean),
+                disagreements: planner.map_or(0, |held| held.disagreements),
             };
             (slot.to_string(), status)
         })
@@ -357,7 +357,7 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
             held.not_after,
             held.days_left
         );
-        if let Some(until) = held.word_until {
+        if let Some(until) = held.trusted_until {
             let _ = writeln!(text, "            by the operator's word until {until}");
         }
         let _ = writeln!(text, "            {}", timeline(held, settings, now));

@@ -11,11 +11,11 @@ use crate::exit::Exit;
 use crate::settings::Loaded;
 use crate::settings::resolved::{Source, Store};
 use crate::trust::certificate::Certificate;
-use crate::trust::memory::Word;
+use crate::trust::planner_state::TrustOverride;
 use crate::trust::refusal::quoted;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::Identity;
-use crate::trust::{pem, word};
+use crate::trust::{overrides, pem};
 
 /// What lasts longer belongs into the configuration, or to the vendor.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
@@ -40,14 +40,14 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
                 return Ok(Exit::Answer);
             }
         };
-        let mut memory = session.contents.state.memory.clone();
+        let mut planner = session.contents.state.planner.clone();
         let mut set = session.contents.set.clone();
         let facts = accepted.verified.leaf().facts();
         // A name rule asks for its name all the same.
         let any_identity = arguments.any_identity && accepted.identity == Identity::Any;
-        let vouched = Word { since: now, until, any_identity };
+        let vouched = TrustOverride { since: now, until, any_identity };
         let Some(role) =
-            word::trust(&mut memory, &mut set, &accepted.slot, &accepted.verified, &accepted.identity, vouched)
+            overrides::trust(&mut planner, &mut set, &accepted.slot, &accepted.verified, &accepted.identity, vouched)
         else {
             log_line!(
                 LeafDenied,
@@ -59,8 +59,8 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         };
         let waived = if any_identity { ", identity waived" } else { "" };
         let said = format!("trust {} until {until}{waived}", facts.fingerprint);
-        let mut report = session.act_on_word(&loaded.settings, memory, &set, &said).await?;
-        let held = session.contents.state.memory.slots.get(&accepted.slot);
+        let mut report = session.act_on_override(&loaded.settings, planner, &set, &said).await?;
+        let held = session.contents.state.planner.slots.get(&accepted.slot);
         let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.word == Some(vouched)));
         let outcome = if stands {
             format!("is trusted in slot {} as {role} by your word until {until}{waived}", accepted.slot)

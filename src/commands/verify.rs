@@ -114,7 +114,7 @@ struct Judged {
     accepted: bool,
     at: Timestamp,
     path: Vec<Step>,
-    rules: Vec<RuleOutcome>,
+    rules: Vec<CheckedRule>,
     notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
@@ -128,15 +128,15 @@ struct Step {
 }
 
 #[derive(Serialize)]
-struct RuleOutcome {
+struct CheckedRule {
     rule: &'static str,
-    outcome: Outcome,
+    outcome: RuleStatus,
     says: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Outcome {
+enum RuleStatus {
     /// It holds.
     Holds,
     /// It is broken.
@@ -205,7 +205,7 @@ fn path(candidate: &Candidate) -> Vec<Step> {
     certificates.map(step).collect()
 }
 
-fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Vec<RuleOutcome> {
+fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Vec<CheckedRule> {
     let broken = |rule: Rule| {
         let violations =
             refusal.into_iter().flat_map(|refusal| std::iter::once(&*refusal.first).chain(&refusal.others));
@@ -221,11 +221,11 @@ fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Ve
         _ => None,
     };
     let outcome = |rule: Rule| match (broken(rule), not_asked(rule)) {
-        (Some(what), _) => RuleOutcome { rule: rule.name(), outcome: Outcome::Broken, says: what },
-        (None, Some(why)) => RuleOutcome { rule: rule.name(), outcome: Outcome::NotChecked, says: why.to_owned() },
-        (None, None) => RuleOutcome {
+        (Some(what), _) => CheckedRule { rule: rule.name(), outcome: RuleStatus::Broken, says: what },
+        (None, Some(why)) => CheckedRule { rule: rule.name(), outcome: RuleStatus::NotChecked, says: why.to_owned() },
+        (None, None) => CheckedRule {
             rule: rule.name(),
-            outcome: if refusal.is_none() { Outcome::Holds } else { Outcome::NotBroken },
+            outcome: if refusal.is_none() { RuleStatus::Holds } else { RuleStatus::NotBroken },
             says: rule.statement().to_owned(),
         },
     };
@@ -260,10 +260,10 @@ impl Judged {
         text.push_str("\nrules\n");
         for rule in &self.rules {
             let mark = match rule.outcome {
-                Outcome::Holds => "ok         ",
-                Outcome::Broken => "BROKEN     ",
-                Outcome::NotChecked => "not checked",
-                Outcome::NotBroken => "not broken ",
+                RuleStatus::Holds => "ok         ",
+                RuleStatus::Broken => "BROKEN     ",
+                RuleStatus::NotChecked => "not checked",
+                RuleStatus::NotBroken => "not broken ",
             };
             let _ = writeln!(text, "  {mark} {:<27} {}", rule.rule, rule.says);
         }

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::chance;
 use crate::http_client::{self, Limits, OutboundError, Phase, Stopwatch, Transport, unasked_encoding};
+use crate::jitter;
 use crate::store::StoreError;
 use crate::trust::certificate::Certificate;
 use crate::trust::crl::{self, Crl, Freshest, VerifiedCrl};
@@ -223,7 +223,7 @@ impl Fetcher {
             };
             made = made.saturating_add(1);
             let remaining = ends.saturating_duration_since(Instant::now());
-            let delay = next_delay(made, failed.retry_after, remaining, chance::draw());
+            let delay = next_delay(made, failed.retry_after, remaining, jitter::draw());
             let Some(delay) = delay.filter(|_| failed.failure.is_transient()) else { return Err(failed.failure) };
             log_line!(
                 CrlRequestRetried,

@@ -78,7 +78,7 @@ fn is_commit_of(line: &str, generation: u64) -> bool {
 
 /// The operator said something that changes what is trusted, or will.
 pub fn word(root: &Path, word: &str, now: Timestamp) -> Result<(), Unwritten> {
-    append(root, &json!({"event": Happened::OperatorsWord, "time": now, "word": word}))
+    append(root, &json!({"event": Happened::OperatorsOverride, "time": now, "word": word}))
 }
 
 /// A target was told, proven, or neither.

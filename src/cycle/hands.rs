@@ -1,13 +1,13 @@
 //! The two ways in which the daemon has a turn's steps taken: by itself, and through root's half.
 
-use super::privileged::ask::RootsHalf;
-use super::privileged::outcome::Verdict;
+use super::privileged::answer::Verdict;
+use super::privileged::ask::PrivilegedHelper;
 use super::report::Report;
 use super::steps::{Hand, Server};
 use super::turns::Turns;
 use crate::exit::Exit;
 use crate::store::privileged::Asked;
-use crate::targets::reload::Told;
+use crate::targets::reload::ReloadReport;
 use crate::trust::event;
 use crate::trust::evidence_record::Happened;
 use crate::trust::finding::Finding;
@@ -28,18 +28,18 @@ impl Hand for Direct<'_> {
         &self.server
     }
 
-    async fn tell(&mut self) -> Result<Event, Owed> {
+    async fn reload(&mut self) -> Result<Event, Owed> {
         let Self { turns, server, report, .. } = self;
-        Ok(match server.tell().await {
-            Ok(told) => {
-                if let Told::Reloaded { .. } = told {
+        Ok(match server.reload().await {
+            Ok(reloaded) => {
+                if let ReloadReport::Reloaded { .. } = reloaded {
                     report.findings.push(Finding::new(
                         event::Event::TargetReloadedInstead,
                         Subject::target(&turns.target.name),
-                        told.to_string(),
+                        reloaded.to_string(),
                     ));
                 }
-                report.noted(turns.evidence(Happened::Told, turns.manifest.generation, &told.to_string()));
+                report.noted(turns.evidence(Happened::Told, turns.manifest.generation, &reloaded.to_string()));
                 Event::Succeeded
             }
             Err(error) => {
@@ -49,15 +49,15 @@ impl Hand for Direct<'_> {
         })
     }
 
-    async fn prove(&mut self, told: bool) -> Proof {
-        self.turns.prove(&self.server.link, told, self.state, self.report).await
+    async fn prove(&mut self, reloaded: bool) -> Proof {
+        self.turns.prove(&self.server.link, reloaded, self.state, self.report).await
     }
 }
 
 /// Root's half checks, switches and tells, all when it is asked to tell; the daemon reads back and proves.
 pub struct ThroughRoot<'a> {
     pub turns: &'a Turns<'a>,
-    pub half: &'a RootsHalf<'a>,
+    pub half: &'a PrivilegedHelper<'a>,
     pub server: Server<'a>,
     pub state: &'a TargetState,
     pub report: &'a mut Report,
@@ -73,11 +73,11 @@ impl Hand for ThroughRoot<'_> {
     }
 
     /// What root's half owes, the target owes.
-    async fn tell(&mut self) -> Result<Event, Owed> {
-        let answer = self.half.ask(Asked::ToTell).await.map_err(Owed::Unanswered)?;
+    async fn reload(&mut self) -> Result<Event, Owed> {
+        let answer = self.half.ask(Asked::ToReload).await.map_err(Owed::Unanswered)?;
         self.report.findings.extend(answer.findings);
         match answer.verdict {
-            Verdict::Told(words) => {
+            Verdict::Reloaded(words) => {
                 self.report.noted(self.turns.evidence(Happened::Told, self.turns.manifest.generation, &words));
                 Ok(Event::Succeeded)
             }
@@ -86,7 +86,7 @@ impl Hand for ThroughRoot<'_> {
         }
     }
 
-    async fn prove(&mut self, told: bool) -> Proof {
-        self.turns.prove(&self.server.link, told, self.state, self.report).await
+    async fn prove(&mut self, reloaded: bool) -> Proof {
+        self.turns.prove(&self.server.link, reloaded, self.state, self.report).await
     }
 }

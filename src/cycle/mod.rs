@@ -7,23 +7,23 @@
 //! The network is asked before the lock is taken, so that a slow vendor keeps no operator waiting.
 
 mod anchors;
+mod canary;
 mod commit;
 mod due;
 mod evidence;
 mod hands;
 mod housekeeping;
 mod observe;
+mod overrides;
 pub mod privileged;
 mod probe;
 mod report;
 mod revocation;
 pub mod seed;
 mod session;
-mod sight;
 mod steps;
 mod turns;
 mod under_way;
-mod words;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,22 +36,22 @@ use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{Link, LockError, Store, StoreError};
 use crate::trust::clock_doubt::{self, KnownTimes};
 use crate::trust::difference::Difference;
-use crate::trust::memory::Memory;
 use crate::trust::plan::{self, Plan};
+use crate::trust::planner_state::PlannerState;
 use crate::trust::set::{SlotId, TrustSet};
-use crate::trust::standing::Standing;
 use crate::trust::state::State;
+use crate::trust::summary::StoreSummary;
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use commit::CommitError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
-use observe::Judged;
+use observe::Assessed;
 pub use observe::{Clients, Observed};
+pub use overrides::Accepted;
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
 use revocation::Lists;
 pub use session::{Closed, Session, Unsaved};
-pub use words::Accepted;
 
 use crate::exit::Exit;
 
@@ -102,7 +102,7 @@ impl CycleError {
 /// What sources said for one store, judged before the lock is taken, with the revocation lists that go with it.
 pub struct Answers {
     observed: Vec<Observed>,
-    judged: Option<Judged>,
+    judged: Option<Assessed>,
     lists: Lists,
 }
 
@@ -163,8 +163,8 @@ pub async fn gather(
     deadline: Duration,
 ) -> Result<Answers, CycleError> {
     let contents = look(store)?;
-    let judged = observe::judge(settings, &observed, &contents.state.memory, clock.now())?;
-    let asked = revocation::Asked { contents: &contents, heard: &judged.interpreted.heard, observed: &observed };
+    let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
+    let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, clients, &asked, clock, deadline).await;
     Ok(Answers { observed, judged: Some(judged), lists })
 }
@@ -238,9 +238,9 @@ pub async fn rehearse(
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = look(store)?;
-    let judged = observe::judge(settings, &observed, &contents.state.memory, clock.now())?;
-    let lists = revocation::look(settings, store, &contents, &judged.interpreted.heard, clock);
-    let known = (&contents.state.memory, &contents.set);
+    let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
+    let lists = revocation::look(settings, store, &contents, &judged.interpreted.answers, clock);
+    let known = (&contents.state.planner, &contents.set);
     let answers = Answers { observed, judged: Some(judged), lists };
     let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;
     let mut report = Report::of(&contents, &answers.observed, &plan);
@@ -257,15 +257,15 @@ pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
 }
 
 /// How a store stands, read without the lock.
-pub fn standing(store: &StoreSettings) -> Result<Standing, ContentsError> {
+pub fn summary(store: &StoreSettings) -> Result<StoreSummary, ContentsError> {
     let contents = look(store)?;
-    Ok(Standing::of(&store.name, &contents.state, &contents.set))
+    Ok(StoreSummary::of(&store.name, &contents.state, &contents.set))
 }
 
 fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
-    (remembered, committed): (&Memory, &TrustSet),
+    (remembered, committed): (&PlannerState, &TrustSet),
     Answers { observed, judged, lists }: &Answers,
     times: KnownTimes,
     clock: &dyn Clock,
@@ -278,12 +278,12 @@ fn plan_with(
         Some(judged) => judged.interpreted_with(settings, observed, remembered, now)?,
         None => observe::judge(settings, observed, remembered, now)?.interpreted,
     };
-    let mut memory = remembered.clone();
+    let mut planner = remembered.clone();
     interpreted.findings.extend(doubt);
     if !clock_doubted {
-        revocation::forget_expired(&mut memory, now);
+        revocation::forget_expired(&mut planner, now);
     }
-    revocation::act(lists, settings.crl.policy, &mut memory, committed, &mut interpreted);
+    revocation::act(lists, settings.crl.policy, &mut planner, committed, &mut interpreted);
     let configured: BTreeSet<SlotId> = store
         .sources
         .iter()
@@ -292,10 +292,10 @@ fn plan_with(
         .collect();
     let policy = plan::Policy { grace: store.grace, ..settings.plan.clone() };
     let mut plan = plan::plan(&plan::Input {
-        memory: &memory,
+        planner: &planner,
         committed,
         configured: &configured,
-        heard: &interpreted.heard,
+        answers: &interpreted.answers,
         extra_anchors: &extra,
         policy: &policy,
         now,

@@ -16,8 +16,8 @@ use crate::settings::resolved::{IdentitySetting, Settings, Source};
 use crate::trust::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
-use crate::trust::memory::Memory;
-use crate::trust::observation::{self, Heard, IdentityRule, ListedEntity, Poll, SlotRules};
+use crate::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotAnswer, SlotRules};
+use crate::trust::planner_state::PlannerState;
 use crate::trust::set::{Authority, SlotId};
 use crate::trust::subject::Subject;
 use crate::trust::timestamp::{Timestamp, span};
@@ -127,28 +127,28 @@ pub async fn ask(
 /// What all slots heard.
 #[derive(Debug, Clone)]
 pub struct Interpreted {
-    pub heard: Vec<Heard>,
+    pub answers: Vec<SlotAnswer>,
     pub findings: Vec<Finding>,
 }
 
 /// What the sources said, as judged by these rules.
 #[derive(Debug)]
-pub struct Judged {
+pub struct Assessed {
     rules: Vec<SlotRules>,
     /// What came of it.
     pub interpreted: Interpreted,
 }
 
-impl Judged {
+impl Assessed {
     /// What came of it, by what is remembered now. Certificates are judged anew only where the rules are others by now.
     pub fn interpreted_with(
         &self,
         settings: &Settings,
         observed: &[Observed],
-        memory: &Memory,
+        planner: &PlannerState,
         now: Timestamp,
     ) -> Result<Interpreted, CycleError> {
-        let rules = rules_for(settings, observed, memory)?;
+        let rules = rules_for(settings, observed, planner)?;
         if rules == self.rules {
             return Ok(self.interpreted.clone());
         }
@@ -160,22 +160,22 @@ impl Judged {
 pub fn judge(
     settings: &Settings,
     observed: &[Observed],
-    memory: &Memory,
+    planner: &PlannerState,
     now: Timestamp,
-) -> Result<Judged, CycleError> {
-    Ok(judge_by(rules_for(settings, observed, memory)?, settings, observed, now))
+) -> Result<Assessed, CycleError> {
+    Ok(judge_by(rules_for(settings, observed, planner)?, settings, observed, now))
 }
 
 /// By what the slots of those sources judge whose answers came.
-fn rules_for(settings: &Settings, observed: &[Observed], memory: &Memory) -> Result<Vec<SlotRules>, CycleError> {
+fn rules_for(settings: &Settings, observed: &[Observed], planner: &PlannerState) -> Result<Vec<SlotRules>, CycleError> {
     let said = observed.iter().filter(|said| said.has_come());
     let sources = said.filter_map(|said| settings.sources.get(&said.source));
     let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
-    slots.map(|(source, slot, authority)| rules(source, slot, authority, memory)).collect()
+    slots.map(|(source, slot, authority)| rules(source, slot, authority, planner)).collect()
 }
 
-fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], now: Timestamp) -> Judged {
-    let mut interpreted = Interpreted { heard: Vec::new(), findings: Vec::new() };
+fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], now: Timestamp) -> Assessed {
+    let mut interpreted = Interpreted { answers: Vec::new(), findings: Vec::new() };
     for said in observed {
         let Some(source) = settings.sources.get(&said.source) else { continue };
         interpreted.findings.extend(failed(said));
@@ -189,10 +189,10 @@ fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], n
         let slots: Vec<SlotId> = source.slots().map(|(slot, _)| slot).collect();
         let own: Vec<SlotRules> = rules.iter().filter(|rules| slots.contains(&rules.slot)).cloned().collect();
         let one = observation::interpret(&source.name, &poll, &own, &settings.verify, now);
-        interpreted.heard.extend(one.heard);
+        interpreted.answers.extend(one.answers);
         interpreted.findings.extend(one.findings);
     }
-    Judged { rules, interpreted }
+    Assessed { rules, interpreted }
 }
 
 fn event_of(error: &FetchError) -> Event {
@@ -275,8 +275,13 @@ fn entities(listing: &Listing) -> Vec<ListedEntity<'_>> {
 }
 
 /// By what a slot judges.
-pub fn rules(source: &Source, slot: SlotId, authority: Authority, memory: &Memory) -> Result<SlotRules, CycleError> {
-    let learned = memory.slots.get(&slot).and_then(|held| held.identity.clone());
+pub fn rules(
+    source: &Source,
+    slot: SlotId,
+    authority: Authority,
+    planner: &PlannerState,
+) -> Result<SlotRules, CycleError> {
+    let learned = planner.slots.get(&slot).and_then(|held| held.identity.clone());
     let identity = match (&source.identity, authority, &source.region_name) {
         (IdentitySetting::Any, ..) => IdentityRule::Fixed(Identity::Any),
         (IdentitySetting::Names(names), ..) => IdentityRule::Fixed(Identity::Names(names.clone())),

@@ -11,9 +11,9 @@ use crate::exit::Exit;
 use crate::settings::resolved::Settings;
 use crate::trust::certificate::Certificate;
 use crate::trust::finding::Finding;
-use crate::trust::memory::Memory;
-use crate::trust::observation::{Heard, Judged, Listed};
+use crate::trust::observation::{ListedStatus, SlotAnswer, SlotVerdict};
 use crate::trust::plan;
+use crate::trust::planner_state::PlannerState;
 use crate::trust::refusal::quoted;
 use crate::trust::set::TrustSet;
 use crate::trust::verify::Identity;
@@ -72,13 +72,13 @@ pub async fn probe(
     let names: BTreeSet<String> = settings.sources.keys().cloned().collect();
     let observed = observe::ask(settings, &names, clients, clock, deadline).await;
     let now = clock.now();
-    let interpreted = observe::judge(settings, &observed, &Memory::default(), now)?.interpreted;
+    let interpreted = observe::judge(settings, &observed, &PlannerState::default(), now)?.interpreted;
     let configured = settings.sources.values().flat_map(|source| source.slots().map(|(slot, _)| slot)).collect();
     let plan = plan::plan(&plan::Input {
-        memory: &Memory::default(),
+        planner: &PlannerState::default(),
         committed: &TrustSet::default(),
         configured: &configured,
-        heard: &interpreted.heard,
+        answers: &interpreted.answers,
         extra_anchors: &BTreeMap::new(),
         policy: &settings.plan,
         now,
@@ -90,8 +90,8 @@ pub async fn probe(
     }
     let sources = settings.sources.values().map(|source| {
         let slots = source.slots().filter_map(|(slot, _)| {
-            let heard = interpreted.heard.iter().find(|heard| heard.slot == slot)?;
-            Some((slot.to_string(), ProbedSlot { entities: entities(heard), pin_by: pin_by(heard) }))
+            let answer = interpreted.answers.iter().find(|answer| answer.slot == slot)?;
+            Some((slot.to_string(), ProbedSlot { entities: entities(answer), pin_by: pin_by(answer) }))
         });
         let authorities = source.authorities.iter().map(|authority| authority.name()).collect();
         (source.name.clone(), ProbedSource { region: source.region.clone(), authorities, slots: slots.collect() })
@@ -101,37 +101,37 @@ pub async fn probe(
     Ok(Probe { sources, findings, causes })
 }
 
-fn entities(heard: &Heard) -> Vec<ProbedEntity> {
+fn entities(answer: &SlotAnswer) -> Vec<ProbedEntity> {
     let in_short = |leaf: &Certificate| {
         let facts = leaf.facts();
         let name = leaf.identity_names().first().unwrap_or(&facts.subject);
         format!("{} until {} sha256 {}", quoted(name), facts.not_after, facts.fingerprint)
     };
-    let entity = |sighting: &crate::trust::observation::Sighting| ProbedEntity {
-        listed: match sighting.listed {
-            Listed::Current => "current",
-            Listed::Upcoming => "upcoming",
+    let entity = |listed: &crate::trust::observation::ListedCertificate| ProbedEntity {
+        listed: match listed.status {
+            ListedStatus::Current => "current",
+            ListedStatus::Upcoming => "upcoming",
         },
-        accepted: matches!(sighting.judged, Judged::Accepted(_)),
-        says: match &sighting.judged {
-            Judged::Accepted(verified) => in_short(verified.leaf()),
-            Judged::Expired(_, refusal) | Judged::Refused(refusal) => refusal.to_string(),
+        accepted: matches!(listed.verdict, SlotVerdict::Accepted(_)),
+        says: match &listed.verdict {
+            SlotVerdict::Accepted(verified) => in_short(verified.leaf()),
+            SlotVerdict::Expired(_, refusal) | SlotVerdict::Refused(refusal) => refusal.to_string(),
         },
     };
-    heard.sightings.iter().map(entity).collect()
+    answer.certificates.iter().map(entity).collect()
 }
 
 /// The names that all accepted Currents bear; of those that a configured identity admits, where there is one.
-fn pin_by(heard: &Heard) -> Option<String> {
-    let currents = heard.sightings.iter().filter(|sighting| sighting.listed == Listed::Current);
+fn pin_by(answer: &SlotAnswer) -> Option<String> {
+    let currents = answer.certificates.iter().filter(|listed| listed.status == ListedStatus::Current);
     let names = currents
-        .filter_map(|sighting| match &sighting.judged {
-            Judged::Accepted(verified) => Some(verified.leaf()),
+        .filter_map(|listed| match &listed.verdict {
+            SlotVerdict::Accepted(verified) => Some(verified.leaf()),
             _ => None,
         })
         .map(|leaf| leaf.identity_names().iter().map(|name| name.to_ascii_lowercase()).collect())
         .reduce(|agreed: BTreeSet<String>, names| agreed.intersection(&names).cloned().collect())?;
-    let bound = match &heard.identity {
+    let bound = match &answer.identity {
         Some(Identity::Names(expected)) => {
             let expected: BTreeSet<String> = expected.iter().map(|name| name.to_ascii_lowercase()).collect();
             names.intersection(&expected).cloned().collect()

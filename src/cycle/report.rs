@@ -60,7 +60,7 @@ struct SourceOutcome {
     source: String,
     asked: Timestamp,
     /// Whether a listing came at least.
-    heard: bool,
+    answered: bool,
     error: Option<String>,
     retry_after: Option<Duration>,
     clock_agrees: Option<bool>,
@@ -100,7 +100,7 @@ impl Report {
             SourceOutcome {
                 source: said.source.clone(),
                 asked: said.asked,
-                heard: said.has_come(),
+                answered: said.has_come(),
                 error: (!errors.is_empty()).then(|| errors.join("; ")),
                 retry_after: said.failures().filter_map(FetchError::retry_after).max(),
                 clock_agrees: said.clock_agrees(),
@@ -236,17 +236,17 @@ impl Report {
 
     /// When each source was asked that has answered.
     pub(super) fn observed(&self) -> BTreeMap<String, Timestamp> {
-        let heard = self.sources.iter().filter(|outcome| outcome.heard);
-        heard.map(|outcome| (outcome.source.clone(), outcome.asked)).collect()
+        let answered = self.sources.iter().filter(|outcome| outcome.answered);
+        answered.map(|outcome| (outcome.source.clone(), outcome.asked)).collect()
     }
 
-    /// Notes how the sources did, and when each is asked next. `chance` lies in 0..1.
+    /// Notes how the sources did, and when each is asked next. `jitter` lies in 0..1.
     pub(super) fn note_sources(
         &self,
         state: &mut State,
         schedule: &Schedule,
         in_window: impl Fn(&str) -> bool,
-        chance: f64,
+        jitter: f64,
     ) {
         for outcome in &self.sources {
             let source = state.sources.entry(outcome.source.clone()).or_default();
@@ -260,7 +260,7 @@ impl Report {
             match &outcome.error {
                 None => {
                     let (first, in_window) = (source.last_success.is_none(), in_window(&outcome.source));
-                    let wait = schedule.wait_after(Polled::Successfully { first, in_window }, chance);
+                    let wait = schedule.wait_after(Polled::Successfully { first, in_window }, jitter);
                     source.next_due = Some(outcome.asked.plus(wait));
                     source.last_success = Some(outcome.asked);
                     source.failures = 0;
@@ -270,14 +270,14 @@ impl Report {
                     source.failures = source.failures.saturating_add(1);
                     source.last_error = Some(error.clone());
                     let failed = Polled::Failed { failures: source.failures, retry_after: outcome.retry_after };
-                    source.next_due = Some(outcome.asked.plus(schedule.wait_after(failed, chance)));
+                    source.next_due = Some(outcome.asked.plus(schedule.wait_after(failed, jitter)));
                 }
             }
         }
     }
 
     pub(super) fn finish(&mut self, store: &str, state: &State) {
-        if self.generation.is_none() && !state.memory.slots.is_empty() {
+        if self.generation.is_none() && !state.planner.slots.is_empty() {
             let text = "Nothing has been published yet: the store waits for the first valid current certificate. What the servers run with now stays.";
             self.findings.push(Finding::new(Event::StoreEmpty, Subject::store(store), text));
         }

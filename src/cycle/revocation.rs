@@ -22,8 +22,8 @@ use crate::trust::certificate::Certificate;
 use crate::trust::crl::{Freshest, revocations};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
-use crate::trust::memory::Memory;
-use crate::trust::observation::{Heard, Judged};
+use crate::trust::observation::{SlotAnswer, SlotVerdict};
+use crate::trust::planner_state::PlannerState;
 use crate::trust::refusal::{Refusal, quoted};
 use crate::trust::set::{Denial, DenialReason, SlotId, TrustSet};
 use crate::trust::subject::Subject;
@@ -69,7 +69,7 @@ pub struct Asked<'a> {
     /// What the store has.
     pub contents: &'a Contents,
     /// What was heard.
-    pub heard: &'a [Heard],
+    pub answers: &'a [SlotAnswer],
     /// From whom.
     pub observed: &'a [Observed],
 }
@@ -88,7 +88,7 @@ pub async fn gather(
         return lists;
     }
     let now = clock.now();
-    let paths = paths(asked.heard, &asked.contents.state.memory, &asked.contents.set);
+    let paths = paths(asked.answers, &asked.contents.state.planner, &asked.contents.set);
     let urls = distribution_points(&store.name, &paths, &mut lists.findings);
     if urls.is_empty() {
         return lists;
@@ -172,7 +172,7 @@ pub fn look(
     settings: &Settings,
     store: &StoreSettings,
     contents: &Contents,
-    heard: &[Heard],
+    answers: &[SlotAnswer],
     clock: &dyn Clock,
 ) -> Lists {
     let mut lists = Lists::default();
@@ -180,7 +180,7 @@ pub fn look(
         return lists;
     }
     let now = clock.now();
-    let paths = paths(heard, &contents.state.memory, &contents.set);
+    let paths = paths(answers, &contents.state.planner, &contents.set);
     let issuers = issuers(&paths);
     let cache = Cache::look(&store.path);
     let mut unread = Vec::new();
@@ -201,17 +201,17 @@ pub fn look(
 }
 
 /// Every leaf that was heard and accepted, and every pin, with the certificates of its paths.
-fn paths(heard: &[Heard], memory: &Memory, set: &TrustSet) -> Vec<Path> {
+fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<Path> {
     let mut paths = Vec::new();
-    for heard in heard {
-        for sighting in &heard.sightings {
-            if let Judged::Accepted(verified) = &sighting.judged {
+    for answer in answers {
+        for listed in &answer.certificates {
+            if let SlotVerdict::Accepted(verified) = &listed.verdict {
                 let (leaf, chain) = (verified.leaf().clone(), verified.chain().to_vec());
-                paths.push(Path { slot: heard.slot.clone(), leaf, chain });
+                paths.push(Path { slot: answer.slot.clone(), leaf, chain });
             }
         }
     }
-    for (slot, held) in &memory.slots {
+    for (slot, held) in &planner.slots {
         for (key, entry) in &held.entries {
             // The entry of a name rule is its root, which has no list above it.
             let Some(pin) = set.pins.get(key) else { continue };
@@ -267,8 +267,8 @@ fn access(settings: &Settings, store: &StoreSettings) -> Access {
 }
 
 /// Forgets revocations of leaves that have expired since: servers refuse those by themselves.
-pub fn forget_expired(memory: &mut Memory, now: Timestamp) {
-    memory
+pub fn forget_expired(planner: &mut PlannerState, now: Timestamp) {
+    planner
         .denied
         .retain(|_, denial| denial.reason != DenialReason::Revoked || denial.until.is_none_or(|until| until >= now));
 }
@@ -277,7 +277,7 @@ pub fn forget_expired(memory: &mut Memory, now: Timestamp) {
 pub fn act(
     lists: &Lists,
     policy: CrlPolicy,
-    memory: &mut Memory,
+    planner: &mut PlannerState,
     set: &TrustSet,
     interpreted: &mut observe::Interpreted,
 ) {
@@ -286,12 +286,12 @@ pub fn act(
     }
     interpreted.findings.extend(lists.findings.iter().cloned());
     let mut said = BTreeSet::new();
-    for path in paths(&interpreted.heard, memory, set) {
+    for path in paths(&interpreted.answers, planner, set) {
         let found = revocations(&path.leaf, &path.chain, &lists.crls);
         let Some(first) = found.first() else { continue };
         let facts = path.leaf.facts();
         let (sha1, pem_sha1) = (facts.sha1.clone(), path.leaf.pem_sha1());
-        let denial = memory.denied.entry(facts.fingerprint).or_insert_with(|| Denial {
+        let denial = planner.denied.entry(facts.fingerprint).or_insert_with(|| Denial {
             reason: DenialReason::Revoked,
             since: first.since,
             sha1: None,
@@ -306,7 +306,7 @@ pub fn act(
         }
     }
     if policy == CrlPolicy::Hard {
-        refuse_unknown(lists, memory, &mut interpreted.heard);
+        refuse_unknown(lists, planner, &mut interpreted.answers);
     }
 }
 
@@ -330,17 +330,17 @@ fn revoked(path: &Path, found: &[crate::trust::crl::Revocation]) -> Finding {
 }
 
 /// What is trusted already stays; what is new needs a list for itself and for each of its issuers.
-fn refuse_unknown(lists: &Lists, memory: &Memory, heard: &mut [Heard]) {
-    for heard in heard {
-        let known = memory.slots.get(&heard.slot).map(|held| &held.entries);
-        for sighting in &mut heard.sightings {
-            let Judged::Accepted(verified) = &sighting.judged else { continue };
+fn refuse_unknown(lists: &Lists, planner: &PlannerState, answers: &mut [SlotAnswer]) {
+    for answer in answers {
+        let known = planner.slots.get(&answer.slot).map(|held| &held.entries);
+        for listed in &mut answer.certificates {
+            let SlotVerdict::Accepted(verified) = &listed.verdict else { continue };
             let trusted = |key| known.is_some_and(|known| known.contains_key(&key));
             let is_trusted = trusted(verified.leaf().fingerprint())
                 || verified.chain().last().is_some_and(|root| trusted(root.fingerprint()));
             let uncovered = lists.crls.uncovered(verified.leaf(), verified.chain());
             if !is_trusted && !uncovered.is_empty() {
-                sighting.judged = Judged::Refused(Refusal::of_unknown_revocation(verified.leaf(), &uncovered));
+                listed.verdict = SlotVerdict::Refused(Refusal::of_unknown_revocation(verified.leaf(), &uncovered));
             }
         }
     }

@@ -31,9 +31,9 @@ impl Session<'_> {
         };
         let sources = self.store.sources.iter().filter_map(|name| settings.sources.get(name));
         let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
-        let memory = &self.contents.state.memory;
+        let planner = &self.contents.state.planner;
         let rules: Vec<SlotRules> = slots
-            .map(|(source, slot, authority)| observe::rules(source, slot, authority, memory))
+            .map(|(source, slot, authority)| observe::rules(source, slot, authority, planner))
             .collect::<Result<_, _>>()?;
         let adopted = judge(&Input {
             giver: Giver::Seed,
@@ -41,7 +41,7 @@ impl Session<'_> {
             certificates: &certificates,
             rules: &rules,
             earlier: None,
-            denied: &memory.denied,
+            denied: &planner.denied,
             extra: &anchors::extra(self.store)?,
             policy: &settings.verify,
             now: self.clock.now(),
@@ -61,7 +61,7 @@ impl Session<'_> {
             );
             Finding::new(Event::SeedRefused, Subject::store(&self.store.name), text)
         }));
-        let plan = Plan { set: adopted.set, memory: adopted.memory, findings: Vec::new(), answer_refused: false };
+        let plan = Plan { set: adopted.set, planner: adopted.planner, findings: Vec::new(), answer_refused: false };
         let mut report = Report::without_poll(&self.contents);
         if let Err(error) = self.adopt(&plan, CAUSE, &mut report) {
             return Ok(vec![unusable(self.store, &error)]);

@@ -10,8 +10,8 @@ use super::{
     Answers, CommitError, CycleError, Options, Report, StateStamp, Turns, commit, due, evidence, housekeeping,
     is_misplaced, plan_with, state_stamp, turns,
 };
-use crate::chance;
 use crate::clock::Clock;
+use crate::jitter;
 use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target, TurnOrder};
 use crate::store::contents::{self, Contents};
 use crate::store::{self, Lock, Store, StoreError, file};
@@ -22,9 +22,9 @@ use crate::trust::manifest::Manifest;
 use crate::trust::plan::Plan;
 use crate::trust::render::Content;
 use crate::trust::schedule::Schedule;
-use crate::trust::standing::Standing;
 use crate::trust::state::State;
 use crate::trust::subject::Subject;
+use crate::trust::summary::StoreSummary;
 
 /// A state that the disk did not take, for a process that goes on: else it would do again what it has done.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct Unsaved {
 #[derive(Debug)]
 pub struct Closed {
     /// How the store stands.
-    pub standing: Standing,
+    pub summary: StoreSummary,
     /// Its state, where the disk did not take it.
     pub unsaved: Option<Unsaved>,
 }
@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn plan(&self, settings: &Settings, answers: &Answers) -> Result<Plan, CycleError> {
-        let known = (&self.contents.state.memory, &self.contents.set);
+        let known = (&self.contents.state.planner, &self.contents.set);
         let times = self.contents.state.known_times();
         plan_with(settings, self.store, known, answers, times, self.clock)
     }
@@ -148,14 +148,14 @@ impl<'a> Session<'a> {
     /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of them:
     /// what servers have loaded is better than that.
     pub(super) fn would_lose_by_damage(&self, plan: &Plan) -> bool {
-        let answered = |slot| plan.memory.slots.get(slot).is_some_and(|held| held.last_clean.is_some());
+        let answered = |slot| plan.planner.slots.get(slot).is_some_and(|held| held.last_clean.is_some());
         self.contents.lost.iter().any(|slot| !answered(slot))
     }
 
     /// Makes a plan real: a new generation where the set (or its form, or what is on the disk) differs, and the memory.
     pub fn adopt(&mut self, plan: &Plan, cause: &str, report: &mut Report) -> Result<(), CommitError> {
         let outputs = self.store.outputs();
-        let content = Content::of(&plan.set, &plan.memory, &outputs);
+        let content = Content::of(&plan.set, &plan.planner, &outputs);
         let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
         // An empty store stays empty until something may enter; one that was emptied by denial says so.
         let nothing_yet = published.is_none() && plan.set.is_empty();
@@ -187,12 +187,12 @@ impl<'a> Session<'a> {
         let state = &mut self.contents.state;
         state.sources.retain(|name, _| self.store.sources.contains(name));
         let in_window = |source: &str| plan.in_window(source, settings.plan.window, now);
-        report.note_sources(state, &settings.schedule, in_window, chance::draw());
+        report.note_sources(state, &settings.schedule, in_window, jitter::draw());
     }
 
     /// Keeps what the plan remembers.
     pub(super) fn remember(&mut self, plan: &Plan) {
-        self.contents.state.memory = plan.memory.clone();
+        self.contents.state.planner = plan.planner.clone();
         if let Some(manifest) = &self.contents.manifest {
             self.contents.state.generation = self.contents.state.generation.max(manifest.generation);
         }
@@ -249,14 +249,14 @@ impl<'a> Session<'a> {
     pub async fn confirm(&mut self, name: &str, report: &mut Report) {
         let wanted = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
         for target in self.store.targets.iter().filter(|target| target.name == name) {
-            self.note_word(&format!("confirm {name}"));
+            self.note_override(&format!("confirm {name}"));
             self.contents.state.targets.entry(name.to_owned()).or_default().confirmed = wanted;
             self.take_turns_of(&[target], false, report).await;
         }
     }
 
     /// Puts what the operator said into evidence.
-    pub fn note_word(&mut self, word: &str) {
+    pub fn note_override(&mut self, word: &str) {
         self.unwritten.extend(evidence::word(self.opened.root(), word, self.clock.now()).err());
     }
 
@@ -298,10 +298,10 @@ impl<'a> Session<'a> {
         self.contents.state.raise(&report.findings, &report.looked, self.clock.now());
         self.save();
         self.note_unsaved(report);
-        let standing = Standing::of(&self.store.name, &self.contents.state, &self.contents.set);
+        let summary = StoreSummary::of(&self.store.name, &self.contents.state, &self.contents.set);
         let unsaved =
             self.unsaved.is_some().then(|| Unsaved { replaces: state_stamp(self.store), state: self.contents.state });
-        Closed { standing, unsaved }
+        Closed { summary, unsaved }
     }
 
     /// Tidies, and writes the state after a command that was not a whole cycle: what it found is added to the alarms that
@@ -334,8 +334,8 @@ impl<'a> Session<'a> {
             self.contents.state.evidence_backlog.push(line);
             reasons.insert(why);
         }
-        let told_already = report.findings.iter().any(|finding| finding.event == Event::EvidenceNotWritten);
-        if !told_already {
+        let reported_already = report.findings.iter().any(|finding| finding.event == Event::EvidenceNotWritten);
+        if !reported_already {
             report.findings.extend(Self::not_in_evidence(self.store, reasons));
         }
     }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use crate::settings::resolved::{Kinds, Target};
 use crate::store::LinkPath;
-use crate::targets::check::{self, Outcome as Checked, View};
+use crate::targets::check::{self, CheckOutcome, View};
 use crate::targets::process::Environment;
 use crate::targets::read_back::read_back_in;
-use crate::targets::reload::{self, ReloadError, Told};
-use crate::trust::turn::{Event, Number, Outcome, Owed, Proof, Situation, Step, Turn};
+use crate::targets::reload::{self, ReloadError, ReloadReport};
+use crate::trust::turn::{Event, Number, Owed, Proof, Situation, Step, Turn, TurnOutcome};
 
 /// A target's server, and the files that it reads.
 pub struct Server<'a> {
@@ -32,19 +32,19 @@ pub trait Hand {
     }
 
     /// Has the server load what its link names; what is owed where the turn ends by that.
-    async fn tell(&mut self) -> Result<Event, Owed>;
+    async fn reload(&mut self) -> Result<Event, Owed>;
 
-    async fn prove(&mut self, told: bool) -> Proof;
+    async fn prove(&mut self, reloaded: bool) -> Proof;
 }
 
 /// Takes a turn to its end; the second value is whether the server was to be told.
-pub async fn take(situation: Situation, hand: &mut impl Hand) -> (Outcome, bool) {
+pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, bool) {
     let wanted = situation.wanted;
     let (mut turn, mut step) = Turn::begin(situation);
-    let mut told = false;
+    let mut reloaded = false;
     loop {
         let event = match step {
-            Step::Finish(outcome) => return (outcome, told),
+            Step::Finish(outcome) => return (outcome, reloaded),
             Step::ReadBack => {
                 let server = hand.server();
                 succeeded(read_back_in(server.kinds, &server.generations, wanted))
@@ -53,21 +53,21 @@ pub async fn take(situation: Situation, hand: &mut impl Hand) -> (Outcome, bool)
             Step::Check => hand.server().check(View::AsItStands).await,
             Step::Switch(number) => hand.switch(number),
             Step::Reload => {
-                told = true;
-                match hand.tell().await {
+                reloaded = true;
+                match hand.reload().await {
                     Ok(event) => event,
-                    Err(owed) => return (Outcome::Owed(owed), told),
+                    Err(owed) => return (TurnOutcome::Owed(owed), reloaded),
                 }
             }
-            Step::Prove { told } => Event::Proof(hand.prove(told).await),
+            Step::Prove { reloaded } => Event::Proof(hand.prove(reloaded).await),
         };
         step = turn.on(event);
     }
 }
 
 impl Server<'_> {
-    pub async fn tell(&self) -> Result<Told, ReloadError> {
-        reload::tell(&self.target.reload, &self.environment, self.target.reload_timeout).await
+    pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
+        reload::request(&self.target.reload, &self.environment, self.target.reload_timeout).await
     }
 
     async fn check_privately(&self, number: Number) -> Event {
@@ -80,10 +80,10 @@ impl Server<'_> {
     async fn check(&self, view: View<'_>) -> Event {
         let Some(check) = self.target.server_check() else { return Event::Succeeded };
         match check::judge(check, view, &self.environment, self.target.check_timeout).await {
-            Checked::Passed => Event::Succeeded,
-            Checked::Failed { output } => Event::Failed(output),
-            Checked::CouldNotRun(why) => Event::NotRun(why),
-            Checked::PrivateUnavailable(why) => Event::NoNamespace(why),
+            CheckOutcome::Passed => Event::Succeeded,
+            CheckOutcome::Failed { output } => Event::Failed(output),
+            CheckOutcome::CouldNotRun(why) => Event::NotRun(why),
+            CheckOutcome::PrivateUnavailable(why) => Event::NoNamespace(why),
         }
     }
 }

@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::canary;
 use super::evidence::{self, Unwritten};
 use super::hands::{Direct, ThroughRoot};
-use super::privileged::ask::RootsHalf;
-use super::privileged::outcome::{Outcome as Answer, Verdict};
+use super::privileged::answer::{ApplyOutcome, Verdict};
+use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
-use super::sight;
 use super::steps::{self, Server};
 use crate::clock::Clock;
 use crate::settings::resolved::{self, Kinds, Reload, Store as StoreSettings, Target};
@@ -23,15 +23,15 @@ use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
 use crate::targets::read_back::read_back;
 use crate::targets::snippet;
+use crate::trust::canary::CheckCanary;
 use crate::trust::event::Event;
 use crate::trust::evidence_record::Happened;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::Manifest;
 use crate::trust::set::Authority;
-use crate::trust::sight::Sight;
 use crate::trust::state::TargetState;
 use crate::trust::subject::Subject;
-use crate::trust::turn::{Evidence, Outcome, Owed, Proof, Situation};
+use crate::trust::turn::{Evidence, Owed, Proof, Situation, TurnOutcome};
 
 /// After this long root's half is asked to look again, though nothing changed: whether it still answers should be known
 /// before it is needed.
@@ -46,7 +46,7 @@ pub struct Turns<'a> {
     /// The kinds of server that are known.
     kinds: Kinds,
     /// Root's half, where the target is privileged.
-    half: Option<RootsHalf<'a>>,
+    half: Option<PrivilegedHelper<'a>>,
 }
 
 /// The link that a target's server reads by.
@@ -66,7 +66,7 @@ impl<'a> Turns<'a> {
         target: &'a Target,
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
-        let half = target.privileged.then(|| RootsHalf::of(store, target, manifest)).transpose()?;
+        let half = target.privileged.then(|| PrivilegedHelper::of(store, target, manifest)).transpose()?;
         let (root, kinds) = (&*store.path, store.kinds);
         Ok(Self { root, manifest, target, clock, kinds, half })
     }
@@ -80,9 +80,9 @@ impl<'a> Turns<'a> {
 
     /// Takes the target's turn to its end and keeps what came of it in `state`.
     pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) {
-        let (mut outcome, mut told) = self.steps(state, forced, report).await;
+        let (mut outcome, mut reloaded) = self.steps(state, forced, report).await;
         if let Some(half) = &self.half
-            && matches!(outcome, Outcome::Settled(_))
+            && matches!(outcome, TurnOutcome::Settled(_))
             && let Some(refused) = half.withheld()
         {
             // Root's configuration may have been mended since; if so, it has told the server of more.
@@ -91,62 +91,63 @@ impl<'a> Turns<'a> {
                 half.withheld().is_none()
             };
             if mended {
-                (outcome, told) = self.steps(state, false, report).await;
+                (outcome, reloaded) = self.steps(state, false, report).await;
             } else {
-                outcome = Outcome::Owed(Owed::Withheld(refused));
+                outcome = TurnOutcome::Owed(Owed::Withheld(refused));
             }
         }
         self.look_at_the_check(&outcome, state, report).await;
         self.find_limits(report);
         self.find_denials_unknown_to_it(report);
-        self.conclude(state, outcome, told, forced, report);
+        self.conclude(state, outcome, reloaded, forced, report);
     }
 
     /// Whether the check sees what it is to judge, once its server is known to use our files; root's half finds that out for
     /// itself, but learns from here that it does.
-    async fn look_at_the_check(&self, outcome: &Outcome, state: &mut TargetState, report: &mut Report) {
+    async fn look_at_the_check(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
-        let is_due =
-            |known: Option<&Sight>| sight::is_used(self.target, outcome) && sight::is_due(self.target, known, number);
-        let before = state.sight.as_ref().map(|known| (known.check, known.verdict.clone()));
+        let is_due = |known: Option<&CheckCanary>| {
+            canary::is_used(self.target, outcome) && canary::is_due(self.target, known, number)
+        };
+        let before = state.canary.as_ref().map(|known| (known.check, known.verdict.clone()));
         match (&self.half, self.link()) {
             (Some(half), _) => {
-                if is_due(half.last().and_then(|last| last.sight).as_ref()) {
+                if is_due(half.last().and_then(|last| last.canary).as_ref()) {
                     // Where it does not answer, nothing is known yet.
                     let _ = half.ask(Asked::ToSeeTheCheck).await;
                 }
-                state.sight = half.last().and_then(|last| last.sight).or(state.sight.take());
+                state.canary = half.last().and_then(|last| last.canary).or(state.canary.take());
             }
-            (None, Ok(link)) if is_due(state.sight.as_ref()) => {
+            (None, Ok(link)) if is_due(state.canary.as_ref()) => {
                 let generation = (number, &*generation::path(self.root, number));
-                sight::look(self.target, &mut state.sight, generation, link.path(), &self.environment()).await;
+                canary::look(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
             }
             _ => {}
         }
-        let new = before != state.sight.as_ref().map(|known| (known.check, known.verdict.clone()));
-        report.findings.extend(sight::finding(self.target, state.sight.as_ref(), new));
+        let new = before != state.canary.as_ref().map(|known| (known.check, known.verdict.clone()));
+        report.findings.extend(canary::finding(self.target, state.canary.as_ref(), new));
     }
 
     /// Where nothing can prove, root's own word that it told the server of just this is the end of what was owed, whoever
     /// had asked for it.
-    fn was_told(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
+    fn was_reloaded(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
         let wanted = self.manifest.generation;
         let last = self.half.as_ref()?.last()?;
         let is_this = linked == Some(wanted) && self.target.proof.is_none() && state.acknowledged != Some(wanted);
         match last.verdict {
-            Verdict::Told(words) if is_this => {
+            Verdict::Reloaded(words) if is_this => {
                 Some(Evidence::ReloadedNotProven(format!("no proof is configured; root's half told it: {words}")))
             }
             _ => None,
         }
     }
 
-    async fn steps(&self, state: &TargetState, forced: bool, report: &mut Report) -> (Outcome, bool) {
+    async fn steps(&self, state: &TargetState, forced: bool, report: &mut Report) -> (TurnOutcome, bool) {
         let read = self.link().and_then(|link| link.read().map(|found| (link, found)));
         let (link, found) = match read {
             Ok(read) => read,
             // One target's trouble keeps no other from its turn.
-            Err(error) => return (Outcome::Owed(Owed::NotSwitched(error.in_short())), false),
+            Err(error) => return (TurnOutcome::Owed(Owed::NotSwitched(error.in_short())), false),
         };
         let linked = match found {
             Link::Generation(number) => {
@@ -174,8 +175,8 @@ impl<'a> Turns<'a> {
                 None
             }
         };
-        if !forced && let Some(evidence) = self.was_told(state, linked) {
-            return (Outcome::Settled(evidence), false);
+        if !forced && let Some(evidence) = self.was_reloaded(state, linked) {
+            return (TurnOutcome::Settled(evidence), false);
         }
         let situation = self.situation(state, linked, forced);
         let server = Server {
@@ -196,17 +197,17 @@ impl<'a> Turns<'a> {
             wanted: self.manifest.generation,
             linked,
             acknowledged: state.acknowledged,
-            told_not_wired: state.told_not_wired,
+            reported_not_wired: state.reported_not_wired,
             checkable: self.half.is_none() && self.target.check.is_some(),
-            checkable_privately: !sight::is_blind(self.target, state.sight.as_ref()),
+            checkable_privately: !canary::is_blind(self.target, state.canary.as_ref()),
             checkable_in_place: !self.target.kind.reads_at_requests(),
             linked_reads_back: linked
                 .filter(|linked| *linked != self.manifest.generation)
                 .is_none_or(|old| read_back(self.kinds, self.root, old).is_ok()),
-            tellable: self.half.is_some() || self.target.reload != Reload::None,
+            can_be_reloaded: self.half.is_some() || self.target.reload != Reload::None,
             provable: self.target.proof.is_some(),
-            chain_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_chain),
-            allowlist_provable: self.target.proof.as_ref().is_some_and(resolved::Proof::shows_allowlist),
+            chain_provable: self.target.proof.as_ref().is_some_and(resolved::ProofMethods::shows_chain),
+            allowlist_provable: self.target.proof.as_ref().is_some_and(resolved::ProofMethods::shows_allowlist),
             confirmed: state.confirmed == Some(self.manifest.generation),
             drops_denied: self.drops_denied(linked.into_iter().chain(state.acknowledged)),
             forced,
@@ -263,7 +264,7 @@ impl<'a> Turns<'a> {
             return Some(enforcement::look(configuration, check, link.path(), &self.environment(), limit).await);
         };
         let mut last = half.last();
-        let is_good = |last: &Answer| {
+        let is_good = |last: &ApplyOutcome| {
             matches!(last.enforcement, Some(Enforcement::Enforced { .. }))
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
@@ -277,10 +278,16 @@ impl<'a> Turns<'a> {
         last.and_then(|last| last.enforcement)
     }
 
-    pub(super) async fn prove(&self, link: &LinkPath, told: bool, state: &TargetState, report: &mut Report) -> Proof {
+    pub(super) async fn prove(
+        &self,
+        link: &LinkPath,
+        reloaded: bool,
+        state: &TargetState,
+        report: &mut Report,
+    ) -> Proof {
         let Some(ways) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
         // Root's half may have let in less than stands in the store.
-        let rendered = self.half.as_ref().and_then(|half| Some(half.last()?.standing?.digest));
+        let rendered = self.half.as_ref().and_then(|half| Some(half.last()?.rendered?.digest));
         let wanted = Wanted {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
@@ -288,15 +295,15 @@ impl<'a> Turns<'a> {
             environment: self.environment(),
             directory: link.path().to_owned(),
         };
-        let told_by_root = self.half.as_ref().is_some_and(RootsHalf::was_asked);
-        let patience = if told || told_by_root { Patience::JustTold } else { Patience::LongRunning };
+        let reloaded_by_root = self.half.as_ref().is_some_and(PrivilegedHelper::was_asked);
+        let patience = if reloaded || reloaded_by_root { Patience::JustReloaded } else { Patience::LongRunning };
         let kind = self.target.kind;
         let proof = proof::prove(ways, &wanted, patience).await.proof.proves(kind, ways);
         let Some(configuration) = kind.configuration() else { return proof };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
-                Proof::Proven if !told && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
+                Proof::Proven if !reloaded && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
                     Proof::NotYet("its configuration asks the allowlist by now, but may not be loaded yet".to_owned())
                 }
                 Proof::Proven => proof,
@@ -363,18 +370,26 @@ impl<'a> Turns<'a> {
         }
     }
 
-    fn conclude(&self, state: &mut TargetState, outcome: Outcome, told: bool, forced: bool, report: &mut Report) {
+    fn conclude(
+        &self,
+        state: &mut TargetState,
+        outcome: TurnOutcome,
+        reloaded: bool,
+        forced: bool,
+        report: &mut Report,
+    ) {
         // What a server answers is kept from here on.
         let outcome = outcome.bounded();
         let now = self.clock.now();
         let wanted = self.manifest.generation;
         let name = &self.target.name;
-        let mut line = TargetReport { target: name.clone(), wanted, settled: None, owed: None, told, to_add: None };
+        let mut line =
+            TargetReport { target: name.clone(), wanted, settled: None, owed: None, told: reloaded, to_add: None };
         match outcome {
-            Outcome::Settled(evidence) => {
-                let by_word = matches!(evidence, Evidence::Confirmed(_));
-                let was_by_word = matches!(state.evidence, Some(Evidence::Confirmed(_)));
-                if state.acknowledged != Some(wanted) || told || by_word != was_by_word {
+            TurnOutcome::Settled(evidence) => {
+                let confirmed = matches!(evidence, Evidence::Confirmed(_));
+                let was_confirmed = matches!(state.evidence, Some(Evidence::Confirmed(_)));
+                if state.acknowledged != Some(wanted) || reloaded || confirmed != was_confirmed {
                     let (event, detail) = match &evidence {
                         Evidence::Proven => (Happened::Proven, "chain and allowlist".to_owned()),
                         Evidence::ChainOnly(why) => (Happened::ChainProven, why.clone()),
@@ -394,14 +409,14 @@ impl<'a> Turns<'a> {
                     evidence: Some(evidence.clone()),
                     proven: proven.or(state.proven),
                     // A proof is more than a word, and stands by itself from then on.
-                    confirmed: by_word.then_some(wanted),
+                    confirmed: confirmed.then_some(wanted),
                     last_turn: Some(now),
-                    sight: state.sight.take(),
+                    canary: state.canary.take(),
                     ..TargetState::default()
                 };
                 line.settled = Some(evidence);
             }
-            Outcome::Owed(owed) => {
+            TurnOutcome::Owed(owed) => {
                 let finding = owed.finding(name, wanted);
                 if state.owed.as_ref() != Some(&owed) {
                     report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
@@ -411,11 +426,11 @@ impl<'a> Turns<'a> {
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
                 let is_news = self.target.reload == Reload::None && state.owed.as_ref() != Some(&owed);
-                if lacks_lines && (told || forced || is_news) {
+                if lacks_lines && (reloaded || forced || is_news) {
                     line.to_add = self.snippet();
                 }
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
-                    state.told_not_wired = Some(wanted);
+                    state.reported_not_wired = Some(wanted);
                 }
                 // What it served once, or by the operator's word, it may serve no more: only a proof, a success or a new
                 // word says so again.

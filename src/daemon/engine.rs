@@ -14,7 +14,7 @@ use super::store::StoreTask;
 use super::watch::Watch;
 use crate::clock::Clock;
 use crate::cycle::{Clients, PollDue};
-use crate::report::{Board, Progress};
+use crate::report::{Progress, Summaries};
 use crate::settings::resolved::Settings;
 
 /// What all tasks share, whatever the configuration.
@@ -28,7 +28,7 @@ pub struct Surroundings {
     /// Told when a store's standing may be another.
     pub news: Arc<Notify>,
     /// How every store stands.
-    pub board: Board,
+    pub summaries: Summaries,
 }
 
 /// A configuration at work.
@@ -70,7 +70,7 @@ impl Engine {
                 look_again,
                 watch: around.watch.clone(),
                 news: Arc::clone(&around.news),
-                board: around.board.clone(),
+                summaries: around.summaries.clone(),
                 stopping: stopped.clone(),
                 progress: around.progress.clone(),
                 rhythm: around.rhythm,

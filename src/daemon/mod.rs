@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::cycle::Clients;
 use crate::genesys::ClientError;
 use crate::report::http::{ListenError, Server};
-use crate::report::{Board, Facts, Progress};
+use crate::report::{Facts, Progress, Summaries};
 use crate::trust::fingerprint::Fingerprint;
 use configuration::{Configuration, Stamp};
 pub use configuration::{Origin, Refused};
@@ -85,11 +85,11 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
         pace,
         watch: Watch::start(),
         news: Arc::new(Notify::new()),
-        board: Board::default(),
+        summaries: Summaries::default(),
     };
     let settings = &configuration.settings;
     let facts =
-        Facts::new(Arc::clone(&around.clock), around.progress.clone(), around.board.clone(), Arc::clone(settings));
+        Facts::new(Arc::clone(&around.clock), around.progress.clone(), around.summaries.clone(), Arc::clone(settings));
     let server = Server::start(settings.listen, facts).await?;
     around.watch.configuration(&origin.path, &changed);
     log_line!(Started, version = env!("CARGO_PKG_VERSION"), "trustsync is at work");
@@ -215,7 +215,7 @@ impl Daemon {
             () = self.engine.stop(TURN_BEFORE_RELOAD) => {}
             () = signals.end() => return ControlFlow::Break(()),
         }
-        self.around.board.retain(|store| configuration.settings.stores.contains_key(store));
+        self.around.summaries.retain(|store| configuration.settings.stores.contains_key(store));
         self.engine = Engine::start(&configuration.settings, clients, &self.around);
         self.server.facts().replaced(Arc::clone(&configuration.settings));
         self.configuration = configuration;
@@ -250,7 +250,7 @@ impl Daemon {
                 why.lines().map(str::trim).collect::<Vec<_>>().join(" ").chars().take(REASON_SHOWN).collect();
             parts.push(format!("CONFIGURATION REFUSED, the one before is in force: {why}"));
         }
-        parts.extend(self.around.board.all().iter().map(|standing| standing.line(now)));
+        parts.extend(self.around.summaries.all().iter().map(|summary| summary.line(now)));
         if parts.is_empty() {
             parts.push("at work, nothing looked at yet".to_owned());
         }

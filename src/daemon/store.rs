@@ -13,14 +13,14 @@ use super::watch::Watch;
 use crate::clock::Clock;
 use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns, Unsaved};
 use crate::log;
-use crate::report::{Board, Progress};
+use crate::report::{Progress, Summaries};
 use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
-use crate::targets::process::LAST_CHANCE;
+use crate::targets::process::LAST_GRACE;
 use crate::trust::event::Event;
 use crate::trust::finding::{Finding, Severity};
-use crate::trust::standing::Standing;
 use crate::trust::subject::Subject;
+use crate::trust::summary::StoreSummary;
 use crate::trust::timestamp::Timestamp;
 
 /// How often we look whether another writer is done.
@@ -56,7 +56,7 @@ pub struct StoreTask {
     pub look_again: Arc<Notify>,
     pub watch: Watch,
     pub news: Arc<Notify>,
-    pub board: Board,
+    pub summaries: Summaries,
     pub stopping: watch::Receiver<bool>,
     pub progress: Progress,
     pub rhythm: Rhythm,
@@ -156,9 +156,9 @@ impl StoreTask {
         };
         let kept = match acted {
             Ok((report, closed)) => {
-                self.say(&report, &closed.standing);
-                self.note_loss(&closed.standing);
-                self.board.put(closed.standing);
+                self.say(&report, &closed.summary);
+                self.note_loss(&closed.summary);
+                self.summaries.put(closed.summary);
                 self.unsaved = closed.unsaved;
                 if let Some(why) = &report.trouble {
                     self.refused_by_the_disk(why);
@@ -203,25 +203,25 @@ impl StoreTask {
         }
         self.seen = seen;
         // What cannot be read, the next cycle says in its own words.
-        if let Ok(standing) = cycle::standing(&self.store) {
-            self.board.put(standing);
+        if let Ok(summary) = cycle::summary(&self.store) {
+            self.summaries.put(summary);
             self.news.notify_one();
         }
         true
     }
 
     /// A store that was emptied looks like one that was never born; we know better.
-    fn note_loss(&mut self, standing: &Standing) {
-        if standing.generation < self.highest {
+    fn note_loss(&mut self, summary: &StoreSummary) {
+        if summary.generation < self.highest {
             let text = format!(
                 "The store was at generation {:06} and is at {:06} now: somebody removed what was in it. What it had \
                  denied or held is forgotten: restore it from a backup, or say it again (trustsync distrust).",
-                self.highest, standing.generation
+                self.highest, summary.generation
             );
             log::findings(&[Finding::new(Event::StateLost, Subject::store(&self.store.name), text)], true);
             self.watch.store(&self.store.path, &self.touched);
         }
-        self.highest = standing.generation;
+        self.highest = summary.generation;
     }
 
     fn has_drifted(&self) -> bool {
@@ -240,8 +240,8 @@ impl StoreTask {
 
     fn failed(&mut self, error: &CycleError) {
         // What is in place serves, whether we can work on it or not.
-        if let Ok(standing) = cycle::standing(&self.store) {
-            self.board.put(standing);
+        if let Ok(summary) = cycle::summary(&self.store) {
+            self.summaries.put(summary);
         }
         self.refused_by_the_disk(&error.to_string());
         // Made since, or made anew: the watch is set up again.
@@ -253,12 +253,12 @@ impl StoreTask {
     fn refused_by_the_disk(&mut self, why: &str) {
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert_with(|| self.clock.now());
-        self.board.fail(&self.store.name, why, since);
+        self.summaries.fail(&self.store.name, why, since);
     }
 
     /// What begins, or becomes more or less urgent, is said at once, and so is all that goes with a new generation; what
     /// stands, once a day: its text has the details of the moment, which differ each time.
-    fn say(&mut self, report: &Report, standing: &Standing) {
+    fn say(&mut self, report: &Report, summary: &StoreSummary) {
         let now = Instant::now();
         let stands = |finding: &Finding| {
             let said = self.said.get(&finding.alarm_id());
@@ -271,7 +271,7 @@ impl StoreTask {
         for finding in fresh.iter().filter(|finding| finding.severity > Severity::Note) {
             self.said.insert(finding.alarm_id(), (finding.severity, now));
         }
-        let is_over = |id: &str| !standing.alarms.contains_key(id) || standing.over.contains(id);
+        let is_over = |id: &str| !summary.alarms.contains_key(id) || summary.over.contains(id);
         self.said.retain(|id, _| !is_over(id));
         log::cycle(&self.store.name, report, &fresh, tracing::Level::DEBUG);
     }
@@ -297,9 +297,9 @@ pub(crate) fn longest_turns(store: &Store) -> Duration {
         let proof = target.proof.as_ref().map_or(Duration::ZERO, |proof| proof.timeout.saturating_add(proof.settle));
         // Root's half may be asked twice, and has to take the request before it works.
         let (checks, reloads) = if target.privileged { (20, 6) } else { (8, 1) };
-        let checks = target.check_timeout.saturating_add(LAST_CHANCE).saturating_mul(checks);
-        let reloads = target.reload_timeout.saturating_add(LAST_CHANCE).saturating_mul(reloads);
-        let proofs = proof.saturating_add(LAST_CHANCE).saturating_mul(3);
+        let checks = target.check_timeout.saturating_add(LAST_GRACE).saturating_mul(checks);
+        let reloads = target.reload_timeout.saturating_add(LAST_GRACE).saturating_mul(reloads);
+        let proofs = proof.saturating_add(LAST_GRACE).saturating_mul(3);
         checks.saturating_add(reloads).saturating_add(proofs)
     };
     let turns = store.targets.iter().map(of);

@@ -2,9 +2,9 @@
 
 use tokio::time::Instant;
 
-use crate::chance;
 use crate::genesys::error::FetchError;
 use crate::genesys::retry;
+use crate::jitter;
 
 /// The attempts at one request.
 pub(super) struct Attempts<'a> {
@@ -28,7 +28,7 @@ impl<'a> Attempts<'a> {
             _ => error.after_attempts(self.made),
         };
         let remaining = self.ends.saturating_duration_since(Instant::now());
-        let Some(delay) = retry::next_delay(self.made, &error, remaining, chance::draw()) else {
+        let Some(delay) = retry::next_delay(self.made, &error, remaining, jitter::draw()) else {
             return Err(error);
         };
         log_line!(

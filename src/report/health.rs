@@ -12,7 +12,7 @@
 use serde::Serialize;
 
 use crate::settings::resolved::Settings;
-use crate::trust::standing::Standing;
+use crate::trust::summary::StoreSummary;
 use crate::trust::timestamp::Timestamp;
 
 /// Whether everything that runs makes progress.
@@ -63,24 +63,24 @@ pub struct Stale {
 impl Readiness {
     /// Of the stores in these settings, as they stand.
     #[must_use]
-    pub fn of(settings: &Settings, standings: &[Standing], now: Timestamp) -> Self {
+    pub fn of(settings: &Settings, summaries: &[StoreSummary], now: Timestamp) -> Self {
         let mut missing = Vec::new();
         let mut stale = Vec::new();
         let mut failing = Vec::new();
         for (name, store) in &settings.stores {
-            let Some(standing) = standings.iter().find(|standing| standing.store == *name) else {
+            let Some(summary) = summaries.iter().find(|summary| summary.store == *name) else {
                 missing.push(format!("store {name}: not looked at yet, or it cannot be used (the log says why)"));
                 continue;
             };
-            if let Some((since, why)) = &standing.failing {
+            if let Some((since, why)) = &summary.failing {
                 failing.push(format!("store {name}: since {since}: {why}"));
             }
-            if standing.generation == 0 {
+            if summary.generation == 0 {
                 missing.push(format!("store {name}: nothing published yet"));
                 continue;
             }
             for source in &store.sources {
-                let since = standing.sources.get(source).and_then(|known| known.last_success);
+                let since = summary.sources.get(source).and_then(|known| known.last_success);
                 if is_stale(settings, since, now) {
                     stale.push(Stale { store: name.clone(), source: source.clone(), since });
                 }

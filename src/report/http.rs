@@ -154,11 +154,11 @@ fn answer(facts: &Facts, method: &Method, path: &str) -> Response<Full<Bytes>> {
     match path {
         "/healthz" => in_json(yes_or_no(health.healthy), &health),
         "/readyz" => {
-            let readiness = Readiness::of(&facts.in_force().settings, &facts.board.all(), now);
+            let readiness = Readiness::of(&facts.in_force().settings, &facts.summaries.all(), now);
             in_json(yes_or_no(readiness.ready), &readiness)
         }
         _ => {
-            let text = metrics::render(&facts.in_force(), health.healthy, &facts.board.all(), now);
+            let text = metrics::render(&facts.in_force(), health.healthy, &facts.summaries.all(), now);
             response(StatusCode::OK, metrics::CONTENT_TYPE, text)
         }
     }
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::report::{Board, Progress};
+    use crate::report::{Progress, Summaries};
     use crate::settings::resolved::Settings;
 
     async fn asked(facts: &Facts, path: &str) -> (u16, String) {
@@ -213,7 +213,7 @@ mod tests {
             verify: Default::default(),
             crl: Default::default(),
         };
-        let facts = Facts::new(Arc::new(SystemClock), progress.clone(), Board::default(), Arc::new(settings));
+        let facts = Facts::new(Arc::new(SystemClock), progress.clone(), Summaries::default(), Arc::new(settings));
         progress.promise("store main", "acting", Duration::from_secs(60));
         assert_eq!(asked(&facts, "/healthz").await, (200, "{\"healthy\":true}\n".to_owned()));
         assert!(asked(&facts, "/metrics").await.1.contains("\ntrustsync_healthy 1\n"));

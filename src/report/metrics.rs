@@ -16,7 +16,7 @@ use super::InForce;
 use super::health::is_stale;
 use crate::settings::resolved::Store;
 use crate::trust::finding::Severity;
-use crate::trust::standing::{SourceStanding, Standing, TargetStanding};
+use crate::trust::summary::{SourceSummary, StoreSummary, TargetSummary};
 use crate::trust::timestamp::Timestamp;
 
 /// The format's own media type.
@@ -25,15 +25,15 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Everything, as of now. What is configured has its lines as soon as its store was looked at, whether anything happened
 /// to it yet or not; what never happened was at 0, and is infinitely long ago.
 #[must_use]
-pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Timestamp) -> String {
+pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now: Timestamp) -> String {
     let settings = &in_force.settings;
-    let stores: Vec<(&Store, Option<&Standing>)> = settings
+    let stores: Vec<(&Store, Option<&StoreSummary>)> = settings
         .stores
         .values()
-        .map(|store| (store, standings.iter().find(|standing| standing.store == store.name)))
+        .map(|store| (store, summaries.iter().find(|summary| summary.store == store.name)))
         .collect();
-    let looked_at: Vec<(&Store, &Standing)> =
-        stores.iter().filter_map(|(store, standing)| Some((*store, (*standing)?))).collect();
+    let looked_at: Vec<(&Store, &StoreSummary)> =
+        stores.iter().filter_map(|(store, summary)| Some((*store, (*summary)?))).collect();
     let mut text = Text::default();
 
     text.family("build_info", "The version that runs.");
@@ -48,34 +48,34 @@ pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Ti
     text.family("config_last_reload_success_timestamp_seconds", "Since when the configuration in force is.");
     text.sample(&[], in_force.since.unix());
     text.family("ready", "Whether the store has a generation in place, as /readyz says.");
-    for (store, standing) in &stores {
-        text.sample(&[("store", &store.name)], u8::from(standing.is_some_and(|standing| standing.generation > 0)));
+    for (store, summary) in &stores {
+        text.sample(&[("store", &store.name)], u8::from(summary.is_some_and(|summary| summary.generation > 0)));
     }
 
     text.family("generation", "The newest committed generation, 0 before the first.");
-    text.each(&looked_at, |standing| Some(standing.generation));
+    text.each(&looked_at, |summary| Some(summary.generation));
     text.family("deny_all", "Whether nobody at all is admitted.");
-    text.each(&looked_at, |standing| Some(u8::from(standing.deny_all)));
+    text.each(&looked_at, |summary| Some(u8::from(summary.deny_all)));
     text.family("hold", "Whether an operator's hold is in force.");
-    text.each(&looked_at, |standing| Some(u8::from(hold_end(standing, now).is_some())));
+    text.each(&looked_at, |summary| Some(u8::from(hold_end(summary, now).is_some())));
     text.family("hold_end_timestamp_seconds", "When the hold that is in force ends.");
-    text.each(&looked_at, |standing| hold_end(standing, now).map(Timestamp::unix));
+    text.each(&looked_at, |summary| hold_end(summary, now).map(Timestamp::unix));
     text.family(
         "store_failing",
         "Whether the store cannot be read or written: nothing is added, removed, told or proven.",
     );
-    text.each(&looked_at, |standing| Some(u8::from(standing.failing.is_some())));
+    text.each(&looked_at, |summary| Some(u8::from(summary.failing.is_some())));
     text.family("alarms", "Alarms that stand, by severity.");
-    for (store, standing) in &looked_at {
+    for (store, summary) in &looked_at {
         for severity in [Severity::Warning, Severity::Critical] {
             let labels = [("store", store.name.as_str()), ("severity", &severity.to_string())];
-            text.sample(&labels, standing.alarms_of(severity));
+            text.sample(&labels, summary.alarms_of(severity));
         }
     }
     text.family("alarms_by_event", "Alarms that stand, by event: the runbook says what each means.");
-    for (store, standing) in &looked_at {
+    for (store, summary) in &looked_at {
         let mut counted: BTreeMap<_, usize> = BTreeMap::new();
-        for of in standing.alarms.values() {
+        for of in summary.alarms.values() {
             let count = counted.entry(of).or_default();
             *count = count.saturating_add(1);
         }
@@ -85,9 +85,9 @@ pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Ti
         }
     }
     text.family("alarms_over", "Those of them that are over, and stand until somebody has seen them.");
-    text.each(&looked_at, |standing| Some(standing.over.len()));
+    text.each(&looked_at, |summary| Some(summary.over.len()));
 
-    let ends: Vec<_> = looked_at.iter().map(|(store, standing)| (*store, latest_ends(standing))).collect();
+    let ends: Vec<_> = looked_at.iter().map(|(store, summary)| (*store, latest_ends(summary))).collect();
     text.family(
         "certificate_expiration_timestamp_seconds",
         "The last valid second of the latest-ending certificate that is trusted, by slot and role.",
@@ -105,16 +105,16 @@ pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Ti
         }
     }
 
-    let sources: Vec<(&str, &str, Option<&SourceStanding>)> = looked_at
+    let sources: Vec<(&str, &str, Option<&SourceSummary>)> = looked_at
         .iter()
-        .flat_map(|(store, standing)| {
-            store.sources.iter().map(|name| (store.name.as_str(), name.as_str(), standing.sources.get(name)))
+        .flat_map(|(store, summary)| {
+            store.sources.iter().map(|name| (store.name.as_str(), name.as_str(), summary.sources.get(name)))
         })
         .collect();
-    let mut of_sources = |name, help, value: &dyn Fn(Option<&SourceStanding>) -> String| {
+    let mut of_sources = |name, help, value: &dyn Fn(Option<&SourceSummary>) -> String| {
         text.family(name, help);
-        for (store, source, standing) in &sources {
-            text.sample(&[("store", store), ("source", source)], value(*standing));
+        for (store, source, summary) in &sources {
+            text.sample(&[("store", store), ("source", source)], value(*summary));
         }
     };
     of_sources(
@@ -146,17 +146,17 @@ pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Ti
         known.map_or(0, |known| known.failures).to_string()
     });
 
-    let targets: Vec<(&str, &str, Option<&TargetStanding>)> = looked_at
+    let targets: Vec<(&str, &str, Option<&TargetSummary>)> = looked_at
         .iter()
-        .flat_map(|(store, standing)| {
+        .flat_map(|(store, summary)| {
             let targets = store.targets.iter();
-            targets.map(|target| (store.name.as_str(), target.name.as_str(), standing.targets.get(&target.name)))
+            targets.map(|target| (store.name.as_str(), target.name.as_str(), summary.targets.get(&target.name)))
         })
         .collect();
-    let mut of_targets = |name, help, value: &dyn Fn(Option<&TargetStanding>) -> Option<String>| {
+    let mut of_targets = |name, help, value: &dyn Fn(Option<&TargetSummary>) -> Option<String>| {
         text.family(name, help);
-        for (store, target, standing) in &targets {
-            if let Some(value) = value(*standing) {
+        for (store, target, summary) in &targets {
+            if let Some(value) = value(*summary) {
                 text.sample(&[("store", store), ("target", target)], value);
             }
         }
@@ -179,14 +179,14 @@ pub fn render(in_force: &InForce, healthy: bool, standings: &[Standing], now: Ti
 }
 
 /// The end of the hold in force.
-fn hold_end(standing: &Standing, now: Timestamp) -> Option<Timestamp> {
-    standing.hold.as_ref().map(|hold| hold.until).filter(|until| *until > now)
+fn hold_end(summary: &StoreSummary, now: Timestamp) -> Option<Timestamp> {
+    summary.hold.as_ref().map(|hold| hold.until).filter(|until| *until > now)
 }
 
 /// By slot and role, the end of what ends last.
-fn latest_ends(standing: &Standing) -> BTreeMap<(String, String), Timestamp> {
+fn latest_ends(summary: &StoreSummary) -> BTreeMap<(String, String), Timestamp> {
     let mut latest = BTreeMap::new();
-    for (slot, role, end) in &standing.ends {
+    for (slot, role, end) in &summary.ends {
         let known = latest.entry((slot.clone(), role.to_string())).or_insert(*end);
         *known = (*known).max(*end);
     }
@@ -220,9 +220,9 @@ impl Text {
         let _ = writeln!(self.text, "trustsync_{}{labels} {value}", self.name);
     }
 
-    fn each<V: Display>(&mut self, stores: &[(&Store, &Standing)], value: impl Fn(&Standing) -> Option<V>) {
-        for (store, standing) in stores {
-            if let Some(value) = value(standing) {
+    fn each<V: Display>(&mut self, stores: &[(&Store, &StoreSummary)], value: impl Fn(&StoreSummary) -> Option<V>) {
+        for (store, summary) in stores {
+            if let Some(value) = value(summary) {
                 self.sample(&[("store", &store.name)], value);
             }
         }

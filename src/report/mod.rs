@@ -8,21 +8,21 @@ use crate::clock::Clock;
 use crate::settings::resolved::Settings;
 use crate::trust::timestamp::Timestamp;
 
-mod board;
 pub mod health;
 pub mod http;
 pub mod metrics;
 mod progress;
+mod summaries;
 
-pub use board::Board;
 pub use progress::Progress;
+pub use summaries::Summaries;
 
 /// What answers are made from. Clones share it.
 #[derive(Clone)]
 pub struct Facts {
     clock: Arc<dyn Clock>,
     progress: Progress,
-    board: Board,
+    summaries: Summaries,
     in_force: Arc<Mutex<InForce>>,
 }
 
@@ -40,9 +40,9 @@ pub struct InForce {
 impl Facts {
     /// Of a daemon that begins to work by these settings.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, progress: Progress, board: Board, settings: Arc<Settings>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, progress: Progress, summaries: Summaries, settings: Arc<Settings>) -> Self {
         let in_force = InForce { settings, since: clock.now(), newer_refused: false };
-        Self { clock, progress, board, in_force: Arc::new(Mutex::new(in_force)) }
+        Self { clock, progress, summaries, in_force: Arc::new(Mutex::new(in_force)) }
     }
 
     /// Another configuration has taken over.

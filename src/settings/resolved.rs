@@ -11,7 +11,7 @@ use url::Url;
 pub use crate::targets::endpoint::Endpoint;
 pub use crate::targets::kind::{Kind, Kinds};
 pub use crate::targets::ways::{
-    Addressee, Check, CheckWay, EnvoyProof, GenerationEvidence, Proof, ProxyProtocol, Reload, Signal, WireProof,
+    Addressee, Check, CheckWay, EnvoyProof, GenerationEvidence, ProofMethods, ProxyProtocol, Reload, Signal, WireProof,
 };
 use crate::trust::render::Output;
 use crate::trust::schedule::Schedule;
@@ -206,7 +206,7 @@ pub struct Target {
     /// How long telling may take.
     pub reload_timeout: Duration,
     /// How it proves what it serves.
-    pub proof: Option<Proof>,
+    pub proof: Option<ProofMethods>,
 }
 
 impl Target {

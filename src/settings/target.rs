@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::raw::{List, RawProof, RawReload, RawTarget};
 use super::resolve::Resolver;
 use super::resolved::{
-    Addressee, Endpoint, EnvoyProof, GenerationEvidence, Kind, Pinning, Proof, ProxyProtocol, Reload, Signal, Source,
-    Store, Target, WireProof,
+    Addressee, Endpoint, EnvoyProof, GenerationEvidence, Kind, Pinning, ProofMethods, ProxyProtocol, Reload, Signal,
+    Source, Store, Target, WireProof,
 };
 use super::way::{RawAddressee, RawWay, RawWire};
 use crate::http_client::is_loopback;
@@ -195,7 +195,7 @@ impl Resolver {
         endpoint.map_err(|why| self.problem(format!("{key} {why}"))).ok()
     }
 
-    fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<Proof> {
+    fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<ProofMethods> {
         let wire = raw.wire(key).unwrap_or_else(|why| {
             self.problem(why);
             None
@@ -214,7 +214,7 @@ impl Resolver {
             ));
             return None;
         }
-        Some(Proof {
+        Some(ProofMethods {
             wire,
             command,
             http,

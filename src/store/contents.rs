@@ -213,7 +213,7 @@ pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<C
     let set = match &manifest {
         Some(manifest) => manifest.set(&certificates),
         // The generation is lost, its certificates are not: what was trusted stays.
-        None => state.memory.set(&certificates),
+        None => state.planner.set(&certificates),
     };
     let newest_committed = (intact || manifest.is_some()).then_some(state.generation);
     let lost = lost.into_keys().collect();
@@ -347,7 +347,7 @@ fn find_elsewhere(
     certificates: &mut BTreeMap<Fingerprint, Certificate>,
 ) -> Result<(), StoreError> {
     let named = |certificates: &BTreeMap<Fingerprint, Certificate>| {
-        let entries = state.memory.slots.values().flat_map(|slot| &slot.entries);
+        let entries = state.planner.slots.values().flat_map(|slot| &slot.entries);
         entries
             .flat_map(|(key, entry)| entry.chain.iter().chain(std::iter::once(key)))
             .any(|fingerprint| !certificates.contains_key(fingerprint))
@@ -369,7 +369,7 @@ fn forget_lost(
     certificates: &BTreeMap<Fingerprint, Certificate>,
 ) -> BTreeMap<SlotId, BTreeSet<Fingerprint>> {
     let mut lost: BTreeMap<SlotId, BTreeSet<Fingerprint>> = BTreeMap::new();
-    for (id, slot) in &mut state.memory.slots {
+    for (id, slot) in &mut state.planner.slots {
         let named = slot.entries.iter().flat_map(|(key, entry)| entry.chain.iter().chain(std::iter::once(key)));
         let missing: BTreeSet<Fingerprint> = named.filter(|key| !certificates.contains_key(key)).copied().collect();
         if missing.is_empty() {

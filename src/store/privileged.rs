@@ -69,7 +69,7 @@ impl Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// To tell the server, even if nothing changed.
-    ToTell,
+    ToReload,
     /// To look whether anything changed.
     ToLook,
     /// The same, and to see whether the check of a server that uses root's files looks at them.
@@ -79,7 +79,7 @@ pub enum Asked {
 impl Asked {
     fn mode(self) -> u32 {
         match self {
-            Self::ToTell => 0o400 | TELL,
+            Self::ToReload => 0o400 | TELL,
             Self::ToLook => 0o400,
             Self::ToSeeTheCheck => 0o400 | USED,
         }

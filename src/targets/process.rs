@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 pub const OUTPUT_KEPT: usize = 64 * 1024;
 
 /// How long a program has between TERM and KILL.
-pub const LAST_CHANCE: Duration = Duration::from_secs(2);
+pub const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// How long we read on, at most, once the program itself has ended: what it started may hold its output open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -159,7 +159,7 @@ impl Run<'_> {
         let deadline = Instant::now() + self.limit;
 
         let (reader, writer) = io::pipe().map_err(lost)?;
-        let mut heard = Heard {
+        let mut heard = SlotAnswer {
             from: pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(lost)?,
             kept: Vec::new(),
             bound: self.output_kept,
@@ -196,7 +196,7 @@ impl Run<'_> {
             }
             None => {
                 group.signal(Signal::TERM);
-                let _ = timeout(LAST_CHANCE, async {
+                let _ = timeout(LAST_GRACE, async {
                     heard.listen().await;
                     while !group.leader_has_ended() {
                         sleep(Duration::from_millis(20)).await;
@@ -214,14 +214,14 @@ impl Run<'_> {
 }
 
 /// The output, read as long as there is any and kept as far as is wanted.
-struct Heard {
+struct SlotAnswer {
     from: pipe::Receiver,
     kept: Vec<u8>,
     bound: usize,
     cut: bool,
 }
 
-impl Heard {
+impl SlotAnswer {
     /// Reads to the end.
     async fn listen(&mut self) {
         let mut chunk = [0; 16 * 1024];

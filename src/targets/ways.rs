@@ -134,7 +134,7 @@ pub enum Signal {
 /// How a target proves what it serves: all ways that are configured must agree, and what one cannot show (the chain, the
 /// allowlist) another may.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proof {
+pub struct ProofMethods {
     /// By its handshake and one answer.
     pub wire: Option<WireProof>,
     /// By what a command says of it.
@@ -151,7 +151,7 @@ pub struct Proof {
     pub timeout: Duration,
 }
 
-impl Proof {
+impl ProofMethods {
     /// Whether the loaded chain is sure to show its generation. Without the marker an Envoy below 1.40 does not.
     #[must_use]
     pub fn shows_chain(&self) -> bool {

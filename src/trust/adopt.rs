@@ -8,8 +8,8 @@ use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::{Manifest, ManifestEntry};
 use crate::trust::marker_name::MarkerName;
-use crate::trust::memory::{Entry, Memory, SlotMemory};
 use crate::trust::observation::{IdentityRule, SlotRules};
+use crate::trust::planner_state::{Entry, PlannerState, SlotState};
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
@@ -58,7 +58,7 @@ pub struct Adopted {
     /// Whom to trust.
     pub set: TrustSet,
     /// What is remembered of it.
-    pub memory: Memory,
+    pub planner: PlannerState,
     /// The identities by which leaves of a daemon's slots entered, where the configuration leaves them to be learned.
     pub identities: BTreeMap<SlotId, BTreeSet<String>>,
     /// What was not let in, and why.
@@ -110,7 +110,7 @@ pub fn adopt(input: &Input<'_>) -> Result<Adopted, Withheld> {
         input,
         denied,
         set: TrustSet::default(),
-        memory: Memory::default(),
+        planner: PlannerState::default(),
         identities: BTreeMap::new(),
         refused: Vec::new(),
     };
@@ -182,7 +182,7 @@ struct Judge<'a> {
     input: &'a Input<'a>,
     denied: BTreeMap<Fingerprint, Denial>,
     set: TrustSet,
-    memory: Memory,
+    planner: PlannerState,
     identities: BTreeMap<SlotId, BTreeSet<String>>,
     refused: Vec<String>,
 }
@@ -345,7 +345,7 @@ impl Judge<'_> {
     }
 
     fn remember(&mut self, slot: &SlotId, key: Fingerprint, entry: Entry) {
-        let held: &mut SlotMemory = self.memory.slots.entry(slot.clone()).or_default();
+        let held: &mut SlotState = self.planner.slots.entry(slot.clone()).or_default();
         held.entries.insert(key, Entry { last_seen: self.input.manifest.committed, ..entry });
     }
 
@@ -359,15 +359,15 @@ impl Judge<'_> {
         }
         self.set.denied.clone_from(&self.denied);
         self.set.extra.clone_from(self.input.extra);
-        self.memory.denied = self.denied;
-        self.memory.accepted_issuers.clone_from(&manifest.accepted_issuers);
+        self.planner.denied = self.denied;
+        self.planner.accepted_issuers.clone_from(&manifest.accepted_issuers);
         for (slot, names) in &self.identities {
-            if let Some(held) = self.memory.slots.get_mut(slot) {
+            if let Some(held) = self.planner.slots.get_mut(slot) {
                 held.identity = Some(names.clone());
             }
         }
-        let Self { set, memory, identities, refused, .. } = self;
-        Ok(Adopted { set, memory, identities, refused })
+        let Self { set, planner, identities, refused, .. } = self;
+        Ok(Adopted { set, planner, identities, refused })
     }
 }
 

@@ -27,7 +27,8 @@ pub struct Record {
     /// By target.
     pub targets: BTreeMap<String, TargetRecord>,
     /// What the operator said while it was the newest.
-    pub words: Vec<Word>,
+    #[serde(rename = "words")]
+    pub overrides: Vec<OverrideLine>,
     /// Where evidence is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -88,7 +89,7 @@ pub struct Event {
 
 /// What the operator said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Word {
+pub struct OverrideLine {
     /// When.
     pub time: Timestamp,
     /// What.
@@ -133,7 +134,8 @@ pub enum Happened {
     /// A generation was committed.
     Committed,
     /// The operator said something that changes what is trusted, or will.
-    OperatorsWord,
+    #[serde(rename = "operators_word")]
+    OperatorsOverride,
     /// A target's server was told.
     Told,
     /// A target owes a generation.
@@ -161,7 +163,7 @@ impl Happened {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Committed => "committed",
-            Self::OperatorsWord => "operators word",
+            Self::OperatorsOverride => "operators word",
             Self::Told => "told",
             Self::Owed => "owed",
             Self::Proven => "proven",
@@ -237,9 +239,9 @@ impl Record {
                 let Line { cause, observed, changes, .. } = line;
                 self.committed = Some(Committed { time, cause, digest, observed, changes });
             }
-            (Happened::OperatorsWord, _) => {
+            (Happened::OperatorsOverride, _) => {
                 if self.has_room() {
-                    self.words.push(Word { time, word: line.word });
+                    self.overrides.push(OverrideLine { time, word: line.word });
                 }
             }
             (Happened::EvidenceLost, _) => {

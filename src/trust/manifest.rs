@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Hold, Issuer, Memory, SlotMemory, Word};
+use crate::trust::planner_state::{Entry, Hold, Issuer, PlannerState, SlotState, TrustOverride};
 use crate::trust::set::{Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 
@@ -79,7 +79,7 @@ pub struct ManifestEntry {
     pub witnesses: Witnesses,
     /// The operator's word for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub word: Option<Word>,
+    pub word: Option<TrustOverride>,
 }
 
 /// A certificate in the manifest.
@@ -136,7 +136,7 @@ impl Manifest {
 
     /// The slots of a memory, less what changes without a generation.
     #[must_use]
-    pub fn slots_of(memory: &Memory) -> BTreeMap<SlotId, ManifestSlot> {
+    pub fn slots_of(planner: &PlannerState) -> BTreeMap<SlotId, ManifestSlot> {
         let entry = |entry: &Entry| ManifestEntry {
             role: entry.role,
             first_seen: entry.first_seen,
@@ -145,7 +145,7 @@ impl Manifest {
             witnesses: entry.witnesses.clone(),
             word: entry.word,
         };
-        memory
+        planner
             .slots
             .iter()
             .map(|(slot, held)| {
@@ -157,7 +157,7 @@ impl Manifest {
 
     /// The memory that this generation was made from, clean answers and absences counted anew.
     #[must_use]
-    pub fn memory(&self) -> Memory {
+    pub fn planner(&self) -> PlannerState {
         let entry = |held: &ManifestEntry| Entry {
             chain: held.chain.clone(),
             names: held.names.clone(),
@@ -172,10 +172,10 @@ impl Manifest {
             .map(|(slot, held)| {
                 let entries = held.entries.iter().map(|(key, held)| (*key, entry(held))).collect();
                 let (identity, issuers) = (held.identity.clone(), held.issuers.clone());
-                (slot.clone(), SlotMemory { identity, issuers, entries, ..SlotMemory::default() })
+                (slot.clone(), SlotState { identity, issuers, entries, ..SlotState::default() })
             })
             .collect();
-        Memory {
+        PlannerState {
             slots,
             denied: self.denied.clone(),
             hold: self.hold.clone(),
@@ -188,7 +188,7 @@ impl Manifest {
     #[must_use]
     pub fn set(&self, certificates: &BTreeMap<Fingerprint, Certificate>) -> TrustSet {
         let held = |key: &Fingerprint| certificates.get(key).map(|certificate| (*key, certificate.clone()));
-        TrustSet { extra: self.extra.iter().filter_map(held).collect(), ..self.memory().set(certificates) }
+        TrustSet { extra: self.extra.iter().filter_map(held).collect(), ..self.planner().set(certificates) }
     }
 }
 

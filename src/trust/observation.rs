@@ -67,13 +67,13 @@ pub enum IdentityRule {
 
 /// What a slot heard in one poll.
 #[derive(Debug, Clone)]
-pub struct Heard {
+pub struct SlotAnswer {
     /// The slot.
     pub slot: SlotId,
     /// Its authority.
     pub authority: Authority,
     /// Each distinct entity of the slot, judged.
-    pub sightings: Vec<Sighting>,
+    pub certificates: Vec<ListedCertificate>,
     /// Both listings came whole, every authority in them is known, and the vendor's clock agrees with ours.
     pub complete: bool,
     /// Whether the listing without filter came: only then does a missing Current mean that there is none.
@@ -90,23 +90,23 @@ pub struct Heard {
 
 /// One judged entity.
 #[derive(Debug, Clone)]
-pub struct Sighting {
+pub struct ListedCertificate {
     /// How it was listed.
-    pub listed: Listed,
+    pub status: ListedStatus,
     /// What policy says of it.
-    pub judged: Judged,
+    pub verdict: SlotVerdict,
 }
 
 /// The status that the vendor gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Listed {
+pub enum ListedStatus {
     /// `Current`.
     Current,
     /// `Upcoming`.
     Upcoming,
 }
 
-impl Listed {
+impl ListedStatus {
     fn named(name: &str) -> Option<Self> {
         if name.eq_ignore_ascii_case("Current") {
             Some(Self::Current)
@@ -120,7 +120,7 @@ impl Listed {
 
 /// A verdict with the identity rule included.
 #[derive(Debug, Clone)]
-pub enum Judged {
+pub enum SlotVerdict {
     /// It may enter.
     Accepted(Verified),
     /// It would be accepted, but its validity is over.
@@ -129,7 +129,7 @@ pub enum Judged {
     Refused(Refusal),
 }
 
-impl Judged {
+impl SlotVerdict {
     /// The leaf's fingerprint, unless it was refused.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
@@ -145,7 +145,7 @@ impl Judged {
 #[derive(Debug, Clone)]
 pub struct Interpretation {
     /// By slot, in the order of the rules.
-    pub heard: Vec<Heard>,
+    pub answers: Vec<SlotAnswer>,
     /// What was worth saying.
     pub findings: Vec<Finding>,
 }
@@ -164,7 +164,7 @@ pub fn interpret(
     let upcoming = sort(source, poll.upcoming.as_deref().unwrap_or_default(), &mut findings);
     let authorities_known = unfiltered.authorities_known && upcoming.authorities_known;
     let both = poll.unfiltered.is_some() && poll.upcoming.is_some();
-    let heard = rules
+    let answers = rules
         .iter()
         .map(|rules| {
             let first = unfiltered.of(rules.authority);
@@ -175,16 +175,16 @@ pub fn interpret(
             hear(rules, poll, &share, policy, now, &mut findings)
         })
         .collect();
-    Interpretation { heard, findings }
+    Interpretation { answers, findings }
 }
 
 struct Sorted<'a> {
-    by_authority: BTreeMap<Authority, BTreeSet<(Listed, &'a str)>>,
+    by_authority: BTreeMap<Authority, BTreeSet<(ListedStatus, &'a str)>>,
     authorities_known: bool,
 }
 
 impl<'a> Sorted<'a> {
-    fn of(&self, authority: Authority) -> BTreeSet<(Listed, &'a str)> {
+    fn of(&self, authority: Authority) -> BTreeSet<(ListedStatus, &'a str)> {
         self.by_authority.get(&authority).cloned().unwrap_or_default()
     }
 }
@@ -211,7 +211,7 @@ fn sort<'a>(source: &str, entities: &[ListedEntity<'a>], findings: &mut Vec<Find
             findings.push(skipped(source, authority, "type", entity.kind));
             continue;
         }
-        let Some(listed) = entity.status.and_then(Listed::named) else {
+        let Some(listed) = entity.status.and_then(ListedStatus::named) else {
             findings.push(skipped(source, authority, "status", entity.status));
             continue;
         };
@@ -241,19 +241,19 @@ fn shown(value: Option<&str>) -> String {
 /// be the filtered ones, and no certificate may have two statuses.
 fn disagreements(
     rules: &SlotRules,
-    unfiltered: &BTreeSet<(Listed, &str)>,
-    filtered: &BTreeSet<(Listed, &str)>,
+    unfiltered: &BTreeSet<(ListedStatus, &str)>,
+    filtered: &BTreeSet<(ListedStatus, &str)>,
     findings: &mut Vec<Finding>,
 ) -> u64 {
-    let texts = |set: &BTreeSet<(Listed, &str)>, listed: Listed| -> BTreeSet<String> {
+    let texts = |set: &BTreeSet<(ListedStatus, &str)>, listed: ListedStatus| -> BTreeSet<String> {
         set.iter()
             .filter(|(status, _)| *status == listed)
             .map(|(_, text)| text.split_whitespace().collect::<String>())
             .collect()
     };
-    let upcoming_in_unfiltered = texts(unfiltered, Listed::Upcoming);
-    let upcoming_in_filtered = texts(filtered, Listed::Upcoming);
-    let current = texts(unfiltered, Listed::Current);
+    let upcoming_in_unfiltered = texts(unfiltered, ListedStatus::Upcoming);
+    let upcoming_in_filtered = texts(filtered, ListedStatus::Upcoming);
+    let current = texts(unfiltered, ListedStatus::Current);
     let mut found = Vec::new();
     if !upcoming_in_unfiltered.is_empty() && upcoming_in_unfiltered != upcoming_in_filtered {
         found.push("they list different upcoming certificates");
@@ -278,7 +278,7 @@ fn disagreements(
 
 /// A slot's share of a poll.
 struct Share<'a> {
-    entities: BTreeSet<(Listed, &'a str)>,
+    entities: BTreeSet<(ListedStatus, &'a str)>,
     /// Both listings came, and every authority in them is known.
     whole: bool,
     disagreements: u64,
@@ -291,28 +291,28 @@ fn hear(
     policy: &Policy,
     now: Timestamp,
     findings: &mut Vec<Finding>,
-) -> Heard {
-    let verdicts: Vec<(Listed, Verdict)> = share
+) -> SlotAnswer {
+    let verdicts: Vec<(ListedStatus, Verdict)> = share
         .entities
         .iter()
         .map(|(listed, text)| (*listed, verify::judge(text, &rules.anchors, policy, now)))
         .collect();
     let (identity, learned_now) = identity(rules, &verdicts, share.whole, findings);
-    let mut sightings: Vec<Sighting> = Vec::new();
-    for (listed, verdict) in verdicts {
-        let judged = judge_identity(verdict, identity.as_ref());
-        let seen = |sighting: &Sighting| {
-            sighting.listed == listed
-                && judged.fingerprint().is_some_and(|fingerprint| sighting.judged.fingerprint() == Some(fingerprint))
+    let mut certificates: Vec<ListedCertificate> = Vec::new();
+    for (status, verdict) in verdicts {
+        let verdict = with_identity(verdict, identity.as_ref());
+        let seen = |listed: &ListedCertificate| {
+            listed.status == status
+                && verdict.fingerprint().is_some_and(|fingerprint| listed.verdict.fingerprint() == Some(fingerprint))
         };
-        if !sightings.iter().any(seen) {
-            sightings.push(Sighting { listed, judged });
+        if !certificates.iter().any(seen) {
+            certificates.push(ListedCertificate { status, verdict });
         }
     }
-    Heard {
+    SlotAnswer {
         slot: rules.slot.clone(),
         authority: rules.authority,
-        sightings,
+        certificates,
         complete: share.whole && poll.clock_agrees,
         unfiltered_came: poll.unfiltered.is_some(),
         upcoming_came: poll.upcoming.is_some(),
@@ -322,28 +322,28 @@ fn hear(
     }
 }
 
-fn judge_identity(verdict: Verdict, identity: Option<&Identity>) -> Judged {
+fn with_identity(verdict: Verdict, identity: Option<&Identity>) -> SlotVerdict {
     match verdict {
         Verdict::Accepted(candidate) => match identity {
-            Some(identity) => candidate.admit(identity).map_or_else(Judged::Refused, Judged::Accepted),
-            None => Judged::Refused(candidate.without_identity()),
+            Some(identity) => candidate.admit(identity).map_or_else(SlotVerdict::Refused, SlotVerdict::Accepted),
+            None => SlotVerdict::Refused(candidate.without_identity()),
         },
         // Expired *and* a stranger's is a stranger's: it must not pass for the vendor's Current of yesterday.
         Verdict::Expired(candidate, refusal) => {
             let leaf = candidate.leaf().clone();
             match identity.map(|identity| candidate.admit(identity)) {
-                Some(Err(stranger)) => Judged::Refused(stranger),
-                Some(Ok(_)) | None => Judged::Expired(leaf, refusal),
+                Some(Err(stranger)) => SlotVerdict::Refused(stranger),
+                Some(Ok(_)) | None => SlotVerdict::Expired(leaf, refusal),
             }
         }
-        Verdict::Refused(refusal) => Judged::Refused(refusal),
+        Verdict::Refused(refusal) => SlotVerdict::Refused(refusal),
     }
 }
 
 /// The names that bind this poll, and whether they were learned from it (design, "Identity").
 fn identity(
     rules: &SlotRules,
-    verdicts: &[(Listed, Verdict)],
+    verdicts: &[(ListedStatus, Verdict)],
     whole: bool,
     findings: &mut Vec<Finding>,
 ) -> (Option<Identity>, bool) {
@@ -354,7 +354,7 @@ fn identity(
     };
     let currents: Vec<&Candidate> = verdicts
         .iter()
-        .filter(|(listed, _)| *listed == Listed::Current)
+        .filter(|(listed, _)| *listed == ListedStatus::Current)
         .filter_map(|(_, verdict)| match verdict {
             Verdict::Accepted(candidate) | Verdict::Expired(candidate, _) => Some(candidate),
             Verdict::Refused(_) => None,
@@ -366,7 +366,7 @@ fn identity(
             return (Some(expected), true);
         }
     }
-    let listed_currents = verdicts.iter().filter(|(listed, _)| *listed == Listed::Current).count();
+    let listed_currents = verdicts.iter().filter(|(listed, _)| *listed == ListedStatus::Current).count();
     if !whole || currents.is_empty() || currents.len() != listed_currents {
         return (None, false);
     }

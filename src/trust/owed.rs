@@ -23,7 +23,7 @@ impl Owed {
             Self::BrokenWithoutUs { .. } | Self::BrokenBefore(_) => Event::TargetBroken,
             Self::CheckNotRun(_) => Event::TargetCheckNotRun,
             Self::CheckFailed(_) => Event::TargetCheckFailed,
-            Self::NotTold(_) | Self::Unanswered(_) => Event::TargetNotTold,
+            Self::NotReloaded(_) | Self::Unanswered(_) => Event::TargetNotTold,
             Self::Unproven(Proof::NotWired(_)) => Event::TargetNotWired,
             Self::Unproven(Proof::ChainOnly(_)) => Event::TargetChainOnly,
             Self::Unproven(Proof::AllowlistOnly(_)) => Event::TargetAllowlistOnly,
@@ -98,7 +98,7 @@ impl Owed {
                  as you always do. {again} The check says: {}",
                 sentence(output)
             ),
-            Self::NotTold(why) => format!(
+            Self::NotReloaded(why) => format!(
                 "The server could not be told to load {new}, which is in place: {} If it runs, it goes on with the \
                  old trust; it loads the new one at its next start or reload. {again}",
                 sentence(why)
@@ -179,7 +179,7 @@ impl fmt::Display for Owed {
             Self::CheckNotRun(_) => "its check could not be run; the generation is not loaded",
             Self::Unanswered(_) => "the privileged half did not answer; the generation is not in place",
             Self::Withheld(_) => "the privileged half does not let in all of it",
-            Self::NotTold(_) => "it could not be told; the generation is in place, not loaded",
+            Self::NotReloaded(_) => "it could not be told; the generation is in place, not loaded",
             Self::Unproven(proof) => match proof {
                 Proof::NotWired(_) => "not wired: it does not use this store's files",
                 Proof::ChainOnly(_) => "chain only: its allowlist was not seen",
@@ -238,7 +238,7 @@ mod tests {
             Owed::BrokenBefore(output.clone()),
             Owed::CheckFailed(output.clone()),
             Owed::CheckNotRun(output.clone()),
-            Owed::NotTold(output.clone()),
+            Owed::NotReloaded(output.clone()),
             Owed::Unanswered(output.clone()),
             Owed::Withheld(output),
         ];

@@ -68,21 +68,21 @@ pub enum Polled {
 }
 
 impl Schedule {
-    /// How long to wait after a poll. `chance` lies in 0..1.
+    /// How long to wait after a poll. `jitter` lies in 0..1.
     #[must_use]
-    pub fn wait_after(&self, polled: Polled, chance: f64) -> Duration {
-        let chance = if chance.is_finite() { chance.clamp(0.0, 1.0) } else { 0.5 };
+    pub fn wait_after(&self, polled: Polled, jitter: f64) -> Duration {
+        let jitter = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.5 };
         match polled {
             Polled::Successfully { first, in_window } => {
                 let interval = if in_window { self.window_interval.min(self.interval) } else { self.interval };
                 if first {
-                    interval.mul_f64(self.rest_of_an_interval(0.02 + 0.98 * chance))
+                    interval.mul_f64(self.rest_of_an_interval(0.02 + 0.98 * jitter))
                 } else {
-                    interval.mul_f64(1.0 + self.jitter * (2.0 * chance - 1.0))
+                    interval.mul_f64(1.0 + self.jitter * (2.0 * jitter - 1.0))
                 }
             }
             Polled::Failed { failures, retry_after } => {
-                let backoff = doubled(FIRST_BACKOFF, failures).min(self.interval).mul_f64(0.5 + chance);
+                let backoff = doubled(FIRST_BACKOFF, failures).min(self.interval).mul_f64(0.5 + jitter);
                 // Never earlier than told; later at random.
                 let told = retry_after.map(|told| told.min(LONGEST_RETRY_AFTER).saturating_add(backoff));
                 told.unwrap_or(backoff)
@@ -98,12 +98,12 @@ impl Schedule {
 
     /// What is left of an interval for who comes by at any time: a fleet that was rolled out at once then knocks from its
     /// second poll on as if it had always been there. (The residual of a wait that is even in 1 ± jitter, by its inverse.)
-    fn rest_of_an_interval(&self, chance: f64) -> f64 {
+    fn rest_of_an_interval(&self, jitter: f64) -> f64 {
         let (shortest, longest) = (1.0 - self.jitter, 1.0 + self.jitter);
-        if chance <= shortest {
-            chance
+        if jitter <= shortest {
+            jitter
         } else {
-            longest - ((1.0 - chance).max(0.0) * 2.0 * (longest - shortest)).sqrt()
+            longest - ((1.0 - jitter).max(0.0) * 2.0 * (longest - shortest)).sqrt()
         }
     }
 

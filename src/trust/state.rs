@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::trust::canary::CheckCanary;
 use crate::trust::clock_doubt::KnownTimes;
 use crate::trust::event::{End, Observation};
 use crate::trust::evidence_backlog::EvidenceBacklog;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::manifest::{Manifest, schema_of};
-use crate::trust::memory::{Memory, SlotMemory};
-use crate::trust::sight::Sight;
+use crate::trust::planner_state::{PlannerState, SlotState};
 use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::{Evidence, Owed};
@@ -29,7 +29,8 @@ pub struct State {
     /// The newest committed generation; 0 before the first.
     pub generation: u64,
     /// What the planner remembers.
-    pub memory: Memory,
+    #[serde(rename = "memory")]
+    pub planner: PlannerState,
     /// How each source does.
     pub sources: BTreeMap<String, SourceState>,
     /// How each target does.
@@ -81,13 +82,14 @@ pub struct TargetState {
     /// Since when.
     pub owed_since: Option<Timestamp>,
     /// The generation for which the user was told that the server does not include our files.
-    pub told_not_wired: Option<u64>,
+    #[serde(rename = "told_not_wired")]
+    pub reported_not_wired: Option<u64>,
     /// The generation that, by the operator's word, the server serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<u64>,
     /// Whether its check sees what is wrong with a generation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sight: Option<Sight>,
+    #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CheckCanary>,
     /// When it last took its turn.
     #[serde(default)]
     pub last_turn: Option<Timestamp>,
@@ -160,7 +162,7 @@ impl State {
             schema: SCHEMA,
             store,
             generation: 0,
-            memory: Memory::default(),
+            planner: PlannerState::default(),
             sources: BTreeMap::new(),
             targets: BTreeMap::new(),
             alarms: BTreeMap::new(),
@@ -192,9 +194,9 @@ impl State {
         let behind = self.generation < manifest.generation;
         self.generation = self.generation.max(manifest.generation);
         self.store.clone_from(&manifest.store);
-        let mut told = manifest.memory();
+        let mut told = manifest.planner();
         for (slot, held) in &mut told.slots {
-            let Some(remembered) = self.memory.slots.get(slot) else { continue };
+            let Some(remembered) = self.planner.slots.get(slot) else { continue };
             for (key, entry) in &mut held.entries {
                 if let Some(known) = remembered.entries.get(key) {
                     entry.first_seen = known.first_seen;
@@ -211,20 +213,20 @@ impl State {
             let identity = remembered.identity.clone().or_else(|| held.identity.take());
             let mut issuers = std::mem::take(&mut held.issuers);
             issuers.extend(remembered.issuers.clone());
-            *held = SlotMemory { entries, identity, issuers, ..remembered.clone() };
+            *held = SlotState { entries, identity, issuers, ..remembered.clone() };
         }
         // A slot without entries stands in no need of a generation.
-        for (slot, remembered) in &self.memory.slots {
-            let counters = SlotMemory { entries: BTreeMap::new(), ..remembered.clone() };
+        for (slot, remembered) in &self.planner.slots {
+            let counters = SlotState { entries: BTreeMap::new(), ..remembered.clone() };
             told.slots.entry(slot.clone()).or_insert(counters);
         }
         // `hold` and `release` write the state alone; a rollback writes the manifest first, and may have died there.
         if !behind {
-            told.hold = self.memory.hold.take();
+            told.hold = self.planner.hold.take();
         }
-        told.denied.extend(std::mem::take(&mut self.memory.denied));
-        told.accepted_issuers.extend(std::mem::take(&mut self.memory.accepted_issuers));
-        self.memory = told;
+        told.denied.extend(std::mem::take(&mut self.planner.denied));
+        told.accepted_issuers.extend(std::mem::take(&mut self.planner.accepted_issuers));
+        self.planner = told;
     }
 
     /// Replaces the alarms by those of a cycle that looked at this much; one that persists keeps its beginning, and one on

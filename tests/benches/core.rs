@@ -13,10 +13,10 @@ use trustsync::store::{Store, generation};
 use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::memory::Memory;
 use trustsync::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotRules};
 use trustsync::trust::pem;
 use trustsync::trust::plan::{self, Plan};
+use trustsync::trust::planner_state::PlannerState;
 use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, SlotId, TrustSet};
 use trustsync::trust::timestamp::Timestamp;
@@ -63,17 +63,17 @@ impl Listing {
             .collect()
     }
 
-    fn heard(&self) -> Vec<observation::Heard> {
+    fn answers(&self) -> Vec<observation::SlotAnswer> {
         let poll = Poll { unfiltered: Some(self.entities()), upcoming: Some(Vec::new()), clock_agrees: true };
-        observation::interpret("bench", &poll, std::slice::from_ref(&self.rules), &Policy::default(), self.now).heard
+        observation::interpret("bench", &poll, std::slice::from_ref(&self.rules), &Policy::default(), self.now).answers
     }
 
-    fn plan(&self, heard: &[observation::Heard]) -> Plan {
+    fn plan(&self, answers: &[observation::SlotAnswer]) -> Plan {
         plan::plan(&plan::Input {
-            memory: &Memory::default(),
+            planner: &PlannerState::default(),
             committed: &TrustSet::default(),
             configured: &BTreeSet::from([self.rules.slot.clone()]),
-            heard,
+            answers,
             extra_anchors: &BTreeMap::new(),
             policy: &plan::Policy::default(),
             now: self.now,
@@ -88,10 +88,10 @@ fn cycle(criterion: &mut Criterion) {
     let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
     for size in SIZES {
         let listing = Listing::of(size);
-        let heard = listing.heard();
-        let planned = listing.plan(&heard);
+        let answers = listing.answers();
+        let planned = listing.plan(&answers);
         assert_eq!(planned.set.pins.len(), size, "every certificate is accepted");
-        let content = Content::of(&planned.set, &planned.memory, &outputs);
+        let content = Content::of(&planned.set, &planned.planner, &outputs);
         let label = Label { store: "bench", generation: 1, committed: listing.now, cause: "bench", marker: &marker };
         let files = content.render(&label);
 
@@ -112,7 +112,7 @@ fn cycle(criterion: &mut Criterion) {
             });
         });
         group.bench_function(BenchmarkId::new("plan", size), |bencher| {
-            bencher.iter(|| black_box(listing.plan(&heard)));
+            bencher.iter(|| black_box(listing.plan(&answers)));
         });
         group.bench_function(BenchmarkId::new("render", size), |bencher| {
             bencher.iter(|| black_box(content.render(&label)));

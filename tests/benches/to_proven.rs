@@ -181,11 +181,11 @@ async fn tell_by_hand(stage: &Stage, target: &str, address: &str, tell: impl Fn(
         tell();
         let (mut first_new, mut since) = (None, None);
         while first_new.is_none_or(|new: Duration| began.elapsed() < new + Duration::from_millis(500)) {
-            let sighting = wire::look(address.parse().unwrap(), &by, Duration::from_secs(5)).await;
-            let is_new = sighting.is_ok_and(|sighting| {
-                let names = sighting.names.unwrap_or_default();
+            let listed = wire::look(address.parse().unwrap(), &by, Duration::from_secs(5)).await;
+            let is_new = listed.is_ok_and(|listed| {
+                let names = listed.names.unwrap_or_default();
                 marker::find_in(&names).iter().any(|marker| marker.generation == other)
-                    || names.is_empty() && sighting.generation_header == Some(format!("{other:06}"))
+                    || names.is_empty() && listed.generation_header == Some(format!("{other:06}"))
             });
             if is_new {
                 first_new.get_or_insert(began.elapsed());

@@ -5,7 +5,7 @@ mod adopt;
 mod all_but_sync;
 mod demo;
 mod inspect;
-mod operator_words;
+mod overrides;
 mod secrets;
 mod sync;
 mod upload;

@@ -126,7 +126,7 @@ const NAME_KINDS: [&str; 6] = [
     "targets::proof",
     "targets::proof::look",
     "targets::reload",
-    "targets::reload::told",
+    "targets::reload::report",
     "targets::table",
 ];
 

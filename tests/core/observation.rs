@@ -9,22 +9,22 @@ use trustsync::genesys::Region;
 use trustsync::genesys::wire::Entity;
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::trust::finding::Severity;
-use trustsync::trust::observation::{self, Heard, IdentityRule, Judged, Listed, SlotRules};
+use trustsync::trust::observation::{self, IdentityRule, ListedStatus, SlotAnswer, SlotRules, SlotVerdict};
 use trustsync::trust::verify::{Identity, Policy};
 
-fn hear(answer: &Answer, rules: SlotRules) -> Heard {
+fn hear(answer: &Answer, rules: SlotRules) -> SlotAnswer {
     let said = observation::interpret("us", &answer.poll(), &[rules], &Policy::default(), day(0));
-    said.heard.into_iter().next().unwrap()
+    said.answers.into_iter().next().unwrap()
 }
 
-fn outcomes(heard: &Heard) -> Vec<(Listed, &'static str)> {
-    let word = |judged: &Judged| match judged {
-        Judged::Accepted(_) => "accepted",
-        Judged::Expired(..) => "expired",
-        Judged::Refused(_) => "refused",
+fn outcomes(answer: &SlotAnswer) -> Vec<(ListedStatus, &'static str)> {
+    let word = |judged: &SlotVerdict| match judged {
+        SlotVerdict::Accepted(_) => "accepted",
+        SlotVerdict::Expired(..) => "expired",
+        SlotVerdict::Refused(_) => "refused",
     };
     let mut outcomes: Vec<_> =
-        heard.sightings.iter().map(|sighting| (sighting.listed, word(&sighting.judged))).collect();
+        answer.certificates.iter().map(|listed| (listed.status, word(&listed.verdict))).collect();
     outcomes.sort_unstable();
     outcomes
 }
@@ -37,9 +37,9 @@ fn the_two_listings_are_one_union_in_which_each_leaf_stands_once() {
     let canonical = |leaf: &Leaf| PemForm::Canonical.text(&leaf.path);
     answer = answer.and(entity("DIGICERT", "UPCOMING", &canonical(&upcoming)));
     answer.upcoming.as_mut().unwrap().push(entity("digicert", "current", &canonical(&current)));
-    let heard = hear(&answer, digicert_slot("us"));
-    assert_eq!(outcomes(&heard), [(Listed::Current, "accepted"), (Listed::Upcoming, "accepted")]);
-    assert!(heard.complete);
+    let answer = hear(&answer, digicert_slot("us"));
+    assert_eq!(outcomes(&answer), [(ListedStatus::Current, "accepted"), (ListedStatus::Upcoming, "accepted")]);
+    assert!(answer.complete);
 }
 
 #[test]
@@ -48,16 +48,16 @@ fn each_entity_is_judged_by_itself() {
     let answer = Answer::of(&[&good, &leaf(-300, -1), &refused_leaf(-1, 100)], &[&refused_leaf(-1, 400)])
         .and(entity("DigiCert", "Current", "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----"))
         .and(Entity { certificate: None, ..entity("DigiCert", "Current", "") });
-    let heard = hear(&answer, digicert_slot("us"));
+    let answer = hear(&answer, digicert_slot("us"));
     let expected = [
-        (Listed::Current, "accepted"),
-        (Listed::Current, "expired"),
-        (Listed::Current, "refused"),
-        (Listed::Current, "refused"),
-        (Listed::Current, "refused"),
-        (Listed::Upcoming, "refused"),
+        (ListedStatus::Current, "accepted"),
+        (ListedStatus::Current, "expired"),
+        (ListedStatus::Current, "refused"),
+        (ListedStatus::Current, "refused"),
+        (ListedStatus::Current, "refused"),
+        (ListedStatus::Upcoming, "refused"),
     ];
-    assert_eq!(outcomes(&heard), expected);
+    assert_eq!(outcomes(&answer), expected);
 }
 
 #[test]
@@ -66,9 +66,9 @@ fn a_slot_hears_its_own_authority_alone() {
     let witness = genesys_leaf("Genesys", NAME, &[NAME], -30, 300);
     let answer = Answer::of(&[&current], &[]).and(entity("genesys", "Current", &witness.text));
     for (rules, own) in [(digicert_slot("us"), &current), (genesys_slot("us"), &witness)] {
-        let heard = hear(&answer, rules);
-        assert_eq!(heard.sightings.len(), 1);
-        assert_eq!(heard.sightings[0].judged.fingerprint(), Some(own.fingerprint));
+        let answer = hear(&answer, rules);
+        assert_eq!(answer.certificates.len(), 1);
+        assert_eq!(answer.certificates[0].verdict.fingerprint(), Some(own.fingerprint));
     }
 }
 
@@ -84,7 +84,7 @@ fn listings_that_contradict_each_other_are_counted_and_told() {
     assert_eq!(told(&mut store, &different), Some(Severity::Note));
     let in_both_states = Answer::of(&[&current, &one], &[&one]);
     assert_eq!(told(&mut store, &in_both_states), Some(Severity::Note));
-    assert_eq!(store.memory.slots.values().next().unwrap().disagreements, 2);
+    assert_eq!(store.planner.slots.values().next().unwrap().disagreements, 2);
     assert!(store.trusts(&two), "the union counts");
     // One listing alone contradicts nobody.
     assert_eq!(told(&mut store, &different.clone().without_upcoming()), None);
@@ -110,7 +110,7 @@ mod identity {
     use super::*;
 
     fn learned(store: &MemoryStore) -> Option<BTreeSet<String>> {
-        store.memory.slots.values().next().and_then(|slot| slot.identity.clone())
+        store.planner.slots.values().next().and_then(|slot| slot.identity.clone())
     }
 
     fn set<const N: usize>(names: [&str; N]) -> Option<BTreeSet<String>> {
@@ -151,7 +151,7 @@ mod identity {
         assert_eq!(learned(&store), set(["shared.example.com"]));
         assert!(!store.trusts(&other));
         // And it is in the manifest.
-        let slots = trustsync::trust::manifest::Manifest::slots_of(&store.memory);
+        let slots = trustsync::trust::manifest::Manifest::slots_of(&store.planner);
         assert_eq!(slots.values().next().unwrap().identity, set(["shared.example.com"]));
     }
 

@@ -139,7 +139,7 @@ proptest! {
         let mut store = MemoryStore::empty();
         play(&mut store, &history, |before, after, _, _| {
             if !before.set.is_empty() && after.set.is_empty() {
-                let denied = before.pinned().iter().all(|pin| after.memory.denied.contains_key(pin));
+                let denied = before.pinned().iter().all(|pin| after.planner.denied.contains_key(pin));
                 prop_assert!(denied, "{:?}", before.pinned());
             }
             Ok(())
@@ -157,7 +157,7 @@ proptest! {
                     last_listed.insert(at, now);
                 }
                 let left = before.trusts(leaf) && !after.trusts(leaf);
-                if left && !after.memory.denied.contains_key(&leaf.fingerprint) && leaf.certificate.facts().not_after >= now {
+                if left && !after.planner.denied.contains_key(&leaf.fingerprint) && leaf.certificate.facts().not_after >= now {
                     prop_assert!(now.since(last_listed[&at]) >= after.policy.grace, "{at} left at {now}");
                     prop_assert!(!event.lists(at));
                 }
@@ -189,7 +189,7 @@ proptest! {
         let before = store.clone();
         store.poll_each(now, &[("us", None)]);
         prop_assert_eq!(&before.set, &store.set);
-        prop_assert_eq!(&before.memory, &store.memory);
+        prop_assert_eq!(&before.planner, &store.planner);
     }
 
     #[test]
@@ -212,14 +212,14 @@ proptest! {
     fn what_is_denied_is_never_trusted_and_a_hold_lets_nothing_in(history in events(true, true)) {
         let mut store = MemoryStore::empty();
         play(&mut store, &history, |before, after, _, Time { clock: now, .. }| {
-            for denied in after.memory.denied.keys() {
+            for denied in after.planner.denied.keys() {
                 prop_assert!(!after.set.pins.contains_key(denied));
                 prop_assert!(after.set.denied.contains_key(denied));
             }
-            if let Some(hold) = &after.memory.hold {
+            if let Some(hold) = &after.planner.hold {
                 prop_assert!(hold.until > now);
                 prop_assert!(after.pinned().is_subset(&before.pinned()));
-                let kept = before.pinned().into_iter().filter(|pin| !after.memory.denied.contains_key(pin)).collect::<BTreeSet<_>>();
+                let kept = before.pinned().into_iter().filter(|pin| !after.planner.denied.contains_key(pin)).collect::<BTreeSet<_>>();
                 prop_assert_eq!(after.pinned(), kept);
             }
             Ok(())
@@ -234,7 +234,7 @@ proptest! {
         let mut store = MemoryStore::empty();
         // The clock is right again, and no hold stands.
         let start = play(&mut store, &history, |_, _, _, _| Ok(()))?.true_time.unix();
-        store.memory.hold = None;
+        store.planner.hold = None;
         let lives = |leaf: &Leaf| start + 18 * 86_400 < leaf.certificate.facts().not_after.unix();
         // Whenever it ends, before Current or after it.
         let next = upcoming.filter(|next| *next != current).map(|next| &POOL[next]).filter(|next| lives(next));
@@ -271,7 +271,7 @@ proptest! {
             other.poll(now, &turned);
         }
         prop_assert_eq!(one.set, other.set);
-        prop_assert_eq!(one.memory, other.memory);
+        prop_assert_eq!(one.planner, other.planner);
     }
 
     #[test]
@@ -287,7 +287,7 @@ proptest! {
         }
         for (name, alone) in ["eu", "us"].into_iter().zip(&alone) {
             let slot = SlotId::new(name, "us-east-1", Authority::DigiCert);
-            prop_assert_eq!(both.memory.slots.get(&slot), alone.memory.slots.get(&slot));
+            prop_assert_eq!(both.planner.slots.get(&slot), alone.planner.slots.get(&slot));
         }
         let union: BTreeSet<_> = alone[0].pinned().union(&alone[1].pinned()).copied().collect();
         prop_assert_eq!(both.pinned(), union);

@@ -63,7 +63,7 @@ fn the_table_of_current_and_upcoming() {
                 let sound = current_is == Is::Valid && matches!(upcoming_is, Is::Absent | Is::Valid);
                 assert_eq!(decided.exit, if sound { Exit::Done } else { Exit::Answer }, "{cell}");
                 assert_eq!(decided.worst() == Some(Severity::Critical), !sound, "{cell}: {:?}", decided.findings);
-                let clean = store.memory.slots.values().next().unwrap().last_clean == Some(day(0));
+                let clean = store.planner.slots.values().next().unwrap().last_clean == Some(day(0));
                 assert_eq!(clean, sound, "{cell}");
             }
         }
@@ -103,7 +103,7 @@ fn an_unknown_status_or_type_is_skipped_and_the_answer_is_clean() {
         let decided = store.poll(day(0), &Answer::of(&[&current], &[]).and(strange));
         assert_eq!(store.pinned(), fingerprints([&current]));
         assert_eq!((decided.said("entity_skipped"), decided.exit), (Some(Severity::Warning), Exit::Done));
-        assert_eq!(store.memory.slots[&store.slots[0].slot].last_clean, Some(day(0)));
+        assert_eq!(store.planner.slots[&store.slots[0].slot].last_clean, Some(day(0)));
     }
 }
 
@@ -120,7 +120,7 @@ fn an_unknown_or_missing_authority_makes_the_answer_unclean_for_every_slot() {
         assert_eq!(decided.said("entity_of_unknown_authority"), Some(Severity::Warning));
         assert_eq!(store.pinned(), fingerprints([&current]), "additions enter");
         assert_eq!(store.set.name_rules.len(), 1, "additions enter");
-        assert!(store.memory.slots.values().all(|slot| slot.last_clean.is_none()), "and nothing is clean");
+        assert!(store.planner.slots.values().all(|slot| slot.last_clean.is_none()), "and nothing is clean");
     }
 }
 
@@ -139,8 +139,8 @@ fn if_a_listing_fails_the_others_additions_enter_and_nothing_is_clean() {
     let decided = store.poll(day(2), &Answer::of(&[&new], &[]).without_upcoming());
     assert_eq!(store.pinned(), fingerprints([&old, &upcoming, &new]));
     assert_eq!(decided.exit, Exit::Source);
-    assert_eq!(store.memory.slots[&store.slots[0].slot].last_clean, Some(day(0)));
-    assert!(store.memory.slots[&store.slots[0].slot].entries.values().all(|entry| entry.absence.is_none()));
+    assert_eq!(store.planner.slots[&store.slots[0].slot].last_clean, Some(day(0)));
+    assert!(store.planner.slots[&store.slots[0].slot].entries.values().all(|entry| entry.absence.is_none()));
 }
 
 #[test]
@@ -186,7 +186,7 @@ mod an_upcoming_that_ends_before_current {
                 let text = decided.text(ENDS_EARLY);
                 assert!(text.contains(&day(60).to_string()) && text.contains(&early.fingerprint.short()), "{text}");
                 assert_eq!(decided.exit, Exit::Done, "every entity was accepted: {:?}", decided.findings);
-                let clean = store.memory.slots.values().next().unwrap().last_clean;
+                let clean = store.planner.slots.values().next().unwrap().last_clean;
                 assert_eq!(clean, Some(day(1)));
             }
         }
@@ -388,14 +388,14 @@ fn a_failing_slot_contributes_what_it_had_and_blocks_no_other() {
     let renewed = leaf(-1, 600);
     let mut store = MemoryStore::new([digicert_slot("eu"), digicert_slot("us")]);
     store.poll_each(day(0), &[("eu", Some(&Answer::of(&[&eu], &[]))), ("us", Some(&Answer::of(&[&us], &[])))]);
-    let memory = store.memory.slots[&SlotId::new("eu", "us-east-1", Authority::DigiCert)].clone();
+    let planner = store.planner.slots[&SlotId::new("eu", "us-east-1", Authority::DigiCert)].clone();
     for at in 1..40 {
         let answer = Answer::of(&[&renewed], &[]);
         let decided = store.poll_each(day(at), &[("eu", None), ("us", Some(&answer))]);
         assert_eq!(decided.exit, Exit::Source);
     }
     assert_eq!(store.pinned(), fingerprints([&eu, &renewed]), "us went through its rotation, eu stands");
-    assert_eq!(store.memory.slots[&SlotId::new("eu", "us-east-1", Authority::DigiCert)], memory);
+    assert_eq!(store.planner.slots[&SlotId::new("eu", "us-east-1", Authority::DigiCert)], planner);
     // Refused is no other than silent.
     let refused = refused_leaf(-1, 300);
     let answers = [Answer::of(&[&refused], &[]), Answer::of(&[&renewed], &[])];
@@ -425,7 +425,7 @@ fn a_slot_that_left_the_configuration_retires_by_the_clock_alone() {
     let decided = store.poll_each(day(15), &[("us", None)]);
     assert!(!store.trusts(&eu));
     assert_eq!(decided.said("slot_retired"), Some(Severity::Note));
-    assert!(!store.memory.slots.contains_key(&removed.slot), "and is forgotten");
+    assert!(!store.planner.slots.contains_key(&removed.slot), "and is forgotten");
     assert_eq!(store.pinned(), fingerprints([&us]));
 }
 
@@ -656,7 +656,7 @@ fn a_hold_keeps_additions_out_critically_and_removals_too() {
     assert_eq!(store.pinned(), fingerprints([&old]));
     // It ends by itself; the counted absences then hold.
     let decided = store.poll(day(50), &Answer::of(&[&new], &[]));
-    assert_eq!((decided.exit, store.memory.hold.clone()), (Exit::Done, None));
+    assert_eq!((decided.exit, store.planner.hold.clone()), (Exit::Done, None));
     assert_eq!(store.pinned(), fingerprints([&new]));
 }
 
@@ -690,12 +690,12 @@ fn nothing_ends_by_a_clock_that_cannot_be_believed() {
     for answered in [None, Some(&answer.clone().with_another_date())] {
         store.poll_each(day(2_000), &[("us", answered)]);
         assert_eq!(store.pinned(), trusted);
-        assert!(store.memory.hold.is_some(), "the hold's end is a matter of the clock, too");
+        assert!(store.planner.hold.is_some(), "the hold's end is a matter of the clock, too");
     }
     // With a clock that can be believed, the same moment ends all of it.
     store.clock_doubted = false;
     store.poll_each(day(2_000), &[("us", None)]);
-    assert!(store.memory.hold.is_none());
+    assert!(store.planner.hold.is_none());
     assert_eq!(store.pinned(), fingerprints([&one, &two]), "the slot that left the configuration has retired");
 }
 
@@ -863,7 +863,7 @@ mod genesys {
             store.days(at..=at + 30, &Answer::genesys(&[&witness]));
         }
         assert_eq!(store.generations, 1);
-        assert_eq!(store.memory.slots.values().next().unwrap().entries.len(), 1);
+        assert_eq!(store.planner.slots.values().next().unwrap().entries.len(), 1);
     }
 
     #[test]
@@ -909,8 +909,8 @@ mod genesys {
         assert!(store.set.denied.contains_key(&witness.fingerprint));
         // Whoever distrusts the root itself takes the rule away for good.
         let root = trustsync::trust::certificate::Certificate::parse(WORLD.pki.genesys_root.der()).unwrap();
-        let denial = store.memory.denied[&witness.fingerprint].clone();
-        store.memory.denied.insert(root.fingerprint(), denial);
+        let denial = store.planner.denied[&witness.fingerprint].clone();
+        store.planner.denied.insert(root.fingerprint(), denial);
         store.poll(day(3), &Answer::genesys(&[&genesys_leaf("Genesys", NAME, &[NAME], -1, 300)]));
         assert!(store.set.is_empty());
     }
@@ -947,6 +947,6 @@ fn what_the_memory_holds_is_what_the_manifest_says() {
     let mut store = MemoryStore::new([digicert_slot("us"), genesys_slot("us")]);
     let witness = genesys_leaf("Genesys", NAME, &[NAME], -30, 300);
     store.poll(day(0), &Answer::of(&[&one], &[&two]).and(entity("Genesys", "Current", &witness.text)));
-    let slots = Manifest::slots_of(&store.memory);
+    let slots = Manifest::slots_of(&store.planner);
     assert_eq!(slots.values().map(|slot| slot.entries.len()).collect::<Vec<_>>(), [2, 1]);
 }

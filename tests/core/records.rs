@@ -12,7 +12,7 @@ use trustsync::trust::finding::{Finding, Severity};
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::{self, Manifest, ManifestError};
 use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::memory::SlotMemory;
+use trustsync::trust::planner_state::SlotState;
 use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{DenialReason, SlotId, TrustSet};
 use trustsync::trust::state::{self, Looked, SourceState, State, StateError, TargetState};
@@ -23,7 +23,7 @@ fn manifest_of(store: &MemoryStore, number: u64) -> Manifest {
     let name = MarkerName { store_id: "0123456789abcdef".into(), generation: number, digest_head: "01234567".into() };
     let marker = Certificate::parse(&marker::mint(&name).unwrap()).unwrap();
     let outputs = BTreeSet::new();
-    let content = Content::of(&store.set, &store.memory, &outputs);
+    let content = Content::of(&store.set, &store.planner, &outputs);
     let label =
         Label { store: "0123456789abcdef", generation: number, committed: day(0), cause: "cycle", marker: &marker };
     Manifest::read(&content.render(&label)["manifest.json"]).unwrap()
@@ -46,7 +46,7 @@ fn rich() -> (MemoryStore, [Leaf; 2]) {
 }
 
 fn state_of(store: &MemoryStore, generation: u64) -> State {
-    State { generation, memory: store.memory.clone(), ..State::born("0123456789abcdef".to_owned()) }
+    State { generation, planner: store.planner.clone(), ..State::born("0123456789abcdef".to_owned()) }
 }
 
 #[test]
@@ -54,10 +54,10 @@ fn a_manifest_gives_back_the_set_and_the_memory_that_it_was_made_from() {
     let (store, _) = rich();
     let manifest = manifest_of(&store, 7);
     assert_eq!(manifest.set(&certificates(&store.set)), store.set);
-    let memory = manifest.memory();
-    assert_eq!(memory.denied, store.memory.denied);
-    for (slot, held) in &store.memory.slots {
-        let told = &memory.slots[slot];
+    let planner = manifest.planner();
+    assert_eq!(planner.denied, store.planner.denied);
+    for (slot, held) in &store.planner.slots {
+        let told = &planner.slots[slot];
         assert_eq!((&told.identity, told.last_clean), (&held.identity, None), "clean answers are counted anew");
         for (key, entry) in &held.entries {
             let told = &told.entries[key];
@@ -139,7 +139,7 @@ fn a_state_reads_as_it_was_written() {
 fn a_manifest_newer_than_the_state_wins_after_a_crash_between_the_two() {
     let (mut store, [_, upcoming]) = rich();
     let mut state = state_of(&store, 7);
-    let before = store.memory.clone();
+    let before = store.planner.clone();
     // The next generation was committed; the state was not.
     let newest = leaf(-1, 500);
     store.deny(&upcoming, DenialReason::Revoked);
@@ -147,21 +147,21 @@ fn a_manifest_newer_than_the_state_wins_after_a_crash_between_the_two() {
     let manifest = manifest_of(&store, 8);
     state.follow(&manifest);
     assert_eq!(state.generation, 8);
-    assert_eq!(Manifest::slots_of(&state.memory), manifest.slots);
-    assert_eq!(state.memory.denied, store.memory.denied);
+    assert_eq!(Manifest::slots_of(&state.planner), manifest.slots);
+    assert_eq!(state.planner.denied, store.planner.denied);
     for (slot, held) in &before.slots {
         for (key, entry) in &held.entries {
-            let Some(now) = state.memory.slots[slot].entries.get(key) else { continue };
+            let Some(now) = state.planner.slots[slot].entries.get(key) else { continue };
             assert_eq!(
                 (now.first_seen, now.last_seen, now.absence),
                 (entry.first_seen, entry.last_seen, entry.absence)
             );
         }
-        assert_eq!(state.memory.slots[slot].last_clean, held.last_clean);
+        assert_eq!(state.planner.slots[slot].last_clean, held.last_clean);
     }
     // And what is planned next from it is what would have been planned.
     let mut continued = store.clone();
-    continued.memory = state.memory;
+    continued.planner = state.planner;
     continued.poll(day(1), &Answer::of(&[&newest], &[]));
     assert_eq!(continued.set.digest(), store.set.digest());
 }
@@ -174,19 +174,19 @@ fn a_state_newer_than_the_manifest_keeps_its_counters_and_changes_no_trust() {
     let newest = leaf(-1, 500);
     store.hold_until(day(20));
     store.days(1..=2, &Answer::of(&[&newest], &[]));
-    store.memory.hold = None;
+    store.planner.hold = None;
     store.poll(day(3), &Answer::of(&[&newest], &[]));
     store.hold_until(day(20));
     store.deny(&current, DenialReason::Distrusted);
     let mut state = state_of(&store, 9);
     state.follow(&manifest);
     assert_eq!(state.generation, 9, "numbers are never used twice");
-    assert_eq!(Manifest::slots_of(&state.memory), manifest.slots, "what is trusted stands in the generation");
-    assert!(state.memory.hold.is_some());
-    assert!(state.memory.denied.contains_key(&current.fingerprint));
+    assert_eq!(Manifest::slots_of(&state.planner), manifest.slots, "what is trusted stands in the generation");
+    assert!(state.planner.hold.is_some());
+    assert!(state.planner.denied.contains_key(&current.fingerprint));
     let slot = &store.slots[0].slot;
-    assert_eq!(state.memory.slots[slot].last_clean, Some(day(3)));
-    assert_eq!(state.memory.slots[slot].entries[&current.fingerprint].absence.unwrap().answers, 3);
+    assert_eq!(state.planner.slots[slot].last_clean, Some(day(3)));
+    assert_eq!(state.planner.slots[slot].entries[&current.fingerprint].absence.unwrap().answers, 3);
     // Following once more changes nothing.
     let once = state.clone();
     state.follow(&manifest);
@@ -200,9 +200,9 @@ fn a_slot_without_entries_keeps_its_memory_without_a_generation() {
     let mut other = MemoryStore::new([digicert_slot("eu")]);
     other.poll(day(1), &Answer::of(&[], &[]));
     let mut state = state_of(&store, 7);
-    state.memory.slots.extend(other.memory.slots.clone());
+    state.planner.slots.extend(other.planner.slots.clone());
     state.follow(&manifest);
-    assert_eq!(state.memory.slots[&other.slots[0].slot], other.memory.slots[&other.slots[0].slot]);
+    assert_eq!(state.planner.slots[&other.slots[0].slot], other.planner.slots[&other.slots[0].slot]);
 }
 
 mod alarms {
@@ -257,7 +257,7 @@ mod alarms {
         for source in ["us", "eu"] {
             state.sources.insert(source.into(), SourceState::default());
             let slot = digicert_slot(source).slot;
-            state.memory.slots.insert(slot, SlotMemory::default());
+            state.planner.slots.insert(slot, SlotState::default());
         }
         state.targets.insert("nginx".into(), TargetState::default());
         state

@@ -18,7 +18,7 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::memory::Memory;
+use trustsync::trust::planner_state::PlannerState;
 use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
@@ -29,14 +29,14 @@ fn new_marker() -> Certificate {
     Certificate::parse(&marker::mint(&name).unwrap()).unwrap()
 }
 
-fn render(set: &TrustSet, memory: &Memory, marker: &Certificate) -> Files {
+fn render(set: &TrustSet, planner: &PlannerState, marker: &Certificate) -> Files {
     let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
-    let content = Content::of(set, memory, &outputs);
+    let content = Content::of(set, planner, &outputs);
     content.render(&Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker })
 }
 
 fn rendered(store: &MemoryStore) -> Files {
-    render(&store.set, &store.memory, &new_marker())
+    render(&store.set, &store.planner, &new_marker())
 }
 
 fn text<'a>(files: &'a Files, path: &str) -> &'a str {
@@ -68,8 +68,8 @@ fn denied_all() -> MemoryStore {
 fn the_same_content_is_the_same_bytes() {
     let (store, _) = rich();
     let marker = new_marker();
-    let first = render(&store.set, &store.memory, &marker);
-    assert_eq!(first, render(&store.set.clone(), &store.memory.clone(), &marker));
+    let first = render(&store.set, &store.planner, &marker);
+    assert_eq!(first, render(&store.set.clone(), &store.planner.clone(), &marker));
     // The order in which things became known has no part in it.
     let mut shuffled = TrustSet { name_rules: store.set.name_rules.clone(), ..TrustSet::default() };
     for pin in store.set.pins.values().rev() {
@@ -80,7 +80,7 @@ fn the_same_content_is_the_same_bytes() {
     shuffled.chain.extend(store.set.chain.clone().into_iter().rev());
     shuffled.extra.clone_from(&store.set.extra);
     shuffled.denied.clone_from(&store.set.denied);
-    assert_eq!(first, render(&shuffled, &store.memory, &marker));
+    assert_eq!(first, render(&shuffled, &store.planner, &marker));
 }
 
 #[test]
@@ -217,7 +217,8 @@ fn nothing_that_an_issuer_or_a_name_says_escapes_its_place_in_nginxs_map() {
     for (at, hostile) in HOSTILE.iter().enumerate() {
         let root = root_named(hostile, hostile);
         let map =
-            render(&with_rule(&root, &[hostile, NAME]), &Memory::default(), &new_marker())["nginx/admit.map"].clone();
+            render(&with_rule(&root, &[hostile, NAME]), &PlannerState::default(), &new_marker())["nginx/admit.map"]
+                .clone();
         let map = String::from_utf8(map).unwrap();
         let path = dir.path().join(format!("{at}.map"));
         std::fs::write(&path, &map).unwrap();
@@ -245,7 +246,7 @@ fn nginx_admits_by_the_map_exactly_whom_the_set_admits() {
     set.admit_by_name(&slot, &hostile, &[NAME.to_owned()].into(), &Witnesses::default());
     // One of the denied would pass by its name.
     let sha1_of_denied = denied.certificate.facts().sha1.clone();
-    std::fs::write(dir.path().join("admit.map"), &render(&set, &store.memory, &new_marker())["nginx/admit.map"])
+    std::fs::write(dir.path().join("admit.map"), &render(&set, &store.planner, &new_marker())["nginx/admit.map"])
         .unwrap();
     // A probe in the place of the variables of TLS.
     let nginx = Nginx::start(
@@ -441,7 +442,7 @@ mod reading_back {
         let (mut store, _) = rich();
         let denial =
             Denial { reason: DenialReason::Distrusted, since: day(0), sha1: None, pem_sha1: None, until: None };
-        store.memory.denied.insert(Fingerprint::of(b"only its fingerprint is known"), denial);
+        store.planner.denied.insert(Fingerprint::of(b"only its fingerprint is known"), denial);
         store.poll_each(day(0), &[("us", None)]);
         written(dir.path(), &rendered(&store)).unwrap();
     }
@@ -459,15 +460,15 @@ fn a_list_without_names_has_no_denials_and_a_name_that_is_no_word_admits_nobody(
     let (store, _) = rich();
     let mut set = store.set.clone();
     set.name_rules[0].names = ["*", "two words", "line\nname root=0 *", ""].map(str::to_owned).into();
-    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
+    let list = render(&set, &store.planner, &new_marker())["fingerprints.txt"].clone();
     assert!(!std::str::from_utf8(&list).unwrap().lines().any(|line| line.starts_with("name")));
     // Whoever reads this list sees what stands in the SAN alone.
     set.name_rules[0].names.clear();
     assert_eq!(set.name_rules[0].witnesses.dns_names, [NAME.to_owned()].into());
     let root = Fingerprint::of(set.name_rules[0].root.der());
-    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
+    let list = render(&set, &store.planner, &new_marker())["fingerprints.txt"].clone();
     assert!(std::str::from_utf8(&list).unwrap().contains(&format!("\nname root={root} {NAME}\n")));
     set.name_rules[0].witnesses = Witnesses::default();
-    let list = render(&set, &store.memory, &new_marker())["fingerprints.txt"].clone();
+    let list = render(&set, &store.planner, &new_marker())["fingerprints.txt"].clone();
     assert!(std::str::from_utf8(&list).unwrap().contains(&format!("\nname root={root} *\n")));
 }

@@ -19,7 +19,7 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::memory::Memory;
+use trustsync::trust::planner_state::PlannerState;
 use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, DenialReason, SlotId, TrustSet, Witnesses};
 
@@ -30,14 +30,14 @@ fn new_marker() -> Certificate {
     Certificate::parse(&marker::mint(&name).unwrap()).unwrap()
 }
 
-fn render(set: &TrustSet, memory: &Memory, marker: &Certificate) -> Files {
+fn render(set: &TrustSet, planner: &PlannerState, marker: &Certificate) -> Files {
     let outputs = BTreeSet::from([trustsync::targets::apache::OUTPUT, trustsync::targets::ca_only::OUTPUT]);
-    let content = Content::of(set, memory, &outputs);
+    let content = Content::of(set, planner, &outputs);
     content.render(&Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker })
 }
 
 fn rendered(store: &MemoryStore) -> Files {
-    render(&store.set, &store.memory, &new_marker())
+    render(&store.set, &store.planner, &new_marker())
 }
 
 fn text<'a>(files: &'a Files, path: &str) -> &'a str {
@@ -81,8 +81,8 @@ fn hash_by_openssl(path: &Path) -> String {
 fn the_allowlist_asks_denied_before_pins_before_names_and_is_the_same_every_time() {
     let (store, [current, upcoming, denied]) = rich();
     let marker = new_marker();
-    let files = render(&store.set, &store.memory, &marker);
-    assert_eq!(files, render(&store.set.clone(), &store.memory.clone(), &marker));
+    let files = render(&store.set, &store.planner, &marker);
+    assert_eq!(files, render(&store.set.clone(), &store.planner.clone(), &marker));
     let pin = |leaf: &Leaf| format!("Require expr \"sha1(%{{SSL_CLIENT_CERT}}) == '{}'\"", leaf.certificate.pem_sha1());
     let mut pins = [("# current", &current), ("# upcoming", &upcoming)];
     pins.sort_by_key(|(_, leaf)| leaf.fingerprint);
@@ -144,7 +144,7 @@ fn nothing_that_an_issuer_or_a_name_says_escapes_its_place_in_apaches_configurat
         let slot = SlotId::new("us", "us-east-1", Authority::Genesys);
         set.admit_by_name(&slot, &root, &[(*hostile).to_owned(), NAME.to_owned()].into(), &Witnesses::default());
         set.chain.insert(root.fingerprint(), root);
-        let files = render(&set, &Memory::default(), &new_marker());
+        let files = render(&set, &PlannerState::default(), &new_marker());
         assert!(files["apache/admit.conf"].iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')));
         let path = dir.path().join(format!("{at}.conf"));
         fs::write(&path, &files["apache/admit.conf"]).unwrap();
@@ -314,10 +314,10 @@ mod reading_back {
             written(dir.path(), &rendered(&store)).unwrap();
         }
         let mut issuer_alone = rich().0;
-        for entry in issuer_alone.memory.slots.values_mut().flat_map(|slot| slot.entries.values_mut()) {
+        for entry in issuer_alone.planner.slots.values_mut().flat_map(|slot| slot.entries.values_mut()) {
             entry.names.clear();
         }
-        let set = issuer_alone.memory.set(
+        let set = issuer_alone.planner.set(
             &issuer_alone
                 .set
                 .chain
@@ -328,7 +328,7 @@ mod reading_back {
         );
         assert!(set.name_rules.iter().all(|rule| rule.names.is_empty()) && !set.name_rules.is_empty());
         let files =
-            render(&TrustSet { extra: issuer_alone.set.extra.clone(), ..set }, &issuer_alone.memory, &new_marker());
+            render(&TrustSet { extra: issuer_alone.set.extra.clone(), ..set }, &issuer_alone.planner, &new_marker());
         assert!(!text(&files, "apache/admit.conf").contains("SSL_CLIENT_S_DN"));
         written(dir.path(), &files).unwrap();
     }

@@ -24,14 +24,14 @@ fn rendered(store: &MemoryStore) -> Files {
     let name = MarkerName { store_id: "0123456789abcdef".into(), generation: 7, digest_head: "01234567".into() };
     let marker = Certificate::parse(&marker::mint(&name).unwrap()).unwrap();
     let outputs = BTreeSet::from([trustsync::targets::envoy::OUTPUT]);
-    let content = Content::of(&store.set, &store.memory, &outputs);
+    let content = Content::of(&store.set, &store.planner, &outputs);
     let label = Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker: &marker };
     content.render(&label)
 }
 
 fn digest(store: &MemoryStore) -> Fingerprint {
     let outputs = BTreeSet::from([trustsync::targets::envoy::OUTPUT]);
-    Content::of(&store.set, &store.memory, &outputs).digest()
+    Content::of(&store.set, &store.planner, &outputs).digest()
 }
 
 fn context(files: &Files, path: &str) -> Value {

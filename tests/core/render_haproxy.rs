@@ -21,7 +21,7 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::memory::Memory;
+use trustsync::trust::planner_state::PlannerState;
 use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
@@ -35,10 +35,10 @@ fn new_marker() -> Certificate {
     Certificate::parse(&marker::mint(&name).unwrap()).unwrap()
 }
 
-fn render(set: &TrustSet, memory: &Memory) -> Files {
+fn render(set: &TrustSet, planner: &PlannerState) -> Files {
     let outputs = BTreeSet::from([trustsync::targets::haproxy::OUTPUT]);
     let label = Label { store: STORE, generation: 7, committed: day(0), cause: "cycle", marker: &new_marker() };
-    Content::of(set, memory, &outputs).render(&label)
+    Content::of(set, planner, &outputs).render(&label)
 }
 
 /// Two pins, one rule, one denied.
@@ -70,7 +70,7 @@ fn entries<'a>(files: &'a Files, path: &str) -> Vec<&'a str> {
 #[test]
 fn each_list_names_its_generation_and_then_whom_it_is_about() {
     let (store, [current, upcoming, denied]) = rich();
-    let files = render(&store.set, &store.memory);
+    let files = render(&store.set, &store.planner);
     let pin = |leaf: &Leaf| leaf.fingerprint.to_string().to_uppercase();
     let own = format!("trustsync generation 000007 of store {STORE}");
     let mut pins = [pin(&current), pin(&upcoming)];
@@ -83,12 +83,12 @@ fn each_list_names_its_generation_and_then_whom_it_is_about() {
     assert!(names[1].ends_with(r"(,(OU|O|L|ST|C)=([^,+\\]|\\.)*)*$"), "{}", names[1]);
     assert_eq!(files["haproxy/generation.map"], b"generation 000007\n");
     // The same content is the same bytes.
-    let again = render(&store.set.clone(), &store.memory.clone());
+    let again = render(&store.set.clone(), &store.planner.clone());
     for path in LISTS {
         assert_eq!(files[path], again[path], "{path}");
     }
     // Deny all: the own entry, which is no fingerprint, and nothing else but whoever is denied.
-    let files = render(&denied_all().set, &Memory::default());
+    let files = render(&denied_all().set, &PlannerState::default());
     assert_eq!(LISTS.map(|path| entries(&files, path).len()), [2, 1, 1]);
 }
 
@@ -122,7 +122,7 @@ fn haproxy_loads_whatever_an_issuer_or_a_name_says() {
         for names in [vec![], vec![(*hostile).to_owned(), NAME.to_owned()]] {
             set.admit_by_name(&slot, &root, &names.into_iter().collect(), &Witnesses::default());
         }
-        let files = render(&set, &Memory::default());
+        let files = render(&set, &PlannerState::default());
         assert_eq!(entries(&files, "haproxy/names.list").len(), 4, "{hostile:?}");
         let path = dir.path().join(format!("{at}.list"));
         std::fs::write(&path, &files["haproxy/names.list"]).unwrap();
@@ -143,7 +143,7 @@ fn a_path_of_the_snippet_may_hold_spaces_and_what_a_shell_would_read() {
     let dir = tempfile::tempdir().unwrap();
     let link = dir.path().join("a $HOME \\c #d; e");
     let (store, _) = rich();
-    for (path, bytes) in render(&store.set, &store.memory) {
+    for (path, bytes) in render(&store.set, &store.planner) {
         let path = link.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
@@ -185,13 +185,13 @@ fn what_is_rendered_is_read_back_and_what_was_not_meant_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut without_sha1 = rich().0;
     let denial = Denial { reason: DenialReason::Distrusted, since: day(0), sha1: None, pem_sha1: None, until: None };
-    without_sha1.memory.denied.insert(Fingerprint::of(b"only its fingerprint is known"), denial);
+    without_sha1.planner.denied.insert(Fingerprint::of(b"only its fingerprint is known"), denial);
     without_sha1.poll_each(day(0), &[("us", None)]);
     for store in [rich().0, denied_all(), without_sha1] {
-        written(dir.path(), &render(&store.set, &store.memory)).unwrap();
+        written(dir.path(), &render(&store.set, &store.planner)).unwrap();
     }
     let (store, [current, ..]) = rich();
-    let files = render(&store.set, &store.memory);
+    let files = render(&store.set, &store.planner);
     let text = |path: &str| String::from_utf8(files[path].clone()).unwrap();
     let pin = current.fingerprint.to_string().to_uppercase();
     let own = "trustsync generation 000007";
@@ -265,7 +265,7 @@ fn somebody_at(socket: &Path, answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 
 async fn nothing_but_the_text_of_success_counts_as_success() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = rich();
-    let link = linked(dir.path(), &render(&store.set, &store.memory));
+    let link = linked(dir.path(), &render(&store.set, &store.planner));
     let shown = std::fs::read_to_string(link.join("haproxy/pins.list")).unwrap();
     let shown: String =
         shown.lines().filter(|line| !line.starts_with('#')).map(|line| format!("0x1234 {line}\n")).collect();
@@ -346,7 +346,7 @@ async fn a_socket_that_names_any_file_but_a_listed_one_is_told_no_line_of_it() {
     const SECRET: &str = "key-of-the-host";
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = rich();
-    let link = linked(dir.path(), &render(&store.set, &store.memory));
+    let link = linked(dir.path(), &render(&store.set, &store.planner));
     let generation = generation::path(&dir.path().join("store"), 7);
     let secret = dir.path().join("secret.txt");
     std::fs::write(&secret, SECRET).unwrap();
@@ -464,7 +464,7 @@ fn a_socket_that_answers_megabytes_leaves_a_small_state_and_keeps_no_sync_from_i
 async fn a_ca_file_that_is_refused_leaves_no_transaction_open() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = rich();
-    let link = linked(dir.path(), &render(&store.set, &store.memory));
+    let link = linked(dir.path(), &render(&store.set, &store.planner));
     let (socket, bundle) = (dir.path().join("admin.sock"), link.join("trust-bundle.pem").display().to_string());
     let (asked, all_asked) = mpsc::channel();
     let name = bundle.clone();

@@ -11,9 +11,9 @@ const MINUTE: f64 = 60.0;
 const HOUR: f64 = 3_600.0;
 
 /// SplitMix64, in 0..1.
-struct Chance(u64);
+struct Jitter(u64);
 
-impl Chance {
+impl Jitter {
     fn draw(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -35,7 +35,7 @@ enum Before {
 /// Polls in each minute, from the beginning for `length` seconds. The vendor is out of order from `down` to `up`.
 fn polls(before: Before, (down, up): (f64, f64), length: f64) -> Vec<u32> {
     let schedule = Schedule::default();
-    let mut chance = Chance(11);
+    let mut jitter = Jitter(11);
     let warm = match before {
         Before::Nothing => 0.0,
         Before::AtWorkFor(long) => long,
@@ -56,7 +56,7 @@ fn polls(before: Before, (down, up): (f64, f64), length: f64) -> Vec<u32> {
                 failures = 0;
                 Polled::Successfully { first: std::mem::take(&mut first), in_window: false }
             };
-            at += schedule.wait_after(polled, chance.draw()).as_secs_f64();
+            at += schedule.wait_after(polled, jitter.draw()).as_secs_f64();
         }
     }
     minutes

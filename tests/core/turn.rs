@@ -2,7 +2,7 @@
 //! is, through every situation, against what must hold on all of them.
 
 use trustsync::trust::subject::Subject;
-use trustsync::trust::turn::{Event, Evidence, Outcome, Owed, Proof, Situation, Step, Turn};
+use trustsync::trust::turn::{Event, Evidence, Owed, Proof, Situation, Step, Turn, TurnOutcome};
 
 const OLD: u64 = 41;
 const NEW: u64 = 42;
@@ -13,12 +13,12 @@ fn situation() -> Situation {
         wanted: NEW,
         linked: Some(OLD),
         acknowledged: Some(OLD),
-        told_not_wired: None,
+        reported_not_wired: None,
         checkable: true,
         checkable_privately: true,
         checkable_in_place: true,
         linked_reads_back: true,
-        tellable: true,
+        can_be_reloaded: true,
         provable: true,
         chain_provable: true,
         allowlist_provable: true,
@@ -57,7 +57,7 @@ fn why() -> String {
 }
 
 /// Plays a turn: the steps that it takes must be these, each followed by its event.
-fn play(situation: Situation, script: &[(Step, Event)]) -> Outcome {
+fn play(situation: Situation, script: &[(Step, Event)]) -> TurnOutcome {
     let (mut turn, mut step) = Turn::begin(situation);
     for (expected, event) in script {
         assert_eq!(step, *expected);
@@ -69,11 +69,11 @@ fn play(situation: Situation, script: &[(Step, Event)]) -> Outcome {
     }
 }
 
-const TOLD: Step = Step::Prove { told: true };
-const FIRST: Step = Step::Prove { told: false };
+const RELOADED: Step = Step::Prove { reloaded: true };
+const FIRST: Step = Step::Prove { reloaded: false };
 
-fn settled(evidence: Evidence) -> Outcome {
-    Outcome::Settled(evidence)
+fn settled(evidence: Evidence) -> TurnOutcome {
+    TurnOutcome::Settled(evidence)
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_new_generation_is_read_back_checked_switched_told_and_proven() {
             (Step::CheckPrivately(NEW), ok()),
             (Step::Switch(NEW), ok()),
             (Step::Reload, ok()),
-            (TOLD, proof(Proof::Proven)),
+            (RELOADED, proof(Proof::Proven)),
         ],
     );
     assert_eq!(outcome, settled(Evidence::Proven));
@@ -102,7 +102,7 @@ fn blame_needs_new_fails_old_passes_new_fails() {
             (Step::CheckPrivately(NEW), fails("again")),
         ],
     );
-    assert_eq!(outcome, Outcome::Owed(Owed::Refused("new".into())), "the link was never moved");
+    assert_eq!(outcome, TurnOutcome::Owed(Owed::Refused("new".into())), "the link was never moved");
     // A check that fails once and then passes blames nobody.
     let outcome = play(
         situation(),
@@ -113,7 +113,7 @@ fn blame_needs_new_fails_old_passes_new_fails() {
             (Step::CheckPrivately(NEW), ok()),
             (Step::Switch(NEW), ok()),
             (Step::Reload, ok()),
-            (TOLD, proof(Proof::Proven)),
+            (RELOADED, proof(Proof::Proven)),
         ],
     );
     assert_eq!(outcome, settled(Evidence::Proven));
@@ -130,7 +130,7 @@ fn a_server_that_is_broken_without_us_gets_the_new_generation_and_is_owed() {
             (Step::Switch(NEW), ok()),
         ],
     );
-    assert_eq!(outcome, Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() }));
+    assert_eq!(outcome, TurnOutcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() }));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn without_a_namespace_it_is_checked_before_the_switch_and_after_and_goes_back_o
     ];
     let with = |rest: &[(Step, Event)]| play(situation(), &[&begin, rest].concat());
 
-    let fine = with(&[(Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))]);
+    let fine = with(&[(Step::Check, ok()), (Step::Reload, ok()), (RELOADED, proof(Proof::Proven))]);
     assert_eq!(fine, settled(Evidence::Proven));
 
     let blamed = with(&[
@@ -154,7 +154,7 @@ fn without_a_namespace_it_is_checked_before_the_switch_and_after_and_goes_back_o
         (Step::Check, fails("again")),
         (Step::Switch(OLD), ok()),
     ]);
-    assert_eq!(blamed, Outcome::Owed(Owed::Refused("new".into())));
+    assert_eq!(blamed, TurnOutcome::Owed(Owed::Refused("new".into())));
 
     let once = with(&[
         (Step::Check, fails("once")),
@@ -163,7 +163,7 @@ fn without_a_namespace_it_is_checked_before_the_switch_and_after_and_goes_back_o
         (Step::Switch(NEW), ok()),
         (Step::Check, ok()),
         (Step::Reload, ok()),
-        (TOLD, proof(Proof::Proven)),
+        (RELOADED, proof(Proof::Proven)),
     ]);
     assert_eq!(once, settled(Evidence::Proven));
 
@@ -173,7 +173,7 @@ fn without_a_namespace_it_is_checked_before_the_switch_and_after_and_goes_back_o
         (Step::Check, fails("old")),
         (Step::Switch(NEW), ok()),
     ]);
-    let without_us = Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() });
+    let without_us = TurnOutcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() });
     assert_eq!(broken, without_us);
 }
 
@@ -186,10 +186,10 @@ fn without_a_namespace_a_server_that_was_broken_before_is_seen_to_be_and_the_lin
         (Step::Switch(NEW), ok()),
     ];
     let with = |rest: &[(Step, Event)]| play(situation(), &[&begin, rest].concat());
-    let without_us = Outcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() });
+    let without_us = TurnOutcome::Owed(Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() });
     assert_eq!(with(&[(Step::Check, fails("new"))]), without_us);
     // What stood there was at fault, and the new generation mends it.
-    let mended = with(&[(Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))]);
+    let mended = with(&[(Step::Check, ok()), (Step::Reload, ok()), (RELOADED, proof(Proof::Proven))]);
     assert_eq!(mended, settled(Evidence::Proven));
 }
 
@@ -203,7 +203,7 @@ fn what_a_blind_check_passes_says_nothing_and_what_it_refuses_still_counts() {
             (Step::Switch(NEW), ok()),
             (Step::Check, ok()),
             (Step::Reload, ok()),
-            (TOLD, proof(Proof::Proven)),
+            (RELOADED, proof(Proof::Proven)),
         ];
         assert_eq!(play(blind.clone(), &fine), settled(Evidence::Proven));
         let (mut turn, _) = Turn::begin(blind);
@@ -212,16 +212,16 @@ fn what_a_blind_check_passes_says_nothing_and_what_it_refuses_still_counts() {
         if in_place {
             assert_eq!(then, Step::Switch(NEW));
             assert_eq!(turn.on(ok()), Step::Check);
-            assert!(matches!(turn.on(fails("new")), Step::Finish(Outcome::Owed(Owed::BrokenWithoutUs { .. }))));
+            assert!(matches!(turn.on(fails("new")), Step::Finish(TurnOutcome::Owed(Owed::BrokenWithoutUs { .. }))));
         } else {
-            assert_eq!(then, Step::Finish(Outcome::Owed(Owed::BrokenBefore("old".into()))));
+            assert_eq!(then, Step::Finish(TurnOutcome::Owed(Owed::BrokenBefore("old".into()))));
         }
     }
 }
 
 #[test]
 fn a_check_that_could_not_be_run_blames_nobody_and_nobody_is_told() {
-    let not_known = |words: &str| Outcome::Owed(Owed::CheckNotRun(words.into()));
+    let not_known = |words: &str| TurnOutcome::Owed(Owed::CheckNotRun(words.into()));
     let why = "no such program";
     let script = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), not_run()), (Step::Switch(NEW), ok())];
     assert_eq!(play(situation(), &script), not_known(why), "there for whoever reloads it");
@@ -247,26 +247,26 @@ fn an_old_generation_that_cannot_be_shown_in_private_is_judged_where_it_stands()
         (Step::Check, ok()),
         (Step::CheckPrivately(NEW), fails("again")),
     ];
-    assert_eq!(play(situation(), &begin), Outcome::Owed(Owed::Refused("new".into())));
+    assert_eq!(play(situation(), &begin), TurnOutcome::Owed(Owed::Refused("new".into())));
     let script = [&begin[..3], &[(Step::Check, fails("old")), (Step::Switch(NEW), ok())]].concat();
     let without_us = Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() };
-    assert_eq!(play(situation(), &script), Outcome::Owed(without_us));
+    assert_eq!(play(situation(), &script), TurnOutcome::Owed(without_us));
     // Where it does not stand, nobody says that it fails too.
     let elsewhere = Situation { linked: Some(NEW), provable: false, ..situation() };
-    assert_eq!(play(elsewhere, &begin[..3]), Outcome::Owed(Owed::CheckFailed("new".into())));
+    assert_eq!(play(elsewhere, &begin[..3]), TurnOutcome::Owed(Owed::CheckFailed("new".into())));
 }
 
 #[test]
 fn the_first_turn_switches_checks_and_never_takes_back() {
     let first = Situation { linked: None, acknowledged: None, ..situation() };
     let outcome = play(first, &[(Step::ReadBack, ok()), (Step::Switch(NEW), ok()), (Step::Check, fails("new"))]);
-    assert_eq!(outcome, Outcome::Owed(Owed::CheckFailed("new".into())));
+    assert_eq!(outcome, TurnOutcome::Owed(Owed::CheckFailed("new".into())));
 }
 
 #[test]
 fn a_generation_that_drops_a_denied_leaf_is_never_taken_back() {
     let denied = Situation { drops_denied: true, ..situation() };
-    let kept = Outcome::Owed(Owed::RefusedButKept("new".into()));
+    let kept = TurnOutcome::Owed(Owed::RefusedButKept("new".into()));
     let begin = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), fails("new")), (Step::CheckPrivately(OLD), ok())];
     for third in [fails("again"), no_namespace()] {
         let script = [begin.as_slice(), &[(Step::CheckPrivately(NEW), third), (Step::Switch(NEW), ok())]].concat();
@@ -299,7 +299,7 @@ fn after_a_crash_the_turn_proves_first_and_tells_only_if_unproven() {
             (Step::ReadBack, ok()),
             (Step::CheckPrivately(NEW), ok()),
             (Step::Reload, ok()),
-            (TOLD, proof(Proof::Proven)),
+            (RELOADED, proof(Proof::Proven)),
         ];
         assert_eq!(play(crashed.clone(), &script), settled(Evidence::Proven));
     }
@@ -310,30 +310,30 @@ fn after_a_crash_a_target_without_proof_is_told_again_and_after_success_never() 
     let crashed = Situation { linked: Some(NEW), provable: false, ..situation() };
     let script = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), ok()), (Step::Reload, ok())];
     let outcome = play(crashed, &script);
-    assert!(matches!(outcome, Outcome::Settled(Evidence::ReloadedNotProven(_))));
+    assert!(matches!(outcome, TurnOutcome::Settled(Evidence::ReloadedNotProven(_))));
     let done = play(Situation { provable: false, ..placed() }, &[]);
-    assert!(matches!(done, Outcome::Settled(Evidence::ReloadedNotProven(_))));
+    assert!(matches!(done, TurnOutcome::Settled(Evidence::ReloadedNotProven(_))));
 }
 
 #[test]
 fn a_target_that_is_not_wired_is_told_once_a_generation() {
     let not_wired = || proof(Proof::NotWired(why()));
-    let owed = Outcome::Owed(Owed::Unproven(Proof::NotWired(why())));
+    let owed = TurnOutcome::Owed(Owed::Unproven(Proof::NotWired(why())));
     let first = Situation { linked: None, acknowledged: None, ..situation() };
     let script = [
         (Step::ReadBack, ok()),
         (Step::Switch(NEW), ok()),
         (Step::Check, ok()),
         (Step::Reload, ok()),
-        (TOLD, not_wired()),
+        (RELOADED, not_wired()),
     ];
     assert_eq!(play(first, &script), owed);
-    let again = Situation { acknowledged: None, told_not_wired: Some(NEW), ..placed() };
+    let again = Situation { acknowledged: None, reported_not_wired: Some(NEW), ..placed() };
     assert_eq!(play(again.clone(), &[(FIRST, not_wired())]), owed, "not told again");
     assert_eq!(play(again.clone(), &[(FIRST, proof(Proof::Proven))]), settled(Evidence::Proven), "once included");
     // Included by now, but serving something else: that is worth telling.
     assert_eq!(Turn::begin(again.clone()).0.on(proof(Proof::Refuted(why()))), Step::ReadBack);
-    let next = Situation { told_not_wired: Some(OLD), ..again };
+    let next = Situation { reported_not_wired: Some(OLD), ..again };
     assert_eq!(Turn::begin(next).0.on(not_wired()), Step::ReadBack, "another generation is told");
 }
 
@@ -349,14 +349,14 @@ fn a_refused_generation_is_tried_again_in_the_next_cycle() {
     let and = |more: &[(Step, Event)]| [&begun[..], more].concat();
     let still_broken = and(&[(Step::CheckPrivately(OLD), fails("too"))]);
     let owed = Owed::BrokenWithoutUs { new: "still".into(), old: "too".into() };
-    assert_eq!(play(broken.clone(), &still_broken), Outcome::Owed(owed));
+    assert_eq!(play(broken.clone(), &still_broken), TurnOutcome::Owed(owed));
     // By now the server was mended, and this generation alone is in its way: then it is taken back.
     let mended = and(&[
         (Step::CheckPrivately(OLD), ok()),
         (Step::CheckPrivately(NEW), fails("still")),
         (Step::Switch(OLD), ok()),
     ]);
-    assert_eq!(play(broken, &mended), Outcome::Owed(Owed::Refused("still".into())));
+    assert_eq!(play(broken, &mended), TurnOutcome::Owed(Owed::Refused("still".into())));
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_server_that_shows_nothing_is_reloaded_not_proven() {
             (Step::CheckPrivately(NEW), ok()),
             (Step::Switch(NEW), ok()),
             (Step::Reload, ok()),
-            (TOLD, proof(Proof::Unverifiable(why()))),
+            (RELOADED, proof(Proof::Unverifiable(why()))),
         ],
     );
     assert_eq!(told, settled(Evidence::ReloadedNotProven(why())));
@@ -386,9 +386,9 @@ fn an_acknowledged_server_that_does_not_answer_was_proven_earlier() {
         (Step::CheckPrivately(NEW), ok()),
         (Step::Switch(NEW), ok()),
         (Step::Reload, ok()),
-        (TOLD, proof(Proof::Unreachable(why()))),
+        (RELOADED, proof(Proof::Unreachable(why()))),
     ];
-    assert_eq!(play(situation(), &script), Outcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));
+    assert_eq!(play(situation(), &script), TurnOutcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));
 }
 
 #[test]
@@ -400,9 +400,9 @@ fn chain_only_settles_only_where_the_allowlist_cannot_show_itself() {
         (Step::ReadBack, ok()),
         (Step::Check, ok()),
         (Step::Reload, ok()),
-        (TOLD, proof(Proof::ChainOnly(why()))),
+        (RELOADED, proof(Proof::ChainOnly(why()))),
     ];
-    assert_eq!(play(placed(), &script), Outcome::Owed(Owed::Unproven(Proof::ChainOnly(why()))));
+    assert_eq!(play(placed(), &script), TurnOutcome::Owed(Owed::Unproven(Proof::ChainOnly(why()))));
 }
 
 #[test]
@@ -410,14 +410,15 @@ fn the_allowlist_alone_settles_only_where_the_chain_cannot_show_itself() {
     let only = || proof(Proof::AllowlistOnly(why()));
     let without_marker = Situation { chain_provable: false, ..placed() };
     assert_eq!(play(without_marker, &[(FIRST, only())]), settled(Evidence::AllowlistOnly(why())));
-    let script = [(FIRST, only()), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok()), (TOLD, only())];
-    assert_eq!(play(placed(), &script), Outcome::Owed(Owed::Unproven(Proof::AllowlistOnly(why()))));
+    let script =
+        [(FIRST, only()), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok()), (RELOADED, only())];
+    assert_eq!(play(placed(), &script), TurnOutcome::Owed(Owed::Unproven(Proof::AllowlistOnly(why()))));
 }
 
 #[test]
 fn an_allowlist_that_is_never_asked_is_owed_and_telling_again_would_not_help() {
     let outcome = play(placed(), &[(FIRST, proof(Proof::NotEnforced("a server".into())))]);
-    assert_eq!(outcome, Outcome::Owed(Owed::Unproven(Proof::NotEnforced("a server".into()))));
+    assert_eq!(outcome, TurnOutcome::Owed(Owed::Unproven(Proof::NotEnforced("a server".into()))));
 }
 
 #[test]
@@ -433,7 +434,7 @@ fn the_operators_word_settles_what_nothing_shows() {
         assert_eq!(play(later, &[(FIRST, proof(unseen))]), settled(Evidence::Confirmed(why())));
     }
     let blind = Situation { provable: false, ..said.clone() };
-    assert!(matches!(play(blind, &[]), Outcome::Settled(Evidence::Confirmed(_))));
+    assert!(matches!(play(blind, &[]), TurnOutcome::Settled(Evidence::Confirmed(_))));
     assert_eq!(play(said, &[(FIRST, proof(Proof::Proven))]), settled(Evidence::Proven), "a proof is more than a word");
 }
 
@@ -443,15 +444,15 @@ fn the_operators_word_stands_against_no_proof_of_the_contrary() {
     let not_enforced = Proof::NotEnforced("a server".into());
     assert_eq!(
         play(said.clone(), &[(FIRST, proof(not_enforced.clone()))]),
-        Outcome::Owed(Owed::Unproven(not_enforced))
+        TurnOutcome::Owed(Owed::Unproven(not_enforced))
     );
     for contrary in [Proof::Refuted(why()), Proof::NotYet(why())] {
         let mut script =
             vec![(FIRST, proof(contrary)), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())];
         // Not even what is seen after it was told makes the word good again.
-        script.push((TOLD, proof(Proof::Unreachable(why()))));
-        assert_eq!(play(said.clone(), &script), Outcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));
-        *script.last_mut().unwrap() = (TOLD, proof(Proof::Proven));
+        script.push((RELOADED, proof(Proof::Unreachable(why()))));
+        assert_eq!(play(said.clone(), &script), TurnOutcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));
+        *script.last_mut().unwrap() = (RELOADED, proof(Proof::Proven));
         assert_eq!(play(said.clone(), &script), settled(Evidence::Proven));
     }
 }
@@ -463,37 +464,37 @@ fn the_operators_word_places_nothing() {
     assert_eq!(Turn::begin(said.clone()).1, Step::ReadBack);
     let begun = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), fails("new")), (Step::CheckPrivately(OLD), ok())];
     let script = [begun.as_slice(), &[(Step::CheckPrivately(NEW), fails("again"))]].concat();
-    assert_eq!(play(said, &script), Outcome::Owed(Owed::Refused("new".into())));
+    assert_eq!(play(said, &script), TurnOutcome::Owed(Owed::Refused("new".into())));
 }
 
 #[test]
 fn the_operator_can_have_the_whole_turn_again() {
     let forced = Situation { forced: true, ..placed() };
-    let script = [(Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))];
+    let script = [(Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok()), (RELOADED, proof(Proof::Proven))];
     assert_eq!(play(forced.clone(), &script), settled(Evidence::Proven));
     let unprovable = Situation { provable: false, ..forced };
     let outcome = play(unprovable, &[(Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())]);
-    assert!(matches!(outcome, Outcome::Settled(Evidence::ReloadedNotProven(_))));
+    assert!(matches!(outcome, TurnOutcome::Settled(Evidence::ReloadedNotProven(_))));
 }
 
 #[test]
 fn a_server_that_cannot_be_told_or_checked_is_switched_and_proven() {
-    let bare = Situation { checkable: false, tellable: false, ..situation() };
-    let script = [(Step::ReadBack, ok()), (Step::Switch(NEW), ok()), (TOLD, proof(Proof::Proven))];
+    let bare = Situation { checkable: false, can_be_reloaded: false, ..situation() };
+    let script = [(Step::ReadBack, ok()), (Step::Switch(NEW), ok()), (RELOADED, proof(Proof::Proven))];
     assert_eq!(play(bare.clone(), &script), settled(Evidence::Proven));
     let unprovable = Situation { provable: false, ..bare };
     let outcome = play(unprovable, &[(Step::ReadBack, ok()), (Step::Switch(NEW), ok())]);
-    assert!(matches!(outcome, Outcome::Settled(Evidence::ReloadedNotProven(_))));
+    assert!(matches!(outcome, TurnOutcome::Settled(Evidence::ReloadedNotProven(_))));
 }
 
 #[test]
 fn what_does_not_work_is_owed_in_its_own_words() {
-    assert_eq!(play(situation(), &[(Step::ReadBack, fails("no"))]), Outcome::Owed(Owed::Unreadable("no".into())));
+    assert_eq!(play(situation(), &[(Step::ReadBack, fails("no"))]), TurnOutcome::Owed(Owed::Unreadable("no".into())));
     let start = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), ok())];
     let script = [start.as_slice(), &[(Step::Switch(NEW), fails("no"))]].concat();
-    assert_eq!(play(situation(), &script), Outcome::Owed(Owed::NotSwitched("no".into())));
+    assert_eq!(play(situation(), &script), TurnOutcome::Owed(Owed::NotSwitched("no".into())));
     let script = [start.as_slice(), &[(Step::Switch(NEW), ok()), (Step::Reload, fails("no"))]].concat();
-    assert_eq!(play(situation(), &script), Outcome::Owed(Owed::NotTold("no".into())));
+    assert_eq!(play(situation(), &script), TurnOutcome::Owed(Owed::NotReloaded("no".into())));
 }
 
 #[test]
@@ -507,7 +508,7 @@ fn every_owed_says_what_it_is_about() {
         Owed::BrokenBefore(why()),
         Owed::CheckFailed(why()),
         Owed::CheckNotRun(why()),
-        Owed::NotTold(why()),
+        Owed::NotReloaded(why()),
         Owed::Unproven(Proof::NotWired(why())),
         Owed::Unproven(Proof::ChainOnly(why())),
         Owed::Unproven(Proof::NotEnforced(why())),
@@ -557,14 +558,14 @@ fn every_situation() -> Vec<Situation> {
         let bit = |at: u32| bits & (1 << at) != 0;
         for linked in [None, Some(OLD), Some(NEW), Some(NEW + 1)] {
             for acknowledged in [None, Some(OLD), Some(NEW)] {
-                for told_not_wired in [None, Some(OLD), Some(NEW)] {
+                for reported_not_wired in [None, Some(OLD), Some(NEW)] {
                     situations.push(Situation {
                         wanted: NEW,
                         linked,
                         acknowledged,
-                        told_not_wired,
+                        reported_not_wired,
                         checkable: bit(0),
-                        tellable: bit(1),
+                        can_be_reloaded: bit(1),
                         provable: bit(2),
                         allowlist_provable: bit(3),
                         drops_denied: bit(4),
@@ -586,7 +587,7 @@ fn every_situation() -> Vec<Situation> {
 type Path = Vec<(Step, Event)>;
 
 /// The whole tree of a turn; `judge` sees each path from its begin to its finish.
-fn walk(turn: &Turn, step: Step, path: &mut Path, judge: &mut dyn FnMut(&Path, &Outcome)) {
+fn walk(turn: &Turn, step: Step, path: &mut Path, judge: &mut dyn FnMut(&Path, &TurnOutcome)) {
     assert!(path.len() <= 12, "it does not end: {path:?}");
     if let Step::Finish(outcome) = &step {
         return judge(path, outcome);
@@ -607,25 +608,25 @@ fn a_server_that_reads_at_each_request_is_never_switched_to_be_judged() {
     assert_eq!(step, Step::ReadBack);
     assert_eq!(turn.on(ok()), Step::CheckPrivately(NEW));
     assert_eq!(turn.on(no_namespace()), Step::Check, "before anything moves");
-    assert_eq!(turn.clone().on(fails("old")), Step::Finish(Outcome::Owed(Owed::BrokenBefore("old".into()))));
+    assert_eq!(turn.clone().on(fails("old")), Step::Finish(TurnOutcome::Owed(Owed::BrokenBefore("old".into()))));
     assert_eq!(turn.on(ok()), Step::Switch(NEW));
     assert_eq!(turn.on(ok()), Step::Check, "a reload would end it if this failed");
     assert_eq!(turn.clone().on(ok()), Step::Reload);
     // What it refuses goes back, and is not put there again to be blamed.
     assert_eq!(turn.on(fails("new")), Step::Switch(OLD));
     assert_eq!(turn.on(ok()), Step::Check);
-    assert_eq!(turn.clone().on(fails("old")), Step::Finish(Outcome::Owed(Owed::BrokenBefore("old".into()))));
-    assert_eq!(turn.on(ok()), Step::Finish(Outcome::Owed(Owed::Refused("new".into()))));
+    assert_eq!(turn.clone().on(fails("old")), Step::Finish(TurnOutcome::Owed(Owed::BrokenBefore("old".into()))));
+    assert_eq!(turn.on(ok()), Step::Finish(TurnOutcome::Owed(Owed::Refused("new".into()))));
     // The first generation stands there before anybody reads it.
     let (mut turn, _) =
         Turn::begin(Situation { linked: None, acknowledged: None, checkable_in_place: false, ..situation() });
     assert_eq!(turn.on(ok()), Step::Switch(NEW));
     assert_eq!(turn.on(ok()), Step::Check);
-    assert_eq!(turn.on(fails("new")), Step::Finish(Outcome::Owed(Owed::CheckFailed("new".into()))));
+    assert_eq!(turn.on(fails("new")), Step::Finish(TurnOutcome::Owed(Owed::CheckFailed("new".into()))));
     // What stands there already is never exchanged for a comparison.
     let placed = Situation { linked: Some(NEW), provable: false, checkable_in_place: false, ..situation() };
     let script = [(Step::ReadBack, ok()), (Step::CheckPrivately(NEW), no_namespace()), (Step::Check, fails("new"))];
-    assert_eq!(play(placed, &script), Outcome::Owed(Owed::CheckFailed("new".into())));
+    assert_eq!(play(placed, &script), TurnOutcome::Owed(Owed::CheckFailed("new".into())));
 }
 
 #[test]
@@ -642,8 +643,8 @@ fn a_broken_server_that_reads_at_each_request_is_switched_only_for_a_denial_or_t
         ];
         let with = |rest: &[(Step, Event)]| play(forward.clone(), &[&begin, rest].concat());
         let without_us = Owed::BrokenWithoutUs { new: "new".into(), old: "old".into() };
-        assert_eq!(with(&[(Step::Check, fails("new"))]), Outcome::Owed(without_us), "not told");
-        let mended = with(&[(Step::Check, ok()), (Step::Reload, ok()), (TOLD, proof(Proof::Proven))]);
+        assert_eq!(with(&[(Step::Check, fails("new"))]), TurnOutcome::Owed(without_us), "not told");
+        let mended = with(&[(Step::Check, ok()), (Step::Reload, ok()), (RELOADED, proof(Proof::Proven))]);
         assert_eq!(mended, settled(Evidence::Proven));
     }
 }
@@ -707,19 +708,19 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                         }
                     }
                     Step::Reload => {
-                        assert!(situation.tellable && read_back, "{}", shown());
+                        assert!(situation.can_be_reloaded && read_back, "{}", shown());
                         assert_eq!(link, Some(NEW), "{}", shown());
                         let checked = checked_in_link || checked_privately && situation.checkable_privately;
                         assert!(!situation.checkable || checked, "{}", shown());
                         // The one rule that keeps an Apache alive.
                         assert!(!situation.checkable || last_check == Some(&Event::Succeeded), "{}", shown());
-                        assert!(!reloaded, "told once a turn: {}", shown());
+                        assert!(!reloaded, "reloaded once a turn: {}", shown());
                         reloaded = *event == Event::Succeeded;
                     }
-                    Step::Prove { told } => {
+                    Step::Prove { reloaded: is_new } => {
                         assert!(situation.provable, "{}", shown());
                         assert_eq!(link, Some(NEW), "{}", shown());
-                        assert_eq!(*told, reloaded || !situation.tellable && read_back, "{}", shown());
+                        assert_eq!(*is_new, reloaded || !situation.can_be_reloaded && read_back, "{}", shown());
                     }
                     Step::Finish(_) => panic!("{}", shown()),
                 }
@@ -733,7 +734,7 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                 _ => None,
             });
             match outcome {
-                Outcome::Settled(evidence) => {
+                TurnOutcome::Settled(evidence) => {
                     assert_eq!(link, Some(NEW), "{}", shown());
                     match evidence {
                         Evidence::Proven => assert_eq!(last_proof, Some(&Proof::Proven), "{}", shown()),
@@ -747,7 +748,7 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                         }
                         Evidence::ReloadedNotProven(_) => {
                             assert!(
-                                reloaded || !situation.tellable || situation.acknowledged == Some(NEW),
+                                reloaded || !situation.can_be_reloaded || situation.acknowledged == Some(NEW),
                                 "{}",
                                 shown()
                             );
@@ -772,25 +773,25 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                         }
                     }
                 }
-                Outcome::Owed(Owed::Refused(_)) => {
+                TurnOutcome::Owed(Owed::Refused(_)) => {
                     assert_eq!(link, old, "after a refusal the link is the old one: {}", shown());
                     assert_eq!(last_check_of_old, Some(true), "blame needs an old one that passes: {}", shown());
                     assert!(!situation.drops_denied && !reloaded, "{}", shown());
                 }
-                Outcome::Owed(Owed::RefusedButKept(_)) => {
+                TurnOutcome::Owed(Owed::RefusedButKept(_)) => {
                     assert!(situation.drops_denied && !reloaded, "{}", shown());
                     assert_eq!(link, Some(NEW), "{}", shown());
                 }
-                Outcome::Owed(Owed::BrokenWithoutUs { .. }) => {
+                TurnOutcome::Owed(Owed::BrokenWithoutUs { .. }) => {
                     assert_eq!(link, Some(NEW), "switched forward all the same: {}", shown());
                     assert_ne!(last_check_of_old, Some(true), "{}", shown());
                 }
-                Outcome::Owed(Owed::BrokenBefore(_)) => {
+                TurnOutcome::Owed(Owed::BrokenBefore(_)) => {
                     assert_eq!(link, old, "{}", shown());
                     assert!(!situation.checkable_in_place && !situation.drops_denied && !reloaded, "{}", shown());
                     assert_eq!(last_check_of_old, Some(false), "{}", shown());
                 }
-                Outcome::Owed(Owed::CheckFailed(_)) => {
+                TurnOutcome::Owed(Owed::CheckFailed(_)) => {
                     assert_eq!(link, Some(NEW), "{}", shown());
                     assert!(
                         matches!(last_check, Some(Event::Failed(_) | Event::NoNamespace(_))) && !reloaded,
@@ -800,24 +801,24 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                     let stood_there = situation.linked == Some(NEW);
                     assert!(old.is_none() || stood_there, "there was nothing to compare with: {}", shown());
                 }
-                Outcome::Owed(Owed::CheckNotRun(_)) => {
+                TurnOutcome::Owed(Owed::CheckNotRun(_)) => {
                     assert!(matches!(last_check, Some(Event::NotRun(_))) && !reloaded, "{}", shown());
                     assert!(!situation.drops_denied || link == Some(NEW), "{}", shown());
                 }
-                Outcome::Owed(Owed::Withheld(_) | Owed::Unanswered(_)) => {
+                TurnOutcome::Owed(Owed::Withheld(_) | Owed::Unanswered(_)) => {
                     panic!("the machine itself asks no other half: {}", shown());
                 }
-                Outcome::Owed(Owed::NotSwitched(_)) => {
+                TurnOutcome::Owed(Owed::NotSwitched(_)) => {
                     assert!(matches!(path.last(), Some((Step::Switch(_), Event::Failed(_)))), "{}", shown());
                 }
-                Outcome::Owed(Owed::Unreadable(_)) => {
+                TurnOutcome::Owed(Owed::Unreadable(_)) => {
                     assert!(matches!(path.last(), Some((Step::ReadBack, Event::Failed(_)))), "{}", shown());
                     assert_eq!(link, situation.linked, "{}", shown());
                 }
-                Outcome::Owed(Owed::NotTold(_)) => {
+                TurnOutcome::Owed(Owed::NotReloaded(_)) => {
                     assert!(matches!(path.last(), Some((Step::Reload, Event::Failed(_)))), "{}", shown());
                 }
-                Outcome::Owed(Owed::Unproven(proof)) => {
+                TurnOutcome::Owed(Owed::Unproven(proof)) => {
                     assert_eq!(last_proof, Some(proof), "{}", shown());
                     assert_ne!(*proof, Proof::Proven, "{}", shown());
                 }
@@ -846,7 +847,7 @@ fn an_event_that_answers_no_step_ends_in_owing() {
                     step = turn.on(event.clone());
                 }
                 assert!(matches!(step, Step::Finish(_)));
-                assert!(matches!(turn.on(ok()), Step::Finish(Outcome::Owed(_))), "over is over");
+                assert!(matches!(turn.on(ok()), Step::Finish(TurnOutcome::Owed(_))), "over is over");
             }
         }
     }

@@ -18,8 +18,8 @@ use support::sandbox::Sandbox;
 use trustsync::report::{InForce, metrics};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::trust::set::TrustSet;
-use trustsync::trust::standing::Standing;
 use trustsync::trust::state::State;
+use trustsync::trust::summary::StoreSummary;
 use trustsync::trust::timestamp::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -246,8 +246,8 @@ fn what_never_happened_is_owed_and_infinitely_long_ago() {
     // `main` was looked at before the target came; `second` was not looked at.
     let mut state = State::born("id".into());
     state.generation = 7;
-    let standing = Standing::of("main", &state, &TrustSet::default());
-    let text = metrics::render(&in_force, false, &[standing], Timestamp::from_unix(1_000));
+    let summary = StoreSummary::of("main", &state, &TrustSet::default());
+    let text = metrics::render(&in_force, false, &[summary], Timestamp::from_unix(1_000));
     for line in [
         "trustsync_healthy 0",
         "trustsync_config_last_reload_successful 0",

@@ -694,8 +694,8 @@ fn what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server() {
     for hold in ["hold", "release"] {
         host.root(&[hold]).exits(0);
     }
-    let memory = host.path("targets/state");
-    let memory = Mounted::at(memory, &["--bind", "-o", "ro"]);
+    let planner = host.path("targets/state");
+    let planner = Mounted::at(planner, &["--bind", "-o", "ro"]);
     host.make_requests();
     let told = host.told_by("edge").len();
     let denied = host.root(&["distrust", &leaf]);
@@ -704,7 +704,7 @@ fn what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server() {
     let outcome = host.outcome("edge");
     assert!(outcome["findings"].to_string().contains("apply_not_saved"), "{outcome:#}");
     assert!(outcome["verdict"]["told"].is_string(), "{outcome:#}");
-    drop(memory);
+    drop(planner);
     // Enough of them that the oldest should go.
     for word in [&leaf[..], &"ab".repeat(32), &"cd".repeat(32), &"ef".repeat(32)] {
         host.root(&["distrust", word]);

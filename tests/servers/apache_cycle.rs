@@ -19,7 +19,7 @@ use trustsync::exit::Exit;
 use trustsync::settings::resolved::{Check, CheckWay};
 use trustsync::simulator::world::Impostor;
 use trustsync::targets::apache::START;
-use trustsync::targets::check::{self, Environment, Outcome, View};
+use trustsync::targets::check::{self, CheckOutcome, Environment, View};
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
@@ -245,15 +245,15 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
         let by = async |argv, way| check::judge(Check { argv, way }, view, &environment, Duration::from_secs(20)).await;
         let started = by(&start, CheckWay::Start(&START)).await;
         match &started {
-            Outcome::Passed if loads => {}
-            Outcome::Failed { output } if !loads => {
+            CheckOutcome::Passed if loads => {}
+            CheckOutcome::Failed { output } if !loads => {
                 assert!(output.contains("before it came to serve"), "{what}: {output}");
                 assert!(output.contains("CA") || output.contains("certificate"), "{what}: it says why: {output}");
             }
             _ => panic!("{what}: {started:?}"),
         }
         let tested = by(&test, CheckWay::Test).await;
-        assert_eq!(tested == Outcome::Passed, passes, "{what}: apache2 -t reads no certificate: {tested:?}");
+        assert_eq!(tested == CheckOutcome::Passed, passes, "{what}: apache2 -t reads no certificate: {tested:?}");
         assert_eq!(fs::read_to_string(link.join("trust-bundle.pem")).unwrap(), good, "nobody else sees it");
     }
     // Addresses that its own network lacks, and that of the running server.
@@ -263,7 +263,7 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
     let argv: Vec<String> = ["apache2", "-f", elsewhere.to_str().unwrap()].map(String::from).to_vec();
     let check = Check { argv: &argv, way: CheckWay::Start(&START) };
     let view = View::Private { new: &link, link: &link };
-    assert_eq!(check::judge(check, view, &environment, Duration::from_secs(20)).await, Outcome::Passed);
+    assert_eq!(check::judge(check, view, &environment, Duration::from_secs(20)).await, CheckOutcome::Passed);
     assert_no_trace(&stage, &apache);
     assert!(!apache.has_ended());
     assert_eq!(fs::read(apache.pidfile()).unwrap(), pid, "its pidfile is its own");
@@ -284,7 +284,7 @@ async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
     let check = Check { argv: &argv, way: CheckWay::Start(&START) };
     let outcome = check::judge(check, view, &Environment::default(), Duration::from_secs(1)).await;
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
-    assert!(matches!(&outcome, Outcome::CouldNotRun(why) if why.contains("hanging")), "{outcome:?}");
+    assert!(matches!(&outcome, CheckOutcome::CouldNotRun(why) if why.contains("hanging")), "{outcome:?}");
     let is_sleeping =
         |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x006789\0");
     apache.until(|| !fs::read_dir("/proc").unwrap().flatten().any(is_sleeping));

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, test_kill_process};
 use support::privilege;
 use trustsync::settings::resolved::{Addressee, Endpoint, Reload, Signal};
-use trustsync::targets::check::{self, Outcome};
+use trustsync::targets::check::{self, CheckOutcome};
 use trustsync::targets::http::HttpError;
 use trustsync::targets::process::{Environment, OUTPUT_KEPT, Ran, Run, RunError};
-use trustsync::targets::reload::{ReloadError, Told, tell};
+use trustsync::targets::reload::{ReloadError, ReloadReport, request};
 
 fn argv(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
@@ -140,10 +140,10 @@ async fn a_command_whose_caller_gives_up_is_killed_with_its_children() {
 async fn a_check_that_hangs_or_is_missing_is_no_verdict() {
     let environment = Environment::default();
     let in_place = async |words: &[&str], limit| check::in_place(&argv(words), &environment, limit).await;
-    assert_eq!(in_place(&["true"], LONG).await, Outcome::Passed);
+    assert_eq!(in_place(&["true"], LONG).await, CheckOutcome::Passed);
     assert_eq!(
         in_place(&["sh", "-c", "echo no; exit 1"], LONG).await,
-        Outcome::Failed { output: "exit code 1: no".into() }
+        CheckOutcome::Failed { output: "exit code 1: no".into() }
     );
     for (words, limit) in [
         (&["sleep", "1000"][..], SHORT),
@@ -152,29 +152,29 @@ async fn a_check_that_hangs_or_is_missing_is_no_verdict() {
         (&[], LONG),
     ] {
         let outcome = in_place(words, limit).await;
-        assert!(matches!(outcome, Outcome::CouldNotRun(_)), "{words:?}: {outcome:?}");
+        assert!(matches!(outcome, CheckOutcome::CouldNotRun(_)), "{words:?}: {outcome:?}");
     }
 }
 
 #[tokio::test]
 async fn a_reload_command_succeeds_by_its_exit_code() {
     let environment = Environment::default();
-    let reload = async |words: &[&str]| tell(&Reload::Command(argv(words)), &environment, LONG).await;
-    assert!(matches!(reload(&["echo", "done"]).await, Ok(Told::Ran { output }) if output == "done\n"));
+    let reload = async |words: &[&str]| request(&Reload::Command(argv(words)), &environment, LONG).await;
+    assert!(matches!(reload(&["echo", "done"]).await, Ok(ReloadReport::Ran { output }) if output == "done\n"));
     let failed = reload(&["sh", "-c", "echo sorry; exit 7"]).await.unwrap_err().to_string();
     assert!(failed.contains("exit code 7: sorry") && failed.contains("owed"), "{failed}");
     assert!(matches!(reload(&["/does/not/exist"]).await, Err(ReloadError::NotRun(_))));
-    assert_eq!(tell(&Reload::None, &environment, LONG).await.unwrap(), Told::Nobody);
+    assert_eq!(request(&Reload::None, &environment, LONG).await.unwrap(), ReloadReport::Nobody);
 }
 
 // Pidfiles.
 
-async fn hang_up(pidfile: &Path, process: &str) -> Result<Told, ReloadError> {
+async fn hang_up(pidfile: &Path, process: &str) -> Result<ReloadReport, ReloadError> {
     let reload = Reload::Signal {
         signal: Signal::Hup,
         to: Addressee::Pidfile { pidfile: pidfile.to_owned(), process: process.into() },
     };
-    tell(&reload, &Environment::default(), LONG).await
+    request(&reload, &Environment::default(), LONG).await
 }
 
 fn sleeper() -> Child {
@@ -234,7 +234,9 @@ async fn a_stale_pidfile_is_told_and_another_program_is_left_alone() {
     assert!(matches!(&other, ReloadError::OtherProcess { found, .. } if found == "sleep"), "{other:?}");
     assert!(test_kill_process(Pid::from_child(&server)).is_ok() && server.try_wait().unwrap().is_none());
 
-    assert!(matches!(hang_up(&pidfile, "sleep").await, Ok(Told::Signalled { pid, .. }) if pid as u32 == server.id()));
+    assert!(
+        matches!(hang_up(&pidfile, "sleep").await, Ok(ReloadReport::Signalled { pid, .. }) if pid as u32 == server.id())
+    );
     wait_until("it has ended", || !lives(&server.id().to_string()));
     // Ended, not yet reaped: its number is still taken.
     assert!(matches!(hang_up(&pidfile, "sleep").await, Err(ReloadError::Stale { .. })));
@@ -311,9 +313,10 @@ async fn systemd_is_asked_for_a_reload_of_the_unit_and_nothing_else() {
         program(&folder.path().join("systemctl"), "#!/bin/sh\necho \"$@\"\n[ \"$4\" = good.service ]\n");
         return again(&[], Some(folder.path()));
     }
-    let reload = async |unit: &str| tell(&Reload::Systemd { unit: unit.into() }, &Environment::default(), LONG).await;
+    let reload =
+        async |unit: &str| request(&Reload::Systemd { unit: unit.into() }, &Environment::default(), LONG).await;
     let told = reload("good.service").await.unwrap();
-    assert_eq!(told, Told::Ran { output: "--no-ask-password reload -- good.service\n".into() });
+    assert_eq!(told, ReloadReport::Ran { output: "--no-ask-password reload -- good.service\n".into() });
     assert!(matches!(reload("--force").await, Err(ReloadError::Failed { .. })));
 }
 
@@ -332,7 +335,7 @@ async fn without_unshare_there_is_no_private_view_and_no_verdict() {
     let folder = tempfile::tempdir().unwrap();
     let outcome =
         check::in_private(&argv(&["/bin/true"]), folder.path(), folder.path(), &Environment::default(), LONG).await;
-    assert!(matches!(outcome, Outcome::PrivateUnavailable(_)), "{outcome:?}");
+    assert!(matches!(outcome, CheckOutcome::PrivateUnavailable(_)), "{outcome:?}");
 }
 
 // URLs.
@@ -353,14 +356,14 @@ fn answering(answer: &'static [u8]) -> (u16, thread::JoinHandle<String>) {
     (port, server)
 }
 
-async fn post(url: &str) -> Result<Told, ReloadError> {
-    tell(&Reload::Http(Endpoint::parse(url).unwrap()), &Environment::default(), LONG).await
+async fn post(url: &str) -> Result<ReloadReport, ReloadError> {
+    request(&Reload::Http(Endpoint::parse(url).unwrap()), &Environment::default(), LONG).await
 }
 
 #[tokio::test]
 async fn a_post_that_is_answered_with_2xx_has_told() {
     let (port, server) = answering(b"HTTP/1.1 204 No Content\r\n\r\n");
-    assert_eq!(post(&format!("http://127.0.0.1:{port}/reload")).await.unwrap(), Told::Answered { status: 204 });
+    assert_eq!(post(&format!("http://127.0.0.1:{port}/reload")).await.unwrap(), ReloadReport::Answered { status: 204 });
     assert!(server.join().unwrap().starts_with("POST /reload HTTP/1.1\r\n"));
 }
 

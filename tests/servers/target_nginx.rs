@@ -23,12 +23,12 @@ use trustsync::marker::mint;
 use trustsync::settings::resolved::{
     self as settings, Addressee, GenerationEvidence, ProxyProtocol, Reload, Signal, WireProof,
 };
-use trustsync::targets::check::{self, Outcome};
+use trustsync::targets::check::{self, CheckOutcome};
 use trustsync::targets::enforcement::{self, Enforcement};
 use trustsync::targets::nginx::{Nginx as NginxKind, snippet};
 use trustsync::targets::process::Environment;
 use trustsync::targets::proof::{Part, Patience, ProofReport, Seen, Wanted, prove};
-use trustsync::targets::reload::{Told, tell};
+use trustsync::targets::reload::{ReloadReport, request};
 use trustsync::trust::marker_name::MarkerName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -139,12 +139,12 @@ fn wire(connect: &[String]) -> WireProof {
     }
 }
 
-fn seen_by(wire: WireProof) -> settings::Proof {
-    settings::Proof {
+fn seen_by(wire: WireProof) -> settings::ProofMethods {
+    settings::ProofMethods {
         wire: Some(wire),
         settle: Duration::from_millis(500),
         timeout: LIMIT,
-        ..settings::Proof::default()
+        ..settings::ProofMethods::default()
     }
 }
 
@@ -189,16 +189,16 @@ async fn a_rotation_is_refuted_until_nginx_is_told_and_proven_after() {
     store.switch_to(2);
     let old = Seen::Refuted { generation: 1, part: Part::Chain };
     assert_eq!(proof_of(&nginx, 2, Patience::LongRunning).await, old);
-    let impatient = settings::Proof { timeout: Duration::from_millis(700), ..seen_by(wire(&[nginx.address()])) };
-    assert_eq!(prove(&impatient, &wanted(2), Patience::JustTold).await.proof, old);
+    let impatient = settings::ProofMethods { timeout: Duration::from_millis(700), ..seen_by(wire(&[nginx.address()])) };
+    assert_eq!(prove(&impatient, &wanted(2), Patience::JustReloaded).await.proof, old);
 
     let reload = Reload::Signal {
         signal: Signal::Hup,
         to: Addressee::Pidfile { pidfile: nginx.pidfile(), process: "nginx".into() },
     };
-    let told = tell(&reload, &no_environment(), LIMIT).await.unwrap();
-    assert!(matches!(told, Told::Signalled { signal: Signal::Hup, .. }));
-    assert_eq!(proof_of(&nginx, 2, Patience::JustTold).await, Seen::Proven);
+    let told = request(&reload, &no_environment(), LIMIT).await.unwrap();
+    assert!(matches!(told, ReloadReport::Signalled { signal: Signal::Hup, .. }));
+    assert_eq!(proof_of(&nginx, 2, Patience::JustReloaded).await, Seen::Proven);
     for version in ["-tls1_2", "-tls1_3"] {
         assert_eq!(cast(version), ["403", "200", "403", "400"], "{version}");
     }
@@ -218,13 +218,13 @@ async fn what_a_server_does_not_show_is_told_apart() {
     let nginx =
         Nginx::start(&store.nginx_dir(), &server("ssl_client_certificate @DIR@/../other.pem; ssl_verify_client on;"));
     let began = Instant::now();
-    assert_eq!(proof_of(&nginx, 3, Patience::JustTold).await, Seen::NotWired);
+    assert_eq!(proof_of(&nginx, 3, Patience::JustReloaded).await, Seen::NotWired);
     assert!(began.elapsed() < LIMIT / 3, "no need to wait the whole time");
 
     let reload_with = async |http: &str, expected: &str| {
         nginx.rewrite(http);
         nginx.reload();
-        let proof = proof_of(&nginx, 3, Patience::JustTold).await.to_string();
+        let proof = proof_of(&nginx, 3, Patience::JustReloaded).await.to_string();
         assert!(proof.starts_with(expected), "{proof}");
     };
     reload_with(&server(""), "unverifiable: the server does not ask").await;
@@ -239,8 +239,8 @@ async fn what_a_server_does_not_show_is_told_apart() {
 
     nginx.rewrite(&server(&format!("{bundle} add_header X-Trustsync-Generation 000002 always;")));
     nginx.reload();
-    let impatient = settings::Proof { timeout: Duration::from_secs(3), ..seen_by(wire(&[nginx.address()])) };
-    let proof = prove(&impatient, &wanted(3), Patience::JustTold).await.proof;
+    let impatient = settings::ProofMethods { timeout: Duration::from_secs(3), ..seen_by(wire(&[nginx.address()])) };
+    let proof = prove(&impatient, &wanted(3), Patience::JustReloaded).await.proof;
     assert_eq!(proof, Seen::Refuted { generation: 2, part: Part::Allowlist });
 }
 
@@ -254,8 +254,8 @@ async fn without_the_marker_the_allowlist_proves_itself_alone() {
     let nginx = Nginx::start(&store.nginx_dir(), &wired);
     let without = WireProof { marker: false, ..wire(&[nginx.address()]) };
     let of = async |wire: &WireProof, generation| {
-        let short = settings::Proof { timeout: Duration::from_secs(2), ..seen_by(wire.clone()) };
-        prove(&short, &wanted(generation), Patience::JustTold).await.proof.to_string()
+        let short = settings::ProofMethods { timeout: Duration::from_secs(2), ..seen_by(wire.clone()) };
+        prove(&short, &wanted(generation), Patience::JustReloaded).await.proof.to_string()
     };
     assert!(of(&without, 3).await.starts_with("allowlist only: "), "{}", of(&without, 3).await);
     assert_eq!(of(&without, 4).await, "refuted: generation 000003 is served in the allowlist");
@@ -294,15 +294,15 @@ async fn a_generation_is_checked_in_private_before_any_switch() {
         check::in_private(&nginx.check_command(), new, &store.link(), &no_environment(), LIMIT).await
     };
 
-    assert_eq!(in_private(&good).await, Outcome::Passed);
-    let Outcome::Failed { output } = in_private(&broken).await else { panic!("a stray brace passed") };
+    assert_eq!(in_private(&good).await, CheckOutcome::Passed);
+    let CheckOutcome::Failed { output } = in_private(&broken).await else { panic!("a stray brace passed") };
     assert!(output.contains("unexpected \"}\"") && output.contains("admit.map"), "{output}");
-    assert_eq!(check::in_place(&nginx.check_command(), &no_environment(), LIMIT).await, Outcome::Passed);
-    assert_eq!(in_private(&good).await, Outcome::Passed);
+    assert_eq!(check::in_place(&nginx.check_command(), &no_environment(), LIMIT).await, CheckOutcome::Passed);
+    assert_eq!(in_private(&good).await, CheckOutcome::Passed);
 
     store.switch_to(3);
     let in_place = check::in_place(&nginx.check_command(), &no_environment(), LIMIT).await;
-    assert!(matches!(in_place, Outcome::Failed { .. }), "{in_place:?}");
+    assert!(matches!(in_place, CheckOutcome::Failed { .. }), "{in_place:?}");
 }
 
 #[tokio::test]
@@ -334,7 +334,7 @@ async fn the_private_view_is_seen_by_the_check_alone() {
     let (outcome, seen_outside) = tokio::join!(check, outside);
     assert_eq!(seen_outside, "1");
     assert_eq!(fs::read_to_string(folder.join("seen")).unwrap(), "2");
-    assert_eq!(outcome, Outcome::Failed { output: "exit code 3".into() });
+    assert_eq!(outcome, CheckOutcome::Failed { output: "exit code 3".into() });
 }
 
 #[tokio::test]
@@ -346,15 +346,15 @@ async fn a_private_view_that_cannot_be_made_is_no_verdict() {
     let private =
         async |new: &Path, argv: &[String]| check::in_private(argv, new, &store.link(), &no_environment(), LIMIT).await;
 
-    assert!(matches!(private(&new, &check).await, Outcome::PrivateUnavailable(_)), "there is no link yet");
+    assert!(matches!(private(&new, &check).await, CheckOutcome::PrivateUnavailable(_)), "there is no link yet");
     store.switch_to(1);
     let file = new.join("trust-bundle.pem");
     let outcome = private(&file, &check).await;
-    assert!(matches!(&outcome, Outcome::PrivateUnavailable(reason) if reason.contains("mount")), "{outcome:?}");
+    assert!(matches!(&outcome, CheckOutcome::PrivateUnavailable(reason) if reason.contains("mount")), "{outcome:?}");
     assert!(!ran.exists());
-    assert!(matches!(private(&new, &["/does/not/exist".into()]).await, Outcome::CouldNotRun(_)));
-    assert!(matches!(private(&new, &[]).await, Outcome::CouldNotRun(_)));
-    assert_eq!(private(&new, &check).await, Outcome::Passed);
+    assert!(matches!(private(&new, &["/does/not/exist".into()]).await, CheckOutcome::CouldNotRun(_)));
+    assert!(matches!(private(&new, &[]).await, CheckOutcome::CouldNotRun(_)));
+    assert_eq!(private(&new, &check).await, CheckOutcome::Passed);
     assert!(ran.exists());
 }
 
@@ -415,9 +415,11 @@ async fn a_server_that_cannot_be_asked_is_unreachable() {
         "no.such.host.invalid:1".into(),
         "nonsense".into(),
     ] {
-        let settings =
-            settings::Proof { timeout: Duration::from_millis(400), ..seen_by(wire(std::slice::from_ref(&connect))) };
-        for patience in [Patience::JustTold, Patience::LongRunning] {
+        let settings = settings::ProofMethods {
+            timeout: Duration::from_millis(400),
+            ..seen_by(wire(std::slice::from_ref(&connect)))
+        };
+        for patience in [Patience::JustReloaded, Patience::LongRunning] {
             let report = prove(&settings, &wanted(1), patience).await;
             assert!(matches!(report.proof, Seen::Unreachable(_)), "{connect}: {report:?}");
         }
@@ -528,7 +530,7 @@ impl Scripted {
     }
 
     async fn prove(&self, timeout: Duration, patience: Patience) -> ProofReport {
-        let settings = settings::Proof { timeout, ..seen_by(wire(std::slice::from_ref(&self.address))) };
+        let settings = settings::ProofMethods { timeout, ..seen_by(wire(std::slice::from_ref(&self.address))) };
         prove(&settings, &wanted(2), patience).await
     }
 }
@@ -547,7 +549,7 @@ async fn an_old_answer_after_new_ones_begins_the_proof_anew() {
         _ => vec![2],
     })
     .await;
-    let report = server.prove(LIMIT, Patience::JustTold).await;
+    let report = server.prove(LIMIT, Patience::JustReloaded).await;
     assert_eq!(report.proof, Seen::Proven);
     assert!(server.began.elapsed() >= Duration::from_millis(450 + 500), "proven after {:?}", server.began.elapsed());
     assert!(report.addresses[0].looks >= 10, "{report:?}");
@@ -555,7 +557,7 @@ async fn an_old_answer_after_new_ones_begins_the_proof_anew() {
 
 #[tokio::test]
 async fn a_server_that_never_settles_is_not_proven() {
-    for patience in [Patience::JustTold, Patience::LongRunning] {
+    for patience in [Patience::JustReloaded, Patience::LongRunning] {
         let server =
             Scripted::start(rustls::ALL_VERSIONS, false, |count, _| vec![if count % 2 == 0 { 2 } else { 1 }]).await;
         let report = server.prove(Duration::from_secs(2), patience).await;
@@ -566,7 +568,7 @@ async fn a_server_that_never_settles_is_not_proven() {
 #[tokio::test]
 async fn a_server_that_does_not_come_to_it_is_asked_less_and_less_often() {
     let server = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![1]).await;
-    let report = server.prove(Duration::from_secs(3), Patience::JustTold).await;
+    let report = server.prove(Duration::from_secs(3), Patience::JustReloaded).await;
     assert_eq!(report.proof, Seen::Refuted { generation: 1, part: Part::Chain });
     // At the pace of the beginning it would be a hundred.
     assert!((4..60).contains(&report.addresses[0].looks), "{report:?}");
@@ -585,10 +587,14 @@ async fn a_server_that_breaks_off_without_a_certificate_still_proves_its_chain()
     static TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
     for versions in [TLS12, TLS13] {
         let server = Scripted::start(versions, true, |_, _| vec![2]).await;
-        let proof = server.prove(Duration::from_secs(5), Patience::JustTold).await.proof;
+        let proof = server.prove(Duration::from_secs(5), Patience::JustReloaded).await.proof;
         assert!(matches!(proof, Seen::Lacking(_)), "{versions:?}: {proof}");
         let relaxed = Scripted::start(versions, false, |_, _| vec![2]).await;
-        assert_eq!(relaxed.prove(Duration::from_secs(5), Patience::JustTold).await.proof, Seen::Proven, "{versions:?}");
+        assert_eq!(
+            relaxed.prove(Duration::from_secs(5), Patience::JustReloaded).await.proof,
+            Seen::Proven,
+            "{versions:?}"
+        );
     }
 }
 

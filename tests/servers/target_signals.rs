@@ -11,15 +11,15 @@ use support::privilege;
 use tempfile::TempDir;
 use trustsync::settings::resolved::{Addressee, Reload, Signal};
 use trustsync::targets::process::Environment;
-use trustsync::targets::reload::{ReloadError, Told, tell};
+use trustsync::targets::reload::{ReloadError, ReloadReport, request};
 
 const LONG: Duration = Duration::from_secs(60);
 
-async fn hang_up(to: Addressee) -> Result<Told, ReloadError> {
-    tell(&Reload::Signal { signal: Signal::Hup, to }, &Environment::default(), LONG).await
+async fn hang_up(to: Addressee) -> Result<ReloadReport, ReloadError> {
+    request(&Reload::Signal { signal: Signal::Hup, to }, &Environment::default(), LONG).await
 }
 
-async fn hang_up_by_name(name: &str) -> Result<Told, ReloadError> {
+async fn hang_up_by_name(name: &str) -> Result<ReloadReport, ReloadError> {
     hang_up(Addressee::Process(name.to_owned())).await
 }
 
@@ -117,7 +117,7 @@ async fn by_its_name_alone_the_master_is_told_and_no_worker() {
     let (_dir, program) = program(&name);
     let server = Server::start(&program, "one");
     let told = hang_up_by_name(&name).await.unwrap();
-    assert_eq!(told, Told::Signalled { pid: server.pid("master").unwrap(), signal: Signal::Hup });
+    assert_eq!(told, ReloadReport::Signalled { pid: server.pid("master").unwrap(), signal: Signal::Hup });
     wait_until("the master was told", || server.told("master") == 1);
     assert_eq!(server.told("worker"), 0);
 }
@@ -239,14 +239,14 @@ async fn the_main_process_of_a_unit_is_told_if_it_is_that_still() {
             fs::write(folder.join(unit), says).unwrap();
         }
         let to = Addressee::Unit(unit.to_owned());
-        tell(&Reload::Signal { signal: Signal::Hup, to }, &environment, LONG).await
+        request(&Reload::Signal { signal: Signal::Hup, to }, &environment, LONG).await
     };
     let (_dir, program) = program(&own_name("ts-unit"));
     let (server, other) = (Server::start(&program, "one"), Server::start(&program, "other"));
     let (pid, another) = (server.pid("master").unwrap(), other.pid("master").unwrap());
 
     let told = of_unit("good.service", &format!("{pid}\n")).await.unwrap();
-    assert_eq!(told, Told::Signalled { pid, signal: Signal::Hup });
+    assert_eq!(told, ReloadReport::Signalled { pid, signal: Signal::Hup });
     wait_until("it was told", || server.told("master") == 1);
 
     // 0 is what systemd says of a unit that does not run, or that it does not know; 1 would be itself.

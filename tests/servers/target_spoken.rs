@@ -13,7 +13,7 @@ use trustsync::settings::resolved::{self as settings, Endpoint, Reload};
 use trustsync::targets::http::HttpError;
 use trustsync::targets::process::Environment;
 use trustsync::targets::proof::{Part, Patience, Seen, Wanted, prove};
-use trustsync::targets::reload::{ReloadError, Told, tell};
+use trustsync::targets::reload::{ReloadError, ReloadReport, request};
 
 const STORE: &str = "9f86d081884c7d65";
 const LIMIT: Duration = Duration::from_secs(20);
@@ -29,13 +29,13 @@ fn wanted() -> Wanted {
     }
 }
 
-fn ways(command: Option<&[&str]>, http: Option<&str>) -> settings::Proof {
-    settings::Proof {
+fn ways(command: Option<&[&str]>, http: Option<&str>) -> settings::ProofMethods {
+    settings::ProofMethods {
         command: command.map(|argv| argv.iter().map(ToString::to_string).collect()),
         http: http.map(|text| Endpoint::parse(text).unwrap()),
         settle: Duration::from_millis(50),
         timeout: Duration::from_secs(3),
-        ..settings::Proof::default()
+        ..settings::ProofMethods::default()
     }
 }
 
@@ -95,7 +95,7 @@ async fn a_command_proves_by_what_it_says_and_never_by_its_exit_code() {
     let nothing = proof_by(Some(&["true"]), None).await;
     assert!(matches!(&nothing, Seen::Unverifiable(reason) if reason.contains("names no generation")), "{nothing:?}");
     let older = proof_by(Some(&["echo", "000041"]), None).await;
-    assert_eq!(older, Seen::Refuted { generation: 41, part: Part::Word });
+    assert_eq!(older, Seen::Refuted { generation: 41, part: Part::SelfReport });
     assert_eq!(proof_by(Some(&["echo", "000042 0123456789abcdef"]), None).await, Seen::NotWired);
     // It names the generation, and fails: whatever it means by that is no proof.
     for failing in [&["sh", "-c", "echo 000042; exit 1"][..], &["/does/not/exist"]] {
@@ -113,7 +113,7 @@ async fn a_command_is_told_what_is_wanted_and_asked_until_it_is_steadily_said() 
         "echo >> {count}; n=$(wc -l < {count}); case $n in 1|2|3|5) echo 000041;; *) echo $TRUSTSYNC_GENERATION;; esac",
         count = count.display()
     );
-    let report = prove(&ways(Some(&["sh", "-c", &script]), None), &wanted(), Patience::JustTold).await;
+    let report = prove(&ways(Some(&["sh", "-c", &script]), None), &wanted(), Patience::JustReloaded).await;
     assert_eq!(report.proof, Seen::Proven);
     let asked = fs::read_to_string(&count).unwrap().lines().count();
     assert!(asked >= 8, "a streak of three after the fifth: {asked}");
@@ -137,11 +137,11 @@ async fn an_answer_proves_by_its_header_or_its_first_line_and_never_by_its_statu
         // It may well refuse us otherwise.
         (answer("403 Forbidden", header, ""), Some(Seen::Proven)),
         (answer("200 OK", "", "000042\nmore"), Some(Seen::Proven)),
-        (answer("200 OK", "", "000041"), Some(Seen::Refuted { generation: 41, part: Part::Word })),
+        (answer("200 OK", "", "000041"), Some(Seen::Refuted { generation: 41, part: Part::SelfReport })),
         // The header wins.
         (
             answer("200 OK", "X-Trustsync-Generation: 000041\r\n", "000042"),
-            Some(Seen::Refuted { generation: 41, part: Part::Word }),
+            Some(Seen::Refuted { generation: 41, part: Part::SelfReport }),
         ),
         (answer("404 Not Found", "", "000042"), None),
         (answer("200 OK", "", "ok"), None),
@@ -168,7 +168,8 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
     let unreachable = proof_by(None, Some(&at("/trust"))).await;
     assert!(matches!(&unreachable, Seen::Unreachable(reason) if reason.contains("app.sock")), "{unreachable:?}");
     let post = async |limit| {
-        tell(&Reload::Http(Endpoint::parse(&at("/-/reload?t=hunter2")).unwrap()), &Environment::default(), limit).await
+        request(&Reload::Http(Endpoint::parse(&at("/-/reload?t=hunter2")).unwrap()), &Environment::default(), limit)
+            .await
     };
     let nobody = post(LIMIT).await.unwrap_err();
     assert!(matches!(nobody, ReloadError::NotAsked(HttpError::NoAnswer { .. })), "{nobody:?}");
@@ -177,7 +178,7 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
     let application = Application::new(&answer("200 OK", "", "000042"));
     application.on_socket(&socket);
     assert_eq!(proof_by(None, Some(&at("/trust"))).await, Seen::Proven);
-    assert_eq!(post(LIMIT).await.unwrap(), Told::Answered { status: 200 });
+    assert_eq!(post(LIMIT).await.unwrap(), ReloadReport::Answered { status: 200 });
     let last = application.asked.lock().unwrap().last().unwrap().clone();
     assert!(
         last.starts_with("POST /-/reload?t=hunter2 HTTP/1.1\r\n") && last.contains("host: localhost\r\n"),
@@ -207,7 +208,7 @@ async fn a_server_that_takes_a_request_and_never_answers_has_its_limit() {
     for url in [format!("unix:{}:/", socket.display()), format!("http://{}/", tcp.local_addr().unwrap())] {
         let began = Instant::now();
         let reload = Reload::Http(Endpoint::parse(&url).unwrap());
-        let deaf = tell(&reload, &Environment::default(), Duration::from_millis(300)).await;
+        let deaf = request(&reload, &Environment::default(), Duration::from_millis(300)).await;
         assert!(matches!(&deaf, Err(ReloadError::NotAsked(HttpError::NoAnswer { .. }))), "{deaf:?}");
         assert!(began.elapsed() < LIMIT);
     }
@@ -218,7 +219,7 @@ async fn several_ways_must_agree() {
     let application = Application::new(&answer("200 OK", "", "000041"));
     let url = format!("http://127.0.0.1:{}/", application.on_tcp());
     let report = prove(&ways(Some(&["echo", "000042"]), Some(&url)), &wanted(), Patience::LongRunning).await;
-    assert_eq!(report.proof, Seen::Refuted { generation: 41, part: Part::Word });
+    assert_eq!(report.proof, Seen::Refuted { generation: 41, part: Part::SelfReport });
     let named: Vec<&str> = report.addresses.iter().map(|way| way.connect.as_str()).collect();
     assert_eq!(named, ["command", url.as_str()]);
     application.answers(&answer("200 OK", "", "000042"));
@@ -230,7 +231,7 @@ async fn several_ways_must_agree() {
 async fn a_command_that_goes_a_long_way_is_asked_as_often_as_a_quick_one() {
     // Longer than a third of what a quick one that nobody told lately is given in all.
     let slow = ["sh", "-c", "sleep 1.4; echo 000042"];
-    let settings = settings::Proof { timeout: Duration::from_secs(30), ..ways(Some(&slow), None) };
+    let settings = settings::ProofMethods { timeout: Duration::from_secs(30), ..ways(Some(&slow), None) };
     let report = prove(&settings, &wanted(), Patience::LongRunning).await;
     assert_eq!((report.proof, report.addresses[0].looks), (Seen::Proven, 3));
 }

@@ -54,7 +54,7 @@ impl Machine {
             let bin = sandbox.path("bin");
             fs::create_dir(&bin).unwrap();
             for program in programs {
-                symlink(standing(program), bin.join(program)).unwrap();
+                symlink(installed(program), bin.join(program)).unwrap();
             }
             sandbox.set("PATH", bin.to_str().unwrap());
         }
@@ -123,7 +123,7 @@ fn proof(address: &str) -> String {
     format!("proof = {{ connect = [\"{address}\"], server_name = \"api.example.com\", timeout = \"6s\" }}\n")
 }
 
-fn standing(program: &str) -> PathBuf {
+fn installed(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));

@@ -17,9 +17,9 @@ use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::{Finding, Severity};
 use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::memory::{Hold, Memory};
-use trustsync::trust::observation::{self, Heard, IdentityRule, ListedEntity, Poll, SlotRules};
+use trustsync::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotAnswer, SlotRules};
 use trustsync::trust::plan::{self, Input, Plan};
+use trustsync::trust::planner_state::{Hold, PlannerState};
 use trustsync::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet};
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{Identity, Policy};
@@ -205,7 +205,7 @@ pub fn names<const N: usize>(names: [&str; N]) -> Identity {
 #[derive(Debug, Clone)]
 pub struct Decided {
     pub plan: Plan,
-    pub heard: Vec<Heard>,
+    pub answers: Vec<SlotAnswer>,
     pub findings: Vec<Finding>,
     pub exit: Exit,
 }
@@ -229,7 +229,7 @@ impl Decided {
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     pub slots: Vec<SlotRules>,
-    pub memory: Memory,
+    pub planner: PlannerState,
     pub set: TrustSet,
     pub policy: plan::Policy,
     pub extra: BTreeMap<Fingerprint, Certificate>,
@@ -243,7 +243,7 @@ impl MemoryStore {
     pub fn new(slots: impl IntoIterator<Item = SlotRules>) -> Self {
         Self {
             slots: slots.into_iter().collect(),
-            memory: Memory::default(),
+            planner: PlannerState::default(),
             set: TrustSet::default(),
             policy: plan::Policy::default(),
             extra: BTreeMap::new(),
@@ -278,14 +278,14 @@ impl MemoryStore {
         if decided.plan.set.digest() != self.set.digest() {
             self.generations += 1;
         }
-        self.memory = decided.plan.memory.clone();
+        self.planner = decided.plan.planner.clone();
         self.set = decided.plan.set.clone();
         decided
     }
 
     /// Decides, and keeps nothing.
     pub fn rehearse(&self, now: Timestamp, answers: &[(&str, Option<&Answer>)]) -> Decided {
-        let mut heard = Vec::new();
+        let mut slot_answers = Vec::new();
         let mut findings = Vec::new();
         let mut observed = Vec::new();
         for (source, answer) in answers {
@@ -300,15 +300,15 @@ impl MemoryStore {
                 .map(|rules| self.with_what_was_learned(rules.clone()))
                 .collect();
             let said = observation::interpret(source, &answer.poll(), &rules, &Policy::default(), now);
-            heard.extend(said.heard);
+            slot_answers.extend(said.answers);
             findings.extend(said.findings);
         }
         let configured: BTreeSet<SlotId> = self.slots.iter().map(|rules| rules.slot.clone()).collect();
         let plan = plan::plan(&Input {
-            memory: &self.memory,
+            planner: &self.planner,
             committed: &self.set,
             configured: &configured,
-            heard: &heard,
+            answers: &slot_answers,
             extra_anchors: &self.extra,
             policy: &self.policy,
             now,
@@ -316,12 +316,12 @@ impl MemoryStore {
         });
         findings.extend(plan.findings.iter().cloned());
         let exit = Report::of(&Contents::unborn(), &observed, &plan).exit(false);
-        Decided { plan, heard, findings, exit }
+        Decided { plan, answers: slot_answers, findings, exit }
     }
 
     fn with_what_was_learned(&self, mut rules: SlotRules) -> SlotRules {
         if let IdentityRule::Learn { learned, .. } = &mut rules.identity {
-            *learned = self.memory.slots.get(&rules.slot).and_then(|held| held.identity.clone());
+            *learned = self.planner.slots.get(&rules.slot).and_then(|held| held.identity.clone());
         }
         rules
     }
@@ -347,11 +347,11 @@ impl MemoryStore {
         let sha1 = Some(leaf.certificate.facts().sha1.clone());
         let pem_sha1 = Some(leaf.certificate.pem_sha1());
         let denial = Denial { reason, since: day(0), sha1, pem_sha1, until: None };
-        self.memory.denied.insert(leaf.fingerprint, denial);
+        self.planner.denied.insert(leaf.fingerprint, denial);
     }
 
     pub fn hold_until(&mut self, end: Timestamp) {
-        self.memory.hold = Some(Hold { until: end, reason: "test".to_owned() });
+        self.planner.hold = Some(Hold { until: end, reason: "test".to_owned() });
     }
 
     pub fn grace(&mut self, days: u32) {

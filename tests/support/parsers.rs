@@ -164,7 +164,7 @@ pub fn state(data: &[u8]) {
         assert_eq!(State::read(&written).unwrap().to_bytes(), written);
     }
     if let Ok(manifest) = Manifest::read(data) {
-        let _ = (manifest.memory(), manifest.set(&BTreeMap::new()));
+        let _ = (manifest.planner(), manifest.set(&BTreeMap::new()));
     }
 }
 
@@ -214,7 +214,7 @@ pub fn adopt(data: &[u8]) {
             assert!(rule.slots.iter().all(|slot| rules.iter().any(|rules| rules.slot == *slot)));
         }
         let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
-        let content = Content::of(&adopted.set, &adopted.memory, &outputs);
+        let content = Content::of(&adopted.set, &adopted.planner, &outputs);
         let (store, generation, committed) = (&*manifest.store, manifest.generation, manifest.committed);
         let label = Label { store, generation, committed, cause: "adopted", marker: &roots[0] };
         let files = content.render_those(&label, |path| path.starts_with("nginx/"));

@@ -452,12 +452,15 @@ async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
     let source = &stage.settings.sources["us"];
     let accepted =
         session.judge_leaf(&stage.settings, source, &namesake.pem(), false).unwrap().unwrap_or_else(|_| panic!());
-    let (mut memory, mut set) = (session.contents.state.memory.clone(), session.contents.set.clone());
+    let (mut planner, mut set) = (session.contents.state.planner.clone(), session.contents.set.clone());
     let now = stage.clock.now();
-    let word =
-        trustsync::trust::memory::Word { since: now, until: now.plus(Duration::from_secs(DAY)), any_identity: false };
-    let role = trustsync::trust::word::trust(
-        &mut memory,
+    let word = trustsync::trust::planner_state::TrustOverride {
+        since: now,
+        until: now.plus(Duration::from_secs(DAY)),
+        any_identity: false,
+    };
+    let role = trustsync::trust::overrides::trust(
+        &mut planner,
         &mut set,
         &accepted.slot,
         &accepted.verified,
@@ -465,7 +468,7 @@ async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
         word,
     );
     assert!(role.is_some(), "nobody has denied it yet");
-    let mut report = session.act_on_word(&stage.settings, memory, &set, "trust").await.unwrap();
+    let mut report = session.act_on_override(&stage.settings, planner, &set, "trust").await.unwrap();
     session.close_between(&mut report);
 
     assert!(

@@ -35,7 +35,7 @@ use trustsync::simulator::world::{Impostor, VendorOptions, World};
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::{Fingerprint, hex};
 use trustsync::trust::pem;
-use trustsync::trust::standing::Standing;
+use trustsync::trust::summary::StoreSummary;
 use trustsync::trust::timestamp::Timestamp;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -58,9 +58,9 @@ const GONE: i64 = 14;
 // --- chance ---
 
 /// SplitMix64: a year can be played again by its seed.
-struct Chance(u64);
+struct Jitter(u64);
 
-impl Chance {
+impl Jitter {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -155,7 +155,7 @@ const OUTAGES: [Failure; 5] =
 
 impl Script {
     /// `life`: of the vendor's leaves, in days.
-    fn draw(chance: &mut Chance, life: i64) -> Self {
+    fn draw(jitter: &mut Jitter, life: i64) -> Self {
         let mut script = Self { acts: BTreeMap::new(), chapters: Vec::new() };
         // Long enough for a rotation and its grace, short enough for a leaf that was announced half a life before.
         let length = if life < 60 { 28 } else { 45 };
@@ -164,11 +164,11 @@ impl Script {
         while begin + length <= 365 {
             if order.is_empty() {
                 order = Chapter::ALL.to_vec();
-                chance.shuffle(&mut order);
+                jitter.shuffle(&mut order);
             }
             let chapter = order.pop().unwrap();
             script.chapters.push((begin * DAY, chapter));
-            script.write(chance, chapter, begin * DAY, length);
+            script.write(jitter, chapter, begin * DAY, length);
             begin += length;
         }
         script
@@ -178,77 +178,77 @@ impl Script {
         self.acts.entry(hour).or_default().push(act);
     }
 
-    fn write(&mut self, chance: &mut Chance, chapter: Chapter, begin: i64, length: i64) {
+    fn write(&mut self, jitter: &mut Jitter, chapter: Chapter, begin: i64, length: i64) {
         let left = match chapter {
             Chapter::RevokedWithoutAnother => length,
-            _ => length / 2 + chance.between(0, length / 8),
+            _ => length / 2 + jitter.between(0, length / 8),
         };
         let end = begin + left * DAY;
         self.at(begin, Act::Unannounced(left));
         match chapter {
             Chapter::Regular => {
-                let outage = begin + chance.between(12, 48);
-                self.outage(chance, outage, 1, 12);
+                let outage = begin + jitter.between(12, 48);
+                self.outage(jitter, outage, 1, 12);
                 let mut flaps = [Failure::FlappingUpcoming, Failure::FlappingCurrent];
-                chance.shuffle(&mut flaps);
+                jitter.shuffle(&mut flaps);
                 for (flap, begin) in flaps.into_iter().zip([outage + DAY, outage + 5 * DAY]) {
                     self.at(begin, Act::Flap(flap));
-                    self.at(begin + chance.between(DAY, 4 * DAY), Act::Steady(flap));
+                    self.at(begin + jitter.between(DAY, 4 * DAY), Act::Steady(flap));
                 }
-                self.at(end - chance.between(1, 3 * DAY), Act::Rotate);
+                self.at(end - jitter.between(1, 3 * DAY), Act::Rotate);
             }
             Chapter::Late => {
-                self.at(begin, Act::Hide(chance.of(&HIDDEN)));
-                let shown = end - chance.between(2 * DAY, 5 * DAY);
+                self.at(begin, Act::Hide(jitter.of(&HIDDEN)));
+                let shown = end - jitter.between(2 * DAY, 5 * DAY);
                 self.at(shown, Act::Show);
-                self.at(shown + chance.between(HEARD_FLAPPING + 1, 47), Act::Rotate);
+                self.at(shown + jitter.between(HEARD_FLAPPING + 1, 47), Act::Rotate);
             }
             Chapter::WeeksOfOutage => {
                 // It has announced the next one before; then nobody hears anything until long after the rotation.
-                let begins = begin + chance.between(DAY, 3 * DAY);
-                let weeks = (left - 4) * DAY + chance.between(DAY, 4 * DAY);
-                self.outage(chance, begins, weeks, weeks);
-                self.at(end - chance.between(1, 5 * DAY), Act::Rotate);
+                let begins = begin + jitter.between(DAY, 3 * DAY);
+                let weeks = (left - 4) * DAY + jitter.between(DAY, 4 * DAY);
+                self.outage(jitter, begins, weeks, weeks);
+                self.at(end - jitter.between(1, 5 * DAY), Act::Rotate);
             }
             Chapter::Unscheduled => {
                 // First one that was announced, though it ends before what is presented; then one that nobody knows.
                 self.at(begin, Act::Announce(left - 1));
-                let hour = begin + chance.between(2 * DAY, 10 * DAY);
+                let hour = begin + jitter.between(2 * DAY, 10 * DAY);
                 self.at(hour, Act::Rotate);
-                let hour = hour + chance.between(HEARD + 1, 2 * DAY);
+                let hour = hour + jitter.between(HEARD + 1, 2 * DAY);
                 self.at(hour, Act::Unannounced(length));
                 // In the middle of it, the vendor is down for some hours, and so is whoever waits for the new one.
-                if chance.between(0, 1) == 1 {
-                    self.outage(chance, hour, 1, 20);
+                if jitter.between(0, 1) == 1 {
+                    self.outage(jitter, hour, 1, 20);
                 }
             }
             Chapter::Revoked => {
-                let hour = begin + chance.between(2 * DAY, 10 * DAY);
+                let hour = begin + jitter.between(2 * DAY, 10 * DAY);
                 self.at(hour, Act::Revoke);
-                self.at(hour + chance.between(2, 30), Act::Rotate);
+                self.at(hour + jitter.between(2, 30), Act::Rotate);
             }
             Chapter::RevokedWithoutAnother => {
                 self.at(begin, Act::Hide(Failure::EmptyUpcoming));
                 // By now what was trusted before has left.
-                let hour = begin + GRACE + chance.between(2 * DAY, 3 * DAY);
+                let hour = begin + GRACE + jitter.between(2 * DAY, 3 * DAY);
                 self.at(hour, Act::Revoke);
-                let then = hour + chance.between(HEARD + 1, 30);
+                let then = hour + jitter.between(HEARD + 1, 30);
                 self.at(then, Act::Unannounced(length));
                 self.at(then, Act::Show);
             }
             Chapter::NeverComes => {
                 // By clean answers, so that what expires is the last that is trusted.
                 self.at(begin, Act::Hide(Failure::EmptyUpcoming));
-                let then = end + chance.between(6, 2 * DAY);
+                let then = end + jitter.between(6, 2 * DAY);
                 self.at(then, Act::Unannounced(length));
                 self.at(then, Act::Show);
             }
         }
     }
 
-    fn outage(&mut self, chance: &mut Chance, begin: i64, least: i64, most: i64) {
-        self.at(begin, Act::Down(chance.of(&OUTAGES)));
-        self.at(begin + chance.between(least, most), Act::Up);
+    fn outage(&mut self, jitter: &mut Jitter, begin: i64, least: i64, most: i64) {
+        self.at(begin, Act::Down(jitter.of(&OUTAGES)));
+        self.at(begin + jitter.between(least, most), Act::Up);
     }
 }
 
@@ -415,7 +415,7 @@ struct Year {
     server: TlsServer,
     folder: TempDir,
     ledger: Ledger,
-    standing: Option<Standing>,
+    summary: Option<StoreSummary>,
     /// Who was pinned an hour ago.
     pinned: BTreeSet<String>,
     /// When the next poll is due, and the next turn.
@@ -477,7 +477,7 @@ impl Year {
             server,
             folder,
             ledger: Ledger::default(),
-            standing: None,
+            summary: None,
             pinned: BTreeSet::new(),
             due: (BEGIN, BEGIN.plus(HOUR)),
             dues: PollDue::default(),
@@ -518,11 +518,11 @@ impl Year {
             let files = &read.as_ref().unwrap().1;
             self.check_files(hour, files, &presented);
             let valid = self.ledger.leaves.values().filter(|known| !known.expired(self.now())).count();
-            let standing = (files.generation.clone(), Fingerprint::of(presented.der()), valid);
-            if before.as_ref() != Some(&standing) {
+            let summary = (files.generation.clone(), Fingerprint::of(presented.der()), valid);
+            if before.as_ref() != Some(&summary) {
                 self.seen.changes += 1;
                 self.knock(hour, files, &presented).await;
-                before = Some(standing);
+                before = Some(summary);
             }
             self.note(files);
         }
@@ -597,7 +597,7 @@ impl Year {
             let session = Session::open(&store, &self.clock, &options).unwrap();
             let turns = if poll <= next { Turns::All } else { Turns::Due };
             let (_, closed) = cycle::act(&self.settings, session, &answers, turns).await.unwrap();
-            self.standing = Some(closed.standing);
+            self.summary = Some(closed.summary);
             // Nobody else writes here, so that this stands until the next time.
             let now = self.now();
             self.due =
@@ -694,7 +694,7 @@ impl Year {
     fn note(&mut self, files: &Files) {
         self.seen.deny_all_hours += i64::from(files.pins.is_empty());
         self.seen.retired = u64::try_from(self.ledger.leaves.len()).unwrap() - u64::try_from(files.pins.len()).unwrap();
-        let alarms = &self.standing.as_ref().unwrap().alarms;
+        let alarms = &self.summary.as_ref().unwrap().alarms;
         let critical = |event: &str| {
             alarms.iter().any(|(id, (_, severity))| id.starts_with(event) && *severity == Severity::Critical)
         };
@@ -761,7 +761,7 @@ fn play(life: i64, seeds: &[u64]) {
     let given = std::env::var("TRUSTSYNC_YEAR_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
     for seed in given.map_or_else(|| seeds.to_vec(), |seed| vec![seed]) {
         let begun = Instant::now();
-        let script = Script::draw(&mut Chance(seed), life);
+        let script = Script::draw(&mut Jitter(seed), life);
         println!("seed {seed}, leaves of {life} days: {:?}", script.chapters);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let seen = runtime.block_on(async {

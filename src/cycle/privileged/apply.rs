@@ -14,10 +14,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
-use super::outcome::{Outcome, Standing, Verdict};
+use super::answer::{ApplyOutcome, Rendered, Verdict};
 use crate::clock::Clock;
 use crate::cycle::steps::{self, Hand, Server};
-use crate::cycle::{CommitError, CycleError, anchors, housekeeping, observe, sight};
+use crate::cycle::{CommitError, CycleError, anchors, canary, housekeeping, observe};
 use crate::exit::Exit;
 use crate::marker;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
@@ -29,17 +29,17 @@ use crate::targets::enforcement;
 use crate::targets::process::Environment;
 use crate::targets::read_back::read_back_in;
 use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
+use crate::trust::canary::CheckCanary;
 use crate::trust::certificate::Certificate;
 use crate::trust::event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
 use crate::trust::marker_name::MarkerName;
-use crate::trust::memory::{Memory, SlotMemory};
 use crate::trust::observation::SlotRules;
+use crate::trust::planner_state::{PlannerState, SlotState};
 use crate::trust::render::{Content, Label};
 use crate::trust::set::{Denial, SlotId};
-use crate::trust::sight::Sight;
 use crate::trust::subject::Subject;
 use crate::trust::turn;
 use crate::trust::turn::{Event, Owed, Proof, Situation};
@@ -151,8 +151,8 @@ struct State {
     /// What the server was told of last.
     told: Option<(u64, Fingerprint)>,
     /// Whether its check sees what is wrong with a generation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sight: Option<Sight>,
+    #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
+    canary: Option<CheckCanary>,
     /// The identity of each slot as first seen, where the configuration does not fix it.
     identities: BTreeMap<SlotId, BTreeSet<String>>,
     /// What was ever denied.
@@ -169,7 +169,7 @@ impl State {
                 store: None,
                 generation: 0,
                 told: None,
-                sight: None,
+                canary: None,
                 identities,
                 denied,
             });
@@ -199,12 +199,12 @@ impl State {
 
 impl Half<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
-    pub async fn answer(&self, request: Option<&Request>) -> (Outcome, Exit) {
+    pub async fn answer(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let span = tracing::info_span!("apply", target = self.target.name);
         self.answer_in(request).instrument(span).await
     }
 
-    async fn answer_in(&self, request: Option<&Request>) -> (Outcome, Exit) {
+    async fn answer_in(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let half = match Privileged::of(&self.store.privileged_path, &self.target.name) {
             Ok(half) => half,
             Err(error) => return self.without(request, &error.into()),
@@ -215,8 +215,8 @@ impl Half<'_> {
         };
         let (outcome, mut exit) = answered.unwrap_or_else(|error| self.without(request, &error));
         let mut outcome = outcome.bounded();
-        if outcome.standing.is_none() {
-            outcome.standing = Outcome::last(&half).and_then(|last| last.standing);
+        if outcome.rendered.is_none() {
+            outcome.rendered = ApplyOutcome::last(&half).and_then(|last| last.rendered);
         }
         if let Err(error) = half.conclude(&outcome.to_bytes()) {
             outcome.findings.push(Finding::new(
@@ -230,8 +230,8 @@ impl Half<'_> {
         (outcome, exit)
     }
 
-    fn without(&self, request: Option<&Request>, error: &ApplyError) -> (Outcome, Exit) {
-        let outcome = Outcome::new(request, self.clock.now(), Verdict::Withheld(error.to_string()));
+    fn without(&self, request: Option<&Request>, error: &ApplyError) -> (ApplyOutcome, Exit) {
+        let outcome = ApplyOutcome::new(request, self.clock.now(), Verdict::Withheld(error.to_string()));
         (outcome, error.exit())
     }
 
@@ -241,7 +241,7 @@ impl Half<'_> {
         Ok(())
     }
 
-    async fn work(&self, half: &Privileged, request: Option<&Request>) -> Result<(Outcome, Exit), ApplyError> {
+    async fn work(&self, half: &Privileged, request: Option<&Request>) -> Result<(ApplyOutcome, Exit), ApplyError> {
         let now = self.clock.now();
         self.judge_ownership()?;
         let _lock = Lock::acquire_at(half.lock(), "trustsync apply", now, self.lock_timeout)?;
@@ -288,7 +288,7 @@ impl Half<'_> {
         let mut unsaved = state.write(&half.state()).err();
 
         let outputs = self.store.outputs();
-        let content = Content::of(&adopted.set, &adopted.memory, &outputs);
+        let content = Content::of(&adopted.set, &adopted.planner, &outputs);
         let rendered = self.render(half, &content, &given.manifest)?;
         let situation = Situation {
             wanted: number,
@@ -296,42 +296,42 @@ impl Half<'_> {
             // Of these very files: one that died after it had exchanged them has not told anybody.
             acknowledged: state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told),
             confirmed: false,
-            told_not_wired: None,
+            reported_not_wired: None,
             checkable: self.target.check.is_some(),
-            checkable_privately: !sight::is_blind(self.target, state.sight.as_ref()),
+            checkable_privately: !canary::is_blind(self.target, state.canary.as_ref()),
             checkable_in_place: !self.target.kind.reads_at_requests(),
             linked_reads_back: linked
                 .filter(|linked| *linked != number)
                 .is_none_or(|old| read_back_in(self.store.kinds, &half.generations(), old).is_ok()),
-            tellable: self.target.reload != Reload::None,
+            can_be_reloaded: self.target.reload != Reload::None,
             // The daemon proves.
             provable: false,
             chain_provable: false,
             allowlist_provable: false,
-            drops_denied: self.drops_denied(half, linked, &state, &adopted.memory),
+            drops_denied: self.drops_denied(half, linked, &state, &adopted.planner),
             forced: request.is_none_or(|request| request.tell),
         };
-        let mut outcome = Outcome::new(request, now, self.turn(half, situation, &given.manifest.store).await?);
-        if matches!(outcome.verdict, Verdict::Told(_)) {
+        let mut outcome = ApplyOutcome::new(request, now, self.turn(half, situation, &given.manifest.store).await?);
+        if matches!(outcome.verdict, Verdict::Reloaded(_)) {
             state.told = Some((number, rendered));
             unsaved = state.write(&half.state()).err();
         }
         if link.read().is_ok_and(|found| found == Link::Generation(number)) {
             let store = given.manifest.store.clone();
-            outcome.standing = Some(Standing { store, generation: number, digest: rendered });
+            outcome.rendered = Some(Rendered { store, generation: number, digest: rendered });
         }
         let environment = self.environment(number, &given.manifest.store);
         if let (Some(configuration), Some(argv)) = (self.target.kind.configuration(), &self.target.check) {
             let (link, limit) = (link.path(), self.target.check_timeout);
             outcome.enforcement = Some(enforcement::look(configuration, argv, link, &environment, limit).await);
         }
-        let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Told(_));
-        if is_used && sight::is_due(self.target, state.sight.as_ref(), number) {
+        let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Reloaded(_));
+        if is_used && canary::is_due(self.target, state.canary.as_ref(), number) {
             let generation = (number, &*link.generation(number));
-            sight::look(self.target, &mut state.sight, generation, link.path(), &environment).await;
+            canary::look(self.target, &mut state.canary, generation, link.path(), &environment).await;
             unsaved = state.write(&half.state()).err();
         }
-        outcome.sight.clone_from(&state.sight);
+        outcome.canary.clone_from(&state.canary);
         outcome.refused = adopted.refused;
         if let Some(found) = foreign {
             let text =
@@ -357,8 +357,8 @@ impl Half<'_> {
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,
             Verdict::Owed(owed) => owed.event().facts().failure.map_or(Exit::Owed, Exit::from),
-            Verdict::Told(_) | Verdict::Withheld(_) if !outcome.refused.is_empty() => Exit::Answer,
-            Verdict::Told(_) | Verdict::Withheld(_) => Exit::Done,
+            Verdict::Reloaded(_) | Verdict::Withheld(_) if !outcome.refused.is_empty() => Exit::Answer,
+            Verdict::Reloaded(_) | Verdict::Withheld(_) => Exit::Done,
         };
         Ok((outcome, exit))
     }
@@ -393,20 +393,20 @@ impl Half<'_> {
     /// By what each configured slot judges; the identity that was kept counts as learned.
     fn rules(&self, state: &State) -> Result<Vec<SlotRules>, CycleError> {
         let kept = |(slot, names): (&SlotId, &BTreeSet<String>)| {
-            (slot.clone(), SlotMemory { identity: Some(names.clone()), ..SlotMemory::default() })
+            (slot.clone(), SlotState { identity: Some(names.clone()), ..SlotState::default() })
         };
-        let memory = Memory { slots: state.identities.iter().map(kept).collect(), ..Memory::default() };
+        let planner = PlannerState { slots: state.identities.iter().map(kept).collect(), ..PlannerState::default() };
         let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
         let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
-        slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &memory)).collect()
+        slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &planner)).collect()
     }
 
     /// Writes the generation, unless what stands there is just that.
     fn render(&self, half: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
         let (number, digest) = (given.generation, content.digest());
         let generations = half.generations();
-        let standing = contents::manifest_in(&generations, number).ok().flatten();
-        let is_there = standing.is_some_and(|standing| standing.digest == digest && standing.store == given.store);
+        let rendered = contents::manifest_in(&generations, number).ok().flatten();
+        let is_there = rendered.is_some_and(|rendered| rendered.digest == digest && rendered.store == given.store);
         if is_there && read_back_in(self.store.kinds, &generations, number).is_ok() {
             return Ok(digest);
         }
@@ -430,12 +430,12 @@ impl Half<'_> {
         Ok(digest)
     }
 
-    fn drops_denied(&self, half: &Privileged, linked: Option<u64>, state: &State, memory: &Memory) -> bool {
+    fn drops_denied(&self, half: &Privileged, linked: Option<u64>, state: &State, planner: &PlannerState) -> bool {
         let told = state.told.map(|(told, _)| told);
         linked.into_iter().chain(told).any(|old| {
             let old = contents::manifest_in(&half.generations(), old).ok().flatten();
             let trusted = old.iter().flat_map(|old| old.slots.values()).flat_map(|slot| slot.entries.keys());
-            trusted.into_iter().any(|key| memory.denied.contains_key(key))
+            trusted.into_iter().any(|key| planner.denied.contains_key(key))
         })
     }
 
@@ -450,8 +450,8 @@ impl Half<'_> {
         };
         let mut hand = ByRoot { server, words: "as it stands".to_owned() };
         Ok(match steps::take(situation, &mut hand).await {
-            (turn::Outcome::Settled(_), _) => Verdict::Told(hand.words),
-            (turn::Outcome::Owed(owed), _) => Verdict::Owed(owed),
+            (turn::TurnOutcome::Settled(_), _) => Verdict::Reloaded(hand.words),
+            (turn::TurnOutcome::Owed(owed), _) => Verdict::Owed(owed),
         })
     }
 
@@ -470,7 +470,7 @@ impl Half<'_> {
         let generations = half.generations();
         let mut swept = Swept::default();
         sweep_in(&generations, &mut swept);
-        let standing = match swept.tried(half.link().and_then(|link| link.read())) {
+        let rendered = match swept.tried(half.link().and_then(|link| link.read())) {
             Some(Link::Generation(number)) => Some(number),
             Some(_) => None,
             // Nobody knows which one is named.
@@ -479,7 +479,7 @@ impl Half<'_> {
         let found = swept.tried(generation::list_in(&generations)).unwrap_or_default();
         let newest: BTreeSet<u64> = found.iter().rev().take(KEPT).copied().collect();
         for number in found {
-            let is_named = Some(number) == standing || named.contains(&Some(number));
+            let is_named = Some(number) == rendered || named.contains(&Some(number));
             if !is_named && !newest.contains(&number) {
                 swept.tried(generation::remove_in(&generations, number));
             }
@@ -500,8 +500,8 @@ impl Hand for ByRoot<'_> {
         &self.server
     }
 
-    async fn tell(&mut self) -> Result<Event, Owed> {
-        match self.server.tell().await {
+    async fn reload(&mut self) -> Result<Event, Owed> {
+        match self.server.reload().await {
             Ok(how) => {
                 self.words = how.to_string();
                 Ok(Event::Succeeded)
@@ -510,21 +510,21 @@ impl Hand for ByRoot<'_> {
         }
     }
 
-    async fn prove(&mut self, _told: bool) -> Proof {
+    async fn prove(&mut self, _reloaded: bool) -> Proof {
         Proof::Unverifiable("the daemon proves".to_owned())
     }
 }
 
-impl Outcome {
+impl ApplyOutcome {
     /// In a line.
     #[must_use]
     pub fn line(&self, target: &str) -> String {
         let generation = self
-            .standing
+            .rendered
             .as_ref()
-            .map_or_else(|| "nothing".to_owned(), |standing| format!("{:06}", standing.generation));
+            .map_or_else(|| "nothing".to_owned(), |rendered| format!("{:06}", rendered.generation));
         let what = match &self.verdict {
-            Verdict::Told(words) => format!("told ({words}); generation {generation} is in place"),
+            Verdict::Reloaded(words) => format!("told ({words}); generation {generation} is in place"),
             Verdict::Owed(owed) => format!("OWED: {owed}; generation {generation} is in place"),
             Verdict::Withheld(why) => format!("NOT ADOPTED: {why}; generation {generation} stays in place"),
         };
@@ -536,9 +536,9 @@ impl Outcome {
     #[must_use]
     pub fn found(&self, target: &str) -> Vec<Finding> {
         let mut found = self.findings.clone();
-        let generation = self.standing.as_ref().map_or(0, |standing| standing.generation);
+        let generation = self.rendered.as_ref().map_or(0, |rendered| rendered.generation);
         match &self.verdict {
-            Verdict::Told(_) => {}
+            Verdict::Reloaded(_) => {}
             Verdict::Owed(owed) => found.push(owed.finding(target, generation)),
             Verdict::Withheld(why) => {
                 let text = format!("{why}. Generation {generation:06} stays in place (000000: none).");

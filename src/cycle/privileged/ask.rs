@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::outcome::Outcome;
+use super::answer::ApplyOutcome;
 use crate::settings::resolved::{Store as StoreSettings, Target};
 use crate::store::StoreError;
 use crate::store::privileged::{Asked, Privileged};
-use crate::targets::process::LAST_CHANCE;
+use crate::targets::process::LAST_GRACE;
 use crate::trust::manifest::Manifest;
 
 /// How often the outcome of root's half is looked for.
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const MOST_CHECKS: u32 = 6;
 
 /// Root's half of a target, as the daemon sees it in one turn.
-pub struct RootsHalf<'a> {
+pub struct PrivilegedHelper<'a> {
     pub files: Privileged,
     target: &'a Target,
     manifest: &'a Manifest,
@@ -28,7 +28,7 @@ pub struct RootsHalf<'a> {
     asked: AtomicBool,
 }
 
-impl<'a> RootsHalf<'a> {
+impl<'a> PrivilegedHelper<'a> {
     pub fn of(store: &StoreSettings, target: &'a Target, manifest: &'a Manifest) -> Result<Self, StoreError> {
         let files = Privileged::of(&store.privileged_path, &target.name)?;
         Ok(Self { files, target, manifest, asked: AtomicBool::new(false) })
@@ -45,18 +45,18 @@ impl<'a> RootsHalf<'a> {
     }
 
     /// What root's half said of this generation.
-    pub fn last(&self) -> Option<Outcome> {
-        let of_this = |last: &Outcome| {
-            let standing = last.standing.as_ref();
-            standing.is_some_and(|standing| {
-                standing.generation == self.manifest.generation && standing.store == self.manifest.store
+    pub fn last(&self) -> Option<ApplyOutcome> {
+        let of_this = |last: &ApplyOutcome| {
+            let rendered = last.rendered.as_ref();
+            rendered.is_some_and(|rendered| {
+                rendered.generation == self.manifest.generation && rendered.store == self.manifest.store
             })
         };
-        Outcome::last(&self.files).filter(of_this)
+        ApplyOutcome::last(&self.files).filter(of_this)
     }
 
     /// Asks root's half and waits for its answer, for as long as its work can take; why there is none.
-    pub async fn ask(&self, asked: Asked) -> Result<Outcome, String> {
+    pub async fn ask(&self, asked: Asked) -> Result<ApplyOutcome, String> {
         self.asked.store(true, Ordering::Relaxed);
         let request =
             self.files.ask(asked).map_err(|error| self.files.problem().unwrap_or_else(|| error.to_string()))?;
@@ -64,12 +64,12 @@ impl<'a> RootsHalf<'a> {
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
         // Each program has a last chance to end by itself.
-        let checks = check_timeout.saturating_add(LAST_CHANCE).saturating_mul(MOST_CHECKS);
-        let done_within = reload_timeout.saturating_add(LAST_CHANCE).saturating_add(checks);
+        let checks = check_timeout.saturating_add(LAST_GRACE).saturating_mul(MOST_CHECKS);
+        let done_within = reload_timeout.saturating_add(LAST_GRACE).saturating_add(checks);
         let asked = Instant::now();
         let mut taken: Option<Instant> = None;
         loop {
-            if let Some(answer) = Outcome::last(&self.files)
+            if let Some(answer) = ApplyOutcome::last(&self.files)
                 && answer.request.as_ref() == Some(&request.id)
             {
                 return Ok(answer);

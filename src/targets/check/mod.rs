@@ -6,9 +6,9 @@
 //!  a start (root):      unshare the network, processes, IPC too ─▶ bind ─▶ the server itself, until it serves
 //!  no namespaces:       of a start, the same program's own test is left: apache2ctl -t, in place
 //! ```
-//! Whether a check looks at the files at all is seen by showing it broken ones: see [`sight`].
+//! Whether a check looks at the files at all is seen by showing it broken ones: see [`canary`].
 
-pub mod sight;
+pub mod canary;
 mod start;
 mod verdict;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use crate::targets::process::Environment;
 use crate::targets::process::{OUTPUT_KEPT, Run, RunError};
 use crate::targets::ways::{Check, CheckWay};
-pub use verdict::{Outcome, VIEW_STANDS};
+pub use verdict::{CheckOutcome, VIEW_STANDS};
 use verdict::{judged, run_in_view};
 
 /// How long a server's check may take: a big configuration with slow name resolution takes tens of seconds.
@@ -40,28 +40,28 @@ pub enum View<'a> {
 
 /// Judges by the check's own way. A start is private in any case, and only the files are as they stand; where it is not to
 /// be had, what stands is judged by the same program's own test, which sees less, but what it refuses would end the server.
-pub async fn judge(check: Check<'_>, view: View<'_>, environment: &Environment, limit: Duration) -> Outcome {
+pub async fn judge(check: Check<'_>, view: View<'_>, environment: &Environment, limit: Duration) -> CheckOutcome {
     match (check.way, view) {
         (CheckWay::Test, View::AsItStands) => in_place(check.argv, environment, limit).await,
         (CheckWay::Test, View::Private { new, link }) => in_private(check.argv, new, link, environment, limit).await,
         (CheckWay::Start(start), View::AsItStands) => {
             match start::judge(start, check.argv, None, environment, limit).await {
-                Outcome::PrivateUnavailable(_) => in_place(&check.in_place(), environment, limit).await,
+                CheckOutcome::PrivateUnavailable(_) => in_place(&check.in_place(), environment, limit).await,
                 judged => judged,
             }
         }
         (CheckWay::Start(start), View::Private { new, link }) => match resolved(new, link) {
             Ok((new, old)) => start::judge(start, check.argv, Some((&new, &old)), environment, limit).await,
-            Err(reason) => Outcome::PrivateUnavailable(reason),
+            Err(reason) => CheckOutcome::PrivateUnavailable(reason),
         },
     }
 }
 
 /// Runs the check with the files as they stand.
-pub async fn in_place(argv: &[String], environment: &Environment, limit: Duration) -> Outcome {
+pub async fn in_place(argv: &[String], environment: &Environment, limit: Duration) -> CheckOutcome {
     match (Run { argv, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
         Ok(ran) => judged(&ran, &ran.output),
-        Err(error) => Outcome::CouldNotRun(error.to_string()),
+        Err(error) => CheckOutcome::CouldNotRun(error.to_string()),
     }
 }
 
@@ -79,13 +79,13 @@ pub async fn in_private(
     link: &Path,
     environment: &Environment,
     limit: Duration,
-) -> Outcome {
+) -> CheckOutcome {
     if argv.is_empty() {
-        return Outcome::CouldNotRun(RunError::Empty.to_string());
+        return CheckOutcome::CouldNotRun(RunError::Empty.to_string());
     }
     let (new, old) = match resolved(new, link) {
         Ok(resolved) => resolved,
-        Err(reason) => return Outcome::PrivateUnavailable(reason),
+        Err(reason) => return CheckOutcome::PrivateUnavailable(reason),
     };
     let mut wrapped: Vec<String> =
         ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", IN_PRIVATE, "sh"]

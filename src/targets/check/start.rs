@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::verdict::{Outcome, run_in_view};
+use super::verdict::{CheckOutcome, run_in_view};
 use crate::targets::process::{Environment, RunError};
 use crate::targets::ways::Start;
 
@@ -16,16 +16,16 @@ pub(super) async fn judge(
     bound: Option<(&str, &str)>,
     environment: &Environment,
     limit: Duration,
-) -> Outcome {
+) -> CheckOutcome {
     if argv.is_empty() {
-        return Outcome::CouldNotRun(RunError::Empty.to_string());
+        return CheckOutcome::CouldNotRun(RunError::Empty.to_string());
     }
     if !rustix::process::geteuid().is_root() {
-        return Outcome::PrivateUnavailable("a start in namespaces of its own needs root".to_owned());
+        return CheckOutcome::PrivateUnavailable("a start in namespaces of its own needs root".to_owned());
     }
     let room = match Room::new() {
         Ok(room) => room,
-        Err(why) => return Outcome::PrivateUnavailable(why),
+        Err(why) => return CheckOutcome::PrivateUnavailable(why),
     };
     let mut wrapped: Vec<String> = ["unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child"]
         .into_iter()
@@ -43,10 +43,10 @@ pub(super) struct Room(PathBuf);
 
 impl Room {
     pub(super) fn new() -> Result<Self, String> {
-        let chance = ring::rand::generate::<[u8; 8]>(&ring::rand::SystemRandom::new())
+        let jitter = ring::rand::generate::<[u8; 8]>(&ring::rand::SystemRandom::new())
             .map(|bytes| u64::from_be_bytes(bytes.expose()))
             .map_err(|_| "no randomness for the name of a folder".to_owned())?;
-        let path = std::env::temp_dir().join(format!("trustsync-check-{chance:016x}"));
+        let path = std::env::temp_dir().join(format!("trustsync-check-{jitter:016x}"));
         match DirBuilder::new().mode(0o755).create(&path) {
             Ok(()) => Ok(Self(path)),
             Err(error) => Err(format!("{} could not be made: {error}", path.display())),

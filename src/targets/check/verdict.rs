@@ -6,7 +6,7 @@ use crate::targets::process::{Environment, OUTPUT_KEPT, Ran, Run};
 
 /// What the server's own check says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// The server would load this.
     Passed,
     /// It would not.
@@ -25,24 +25,29 @@ pub const VIEW_STANDS: &str = "trustsync: the private view stands";
 
 /// Runs what makes a private view, says so by a line, and then is the check. `missing` is what there is none of, if that line
 /// never comes.
-pub async fn run_in_view(wrapped: &[String], environment: &Environment, limit: Duration, missing: &str) -> Outcome {
+pub async fn run_in_view(
+    wrapped: &[String],
+    environment: &Environment,
+    limit: Duration,
+    missing: &str,
+) -> CheckOutcome {
     let ran = match (Run { argv: wrapped, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
         Ok(ran) => ran,
-        Err(error) => return Outcome::PrivateUnavailable(error.to_string()),
+        Err(error) => return CheckOutcome::PrivateUnavailable(error.to_string()),
     };
     match ran.output.split_once(VIEW_STANDS) {
         Some((_, output)) => judged(&ran, output),
-        None => Outcome::PrivateUnavailable(format!("{missing} could be made ({})", ran.describe())),
+        None => CheckOutcome::PrivateUnavailable(format!("{missing} could be made ({})", ran.describe())),
     }
 }
 
 /// 126 and 127 are what `exec` of a shell, and every wrapper after its model, say of a program that cannot be run.
-pub fn judged(ran: &Ran, output: &str) -> Outcome {
+pub fn judged(ran: &Ran, output: &str) -> CheckOutcome {
     let told = Ran { output: output.to_owned(), ..ran.clone() };
     match ran.status.code() {
-        _ if ran.timed_out => Outcome::CouldNotRun(told.describe()),
-        Some(0) => Outcome::Passed,
-        Some(126 | 127) => Outcome::CouldNotRun(told.describe()),
-        _ => Outcome::Failed { output: told.describe() },
+        _ if ran.timed_out => CheckOutcome::CouldNotRun(told.describe()),
+        Some(0) => CheckOutcome::Passed,
+        Some(126 | 127) => CheckOutcome::CouldNotRun(told.describe()),
+        _ => CheckOutcome::Failed { output: told.describe() },
     }
 }

@@ -8,7 +8,7 @@ use crate::targets::envoy::look::Admin;
 use crate::targets::haproxy;
 use crate::targets::http::Asker;
 use crate::targets::proof::seen::{Part, Seen, Wanted};
-use crate::targets::proof::wire::{SIGHTING_LIMIT, Sighting, WireError, look};
+use crate::targets::proof::wire::{HANDSHAKE_LIMIT, Handshake, WireError, look};
 use crate::targets::proof::{marker, spoken, wire};
 use crate::targets::ways::{GenerationEvidence, ProxyProtocol, WireProof};
 use crate::trust::marker_name::MarkerName;
@@ -52,7 +52,7 @@ impl Looker {
     pub(super) async fn look(&self, wanted: &Wanted, limit: Duration) -> Seen {
         match self {
             Self::Wire { address, settings } => match look(*address, settings, limit).await {
-                Ok(sighting) => judge(&sighting, wanted, settings),
+                Ok(handshake) => judge(&handshake, wanted, settings),
                 Err(error @ WireError::Unanswered) => Seen::Unverifiable(error.to_string()),
                 Err(error) => Seen::Unreachable(error.to_string()),
             },
@@ -68,7 +68,7 @@ impl Looker {
         match self {
             // It may go a long way, as by ssh.
             Self::Command(_) => Duration::MAX,
-            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => SIGHTING_LIMIT,
+            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => HANDSHAKE_LIMIT,
         }
     }
 
@@ -103,14 +103,14 @@ impl Looker {
     }
 }
 
-fn judge(sighting: &Sighting, wanted: &Wanted, settings: &WireProof) -> Seen {
+fn judge(handshake: &Handshake, wanted: &Wanted, settings: &WireProof) -> Seen {
     let header = match settings.generation {
         GenerationEvidence::None => None,
         GenerationEvidence::Header => {
-            Some(sighting.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
+            Some(handshake.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()))
         }
     };
-    let Some(names) = &sighting.names else {
+    let Some(names) = &handshake.names else {
         return match header.flatten() {
             None => Seen::NotAsked,
             Some(shown) if settings.marker => {

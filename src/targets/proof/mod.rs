@@ -32,7 +32,7 @@ use crate::targets::http::Asker;
 use crate::targets::proof::look::Looker;
 pub use crate::targets::proof::seen::{Part, Patience, Seen, Wanted};
 use crate::targets::proof::watch::Watch;
-use crate::targets::proof::wire::SIGHTING_LIMIT;
+use crate::targets::proof::wire::HANDSHAKE_LIMIT;
 use crate::targets::ways;
 
 /// Of a place whose look came to no end.
@@ -65,7 +65,7 @@ pub struct ProofReport {
 
 /// Looks in every way that `proof` names (each IP of each name, both families), all at once, until each has shown what the
 /// server serves.
-pub async fn prove(proof: &ways::Proof, wanted: &Wanted, patience: Patience) -> ProofReport {
+pub async fn prove(proof: &ways::ProofMethods, wanted: &Wanted, patience: Patience) -> ProofReport {
     let mut addresses = Vec::new();
     let mut lookers = Vec::new();
     let unlooked = |connect: &str, address, reason: String| AddressProof {
@@ -154,7 +154,7 @@ fn together(ways: impl Iterator<Item = Seen>) -> Seen {
 }
 
 async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
-    match timeout(SIGHTING_LIMIT, lookup_host(connect)).await {
+    match timeout(HANDSHAKE_LIMIT, lookup_host(connect)).await {
         Ok(Ok(found)) => {
             let found: BTreeSet<SocketAddr> = found.collect();
             if found.is_empty() { Err(format!("{connect} resolves to no address")) } else { Ok(found) }

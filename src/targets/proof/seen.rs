@@ -40,7 +40,7 @@ pub struct Wanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     /// The server was told just now: `settle` and `timeout` as configured.
-    JustTold,
+    JustReloaded,
     /// Nobody told it lately: three looks in a row that agree decide, whichever way.
     LongRunning,
 }
@@ -92,7 +92,7 @@ pub enum Part {
     /// The header beside the allowlist.
     Allowlist,
     /// What it says of itself.
-    Word,
+    SelfReport,
     /// The secret that an Envoy has taken.
     Secret,
 }
@@ -112,7 +112,7 @@ impl Seen {
 
     /// What it proves of a server of this kind, looked at in these ways.
     #[must_use]
-    pub fn proves(self, kind: Kind, ways: &ways::Proof) -> Proof {
+    pub fn proves(self, kind: Kind, ways: &ways::ProofMethods) -> Proof {
         match self {
             Self::Proven => Proof::Proven,
             Self::ChainOnly(why) | Self::Lacking(why) => Proof::ChainOnly(why),
@@ -162,7 +162,7 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Chain => "the chain",
             Self::Allowlist => "the allowlist",
-            Self::Word => "what it says of itself",
+            Self::SelfReport => "what it says of itself",
             Self::Secret => "its secret",
         })
     }

@@ -76,7 +76,7 @@ fn judge(line: &str, wanted: &Wanted, nothing: &str) -> Seen {
     match read(line) {
         Some((_, Some(store))) if store != wanted.store_id => Seen::NotWired,
         Some((generation, _)) if generation == wanted.generation => Seen::Proven,
-        Some((generation, _)) => Seen::Refuted { generation, part: Part::Word },
+        Some((generation, _)) => Seen::Refuted { generation, part: Part::SelfReport },
         None => Seen::Unverifiable(nothing.to_owned()),
     }
 }
@@ -129,7 +129,7 @@ mod tests {
         ] {
             assert_eq!(said(nothing), Seen::Unverifiable("nothing".into()), "{nothing}");
         }
-        assert_eq!(said("000041"), Seen::Refuted { generation: 41, part: Part::Word });
+        assert_eq!(said("000041"), Seen::Refuted { generation: 41, part: Part::SelfReport });
         assert_eq!(said("000042 another"), Seen::NotWired);
     }
 

@@ -40,7 +40,7 @@ struct Streak {
 impl Watch {
     pub(super) async fn look_until_settled(&mut self) -> Seen {
         let patient = match self.patience {
-            Patience::JustTold => self.timeout,
+            Patience::JustReloaded => self.timeout,
             Patience::LongRunning => self.timeout.min(LONG_RUNNING),
         };
         let pause = self.looker.pause(self.settle);

@@ -29,11 +29,11 @@ pub const GENERATION_HEADER: &str = "X-Trustsync-Generation";
 const ANSWER_READ: u64 = 16 * 1024;
 
 /// How long one look may take.
-pub const SIGHTING_LIMIT: Duration = Duration::from_secs(5);
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What was seen of a server once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct Handshake {
     /// The DER of each name in its CertificateRequest; none at all if it asked for no client certificate.
     pub names: Option<Vec<Vec<u8>>>,
     /// The value of [`GENERATION_HEADER`] in its answer.
@@ -63,14 +63,14 @@ pub enum WireError {
 }
 
 /// Looks once, at one address, by a fresh connection and a full handshake.
-pub async fn look(address: SocketAddr, settings: &WireProof, limit: Duration) -> Result<Sighting, WireError> {
+pub async fn look(address: SocketAddr, settings: &WireProof, limit: Duration) -> Result<Handshake, WireError> {
     let until = Instant::now() + limit;
     // A little more, so that it is known where its time went.
     let whole = limit.saturating_add(Duration::from_millis(50));
     timeout(whole, look_until(address, settings, until)).await.unwrap_or(Err(WireError::Timeout(limit)))
 }
 
-async fn look_until(address: SocketAddr, settings: &WireProof, until: Instant) -> Result<Sighting, WireError> {
+async fn look_until(address: SocketAddr, settings: &WireProof, until: Instant) -> Result<Handshake, WireError> {
     let began = Instant::now();
     let (server_name, path) = (settings.server_name.as_deref(), &settings.path);
     let name = match server_name {
@@ -113,7 +113,7 @@ async fn look_until(address: SocketAddr, settings: &WireProof, until: Instant) -
         Err(_) if asked.names().is_some() => None,
         Err(error) => return Err(WireError::Handshake(error.to_string())),
     };
-    Ok(Sighting { names: asked.names(), generation_header })
+    Ok(Handshake { names: asked.names(), generation_header })
 }
 
 /// How a proxy between `from` and `to` would begin (HAProxy's proxy-protocol.txt, sections 2.1 and 2.2).

@@ -2,9 +2,9 @@
 
 mod command;
 mod http;
+mod report;
 mod signal;
 mod systemd;
-mod told;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::targets::haproxy::master;
 use crate::targets::haproxy::update::UpdateError;
 pub use crate::targets::process::Environment;
 use crate::targets::ways::Reload;
-pub use told::{ReloadError, Told};
+pub use report::{ReloadError, ReloadReport};
 
 /// How long a server has to answer a `POST`.
 pub const HTTP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Tells the server. Whatever the way, it takes no longer than `limit`, and a command as long again as it has from TERM to
-/// KILL ([`LAST_CHANCE`](crate::targets::process::LAST_CHANCE)).
-pub async fn tell(reload: &Reload, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
+/// KILL ([`LAST_GRACE`](crate::targets::process::LAST_CHANCE)).
+pub async fn request(reload: &Reload, environment: &Environment, limit: Duration) -> Result<ReloadReport, ReloadError> {
     match reload {
         Reload::Signal { signal, to } => signal::send(*signal, to, environment, limit).await,
         Reload::Systemd { unit } => systemd::reload(unit, environment, limit).await,
@@ -31,7 +31,7 @@ pub async fn tell(reload: &Reload, environment: &Environment, limit: Duration) -
         Reload::Http(endpoint) => http::post(endpoint, HTTP_LIMIT.min(limit)).await,
         Reload::Haproxy { socket, fallback } => update(socket, fallback, environment, limit).await,
         Reload::Watched { by, master } => watched(by, master, environment, limit).await,
-        Reload::None => Ok(Told::Nobody),
+        Reload::None => Ok(ReloadReport::Nobody),
     }
 }
 
@@ -41,28 +41,33 @@ async fn update(
     fallback: &Reload,
     environment: &Environment,
     limit: Duration,
-) -> Result<Told, ReloadError> {
+) -> Result<ReloadReport, ReloadError> {
     let began = Instant::now();
     let half = limit / 2;
     let updated = timeout(half, haproxy::update::update(socket, environment.directory())).await;
     let why = match updated.unwrap_or(Err(UpdateError::Slow(half))) {
-        Ok(updated) => return Ok(Told::Updated { lists: updated.lists, ca_files: updated.ca_files }),
+        Ok(updated) => return Ok(ReloadReport::Updated { lists: updated.lists, ca_files: updated.ca_files }),
         Err(why) => why,
     };
     if *fallback == Reload::None {
         return Err(ReloadError::NotUpdated(why));
     }
-    match Box::pin(tell(fallback, environment, limit.saturating_sub(began.elapsed()))).await {
-        Ok(by) => Ok(Told::Reloaded { why: why.to_string(), by: Box::new(by) }),
+    match Box::pin(request(fallback, environment, limit.saturating_sub(began.elapsed()))).await {
+        Ok(by) => Ok(ReloadReport::Reloaded { why: why.to_string(), by: Box::new(by) }),
         Err(reload) => Err(ReloadError::Neither { why, reload: Box::new(reload) }),
     }
 }
 
 /// The reload, and the master's word that it succeeded.
-async fn watched(by: &Reload, master: &Path, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
+async fn watched(
+    by: &Reload,
+    master: &Path,
+    environment: &Environment,
+    limit: Duration,
+) -> Result<ReloadReport, ReloadError> {
     let deadline = Instant::now() + limit;
     let before = master::reloads(master).await?;
-    let by = Box::pin(tell(by, environment, deadline.saturating_duration_since(Instant::now()))).await?;
+    let by = Box::pin(request(by, environment, deadline.saturating_duration_since(Instant::now()))).await?;
     master::reloaded(master, before, deadline).await?;
-    Ok(Told::CameUp { by: Box::new(by) })
+    Ok(ReloadReport::CameUp { by: Box::new(by) })
 }

@@ -19,8 +19,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use super::report::{ReloadError, ReloadReport};
 use super::systemd;
-use super::told::{ReloadError, Told};
 use crate::targets::process::{Environment, printable};
 use crate::targets::ways::{Addressee, Signal};
 
@@ -35,7 +35,7 @@ pub(super) async fn send(
     to: &Addressee,
     environment: &Environment,
     limit: Duration,
-) -> Result<Told, ReloadError> {
+) -> Result<ReloadReport, ReloadError> {
     match to {
         Addressee::Pidfile { pidfile, process } => by_pidfile(signal, pidfile, process),
         Addressee::Process(process) => by_name(signal, process),
@@ -43,7 +43,7 @@ pub(super) async fn send(
     }
 }
 
-fn by_pidfile(signal: Signal, pidfile: &Path, process: &str) -> Result<Told, ReloadError> {
+fn by_pidfile(signal: Signal, pidfile: &Path, process: &str) -> Result<ReloadReport, ReloadError> {
     let pid = read_pidfile(pidfile)?;
     let number = pid.as_raw_nonzero().get();
     let path = || pidfile.to_owned();
@@ -71,7 +71,7 @@ fn by_pidfile(signal: Signal, pidfile: &Path, process: &str) -> Result<Told, Rel
 }
 
 /// The one process of this name whose parent bears another: what its workers are children of.
-fn by_name(signal: Signal, process: &str) -> Result<Told, ReloadError> {
+fn by_name(signal: Signal, process: &str) -> Result<ReloadReport, ReloadError> {
     let hidden = |error: io::Error| ReloadError::AllHidden { process: process.to_owned(), reason: error.to_string() };
     // Whoever may not see init does not see everybody.
     fs::read_to_string("/proc/1/comm").map_err(hidden)?;
@@ -104,7 +104,12 @@ fn is_master(pid: i32, process: &str) -> bool {
     bears(pid) && parent_of(pid).is_ok_and(|parent| !bears(parent))
 }
 
-async fn by_unit(signal: Signal, unit: &str, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
+async fn by_unit(
+    signal: Signal,
+    unit: &str,
+    environment: &Environment,
+    limit: Duration,
+) -> Result<ReloadReport, ReloadError> {
     let found = systemd::main_pid(unit, environment, limit).await?;
     // 1 would be the service manager itself.
     let number = found.parse::<i32>().ok().filter(|number| *number > 1);
@@ -143,7 +148,7 @@ impl Held {
     }
 
     /// None if it has ended.
-    fn send(&self, signal: Signal) -> Result<Option<Told>, ReloadError> {
+    fn send(&self, signal: Signal) -> Result<Option<ReloadReport>, ReloadError> {
         let pid = self.number;
         let sent = match signal {
             Signal::Hup => rustix::process::Signal::HUP,
@@ -151,7 +156,7 @@ impl Held {
             Signal::Usr2 => rustix::process::Signal::USR2,
         };
         match pidfd_send_signal(&self.pidfd, sent) {
-            Ok(()) => Ok(Some(Told::Signalled { pid, signal })),
+            Ok(()) => Ok(Some(ReloadReport::Signalled { pid, signal })),
             Err(Errno::SRCH) => Ok(None),
             Err(errno @ Errno::PERM) => Err(ReloadError::NotPermitted { pid, reason: errno.to_string() }),
             Err(errno) => Err(ReloadError::Signal { pid, reason: errno.to_string() }),

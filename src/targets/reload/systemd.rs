@@ -4,14 +4,18 @@
 use std::time::Duration;
 
 use super::command;
-use super::told::{ReloadError, Told};
+use super::report::{ReloadError, ReloadReport};
 use crate::targets::process::{Environment, OUTPUT_KEPT, Run};
 
 fn systemctl(words: &[&str]) -> Vec<String> {
     ["systemctl", "--no-ask-password"].iter().chain(words).map(|word| (*word).to_owned()).collect()
 }
 
-pub(super) async fn reload(unit: &str, environment: &Environment, limit: Duration) -> Result<Told, ReloadError> {
+pub(super) async fn reload(
+    unit: &str,
+    environment: &Environment,
+    limit: Duration,
+) -> Result<ReloadReport, ReloadError> {
     command::run(&systemctl(&["reload", "--", unit]), environment, limit).await
 }
 

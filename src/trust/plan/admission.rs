@@ -7,8 +7,8 @@ use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Issuer, SlotMemory};
-use crate::trust::observation::Heard;
+use crate::trust::observation::SlotAnswer;
+use crate::trust::planner_state::{Entry, Issuer, SlotState};
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Role};
 use crate::trust::timestamp::Timestamp;
@@ -17,7 +17,7 @@ use crate::trust::verify::Verified;
 impl Planner<'_> {
     pub(super) fn admit(
         &mut self,
-        slot: &mut SlotMemory,
+        slot: &mut SlotState,
         authority: Authority,
         key: Fingerprint,
         role: Role,
@@ -42,15 +42,15 @@ impl Planner<'_> {
     /// has a configured anchor as its issuer, which is accepted by being configured.
     pub(super) fn refuse_changed_issuers(
         &mut self,
-        slot: &SlotMemory,
-        heard: &Heard,
+        slot: &SlotState,
+        answer: &SlotAnswer,
         accepted: &BTreeMap<Fingerprint, Timestamp>,
         entering: &mut Vec<(Fingerprint, Role, &Verified)>,
     ) {
         let confirm = self.input.policy.changed_issuer == ChangedIssuer::Confirm;
         let mut before = slot.issuers.clone();
         before.extend(self.issuers_of_entries(slot));
-        if !confirm || heard.authority == Authority::Genesys || before.is_empty() {
+        if !confirm || answer.authority == Authority::Genesys || before.is_empty() {
             return;
         }
         let known = before
@@ -70,7 +70,7 @@ impl Planner<'_> {
             }
             self.findings.push(Finding::new(
                 Event::IssuerChanged,
-                &heard.slot,
+                &answer.slot,
                 format!(
                     "{} verified as {role}, but its issuer is another one than before: {} (sha256 {fingerprint}); so \
                      far it was {known}. verify.changed_issuer = \"confirm\" keeps it out; what is trusted stays. \
@@ -87,8 +87,8 @@ impl Planner<'_> {
     /// nobody can tell.
     pub(super) fn refuse_too_many(
         &mut self,
-        slot: &SlotMemory,
-        heard: &Heard,
+        slot: &SlotState,
+        answer: &SlotAnswer,
         entering: &mut Vec<(Fingerprint, Role, &Verified)>,
     ) {
         let new: BTreeSet<Fingerprint> =
@@ -101,7 +101,7 @@ impl Planner<'_> {
         let heads: Vec<String> = new.iter().take(10).map(Fingerprint::short).collect();
         self.findings.push(Finding::new(
             Event::TooManyNewLeaves,
-            &heard.slot,
+            &answer.slot,
             format!(
                 "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer \
                  may add: none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
@@ -113,7 +113,7 @@ impl Planner<'_> {
     }
 
     /// Remembers who issued what the vendor listed; the operator's word for one leaf accepts no issuer.
-    pub(super) fn learn_issuers(&self, slot: &mut SlotMemory, authority: Authority) {
+    pub(super) fn learn_issuers(&self, slot: &mut SlotState, authority: Authority) {
         if authority == Authority::DigiCert {
             let issuers: Vec<(Fingerprint, Issuer)> = self.issuers_of_entries(slot).collect();
             slot.issuers.extend(issuers);
@@ -122,7 +122,7 @@ impl Planner<'_> {
 
     pub(super) fn issuers_of_entries<'b>(
         &'b self,
-        slot: &'b SlotMemory,
+        slot: &'b SlotState,
     ) -> impl Iterator<Item = (Fingerprint, Issuer)> + 'b {
         let listed = slot.entries.iter().filter(|(_, entry)| entry.role != Role::Trusted);
         listed.flat_map(move |(key, entry)| {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Planner, Standing, name};
+use super::{CurrentListing, Planner, name};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::SlotMemory;
-use crate::trust::observation::{Heard, Judged, Listed};
+use crate::trust::observation::{ListedStatus, SlotAnswer, SlotVerdict};
+use crate::trust::planner_state::SlotState;
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Role, SlotId};
 use crate::trust::timestamp::Timestamp;
@@ -23,32 +23,38 @@ const ROOT_ENDS_CRITICAL: Duration = Duration::from_secs(30 * 86_400);
 const WORD_ENDS_WARNING: Duration = Duration::from_secs(3 * 86_400);
 
 impl Planner<'_> {
-    pub(super) fn report_sightings(&mut self, heard: &Heard, standing: Standing) {
-        for sighting in &heard.sightings {
-            let (event, which, refusal) = match (sighting.listed, &sighting.judged) {
-                (_, Judged::Accepted(_)) => continue,
-                (Listed::Current, Judged::Expired(_, refusal)) => (Event::CurrentExpired, "current", refusal),
-                (Listed::Current, Judged::Refused(refusal)) => (Event::CurrentRefused, "current", refusal),
-                (Listed::Upcoming, Judged::Expired(_, refusal)) => (Event::UpcomingExpired, "upcoming", refusal),
-                (Listed::Upcoming, Judged::Refused(refusal)) => (Event::UpcomingRefused, "upcoming", refusal),
+    pub(super) fn report_certificates(&mut self, answer: &SlotAnswer, current: CurrentListing) {
+        for listed in &answer.certificates {
+            let (event, which, refusal) = match (listed.status, &listed.verdict) {
+                (_, SlotVerdict::Accepted(_)) => continue,
+                (ListedStatus::Current, SlotVerdict::Expired(_, refusal)) => {
+                    (Event::CurrentExpired, "current", refusal)
+                }
+                (ListedStatus::Current, SlotVerdict::Refused(refusal)) => (Event::CurrentRefused, "current", refusal),
+                (ListedStatus::Upcoming, SlotVerdict::Expired(_, refusal)) => {
+                    (Event::UpcomingExpired, "upcoming", refusal)
+                }
+                (ListedStatus::Upcoming, SlotVerdict::Refused(refusal)) => {
+                    (Event::UpcomingRefused, "upcoming", refusal)
+                }
             };
             let text = format!("The vendor's {which} certificate: {refusal}");
-            self.findings.push(Finding::new(event, &heard.slot, text));
+            self.findings.push(Finding::new(event, &answer.slot, text));
         }
-        if heard.unfiltered_came
-            && standing == Standing::RefusedOrAbsent
-            && !heard.sightings.iter().any(|sighting| sighting.listed == Listed::Current)
+        if answer.unfiltered_came
+            && current == CurrentListing::RefusedOrAbsent
+            && !answer.certificates.iter().any(|listed| listed.status == ListedStatus::Current)
         {
             self.findings.push(Finding::new(
                 Event::CurrentAbsent,
-                &heard.slot,
-                format!("The vendor's answer has no current {} certificate. What is trusted stays.", heard.authority),
+                &answer.slot,
+                format!("The vendor's answer has no current {} certificate. What is trusted stays.", answer.authority),
             ));
         }
     }
 
     /// The conditions of the slot as it stands now, heard or silent: last leaf expired, retirement blocked.
-    pub(super) fn report_slot(&mut self, slot: &SlotId, held: &SlotMemory) {
+    pub(super) fn report_slot(&mut self, slot: &SlotId, held: &SlotState) {
         let now = self.input.now;
         for (key, entry) in &held.entries {
             let Some(certificate) = self.certificates.get(key).cloned() else {
@@ -83,7 +89,7 @@ impl Planner<'_> {
             let over = now > entry.last_seen.plus(self.input.policy.grace);
             if over
                 && entry.word.is_none()
-                && entry.absence.is_none_or(|run| held.last_heard.is_none_or(|heard| run.last < heard))
+                && entry.absence.is_none_or(|run| held.last_answer.is_none_or(|answer| run.last < answer))
             {
                 self.findings.push(Finding::new(
                     Event::RetirementBlocked,
@@ -100,7 +106,7 @@ impl Planner<'_> {
     }
 
     /// A root near its own end takes every leaf below along: servers refuse the whole path.
-    pub(super) fn report_roots(&mut self, slot: &SlotId, held: &SlotMemory) {
+    pub(super) fn report_roots(&mut self, slot: &SlotId, held: &SlotState) {
         let now = self.input.now;
         let mut ending: BTreeMap<Fingerprint, Certificate> = BTreeMap::new();
         for (key, entry) in &held.entries {
@@ -146,29 +152,34 @@ impl Planner<'_> {
     }
 
     /// Upcoming missing, listed early, or ending early.
-    pub(super) fn report_upcoming(&mut self, slot: &SlotMemory, heard: &Heard, roles: &BTreeMap<Fingerprint, Role>) {
+    pub(super) fn report_upcoming(
+        &mut self,
+        slot: &SlotState,
+        answer: &SlotAnswer,
+        roles: &BTreeMap<Fingerprint, Role>,
+    ) {
         let now = self.input.now;
-        let accepted = |listed: Listed| {
-            heard.sightings.iter().filter(move |sighting| sighting.listed == listed).filter_map(|sighting| {
-                match &sighting.judged {
-                    Judged::Accepted(verified) => Some(verified.leaf()),
-                    _ => None,
-                }
+        let accepted = |status: ListedStatus| {
+            answer.certificates.iter().filter(move |listed| listed.status == status).filter_map(|listed| match &listed
+                .verdict
+            {
+                SlotVerdict::Accepted(verified) => Some(verified.leaf()),
+                _ => None,
             })
         };
-        let Some(current) = accepted(Listed::Current).max_by_key(|leaf| leaf.facts().not_after) else {
+        let Some(current) = accepted(ListedStatus::Current).max_by_key(|leaf| leaf.facts().not_after) else {
             return;
         };
         let facts = current.facts();
         let left = facts.not_after.since(now);
-        self.report_ending_early(slot, heard, roles, facts.not_after);
-        let successor = accepted(Listed::Upcoming)
+        self.report_ending_early(slot, answer, roles, facts.not_after);
+        let successor = accepted(ListedStatus::Upcoming)
             .find(|leaf| leaf.fingerprint() != current.fingerprint() && leaf.facts().not_after > facts.not_after);
         if let Some(successor) = successor {
             if left > self.input.policy.window {
                 self.findings.push(Finding::new(
                     Event::UpcomingEarly,
-                    &heard.slot,
+                    &answer.slot,
                     format!(
                         "{} is listed as upcoming although the current certificate has {} days left: accepted.",
                         name(successor),
@@ -182,14 +193,14 @@ impl Planner<'_> {
         let known = |key: &Fingerprint| {
             self.certificates.get(key).is_some_and(|certificate| certificate.facts().not_after > facts.not_after)
         };
-        if !heard.upcoming_came && slot.entries.keys().any(known) {
+        if !answer.upcoming_came && slot.entries.keys().any(known) {
             return;
         }
         let is_current = |leaf: &&Certificate| roles.get(&leaf.fingerprint()) == Some(&Role::Current);
-        if let Some(same) = accepted(Listed::Upcoming).find(is_current) {
+        if let Some(same) = accepted(ListedStatus::Upcoming).find(is_current) {
             self.findings.push(Finding::new(
                 Event::UpcomingIsNoSuccessor,
-                &heard.slot,
+                &answer.slot,
                 format!("{} is listed as upcoming, but is a current one: it does not count as upcoming.", name(same)),
             ));
         }
@@ -205,7 +216,7 @@ impl Planner<'_> {
         self.findings.push(Finding::graded(
             severity,
             Event::UpcomingMissing,
-            &heard.slot,
+            &answer.slot,
             format!(
                 "The current certificate ends on {} ({} days), and no valid upcoming one was seen that ends later. \
                  Calls fail from then on unless one appears; ask the vendor.",
@@ -219,15 +230,15 @@ impl Planner<'_> {
     /// Current does not.
     fn report_ending_early(
         &mut self,
-        slot: &SlotMemory,
-        heard: &Heard,
+        slot: &SlotState,
+        answer: &SlotAnswer,
         roles: &BTreeMap<Fingerprint, Role>,
         current_ends: Timestamp,
     ) {
         // A listing that did not come says nothing: what is trusted as upcoming from an earlier one still is.
         let is_upcoming = |key: &Fingerprint, held: Role| match roles.get(key) {
             Some(listed) => *listed == Role::Upcoming,
-            None => held == Role::Upcoming && !heard.upcoming_came,
+            None => held == Role::Upcoming && !answer.upcoming_came,
         };
         let early: Vec<String> = slot
             .entries
@@ -242,7 +253,7 @@ impl Planner<'_> {
         }
         self.findings.push(Finding::new(
             Event::UpcomingEndsEarly,
-            &heard.slot,
+            &answer.slot,
             format!(
                 "Listed as upcoming, but ending no later than the current certificate ({current_ends}): {}. What is \
                  listed is trusted, so that calls go on if the vendor presents it; but on the day that the current \

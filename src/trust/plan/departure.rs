@@ -6,14 +6,14 @@ use super::Planner;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Memory, SlotMemory};
-use crate::trust::observation::Heard;
+use crate::trust::observation::SlotAnswer;
+use crate::trust::planner_state::{Entry, PlannerState, SlotState};
 use crate::trust::set::Role;
 use crate::trust::timestamp::Timestamp;
 
 impl Planner<'_> {
     /// Removals by absence and by expiry; never the slot's last entry, and none during a hold.
-    pub(super) fn let_leave(&mut self, slot: &mut SlotMemory, heard: &Heard) {
+    pub(super) fn let_leave(&mut self, slot: &mut SlotState, answer: &SlotAnswer) {
         if self.held {
             return;
         }
@@ -27,7 +27,7 @@ impl Planner<'_> {
         let leaving: BTreeSet<Fingerprint> = slot
             .entries
             .iter()
-            .filter(|(key, entry)| entry.may_leave(self.input.policy.grace) || (heard.complete && expired(key)))
+            .filter(|(key, entry)| entry.may_leave(self.input.policy.grace) || (answer.complete && expired(key)))
             .map(|(key, _)| *key)
             .collect();
         let kept = if leaving.len() == slot.entries.len() {
@@ -40,7 +40,7 @@ impl Planner<'_> {
                 if expired(key) { "it has expired" } else { "the vendor no longer lists it, and its grace is over" };
             self.findings.push(Finding::new(
                 Event::CertificateLeft,
-                &heard.slot,
+                &answer.slot,
                 format!("{} left: {why}.", self.named(key)),
             ));
             slot.entries.remove(key);
@@ -49,9 +49,9 @@ impl Planner<'_> {
 
     /// What the operator vouched for leaves when the word ends, by the clock alone, unless the vendor lists it by then; the
     /// slot's last entry stays.
-    pub(super) fn end_words(&mut self, memory: &mut Memory) {
+    pub(super) fn end_overrides(&mut self, planner: &mut PlannerState) {
         let now = self.input.now;
-        for (slot, held) in &mut memory.slots {
+        for (slot, held) in &mut planner.slots {
             for entry in held.entries.values_mut().filter(|entry| entry.role != Role::Trusted) {
                 entry.word = entry.word.filter(|word| word.until > now || self.input.clock_doubted);
             }
@@ -83,17 +83,17 @@ impl Planner<'_> {
     }
 
     /// A slot that the configuration no longer has retires by the clock alone; the store's last entry stays.
-    pub(super) fn retire_unconfigured(&mut self, memory: &mut Memory) {
+    pub(super) fn retire_unconfigured(&mut self, planner: &mut PlannerState) {
         let now = self.input.now;
-        for slot in memory.slots.keys().cloned().collect::<Vec<_>>() {
+        for slot in planner.slots.keys().cloned().collect::<Vec<_>>() {
             if self.input.configured.contains(&slot) {
-                if let Some(held) = memory.slots.get_mut(&slot) {
+                if let Some(held) = planner.slots.get_mut(&slot) {
                     held.unconfigured_since = None;
                 }
                 continue;
             }
-            let others = memory.slots.iter().any(|(id, held)| *id != slot && !held.entries.is_empty());
-            let Some(held) = memory.slots.get_mut(&slot) else {
+            let others = planner.slots.iter().any(|(id, held)| *id != slot && !held.entries.is_empty());
+            let Some(held) = planner.slots.get_mut(&slot) else {
                 continue;
             };
             let since = *held.unconfigured_since.get_or_insert(now);
@@ -125,10 +125,10 @@ impl Planner<'_> {
     }
 
     /// The operator's distrust and a CRL's revocation act at once, hold or not.
-    pub(super) fn drop_denied(&mut self, memory: &mut Memory) {
-        for (slot, held) in &mut memory.slots {
+    pub(super) fn drop_denied(&mut self, planner: &mut PlannerState) {
+        for (slot, held) in &mut planner.slots {
             let denied: Vec<Fingerprint> =
-                held.entries.keys().filter(|key| memory.denied.contains_key(*key)).copied().collect();
+                held.entries.keys().filter(|key| planner.denied.contains_key(*key)).copied().collect();
             for key in denied {
                 held.entries.remove(&key);
                 self.findings.push(Finding::new(

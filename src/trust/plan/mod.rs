@@ -20,8 +20,8 @@ use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Memory, SlotMemory};
-use crate::trust::observation::{Heard, Judged, Listed, Sighting};
+use crate::trust::observation::{ListedCertificate, ListedStatus, SlotAnswer, SlotVerdict};
+use crate::trust::planner_state::{PlannerState, SlotState};
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
@@ -74,13 +74,13 @@ impl Default for Policy {
 #[derive(Debug, Clone)]
 pub struct Input<'a> {
     /// What is remembered of earlier polls.
-    pub memory: &'a Memory,
+    pub planner: &'a PlannerState,
     /// The set of the newest generation, as recorded on disk.
     pub committed: &'a TrustSet,
     /// Every slot of the configuration.
     pub configured: &'a BTreeSet<SlotId>,
     /// What the slots heard; one that is configured and not here was silent, and contributes what it had.
-    pub heard: &'a [Heard],
+    pub answers: &'a [SlotAnswer],
     /// Roots of other clients of the same virtual host.
     pub extra_anchors: &'a BTreeMap<Fingerprint, Certificate>,
     /// The policy.
@@ -97,7 +97,7 @@ pub struct Plan {
     /// The trust set from now on.
     pub set: TrustSet,
     /// The memory from now on.
-    pub memory: Memory,
+    pub planner: PlannerState,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Whether an entity of some slot was refused, or an answer lacks a valid Current: exit 5.
@@ -121,33 +121,33 @@ impl Plan {
 /// Plans one cycle.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
-    let mut memory = input.memory.clone();
-    if !input.clock_doubted && memory.hold.as_ref().is_some_and(|hold| hold.until <= input.now) {
-        memory.hold = None;
+    let mut planner = input.planner.clone();
+    if !input.clock_doubted && planner.hold.as_ref().is_some_and(|hold| hold.until <= input.now) {
+        planner.hold = None;
     }
     let mut turn =
-        Planner { input, held: memory.hold.is_some(), certificates: known(input.committed), findings: Vec::new() };
+        Planner { input, held: planner.hold.is_some(), certificates: known(input.committed), findings: Vec::new() };
     let mut answer_refused = false;
 
     // First, so that what is about to be dropped keeps nothing else from being the last entry that stays.
-    turn.drop_denied(&mut memory);
-    complete_denials(&mut memory.denied, input.heard);
-    let words = Words { denied: &memory.denied, accepted_issuers: &memory.accepted_issuers };
-    for heard in input.heard {
-        let slot = memory.slots.entry(heard.slot.clone()).or_default();
-        answer_refused |= turn.hear(slot, heard, words);
+    turn.drop_denied(&mut planner);
+    complete_denials(&mut planner.denied, input.answers);
+    let overrides = Overrides { denied: &planner.denied, accepted_issuers: &planner.accepted_issuers };
+    for answer in input.answers {
+        let slot = planner.slots.entry(answer.slot.clone()).or_default();
+        answer_refused |= turn.take_answer(slot, answer, overrides);
     }
-    turn.end_words(&mut memory);
-    turn.retire_unconfigured(&mut memory);
-    for (slot, held) in memory.slots.iter().filter(|(slot, _)| input.configured.contains(*slot)) {
+    turn.end_overrides(&mut planner);
+    turn.retire_unconfigured(&mut planner);
+    for (slot, held) in planner.slots.iter().filter(|(slot, _)| input.configured.contains(*slot)) {
         turn.report_slot(slot, held);
         turn.report_roots(slot, held);
     }
 
-    let set = turn.union(&memory);
+    let set = turn.union(&planner);
     // A slot that is configured no longer and holds nothing any more is forgotten.
-    memory.slots.retain(|slot, held| input.configured.contains(slot) || !held.entries.is_empty());
-    Plan { set, memory, findings: turn.findings, answer_refused }
+    planner.slots.retain(|slot, held| input.configured.contains(slot) || !held.entries.is_empty());
+    Plan { set, planner, findings: turn.findings, answer_refused }
 }
 
 fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
@@ -169,14 +169,14 @@ struct Planner<'a> {
 
 /// The words that bind every slot.
 #[derive(Clone, Copy)]
-struct Words<'a> {
+struct Overrides<'a> {
     denied: &'a BTreeMap<Fingerprint, Denial>,
     accepted_issuers: &'a BTreeMap<Fingerprint, Timestamp>,
 }
 
 /// The best that the answer says of Current: the row of the design's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
+enum CurrentListing {
     RefusedOrAbsent,
     Expired,
     Valid,
@@ -184,30 +184,31 @@ enum Standing {
 
 impl Planner<'_> {
     /// Whether something of it was refused.
-    fn hear(&mut self, slot: &mut SlotMemory, heard: &Heard, words: Words<'_>) -> bool {
+    fn take_answer(&mut self, slot: &mut SlotState, answer: &SlotAnswer, overrides: Overrides<'_>) -> bool {
         let now = self.input.now;
-        let denied = words.denied;
-        slot.last_heard = Some(now);
-        slot.disagreements = slot.disagreements.saturating_add(heard.disagreements);
-        if let (true, Some(Identity::Names(names))) = (heard.learned_now, &heard.identity) {
+        let denied = overrides.denied;
+        slot.last_answer = Some(now);
+        slot.disagreements = slot.disagreements.saturating_add(answer.disagreements);
+        if let (true, Some(Identity::Names(names))) = (answer.learned_now, &answer.identity) {
             slot.identity = Some(names.clone());
         }
 
-        let standing = standing(heard);
-        let mut all_accepted = heard.sightings.iter().all(|sighting| matches!(sighting.judged, Judged::Accepted(_)));
-        self.report_sightings(heard, standing);
+        let current = current(answer);
+        let mut all_accepted =
+            answer.certificates.iter().all(|listed| matches!(listed.verdict, SlotVerdict::Accepted(_)));
+        self.report_certificates(answer, current);
 
-        let admissible = admissible(heard, standing, slot.entries.is_empty());
-        let roles = listed_roles(heard);
+        let admissible = admissible(answer, current, slot.entries.is_empty());
+        let roles = listed_roles(answer);
         let mut denied_listed = false;
         let mut entering: Vec<(Fingerprint, Role, &Verified)> = Vec::new();
         for (fingerprint, verified) in &admissible {
-            let key = entry_key(heard.authority, verified);
+            let key = entry_key(answer.authority, verified);
             if denied.contains_key(fingerprint) || denied.contains_key(&key) {
                 denied_listed = true;
                 self.findings.push(Finding::new(
                     Event::DeniedCertificateListed,
-                    &heard.slot,
+                    &answer.slot,
                     format!(
                         "{} is listed by the vendor, but denied here (revoked or distrusted): it stays out.",
                         name(verified.leaf())
@@ -221,7 +222,7 @@ impl Planner<'_> {
             if !slot.entries.contains_key(&key) && self.held {
                 self.findings.push(Finding::new(
                     Event::AdditionHeldBack,
-                    &heard.slot,
+                    &answer.slot,
                     format!(
                         "{} verified as {role}, but a hold keeps it out. Calls will fail once the vendor presents \
                          it. To let it in: trustsync release",
@@ -233,26 +234,26 @@ impl Planner<'_> {
             entering.push((key, role, verified));
         }
         let listed = entering.len();
-        self.refuse_changed_issuers(slot, heard, words.accepted_issuers, &mut entering);
-        self.refuse_too_many(slot, heard, &mut entering);
+        self.refuse_changed_issuers(slot, answer, overrides.accepted_issuers, &mut entering);
+        self.refuse_too_many(slot, answer, &mut entering);
         all_accepted &= entering.len() == listed;
         for (key, role, verified) in &entering {
-            self.admit(slot, heard.authority, *key, *role, verified);
+            self.admit(slot, answer.authority, *key, *role, verified);
         }
-        if heard.authority == Authority::Genesys {
+        if answer.authority == Authority::Genesys {
             for (key, ..) in &entering {
                 let leaves = entering.iter().filter(|(root, ..)| root == key).map(|(.., verified)| verified.leaf());
                 if let Some(entry) = slot.entries.get_mut(key) {
-                    entry.names = rule_names(leaves.clone(), heard.identity.as_ref());
+                    entry.names = rule_names(leaves.clone(), answer.identity.as_ref());
                     // Where these are admitted one by one, a hold admits no other.
                     if !self.held || entry.witnesses.is_empty() {
-                        entry.witnesses = witnesses(leaves, heard.identity.as_ref());
+                        entry.witnesses = witnesses(leaves, answer.identity.as_ref());
                     }
                 }
             }
         }
-        self.learn_issuers(slot, heard.authority);
-        let alive = alive(heard);
+        self.learn_issuers(slot, answer.authority);
+        let alive = alive(answer);
         for (key, entry) in &mut slot.entries {
             if alive.contains(key) {
                 entry.last_seen = now;
@@ -260,39 +261,39 @@ impl Planner<'_> {
             }
         }
 
-        if heard.complete && all_accepted && standing == Standing::Valid {
+        if answer.complete && all_accepted && current == CurrentListing::Valid {
             slot.last_clean = Some(now);
-            self.hear_cleanly(slot, heard, &roles, &alive);
+            self.take_clean_answer(slot, answer, &roles, &alive);
         }
-        self.let_leave(slot, heard);
-        if heard.authority == Authority::DigiCert && standing == Standing::Valid {
-            self.report_upcoming(slot, heard, &roles);
+        self.let_leave(slot, answer);
+        if answer.authority == Authority::DigiCert && current == CurrentListing::Valid {
+            self.report_upcoming(slot, answer, &roles);
         }
         // Where the listing that has Current did not come, its own failure is the cause, not a refusal.
-        let lacks_current = heard.unfiltered_came && standing != Standing::Valid;
+        let lacks_current = answer.unfiltered_came && current != CurrentListing::Valid;
         !all_accepted || denied_listed || lacks_current
     }
 
     /// A clean answer: absences and changes of role count.
-    fn hear_cleanly(
+    fn take_clean_answer(
         &self,
-        slot: &mut SlotMemory,
-        heard: &Heard,
+        slot: &mut SlotState,
+        answer: &SlotAnswer,
         roles: &BTreeMap<Fingerprint, Role>,
         alive: &BTreeSet<Fingerprint>,
     ) {
         for (key, entry) in &mut slot.entries {
-            let role = match heard.authority {
+            let role = match answer.authority {
                 Authority::DigiCert => roles.get(key).copied(),
                 Authority::Genesys => alive.contains(key).then_some(Role::Current),
             };
             let unlisted = if entry.word.is_some() { Role::Trusted } else { Role::Retiring };
-            entry.hear(role.unwrap_or(unlisted), self.input.now);
+            entry.take_answer(role.unwrap_or(unlisted), self.input.now);
         }
     }
 
-    fn union(&self, memory: &Memory) -> TrustSet {
-        TrustSet { extra: self.input.extra_anchors.clone(), ..memory.set(&self.certificates) }
+    fn union(&self, planner: &PlannerState) -> TrustSet {
+        TrustSet { extra: self.input.extra_anchors.clone(), ..planner.set(&self.certificates) }
     }
 
     fn named(&self, key: &Fingerprint) -> String {
@@ -308,11 +309,11 @@ fn name(certificate: &Certificate) -> String {
 }
 
 /// A denial by fingerprint alone learns what nginx and Apache ask for instead, once the vendor lists the certificate.
-fn complete_denials(denied: &mut BTreeMap<Fingerprint, Denial>, heard: &[Heard]) {
-    let leaves = heard.iter().flat_map(|heard| &heard.sightings).filter_map(|sighting| match &sighting.judged {
-        Judged::Accepted(verified) => Some(verified.leaf()),
-        Judged::Expired(leaf, _) => Some(leaf),
-        Judged::Refused(_) => None,
+fn complete_denials(denied: &mut BTreeMap<Fingerprint, Denial>, answers: &[SlotAnswer]) {
+    let leaves = answers.iter().flat_map(|answer| &answer.certificates).filter_map(|listed| match &listed.verdict {
+        SlotVerdict::Accepted(verified) => Some(verified.leaf()),
+        SlotVerdict::Expired(leaf, _) => Some(leaf),
+        SlotVerdict::Refused(_) => None,
     });
     for leaf in leaves {
         if let Some(denial) = denied.get_mut(&leaf.fingerprint()) {
@@ -322,63 +323,63 @@ fn complete_denials(denied: &mut BTreeMap<Fingerprint, Denial>, heard: &[Heard])
     }
 }
 
-fn standing(heard: &Heard) -> Standing {
-    heard
-        .sightings
+fn current(answer: &SlotAnswer) -> CurrentListing {
+    answer
+        .certificates
         .iter()
-        .filter(|sighting| sighting.listed == Listed::Current)
-        .map(|sighting| match sighting.judged {
-            Judged::Accepted(_) => Standing::Valid,
-            Judged::Expired(..) => Standing::Expired,
-            Judged::Refused(_) => Standing::RefusedOrAbsent,
+        .filter(|listed| listed.status == ListedStatus::Current)
+        .map(|listed| match listed.verdict {
+            SlotVerdict::Accepted(_) => CurrentListing::Valid,
+            SlotVerdict::Expired(..) => CurrentListing::Expired,
+            SlotVerdict::Refused(_) => CurrentListing::RefusedOrAbsent,
         })
         .max()
-        .unwrap_or(Standing::RefusedOrAbsent)
+        .unwrap_or(CurrentListing::RefusedOrAbsent)
 }
 
 /// The verified leaves that the table lets in.
-fn admissible(heard: &Heard, standing: Standing, empty: bool) -> BTreeMap<Fingerprint, &Verified> {
-    if standing == Standing::RefusedOrAbsent && empty {
+fn admissible(answer: &SlotAnswer, current: CurrentListing, empty: bool) -> BTreeMap<Fingerprint, &Verified> {
+    if current == CurrentListing::RefusedOrAbsent && empty {
         return BTreeMap::new();
     }
-    heard
-        .sightings
+    answer
+        .certificates
         .iter()
-        .filter(|sighting| heard.authority == Authority::DigiCert || sighting.listed == Listed::Current)
+        .filter(|listed| answer.authority == Authority::DigiCert || listed.status == ListedStatus::Current)
         .filter_map(accepted)
         .map(|verified| (verified.leaf().fingerprint(), verified))
         .collect()
 }
 
-fn accepted(sighting: &Sighting) -> Option<&Verified> {
-    match &sighting.judged {
-        Judged::Accepted(verified) => Some(verified),
+fn accepted(listed: &ListedCertificate) -> Option<&Verified> {
+    match &listed.verdict {
+        SlotVerdict::Accepted(verified) => Some(verified),
         _ => None,
     }
 }
 
 /// The keys of the entries that the answer lists, whatever their status and even if expired or refused by now: listed is
 /// not absent.
-fn alive(heard: &Heard) -> BTreeSet<Fingerprint> {
-    heard
-        .sightings
+fn alive(answer: &SlotAnswer) -> BTreeSet<Fingerprint> {
+    answer
+        .certificates
         .iter()
-        .filter_map(|sighting| match &sighting.judged {
-            Judged::Accepted(verified) => Some(entry_key(heard.authority, verified)),
-            Judged::Expired(leaf, _) => Some(leaf.fingerprint()),
-            Judged::Refused(refusal) => refusal.leaf.as_ref().map(|(_, fingerprint)| *fingerprint),
+        .filter_map(|listed| match &listed.verdict {
+            SlotVerdict::Accepted(verified) => Some(entry_key(answer.authority, verified)),
+            SlotVerdict::Expired(leaf, _) => Some(leaf.fingerprint()),
+            SlotVerdict::Refused(refusal) => refusal.leaf.as_ref().map(|(_, fingerprint)| *fingerprint),
         })
         .collect()
 }
 
 /// The role that the answer gives each listed, unrefused leaf. An Upcoming that is also Current is Current. When one ends
 /// takes no role from it: the vendor may present any of them.
-fn listed_roles(heard: &Heard) -> BTreeMap<Fingerprint, Role> {
-    let of = |listed: Listed, role: Role| {
-        let sightings = heard.sightings.iter().filter(move |sighting| sighting.listed == listed);
-        sightings.filter_map(|sighting| sighting.judged.fingerprint()).map(move |leaf| (leaf, role))
+fn listed_roles(answer: &SlotAnswer) -> BTreeMap<Fingerprint, Role> {
+    let of = |status: ListedStatus, role: Role| {
+        let certificates = answer.certificates.iter().filter(move |listed| listed.status == status);
+        certificates.filter_map(|listed| listed.verdict.fingerprint()).map(move |leaf| (leaf, role))
     };
-    of(Listed::Upcoming, Role::Upcoming).chain(of(Listed::Current, Role::Current)).collect()
+    of(ListedStatus::Upcoming, Role::Upcoming).chain(of(ListedStatus::Current, Role::Current)).collect()
 }
 
 /// What an accepted leaf enters as: itself where leaves are pinned, its root where a name rule admits.

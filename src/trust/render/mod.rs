@@ -12,8 +12,8 @@ pub use family::{Family, Files, Label, Odd, Output, Place};
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::{CertificateFacts, Manifest, SCHEMA};
-use crate::trust::memory::Memory;
 use crate::trust::pem;
+use crate::trust::planner_state::PlannerState;
 use crate::trust::set::{DenialReason, Role, SlotId, TrustSet};
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
@@ -25,7 +25,7 @@ pub struct Content<'a> {
     /// Whom to trust.
     set: &'a TrustSet,
     /// What is remembered of the slots, for the manifest.
-    memory: &'a Memory,
+    planner: &'a PlannerState,
     /// The families of files that targets need.
     outputs: &'a BTreeSet<Output>,
     /// Worked out when it is first asked for: once a commit.
@@ -35,8 +35,8 @@ pub struct Content<'a> {
 impl<'a> Content<'a> {
     /// This set, with what is remembered of its slots, in the files that these outputs need.
     #[must_use]
-    pub fn of(set: &'a TrustSet, memory: &'a Memory, outputs: &'a BTreeSet<Output>) -> Self {
-        Self { set, memory, outputs, digest: OnceCell::new() }
+    pub fn of(set: &'a TrustSet, planner: &'a PlannerState, outputs: &'a BTreeSet<Output>) -> Self {
+        Self { set, planner, outputs, digest: OnceCell::new() }
     }
 
     /// What decides whether a new generation is needed: the set, and the form in which it is rendered.
@@ -48,7 +48,7 @@ impl<'a> Content<'a> {
     fn work_out_digest(&self) -> Fingerprint {
         let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
         // The operator's words change no file but the manifest, and must stand there.
-        for (slot, held) in &self.memory.slots {
+        for (slot, held) in &self.planner.slots {
             for (key, role, word) in held.entries.iter().filter_map(|(key, entry)| Some((key, entry.role, entry.word?)))
             {
                 let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
@@ -57,7 +57,7 @@ impl<'a> Content<'a> {
         for besides in self.outputs.iter().filter_map(|output| output.besides(self.set)) {
             let _ = write!(text, "\n{besides}");
         }
-        for issuer in self.memory.accepted_issuers.keys() {
+        for issuer in self.planner.accepted_issuers.keys() {
             let _ = write!(text, "\nissuer {issuer}");
         }
         Fingerprint::of(text.as_bytes())
@@ -97,7 +97,7 @@ impl<'a> Content<'a> {
     /// `<slot>/current.pem` and `upcoming.pem`: leaf and chain, for people and for tools that want one file.
     fn slot_files(&self) -> BTreeMap<String, String> {
         let mut files: BTreeMap<String, String> = BTreeMap::new();
-        for (slot, held) in &self.memory.slots {
+        for (slot, held) in &self.planner.slots {
             for (key, entry) in &held.entries {
                 let Some(pin) = self.set.pins.get(key) else {
                     continue;
@@ -127,10 +127,10 @@ impl<'a> Content<'a> {
             cause: label.cause.to_owned(),
             digest: self.digest(),
             deny_all: set.is_empty(),
-            slots: Manifest::slots_of(self.memory),
+            slots: Manifest::slots_of(self.planner),
             denied: set.denied.clone(),
-            hold: self.memory.hold.clone(),
-            accepted_issuers: self.memory.accepted_issuers.clone(),
+            hold: self.planner.hold.clone(),
+            accepted_issuers: self.planner.accepted_issuers.clone(),
             chain: set.chain.keys().copied().collect(),
             extra: set.extra.keys().copied().collect(),
             certificates: certificates.map(|held| (held.fingerprint(), CertificateFacts::from(held))).collect(),

@@ -15,7 +15,7 @@
 
 mod outcome;
 
-pub use outcome::{Evidence, LONGEST_REASON, Outcome, Owed, Proof};
+pub use outcome::{Evidence, LONGEST_REASON, Owed, Proof, TurnOutcome};
 
 /// A generation's number.
 pub type Number = u64;
@@ -30,7 +30,7 @@ pub struct Situation {
     /// The one that the server is known to serve.
     pub acknowledged: Option<Number>,
     /// The one for which the user was told that the server does not include our files.
-    pub told_not_wired: Option<Number>,
+    pub reported_not_wired: Option<Number>,
     /// Whether the server has a configuration test.
     pub checkable: bool,
     /// Whether that is worth making in private. It is not where it is known to be blind to our files: it can then say no
@@ -43,7 +43,7 @@ pub struct Situation {
     /// and only a switch mends that.
     pub linked_reads_back: bool,
     /// Whether the server can be told at all; one that watches by itself cannot.
-    pub tellable: bool,
+    pub can_be_reloaded: bool,
     /// Whether a proof is configured.
     pub provable: bool,
     /// Whether the loaded chain can show its generation, so that the allowlist alone is not enough.
@@ -72,13 +72,13 @@ pub enum Step {
     Switch(Number),
     /// Tell the server.
     Reload,
-    /// Ask the server what it serves. `told`: it was told just now, so wait for it.
+    /// Ask the server what it serves. `reloaded`: it was told just now, so wait for it.
     Prove {
         /// Whether a reload has just happened.
-        told: bool,
+        reloaded: bool,
     },
     /// The turn is over.
-    Finish(Outcome),
+    Finish(TurnOutcome),
 }
 
 /// What came of a step.
@@ -151,11 +151,11 @@ impl Turn {
         let placed = situation.linked == Some(situation.wanted);
         let mut turn = Self { standing: situation.linked, situation, phase: Phase::Finished };
         let step = if placed && turn.situation.provable && !turn.situation.forced {
-            turn.enter(Phase::ProvingFirst, Step::Prove { told: false })
+            turn.enter(Phase::ProvingFirst, Step::Prove { reloaded: false })
         } else if placed && !turn.situation.forced && turn.situation.confirmed {
-            turn.finish(Outcome::Settled(Evidence::Confirmed(NO_PROOF.to_owned())))
+            turn.finish(TurnOutcome::Settled(Evidence::Confirmed(NO_PROOF.to_owned())))
         } else if placed && !turn.situation.forced && turn.situation.acknowledged == Some(turn.situation.wanted) {
-            turn.finish(Outcome::Settled(Evidence::ReloadedNotProven(NO_PROOF.to_owned())))
+            turn.finish(TurnOutcome::Settled(Evidence::ReloadedNotProven(NO_PROOF.to_owned())))
         } else {
             turn.enter(Phase::ReadingBack, Step::ReadBack)
         };
@@ -217,7 +217,7 @@ impl Turn {
                 Event::Failed(why),
             ) => self.owe(Owed::NotSwitched(why)),
 
-            (Phase::InPlaceNew { .. } | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.tell(),
+            (Phase::InPlaceNew { .. } | Phase::InPlaceNewAgain { .. }, Event::Succeeded) => self.reload(),
             (Phase::InPlaceNew { before: Some(old) }, Event::Failed(new)) => {
                 self.owe(Owed::BrokenWithoutUs { new, old })
             }
@@ -261,11 +261,11 @@ impl Turn {
             }
 
             (Phase::Reloading, Event::Succeeded) => self.prove(),
-            (Phase::Reloading, Event::Failed(why)) => self.owe(Owed::NotTold(why)),
+            (Phase::Reloading, Event::Failed(why)) => self.owe(Owed::NotReloaded(why)),
             (Phase::Proving, Event::Proof(proof)) => self.proven(proof),
 
             // An event that answers no step says that the interpreter is wrong; owing is always safe.
-            (phase, event) => self.owe(Owed::NotTold(format!("unexpected {event:?} in {phase:?}"))),
+            (phase, event) => self.owe(Owed::NotReloaded(format!("unexpected {event:?} in {phase:?}"))),
         }
     }
 
@@ -274,12 +274,12 @@ impl Turn {
         step
     }
 
-    fn finish(&mut self, outcome: Outcome) -> Step {
+    fn finish(&mut self, outcome: TurnOutcome) -> Step {
         self.enter(Phase::Finished, Step::Finish(outcome))
     }
 
     fn owe(&mut self, owed: Owed) -> Step {
-        self.finish(Outcome::Owed(owed))
+        self.finish(TurnOutcome::Owed(owed))
     }
 
     /// Lets the link name the wanted generation, unless it does already.
@@ -295,7 +295,7 @@ impl Turn {
     fn placed(&mut self, then: Then) -> Step {
         match then {
             Then::Check { before } => self.enter(Phase::InPlaceNew { before }, Step::Check),
-            Then::Reload => self.tell(),
+            Then::Reload => self.reload(),
             Then::Finish(owed) => self.owe(owed),
         }
     }
@@ -354,15 +354,15 @@ impl Turn {
         }
     }
 
-    fn tell(&mut self) -> Step {
-        if self.situation.tellable { self.enter(Phase::Reloading, Step::Reload) } else { self.prove() }
+    fn reload(&mut self) -> Step {
+        if self.situation.can_be_reloaded { self.enter(Phase::Reloading, Step::Reload) } else { self.prove() }
     }
 
     fn prove(&mut self) -> Step {
         if self.situation.provable {
-            self.enter(Phase::Proving, Step::Prove { told: true })
+            self.enter(Phase::Proving, Step::Prove { reloaded: true })
         } else {
-            self.finish(Outcome::Settled(Evidence::ReloadedNotProven(NO_PROOF.to_owned())))
+            self.finish(TurnOutcome::Settled(Evidence::ReloadedNotProven(NO_PROOF.to_owned())))
         }
     }
 
@@ -370,19 +370,23 @@ impl Turn {
     fn proven_first(&mut self, proof: Proof) -> Step {
         let acknowledged = self.situation.acknowledged == Some(self.situation.wanted);
         match proof {
-            Proof::Proven => self.finish(Outcome::Settled(Evidence::Proven)),
+            Proof::Proven => self.finish(TurnOutcome::Settled(Evidence::Proven)),
             Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
-                self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
+                self.finish(TurnOutcome::Settled(Evidence::ChainOnly(why)))
             }
             Proof::AllowlistOnly(why) if !self.situation.chain_provable => {
-                self.finish(Outcome::Settled(Evidence::AllowlistOnly(why)))
+                self.finish(TurnOutcome::Settled(Evidence::AllowlistOnly(why)))
             }
-            ref unseen if self.confirms(unseen) => self.finish(Outcome::Settled(Evidence::Confirmed(unseen.said()))),
-            Proof::Unverifiable(why) if acknowledged => self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why))),
-            Proof::Unreachable(why) if acknowledged => self.finish(Outcome::Settled(Evidence::ProvenEarlier(why))),
+            ref unseen if self.confirms(unseen) => {
+                self.finish(TurnOutcome::Settled(Evidence::Confirmed(unseen.said())))
+            }
+            Proof::Unverifiable(why) if acknowledged => {
+                self.finish(TurnOutcome::Settled(Evidence::ReloadedNotProven(why)))
+            }
+            Proof::Unreachable(why) if acknowledged => self.finish(TurnOutcome::Settled(Evidence::ProvenEarlier(why))),
             // Loaded as it is; telling it again would change nothing.
             Proof::NotEnforced(_) => self.owe(Owed::Unproven(proof)),
-            Proof::NotWired(_) if self.situation.told_not_wired == Some(self.situation.wanted) => {
+            Proof::NotWired(_) if self.situation.reported_not_wired == Some(self.situation.wanted) => {
                 self.owe(Owed::Unproven(proof))
             }
             _ => {
@@ -408,15 +412,17 @@ impl Turn {
 
     fn proven(&mut self, proof: Proof) -> Step {
         match proof {
-            Proof::Proven => self.finish(Outcome::Settled(Evidence::Proven)),
+            Proof::Proven => self.finish(TurnOutcome::Settled(Evidence::Proven)),
             Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
-                self.finish(Outcome::Settled(Evidence::ChainOnly(why)))
+                self.finish(TurnOutcome::Settled(Evidence::ChainOnly(why)))
             }
             Proof::AllowlistOnly(why) if !self.situation.chain_provable => {
-                self.finish(Outcome::Settled(Evidence::AllowlistOnly(why)))
+                self.finish(TurnOutcome::Settled(Evidence::AllowlistOnly(why)))
             }
-            Proof::Unverifiable(why) => self.finish(Outcome::Settled(Evidence::ReloadedNotProven(why))),
-            ref unseen if self.confirms(unseen) => self.finish(Outcome::Settled(Evidence::Confirmed(unseen.said()))),
+            Proof::Unverifiable(why) => self.finish(TurnOutcome::Settled(Evidence::ReloadedNotProven(why))),
+            ref unseen if self.confirms(unseen) => {
+                self.finish(TurnOutcome::Settled(Evidence::Confirmed(unseen.said())))
+            }
             proof => self.owe(Owed::Unproven(proof)),
         }
     }

@@ -33,7 +33,7 @@ pub enum Proof {
 
 /// How a turn ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TurnOutcome {
     /// The server serves what is wanted, by this evidence.
     Settled(Evidence),
     /// It does not, or nobody knows: the reload stays owed.
@@ -84,7 +84,8 @@ pub enum Owed {
     /// The check could not be run: nobody knows.
     CheckNotRun(String),
     /// The server could not be told.
-    NotTold(String),
+    #[serde(rename = "not_told")]
+    NotReloaded(String),
     /// It was told, and the proof says otherwise.
     Unproven(Proof),
     /// The privileged half did not answer, so that nothing was switched.
@@ -93,7 +94,7 @@ pub enum Owed {
     Withheld(String),
 }
 
-impl Outcome {
+impl TurnOutcome {
     /// With every reason cut to [`LONGEST_REASON`], as it may be kept.
     #[must_use]
     pub fn bounded(self) -> Self {
@@ -120,7 +121,7 @@ impl Owed {
             | Self::BrokenBefore(why)
             | Self::CheckFailed(why)
             | Self::CheckNotRun(why)
-            | Self::NotTold(why)
+            | Self::NotReloaded(why)
             | Self::Unanswered(why)
             | Self::Withheld(why) => bound(why),
             Self::Unproven(proof) => match proof {

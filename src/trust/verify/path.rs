@@ -27,7 +27,7 @@ impl<'a> Path<'a> {
 
 /// What was met on the way, for the message when no path is accepted.
 #[derive(Default)]
-pub(super) struct Outcome<'a> {
+pub(super) struct PathSearch<'a> {
     /// A way had more issuers to try than the length allowed.
     pub(super) too_long: bool,
     /// The work became too much.
@@ -42,7 +42,7 @@ struct Walk<'a, 'v> {
     longest: usize,
     steps: usize,
     depth_of_missing: usize,
-    outcome: Outcome<'a>,
+    found: PathSearch<'a>,
     visit: &'v mut dyn FnMut(&Path<'_>) -> ControlFlow<()>,
 }
 
@@ -54,13 +54,14 @@ pub(super) fn walk<'a>(
     anchors: &'a [Certificate],
     longest: usize,
     visit: &mut dyn FnMut(&Path<'_>) -> ControlFlow<()>,
-) -> Outcome<'a> {
+) -> PathSearch<'a> {
     let others: Vec<&Certificate> =
         others.iter().filter(|other| other.facts().is_ca && !anchors.contains(other)).collect();
     let anchors = anchors.iter().collect();
-    let mut walk = Walk { others, anchors, longest, steps: 0, depth_of_missing: 0, outcome: Outcome::default(), visit };
+    let mut walk =
+        Walk { others, anchors, longest, steps: 0, depth_of_missing: 0, found: PathSearch::default(), visit };
     let _ = walk.step(&mut vec![leaf], leaf);
-    walk.outcome
+    walk.found
 }
 
 impl<'a> Walk<'a, '_> {
@@ -69,13 +70,13 @@ impl<'a> Walk<'a, '_> {
         let others = issuers_of(tip, &self.others, below);
         if anchors.is_empty() && others.is_empty() && below.len() > self.depth_of_missing {
             self.depth_of_missing = below.len();
-            self.outcome.missing = Some(tip);
+            self.found.missing = Some(tip);
         }
         // Self-issued issuers, which only renew a key, count no more than for a path length constraint (RFC 5280, 6.1.4 l),
         // but nothing exceeds what webpki follows.
         let self_issued = below.iter().skip(1).filter(|issuer| issuer.facts().self_issued()).count();
         if below.len().saturating_sub(self_issued) >= self.longest || below.len() >= LONGEST {
-            self.outcome.too_long |= !(anchors.is_empty() && others.is_empty());
+            self.found.too_long |= !(anchors.is_empty() && others.is_empty());
             return ControlFlow::Continue(());
         }
         for anchor in anchors {
@@ -85,9 +86,9 @@ impl<'a> Walk<'a, '_> {
         for issuer in others {
             self.count()?;
             below.push(issuer);
-            let outcome = self.step(below, issuer);
+            let found = self.step(below, issuer);
             below.pop();
-            outcome?;
+            found?;
         }
         ControlFlow::Continue(())
     }
@@ -97,7 +98,7 @@ impl<'a> Walk<'a, '_> {
         if self.steps <= MOST_STEPS {
             return ControlFlow::Continue(());
         }
-        self.outcome.gave_up = true;
+        self.found.gave_up = true;
         ControlFlow::Break(())
     }
 }

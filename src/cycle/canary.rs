@@ -1,61 +1,61 @@
 //! Whether a target's check sees: it is shown a broken generation once it is known that the server uses our files, for
-//! before that the best of checks would pass it. What is decided by that stands in [`crate::trust::sight`].
+//! before that the best of checks would pass it. What is decided by that stands in [`crate::trust::canary`].
 
 use std::path::Path;
 
 use crate::settings::resolved::{Check, CheckWay, Target};
 use crate::targets::check;
 use crate::targets::process::Environment;
+use crate::trust::canary::{CanaryVerdict, CheckCanary};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::sight::{Sight, SightVerdict};
 use crate::trust::subject::Subject;
-use crate::trust::turn::{Evidence, Outcome};
+use crate::trust::turn::{Evidence, TurnOutcome};
 
 /// By what the target's check is known from another.
 fn digest(target: &Target) -> Option<Fingerprint> {
-    target.check.as_deref().map(|argv| Sight::digest(target.kind.name(), argv))
+    target.check.as_deref().map(|argv| CheckCanary::digest(target.kind.name(), argv))
 }
 
 /// Whether the target's check is known to pass what it should refuse.
-pub fn is_blind(target: &Target, known: Option<&Sight>) -> bool {
-    digest(target).is_some_and(|check| Sight::is_blind(known, check))
+pub fn is_blind(target: &Target, known: Option<&CheckCanary>) -> bool {
+    digest(target).is_some_and(|check| CheckCanary::is_blind(known, check))
 }
 
 /// Whether the check is to be shown a broken copy of this generation.
-pub fn is_due(target: &Target, known: Option<&Sight>, generation: u64) -> bool {
-    digest(target).is_some_and(|check| Sight::is_due(known, check, generation))
+pub fn is_due(target: &Target, known: Option<&CheckCanary>, generation: u64) -> bool {
+    digest(target).is_some_and(|check| CheckCanary::is_due(known, check, generation))
 }
 
 /// Whether a turn has ended so that the server was seen to use our files, or nobody ever can.
-pub fn is_used(target: &Target, outcome: &Outcome) -> bool {
+pub fn is_used(target: &Target, outcome: &TurnOutcome) -> bool {
     match outcome {
-        Outcome::Settled(
+        TurnOutcome::Settled(
             Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_) | Evidence::Confirmed(_),
         ) => true,
-        Outcome::Settled(Evidence::ReloadedNotProven(_)) => target.proof.is_none(),
-        Outcome::Settled(Evidence::ProvenEarlier(_)) | Outcome::Owed(_) => false,
+        TurnOutcome::Settled(Evidence::ReloadedNotProven(_)) => target.proof.is_none(),
+        TurnOutcome::Settled(Evidence::ProvenEarlier(_)) | TurnOutcome::Owed(_) => false,
     }
 }
 
 /// Shows the check a broken copy of the generation at `path`. What was known stays where that says nothing.
 pub async fn look(
     target: &Target,
-    known: &mut Option<Sight>,
+    known: &mut Option<CheckCanary>,
     (generation, path): (u64, &Path),
     link: &Path,
     environment: &Environment,
 ) {
     let (Some(check), Some(digest)) = (target.server_check(), digest(target)) else { return };
-    let verdict = check::sight::of(target.kind, check, path, link, environment, target.check_timeout).await;
+    let verdict = check::canary::of(target.kind, check, path, link, environment, target.check_timeout).await;
     if let Some(verdict) = verdict {
-        *known = Some(Sight { check: digest, generation, verdict });
+        *known = Some(CheckCanary { check: digest, generation, verdict });
     }
 }
 
 /// What is to be said of the check; `new` is whether it was judged just now.
-pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Finding> {
+pub fn finding(target: &Target, known: Option<&CheckCanary>, new: bool) -> Option<Finding> {
     let name = &target.name;
     let check = target.server_check()?;
     let command = check.argv.join(" ");
@@ -69,11 +69,11 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
     }
     let known = known.filter(|known| Some(known.check) == digest(target))?;
     match &known.verdict {
-        SightVerdict::Sees => None,
-        SightVerdict::Unjudged(why) if in_private => {
+        CanaryVerdict::Sees => None,
+        CanaryVerdict::NotTried(why) if in_private => {
             Some(Finding::new(Event::CheckUnavailable, Subject::target(name), unavailable(target, check, why)))
         }
-        SightVerdict::Unjudged(why) => new.then(|| {
+        CanaryVerdict::NotTried(why) => new.then(|| {
             let text = format!(
                 "The check ({command}) cannot be shown other files than those that stand there: {why}. So it is made as things \
                  stand, before the link is switched and after: a generation that it refuses stands there until it is taken \
@@ -81,7 +81,7 @@ pub fn finding(target: &Target, known: Option<&Sight>, new: bool) -> Option<Find
             );
             Finding::new(Event::CheckNotJudged, Subject::target(name), text)
         }),
-        SightVerdict::Blind => {
+        CanaryVerdict::Blind => {
             let advice = target.kind.check_that_looks().unwrap_or(
                 "Does it run in another mount namespace (a container), or on another configuration? One that reads the \
                  configuration that the server loads, where the server runs, looks; check = [] says that there is none.",

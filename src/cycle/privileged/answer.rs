@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::privileged::{Privileged, Request};
 use crate::targets::enforcement::Enforcement;
+use crate::trust::canary::CheckCanary;
 use crate::trust::excerpt;
 use crate::trust::finding::{self, Finding};
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::sight::Sight;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::{LONGEST_REASON, Owed};
 
@@ -16,7 +16,7 @@ const SCHEMA: u32 = 1;
 
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct ApplyOutcome {
     /// Version of this format.
     pub schema: u32,
     /// The request's id; none where somebody ran `apply` by hand.
@@ -24,7 +24,8 @@ pub struct Outcome {
     /// When.
     pub time: Timestamp,
     /// What the link names now, where it names anything.
-    pub standing: Option<Standing>,
+    #[serde(rename = "standing")]
+    pub rendered: Option<Rendered>,
     /// How the turn ended, up to the reload.
     pub verdict: Verdict,
     /// What of the daemon's generation was not let in, and why.
@@ -34,8 +35,8 @@ pub struct Outcome {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,
     /// Whether the server's check sees what is wrong with a generation, as far as that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sight: Option<Sight>,
+    #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CheckCanary>,
     /// What else was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "finding::read_known")]
     pub findings: Vec<Finding>,
@@ -43,7 +44,7 @@ pub struct Outcome {
 
 /// What was rendered last, by which it can be proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Rendered {
     /// The id of the store that it was adopted from.
     pub store: String,
     /// Its number.
@@ -57,14 +58,15 @@ pub struct Standing {
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The server was told, in these words; whether it serves it is for the daemon to prove.
-    Told(String),
+    #[serde(rename = "told")]
+    Reloaded(String),
     /// The turn ended before that.
     Owed(Owed),
     /// Nothing was rendered, for this reason.
     Withheld(String),
 }
 
-impl Outcome {
+impl ApplyOutcome {
     /// Of a turn at this moment.
     #[must_use]
     pub fn new(request: Option<&Request>, time: Timestamp, verdict: Verdict) -> Self {
@@ -72,11 +74,11 @@ impl Outcome {
             schema: SCHEMA,
             request: request.map(|request| request.id.clone()),
             time,
-            standing: None,
+            rendered: None,
             verdict,
             refused: Vec::new(),
             enforcement: None,
-            sight: None,
+            canary: None,
             findings: Vec::new(),
         }
     }
@@ -86,7 +88,7 @@ impl Outcome {
     pub fn bounded(mut self) -> Self {
         let cut = |words: String| excerpt::end(&words, LONGEST_REASON);
         self.verdict = match self.verdict {
-            Verdict::Told(words) => Verdict::Told(cut(words)),
+            Verdict::Reloaded(words) => Verdict::Reloaded(cut(words)),
             Verdict::Owed(owed) => Verdict::Owed(owed.bounded()),
             Verdict::Withheld(why) => Verdict::Withheld(cut(why)),
         };

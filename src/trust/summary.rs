@@ -5,14 +5,14 @@ use std::fmt::Write;
 
 use crate::trust::event::Event;
 use crate::trust::finding::Severity;
-use crate::trust::memory::Hold;
+use crate::trust::planner_state::Hold;
 use crate::trust::set::{Role, TrustSet};
 use crate::trust::state::{Alarm, State};
 use crate::trust::timestamp::Timestamp;
 
 /// How a store stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct StoreSummary {
     /// Its name in the configuration.
     pub store: String,
     /// The newest committed generation; 0 before the first.
@@ -22,9 +22,9 @@ pub struct Standing {
     /// Each pinned leaf, and each root of a name rule: the slot, its role, its last valid second.
     pub ends: Vec<(String, Role, Timestamp)>,
     /// By source.
-    pub sources: BTreeMap<String, SourceStanding>,
+    pub sources: BTreeMap<String, SourceSummary>,
     /// By target.
-    pub targets: BTreeMap<String, TargetStanding>,
+    pub targets: BTreeMap<String, TargetSummary>,
     /// What each alarm is and how bad, by its id.
     pub alarms: BTreeMap<String, (Event, Severity)>,
     /// Those of them that are over, and wait to be seen.
@@ -37,7 +37,7 @@ pub struct Standing {
 
 /// How a source stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceStanding {
+pub struct SourceSummary {
     /// The last successful poll.
     pub last_success: Option<Timestamp>,
     /// The last poll.
@@ -50,7 +50,7 @@ pub struct SourceStanding {
 
 /// How a target stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetStanding {
+pub struct TargetSummary {
     /// The generation that its server is known to serve.
     pub serves: Option<u64>,
     /// Since when it owes the newest one; `None` where it owes nothing.
@@ -59,7 +59,7 @@ pub struct TargetStanding {
     pub proven: Option<Timestamp>,
 }
 
-impl Standing {
+impl StoreSummary {
     /// Of a store, by its state and what it trusts.
     #[must_use]
     pub fn of(store: &str, state: &State, set: &TrustSet) -> Self {
@@ -73,21 +73,21 @@ impl Standing {
         });
         let source = |name: &String| {
             let known = state.sources.get(name)?;
-            let standing = SourceStanding {
+            let summary = SourceSummary {
                 last_success: known.last_success,
                 last_attempt: known.last_attempt,
                 failures: known.failures,
                 next_due: known.next_due,
             };
-            Some((name.clone(), standing))
+            Some((name.clone(), summary))
         };
         let target = |(name, known): (&String, &crate::trust::state::TargetState)| {
-            let standing = TargetStanding {
+            let summary = TargetSummary {
                 serves: known.acknowledged,
                 owed_since: known.owed_since.filter(|_| known.owed.is_some()),
                 proven: known.proven,
             };
-            (name.clone(), standing)
+            (name.clone(), summary)
         };
         let alarm = |(id, alarm): (&String, &Alarm)| (id.clone(), (alarm.finding.event, alarm.finding.severity));
         Self {
@@ -99,7 +99,7 @@ impl Standing {
             targets: state.targets.iter().map(target).collect(),
             alarms: state.alarms.iter().map(alarm).collect(),
             over: state.alarms.iter().filter(|(_, alarm)| alarm.unseen).map(|(id, _)| id.clone()).collect(),
-            hold: state.memory.hold.clone(),
+            hold: state.planner.hold.clone(),
             failing: None,
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::memory::{Entry, Memory, Word};
 use crate::trust::plan;
+use crate::trust::planner_state::{Entry, PlannerState, TrustOverride};
 use crate::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
@@ -14,18 +14,18 @@ use crate::trust::verify::{Identity, Verified};
 /// `trust`: admits a leaf that the vendor does not list, as long as the word stands. `set` learns its certificates. What
 /// is denied stays so: then `None`; else the role that it has from now on.
 pub fn trust(
-    memory: &mut Memory,
+    planner: &mut PlannerState,
     set: &mut TrustSet,
     slot: &SlotId,
     verified: &Verified,
     identity: &Identity,
-    word: Word,
+    word: TrustOverride,
 ) -> Option<Role> {
     let key = plan::entry_key(slot.authority(), verified);
-    if memory.denied.contains_key(&key) || memory.denied.contains_key(&verified.leaf().fingerprint()) {
+    if planner.denied.contains_key(&key) || planner.denied.contains_key(&verified.leaf().fingerprint()) {
         return None;
     }
-    let entries = &mut memory.slots.entry(slot.clone()).or_default().entries;
+    let entries = &mut planner.slots.entry(slot.clone()).or_default().entries;
     let entry = entries.entry(key).or_insert_with(|| Entry {
         names: match slot.authority() {
             Authority::DigiCert => BTreeSet::new(),
@@ -60,19 +60,19 @@ pub struct Digests {
 }
 
 /// `distrust`: denies a certificate for good. Whether that is new.
-pub fn distrust(memory: &mut Memory, fingerprint: Fingerprint, known: Digests, now: Timestamp) -> bool {
-    let denial = memory.denied.get(&fingerprint);
+pub fn distrust(planner: &mut PlannerState, fingerprint: Fingerprint, known: Digests, now: Timestamp) -> bool {
+    let denial = planner.denied.get(&fingerprint);
     let sha1 = denial.and_then(|denial| denial.sha1.clone()).or(known.sha1);
     let pem_sha1 = denial.and_then(|denial| denial.pem_sha1.clone()).or(known.pem_sha1);
     let before = denial.filter(|denial| denial.reason == DenialReason::Distrusted);
     let since = before.map_or(now, |denial| denial.since);
     let denial = Denial { reason: DenialReason::Distrusted, since, sha1, pem_sha1, until: None };
-    memory.denied.insert(fingerprint, denial.clone()) != Some(denial)
+    planner.denied.insert(fingerprint, denial.clone()) != Some(denial)
 }
 
 /// `accept-issuer`: lets in what this issuer has signed, in every slot. Whether that is new.
-pub fn accept_issuer(memory: &mut Memory, fingerprint: Fingerprint, now: Timestamp) -> bool {
-    let new = !memory.accepted_issuers.contains_key(&fingerprint);
-    memory.accepted_issuers.entry(fingerprint).or_insert(now);
+pub fn accept_issuer(planner: &mut PlannerState, fingerprint: Fingerprint, now: Timestamp) -> bool {
+    let new = !planner.accepted_issuers.contains_key(&fingerprint);
+    planner.accepted_issuers.entry(fingerprint).or_insert(now);
     new
 }

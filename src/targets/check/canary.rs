@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::start::Room;
-use super::{Outcome, View, judge};
+use super::{CheckOutcome, View, judge};
 use crate::targets::kind::Kind;
 use crate::targets::process::Environment;
 use crate::targets::ways::Check;
-use crate::trust::sight::SightVerdict;
+use crate::trust::canary::CanaryVerdict;
 
 /// A certificate by its frame alone, so that even those notice who read on past what they do not know.
 const NO_CERTIFICATE: &str =
@@ -29,10 +29,10 @@ pub async fn of(
     link: &Path,
     environment: &Environment,
     limit: Duration,
-) -> Option<SightVerdict> {
+) -> Option<CanaryVerdict> {
     if !rustix::process::geteuid().is_root() {
         let why = "a broken generation is shown to it in a mount namespace of its own, and that needs root";
-        return Some(SightVerdict::Unjudged(why.to_owned()));
+        return Some(CanaryVerdict::NotTried(why.to_owned()));
     }
     let broken = Room::new().and_then(|room| {
         let copied = copy_broken(generation, room.path(), &|path| kind.is_checked(check.way, path));
@@ -40,16 +40,16 @@ pub async fn of(
     });
     let broken = match broken {
         Ok(broken) => broken,
-        Err(why) => return Some(SightVerdict::Unjudged(why)),
+        Err(why) => return Some(CanaryVerdict::NotTried(why)),
     };
     match judge(check, View::Private { new: broken.path(), link }, environment, limit).await {
-        Outcome::Passed => return Some(SightVerdict::Blind),
-        Outcome::Failed { .. } => {}
-        Outcome::CouldNotRun(_) => return None,
-        Outcome::PrivateUnavailable(why) => return Some(SightVerdict::Unjudged(why)),
+        CheckOutcome::Passed => return Some(CanaryVerdict::Blind),
+        CheckOutcome::Failed { .. } => {}
+        CheckOutcome::CouldNotRun(_) => return None,
+        CheckOutcome::PrivateUnavailable(why) => return Some(CanaryVerdict::NotTried(why)),
     }
     let good = judge(check, View::Private { new: generation, link }, environment, limit).await;
-    (good == Outcome::Passed).then_some(SightVerdict::Sees)
+    (good == CheckOutcome::Passed).then_some(CanaryVerdict::Sees)
 }
 
 fn copy_broken(from: &Path, to: &Path, is_checked: &dyn Fn(&Path) -> bool) -> io::Result<()> {

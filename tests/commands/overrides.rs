@@ -14,13 +14,13 @@ use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::manifest::Manifest;
-use trustsync::trust::memory::Word;
 use trustsync::trust::observation::SlotRules;
+use trustsync::trust::overrides::{self, Digests};
 use trustsync::trust::plan::ChangedIssuer;
+use trustsync::trust::planner_state::TrustOverride;
 use trustsync::trust::set::{DenialReason, Role, SlotId};
 use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{self, Policy, Verdict};
-use trustsync::trust::word::{self, Digests};
 
 // --- the planner ---
 
@@ -32,19 +32,19 @@ fn trust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp, until: Timestamp)
         panic!("the policy refuses {}", leaf.certificate.facts().subject)
     };
     let verified = candidate.admit(&identity).unwrap();
-    let word = Word { since: now, until, any_identity: false };
-    let role = word::trust(&mut store.memory, &mut store.set, &rules.slot, &verified, &identity, word);
+    let word = TrustOverride { since: now, until, any_identity: false };
+    let role = overrides::trust(&mut store.planner, &mut store.set, &rules.slot, &verified, &identity, word);
     store.poll_each(now, &[]);
     role
 }
 
 fn distrust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp) -> Decided {
-    word::distrust(&mut store.memory, leaf.fingerprint, Digests::default(), now);
+    overrides::distrust(&mut store.planner, leaf.fingerprint, Digests::default(), now);
     store.poll_each(now, &[])
 }
 
-fn word_of(store: &MemoryStore, leaf: &Leaf) -> Option<Word> {
-    store.memory.slots.values().find_map(|held| held.entries.get(&leaf.fingerprint)).and_then(|entry| entry.word)
+fn word_of(store: &MemoryStore, leaf: &Leaf) -> Option<TrustOverride> {
+    store.planner.slots.values().find_map(|held| held.entries.get(&leaf.fingerprint)).and_then(|entry| entry.word)
 }
 
 #[test]
@@ -75,12 +75,12 @@ fn a_word_near_its_end_is_a_warning() {
 fn it_leaves_when_the_word_ends_whether_the_vendor_answers_or_not() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let answer = Answer::of(&[&current], &[]);
-    for heard in [None, Some(&answer)] {
+    for answer in [None, Some(&answer)] {
         let mut store = MemoryStore::trusting(&[&current], -1);
         trust(&mut store, &other, day(0), day(30));
-        store.poll_each(Timestamp::from_unix(day(30).unix() - 1), &[("us", heard)]);
+        store.poll_each(Timestamp::from_unix(day(30).unix() - 1), &[("us", answer)]);
         assert!(store.trusts(&other));
-        let decided = store.poll_each(day(30), &[("us", heard)]);
+        let decided = store.poll_each(day(30), &[("us", answer)]);
         assert!(!store.trusts(&other) && store.trusts(&current));
         assert!(decided.text("certificate_left").contains("the operator's word"), "{:?}", decided.findings);
     }
@@ -206,7 +206,7 @@ fn a_distrusted_genesys_root_takes_its_rule_along_and_a_distrusted_witness_does_
     assert_eq!((decided.exit, decided.said("denied_certificate_listed")), (Exit::Answer, Some(Severity::Critical)));
     assert!(store.set.denied[&witness.fingerprint].sha1.is_some(), "so that nginx can ask for it");
     let root = Certificate::parse(WORLD.pki.genesys_root.der()).unwrap();
-    word::distrust(&mut store.memory, root.fingerprint(), Digests::default(), day(3));
+    overrides::distrust(&mut store.planner, root.fingerprint(), Digests::default(), day(3));
     store.poll(day(3), &answer);
     assert!(store.set.is_empty());
 }
@@ -216,12 +216,12 @@ fn distrust_is_idempotent_and_makes_a_revocation_one_for_good() {
     let current = leaf(-100, 80);
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.deny(&current, DenialReason::Revoked);
-    assert!(word::distrust(&mut store.memory, current.fingerprint, Digests::default(), day(0)));
-    let denial = store.memory.denied[&current.fingerprint].clone();
+    assert!(overrides::distrust(&mut store.planner, current.fingerprint, Digests::default(), day(0)));
+    let denial = store.planner.denied[&current.fingerprint].clone();
     assert_eq!((denial.reason, denial.until), (DenialReason::Distrusted, None));
     assert!(denial.sha1.is_some(), "what was known of it stays known");
-    assert!(!word::distrust(&mut store.memory, current.fingerprint, Digests::default(), day(5)));
-    assert_eq!(store.memory.denied[&current.fingerprint], denial);
+    assert!(!overrides::distrust(&mut store.planner, current.fingerprint, Digests::default(), day(5)));
+    assert_eq!(store.planner.denied[&current.fingerprint], denial);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn words_and_issuers_stand_in_the_manifest() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     trust(&mut store, &other, day(0), day(10));
-    let slots = Manifest::slots_of(&store.memory);
+    let slots = Manifest::slots_of(&store.planner);
     let held = slots.values().next().unwrap();
     assert_eq!(held.entries[&other.fingerprint].word.unwrap().until, day(10));
     assert_eq!(held.entries[&other.fingerprint].role, Role::Trusted);
@@ -267,7 +267,7 @@ fn more_new_leaves_than_one_answer_may_add_are_all_kept_out() {
         assert_eq!((decided.said("too_many_new_leaves"), decided.exit), (Some(Severity::Critical), Exit::Answer));
         assert!(decided.text("too_many_new_leaves").contains("verify.max_new_leaves"));
     }
-    let clean = store.memory.slots.values().next().unwrap().last_clean;
+    let clean = store.planner.slots.values().next().unwrap().last_clean;
     assert_eq!(clean, Some(day(-1)), "such an answer is not clean: nothing counts as absent by it");
     let decided = store.poll(day(6), &with(4));
     assert_eq!((store.pinned().len(), decided.exit), (5, Exit::Done));
@@ -327,12 +327,12 @@ fn under_confirm_another_issuer_waits_for_the_operator() {
         assert!(text.contains(piece), "{piece:?} is not in {text}");
     }
     assert_eq!(store.pinned(), fingerprints([&current]));
-    assert!(word::accept_issuer(&mut store.memory, issuer.fingerprint(), day(1)));
-    assert!(!word::accept_issuer(&mut store.memory, issuer.fingerprint(), day(2)));
+    assert!(overrides::accept_issuer(&mut store.planner, issuer.fingerprint(), day(1)));
+    assert!(!overrides::accept_issuer(&mut store.planner, issuer.fingerprint(), day(2)));
     assert_eq!(store.poll(day(2), &answer).exit, Exit::Done);
     assert!(store.trusts(&other));
     // From now on it is one that the slot itself has accepted.
-    assert!(store.memory.slots.values().next().unwrap().issuers.contains_key(&issuer.fingerprint()));
+    assert!(store.planner.slots.values().next().unwrap().issuers.contains_key(&issuer.fingerprint()));
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn the_word_for_one_leaf_accepts_no_issuer() {
     store.policy.changed_issuer = ChangedIssuer::Confirm;
     trust(&mut store, &other, day(0), day(50));
     store.poll(day(1), &Answer::of(&[&current], &[]));
-    assert_eq!(store.memory.slots.values().next().unwrap().issuers.len(), 1);
+    assert_eq!(store.planner.slots.values().next().unwrap().issuers.len(), 1);
 }
 
 // --- roots ---

@@ -8,28 +8,29 @@ use crate::trust::fingerprint::Fingerprint;
 
 /// What is known of the sight of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sight {
+pub struct CheckCanary {
     /// Digest of what was judged: the kind of server and the check's command.
     pub check: Fingerprint,
     /// The generation that was broken for it.
     pub generation: u64,
     /// What came of it.
-    pub verdict: SightVerdict,
+    pub verdict: CanaryVerdict,
 }
 
 /// What a check made of a broken generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SightVerdict {
+pub enum CanaryVerdict {
     /// It refused it, and accepts a good one.
     Sees,
     /// It passed it.
     Blind,
     /// It could not be shown to it, for this reason.
-    Unjudged(String),
+    #[serde(rename = "unjudged")]
+    NotTried(String),
 }
 
-impl Sight {
+impl CheckCanary {
     /// The digest of a check.
     #[must_use]
     pub fn digest(kind: &str, argv: &[String]) -> Fingerprint {
@@ -42,14 +43,14 @@ impl Sight {
     #[must_use]
     pub fn is_due(known: Option<&Self>, check: Fingerprint, generation: u64) -> bool {
         known.is_none_or(|known| {
-            known.check != check || (known.verdict != SightVerdict::Sees && known.generation != generation)
+            known.check != check || (known.verdict != CanaryVerdict::Sees && known.generation != generation)
         })
     }
 
     /// Whether this very check is known to be blind.
     #[must_use]
     pub fn is_blind(known: Option<&Self>, check: Fingerprint) -> bool {
-        known.is_some_and(|known| known.check == check && known.verdict == SightVerdict::Blind)
+        known.is_some_and(|known| known.check == check && known.verdict == CanaryVerdict::Blind)
     }
 }
 
@@ -59,21 +60,22 @@ mod tests {
 
     #[test]
     fn a_check_is_judged_once_unless_it_is_another_or_was_not_seen_to_see() {
-        let [check, other] = ["-t", "-x"].map(|word| Sight::digest("nginx", &["nginx".to_owned(), word.to_owned()]));
+        let [check, other] =
+            ["-t", "-x"].map(|word| CheckCanary::digest("nginx", &["nginx".to_owned(), word.to_owned()]));
         assert_ne!(check, other);
-        assert_ne!(check, Sight::digest("apache", &["nginx".to_owned(), "-t".to_owned()]));
-        assert!(Sight::is_due(None, check, 1) && !Sight::is_blind(None, check));
+        assert_ne!(check, CheckCanary::digest("apache", &["nginx".to_owned(), "-t".to_owned()]));
+        assert!(CheckCanary::is_due(None, check, 1) && !CheckCanary::is_blind(None, check));
         for (verdict, again, blind) in [
-            (SightVerdict::Sees, false, false),
-            (SightVerdict::Blind, true, true),
-            (SightVerdict::Unjudged("no root".into()), true, false),
+            (CanaryVerdict::Sees, false, false),
+            (CanaryVerdict::Blind, true, true),
+            (CanaryVerdict::NotTried("no root".into()), true, false),
         ] {
-            let known = Sight { check, generation: 1, verdict };
-            assert!(!Sight::is_due(Some(&known), check, 1), "{known:?}");
-            assert_eq!(Sight::is_due(Some(&known), check, 2), again, "{known:?}");
-            assert!(Sight::is_due(Some(&known), other, 1), "{known:?}");
-            assert_eq!(Sight::is_blind(Some(&known), check), blind, "{known:?}");
-            assert!(!Sight::is_blind(Some(&known), other), "what is known of one says nothing of another");
+            let known = CheckCanary { check, generation: 1, verdict };
+            assert!(!CheckCanary::is_due(Some(&known), check, 1), "{known:?}");
+            assert_eq!(CheckCanary::is_due(Some(&known), check, 2), again, "{known:?}");
+            assert!(CheckCanary::is_due(Some(&known), other, 1), "{known:?}");
+            assert_eq!(CheckCanary::is_blind(Some(&known), check), blind, "{known:?}");
+            assert!(!CheckCanary::is_blind(Some(&known), other), "what is known of one says nothing of another");
         }
     }
 }

@@ -5,14 +5,14 @@ use crate::settings::resolved::{Settings, Source};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
-use crate::trust::memory::Memory;
 use crate::trust::observation::IdentityRule;
+use crate::trust::overrides::Digests;
 use crate::trust::pem;
+use crate::trust::planner_state::PlannerState;
 use crate::trust::refusal::{Refusal, Rule};
 use crate::trust::set::{Authority, SlotId, TrustSet};
 use crate::trust::subject::Subject;
 use crate::trust::verify::{self, Identity, Verdict, Verified};
-use crate::trust::word::Digests;
 
 /// A leaf that a slot would accept.
 pub struct Accepted {
@@ -37,7 +37,7 @@ impl Session<'_> {
     ) -> Result<Result<Accepted, Vec<(SlotId, Refusal)>>, CycleError> {
         let mut refusals = Vec::new();
         for (slot, authority) in source.slots() {
-            let rules = observe::rules(source, slot, authority, &self.contents.state.memory)?;
+            let rules = observe::rules(source, slot, authority, &self.contents.state.planner)?;
             let identity = match rules.identity {
                 _ if any_identity && authority == Authority::DigiCert => Some(Identity::Any),
                 IdentityRule::Fixed(identity) => Some(identity),
@@ -74,21 +74,21 @@ impl Session<'_> {
         Ok(Err(refusals))
     }
 
-    /// Acts on a word at once: `memory` and `set` are what is remembered and trusted with it. Nobody is asked.
-    pub async fn act_on_word(
+    /// Acts on a word at once: `planner` and `set` are what is remembered and trusted with it. Nobody is asked.
+    pub async fn act_on_override(
         &mut self,
         settings: &Settings,
-        memory: Memory,
+        planner: PlannerState,
         set: &TrustSet,
         word: &str,
     ) -> Result<Report, CycleError> {
-        if memory != self.contents.state.memory {
-            self.note_word(word);
+        if planner != self.contents.state.planner {
+            self.note_override(word);
         }
         let lists = revocation::look(settings, self.store, &self.contents, &[], self.clock);
         let unasked = Answers { observed: Vec::new(), judged: None, lists };
         let times = self.contents.state.known_times();
-        let plan = plan_with(settings, self.store, (&memory, set), &unasked, times, self.clock)?;
+        let plan = plan_with(settings, self.store, (&planner, set), &unasked, times, self.clock)?;
         let mut report = Report::of(&self.contents, &[], &plan);
         if self.would_lose_by_damage(&plan) {
             report.difference = crate::trust::difference::Difference::default();
@@ -99,8 +99,8 @@ impl Session<'_> {
                  trust is not. Run trustsync sync, then say it again."
             );
             report.fail_by(Finding::new(Event::WordNotPublished, Subject::store(&self.store.name), text));
-            self.contents.state.memory.denied = memory.denied;
-            self.contents.state.memory.accepted_issuers = memory.accepted_issuers;
+            self.contents.state.planner.denied = planner.denied;
+            self.contents.state.planner.accepted_issuers = planner.accepted_issuers;
             self.save();
         } else {
             self.adopt(&plan, word, &mut report)?;

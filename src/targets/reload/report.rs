@@ -11,7 +11,7 @@ use crate::targets::ways::Signal;
 
 /// How the server was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum ReloadReport {
     /// This process was sent this signal.
     Signalled {
         /// Its number.
@@ -41,18 +41,18 @@ pub enum Told {
         /// Why not.
         why: String,
         /// How instead.
-        by: Box<Told>,
+        by: Box<ReloadReport>,
     },
     /// HAProxy's master has a new worker.
     CameUp {
         /// How it was told.
-        by: Box<Told>,
+        by: Box<ReloadReport>,
     },
     /// Nobody: this server watches its files by itself.
     Nobody,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for ReloadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signalled { pid, signal } => {

@@ -15,9 +15,9 @@ pub const AGREEING_ANSWERS: u32 = 3;
 
 /// The memory of all slots, and the operator's words that bind them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
+pub struct PlannerState {
     /// By slot, configured or not.
-    pub slots: BTreeMap<SlotId, SlotMemory>,
+    pub slots: BTreeMap<SlotId, SlotState>,
     /// Leaves that are denied for good (distrusted) or until they expire (revoked).
     pub denied: BTreeMap<Fingerprint, Denial>,
     /// The operator's freeze.
@@ -27,7 +27,7 @@ pub struct Memory {
     pub accepted_issuers: BTreeMap<Fingerprint, Timestamp>,
 }
 
-impl Memory {
+impl PlannerState {
     /// The union of what the slots trust, from the certificates that are at hand. An entry whose certificate is nowhere
     /// to be had cannot be published; recovery says so.
     #[must_use]
@@ -65,7 +65,7 @@ pub struct Hold {
 
 /// What is remembered of one slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlotMemory {
+pub struct SlotState {
     /// The names its leaves must carry, once learned.
     pub identity: Option<BTreeSet<String>>,
     /// What the slot trusts: by leaf where leaves are pinned, by root where a name rule admits.
@@ -76,7 +76,8 @@ pub struct SlotMemory {
     /// The last clean answer.
     pub last_clean: Option<Timestamp>,
     /// The last answer of which at least one listing was whole.
-    pub last_heard: Option<Timestamp>,
+    #[serde(rename = "last_heard")]
+    pub last_answer: Option<Timestamp>,
     /// Since when the configuration no longer has this slot.
     pub unconfigured_since: Option<Timestamp>,
     /// How often the two listings of one poll contradicted each other.
@@ -101,7 +102,7 @@ impl From<&Certificate> for Issuer {
 
 /// The operator's word for a leaf that the vendor does not list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Word {
+pub struct TrustOverride {
     /// When it was given.
     pub since: Timestamp,
     /// When it ends.
@@ -130,7 +131,7 @@ pub struct Entry {
     pub witnesses: Witnesses,
     /// The operator's word, as long as it stands: neither absence nor a hold takes the entry away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub word: Option<Word>,
+    pub word: Option<TrustOverride>,
     /// The clean answers without it, since it was last listed.
     pub absence: Option<Absence>,
     /// Another role that the latest clean answers give it.
@@ -175,7 +176,7 @@ impl Entry {
     }
 
     /// A clean answer gave it `role` (retiring: it did not list it).
-    pub fn hear(&mut self, role: Role, now: Timestamp) {
+    pub fn take_answer(&mut self, role: Role, now: Timestamp) {
         self.absence = match (role, self.absence) {
             (Role::Retiring, Some(run)) => Some(Absence { answers: run.answers.saturating_add(1), last: now, ..run }),
             (Role::Retiring, None) => Some(Absence { answers: 1, first: now, last: now }),
