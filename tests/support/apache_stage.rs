@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::targets::apache::snippet;
@@ -67,7 +68,7 @@ impl Server for Apache {
         ]
     }
 
-    fn reload(&mut self) {
+    fn reload(&self) {
         Apache::reload(self);
     }
 
@@ -97,7 +98,11 @@ impl Server for Apache {
         &["httpd.pid", "does not run"]
     }
 
-    fn share_ticket_keys(&mut self, stage: &Stage) {
+    fn told_by_pidfile(&self) -> Option<PathBuf> {
+        Some(self.pidfile())
+    }
+
+    fn share_ticket_keys(&self, stage: &Stage) {
         let keys = stage.root().join("ticket.key");
         fs::write(&keys, [7_u8; 48]).unwrap();
         let wired = stage.wired_apache(Self::TARGET);
@@ -138,11 +143,11 @@ impl Checked for Apache {
     const BROKEN: &'static str = "before it came to serve";
 
     /// By a fault that would end the server at its next reload.
-    fn break_elsewhere(&mut self, _: &Stage) {
+    fn break_elsewhere(&self, _: &Stage) {
         self.edit(|text| text.replace("/server.key", "/server.pem"));
     }
 
-    fn admit_too(&mut self, stage: &Stage, other: &ClientCertificate) {
+    fn admit_too(&self, stage: &Stage, other: &ClientCertificate) {
         let issuer = Certificate::parse(other.der()).unwrap().facts().issuer.clone();
         let example = "#     Require expr \"%{SSL_CLIENT_VERIFY} == 'SUCCESS' && %{SSL_CLIENT_I_DN} == 'CN=Your CA'\"";
         let shipped = stage.wired_apache(Self::TARGET);

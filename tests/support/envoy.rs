@@ -139,13 +139,7 @@ impl Envoy {
 }
 
 /// Starts it, and waits until it answers at `answering`: the listener is opened once its secrets are there or given up.
-fn launch(
-    version: Version,
-    dir: &Path,
-    configuration: &str,
-    [port, admin]: [u16; 2],
-    answering: &[u16],
-) -> Foreground {
+fn launch(version: Version, dir: &Path, configuration: &str, [port, admin]: [u16; 2], answering: &[u16]) -> Foreground {
     let replaced = |text: &str, from: &str, to: &str| {
         assert!(text.contains(from), "{from} is not in the configuration");
         text.replace(from, to)

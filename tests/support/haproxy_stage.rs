@@ -137,7 +137,7 @@ impl Server for HaproxyBy {
         ]
     }
 
-    fn reload(&mut self) {
+    fn reload(&self) {
         self.server.reload();
     }
 
@@ -164,7 +164,7 @@ impl Server for HaproxyBy {
         }
     }
 
-    fn share_ticket_keys(&mut self, stage: &Stage) {
+    fn share_ticket_keys(&self, stage: &Stage) {
         let keys = self.dir().join("ticket.keys");
         fs::write(&keys, [7, 8, 9].map(|byte: u8| BASE64_STANDARD.encode([byte; 48])).join("\n") + "\n").unwrap();
         let with_keys = format!("verify required tls-ticket-keys {}", keys.display());
@@ -213,11 +213,11 @@ impl Checked for HaproxyBy {
     const REFUSING: (&'static str, &'static str) = ("echo 'not this one' >&2; exit 1", "not this one");
     const BROKEN: &'static str = "no_such_keyword";
 
-    fn break_elsewhere(&mut self, stage: &Stage) {
+    fn break_elsewhere(&self, stage: &Stage) {
         self.rewrite(format!("{}\nfrontend other\n    no_such_keyword", stage.wired_haproxy(Self::TARGET)));
     }
 
-    fn admit_too(&mut self, stage: &Stage, other: &ClientCertificate) {
+    fn admit_too(&self, stage: &Stage, other: &ClientCertificate) {
         let combined = "unless trustsync_admitted or your_acl";
         let shipped = stage.wired_haproxy(Self::TARGET);
         assert!(shipped.contains(combined), "the comment has changed");

@@ -1,6 +1,7 @@
 //! nginx as a row of the stories, and real ones on a [`Stage`].
 
 use std::fs;
+use std::path::PathBuf;
 
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::targets::nginx::snippet;
@@ -78,7 +79,7 @@ impl Server for Nginx {
         ]
     }
 
-    fn reload(&mut self) {
+    fn reload(&self) {
         Nginx::reload(self);
     }
 
@@ -106,7 +107,11 @@ impl Server for Nginx {
         &["nginx.pid", "does not run"]
     }
 
-    fn share_ticket_keys(&mut self, stage: &Stage) {
+    fn told_by_pidfile(&self) -> Option<PathBuf> {
+        Some(self.pidfile())
+    }
+
+    fn share_ticket_keys(&self, stage: &Stage) {
         let keys = self.dir().join("ticket.key");
         fs::write(&keys, [7; 80]).unwrap();
         let with_keys = |server: String| {
@@ -144,12 +149,12 @@ impl Checked for Nginx {
     const REFUSING: (&'static str, &'static str) = ("echo 'not this one' >&2; exit 1", "not this one");
     const BROKEN: &'static str = "unknown directive \"no_such_directive\"";
 
-    fn break_elsewhere(&mut self, stage: &Stage) {
+    fn break_elsewhere(&self, stage: &Stage) {
         let wired = stage.wired(Self::TARGET);
         self.rewrite(&format!("{wired}\nserver {{ listen 127.0.0.1:9; no_such_directive on; }}"));
     }
 
-    fn admit_too(&mut self, stage: &Stage, other: &ClientCertificate) {
+    fn admit_too(&self, stage: &Stage, other: &ClientCertificate) {
         let sha1 = Certificate::parse(other.der()).unwrap().facts().sha1.clone();
         let combined = "map \"$trustsync_admit|$your_variable\" $admitted { default \"\"; \"~^[^|]+\\|\" trustsync; \
                         \"~\\|yes$\" yours; }";

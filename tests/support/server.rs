@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
@@ -35,6 +36,9 @@ pub trait Server: Sized {
     /// What a client gets that presents no certificate.
     const NOBODY: &'static str;
 
+    /// Whether its answers name the generation.
+    const SHOWS_GENERATION: bool = true;
+
     /// A file of a generation that it reads.
     const READS: &'static str;
     /// The files that say "deny all", each with the words it says it by.
@@ -50,7 +54,7 @@ pub trait Server: Sized {
     fn shipped(stage: &Stage) -> Vec<String>;
 
     /// Reloads it as its operator would. Those that watch need no reload.
-    fn reload(&mut self) {}
+    fn reload(&self) {}
 
     fn stop(&mut self);
 
@@ -68,13 +72,18 @@ pub trait Server: Sized {
         stage.told().len()
     }
 
-    /// What is said of it where it is down and cannot be told; the beginning of a path may stand before it.
+    /// What is said of it where it is down and cannot be told.
     fn why_not_told(&self) -> &'static [&'static str] {
         &[]
     }
 
+    /// Its pidfile, where it is told by that alone.
+    fn told_by_pidfile(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Lets its TLS sessions outlive a reload, as servers do that share their ticket keys. Others have no such keys.
-    fn share_ticket_keys(&mut self, _stage: &Stage) {}
+    fn share_ticket_keys(&self, _stage: &Stage) {}
 
     /// What a leaf that was denied finds behind the connection that it keeps.
     fn kept(&self) -> Behind;
@@ -106,10 +115,10 @@ pub trait Checked: Server {
     const BROKEN: &'static str;
 
     /// Breaks its configuration in a place that is not ours.
-    fn break_elsewhere(&mut self, stage: &Stage);
+    fn break_elsewhere(&self, stage: &Stage);
 
     /// Adds another client's own rule, as the comments of the snippet describe it, and reloads.
-    fn admit_too(&mut self, stage: &Stage, other: &ClientCertificate);
+    fn admit_too(&self, stage: &Stage, other: &ClientCertificate);
 }
 
 impl Stage {
