@@ -38,7 +38,6 @@ impl Server for Envoy {
     const UNVERIFIED: &'static str = "nothing";
     const UNLISTED: &'static str = "nothing";
     const NOBODY: &'static str = "nothing";
-    const SHOWS_GENERATION: bool = false;
     const READS: &'static str = "envoy/sds.json";
     const DENY_ALL: &'static [(&'static str, &'static str)] =
         &[("envoy/sds.json", "0000000000000000000000000000000000000000000000000000000000000000")];

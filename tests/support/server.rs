@@ -36,9 +36,6 @@ pub trait Server: Sized {
     /// What a client gets that presents no certificate.
     const NOBODY: &'static str;
 
-    /// Whether its answers name the generation.
-    const SHOWS_GENERATION: bool = true;
-
     /// A file of a generation that it reads.
     const READS: &'static str;
     /// The files that say "deny all", each with the words it says it by.
