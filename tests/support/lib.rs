@@ -2,7 +2,8 @@
 //!
 //! - The program and the world around it: [`sandbox`] (a folder, a vendor, the real binary), [`daemon`], [`rotation`],
 //!   [`host`] (root and the daemon's user), [`privilege`], [`strace`].
-//! - Cycles without the binary: [`leaves`] (no disk), [`stage`] (a store, a story in simulated time), [`report`].
+//! - Cycles without the binary: [`leaves`] (no disk), [`rendering`] (their files), [`stage`] (a store, a story in simulated
+//!   time), [`report`].
 //! - Servers: [`nginx`], [`haproxy`], [`apache`], [`envoy`], [`jvm`], [`service`], each alone and each in the [`foreground`];
 //!   the `_stage` of each puts it on a [`stage`] and says what the stories of all kinds ask of a [`server`]. [`raw_server`]
 //!   answers as a test says.
@@ -33,6 +34,7 @@ pub mod parsers;
 pub mod port;
 pub mod privilege;
 pub mod raw_server;
+pub mod rendering;
 pub mod report;
 pub mod rotation;
 pub mod sandbox;
