@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use support::apache::Apache;
 use support::cast::knock;
 use support::daemon::Daemon;
+use support::foreground::wait_until;
 use support::haproxy::Haproxy;
 use support::haproxy_stage;
 use support::host::Host;
@@ -209,9 +210,9 @@ fn the_daemon_tells_such_an_apache_by_itself_once_the_line_is_mended() {
     apache.rewrite(&virtual_host(&machine.link()));
     daemon.signal(Signal::USR1);
     daemon.wait_until("the target's link moved", || machine.linked() > 1);
-    apache.until(|| apache.told() > told);
+    wait_until("Apache is told", || apache.told() > told);
     let upcoming = machine.sandbox.world().upcoming().unwrap().unwrap();
-    apache.until(|| knock(&apache.address(), Some(&upcoming)) == "200");
+    wait_until("the new one is let in", || knock(&apache.address(), Some(&upcoming)) == "200");
     daemon.stop();
     assert!(!apache.has_ended());
 }
@@ -373,7 +374,7 @@ fn an_nginx_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be
     machine.run(&["-v", "sync"]).exits(0).says(&["check_not_judged", "before the link is switched and after"]);
     broken_and_mended(
         &machine,
-        || nginx_stage::told(&nginx),
+        || nginx.told(),
         || nginx.rewrite(&format!("{wired}\nno_such_directive on;")),
         || nginx.rewrite(&wired),
         "no_such_directive",
