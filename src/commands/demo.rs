@@ -19,7 +19,7 @@ use crate::settings;
 use crate::simulator::crls::Revoke;
 use crate::simulator::pki::{ClientCertificate, DAY};
 use crate::simulator::present::{Admission, present};
-use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
+use crate::simulator::tls_server::TlsServer;
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
 use crate::store::{file, generation};
@@ -169,7 +169,7 @@ impl Stage {
         let vendor = Vendor::start(options).await.map_err(|error| Failure::Other(error.to_string()))?;
         let folder = Folder::create()?;
         let link = folder.path.join("store").join("target").join("server");
-        let server = TlsServer::start(TlsServerOptions::new(link, shared)).await;
+        let server = TlsServer::start(link, shared).await;
         let server = server.map_err(|error| Failure::Other(error.to_string()))?;
         let configuration = folder.configure(&vendor, &server, sabotage)?;
         let settings = settings::read(&configuration, &std::collections::BTreeMap::new())?.settings;
@@ -300,7 +300,7 @@ impl Folder {
 
     fn configure(&self, vendor: &Vendor, server: &TlsServer, sabotage: Sabotage) -> Result<PathBuf, Failure> {
         let write = |name: &str, text: &str| file::replace(&self.path.join(name), text.as_bytes()).map(drop);
-        let root = crate::trust::pem::encode("CERTIFICATE", &vendor.world().digicert_root_der());
+        let root = crate::trust::pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der());
         write("api-ca.pem", vendor.ca_pem())?;
         write("digicert-root.pem", &root)?;
         write_secret(&self.path.join("client-secret"), vendor.client_secret())

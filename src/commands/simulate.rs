@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Simulate;
-use crate::simulator::control::{Control, ControlError, OffsetClock};
+use crate::simulator::control::{Control, OffsetClock};
+use crate::simulator::error::SimulatorError;
 use crate::simulator::failure::Endpoint;
-use crate::simulator::folder::{Folder, FolderError};
-use crate::simulator::vendor::{Vendor, VendorError};
+use crate::simulator::folder::Folder;
+use crate::simulator::vendor::Vendor;
 use crate::simulator::world::VendorOptions;
 
 /// How often the files follow what the clock alone changed.
@@ -19,15 +20,9 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// The simulator could not start, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
-    /// The API.
+    /// The API, the control endpoint or the files.
     #[error(transparent)]
-    Vendor(#[from] VendorError),
-    /// The control endpoint.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// The files.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
+    Simulator(#[from] SimulatorError),
     /// Output or signals.
     #[error("the simulator cannot go on: {0}")]
     Io(#[from] io::Error),
@@ -58,7 +53,7 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
         vendor.world().fail(failure, Endpoint::Listing, None);
     }
     let folder = Folder::create(&args.folder, &vendor)?;
-    let control = Control::start(args.control, &vendor, Some(clock), Some(folder.clone())).await?;
+    let control = Control::start(args.control, &vendor, clock, folder.clone()).await?;
     let announced = format!(
         "The simulated vendor serves {api}\n\
          Its control endpoint is      {control}/   (curl it to see the state and the commands)\n\

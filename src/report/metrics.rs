@@ -1,14 +1,6 @@
 //! `/metrics`, in Prometheus' classic text format: rendered whole from how the stores stand, so that no counter has to be
 //! kept, or can be forgotten.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 

@@ -630,7 +630,7 @@ fn a_name_rule_enters_by_roots_own_anchors_and_names() {
     }
     let mut forged = honest.clone();
     let entry = forged["slots"][slot]["entries"].as_object_mut().unwrap().remove(&root).unwrap();
-    let other = sandbox::fingerprint(&host.sandbox.world().digicert_root_der());
+    let other = sandbox::fingerprint(host.sandbox.world().pki().digicert_root.der());
     forged["slots"][slot]["entries"][&other] = entry;
     host.forge(&forged);
     host.apply("edge").exits(5).says(&["is not an anchor here (genesys_anchors)"]);
