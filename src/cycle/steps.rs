@@ -88,7 +88,7 @@ impl Server<'_> {
             reported_not_wired: None,
             checkable: target.check.is_some(),
             checkable_privately: !canary::is_blind(target, canary),
-            checkable_in_place: !target.kind.reads_at_requests(),
+            checkable_in_place: !target.kind.reads_at_requests,
             linked_reads_back: linked
                 .filter(|linked| *linked != wanted)
                 .is_none_or(|old| read_back_in(self.kinds, &self.generations, old).is_ok()),

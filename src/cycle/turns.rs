@@ -20,7 +20,6 @@ use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
-use crate::targets::snippet;
 use crate::trust::canary::CheckCanary;
 use crate::trust::event::Event;
 use crate::trust::evidence_record::Happened;
@@ -268,7 +267,7 @@ impl<'a> Turns<'a> {
         let patience = if reloaded || reloaded_by_root { Patience::JustReloaded } else { Patience::LongRunning };
         let kind = self.target.kind;
         let proof = proof::prove(kind, ways, &wanted, patience).await.proof;
-        let Some(configuration) = kind.configuration() else { return proof };
+        let Some(configuration) = kind.configuration else { return proof };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.

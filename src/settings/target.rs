@@ -34,8 +34,8 @@ impl Resolver {
             self.problem(format!("{}: {kind_name:?} is not known; known are {known}", key("kind")));
             return None;
         };
-        self.show(&key("kind"), kind.name());
-        let preset = || kind.check().map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
+        self.show(&key("kind"), kind.name);
+        let preset = || kind.check.map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
         let check = raw.check.as_ref().map_or_else(preset, |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
         self.show(&key("check"), check.as_deref().unwrap_or_default());
         let marker = self.flag(&key("marker"), raw.marker, true);
@@ -298,7 +298,7 @@ impl Resolver {
         Some(WireProof {
             connect: connect.clone(),
             server_name: raw.server_name.clone(),
-            generation: self.choice(&at("generation"), raw.generation.as_deref(), &GENERATION, kind.evidence()),
+            generation: self.choice(&at("generation"), raw.generation.as_deref(), &GENERATION, kind.evidence),
             marker,
             path,
             proxy_protocol: version
@@ -308,7 +308,7 @@ impl Resolver {
 
     fn outputs(&mut self, key: &str, kind: Kind, raw: Option<&List>) -> BTreeSet<Output> {
         let known: Vec<Output> = self.kinds.outputs().collect();
-        let mut outputs: BTreeSet<Output> = kind.output().into_iter().collect();
+        let mut outputs: BTreeSet<Output> = kind.output.into_iter().collect();
         for name in raw.iter().flat_map(|List(names)| names) {
             match known.iter().find(|output| output.name() == name) {
                 Some(output) => drop(outputs.insert(*output)),

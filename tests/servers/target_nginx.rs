@@ -26,7 +26,7 @@ use trustsync::settings::resolved::{
 use trustsync::targets::check::{self, CheckOutcome, View};
 use trustsync::targets::enforcement::{self, Enforcement};
 use trustsync::targets::kind::Kind;
-use trustsync::targets::nginx::{Nginx as NginxKind, snippet};
+use trustsync::targets::nginx::{NGINX, Nginx as NginxKind, snippet};
 use trustsync::targets::process::Environment;
 use trustsync::targets::proof::{NOT_OURS, Patience, ProofReport, Wanted, of_generation, prove};
 use trustsync::targets::reload::{ReloadReport, request};
@@ -35,7 +35,7 @@ use trustsync::trust::turn::Proof;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 const STORE: &str = "store-1";
-const KIND: Kind = Kind::of(&NginxKind);
+const KIND: Kind = &NGINX;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A store written by hand: generations with a bundle, a marker and nginx's files, and one target's link.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use trustsync::settings::resolved::{self as settings, Endpoint, Reload};
-use trustsync::targets::generic::Generic;
+use trustsync::targets::generic::GENERIC;
 use trustsync::targets::http::HttpError;
 use trustsync::targets::kind::Kind;
 use trustsync::targets::process::Environment;
@@ -19,7 +19,7 @@ use trustsync::targets::reload::{ReloadError, ReloadReport, request};
 use trustsync::trust::turn::Proof;
 
 const STORE: &str = "9f86d081884c7d65";
-const KIND: Kind = Kind::of(&Generic);
+const KIND: Kind = &GENERIC;
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn wanted() -> Wanted {

@@ -299,7 +299,7 @@ impl Half<'_> {
             let store = given.manifest.store.clone();
             outcome.rendered = Some(Rendered { store, generation: number, digest: rendered });
         }
-        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration(), &self.target.check) {
+        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration, &self.target.check) {
             let (link, limit) = (link.path(), self.target.check_timeout);
             outcome.enforcement = Some(enforcement::look(configuration, argv, link, &environment, limit).await);
         }

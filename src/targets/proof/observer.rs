@@ -123,8 +123,8 @@ pub(super) struct Expected {
 impl Expected {
     pub(super) fn of(kind: Kind, methods: &ProofMethods) -> Self {
         Self {
-            asks_every_client: kind.asks_every_client() && methods.shows_allowlist(),
-            advertises_its_own_names: !kind.advertises_other_names(),
+            asks_every_client: kind.asks_every_client && methods.shows_allowlist(),
+            advertises_its_own_names: !kind.advertises_other_names,
         }
     }
 }
