@@ -11,9 +11,12 @@
 //! The one-shot is that cycle once, the [`daemon`] is that cycle in a loop with a schedule, the demo is that cycle against a
 //! simulated vendor and clock, and root's half (`trustsync apply`) is that cycle with the daemon's store as its source.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 #[macro_use]
 mod log_line;
 
+mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Failure, print};
+use crate::bounded::read_at_most;
 use crate::cli::{Global, Inspect};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
@@ -97,19 +97,14 @@ pub fn run(global: &Global, arguments: &Inspect) -> Result<Exit, Failure> {
 /// A password from its file, without the line's end.
 fn password(file: &Path) -> Result<String, Failure> {
     let text = String::from_utf8(read_bounded(file)?)
-        .map_err(|_| Failure::Usage(format!("{}: the password is no UTF-8", file.display())))?;
+        .map_err(|_| Failure::Usage(format!("{}: the password is not UTF-8", file.display())))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A file's bytes, at most 24 MiB of them.
 pub fn read_bounded(file: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |error| Failure::Usage(format!("{} cannot be read: {error}", file.display()));
-    let mut bytes = Vec::new();
-    File::open(file).map_err(failed)?.take(LARGEST.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(Failure::Usage(format!("{} is larger than {LARGEST} bytes: not inspected", file.display())));
-    }
-    Ok(bytes)
+    let bytes = File::open(file).and_then(|file| read_at_most(file, LARGEST));
+    bytes.map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))
 }
 
 /// Every certificate that can be read from PEM or DER, PKCS#12 without a password, or a zip of these.

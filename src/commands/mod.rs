@@ -37,7 +37,7 @@ use as_root::AsRoot;
 
 use crate::cli::{self, Cli, Command, Global, Output};
 use crate::clock::SystemClock;
-use crate::cycle::{CommitError, CycleError, Options, Report, Session};
+use crate::cycle::{CycleError, Options, Report, Session};
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
 use crate::genesys::ClientError;
@@ -186,12 +186,6 @@ pub enum Failure {
     /// Anything else, in its own words.
     #[error("{0}")]
     Other(String),
-}
-
-impl From<CommitError> for Failure {
-    fn from(error: CommitError) -> Self {
-        Self::Cycle(error.into())
-    }
 }
 
 impl From<StoreError> for Failure {

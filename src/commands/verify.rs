@@ -229,7 +229,7 @@ fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Ve
             says: rule.statement().to_owned(),
         },
     };
-    Rule::ALL.into_iter().map(outcome).collect()
+    Rule::ALL.iter().copied().map(outcome).collect()
 }
 
 impl Judged {

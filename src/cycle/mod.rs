@@ -43,7 +43,6 @@ use crate::trust::state::State;
 use crate::trust::summary::StoreSummary;
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
-pub use commit::CommitError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 use observe::Assessed;
 pub use observe::{Clients, Observed};
@@ -81,9 +80,9 @@ pub enum CycleError {
     /// The store's records cannot be used.
     #[error(transparent)]
     Contents(#[from] ContentsError),
-    /// A generation could not be made.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
+    /// The generation's marker could not be minted.
+    #[error("the generation marker could not be minted: {0}. Nothing was published; what servers read stays.")]
+    Marker(String),
 }
 
 impl CycleError {
@@ -94,7 +93,7 @@ impl CycleError {
             Self::Anchors(_) => Exit::Configuration,
             Self::Lock(LockError::Held { .. }) => Exit::Locked,
             Self::Lock(LockError::Store(_)) | Self::Store(_) | Self::Contents(_) => Exit::Store,
-            Self::Commit(error) => error.exit(),
+            Self::Marker(_) => Exit::Unexpected,
         }
     }
 }
@@ -284,12 +283,7 @@ fn plan_with(
         revocation::forget_expired(&mut planner, now);
     }
     revocation::act(lists, settings.crl.policy, &mut planner, committed, &mut interpreted);
-    let configured: BTreeSet<SlotId> = store
-        .sources
-        .iter()
-        .filter_map(|name| settings.sources.get(name))
-        .flat_map(|source| source.slots().map(|(slot, _)| slot))
-        .collect();
+    let configured: BTreeSet<SlotId> = settings.slots_of(store).map(|(_, slot, _)| slot).collect();
     let policy = plan::Policy { grace: store.grace, ..settings.plan.clone() };
     let mut plan = plan::plan(&plan::Input {
         planner: &planner,

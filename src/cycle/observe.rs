@@ -215,9 +215,8 @@ fn failed(said: &Observed) -> Vec<Finding> {
     let finding = |error: &FetchError, alike: &str| {
         Finding::new(event_of(error), Subject::source(&said.source), format!("{error}.{alike} {meaning}."))
     };
-    let kind = |error: &FetchError| std::mem::discriminant(error.failure());
     match failures.as_slice() {
-        [one, other] if one.class() == other.class() && kind(one) == kind(other) => {
+        [one, other] if one.is_like(other) => {
             vec![finding(one, " The listing of upcoming certificates failed alike.")]
         }
         failures => failures.iter().map(|error| finding(error, "")).collect(),

@@ -120,24 +120,23 @@ pub async fn gather(
         };
         unkept.extend(obtained.unkept);
         if let Some(trouble) = obtained.trouble {
-            lists.findings.push(match &obtained.crl {
-                Some(crl) => Finding::new(
-                    Event::CrlNotRefreshed,
-                    Subject::RevocationList(quoted(url)),
-                    format!(
-                        "{trouble}. The list that is kept stays in use; it is in force until {}.",
-                        crl.next_update()
-                    ),
-                ),
-                None => Finding::new(
-                    Event::CrlUnavailable,
-                    Subject::RevocationList(quoted(url)),
-                    format!(
-                        "{trouble}. Nobody can tell whether its issuer has revoked something of ours since. What is \
-                         trusted stays, and what was found revoked stays out."
-                    ),
-                ),
-            });
+            let (event, text) = match &obtained.crl {
+                Some(crl) => {
+                    let end = crl.next_update();
+                    (
+                        Event::CrlNotRefreshed,
+                        format!("{trouble}. The kept list stays in use; it is in force until {end}."),
+                    )
+                }
+                None => {
+                    let text = format!(
+                        "{trouble}. Whether its issuer has revoked something of ours since is unknown. What is trusted \
+                         stays, and what was found revoked stays out."
+                    );
+                    (Event::CrlUnavailable, text)
+                }
+            };
+            lists.findings.push(Finding::new(event, Subject::RevocationList(quoted(url)), text));
         }
         lists.crls = std::mem::take(&mut lists.crls).and(obtained.crl);
     }
@@ -185,10 +184,9 @@ pub fn look(
     let cache = Cache::look(&store.path);
     let mut unread = Vec::new();
     for url in distribution_points(&store.name, &paths, &mut Vec::new()) {
-        match crl_fetch::kept(&cache, &url, &issuers, settings.verify.clock_skew, now) {
-            Ok(kept) => lists.crls = std::mem::take(&mut lists.crls).and(kept),
-            Err(error) => unread.push(error),
-        }
+        let kept = crl_fetch::look_up(&cache, &url, &issuers, settings.verify.clock_skew, now).as_it_is();
+        lists.crls = std::mem::take(&mut lists.crls).and(kept.crl);
+        unread.extend(kept.unkept);
     }
     lists.findings.extend(housekeeping::finding(
         Event::CrlNotKept,
@@ -215,7 +213,7 @@ fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<
         for (key, entry) in &held.entries {
             // The entry of a name rule is its root, which has no list above it.
             let Some(pin) = set.pins.get(key) else { continue };
-            let chain = entry.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
+            let chain = entry.trusted.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
             paths.push(Path { slot: slot.clone(), leaf: pin.leaf.clone(), chain });
         }
     }
@@ -257,11 +255,10 @@ fn distribution_points(store: &str, paths: &[Path], findings: &mut Vec<Finding>)
 
 /// By the same way as the sources of the store are asked.
 fn access(settings: &Settings, store: &StoreSettings) -> Access {
-    let sources = || store.sources.iter().filter_map(|name| settings.sources.get(name));
     Access {
         allow_private: settings.crl.allow_private,
-        proxy: sources().find_map(|source| source.proxy.clone()),
-        ca_file: sources().find_map(|source| source.ca_file.clone()),
+        proxy: settings.sources_of(store).find_map(|source| source.proxy.clone()),
+        ca_file: settings.sources_of(store).find_map(|source| source.ca_file.clone()),
         limits: Limits::default(),
     }
 }

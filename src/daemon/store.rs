@@ -266,7 +266,7 @@ impl StoreTask {
                 *severity == finding.severity && now.saturating_duration_since(*at) < SAID_AGAIN
             })
         };
-        let is_fresh = |finding: &&Finding| report.changed() || !stands(finding);
+        let is_fresh = |finding: &&Finding| report.committed || !stands(finding);
         let fresh: Vec<Finding> = report.findings.iter().filter(is_fresh).cloned().collect();
         for finding in fresh.iter().filter(|finding| finding.severity > Severity::Note) {
             self.said.insert(finding.alarm_id(), (finding.severity, now));

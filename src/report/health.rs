@@ -1,14 +1,6 @@
 //! Is the daemon alive, and may its server be used? Two questions that must not be mixed: a vendor's outage makes neither
 //! answer *no*, since a server with yesterday's trust serves well.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use serde::Serialize;
 
 use crate::settings::resolved::Settings;

@@ -1,14 +1,6 @@
 //! `/metrics`, in Prometheus' classic text format: rendered whole from how the stores stand, so that no counter has to be
 //! kept, or can be forgotten.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -16,7 +8,8 @@ use super::InForce;
 use super::health::is_stale;
 use crate::settings::resolved::Store;
 use crate::trust::finding::Severity;
-use crate::trust::summary::{SourceSummary, StoreSummary, TargetSummary};
+use crate::trust::state::{SourceState, TargetState};
+use crate::trust::summary::StoreSummary;
 use crate::trust::timestamp::Timestamp;
 
 /// The format's own media type.
@@ -105,13 +98,13 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
         }
     }
 
-    let sources: Vec<(&str, &str, Option<&SourceSummary>)> = looked_at
+    let sources: Vec<(&str, &str, Option<&SourceState>)> = looked_at
         .iter()
         .flat_map(|(store, summary)| {
             store.sources.iter().map(|name| (store.name.as_str(), name.as_str(), summary.sources.get(name)))
         })
         .collect();
-    let mut of_sources = |name, help, value: &dyn Fn(Option<&SourceSummary>) -> String| {
+    let mut of_sources = |name, help, value: &dyn Fn(Option<&SourceState>) -> String| {
         text.family(name, help);
         for (store, source, summary) in &sources {
             text.sample(&[("store", store), ("source", source)], value(*summary));
@@ -146,14 +139,14 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
         known.map_or(0, |known| known.failures).to_string()
     });
 
-    let targets: Vec<(&str, &str, Option<&TargetSummary>)> = looked_at
+    let targets: Vec<(&str, &str, Option<&TargetState>)> = looked_at
         .iter()
         .flat_map(|(store, summary)| {
             let targets = store.targets.iter();
             targets.map(|target| (store.name.as_str(), target.name.as_str(), summary.targets.get(&target.name)))
         })
         .collect();
-    let mut of_targets = |name, help, value: &dyn Fn(Option<&TargetSummary>) -> Option<String>| {
+    let mut of_targets = |name, help, value: &dyn Fn(Option<&TargetState>) -> Option<String>| {
         text.family(name, help);
         for (store, target, summary) in &targets {
             if let Some(value) = value(*summary) {
@@ -162,7 +155,7 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
         }
     };
     of_targets("target_generation", "The generation that the server is known to serve, 0 if none.", &|known| {
-        Some(known.and_then(|known| known.serves).unwrap_or(0).to_string())
+        Some(known.and_then(|known| known.acknowledged).unwrap_or(0).to_string())
     });
     of_targets(
         "target_owed",

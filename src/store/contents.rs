@@ -17,10 +17,10 @@ use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::{Manifest, ManifestError};
+use crate::trust::manifest::{Manifest, RecordError};
 use crate::trust::pem;
 use crate::trust::set::{SlotId, TrustSet};
-use crate::trust::state::{State, StateError};
+use crate::trust::state::State;
 use crate::trust::subject::Subject;
 
 /// The state's file.
@@ -95,7 +95,7 @@ pub enum ContentsError {
         /// The file.
         path: String,
         /// Why.
-        source: StateError,
+        source: RecordError,
     },
     /// A manifest is of a newer trustsync.
     #[error("{path} {source}. Nothing was changed; what is published stays.")]
@@ -103,7 +103,7 @@ pub enum ContentsError {
         /// The file.
         path: String,
         /// Why.
-        source: ManifestError,
+        source: RecordError,
     },
 }
 
@@ -127,7 +127,7 @@ pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<C
         None => None,
         Some(bytes) => match State::read(&bytes) {
             Ok(state) => Some(Ok(state)),
-            Err(error @ StateError::Newer(_)) => {
+            Err(error @ RecordError::Newer { .. }) => {
                 return Err(ContentsError::State { path: root.join(STATE).display().to_string(), source: error });
             }
             Err(error) => Some(Err(error)),
@@ -259,7 +259,7 @@ fn newest_intact(
         match manifest_of(root, *number) {
             Ok(Some(manifest)) => return Ok(Some(manifest)),
             Ok(None) => findings.push(damaged_manifest(name, *number, "is missing.")),
-            Err(ContentsError::Manifest { source: ManifestError::Corrupt(why), .. }) => {
+            Err(ContentsError::Manifest { source: RecordError::Corrupt(why), .. }) => {
                 findings.push(damaged_manifest(name, *number, &format!("is damaged: {why}.")));
             }
             Err(error) => return Err(error),
@@ -349,7 +349,7 @@ fn find_elsewhere(
     let named = |certificates: &BTreeMap<Fingerprint, Certificate>| {
         let entries = state.planner.slots.values().flat_map(|slot| &slot.entries);
         entries
-            .flat_map(|(key, entry)| entry.chain.iter().chain(std::iter::once(key)))
+            .flat_map(|(key, entry)| entry.trusted.chain.iter().chain(std::iter::once(key)))
             .any(|fingerprint| !certificates.contains_key(fingerprint))
     };
     let mut generations = generation::list(root)?;
@@ -370,7 +370,7 @@ fn forget_lost(
 ) -> BTreeMap<SlotId, BTreeSet<Fingerprint>> {
     let mut lost: BTreeMap<SlotId, BTreeSet<Fingerprint>> = BTreeMap::new();
     for (id, slot) in &mut state.planner.slots {
-        let named = slot.entries.iter().flat_map(|(key, entry)| entry.chain.iter().chain(std::iter::once(key)));
+        let named = slot.entries.iter().flat_map(|(key, entry)| entry.trusted.chain.iter().chain(std::iter::once(key)));
         let missing: BTreeSet<Fingerprint> = named.filter(|key| !certificates.contains_key(key)).copied().collect();
         if missing.is_empty() {
             continue;

@@ -54,7 +54,13 @@ pub fn write_in(generations: &Path, number: u64, files: &Files) -> Result<(), St
     let published = generations.join(name(number));
     // A rename would silently replace an empty directory.
     match fs::symlink_metadata(&published) {
-        Ok(_) => return Err(StoreError::AlreadyThere { path: published }),
+        Ok(_) => {
+            let what =
+                "is already there, and a published generation is never written again. It was not touched; take the \
+                        next free number"
+                    .to_owned();
+            return Err(StoreError::Unfit { path: published, what });
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(StoreError::io("look at", &published, error)),
     }
@@ -129,9 +135,7 @@ fn judge(files: &Files) -> Result<BTreeSet<&str>, StoreError> {
 }
 
 fn judge_relative(relative: &str) -> Result<(), StoreError> {
-    let mut depth = 0_usize;
     for part in relative.split('/') {
-        depth = depth.saturating_add(1);
         if part.is_empty() {
             return Err(bad(relative, "a part of it is empty"));
         }
@@ -145,7 +149,7 @@ fn judge_relative(relative: &str) -> Result<(), StoreError> {
             return Err(bad(relative, "only letters, digits and . _ - @ + may stand in it"));
         }
     }
-    if depth > MAX_DEPTH {
+    if relative.split('/').count() > MAX_DEPTH {
         return Err(bad(relative, "it is more than four levels deep"));
     }
     Ok(())
@@ -168,15 +172,8 @@ pub fn list(root: &Path) -> Result<BTreeSet<u64>, StoreError> {
 
 /// As [`list`], of a folder of generations.
 pub fn list_in(generations: &Path) -> Result<BTreeSet<u64>, StoreError> {
-    let mut found = BTreeSet::new();
-    for (name, kind) in entries(generations)? {
-        if let Some(number) = number(&name)
-            && kind.is_dir()
-        {
-            found.insert(number);
-        }
-    }
-    Ok(found)
+    let directories = entries(generations)?.into_iter().filter(|(_, kind)| kind.is_dir());
+    Ok(directories.filter_map(|(name, _)| number(&name)).collect())
 }
 
 /// Reads a file of a generation, at most `limit` bytes; `None` where the generation or the file is missing. No part of
@@ -199,12 +196,19 @@ pub fn read_file_in(
 /// What differs, in a generation, from what was written: `digests` has the SHA-256 of each file but the manifest. Each
 /// difference in words; none where all is as it was.
 pub fn differences(root: &Path, number: u64, digests: &BTreeMap<String, Fingerprint>, limit: u64) -> Vec<String> {
+    let difference = |relative: &String, digest: &Fingerprint| -> Result<Option<&str>, StoreError> {
+        let Some((file, at)) = open_file(&root.join(DIRECTORY), number, relative)? else {
+            return Ok(Some("is missing"));
+        };
+        if Fingerprint::of(&file::read_bounded(&file, &at, limit)?) != *digest {
+            return Ok(Some("was changed"));
+        }
+        Ok(file::has_other_mode(&file, &at)?.then_some("has another mode"))
+    };
     let mut found = Vec::new();
     for (relative, digest) in digests {
-        let difference = difference(root, number, relative, digest, limit);
-        match difference {
-            Ok(None) => {}
-            Ok(Some(what)) => found.push(format!("{relative} {what}")),
+        match difference(relative, digest) {
+            Ok(what) => found.extend(what.map(|what| format!("{relative} {what}"))),
             Err(error) => found.push(format!("{relative}: {error}")),
         }
     }
@@ -226,21 +230,6 @@ pub fn differences(root: &Path, number: u64, digests: &BTreeMap<String, Fingerpr
         }
     }
     found
-}
-
-fn difference(
-    root: &Path,
-    number: u64,
-    relative: &str,
-    digest: &Fingerprint,
-    limit: u64,
-) -> Result<Option<&'static str>, StoreError> {
-    let generations = root.join(DIRECTORY);
-    let Some((file, at)) = open_file(&generations, number, relative)? else { return Ok(Some("is missing")) };
-    if Fingerprint::of(&file::read_bounded(&file, &at, limit)?) != *digest {
-        return Ok(Some("was changed"));
-    }
-    Ok(file::has_other_mode(&file, &at)?.then_some("has another mode"))
 }
 
 /// Opens a file of a generation, and says where it stands; `None` where the generation or the file is missing.
@@ -276,27 +265,14 @@ fn missing_or<T>(at: &Path, error: io::Error) -> Result<Option<T>, StoreError> {
         return Ok(None);
     }
     if file::is(&error, rustix::io::Errno::LOOP) || file::is(&error, rustix::io::Errno::NOTDIR) {
-        return Err(StoreError::Unfit {
-            path: at.to_owned(),
-            what: "is a symlink or of another kind than we wrote".into(),
-        });
+        return Err(StoreError::foreign(at, "is a symlink or of another kind than we wrote"));
     }
     Err(StoreError::io("open", at, error))
 }
 
-/// Removes a generation of a folder of generations, of which the caller knows that no link names it.
+/// Removes a generation from a folder of generations, of which the caller knows that no link names it: renamed away
+/// first, so that no reader finds half of it under its number.
 pub fn remove_in(generations: &Path, number: u64) -> Result<(), StoreError> {
-    take_apart_in(generations, number)
-}
-
-/// Removes a generation of which the caller knows that no link names it: renamed away first, so that no reader finds half of
-/// it under its number.
-pub(super) fn take_apart(root: &Path, number: u64) -> Result<(), StoreError> {
-    take_apart_in(&root.join(DIRECTORY), number)
-}
-
-/// As [`take_apart`], of a folder of generations.
-fn take_apart_in(generations: &Path, number: u64) -> Result<(), StoreError> {
     let published = generations.join(name(number));
     let leaving =
         file::free(|suffix| generations.join(format!("{LEAVING}{}{suffix}", name(number))), file::remove_tree)?;

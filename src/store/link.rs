@@ -87,15 +87,14 @@ impl LinkPath {
     pub fn switch(&self, number: u64) -> Result<(), StoreError> {
         let generation = self.generation(number);
         if !fs::symlink_metadata(&generation).is_ok_and(|found| found.is_dir()) {
-            return Err(StoreError::NoSuchGeneration { path: generation });
+            let what = "names no generation, so no link was moved to it; readers see what they saw".to_owned();
+            return Err(StoreError::Unfit { path: generation, what });
         }
         if let Ok(found) = fs::symlink_metadata(&self.path)
             && !found.is_symlink()
         {
-            return Err(StoreError::Unfit {
-                path: self.path.clone(),
-                what: format!("is {}, where our own link belongs", super::kind(&found)),
-            });
+            let found = format!("is {}, where our own link belongs", super::kind(&found));
+            return Err(StoreError::foreign(&self.path, &found));
         }
         let temporary = file::free_temporary(&self.path)?;
         symlink(format!("{}{}", self.prefix, generation::name(number)), &temporary)

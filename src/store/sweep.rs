@@ -50,7 +50,7 @@ pub fn sweep(root: &Path, keep: &BTreeSet<u64>) -> Swept {
     let Some(named) = swept.tried(link::naming(root)) else { return swept };
     for number in swept.tried(generation::list(root)).unwrap_or_default() {
         let is_wanted = keep.contains(&number) || named.contains_key(&number);
-        if !is_wanted && swept.tried(generation::take_apart(root, number)).is_some() {
+        if !is_wanted && swept.tried(generation::remove_in(&generations, number)).is_some() {
             swept.generations.insert(number);
         }
     }
@@ -71,8 +71,9 @@ pub fn sweep_in(generations: &Path, swept: &mut Swept) {
 
 /// Removes a generation that no link names.
 pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
-    match link::naming(root)?.remove(&number) {
-        Some(link) => Err(StoreError::InUse { path: generation::path(root, number), link }),
-        None => generation::take_apart(root, number),
-    }
+    let Some(link) = link::naming(root)?.remove(&number) else {
+        return generation::remove_in(&root.join(generation::DIRECTORY), number);
+    };
+    let what = format!("is what the link {} names, so it was not removed; switch the link first", link.display());
+    Err(StoreError::Unfit { path: generation::path(root, number), what })
 }

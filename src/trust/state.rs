@@ -10,7 +10,7 @@ use crate::trust::clock_doubt::KnownTimes;
 use crate::trust::event::{End, Observation};
 use crate::trust::evidence_backlog::EvidenceBacklog;
 use crate::trust::finding::{Finding, Severity};
-use crate::trust::manifest::{Manifest, schema_of};
+use crate::trust::manifest::{Manifest, RecordError, read_record};
 use crate::trust::planner_state::{PlannerState, SlotState};
 use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
@@ -141,19 +141,6 @@ impl Looked {
     }
 }
 
-/// The state could not be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    /// Not this format.
-    #[error("is no state of a store: {0}")]
-    Corrupt(String),
-    /// Written by a newer trustsync.
-    #[error(
-        "has schema {0}, which a newer trustsync wrote; this one reads up to {SCHEMA}: upgrade, or remove the file to have it rebuilt from the manifest"
-    )]
-    Newer(u32),
-}
-
 impl State {
     /// A store at its birth.
     #[must_use]
@@ -172,12 +159,8 @@ impl State {
     }
 
     /// Reads a state of this schema or an older one.
-    pub fn read(bytes: &[u8]) -> Result<Self, StateError> {
-        let schema = schema_of(bytes).map_err(StateError::Corrupt)?;
-        if schema > SCHEMA {
-            return Err(StateError::Newer(schema));
-        }
-        serde_json::from_slice(bytes).map_err(|error| StateError::Corrupt(error.to_string()))
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        read_record(bytes, SCHEMA)
     }
 
     /// As written to disk.
@@ -199,13 +182,13 @@ impl State {
             let Some(remembered) = self.planner.slots.get(slot) else { continue };
             for (key, entry) in &mut held.entries {
                 if let Some(known) = remembered.entries.get(key) {
-                    entry.first_seen = known.first_seen;
+                    entry.trusted.first_seen = known.trusted.first_seen;
                     entry.last_seen = known.last_seen;
                     entry.absence = known.absence;
                     entry.proposal = known.proposal;
                     // Another leaf of a name rule is no new generation, but where leaves are admitted one by one.
                     if !behind {
-                        entry.witnesses.leaves.clone_from(&known.witnesses.leaves);
+                        entry.trusted.witnesses.leaves.clone_from(&known.trusted.witnesses.leaves);
                     }
                 }
             }

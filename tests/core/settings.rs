@@ -83,7 +83,7 @@ proof = { timeout = "5s" }
     for pieces in [
         &["unknown key colour"][..],
         &["unknown key source.us.regoin", "did you mean source.us.region?"],
-        &["source.us.authorities", "VeriSign", "DigiCert and Genesys"],
+        &["source.us.authorities", "VeriSign", "DigiCert, Genesys"],
         &["source.no_region.region is missing", "trustsync regions"],
         &["UPPER", "a-z 0-9"],
         &["store.main.keep", "rollback"],
@@ -517,7 +517,7 @@ fn values_that_cannot_be_are_named_with_their_key() {
         (
             "path = \"store\"",
             "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { haproxy = \"a\", fallback = \"none\", master = \"b\" }",
-            &["target.t.reload.master", "nobody is told"],
+            &["target.t.reload.master", "there is none"],
         ),
         (
             "path = \"store\"",

@@ -16,10 +16,9 @@ use tracing::Instrument;
 
 use super::answer::{ApplyOutcome, Rendered, Verdict};
 use crate::clock::Clock;
-use crate::cycle::steps::{self, Hand, Server};
-use crate::cycle::{CommitError, CycleError, anchors, canary, housekeeping, observe};
+use crate::cycle::steps::{self, Hand, Server, trusts_denied};
+use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe};
 use crate::exit::Exit;
-use crate::marker;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
@@ -30,12 +29,10 @@ use crate::targets::process::Environment;
 use crate::targets::read_back::read_back_in;
 use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
 use crate::trust::canary::CheckCanary;
-use crate::trust::certificate::Certificate;
 use crate::trust::event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
-use crate::trust::marker_name::MarkerName;
 use crate::trust::observation::SlotRules;
 use crate::trust::planner_state::{PlannerState, SlotState};
 use crate::trust::render::{Content, Label};
@@ -141,7 +138,7 @@ impl ApplyError {
 }
 
 /// What root's half remembers of a target between turns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     schema: u32,
     /// The store that it adopts.
@@ -163,16 +160,7 @@ impl State {
     fn read(path: &Path) -> Result<Self, ApplyError> {
         let unusable = |why: String| ApplyError::State { path: path.display().to_string(), why };
         let Some(bytes) = file::read(path, LARGEST)? else {
-            let (identities, denied) = (BTreeMap::new(), BTreeMap::new());
-            return Ok(Self {
-                schema: SCHEMA,
-                store: None,
-                generation: 0,
-                told: None,
-                canary: None,
-                identities,
-                denied,
-            });
+            return Ok(Self { schema: SCHEMA, ..Self::default() });
         };
         let state: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
         if state.schema > SCHEMA {
@@ -209,25 +197,21 @@ impl Half<'_> {
             Ok(half) => half,
             Err(error) => return self.without(request, &error.into()),
         };
-        let answered = match self.prepare(&half) {
-            Ok(()) => self.work(&half, request).await,
-            Err(error) => Err(error),
-        };
-        let (outcome, mut exit) = answered.unwrap_or_else(|error| self.without(request, &error));
+        let (outcome, mut exit) = self.work(&half, request).await.unwrap_or_else(|error| self.without(request, &error));
         let mut outcome = outcome.bounded();
         if outcome.rendered.is_none() {
             outcome.rendered = ApplyOutcome::last(&half).and_then(|last| last.rendered);
         }
         if let Err(error) = half.conclude(&outcome.to_bytes()) {
-            outcome.findings.push(Finding::new(
-                event::Event::OutcomeNotWritten,
-                Subject::target(&self.target.name),
-                error.to_string(),
-            ));
+            outcome.findings.push(self.finding(event::Event::OutcomeNotWritten, error.to_string()));
             exit = Exit::Store;
         }
         half.clear();
         (outcome, exit)
+    }
+
+    fn finding(&self, event: event::Event, text: String) -> Finding {
+        Finding::new(event, Subject::target(&self.target.name), text)
     }
 
     fn without(&self, request: Option<&Request>, error: &ApplyError) -> (ApplyOutcome, Exit) {
@@ -235,15 +219,10 @@ impl Half<'_> {
         (outcome, error.exit())
     }
 
-    fn prepare(&self, half: &Privileged) -> Result<(), ApplyError> {
-        let group = std::fs::metadata(&self.store.path).map_or(0, |found| found.gid());
-        half.prepare(group)?;
-        Ok(())
-    }
-
     async fn work(&self, half: &Privileged, request: Option<&Request>) -> Result<(ApplyOutcome, Exit), ApplyError> {
         let now = self.clock.now();
-        self.judge_ownership()?;
+        half.prepare(std::fs::metadata(&self.store.path).map_or(0, |found| found.gid()))?;
+        self.check_ownership()?;
         let _lock = Lock::acquire_at(half.lock(), "trustsync apply", now, self.lock_timeout)?;
         let mut state = State::read(&half.state())?;
         let given = adopt::store(&self.store.path)?;
@@ -282,7 +261,7 @@ impl Half<'_> {
         })?;
         state.store = Some(given.manifest.store.clone());
         state.generation = number;
-        state.identities.extend(adopted.identities.clone());
+        state.identities.extend(adopted.identities());
         state.denied.clone_from(&adopted.set.denied);
         // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be admitted.
         let mut unsaved = state.write(&half.state()).err();
@@ -290,28 +269,28 @@ impl Half<'_> {
         let outputs = self.store.outputs();
         let content = Content::of(&adopted.set, &adopted.planner, &outputs);
         let rendered = self.render(half, &content, &given.manifest)?;
-        let situation = Situation {
-            wanted: number,
-            linked,
-            // Of these very files: one that died after it had exchanged them has not told anybody.
-            acknowledged: state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told),
-            confirmed: false,
-            reported_not_wired: None,
-            checkable: self.target.check.is_some(),
-            checkable_privately: !canary::is_blind(self.target, state.canary.as_ref()),
-            checkable_in_place: !self.target.kind.reads_at_requests(),
-            linked_reads_back: linked
-                .filter(|linked| *linked != number)
-                .is_none_or(|old| read_back_in(self.store.kinds, &half.generations(), old).is_ok()),
-            can_be_reloaded: self.target.reload != Reload::None,
-            // The daemon proves.
-            provable: false,
-            chain_provable: false,
-            allowlist_provable: false,
-            drops_denied: self.drops_denied(half, linked, &state, &adopted.planner),
-            forced: request.is_none_or(|request| request.tell),
+        // Of these very files: an apply that died after it had exchanged them has reloaded nothing.
+        let acknowledged = state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told);
+        let environment = self.environment(number, &given.manifest.store);
+        let server = Server {
+            kinds: self.store.kinds,
+            target: self.target,
+            link: half.link()?,
+            generations: half.generations(),
+            environment: environment.clone(),
         };
-        let mut outcome = ApplyOutcome::new(request, now, self.turn(half, situation, &given.manifest.store).await?);
+        let old = linked.into_iter().chain(state.told.map(|(told, _)| told));
+        let forced = request.is_none_or(|request| request.tell);
+        let situation = Situation {
+            drops_denied: trusts_denied(&server.generations, old, &adopted.planner.denied),
+            ..server.situation(number, linked, acknowledged, state.canary.as_ref(), forced)
+        };
+        let mut hand = ByRoot { server, how: "as it stands".to_owned() };
+        let verdict = match steps::take(situation, &mut hand).await {
+            (turn::TurnOutcome::Settled(_), _) => Verdict::Reloaded(hand.how),
+            (turn::TurnOutcome::Owed(owed), _) => Verdict::Owed(owed),
+        };
+        let mut outcome = ApplyOutcome::new(request, now, verdict);
         if matches!(outcome.verdict, Verdict::Reloaded(_)) {
             state.told = Some((number, rendered));
             unsaved = state.write(&half.state()).err();
@@ -320,8 +299,7 @@ impl Half<'_> {
             let store = given.manifest.store.clone();
             outcome.rendered = Some(Rendered { store, generation: number, digest: rendered });
         }
-        let environment = self.environment(number, &given.manifest.store);
-        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration(), &self.target.check) {
+        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration, &self.target.check) {
             let (link, limit) = (link.path(), self.target.check_timeout);
             outcome.enforcement = Some(enforcement::look(configuration, argv, link, &environment, limit).await);
         }
@@ -336,7 +314,7 @@ impl Half<'_> {
         if let Some(found) = foreign {
             let text =
                 format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
-            outcome.findings.push(Finding::new(event::Event::StoreDrift, Subject::target(&self.target.name), text));
+            outcome.findings.push(self.finding(event::Event::StoreDrift, text));
         }
         let failures = self.sweep(half, &[linked, Some(number), state.told.map(|(told, _)| told)]);
         outcome.findings.extend(housekeeping::finding(
@@ -352,7 +330,7 @@ impl Half<'_> {
                  taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
-            outcome.findings.push(Finding::new(event::Event::ApplyNotSaved, Subject::target(&self.target.name), text));
+            outcome.findings.push(self.finding(event::Event::ApplyNotSaved, text));
         }
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,
@@ -364,8 +342,8 @@ impl Half<'_> {
     }
 
     /// What is run, whom it signals, by whom it is believed: all of it must be root's.
-    fn judge_ownership(&self) -> Result<(), ApplyError> {
-        let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
+    fn check_ownership(&self) -> Result<(), ApplyError> {
+        let sources = self.settings.sources_of(self.store);
         let anchors = sources.flat_map(|source| source.digicert_anchors.iter().chain(&source.genesys_anchors));
         let mut paths: Vec<PathBuf> = anchors.chain(&self.store.extra_anchors).cloned().collect();
         let program = |argv: &[String]| argv.first().filter(|name| name.contains('/')).map(PathBuf::from);
@@ -396,8 +374,7 @@ impl Half<'_> {
             (slot.clone(), SlotState { identity: Some(names.clone()), ..SlotState::default() })
         };
         let planner = PlannerState { slots: state.identities.iter().map(kept).collect(), ..PlannerState::default() };
-        let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
-        let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
+        let slots = self.settings.slots_of(self.store);
         slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &planner)).collect()
     }
 
@@ -410,10 +387,7 @@ impl Half<'_> {
         if is_there && read_back_in(self.store.kinds, &generations, number).is_ok() {
             return Ok(digest);
         }
-        let name = MarkerName { store_id: given.store.clone(), generation: number, digest_head: digest.short() };
-        let marker = marker::mint(&name).map_err(|error| CycleError::from(CommitError::from(error)))?;
-        let marker =
-            Certificate::parse(&marker).map_err(|error| CycleError::from(CommitError::Marker(error.to_string())))?;
+        let marker = commit::marker(&given.store, number, digest)?;
         let label = Label {
             store: &given.store,
             generation: number,
@@ -430,39 +404,9 @@ impl Half<'_> {
         Ok(digest)
     }
 
-    fn drops_denied(&self, half: &Privileged, linked: Option<u64>, state: &State, planner: &PlannerState) -> bool {
-        let told = state.told.map(|(told, _)| told);
-        linked.into_iter().chain(told).any(|old| {
-            let old = contents::manifest_in(&half.generations(), old).ok().flatten();
-            let trusted = old.iter().flat_map(|old| old.slots.values()).flat_map(|slot| slot.entries.keys());
-            trusted.into_iter().any(|key| planner.denied.contains_key(key))
-        })
-    }
-
-    /// The turn up to the reload, by the same machine as every other.
-    async fn turn(&self, half: &Privileged, situation: Situation, store_id: &str) -> Result<Verdict, ApplyError> {
-        let server = Server {
-            kinds: self.store.kinds,
-            target: self.target,
-            link: half.link()?,
-            generations: half.generations(),
-            environment: self.environment(situation.wanted, store_id),
-        };
-        let mut hand = ByRoot { server, words: "as it stands".to_owned() };
-        Ok(match steps::take(situation, &mut hand).await {
-            (turn::TurnOutcome::Settled(_), _) => Verdict::Reloaded(hand.words),
-            (turn::TurnOutcome::Owed(owed), _) => Verdict::Owed(owed),
-        })
-    }
-
     fn environment(&self, number: u64, store_id: &str) -> Environment {
         let root = &self.store.privileged_path;
-        Environment::default()
-            .with("TARGET", &self.target.name)
-            .with("GENERATION", generation::name(number))
-            .with("STORE", root)
-            .with("STORE_ID", store_id)
-            .with("DIRECTORY", root.join(&self.target.name))
+        steps::environment(self.target, number, root, store_id, &root.join(&self.target.name))
     }
 
     /// Removes what nothing names any more. What could not be removed.
@@ -491,8 +435,8 @@ impl Half<'_> {
 /// Root takes each step itself, up to the reload.
 struct ByRoot<'a> {
     server: Server<'a>,
-    /// How the server was told.
-    words: String,
+    /// How the server was reloaded.
+    how: String,
 }
 
 impl Hand for ByRoot<'_> {
@@ -503,7 +447,7 @@ impl Hand for ByRoot<'_> {
     async fn reload(&mut self) -> Result<Event, Owed> {
         match self.server.reload().await {
             Ok(how) => {
-                self.words = how.to_string();
+                self.how = how.to_string();
                 Ok(Event::Succeeded)
             }
             Err(error) => Ok(Event::Failed(error.to_string())),

@@ -24,9 +24,10 @@ use super::render::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 use crate::targets::http::{Asker, HttpError};
 use crate::targets::process::printable;
 use crate::targets::proof::marker;
-use crate::targets::proof::seen::{Part, Seen, Wanted};
+use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
 use crate::targets::ways::EnvoyProof;
 use crate::trust::certificate::Certificate;
+use crate::trust::turn::Proof;
 
 /// More than the dump of a large mesh's listeners.
 const READ: usize = 32 * 1024 * 1024;
@@ -56,7 +57,7 @@ impl Admin {
     }
 
     pub async fn look(&self, wanted: &Wanted, limit: Duration) -> Seen {
-        self.compared(wanted, limit).await.unwrap_or_else(Seen::Unreachable)
+        self.compared(wanted, limit).await.unwrap_or_else(|why| Proof::Unreachable(why).into())
     }
 
     async fn compared(&self, wanted: &Wanted, limit: Duration) -> Result<Seen, String> {
@@ -76,7 +77,7 @@ impl Admin {
         }
         // A cluster may have the secret, for a server that Envoy connects to.
         if places.is_empty() {
-            return Ok(Seen::NotWired);
+            return Ok(not_ours().into());
         }
         let secrets = secrets(&dump);
         // Listeners that ask for it in different words have one each, and each serves by its own.
@@ -84,11 +85,11 @@ impl Admin {
         let Some(first) = ours.first() else {
             return Ok(match statistics.attempts {
                 // It asks for the secret, and has none: then its listeners let nobody in.
-                Some(_) => Seen::Kept(format!(
+                Some(_) => Seen::refuted_for_good(format!(
                     "it has loaded none of the secret {SECRET:?} yet: {}",
                     statistics.refusals("whoever connects is refused")
                 )),
-                None => Seen::NotWired,
+                None => not_ours().into(),
             });
         };
         let Some(versions) = ours.iter().map(|secret| version_of(secret)).collect::<Option<Vec<u64>>>() else {
@@ -96,7 +97,7 @@ impl Admin {
         };
         let of_another = versions.iter().copied().find(|version| *version != wanted.generation);
         if let Some(other) = of_another.filter(|_| versions.contains(&wanted.generation)) {
-            return Ok(Seen::Otherwise(parted(&places, ours.len(), other)));
+            return Ok(Proof::Refuted(parted(&places, ours.len(), other)).into());
         }
         let given = of_another.unwrap_or(wanted.generation);
         // With another store's secret of this name the counters are one.
@@ -108,33 +109,33 @@ impl Admin {
         match taken {
             Some(taken) if taken == wanted.generation && given == wanted.generation => {}
             Some(taken) if given == wanted.generation => {
-                return Ok(Seen::Kept(format!(
+                return Ok(Seen::refuted_for_good(format!(
                     "it was given generation {given:06} and refused it, and goes on with {taken:06}: {}",
                     statistics.refusals("its log says why")
                 )));
             }
-            Some(taken) => return Ok(Seen::Refuted { generation: taken, part: Part::Secret }),
+            Some(taken) => return Ok(of_generation("its secret", taken).into()),
             None => return Err(format!("its admin endpoint names no version of the secret {SECRET:?}")),
         }
         if ours.iter().any(|secret| context_of(secret) != Some(&meant.context)) {
             let several = if ours.len() == 1 { String::new() } else { format!(" (one of {}; {SEVERAL})", ours.len()) };
-            return Ok(Seen::Kept(format!(
+            return Ok(Seen::refuted_for_good(format!(
                 "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file that the link names{several}",
                 wanted.generation
             )));
         }
         let shown = match meant.held_in(&contexts) {
-            Held::All | Held::Marker => Seen::Proven,
-            Held::First if self.file == WITHOUT_MARKER => Seen::AllowlistOnly(FIRST_ALONE.to_owned()),
+            Held::All | Held::Marker => Proof::Proven,
+            Held::First if self.file == WITHOUT_MARKER => Proof::AllowlistOnly(FIRST_ALONE.to_owned()),
             Held::First | Held::Otherwise => {
-                return Ok(Seen::Kept(format!(
+                return Ok(Seen::refuted_for_good(format!(
                     "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the secret",
                     wanted.generation
                 )));
             }
         };
         let open: Vec<String> = places.iter().filter_map(|place| place.why_open(&meant.context)).collect();
-        Ok(if open.is_empty() { shown } else { Seen::NotEnforced(open.join("; ")) })
+        Ok(if open.is_empty() { shown } else { Proof::NotEnforced(open.join("; ")) }.into())
     }
 }
 

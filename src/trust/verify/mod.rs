@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::trust::anchor::Anchors;
 use crate::trust::certificate::{Certificate, Curve, SOUND_SIGNATURES};
 use crate::trust::pem::{self, BlockError};
-use crate::trust::refusal::{Refusal, Rule, Violation, quoted};
+use crate::trust::refusal::{Refusal, Rule, Violation, quoted, quoted_list};
 use crate::trust::timestamp::Timestamp;
 
 use path::Path;
@@ -35,6 +35,9 @@ const LONGEST_TEXT: usize = 1024 * 1024;
 /// How many complete paths are judged for one leaf. Twelve certificates with the same names make more than that; the
 /// vendor's string has one path.
 const MOST_PATHS: usize = 64;
+
+/// How many names of an identity a message shows.
+const SHOWN: usize = 8;
 
 /// `[verify]`: what a leaf and its path must satisfy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -352,20 +355,16 @@ impl Candidate {
         if admitted {
             return Ok(Verified { leaf: self.leaf, chain: self.chain });
         }
-        let list = |names: &mut dyn Iterator<Item = &String>| {
-            let names: Vec<String> = names.take(8).map(|name| format!("\"{}\"", quoted(name))).collect();
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        };
         let kind = if by_dns_name { "dNSName" } else { "CN" };
         let line = if found.is_empty() || !found.iter().all(|name| is_plain(name)) {
             "no identity list accepts a leaf without a plain name; identity = \"any\" switches the check off".to_owned()
         } else {
-            format!("the line that would accept it: identity = [{}]", list(&mut found.iter()))
+            format!("the line that would accept it: identity = [{}]", quoted_list(found, SHOWN))
         };
         let what = format!(
             "its identity is not the expected one: expected {}, found {} ({kind}); {line}",
-            list(&mut expected.iter()),
-            list(&mut found.iter()),
+            quoted_list(expected, SHOWN),
+            quoted_list(found, SHOWN),
         );
         Err(Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what)))
     }
