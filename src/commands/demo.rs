@@ -9,34 +9,24 @@ use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use super::Failure;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::cycle::{self, Clients, Options, Report};
 use crate::exit::Exit;
 use crate::settings;
+use crate::signals::Signals;
 use crate::simulator::crls::Revoke;
 use crate::simulator::pki::{ClientCertificate, DAY};
 use crate::simulator::present::{Admission, present};
 use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
-use crate::store::{file, generation};
+use crate::store::file;
 use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
-
-/// What is broken on purpose, so that a test can see the demo fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sabotage {
-    /// Nothing.
-    None,
-    /// No generation can be written after the first one.
-    Publishing,
-    /// The server is never told.
-    Reloading,
-}
 
 /// How long a demo may take before it gives up.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -44,34 +34,32 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Runs the demo on standard output; exit 0 if everything was as expected.
 pub async fn run() -> Result<Exit, Failure> {
     // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
-    let caught = |kind| signal(kind).map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")));
-    let mut interrupt = caught(SignalKind::interrupt())?;
-    let mut terminate = caught(SignalKind::terminate())?;
-    let mut hangup = caught(SignalKind::hangup())?;
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let mut signals = Signals::listen(kinds.map(|kind| ((), kind)))
+        .map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")))?;
     let mut out = io::stdout().lock();
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let demo = tokio::time::timeout(LIMIT, perform(&mut out, colour, Sabotage::None));
+    let demo = tokio::time::timeout(LIMIT, perform(&mut out, colour, |_| {}));
     let as_expected = tokio::select! {
         done = demo => done.map_err(|_| Failure::Other(format!("the demo did not end within {LIMIT:?}")))??,
-        _ = interrupt.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
-        _ = terminate.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
-        _ = hangup.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
+        () = signals.next() => {
+            return Err(Failure::Other("the demo was cut short by a signal; nothing is left behind".to_owned()));
+        }
     };
     Ok(if as_expected { Exit::Done } else { Exit::Unexpected })
 }
 
-const CUT_SHORT: &str = "the demo was cut short by a signal; nothing is left behind";
-
-/// Runs the demo; whether everything was as expected. Nothing is left behind.
-pub async fn perform(out: &mut impl Write, colour: bool, sabotage: Sabotage) -> Result<bool, Failure> {
+/// Runs the demo; whether everything was as expected. Nothing is left behind. `meddle` is handed the demo's folder before
+/// its configuration is read, and after the cycles of each scene.
+pub async fn perform(out: &mut impl Write, colour: bool, meddle: impl Fn(&Path)) -> Result<bool, Failure> {
     let begun = Instant::now();
-    let mut stage = Stage::build(sabotage).await?;
+    let mut stage = Stage::build(&meddle).await?;
     let mut paper = Paper { out, colour, wrong: 0 };
     paper.title(&stage)?;
     for scene in Scene::ALL {
         stage.enter(scene)?;
         let cycles = stage.cycles(scene).await;
-        stage.sabotage()?;
+        meddle(&stage.folder.path);
         let cast = stage.cast(scene).await?;
         paper.scene(scene, &stage, &cycles, &cast)?;
     }
@@ -154,35 +142,35 @@ struct Stage {
     settings: settings::resolved::Settings,
     clients: Clients,
     previous: Option<ClientCertificate>,
-    sabotage: Sabotage,
     folder: Folder,
 }
 
 impl Stage {
-    async fn build(sabotage: Sabotage) -> Result<Self, Failure> {
+    async fn build(meddle: impl Fn(&Path)) -> Result<Self, Failure> {
         let start = SystemClock.now();
         let clock = SimulatedClock::at(start);
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let mut options = VendorOptions::new(Arc::clone(&shared));
         options.days_left = Some(120);
         options.rotate_at_days_left = None;
-        let vendor = Vendor::start(options).await.map_err(|error| Failure::Other(error.to_string()))?;
+        let vendor = Vendor::start(options).await.map_err(Failure::other)?;
         let folder = Folder::create()?;
         let link = folder.path.join("store").join("target").join("server");
         let server = TlsServer::start(TlsServerOptions::new(link, shared)).await;
-        let server = server.map_err(|error| Failure::Other(error.to_string()))?;
-        let configuration = folder.configure(&vendor, &server, sabotage)?;
+        let server = server.map_err(Failure::other)?;
+        let configuration = folder.configure(&vendor, &server)?;
+        meddle(&folder.path);
         let settings = settings::read(&configuration, &std::collections::BTreeMap::new())?.settings;
         let clients = Clients::of(&settings)?;
-        Ok(Self { vendor, server, clock, start, settings, clients, previous: None, sabotage, folder })
+        Ok(Self { vendor, server, clock, start, settings, clients, previous: None, folder })
     }
 
     fn enter(&mut self, scene: Scene) -> Result<(), Failure> {
         self.clock.set(self.start.plus(DAY.saturating_mul(u32::try_from(scene.day()).unwrap_or(0))));
         if scene == Scene::VendorSwitches {
             let world = self.vendor.world();
-            self.previous = Some(world.current().map_err(|error| Failure::Other(error.to_string()))?);
-            world.rotate().map_err(|error| Failure::Other(error.to_string()))?;
+            self.previous = Some(world.current().map_err(Failure::other)?);
+            world.rotate().map_err(Failure::other)?;
         }
         Ok(())
     }
@@ -211,27 +199,12 @@ impl Stage {
         reports
     }
 
-    fn sabotage(&self) -> Result<(), Failure> {
-        if self.sabotage == Sabotage::Publishing {
-            let generations = self.folder.path.join("store").join(generation::DIRECTORY);
-            let aside = self.folder.path.join("store").join("aside");
-            if generations.is_dir() && !aside.exists() {
-                std::fs::rename(&generations, &aside)?;
-                std::fs::write(&generations, "in the way")?;
-            }
-        }
-        Ok(())
-    }
-
     /// Everybody knocks, with the key that belongs to the certificate.
     async fn cast(&self, scene: Scene) -> Result<Vec<Part>, Failure> {
         let world = self.vendor.world();
-        let issued = |certificate: Result<ClientCertificate, crate::simulator::pki::PkiError>| {
-            certificate.map_err(|error| Failure::Other(error.to_string()))
-        };
-        let current = issued(world.current())?;
-        let upcoming = world.upcoming().map_err(|error| Failure::Other(error.to_string()))?;
-        let stranger = issued(world.impostor(Impostor::Stranger))?;
+        let current = world.current().map_err(Failure::other)?;
+        let upcoming = world.upcoming().map_err(Failure::other)?;
+        let stranger = world.impostor(Impostor::Stranger).map_err(Failure::other)?;
         let mut cast = vec![match scene {
             Scene::CaRevokes => self.part("the current, now revoked", Some(&current), false).await,
             _ => self.part("the vendor's current", Some(&current), true).await,
@@ -298,17 +271,13 @@ impl Folder {
         Ok(Self { path })
     }
 
-    fn configure(&self, vendor: &Vendor, server: &TlsServer, sabotage: Sabotage) -> Result<PathBuf, Failure> {
+    fn configure(&self, vendor: &Vendor, server: &TlsServer) -> Result<PathBuf, Failure> {
         let write = |name: &str, text: &str| file::replace(&self.path.join(name), text.as_bytes()).map(drop);
         let root = crate::trust::pem::encode("CERTIFICATE", &vendor.world().digicert_root_der());
         write("api-ca.pem", vendor.ca_pem())?;
         write("digicert-root.pem", &root)?;
         write_secret(&self.path.join("client-secret"), vendor.client_secret())
             .map_err(|error| Failure::Other(format!("the demo's client secret cannot be written: {error}")))?;
-        let reload = match sabotage {
-            Sabotage::Reloading => String::new(),
-            _ => format!("reload = {{ http = \"{}\" }}", server.reload_url()),
-        };
         let text = format!(
             r#"
 [source.demo]
@@ -331,12 +300,13 @@ grace = "14d"
 
 [target.server]
 kind = "generic"
-{reload}
+reload = {{ http = "{reload}" }}
 proof = {{ connect = ["{server}"], generation = "header", settle = "60ms", timeout = "2s" }}
 "#,
             id = vendor.client_id(),
             api = vendor.api_url(),
             server = server.address(),
+            reload = server.reload_url(),
         );
         write("config.toml", &text)?;
         Ok(self.path.join("config.toml"))
@@ -368,17 +338,11 @@ impl<W: Write> Paper<'_, W> {
         writeln!(self.out, "{bold}\n")?;
         writeln!(
             self.out,
-            "  vendor   a simulated Genesys Cloud at {} (own PKI, HTTPS, OAuth)",
-            stage.vendor.api_url()
-        )?;
-        writeln!(
-            self.out,
-            "  server   an embedded TLS server at {} that requires client certificates",
+            "  vendor   a simulated Genesys Cloud at {} (own PKI, HTTPS, OAuth)\n  \
+               server   an embedded TLS server at {} that requires client certificates\n  \
+               between  the real cycle: fetch, verify, publish, reload, prove; only the clock is simulated",
+            stage.vendor.api_url(),
             stage.server.address()
-        )?;
-        writeln!(
-            self.out,
-            "  between  the real cycle: fetch, verify, publish, reload, prove; only the clock is simulated"
         )?;
         self.out.flush()
     }

@@ -16,6 +16,7 @@ use crate::trust::certificate::Certificate;
 use crate::trust::crl::{self, CoveredKind, Crl, Problem, Scope};
 use crate::trust::fingerprint::hex;
 use crate::trust::inspection::{self, Inspection};
+use crate::trust::pem;
 use crate::trust::pkcs12;
 use crate::trust::refusal::quoted;
 use crate::trust::timestamp::Timestamp;
@@ -105,6 +106,15 @@ fn password(file: &Path) -> Result<String, Failure> {
 pub fn read_bounded(file: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = File::open(file).and_then(|file| read_at_most(file, LARGEST));
     bytes.map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))
+}
+
+/// The text of a PEM file as it stands, so that its oddities are judged; DER as PEM.
+pub fn read_as_pem(file: &Path) -> Result<String, Failure> {
+    let bytes = read_bounded(file)?;
+    Ok(match Certificate::parse(&bytes) {
+        Ok(certificate) => pem::encode("CERTIFICATE", certificate.der()),
+        Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
+    })
 }
 
 /// Every certificate that can be read from PEM or DER, PKCS#12 without a password, or a zip of these.

@@ -2,9 +2,6 @@
 
 mod accept_issuer;
 mod alarms;
-mod apply;
-mod as_owner;
-mod as_root;
 mod configuration;
 mod confirm;
 pub mod demo;
@@ -14,9 +11,9 @@ mod evidence;
 mod history;
 mod hold;
 mod inspect;
+mod privileged;
 mod probe;
 mod regions;
-mod relay;
 mod reload;
 mod rollback;
 mod run;
@@ -32,8 +29,8 @@ use std::io::{self, Write};
 use clap::Parser;
 use serde::Serialize;
 
-use as_owner::{StillRoot, Unfinished};
-use as_root::AsRoot;
+use privileged::run_as_owner::{self, StillRoot, Unfinished};
+use privileged::run_as_root::{self, Duties};
 
 use crate::cli::{self, Cli, Command, Global, Output};
 use crate::clock::SystemClock;
@@ -47,12 +44,14 @@ use crate::settings::{self, Loaded, SettingsError};
 use crate::store::StoreError;
 use crate::store::contents::ContentsError;
 use crate::store::ownership::NotRoots;
+use crate::trust::finding::Finding;
+use crate::trust::planner_state::PlannerState;
 
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]
 pub fn main() -> Exit {
     // Before all else: until it is the store's owner, root's child reads nothing.
-    let is_owners = as_owner::begin();
+    let is_owners = run_as_owner::begin();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -85,15 +84,15 @@ async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Fai
         return tokio::select! {
             done = dispatch(cli) => done,
             // Root says why.
-            () = as_owner::told_to_end() => Ok(Exit::Unexpected),
+            () = run_as_owner::asked_to_end() => Ok(Exit::Unexpected),
         };
     }
     let global = cli.global.clone();
-    match as_root::judge(&cli)? {
-        AsRoot::Nothing => dispatch(cli).await,
-        AsRoot::Serve { halves, every } => as_root::beside(&global, &halves, every, dispatch(cli)).await,
-        AsRoot::Become { owner, secrets, halves, limit } => {
-            as_root::become_owner(&global, owner, &secrets, &halves, limit).await
+    match run_as_root::duties(&cli)? {
+        Duties::Nothing => dispatch(cli).await,
+        Duties::Answer { helpers, every } => run_as_root::beside(&global, &helpers, every, dispatch(cli)).await,
+        Duties::RunAsOwner { owner, secrets, helpers, limit } => {
+            run_as_root::become_owner(&global, owner, &secrets, &helpers, limit).await
         }
     }
 }
@@ -106,7 +105,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Status { probe: true } => Ok(probe::run(global).await),
         Command::Status { probe: false } => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
-        Command::Apply { target } => apply::run(global, &target).await,
+        Command::Apply { target } => privileged::apply::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect(arguments) => inspect::run(global, &arguments),
         Command::History => history::run(global),
@@ -123,9 +122,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::AcceptIssuer { fingerprint } => accept_issuer::run(global, fingerprint).await,
         Command::Config { command } => configuration::run(global, command).await,
         Command::Regions => regions::run(global),
-        Command::Simulate(arguments) => {
-            simulate::run(arguments).await.map(|()| Exit::Done).map_err(|error| Failure::Other(error.to_string()))
-        }
+        Command::Simulate(arguments) => simulate::run(arguments).await.map(|()| Exit::Done).map_err(Failure::other),
         Command::Demo => demo::run().await,
     }
 }
@@ -195,6 +192,10 @@ impl From<StoreError> for Failure {
 }
 
 impl Failure {
+    fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+
     fn exit(&self) -> Exit {
         match self {
             Self::Settings(_) | Self::Client(_) | Self::NotRoots(_) => Exit::Configuration,
@@ -287,6 +288,31 @@ impl<T> EachStore<T> {
 }
 
 impl EachStore<Report> {
+    /// Acts on the operator's override in every store that is meant. `change` puts it into the planner's state, and says
+    /// where it reaches less far than it sounds.
+    async fn overrule(
+        global: &Global,
+        (command, noted): (&str, &str),
+        change: impl Fn(&Session<'_>, &mut PlannerState) -> Option<Finding>,
+    ) -> Result<Self, Failure> {
+        let loaded = load(global)?;
+        let mut each = Self::new();
+        for store in the_stores(global, &loaded)? {
+            let acted = async {
+                let mut session = open(global, store, command)?;
+                let mut planner = session.contents.state.planner.clone();
+                let found = change(&session, &mut planner);
+                let set = session.contents.set.clone();
+                let mut report = session.act_on_override(&loaded.settings, planner, &set, noted).await?;
+                report.findings.extend(found);
+                session.close_between(&mut report);
+                Ok(report)
+            };
+            each.note(store, acted.await);
+        }
+        Ok(each)
+    }
+
     /// Says and prints what the operator's word came to: `said` first, then as a cycle does. The exit of all.
     fn conclude(mut self, global: &Global, said: impl Fn(&str, &Report) -> String) -> Result<Exit, Failure> {
         for report in self.done.values() {

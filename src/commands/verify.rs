@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::inspect::read_bounded;
+use super::inspect::{read_as_pem, read_bounded};
 use super::{Failure, load, print};
 use crate::cli::{Global, Verify};
 use crate::clock::{Clock, SystemClock};
@@ -16,7 +16,6 @@ use crate::settings::resolved::IdentitySetting;
 use crate::trust::anchor::Anchors;
 use crate::trust::certificate::Certificate;
 use crate::trust::crl::{self, Crl, UnreadableCrl};
-use crate::trust::pem;
 use crate::trust::refusal::{Refusal, Rule, quoted};
 use crate::trust::set::Authority;
 use crate::trust::timestamp::Timestamp;
@@ -30,10 +29,10 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
     let Some(leaf) = &arguments.leaf else {
         return Err(Failure::Usage("verify needs a file with the leaf, or --list-anchors".to_owned()));
     };
-    let mut text = text_of(leaf)?;
+    let mut text = read_as_pem(leaf)?;
     for intermediate in &arguments.intermediates {
         text.push('\n');
-        text.push_str(&text_of(intermediate)?);
+        text.push_str(&read_as_pem(intermediate)?);
     }
     let at = arguments.at.unwrap_or_else(|| SystemClock.now());
     let (policy, configured) = configured(global)?;
@@ -77,15 +76,6 @@ fn anchors(files: &[PathBuf], authority: Authority) -> Result<Anchors, Failure> 
         let read = Anchors::read(&read_bounded(file)?);
         Ok(anchors.and(read.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?))
     })
-}
-
-/// The vendor's own text where it is PEM, so that its oddities are judged; else the DER as PEM.
-fn text_of(file: &Path) -> Result<String, Failure> {
-    let bytes = read_bounded(file)?;
-    match Certificate::parse(&bytes) {
-        Ok(certificate) => Ok(pem::encode("CERTIFICATE", certificate.der())),
-        Err(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-    }
 }
 
 fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {

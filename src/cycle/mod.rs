@@ -45,7 +45,7 @@ use crate::trust::summary::StoreSummary;
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 use observe::Assessed;
-pub use observe::{Clients, Observed};
+pub use observe::{Clients, Observed, identity_rule, pin_line};
 pub use overrides::Accepted;
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
