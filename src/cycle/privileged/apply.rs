@@ -79,14 +79,16 @@ pub enum ApplyError {
     /// Root's own files.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Root's own memory.
+    /// What was remembered of earlier turns.
     #[error(
-        "{path} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; removed, the next word of the daemon is believed"
+        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what the \
+         daemon says next is believed",
+        path.display()
     )]
     State {
         /// The file.
-        path: String,
-        /// Why.
+        path: PathBuf,
+        /// What is wrong with it.
         why: String,
     },
     /// The store cannot be read.
@@ -95,30 +97,13 @@ pub enum ApplyError {
     /// Nothing of it may be rendered.
     #[error("the daemon's store was not adopted: {0}")]
     Withheld(#[from] Withheld),
-    /// It goes backward.
-    #[error(
-        "the daemon's store has generation {given:06}, and {had:06} was adopted before: who can only withdraw may not bring back what \
-         has left. Where the store was made anew on purpose, remove {state}"
-    )]
-    Backward {
-        /// Its number.
-        given: u64,
-        /// The last one.
-        had: u64,
+    /// It is another store, or goes backward.
+    #[error("the daemon's store {what}. Where it was made anew on purpose, remove {}", state.display())]
+    NotTheSame {
+        /// Compared with what was adopted before.
+        what: String,
         /// Where that is remembered.
-        state: String,
-    },
-    /// It is another store.
-    #[error(
-        "the daemon's store is another one ({given}) than before ({had}). Where it was made anew on purpose, remove {state}"
-    )]
-    OtherStore {
-        /// Its id.
-        given: String,
-        /// The last one's.
-        had: String,
-        /// Where that is remembered.
-        state: String,
+        state: PathBuf,
     },
 }
 
@@ -132,7 +117,7 @@ impl ApplyError {
             Self::Lock(LockError::Held { .. }) => Exit::Locked,
             Self::Lock(_) | Self::Store(_) | Self::State { .. } => Exit::Store,
             Self::Unreadable(AdoptError::Nothing(_) | AdoptError::Io { .. }) => Exit::Source,
-            Self::Unreadable(_) | Self::Withheld(_) | Self::Backward { .. } | Self::OtherStore { .. } => Exit::Answer,
+            Self::Unreadable(_) | Self::Withheld(_) | Self::NotTheSame { .. } => Exit::Answer,
         }
     }
 }
@@ -158,7 +143,7 @@ struct State {
 
 impl State {
     fn read(path: &Path) -> Result<Self, ApplyError> {
-        let unusable = |why: String| ApplyError::State { path: path.display().to_string(), why };
+        let unusable = |why: String| ApplyError::State { path: path.to_owned(), why };
         let Some(bytes) = file::read(path, LARGEST)? else {
             return Ok(Self { schema: SCHEMA, ..Self::default() });
         };
@@ -228,14 +213,20 @@ impl Apply<'_> {
         let mut state = State::read(&files.state())?;
         let given = adopt::store(&self.store.path)?;
         let number = given.manifest.generation;
-        if let Some(had) = state.store.as_ref().filter(|had| **had != given.manifest.store) {
-            let given = given.manifest.store.chars().take(64).collect();
-            let state = files.state().display().to_string();
-            return Err(ApplyError::OtherStore { given, had: had.clone(), state });
-        }
-        if number < state.generation {
-            let at = files.state().display().to_string();
-            return Err(ApplyError::Backward { given: number, had: state.generation, state: at });
+        let differs = match &state.store {
+            Some(had) if *had != given.manifest.store => {
+                let given: String = given.manifest.store.chars().take(64).collect();
+                Some(format!("is another one ({given}) than before ({had})"))
+            }
+            _ if number < state.generation => Some(format!(
+                "has generation {number:06}, and {:06} was adopted before: who can only withdraw may not bring back what \
+                 has left",
+                state.generation
+            )),
+            _ => None,
+        };
+        if let Some(what) = differs {
+            return Err(ApplyError::NotTheSame { what, state: files.state() });
         }
         let link = files.link()?;
         let (linked, foreign) = match link.read()? {
