@@ -29,7 +29,7 @@ use std::io::{self, Write};
 use clap::Parser;
 use serde::Serialize;
 
-use privileged::run_as_owner::{self, StillRoot, Unfinished};
+use privileged::run_as_owner::{self, StillRoot};
 use privileged::run_as_root::{self, Duties};
 
 use crate::cli::{self, Cli, Command, Global, Output};
@@ -70,7 +70,7 @@ pub fn main() -> Exit {
         .build();
     let runtime = match built {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&Failure::Runtime(error)),
+        Err(error) => return fail(&Failure::Other(format!("the runtime could not be started: {error}"))),
     };
     let exit = runtime.block_on(start(cli, is_owners)).unwrap_or_else(|failure| fail(&failure));
     // A name that is being looked up on a thread of its own must not keep us.
@@ -80,7 +80,7 @@ pub fn main() -> Exit {
 
 /// Root leaves to the store's owner what is the owner's, and does what only root may.
 async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Failure> {
-    if is_owners? {
+    if is_owners.map_err(Failure::other)? {
         return tokio::select! {
             done = dispatch(cli) => done,
             // Root says why.
@@ -162,12 +162,6 @@ pub enum Failure {
     /// Root is to act by a configuration that is not root's alone.
     #[error("root acts by a configuration that root alone can change: {0}. Nothing was done; trust is unchanged.")]
     NotRoots(NotRoots),
-    /// Root's child could not become the store's owner.
-    #[error(transparent)]
-    StillRoot(#[from] StillRoot),
-    /// Root's child did not come to its end.
-    #[error(transparent)]
-    Unfinished(#[from] Unfinished),
     /// The daemon could not begin.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -177,9 +171,6 @@ pub enum Failure {
     /// Standard output.
     #[error("the result could not be printed: {0}")]
     Output(#[from] io::Error),
-    /// The runtime.
-    #[error("the runtime could not be started: {0}")]
-    Runtime(io::Error),
     /// Anything else, in its own words.
     #[error("{0}")]
     Other(String),
@@ -204,8 +195,7 @@ impl Failure {
             Self::Cycle(error) => error.exit(),
             Self::Contents(_) | Self::NotSaved(_) => Exit::Store,
             Self::Usage(_) => Exit::Usage,
-            Self::StillRoot(_) | Self::Unfinished(_) => Exit::Unexpected,
-            Self::Output(_) | Self::Runtime(_) | Self::Other(_) => Exit::Unexpected,
+            Self::Output(_) | Self::Other(_) => Exit::Unexpected,
         }
     }
 }

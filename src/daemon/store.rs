@@ -99,25 +99,26 @@ impl StoreTask {
                     sleep(SETTLE).await;
                     // The folder itself may be another one by now.
                     self.around.watch.store(&self.store.path, &self.touched);
-                    let is_due = next <= self.around.clock.now();
                     // What we could not do leaves traces of its own: after a failure the time alone decides.
-                    if is_due || (self.failures == 0 && self.has_drifted()) {
-                        next = self.between_polls(Turns::Due).await;
-                    } else if self.show_what_others_did() {
-                        next = self.next_turn();
-                    }
+                    let has_drifted = self.failures == 0 && self.has_drifted();
+                    next = self.take_what_is_due(next, has_drifted).await;
                 }
                 () = self.look_again.notified() => next = self.between_polls(Turns::All).await,
-                () = sleep_until(look_up) => {
-                    if next <= self.around.clock.now() {
-                        next = self.between_polls(Turns::Due).await;
-                    } else if self.show_what_others_did() {
-                        next = self.next_turn();
-                    }
-                }
+                () = sleep_until(look_up) => next = self.take_what_is_due(next, false).await,
             }
         }
         self.around.progress.release(&self.subject());
+    }
+
+    /// Takes the turns that are due, or shows what others have done meanwhile; when the next turn is due.
+    async fn take_what_is_due(&mut self, next: Timestamp, has_drifted: bool) -> Timestamp {
+        if has_drifted || next <= self.around.clock.now() {
+            self.between_polls(Turns::Due).await
+        } else if self.show_what_others_did() {
+            self.next_turn()
+        } else {
+            next
+        }
     }
 
     /// The cycle without a poll.

@@ -153,13 +153,13 @@ pub struct Child {
 impl Child {
     /// Starts the same command again, with these variables alone.
     pub fn start(owner: Owner, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Failure> {
-        let signals = signals_to_end().map_err(Failure::Runtime)?;
         let failed = |what: &str, error: io::Error| {
             let user = owner.0;
             Failure::Other(format!(
                 "the command could not be run as the store's owner, uid {user} ({what}: {error}). Nothing was done; trust is unchanged"
             ))
         };
+        let signals = signals_to_end().map_err(|error| failed("signals", error))?;
         let program = std::env::current_exe().map_err(|error| failed("where we are is unknown", error))?;
         // Root's shell may have left us any file open, its terminal too, and a lock that only its end gives free.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
@@ -198,7 +198,7 @@ impl Child {
             signal = self.signals.next() => Err(Unfinished::Signalled { signal }),
         };
         let ended = match unfinished {
-            Ok(status) => Ok(status.map_err(Failure::Runtime)?),
+            Ok(status) => Ok(status.map_err(Failure::other)?),
             Err(unfinished) => {
                 self.end().await;
                 Err(unfinished)
@@ -207,7 +207,7 @@ impl Child {
         let last_words = async { tokio::join!(self.stdout.drain(), self.stderr.drain()) };
         let _ = timeout(LAST_WORDS, last_words).await;
         let passed_on = self.stdout.finish().and(self.stderr.finish());
-        let exit = exit_of(user, ended?)?;
+        let exit = ended.and_then(|status| exit_of(user, status)).map_err(Failure::other)?;
         passed_on.map_err(Failure::Output)?;
         Ok(exit)
     }
