@@ -1,7 +1,6 @@
 //! `trustsync demo`: the main job on embedded parts. A simulated vendor with its own PKI, a simulated clock, an embedded
 //! TLS server that requires client certificates, and between them the real cycle, through a whole rotation.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,7 +55,7 @@ pub async fn perform(out: &mut impl Write, colour: bool, meddle: impl Fn(&Path))
     let mut stage = Stage::build(&meddle).await?;
     let mut paper = Paper { out, colour, wrong: 0 };
     paper.title(&stage)?;
-    for scene in Scene::ALL {
+    for scene in &SCENES {
         stage.enter(scene)?;
         let cycles = stage.cycles(scene).await;
         meddle(&stage.folder.path);
@@ -69,67 +68,69 @@ pub async fn perform(out: &mut impl Write, colour: bool, meddle: impl Fn(&Path))
     Ok(wrong == 0)
 }
 
-/// The rotation, scene by scene.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scene {
-    OutsideTheWindow,
-    WindowOpens,
+/// A scene of the rotation.
+struct Scene {
+    /// Since the beginning.
+    day: u32,
+    act: Act,
+    title: &'static str,
+    story: &'static str,
+}
+
+/// What happens in a scene.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    TimePasses,
     VendorSwitches,
     OldOneRetires,
     GraceEnds,
     CaRevokes,
 }
 
-impl Scene {
-    const ALL: [Self; 6] = [
-        Self::OutsideTheWindow,
-        Self::WindowOpens,
-        Self::VendorSwitches,
-        Self::OldOneRetires,
-        Self::GraceEnds,
-        Self::CaRevokes,
-    ];
+const SCENES: [Scene; 6] = [
+    Scene {
+        day: 0,
+        act: Act::TimePasses,
+        title: "Outside the window",
+        story: "The vendor lists one certificate. It is pinned; others of the same CA stay out.",
+    },
+    Scene {
+        day: 35,
+        act: Act::TimePasses,
+        title: "The window opens: Upcoming appears",
+        story: "Less than 90 days left. The next certificate gets in months before it is needed.",
+    },
+    Scene {
+        day: 100,
+        act: Act::VendorSwitches,
+        title: "The vendor switches",
+        story: "From now on the vendor presents the new one. Not a call is lost.",
+    },
+    Scene {
+        day: 101,
+        act: Act::OldOneRetires,
+        title: "The old certificate retires",
+        story: "Three answers agree that the old one is gone. It stays for its grace of 14 days.",
+    },
+    Scene {
+        day: 115,
+        act: Act::GraceEnds,
+        title: "The grace ends",
+        story: "The old one leaves, although it has not expired yet.",
+    },
+    Scene {
+        day: 350,
+        act: Act::CaRevokes,
+        title: "The CA revokes the current one",
+        story: "Upcoming is in again. Then the CA revokes Current: out at the next poll, months before its end.",
+    },
+];
 
-    /// Days since the beginning.
-    fn day(self) -> u64 {
-        match self {
-            Self::OutsideTheWindow => 0,
-            Self::WindowOpens => 35,
-            Self::VendorSwitches => 100,
-            Self::OldOneRetires => 101,
-            Self::GraceEnds => 115,
-            Self::CaRevokes => 350,
-        }
-    }
-
+impl Act {
     /// How many polls the scene shows, an hour apart: a change of role needs three that agree, and a revocation something
     /// that is trusted.
-    fn polls(self) -> u64 {
+    fn polls(self) -> u32 {
         if matches!(self, Self::OldOneRetires | Self::CaRevokes) { 2 } else { 1 }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::OutsideTheWindow => "Outside the window",
-            Self::WindowOpens => "The window opens: Upcoming appears",
-            Self::VendorSwitches => "The vendor switches",
-            Self::OldOneRetires => "The old certificate retires",
-            Self::GraceEnds => "The grace ends",
-            Self::CaRevokes => "The CA revokes the current one",
-        }
-    }
-
-    fn story(self) -> &'static str {
-        match self {
-            Self::OutsideTheWindow => "The vendor lists one certificate. It is pinned; others of the same CA stay out.",
-            Self::WindowOpens => "Less than 90 days left. The next certificate gets in months before it is needed.",
-            Self::VendorSwitches => "From now on the vendor presents the new one. Not a call is lost.",
-            Self::OldOneRetires => "Three answers agree that the old one is gone. It stays for its grace of 14 days.",
-            Self::GraceEnds => "The old one leaves, although it has not expired yet.",
-            Self::CaRevokes => {
-                "Upcoming is in again. Then the CA revokes Current: out at the next poll, months before its end."
-            }
-        }
     }
 }
 
@@ -165,9 +166,9 @@ impl Stage {
         Ok(Self { vendor, server, clock, start, settings, clients, previous: None, folder })
     }
 
-    fn enter(&mut self, scene: Scene) -> Result<(), Failure> {
-        self.clock.set(self.start.plus(DAY.saturating_mul(u32::try_from(scene.day()).unwrap_or(0))));
-        if scene == Scene::VendorSwitches {
+    fn enter(&mut self, scene: &Scene) -> Result<(), Failure> {
+        self.clock.set(self.start.plus(DAY.saturating_mul(scene.day)));
+        if scene.act == Act::VendorSwitches {
             let world = self.vendor.world();
             self.previous = Some(world.current().map_err(Failure::other)?);
             world.rotate().map_err(Failure::other)?;
@@ -176,7 +177,7 @@ impl Stage {
     }
 
     /// The real cycle, as often as the scene needs it.
-    async fn cycles(&mut self, scene: Scene) -> Vec<Result<Report, String>> {
+    async fn cycles(&mut self, scene: &Scene) -> Vec<Result<Report, String>> {
         let options = Options {
             deadline: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(1),
@@ -184,9 +185,9 @@ impl Stage {
         };
         let mut reports = Vec::new();
         let Some(store) = self.settings.stores.values().next() else { return reports };
-        for poll in 0..scene.polls() {
+        for poll in 0..scene.act.polls() {
             if poll > 0 {
-                if scene == Scene::CaRevokes
+                if scene.act == Act::CaRevokes
                     && let Err(error) = self.vendor.world().revoke(Revoke::Current)
                 {
                     reports.push(Err(error.to_string()));
@@ -200,22 +201,22 @@ impl Stage {
     }
 
     /// Everybody knocks, with the key that belongs to the certificate.
-    async fn cast(&self, scene: Scene) -> Result<Vec<Part>, Failure> {
+    async fn cast(&self, scene: &Scene) -> Result<Vec<Part>, Failure> {
         let world = self.vendor.world();
         let current = world.current().map_err(Failure::other)?;
         let upcoming = world.upcoming().map_err(Failure::other)?;
         let stranger = world.impostor(Impostor::Stranger).map_err(Failure::other)?;
-        let mut cast = vec![match scene {
-            Scene::CaRevokes => self.part("the current, now revoked", Some(&current), false).await,
+        let mut cast = vec![match scene.act {
+            Act::CaRevokes => self.part("the current, now revoked", Some(&current), false).await,
             _ => self.part("the vendor's current", Some(&current), true).await,
         }];
         if let Some(upcoming) = &upcoming {
             cast.push(self.part("the upcoming one", Some(upcoming), true).await);
         }
         if let Some(previous) = &self.previous
-            && scene != Scene::CaRevokes
+            && scene.act != Act::CaRevokes
         {
-            cast.push(self.part("the previous one", Some(previous), scene != Scene::GraceEnds).await);
+            cast.push(self.part("the previous one", Some(previous), scene.act != Act::GraceEnds).await);
         }
         cast.push(self.part("a stranger of the same CA", Some(&stranger), false).await);
         cast.push(self.part("nobody's (no certificate)", None, false).await);
@@ -349,7 +350,7 @@ impl<W: Write> Paper<'_, W> {
 
     fn scene(
         &mut self,
-        scene: Scene,
+        scene: &Scene,
         stage: &Stage,
         cycles: &[Result<Report, String>],
         cast: &[Part],
@@ -359,9 +360,9 @@ impl<W: Write> Paper<'_, W> {
             .world()
             .current()
             .map_or(0, |current| stage.clock.now().days_until(current.validity().not_after));
-        let heading = self.paint("1", &format!("day {:>3}  {}", scene.day(), scene.title()));
+        let heading = self.paint("1", &format!("day {:>3}  {}", scene.day, scene.title));
         writeln!(self.out, "\n{heading}")?;
-        writeln!(self.out, "         {}", scene.story())?;
+        writeln!(self.out, "         {}", scene.story)?;
         writeln!(self.out, "         {} {left} days left of the vendor's certificate", bar(left))?;
         for cycle in cycles {
             self.cycle(cycle)?;
@@ -385,37 +386,29 @@ impl<W: Write> Paper<'_, W> {
     }
 
     fn cycle(&mut self, cycle: &Result<Report, String>) -> io::Result<()> {
-        match cycle {
+        let line = match cycle {
             Ok(report) => {
-                let number = report.generation.unwrap_or(0);
-                let mut line = if report.committed {
-                    format!("generation {number:06} published")
-                } else {
-                    format!("generation {number:06} stands, nothing to do")
-                };
+                let what = if report.committed { "published" } else { "stands, nothing to do" };
+                let mut line = format!("generation {:06} {what}", report.generation.unwrap_or(0));
                 for target in &report.targets {
-                    let _ = match (&target.settled, &target.owed) {
-                        (Some(Evidence::Proven), _) if target.told => {
-                            write!(line, ", server reloaded and proven to serve it")
-                        }
-                        (Some(Evidence::Proven), _) => write!(line, ", server proven to serve it"),
-                        (Some(other), _) => write!(line, ", server: {}", other.words()),
-                        (None, Some(owed)) => write!(line, ", reload OWED: {owed}"),
-                        (None, None) => write!(line, ", server: nothing known"),
-                    };
-                    if target.settled != Some(Evidence::Proven) {
-                        self.wrong = self.wrong.saturating_add(1);
-                    }
+                    let is_proven = target.settled == Some(Evidence::Proven);
+                    self.wrong = self.wrong.saturating_add(u32::from(!is_proven));
+                    line.push_str(&match (&target.settled, &target.owed) {
+                        _ if is_proven && target.told => ", server reloaded and proven to serve it".to_owned(),
+                        _ if is_proven => ", server proven to serve it".to_owned(),
+                        (Some(other), _) => format!(", server: {}", other.words()),
+                        (None, Some(owed)) => format!(", reload OWED: {owed}"),
+                        (None, None) => ", server: nothing known".to_owned(),
+                    });
                 }
-                let line = self.paint("36", &line);
-                writeln!(self.out, "         {line}")
+                self.paint("36", &line)
             }
             Err(error) => {
                 self.wrong = self.wrong.saturating_add(1);
-                let line = self.paint("31", &format!("the cycle failed: {error}"));
-                writeln!(self.out, "         {line}")
+                self.paint("31", &format!("the cycle failed: {error}"))
             }
-        }
+        };
+        writeln!(self.out, "         {line}")
     }
 
     fn ending(&mut self, took: Duration) -> io::Result<()> {
