@@ -8,18 +8,10 @@
 
 use std::fmt::Write;
 
-use x509_parser::asn1_rs::{Any, ToDer};
+use x509_parser::asn1_rs::{Any, Tag, ToDer};
 use x509_parser::x509::X509Name;
 
 use crate::trust::fingerprint::hex;
-
-const BMP_STRING: u32 = 30;
-const IA5_STRING: u32 = 22;
-const NUMERIC_STRING: u32 = 18;
-const PRINTABLE_STRING: u32 = 19;
-const TELETEX_STRING: u32 = 20;
-const UNIVERSAL_STRING: u32 = 28;
-const UTF8_STRING: u32 = 12;
 
 /// The whole name.
 pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
@@ -65,14 +57,14 @@ fn utf8(value: &Any<'_>) -> Option<Vec<u8>> {
             .is_multiple_of(width)
             .then(|| bytes.chunks(width).map(|unit| char::from_u32(code(unit))).collect())?
     };
-    match value.tag().0 {
-        UTF8_STRING => Some(bytes.to_vec()),
+    match value.tag() {
+        Tag::Utf8String => Some(bytes.to_vec()),
         // One byte a character: Latin-1, which OpenSSL takes a TeletexString to be too.
-        PRINTABLE_STRING | IA5_STRING | NUMERIC_STRING | TELETEX_STRING => {
+        Tag::PrintableString | Tag::Ia5String | Tag::NumericString | Tag::TeletexString => {
             Some(bytes.iter().copied().map(char::from).collect::<String>().into_bytes())
         }
-        BMP_STRING => wide(2).map(String::into_bytes),
-        UNIVERSAL_STRING => wide(4).map(String::into_bytes),
+        Tag::BmpString => wide(2).map(String::into_bytes),
+        Tag::UniversalString => wide(4).map(String::into_bytes),
         _ => None,
     }
 }
