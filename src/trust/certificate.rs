@@ -155,17 +155,15 @@ pub enum Curve {
 impl Curve {
     /// Each, by NIST's name for it.
     pub const ALL: [(&'static str, Self); 3] = [("P-256", Self::P256), ("P-384", Self::P384), ("P-521", Self::P521)];
-
-    fn name(self) -> &'static str {
-        Self::ALL.into_iter().find(|(_, curve)| *curve == self).map_or("", |(name, _)| name)
-    }
 }
 
 impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rsa { bits, .. } => write!(f, "RSA {bits}"),
-            Self::Ec(curve) => write!(f, "EC {}", curve.name()),
+            Self::Ec(Curve::P256) => f.write_str("EC P-256"),
+            Self::Ec(Curve::P384) => f.write_str("EC P-384"),
+            Self::Ec(Curve::P521) => f.write_str("EC P-521"),
             Self::Ed25519 => f.write_str("Ed25519"),
             Self::Other(words) => f.write_str(words),
         }
