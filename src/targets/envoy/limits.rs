@@ -24,7 +24,8 @@ pub(super) fn of_names(target: &str, manifest: &Manifest, read: &dyn Fn(&str) ->
     }
     if !manifest.denied.is_empty() {
         let text = "Envoy cannot exclude a single certificate of a name that it admits. While one is denied, it \
-                    admits one by one those that the vendor lists: a renewed one gets in only after a poll has found it.";
+                    admits one by one those that the vendor lists: a renewed one gets in only after a poll has \
+                    found it.";
         return Some(Finding::new(Event::TargetOneByOne, Subject::target(target), text));
     }
     rules.iter().any(|rule| rule.witnesses.dns_names.is_empty()).then(|| {
