@@ -9,11 +9,11 @@ use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::{Manifest, ManifestError};
+use crate::trust::manifest::{Manifest, RecordError};
 use crate::trust::pem;
 use crate::trust::planner_state::SlotState;
 use crate::trust::set::{SlotId, TrustSet};
-use crate::trust::state::{State, StateError};
+use crate::trust::state::State;
 use crate::trust::subject::Subject;
 
 /// The file of the state, in the root.
@@ -87,7 +87,7 @@ pub enum ContentsError {
         /// `state.json`, with the path to it.
         path: String,
         /// Names both versions.
-        source: StateError,
+        source: RecordError,
     },
     /// A newer trustsync wrote a manifest.
     #[error("{path} {source}. Nothing was changed; what is published stays.")]
@@ -95,7 +95,7 @@ pub enum ContentsError {
         /// `manifest.json`, with the path to it.
         path: String,
         /// Names both versions, or says what is malformed.
-        source: ManifestError,
+        source: RecordError,
     },
 }
 
@@ -171,7 +171,9 @@ fn state_on_disk(root: &Path) -> Result<Result<State, String>, ContentsError> {
     let Some(bytes) = file::read(&path, LARGEST)? else { return Ok(Err(format!("{STATE} is missing."))) };
     match State::read(&bytes) {
         Ok(state) => Ok(Ok(state)),
-        Err(source @ StateError::Newer(_)) => Err(ContentsError::State { path: path.display().to_string(), source }),
+        Err(source @ RecordError::Newer { .. }) => {
+            Err(ContentsError::State { path: path.display().to_string(), source })
+        }
         Err(error) => Ok(Err(format!("{STATE} {error}."))),
     }
 }
@@ -236,7 +238,7 @@ fn newest_intact(
         let what = match manifest_of(root, *number) {
             Ok(Some(manifest)) => return Ok(Some(manifest)),
             Ok(None) => "is missing".to_owned(),
-            Err(ContentsError::Manifest { source: ManifestError::Corrupt(why), .. }) => format!("is damaged: {why}"),
+            Err(ContentsError::Manifest { source: RecordError::Corrupt(why), .. }) => format!("is damaged: {why}"),
             Err(error) => return Err(error),
         };
         let text =
@@ -335,7 +337,7 @@ fn find_elsewhere(
 
 /// The certificates that the records of a slot name.
 fn named_by(slot: &SlotState) -> impl Iterator<Item = &Fingerprint> {
-    slot.entries.iter().flat_map(|(key, entry)| entry.chain.iter().chain([key]))
+    slot.entries.iter().flat_map(|(key, entry)| entry.trusted.chain.iter().chain([key]))
 }
 
 /// Drops the entries whose own certificate is nowhere, and says what is missing of each slot. Such a slot's next clean

@@ -44,7 +44,12 @@ fn distrust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp) -> Decided {
 }
 
 fn word_of(store: &MemoryStore, leaf: &Leaf) -> Option<TrustOverride> {
-    store.planner.slots.values().find_map(|held| held.entries.get(&leaf.fingerprint)).and_then(|entry| entry.word)
+    store
+        .planner
+        .slots
+        .values()
+        .find_map(|held| held.entries.get(&leaf.fingerprint))
+        .and_then(|entry| entry.trusted.word)
 }
 
 #[test]
