@@ -20,13 +20,13 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// The simulator could not start, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
-    /// The API.
+    /// The API could not be served.
     #[error(transparent)]
     Vendor(#[from] VendorError),
-    /// The control endpoint.
+    /// The control endpoint could not be served.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The files.
+    /// The files could not be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// Output or signals.
@@ -51,7 +51,7 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
     if args.rotate_by_hand {
         options.rotate_at_days_left = None;
     }
-    // Before anything is announced, so that whoever waits for the announcement may signal at once.
+    // Before anything is announced, so that anyone who waits for the announcement may signal at once.
     let mut signals = Signals::listen([((), SignalKind::interrupt()), ((), SignalKind::terminate())])?;
     let vendor = Vendor::start(options).await?;
     for failure in args.fail {
