@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The one-shot is that cycle once, the [`daemon`] is that cycle in a loop with a schedule, the demo is that cycle against a
-//! simulated vendor and clock, and root's half (`trustsync apply`) is that cycle with the daemon's store as its source.
+//! simulated vendor and clock, and the privileged helper (`trustsync apply`) is that cycle with the daemon's store as its
+//! source.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -32,6 +33,7 @@ pub mod log;
 pub mod marker;
 pub mod report;
 pub mod settings;
+mod signals;
 pub mod simulator;
 pub mod store;
 pub mod targets;

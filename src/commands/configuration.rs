@@ -93,14 +93,15 @@ fn found_outside(settings: &Settings) -> Vec<String> {
     problems
 }
 
-/// Whether root's half of privileged targets can be asked by us, or be us.
+/// Whether the privileged helper of each target can be asked by us, or be us.
 fn privileged(global: &Global, settings: &Settings) -> Vec<String> {
-    let halves = super::apply::halves(settings.stores.values());
-    let unfit = |(name, half): &(String, Privileged)| Some(format!("target.{name} is privileged: {}", half.problem()?));
+    let helpers = super::privileged::apply::helpers(settings.stores.values());
+    let unfit =
+        |(name, files): &(String, Privileged)| Some(format!("target.{name} is privileged: {}", files.problem()?));
     if !rustix::process::geteuid().is_root() {
-        return halves.iter().filter_map(unfit).collect();
+        return helpers.iter().filter_map(unfit).collect();
     }
-    let unsafe_for_root = ownership::roots_alone(&global.config).err().filter(|_| !halves.is_empty());
+    let unsafe_for_root = ownership::roots_alone(&global.config).err().filter(|_| !helpers.is_empty());
     let said = |error| {
         format!("targets are privileged, so that root acts by a configuration that root alone can change: {error}")
     };

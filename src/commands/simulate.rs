@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use crate::cli::Simulate;
+use crate::signals::Signals;
 use crate::simulator::control::{Control, OffsetClock};
 use crate::simulator::error::SimulatorError;
 use crate::simulator::failure::Endpoint;
@@ -46,8 +47,7 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
         options.rotate_at_days_left = None;
     }
     // Before anything is announced, so that whoever waits for the announcement may signal at once.
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen([((), SignalKind::interrupt()), ((), SignalKind::terminate())])?;
     let vendor = Vendor::start(options).await?;
     for failure in args.fail {
         vendor.world().fail(failure, Endpoint::Listing, None);
@@ -71,9 +71,8 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
     let mut refresh = tokio::time::interval(REFRESH);
     loop {
         tokio::select! {
-            // All three arms are cancel-safe: a signal or a tick not taken is taken by the next turn.
-            _ = interrupted.recv() => break,
-            _ = terminated.recv() => break,
+            // Both arms are cancel-safe: a signal or a tick not taken is taken by the next turn.
+            () = signals.next() => break,
             _ = refresh.tick() => folder.write()?,
         }
     }

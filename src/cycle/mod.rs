@@ -45,7 +45,7 @@ use crate::trust::summary::StoreSummary;
 pub use anchors::{AnchorsError, problems as anchors_problems};
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 use observe::Assessed;
-pub use observe::{Clients, Observed};
+pub use observe::{Clients, Observed, identity_rule, pin_line};
 pub use overrides::Accepted;
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
@@ -127,7 +127,7 @@ pub async fn run(
     // The vendor may be down, and that takes its time to be known.
     let planted = if store.seed.is_some() && is_empty(store) {
         let session = Session::open(store, clock, options)?;
-        Some(act(settings, session, &unasked(settings, store, clock)?, Turns::All).await?.0)
+        Some(act(settings, session, &unasked(settings, store, clock).await?, Turns::All).await?.0)
     } else {
         None
     };
@@ -164,7 +164,7 @@ pub async fn gather(
     let contents = look(store)?;
     let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
-    let lists = revocation::gather(settings, store, clients, &asked, clock, deadline).await;
+    let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
     Ok(Answers { observed, judged: Some(judged), lists })
 }
 
@@ -175,9 +175,14 @@ pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &Cycle
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
-pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    let lists = revocation::look(settings, store, &look(store)?, &[], clock);
-    Ok(Answers { observed: Vec::new(), judged: None, lists })
+pub async fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
+    Ok(unasked_of(settings, store, &look(store)?, clock).await)
+}
+
+async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
+    let asked = revocation::Asked { contents, answers: &[], observed: &[] };
+    let lists = revocation::gather(settings, store, &asked, clock, None).await;
+    Answers { observed: Vec::new(), judged: None, lists }
 }
 
 /// The cycle's half under the lock: judges, plans, publishes, takes turns.
@@ -238,7 +243,8 @@ pub async fn rehearse(
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = look(store)?;
     let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
-    let lists = revocation::look(settings, store, &contents, &judged.interpreted.answers, clock);
+    let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
+    let lists = revocation::gather(settings, store, &asked, clock, None).await;
     let known = (&contents.state.planner, &contents.set);
     let answers = Answers { observed, judged: Some(judged), lists };
     let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;
@@ -249,7 +255,7 @@ pub async fn rehearse(
 
 /// Reads a store without the lock and without writing; an empty one where there is none yet.
 pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
-    match Store::look(&store.path)? {
+    match Store::find(&store.path)? {
         Some(opened) => contents::read(opened.root(), &store.name, String::new),
         None => Ok(Contents::unborn()),
     }

@@ -30,12 +30,8 @@ pub const LISTING_BYTES: usize = 4 * 1024 * 1024;
 pub struct Listing {
     /// Its entities, in the order of its pages, unjudged.
     pub entities: Vec<Entity>,
-    /// How many the vendor said there are, where it said so. It is not held to that.
-    pub total: Option<u64>,
     /// The vendor's clock.
     pub date: Option<Timestamp>,
-    /// The vendor's id of the last page's request.
-    pub correlation_id: Option<String>,
 }
 
 /// Which listing is asked for.
@@ -114,9 +110,7 @@ pub(super) async fn read(
         if listing.entities.len() > ENTITIES {
             return Err(refuse(BadAnswer::TooManyEntities));
         }
-        listing.total = listing.total.or(page.total);
         listing.date = answer.date().or(listing.date);
-        listing.correlation_id = correlation.clone();
         match page.next {
             Some(next) => query = next,
             None if listing.entities.is_empty() && filter == Filter::Unfiltered => {
@@ -134,8 +128,6 @@ pub(super) async fn read(
 pub struct ReadPage {
     /// Its entities; of more than [`ENTITIES`], one more.
     pub entities: Vec<Entity>,
-    /// How many the vendor says there are on all pages.
-    pub total: Option<u64>,
     /// The query of the next page, where there is one.
     pub next: Option<String>,
 }
@@ -145,7 +137,7 @@ pub fn read_page(body: &[u8], url: &Url, path: &str, number: usize) -> Result<Re
     let page: Page = serde_json::from_slice(body).map_err(|error| BadAnswer::NotJson(json_trouble(&error)))?;
     let next = page.next(url, path, number)?;
     let Entities(entities) = page.entities.ok_or(BadAnswer::NoEntities)?;
-    Ok(ReadPage { entities, total: page.total.number(), next })
+    Ok(ReadPage { entities, next })
 }
 
 /// Always our own URL, of the vendor's words the query alone, and never without the filter.
@@ -190,8 +182,6 @@ struct Page {
     page_number: Loose,
     #[serde(default)]
     page_count: Loose,
-    #[serde(default)]
-    total: Loose,
     #[serde(default)]
     next_uri: Loose,
 }

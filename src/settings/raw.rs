@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::resolved::Secret;
 
@@ -226,67 +226,49 @@ pub struct RawMissing {
 }
 
 /// A list; from the environment, which has no lists, a text that is split at commas because the key is a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "TextOrList")]
 pub struct List(pub Vec<String>);
 
-impl<'de> Deserialize<'de> for List {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items;
-        impl<'de> Visitor<'de> for Items {
-            type Value = List;
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a list of texts was expected")]
+enum TextOrList {
+    Text(String),
+    List(Vec<String>),
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of texts")
+impl From<TextOrList> for List {
+    fn from(read: TextOrList) -> Self {
+        Self(match read {
+            TextOrList::List(items) => items,
+            TextOrList::Text(text) => {
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
             }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<List, E> {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Ok(List(items.map(str::to_owned).collect()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<List, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = sequence.next_element()? {
-                    items.push(item);
-                }
-                Ok(List(items))
-            }
-        }
-        deserializer.deserialize_any(Items)
+        })
     }
 }
 
 /// A text that may hold a secret. Whatever its type, reading it never fails with its value in the message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Scalar")]
 pub struct RawSecret(pub Secret);
 
-impl<'de> Deserialize<'de> for RawSecret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyScalar;
-        impl Visitor<'_> for AnyScalar {
-            type Value = RawSecret;
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a text was expected")]
+enum Scalar {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Truth(bool),
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawSecret, E> {
-                Ok(RawSecret(Secret::new(text.to_owned())))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<RawSecret, E> {
-                Ok(RawSecret(Secret::new(number.to_string())))
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<RawSecret, E> {
-                Ok(RawSecret(Secret::new(number.to_string())))
-            }
-
-            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<RawSecret, E> {
-                Ok(RawSecret(Secret::new(truth.to_string())))
-            }
-        }
-        deserializer.deserialize_any(AnyScalar)
+impl From<Scalar> for RawSecret {
+    fn from(read: Scalar) -> Self {
+        Self(Secret::new(match read {
+            Scalar::Text(text) => text,
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Float(number) => number.to_string(),
+            Scalar::Truth(truth) => truth.to_string(),
+        }))
     }
 }

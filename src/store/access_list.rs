@@ -1,9 +1,10 @@
-//! Access lists (ACLs) of files: who but owner and group may write. The kernel hands them out as an extended attribute:
+//! Access lists (ACLs) of files: which users and groups may write, besides owner and group. The kernel hands them out as
+//! an extended attribute:
 //!
 //! ```text
 //!  version (u32, 2) │ tag (u16) permissions (u16) id (u32) │ tag permissions id │ ...        little-endian
 //! ```
-//! What has another form is not guessed at.
+//! A list of another form is an error.
 
 use std::fmt;
 use std::path::Path;
@@ -11,13 +12,13 @@ use std::path::Path;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
-/// Who may do what with a file.
+/// The list of the file or folder itself.
 const ACCESS: &str = "system.posix_acl_access";
 
-/// Who may do what with the files that will be made in a folder.
+/// The list that a folder gives to the files that will be made in it.
 const DEFAULT: &str = "system.posix_acl_default";
 
-/// Lists of the NFSv4 kind, as NFS and ZFS have them. They are another language, which is not read here.
+/// Lists of the NFSv4 kind, as NFS and ZFS have them. They have another form, which is not read here.
 const OTHER_KINDS: [&str; 2] = ["system.nfs4_acl", "system.nfs4_acl_xdr"];
 
 /// No extended attribute is larger (XATTR_SIZE_MAX).
@@ -35,16 +36,16 @@ const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
 
-/// Whom a list gives something.
+/// One that a list gives a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
-    /// A user.
+    /// By its uid.
     User(u32),
-    /// A group.
+    /// By its gid.
     Group(u32),
     /// The group that owns the file.
     OwningGroup,
-    /// Everybody.
+    /// All users of the machine.
     Everybody,
 }
 
@@ -68,8 +69,8 @@ fn of_another_form(rule: &str) -> UnknownList {
     UnknownList(format!("does not have the form that is known: {rule}"))
 }
 
-/// Whom the access list of the path, where it has one, gives a write: users and groups by name. What owner, owning group
-/// and everybody may do, the mode says, too. A symlink is not followed, and has none.
+/// The users and groups that the access list of the path names, where it has one, and lets write. The mode says what
+/// owner, owning group and all others may do. A symlink is not followed, and has no list.
 pub fn writers(path: &Path) -> Result<Vec<Whom>, UnknownList> {
     for kind in OTHER_KINDS {
         if read(path, kind)?.is_some() {
@@ -80,7 +81,7 @@ pub fn writers(path: &Path) -> Result<Vec<Whom>, UnknownList> {
     Ok(given.into_iter().filter(|whom| matches!(whom, Whom::User(_) | Whom::Group(_))).collect())
 }
 
-/// Whom the default access list of a folder, where it has one, gives a write to what will be made in there.
+/// Those that the default access list of a folder, where it has one, lets write what will be made in there.
 pub fn writers_of_what_is_made_in(folder: &Path) -> Result<Vec<Whom>, UnknownList> {
     Ok(read(folder, DEFAULT)?.map(|list| given_a_write(&list)).transpose()?.unwrap_or_default())
 }
@@ -89,13 +90,13 @@ fn read(path: &Path, name: &str) -> Result<Option<Vec<u8>>, UnknownList> {
     let mut value = Vec::with_capacity(LARGEST);
     match rustix::fs::lgetxattr(path, name, spare_capacity(&mut value)) {
         Ok(_) => Ok(Some(value)),
-        // There is none, or the filesystem has none at all.
+        // The file has no list, or the filesystem does not know them.
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(errno) => Err(UnknownList(format!("cannot be read ({errno})"))),
     }
 }
 
-/// Whom but the owner, and root by name, the list gives a write that its mask lets through.
+/// Those that the list lets write, as far as its mask lets it through; without the owner, and root by name.
 fn given_a_write(list: &[u8]) -> Result<Vec<Whom>, UnknownList> {
     let Some((version, entries)) = list.split_first_chunk() else { return Err(of_another_form("it has no version")) };
     if u32::from_le_bytes(*version) != VERSION {
@@ -121,7 +122,7 @@ fn given_a_write(list: &[u8]) -> Result<Vec<Whom>, UnknownList> {
         let (whom, effective) = match *tag {
             _ if permissions & !ALL != 0 => return Err(of_another_form("it has permissions that do not exist")),
             USER | GROUP if mask.is_none() => return Err(of_another_form("it names somebody and has no mask")),
-            // Root has every right, and its own group is root.
+            // Root has every right, and only root is in its own group.
             OWNER | MASK => continue,
             USER | GROUP if *id == 0 => continue,
             USER => (Whom::User(*id), masked),

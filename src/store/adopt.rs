@@ -1,13 +1,13 @@
-//! Reads the generation of a store that is not ours: another user's, or a seed. Whoever writes there is taken for an
-//! adversary who knows that we read.
+//! Reads the generation of a store that is not ours: another user's, or a seed. Its writer is taken for an adversary who
+//! knows that we read.
 //!
 //! ```text
 //!  root folder ─▶ current, as a number ─▶ generations/000042 (held open) ─▶ manifest.json ─▶ leaves.pem, chain.pem
 //!  each opened by openat2 beneath the one before: no symlink, no other filesystem, regular files alone, bounded
 //! ```
 //! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and each
-//! file must have the digest that the manifest, read once, gives it. Whether any of it is to be believed is judged by
-//! [`crate::trust::adopt`].
+//! file must have the digest that the manifest, read once, gives it. [`crate::trust::adopt`] decides what of it is
+//! believed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,16 +31,16 @@ pub const LARGEST: u64 = 8 * 1024 * 1024;
 /// The most certificates in a file.
 const MOST_CERTIFICATES: usize = 1_000;
 
-/// How often a generation that was replaced while it was read is read again from the beginning.
+/// How often a generation is read from the beginning, if it is replaced while it is read.
 const TRIES: u32 = 3;
 
 /// The files that hold certificates.
 const PARTS: [&str; 2] = ["leaves.pem", "chain.pem"];
 
-/// What stands in another's generation, unjudged.
+/// What stands in another's generation, before anything of it is verified.
 #[derive(Debug, Clone)]
 pub struct Foreign {
-    /// Its manifest.
+    /// As its `manifest.json` has it.
     pub manifest: Manifest,
     /// The certificates that stand beside it.
     pub certificates: BTreeMap<Fingerprint, Certificate>,
@@ -80,9 +80,9 @@ impl AdoptError {
     }
 }
 
-/// Reads the generation that the store at `root`, which somebody else writes, has as its current one.
+/// Reads the current generation of the store at `root`, which another user writes.
 pub fn store(root: &Path) -> Result<Foreign, AdoptError> {
-    // What leads to the folder may be root's symlinks, but nobody else's.
+    // The path to the folder may have symlinks of root's, and no others.
     let folder = root.parent().zip(root.file_name());
     let whole = folder.and_then(|(parent, name)| Some(ownership::roots_alone(parent).ok()?.join(name)));
     let whole = whole.unwrap_or_else(|| std::path::absolute(root).unwrap_or_else(|_| root.to_owned()));
@@ -116,7 +116,7 @@ pub fn seed(folder: &Path) -> Result<Foreign, AdoptError> {
     }
 }
 
-/// How strictly is opened.
+/// How strictly files are opened.
 struct Reader {
     flags: ResolveFlags,
     /// Whether a file with a second name is refused: it may be one that its reader alone should read.

@@ -1,4 +1,4 @@
-//! What can go wrong on the disk, in words that say what it means for trust.
+//! What can go wrong on the disk, and what it means for trust.
 
 use std::fs;
 use std::io;
@@ -63,7 +63,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What happened and what to do, without a word on what it means: that is for those who say what it was done for.
+    /// What happened and what to do, without what it means: the caller says what it was done for.
     #[must_use]
     pub fn in_short(&self) -> String {
         match self {
@@ -134,7 +134,7 @@ fn behind(path: &Path, error: &io::Error) -> (String, &'static str) {
         _ => unknown(),
     }
 }
-/// A regular file of somebody else's refuses by itself; everything else is refused by the directory it stands in.
+/// A regular file of another user refuses by itself; for everything else the directory refuses in which it stands.
 fn refusing(path: &Path, euid: u32) -> PathBuf {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() && found.uid() != euid => path.to_owned(),

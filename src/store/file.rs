@@ -20,9 +20,9 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// Whether [`replace`] had to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replaced {
-    /// The file now has the new bytes.
+    /// The file had other bytes, or was missing.
     Written,
-    /// It had them before.
+    /// The file had these bytes already.
     Unchanged,
 }
 
@@ -131,7 +131,7 @@ pub fn append(path: &Path, line: &str) -> Result<(), StoreError> {
         drop(file.set_len(found.len()));
         error
     })?;
-    // The line stands: one who may append to a file of somebody else's may still not change its mode.
+    // The line stands: a process that may append to another user's file may still not change its mode.
     drop(settle_mode(&file, path, FILE_MODE));
     sync(&file, path)?;
     if created {
@@ -203,7 +203,7 @@ pub(super) fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags(OFlags::DIRECTORY | OFlags::NOFOLLOW)).open(path)
 }
 
-/// The umask had its say when the file was created; this has the last word.
+/// Sets the mode that the umask may have changed when the file was created.
 pub(super) fn settle_mode(file: &File, path: &Path, mode: u32) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("set the mode of", path, error);
     if file.metadata().map_err(failed)?.mode() & 0o7777 != mode {
@@ -212,13 +212,13 @@ pub(super) fn settle_mode(file: &File, path: &Path, mode: u32) -> Result<(), Sto
     Ok(())
 }
 
-/// Whether somebody gave the file another mode than we do.
+/// Whether the file has another mode than we give one.
 pub(super) fn has_other_mode(file: &File, path: &Path) -> Result<bool, StoreError> {
     let found = file.metadata().map_err(|error| StoreError::io("look at", path, error))?;
     Ok(found.mode() & 0o7777 != FILE_MODE)
 }
 
-/// The same of a directory. A set-group-id bit is inherited from the folder above, and the administrator's.
+/// Whether a directory has. A set-group-id bit is inherited from the folder above, and is the administrator's.
 pub(super) fn directory_has_other_mode(path: &Path) -> Result<bool, StoreError> {
     let found = fs::symlink_metadata(path).map_err(|error| StoreError::io("look at", path, error))?;
     Ok(found.mode() & 0o5777 != DIRECTORY_MODE)
@@ -290,7 +290,7 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
 }
 
 fn remove(path: &Path, directory: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), StoreError> {
-    // Asked first: a read-only disk refuses to remove even what is not there, and that would be told as our trouble.
+    // Asked first: a read-only disk refuses to remove even what is not there, and that would look like an error of ours.
     let removed = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => Err(error),

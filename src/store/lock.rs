@@ -1,4 +1,4 @@
-//! One writer: a lock held for a cycle, not for a process' life, and whoever waits is told for whom.
+//! One writer: a lock held for a cycle, not for a process' life; those who wait learn which process has it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -49,7 +49,7 @@ pub enum LockError {
 
 impl Lock {
     /// Takes the lock of the store at `root`, waiting at most `timeout` (zero: tries once). It blocks the thread.
-    /// `command` and `now` are what others will be told of us.
+    /// `command` and `now` are what the lock's file shows to others.
     pub fn acquire(root: &Path, command: &str, now: Timestamp, timeout: Duration) -> Result<Self, LockError> {
         Self::acquire_at(root.join(LOCK), command, now, timeout)
     }
@@ -59,7 +59,7 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(file::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK));
         let writable = options.clone().write(true).create(true).truncate(false).mode(0o640).open(&path);
-        // One that cannot be written is as good a lock; its holder has no name.
+        // A file that cannot be written is as good a lock; its holder has no name.
         let mut file = writable
             .or_else(|error| options.open(&path).map_err(|_| error))
             .map_err(|error| StoreError::io("open the lock", &path, error))?;
@@ -79,7 +79,7 @@ impl Lock {
                 }
             }
         }
-        // A courtesy, as its name is: who may lock it, has.
+        // A courtesy: a process that may lock the file has the lock, whatever its mode.
         drop(file::settle_mode(&file, &path, 0o640));
         // A courtesy: on a full disk we are a nameless holder, and the write that matters fails in its own words.
         drop(sign(&mut file, command, now));

@@ -15,8 +15,8 @@
 //!  current                    fsync of the link's directory
 //! ```
 //!
-//! Each step may be the last one: whatever it leaves behind has a name that begins with a dot, is read by nobody, and is
-//! removed by the next [`sweep()`]. A generation leaves the other way round: renamed away first, then taken apart.
+//! Each step may be the last one: what it leaves behind has a name that begins with a dot, which no reader reads and the
+//! next [`sweep()`] removes. A generation leaves the other way round: renamed away first, then taken apart.
 //!
 //! Everything here is synchronous and knows nothing of certificates: it moves bytes and names.
 
@@ -46,7 +46,7 @@ pub use sweep::{Swept, remove, sweep, sweep_in};
 /// The folder of the targets' links.
 pub const TARGETS: &str = "target";
 
-/// A trust directory whose shape was found right.
+/// A trust directory that has the shape of one, and that only its owner and group can write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Opens the store for a reader, which needs no write access and creates nothing; `None` where there is none yet.
-    pub fn look(root: &Path) -> Result<Option<Self>, StoreError> {
+    pub fn find(root: &Path) -> Result<Option<Self>, StoreError> {
         for (path, may_be_link) in parts(root) {
             if !is_there(&path, may_be_link)? {
                 return Ok(None);
@@ -100,7 +100,7 @@ fn is_there(path: &Path, may_be_link: bool) -> Result<bool, StoreError> {
         return Err(StoreError::foreign(path, &format!("is {}, not a directory", kind(&found))));
     }
     // Anyone who may rename in it can put any trust in front of the servers. Its owner may have let in a group, or somebody
-    // by an access list; that is the owner's decision, and root believes nothing in a store that is not its own.
+    // by an access list: that is the owner's decision, and root believes nothing in a store that is not its own.
     if found.mode() & 0o002 != 0 {
         let what = format!(
             "is writable by others (mode {:04o}): any user of this machine could swap what servers trust. Nothing was \

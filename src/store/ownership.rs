@@ -1,6 +1,6 @@
-//! Whose a path is. What root acts by (its configuration, its anchors, its programs) must be root's at every step of its
-//! path: who may rename a folder in it chooses what stands at its end. Owner and mode do not say it all: an access list may
-//! give a user or a group more, and where root's group owns the file, the mode does not even hint at it.
+//! Whether a path is root's alone. What root acts by (its configuration, its anchors, its programs) must be root's at every
+//! step of its path: anyone who may rename a folder in it chooses what stands at its end. Owner and mode do not say it all:
+//! an access list may give a user or a group more, and where root's group owns the file, the mode does not even hint at it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::store::access_list::{self, UnknownList, Whom};
 
-/// As many as the kernel follows.
+/// The symlinks of one path that the kernel follows.
 const MOST_LINKS: u32 = 40;
 
 /// Set on a folder, others may make entries there, but neither rename nor remove root's.
@@ -96,7 +96,7 @@ fn step_of_roots(path: &Path) -> Result<fs::Metadata, NotRoots> {
             found.uid()
         )));
     }
-    // Sticky: see above. It holds against those whom a list names, too.
+    // It holds against those whom a list names, too.
     let sticky = found.is_dir() && found.mode() & STICKY != 0;
     if found.is_symlink() || sticky {
         return Ok(found);
@@ -109,7 +109,7 @@ fn step_of_roots(path: &Path) -> Result<fs::Metadata, NotRoots> {
             named(&whom)
         )));
     }
-    // Root's own group is root.
+    // Only root is in root's own group.
     let others = if found.gid() == 0 { 0o002 } else { 0o022 };
     if found.mode() & others != 0 {
         return Err(NotRoots(format!(
@@ -120,7 +120,7 @@ fn step_of_roots(path: &Path) -> Result<fs::Metadata, NotRoots> {
     Ok(found)
 }
 
-/// Of the folders on the way this is not asked: what stands in them already is looked at itself.
+/// Not asked of the folders on the way: what stands in them already is a step of its own.
 fn made_by_roots_alone_in(path: &Path) -> Result<(), NotRoots> {
     let found = fs::symlink_metadata(path).map_err(|error| NotRoots::unseen(path, &error))?;
     if !found.is_dir() {

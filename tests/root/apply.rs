@@ -2,7 +2,7 @@
 //! root runs, reads, writes or deletes.
 
 use support::host::Host;
-use support::nginx_stage::{PLAIN, knock, told};
+use support::nginx_stage::{PLAIN, knock};
 use support::privilege;
 use support::sandbox;
 use trustsync::simulator::pki::ClientCertificate;
@@ -27,9 +27,9 @@ fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     assert_eq!((knocks(Impostor::Stranger), knocks(Impostor::OtherCa)), ("403".to_owned(), "400".to_owned()));
 
     host.sandbox.world().set_days_left(60).unwrap();
-    let before = told(&server);
+    let before = server.told();
     host.daemon(&["sync"]).exits(0).says(&["published generation 000002", "target edge: proven"]);
-    assert_eq!((host.linked("edge"), told(&server)), (Some(2), before + 1));
+    assert_eq!((host.linked("edge"), server.told()), (Some(2), before + 1));
     let upcoming = host.sandbox.world().upcoming().unwrap().unwrap();
     assert_eq!(knock(&server, Some(&upcoming)), "200");
     assert_eq!(knock(&server, Some(&current)), "200");

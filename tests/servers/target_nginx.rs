@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -222,7 +222,8 @@ async fn what_a_server_does_not_show_is_told_apart() {
         Nginx::start(&store.nginx_dir(), &server("ssl_client_certificate @DIR@/../other.pem; ssl_verify_client on;"));
     let began = Instant::now();
     assert_eq!(proof_of(&nginx, 3, Patience::JustReloaded).await, Proof::NotWired(NOT_OURS.to_owned()));
-    assert!(began.elapsed() < LIMIT / 3, "no need to wait the whole time");
+    // A second and a bit, where the machine has time for it.
+    assert!(began.elapsed() < LIMIT * 2 / 3, "no need to wait the whole time");
 
     let reload_with = async |http: &str, expected: &str| {
         nginx.rewrite(http);
@@ -541,7 +542,11 @@ impl Scripted {
     }
 
     async fn prove(&self, timeout: Duration, patience: Patience) -> ProofReport {
-        let settings = settings::ProofMethods { timeout, ..seen_by(wire(std::slice::from_ref(&self.address))) };
+        self.prove_settled(Duration::from_millis(500), timeout, patience).await
+    }
+
+    async fn prove_settled(&self, settle: Duration, timeout: Duration, patience: Patience) -> ProofReport {
+        let settings = settings::ProofMethods { settle, timeout, ..seen_by(wire(std::slice::from_ref(&self.address))) };
         prove(KIND, &settings, &wanted(2), patience).await
     }
 }
@@ -554,16 +559,26 @@ impl Drop for Scripted {
 
 #[tokio::test]
 async fn an_old_answer_after_new_ones_begins_the_proof_anew() {
-    // As nginx does: old, then new, and now and then an old one from a worker that has yet to end.
-    let server = Scripted::start(rustls::ALL_VERSIONS, false, |_, at| match at.as_millis() {
-        0..100 | 380..450 => vec![1],
+    // As nginx does: old, then new, and now and then an old one from a worker that has yet to end. It comes by count, not by
+    // time, and long before the settling is over on any machine.
+    let last_old = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&last_old);
+    let server = Scripted::start(rustls::ALL_VERSIONS, false, move |count, at| match count {
+        1 | 2 | 6 => {
+            *noted.lock().unwrap() = Some((count, at));
+            vec![1]
+        }
         _ => vec![2],
     })
     .await;
-    let report = server.prove(LIMIT, Patience::JustReloaded).await;
+    let settle = Duration::from_secs(3);
+    let report = server.prove_settled(settle, LIMIT, Patience::JustReloaded).await;
     assert_eq!(report.proof, Proof::Proven);
-    assert!(server.began.elapsed() >= Duration::from_millis(450 + 500), "proven after {:?}", server.began.elapsed());
-    assert!(report.places[0].observations >= 10, "{report:?}");
+    let (count, at) = last_old.lock().unwrap().unwrap();
+    assert_eq!(count, 6, "it was asked on until the late one");
+    let since = server.began.elapsed() - at;
+    assert!(since >= settle, "proven {since:?} after it");
+    assert!(report.places[0].observations >= 9, "six, and a streak: {report:?}");
 }
 
 #[tokio::test]
@@ -581,8 +596,8 @@ async fn a_server_that_does_not_come_to_it_is_asked_less_and_less_often() {
     let server = Scripted::start(rustls::ALL_VERSIONS, false, |_, _| vec![1]).await;
     let report = server.prove(Duration::from_secs(3), Patience::JustReloaded).await;
     assert_eq!(report.proof, of_generation("the chain", 1));
-    // At the pace of the beginning it would be a hundred.
-    assert!((4..60).contains(&report.places[0].observations), "{report:?}");
+    // At the pace of the beginning it would be a hundred. On a busy machine it may be few.
+    assert!((2..60).contains(&report.places[0].observations), "{report:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use support::apache::Apache;
 use support::cast::knock;
 use support::daemon::Daemon;
+use support::foreground::wait_until;
 use support::haproxy::Haproxy;
 use support::haproxy_stage;
 use support::host::Host;
@@ -173,7 +174,7 @@ fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
         machine.open_the_window();
         let told = apache.told();
         for _ in 0..2 {
-            machine.sync().exits(9).says(&["target_broken", "NoSuchDirective", "broken elsewhere", "stays there"]);
+            machine.sync().exits(9).says(&["target_broken", "NoSuchDirective", "broken elsewhere", "was not moved"]);
             assert_eq!((machine.linked(), apache.told()), (1, told), "{lacks:?} {is_start}");
             calls(&load);
         }
@@ -209,9 +210,9 @@ fn the_daemon_tells_such_an_apache_by_itself_once_the_line_is_mended() {
     apache.rewrite(&virtual_host(&machine.link()));
     daemon.signal(Signal::USR1);
     daemon.wait_until("the target's link moved", || machine.linked() > 1);
-    apache.until(|| apache.told() > told);
+    wait_until("Apache is told", || apache.told() > told);
     let upcoming = machine.sandbox.world().upcoming().unwrap().unwrap();
-    apache.until(|| knock(&apache.address(), Some(&upcoming)) == "200");
+    wait_until("the new one is let in", || knock(&apache.address(), Some(&upcoming)) == "200");
     daemon.stop();
     assert!(!apache.has_ended());
 }
@@ -373,7 +374,7 @@ fn an_nginx_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be
     machine.run(&["-v", "sync"]).exits(0).says(&["check_not_judged", "before the link is switched and after"]);
     broken_and_mended(
         &machine,
-        || nginx_stage::told(&nginx),
+        || nginx.told(),
         || nginx.rewrite(&format!("{wired}\nno_such_directive on;")),
         || nginx.rewrite(&wired),
         "no_such_directive",
@@ -415,7 +416,7 @@ fn a_check_that_cannot_be_run_is_none_that_refuses() {
         machine.sandbox.configure(&configuration.replace(own, missing));
         machine.open_the_window();
         let told = apache.told();
-        machine.sync().exits(7).says(&["target_check_not_run", "/no/such/apache2", "nobody knows"]);
+        machine.sync().exits(7).says(&["target_check_not_run", "/no/such/apache2", "is unknown"]);
         assert_eq!((machine.linked(), apache.told()), (linked, told));
         assert!(machine.alarms().contains(&"target_check_not_run:edge".to_owned()), "{:?}", machine.alarms());
         machine.sandbox.configure(&configuration);
@@ -448,7 +449,7 @@ fn roots_half_without_namespaces_tells_no_broken_apache_and_pays_what_it_owes() 
         host.sandbox.world().set_days_left(60).unwrap();
         let told = server.told();
         for _ in 0..2 {
-            host.daemon(&["sync"]).exits(9).says(&["target_broken", "NoSuchDirective", "stays there"]);
+            host.daemon(&["sync"]).exits(9).says(&["target_broken", "NoSuchDirective", "was not moved"]);
             assert_eq!((host.linked("edge"), server.told()), (Some(1), told));
         }
         assert!(!server.has_ended());

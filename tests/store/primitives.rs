@@ -332,7 +332,7 @@ fn a_root_that_cannot_be_a_store_is_refused_in_words() {
     let root = store_in(directory.path());
     symlink(&root, at("link")).unwrap();
     Store::open(&at("link")).unwrap();
-    assert_eq!(Store::look(&at("none")).unwrap(), None);
+    assert_eq!(Store::find(&at("none")).unwrap(), None);
     assert!(!at("none").exists());
     fs::set_permissions(root.join("target"), Permissions::from_mode(0o777)).unwrap();
     let text = Store::open(&root).unwrap_err().to_string();
@@ -433,7 +433,7 @@ fn a_read_only_disk_is_named_and_the_old_generation_stays() {
     assert!(error.to_string().contains("is read-only"), "{error}");
     let error = Lock::acquire(&root, "test", NOW, Duration::ZERO).unwrap_err();
     assert!(error.to_string().contains("is read-only"), "{error}");
-    Store::look(&root).unwrap().expect("readers need no write access");
+    Store::find(&root).unwrap().expect("readers need no write access");
     disk.remount("rw");
     generation::write(&root, 2, &files("two")).unwrap();
 }

@@ -224,6 +224,12 @@ grace = "14d"
         lines.filter(|line| line["event"] == "told").map(|line| line["detail"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// How the last one was told.
+    #[track_caller]
+    pub fn last_told(&self) -> String {
+        self.told().pop().unwrap()
+    }
+
     /// Denies a leaf in `state.json`, as `distrust` does.
     pub fn deny(&self, leaf: &ClientCertificate) {
         let certificate = Certificate::parse(leaf.der()).unwrap();

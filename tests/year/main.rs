@@ -591,7 +591,7 @@ impl Year {
                 self.seen.failed_polls += u64::from(observed.iter().any(|said| said.failures().next().is_some()));
                 cycle::gather(&self.settings, &store, &mut self.clients, observed, &self.clock, deadline).await.unwrap()
             } else {
-                cycle::unasked(&self.settings, &store, &self.clock).unwrap()
+                cycle::unasked(&self.settings, &store, &self.clock).await.unwrap()
             };
             let options = Options { deadline: Duration::ZERO, lock_timeout: Duration::ZERO, command: "the year" };
             let session = Session::open(&store, &self.clock, &options).unwrap();

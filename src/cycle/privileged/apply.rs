@@ -1,4 +1,4 @@
-//! Root's half of a privileged target's turn: the cycle with another store as its source, no network, and files that are
+//! The privileged helper's part of a turn: the cycle with another store as its source, no network, and files that are
 //! root's. The daemon proves what came of it.
 //!
 //! ```text
@@ -44,14 +44,14 @@ use crate::trust::turn::{Event, Owed, Proof, Situation};
 /// The schema that this version writes.
 const SCHEMA: u32 = 1;
 
-/// No state of root's half is larger.
+/// No state of the privileged helper is larger.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
 /// How many generations stay, besides those that are named.
 const KEPT: usize = 3;
 
-/// Root's half of one target.
-pub struct Half<'a> {
+/// The privileged helper of one target.
+pub struct Apply<'a> {
     /// Root's own configuration.
     pub settings: &'a Settings,
     /// Whose store is adopted.
@@ -64,7 +64,7 @@ pub struct Half<'a> {
     pub lock_timeout: Duration,
 }
 
-/// Why root's half did not come to a turn. What stands, stays.
+/// Why the privileged helper did not come to a turn. What stands, stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// It acts by what others may change.
@@ -79,14 +79,16 @@ pub enum ApplyError {
     /// Root's own files.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Root's own memory.
+    /// What was remembered of earlier turns.
     #[error(
-        "{path} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; removed, the next word of the daemon is believed"
+        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what the \
+         daemon says next is believed",
+        path.display()
     )]
     State {
         /// The file.
-        path: String,
-        /// Why.
+        path: PathBuf,
+        /// What is wrong with it.
         why: String,
     },
     /// The store cannot be read.
@@ -95,30 +97,13 @@ pub enum ApplyError {
     /// Nothing of it may be rendered.
     #[error("the daemon's store was not adopted: {0}")]
     Withheld(#[from] Withheld),
-    /// It goes backward.
-    #[error(
-        "the daemon's store has generation {given:06}, and {had:06} was adopted before: who can only withdraw may not bring back what \
-         has left. Where the store was made anew on purpose, remove {state}"
-    )]
-    Backward {
-        /// Its number.
-        given: u64,
-        /// The last one.
-        had: u64,
+    /// It is another store, or goes backward.
+    #[error("the daemon's store {what}. Where it was made anew on purpose, remove {}", state.display())]
+    NotTheSame {
+        /// Compared with what was adopted before.
+        what: String,
         /// Where that is remembered.
-        state: String,
-    },
-    /// It is another store.
-    #[error(
-        "the daemon's store is another one ({given}) than before ({had}). Where it was made anew on purpose, remove {state}"
-    )]
-    OtherStore {
-        /// Its id.
-        given: String,
-        /// The last one's.
-        had: String,
-        /// Where that is remembered.
-        state: String,
+        state: PathBuf,
     },
 }
 
@@ -132,12 +117,12 @@ impl ApplyError {
             Self::Lock(LockError::Held { .. }) => Exit::Locked,
             Self::Lock(_) | Self::Store(_) | Self::State { .. } => Exit::Store,
             Self::Unreadable(AdoptError::Nothing(_) | AdoptError::Io { .. }) => Exit::Source,
-            Self::Unreadable(_) | Self::Withheld(_) | Self::Backward { .. } | Self::OtherStore { .. } => Exit::Answer,
+            Self::Unreadable(_) | Self::Withheld(_) | Self::NotTheSame { .. } => Exit::Answer,
         }
     }
 }
 
-/// What root's half remembers of a target between turns.
+/// What the privileged helper remembers of a target between turns.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     schema: u32,
@@ -158,7 +143,7 @@ struct State {
 
 impl State {
     fn read(path: &Path) -> Result<Self, ApplyError> {
-        let unusable = |why: String| ApplyError::State { path: path.display().to_string(), why };
+        let unusable = |why: String| ApplyError::State { path: path.to_owned(), why };
         let Some(bytes) = file::read(path, LARGEST)? else {
             return Ok(Self { schema: SCHEMA, ..Self::default() });
         };
@@ -185,7 +170,7 @@ impl State {
     }
 }
 
-impl Half<'_> {
+impl Apply<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
     pub async fn answer(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let span = tracing::info_span!("apply", target = self.target.name);
@@ -193,20 +178,21 @@ impl Half<'_> {
     }
 
     async fn answer_in(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
-        let half = match Privileged::of(&self.store.privileged_path, &self.target.name) {
-            Ok(half) => half,
+        let files = match Privileged::of(&self.store.privileged_path, &self.target.name) {
+            Ok(files) => files,
             Err(error) => return self.without(request, &error.into()),
         };
-        let (outcome, mut exit) = self.work(&half, request).await.unwrap_or_else(|error| self.without(request, &error));
+        let (outcome, mut exit) =
+            self.work(&files, request).await.unwrap_or_else(|error| self.without(request, &error));
         let mut outcome = outcome.bounded();
         if outcome.rendered.is_none() {
-            outcome.rendered = ApplyOutcome::last(&half).and_then(|last| last.rendered);
+            outcome.rendered = ApplyOutcome::last(&files).and_then(|last| last.rendered);
         }
-        if let Err(error) = half.conclude(&outcome.to_bytes()) {
+        if let Err(error) = files.conclude(&outcome.to_bytes()) {
             outcome.findings.push(self.finding(event::Event::OutcomeNotWritten, error.to_string()));
             exit = Exit::Store;
         }
-        half.clear();
+        files.clear();
         (outcome, exit)
     }
 
@@ -219,30 +205,36 @@ impl Half<'_> {
         (outcome, error.exit())
     }
 
-    async fn work(&self, half: &Privileged, request: Option<&Request>) -> Result<(ApplyOutcome, Exit), ApplyError> {
+    async fn work(&self, files: &Privileged, request: Option<&Request>) -> Result<(ApplyOutcome, Exit), ApplyError> {
         let now = self.clock.now();
-        half.prepare(std::fs::metadata(&self.store.path).map_or(0, |found| found.gid()))?;
+        files.prepare(std::fs::metadata(&self.store.path).map_or(0, |found| found.gid()))?;
         self.check_ownership()?;
-        let _lock = Lock::acquire_at(half.lock(), "trustsync apply", now, self.lock_timeout)?;
-        let mut state = State::read(&half.state())?;
+        let _lock = Lock::acquire_at(files.lock(), "trustsync apply", now, self.lock_timeout)?;
+        let mut state = State::read(&files.state())?;
         let given = adopt::store(&self.store.path)?;
         let number = given.manifest.generation;
-        if let Some(had) = state.store.as_ref().filter(|had| **had != given.manifest.store) {
-            let given = given.manifest.store.chars().take(64).collect();
-            let state = half.state().display().to_string();
-            return Err(ApplyError::OtherStore { given, had: had.clone(), state });
+        let differs = match &state.store {
+            Some(had) if *had != given.manifest.store => {
+                let given: String = given.manifest.store.chars().take(64).collect();
+                Some(format!("is another one ({given}) than before ({had})"))
+            }
+            _ if number < state.generation => Some(format!(
+                "has generation {number:06}, and {:06} was adopted before: who can only withdraw may not bring back what \
+                 has left",
+                state.generation
+            )),
+            _ => None,
+        };
+        if let Some(what) = differs {
+            return Err(ApplyError::NotTheSame { what, state: files.state() });
         }
-        if number < state.generation {
-            let at = half.state().display().to_string();
-            return Err(ApplyError::Backward { given: number, had: state.generation, state: at });
-        }
-        let link = half.link()?;
+        let link = files.link()?;
         let (linked, foreign) = match link.read()? {
             Link::Generation(number) => (Some(number), None),
             Link::Missing => (None, None),
             Link::Foreign(found) => (None, Some(found)),
         };
-        let earlier = linked.and_then(|linked| contents::manifest_in(&half.generations(), linked).ok().flatten());
+        let earlier = linked.and_then(|linked| contents::manifest_in(&files.generations(), linked).ok().flatten());
         if state.store.is_none() {
             // Its memory was removed on purpose (a store made anew): what was denied stays so, and so does who is meant.
             state.remember(earlier.as_ref());
@@ -264,19 +256,19 @@ impl Half<'_> {
         state.identities.extend(adopted.identities());
         state.denied.clone_from(&adopted.set.denied);
         // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be admitted.
-        let mut unsaved = state.write(&half.state()).err();
+        let mut unsaved = state.write(&files.state()).err();
 
         let outputs = self.store.outputs();
         let content = Content::of(&adopted.set, &adopted.planner, &outputs);
-        let rendered = self.render(half, &content, &given.manifest)?;
+        let rendered = self.render(files, &content, &given.manifest)?;
         // Of these very files: an apply that died after it had exchanged them has reloaded nothing.
         let acknowledged = state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told);
         let environment = self.environment(number, &given.manifest.store);
         let server = Server {
             kinds: self.store.kinds,
             target: self.target,
-            link: half.link()?,
-            generations: half.generations(),
+            link: files.link()?,
+            generations: files.generations(),
             environment: environment.clone(),
         };
         let old = linked.into_iter().chain(state.told.map(|(told, _)| told));
@@ -293,7 +285,7 @@ impl Half<'_> {
         let mut outcome = ApplyOutcome::new(request, now, verdict);
         if matches!(outcome.verdict, Verdict::Reloaded(_)) {
             state.told = Some((number, rendered));
-            unsaved = state.write(&half.state()).err();
+            unsaved = state.write(&files.state()).err();
         }
         if link.read().is_ok_and(|found| found == Link::Generation(number)) {
             let store = given.manifest.store.clone();
@@ -307,7 +299,7 @@ impl Half<'_> {
         if is_used && canary::is_due(self.target, state.canary.as_ref(), number) {
             let generation = (number, &*link.generation(number));
             canary::look(self.target, &mut state.canary, generation, link.path(), &environment).await;
-            unsaved = state.write(&half.state()).err();
+            unsaved = state.write(&files.state()).err();
         }
         outcome.canary.clone_from(&state.canary);
         outcome.refused = adopted.refused;
@@ -316,17 +308,17 @@ impl Half<'_> {
                 format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
             outcome.findings.push(self.finding(event::Event::StoreDrift, text));
         }
-        let failures = self.sweep(half, &[linked, Some(number), state.told.map(|(told, _)| told)]);
+        let failures = self.sweep(files, &[linked, Some(number), state.told.map(|(told, _)| told)]);
         outcome.findings.extend(housekeeping::finding(
             event::Event::ApplyNotSwept,
             Subject::target(&self.target.name),
-            "What a crash left of root's files, or what is older than is kept, could not be removed",
+            "What a crash left of the privileged helper, or what is older than is kept, could not be removed",
             "No server reads it; the next turn tries again",
             failures.iter().map(StoreError::in_short),
         ));
         if let Some(error) = &unsaved {
             let text = format!(
-                "What root's half remembers (denials, identities, what the server was told) could not be saved: {}. This turn was \
+                "What the privileged helper remembers (denials, identities, what the server was told) could not be saved: {}. This turn was \
                  taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
@@ -379,9 +371,9 @@ impl Half<'_> {
     }
 
     /// Writes the generation, unless what stands there is just that.
-    fn render(&self, half: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
+    fn render(&self, files: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
         let (number, digest) = (given.generation, content.digest());
-        let generations = half.generations();
+        let generations = files.generations();
         let rendered = contents::manifest_in(&generations, number).ok().flatten();
         let is_there = rendered.is_some_and(|rendered| rendered.digest == digest && rendered.store == given.store);
         if is_there && read_back_in(self.store.kinds, &generations, number).is_ok() {
@@ -410,11 +402,11 @@ impl Half<'_> {
     }
 
     /// Removes what nothing names any more. What could not be removed.
-    fn sweep(&self, half: &Privileged, named: &[Option<u64>]) -> Vec<StoreError> {
-        let generations = half.generations();
+    fn sweep(&self, files: &Privileged, named: &[Option<u64>]) -> Vec<StoreError> {
+        let generations = files.generations();
         let mut swept = Swept::default();
         sweep_in(&generations, &mut swept);
-        let rendered = match swept.tried(half.link().and_then(|link| link.read())) {
+        let rendered = match swept.tried(files.link().and_then(|link| link.read())) {
             Some(Link::Generation(number)) => Some(number),
             Some(_) => None,
             // Nobody knows which one is named.

@@ -1,8 +1,8 @@
 //! Envoy: a file of its secret discovery service, which it watches, so that nobody tells it; and its admin endpoint, which
 //! shows what it has loaded.
 
+pub(super) mod admin;
 mod limits;
-pub(super) mod look;
 mod read_back;
 mod render;
 pub mod snippet;

@@ -6,8 +6,8 @@
 //!  master socket:   whether the worker of a reload came up
 //! ```
 
+pub(super) mod compare;
 pub mod loaded;
-pub(super) mod look;
 pub mod master;
 pub mod on_disk;
 mod read_back;

@@ -26,7 +26,7 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::targets::envoy::look::Admin;
+use crate::targets::envoy::admin::Admin;
 use crate::targets::haproxy;
 use crate::targets::http::Asker;
 use crate::targets::kind::Kind;
@@ -100,7 +100,7 @@ pub async fn prove(kind: Kind, methods: &ProofMethods, wanted: &Wanted, patience
     let (wire, others) = seen.split_at(on_the_wire.min(seen.len()));
     // Of several addresses the worst stands: they are to show the same.
     let wire = wire.iter().map(|(shown, _)| shown.clone()).max_by_key(Seen::rank).map(|wire| match &methods.haproxy {
-        Some(_) => haproxy::look::unadvertised(wire, others.iter().map(|(other, _)| other)),
+        Some(_) => haproxy::compare::unadvertised(wire, others.iter().map(|(other, _)| other)),
         None => wire,
     });
     let proof = together(wire.into_iter().chain(others.iter().map(|(other, _)| other.clone())));

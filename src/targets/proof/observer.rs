@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::targets::envoy::look::Admin;
+use crate::targets::envoy::admin::Admin;
 use crate::targets::haproxy;
 use crate::targets::http::Asker;
 use crate::targets::kind::Kind;
@@ -69,8 +69,8 @@ impl Observer {
             },
             Self::Command(argv) => self_report::by_command(argv, wanted, limit).await.into(),
             Self::Http(asker) => self_report::by_http(asker, wanted, limit).await.into(),
-            Self::Envoy(admin) => admin.look(wanted, limit).await,
-            Self::Haproxy(socket) => haproxy::look::look(socket, wanted).await,
+            Self::Envoy(admin) => admin.compare(wanted, limit).await,
+            Self::Haproxy(socket) => haproxy::compare::compare(socket, wanted).await,
         }
     }
 

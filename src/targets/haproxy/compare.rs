@@ -1,5 +1,5 @@
-//! One look at what HAProxy has loaded, by its runtime socket: the very certificates and the very entries, compared with the
-//! files of the wanted generation.
+//! Compares what HAProxy has loaded, by its runtime socket, with the files of the wanted generation: certificate by
+//! certificate and entry by entry.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,8 +15,8 @@ use crate::trust::turn::Proof;
 const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/pins.list"];
 
 /// What HAProxy has loaded, against what it should have.
-pub async fn look(socket: &Path, wanted: &Wanted) -> Seen {
-    match seen(socket, wanted).await {
+pub async fn compare(socket: &Path, wanted: &Wanted) -> Seen {
+    match compared(socket, wanted).await {
         Ok(seen) => seen,
         Err(error @ HaproxyError { trouble: Trouble::NotPermitted, .. }) => {
             Proof::Unverifiable(error.to_string()).into()
@@ -25,7 +25,7 @@ pub async fn look(socket: &Path, wanted: &Wanted) -> Seen {
     }
 }
 
-async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, HaproxyError> {
+async fn compared(socket: &Path, wanted: &Wanted) -> Result<Seen, HaproxyError> {
     let disk = match OnDisk::of(&wanted.directory) {
         Ok(disk) => disk,
         Err(error) => return Ok(Proof::Refuted(format!("the files to compare with cannot be read: {error}")).into()),
