@@ -7,12 +7,13 @@ use crate::trust::event::Failure;
 use crate::trust::finding::Finding;
 
 /// How a command ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Exit {
     /// Done, changed or not.
     Done = 0,
     /// A fault of ours, or one that has no code of its own.
+    #[default]
     Unexpected = 1,
     /// The command line is wrong.
     Usage = 2,
@@ -35,41 +36,27 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Every one.
+    /// Every one, the most urgent cause first: what is wrong before a cycle, then its causes in the order 6, 5, 4, 9, 7.
     pub const ALL: [Self; 11] = [
-        Self::Done,
-        Self::Unexpected,
         Self::Usage,
         Self::Configuration,
-        Self::Source,
-        Self::Answer,
-        Self::Store,
-        Self::Owed,
+        Self::Unexpected,
         Self::Locked,
+        Self::Store,
+        Self::Answer,
+        Self::Source,
         Self::Check,
+        Self::Owed,
         Self::Changed,
+        Self::Done,
     ];
 
-    /// The exit of a cycle with these causes: the first of 6, 5, 4, 9, 7; what is none of them before those.
+    /// The exit of a cycle with these causes.
     #[must_use]
     pub fn of(causes: &BTreeSet<Self>) -> Self {
-        let ranked = [
-            Self::Usage,
-            Self::Configuration,
-            Self::Unexpected,
-            Self::Locked,
-            Self::Store,
-            Self::Answer,
-            Self::Source,
-            Self::Check,
-            Self::Owed,
-            Self::Changed,
-        ];
-        ranked.into_iter().find(|cause| causes.contains(cause)).unwrap_or(Self::Done)
+        Self::ALL.into_iter().find(|cause| causes.contains(cause)).unwrap_or(Self::Done)
     }
-}
 
-impl Exit {
     /// The exit that a finding leads to by itself, as the catalogue says.
     #[must_use]
     pub fn of_finding(finding: &Finding) -> Option<Self> {

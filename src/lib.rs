@@ -9,11 +9,15 @@
 //! ```
 //!
 //! The one-shot is that cycle once, the [`daemon`] is that cycle in a loop with a schedule, the demo is that cycle against a
-//! simulated vendor and clock, and root's half (`trustsync apply`) is that cycle with the daemon's store as its source.
+//! simulated vendor and clock, and the privileged helper (`trustsync apply`) is that cycle with the daemon's store as its
+//! source.
+
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 #[macro_use]
 mod log_line;
 
+mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -29,6 +33,7 @@ pub mod log;
 pub mod marker;
 pub mod report;
 pub mod settings;
+mod signals;
 pub mod simulator;
 pub mod store;
 pub mod targets;

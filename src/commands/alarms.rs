@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::status::{self, Worst};
 use super::{Failure, load, open, print, the_stores};
@@ -12,77 +12,60 @@ use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, Report};
 use crate::exit::Exit;
 use crate::trust::event::LogLine;
-use crate::trust::finding::Severity;
+use crate::trust::finding::Finding;
 use crate::trust::state::Alarm;
-use crate::trust::timestamp::Timestamp;
-
-/// An alarm as it is listed.
-#[derive(Serialize)]
-struct ListedStatus {
-    store: String,
-    id: String,
-    severity: Severity,
-    since: Timestamp,
-    /// `stands`, or `over`: then it waits to be acknowledged.
-    state: &'static str,
-    text: String,
-    means: &'static str,
-    action: &'static str,
-    /// Whether the text says both.
-    #[serde(skip)]
-    text_explains: bool,
-    ends: String,
-}
 
 pub fn list(global: &Global) -> Exit {
-    let judged = listed(global).and_then(|(worst, shown)| {
-        print(global.output, &shown, || text(&shown))?;
+    let judged = standing(global).and_then(|(worst, alarms)| {
+        let json: Vec<_> = alarms.iter().map(|(store, alarm)| json(store, alarm)).collect();
+        print(global.output, &json, || {
+            let text: String = alarms.iter().map(|(store, alarm)| text(store, alarm)).collect();
+            if text.is_empty() { "No alarms.\n".to_owned() } else { text }
+        })?;
         Ok(worst.exit())
     });
     status::or_unknown(judged, LogLine::AlarmsUnknown)
 }
 
-fn listed(global: &Global) -> Result<(Worst, Vec<ListedStatus>), Failure> {
+/// The alarms of every store that is meant, each with its store's name.
+fn standing(global: &Global) -> Result<(Worst, Vec<(String, Alarm)>), Failure> {
     let loaded = load(global)?;
     let now = SystemClock.now();
     let mut worst = Worst::Ok;
-    let mut shown = Vec::new();
+    let mut standing = Vec::new();
     for store in the_stores(global, &loaded)? {
         let contents = cycle::look(store)?;
         let alarms = status::alarms(&loaded.settings, store, &contents, now);
         worst = worst.max(status::worst_of(&alarms, contents.manifest.is_some()));
-        shown.extend(alarms.into_iter().map(|alarm| ListedStatus {
-            means: alarm.finding.event.facts().means,
-            action: alarm.finding.event.facts().action,
-            text_explains: alarm.finding.event.facts().text_explains,
-            store: store.name.clone(),
-            id: alarm.finding.alarm_id(),
-            severity: alarm.finding.severity,
-            since: alarm.since,
-            state: if alarm.unseen { "over" } else { "stands" },
-            ends: ends(&alarm),
-            text: alarm.finding.text,
-        }));
+        standing.extend(alarms.into_iter().map(|alarm| (store.name.clone(), alarm)));
     }
-    Ok((worst, shown))
+    Ok((worst, standing))
 }
 
-fn text(shown: &[ListedStatus]) -> String {
-    let mut text = String::new();
-    for alarm in shown {
-        let ListedStatus { store, id, severity, since, text: what, means, action, text_explains, ends, state } = alarm;
-        let state = if *state == "over" { "over, not yet seen" } else { "stands" };
-        let _ = writeln!(text, "{store}: {} [{id}] since {since}, {state}", severity.to_string().to_uppercase());
-        let _ = writeln!(text, "  {what}");
-        if !text_explains {
-            let _ = writeln!(text, "  means: {means}\n  do: {action}");
-        }
-        let _ = writeln!(text, "  ends: {ends}\n");
-    }
-    if shown.is_empty() {
-        text.push_str("No alarms.\n");
-    }
-    text
+fn json(store: &str, alarm: &Alarm) -> Value {
+    let facts = alarm.finding.event.facts();
+    json!({
+        "store": store,
+        "id": alarm.finding.alarm_id(),
+        "severity": alarm.finding.severity,
+        "since": alarm.since,
+        // One that is over waits to be acknowledged.
+        "state": if alarm.unseen { "over" } else { "stands" },
+        "text": alarm.finding.text,
+        "means": facts.means,
+        "action": facts.action,
+        "ends": ends(alarm),
+    })
+}
+
+fn text(store: &str, alarm: &Alarm) -> String {
+    let Finding { severity, text, event, .. } = &alarm.finding;
+    let facts = event.facts();
+    let (id, since, severity) = (alarm.finding.alarm_id(), alarm.since, severity.to_string().to_uppercase());
+    let state = if alarm.unseen { "over, not yet seen" } else { "stands" };
+    let explained = format!("  means: {}\n  do: {}\n", facts.means, facts.action);
+    let explained = if facts.text_explains { "" } else { &explained };
+    format!("{store}: {severity} [{id}] since {since}, {state}\n  {text}\n{explained}  ends: {}\n\n", ends(alarm))
 }
 
 /// Ends the alarms of these ids, or all that may be ended where none is given.
@@ -158,6 +141,6 @@ fn ends(alarm: &Alarm) -> String {
     if alarm.unseen {
         return format!("when somebody has seen it: trustsync alarms ack {}", alarm.finding.alarm_id());
     }
-    let words = alarm.finding.event.facts().ends.words();
+    let words = alarm.finding.event.facts().ends.when();
     words.replace("{subject}", &alarm.finding.subject.to_string())
 }

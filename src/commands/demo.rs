@@ -1,7 +1,6 @@
 //! `trustsync demo`: the main job on embedded parts. A simulated vendor with its own PKI, a simulated clock, an embedded
 //! TLS server that requires client certificates, and between them the real cycle, through a whole rotation.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,34 +8,24 @@ use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use super::Failure;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::cycle::{self, Clients, Options, Report};
 use crate::exit::Exit;
 use crate::settings;
+use crate::signals::Signals;
 use crate::simulator::crls::Revoke;
 use crate::simulator::pki::{ClientCertificate, DAY};
 use crate::simulator::present::{Admission, present};
-use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
+use crate::simulator::tls_server::TlsServer;
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
-use crate::store::{file, generation};
+use crate::store::file;
 use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
-
-/// What is broken on purpose, so that a test can see the demo fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sabotage {
-    /// Nothing.
-    None,
-    /// No generation can be written after the first one.
-    Publishing,
-    /// The server is never told.
-    Reloading,
-}
 
 /// How long a demo may take before it gives up.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -44,34 +33,32 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Runs the demo on standard output; exit 0 if everything was as expected.
 pub async fn run() -> Result<Exit, Failure> {
     // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
-    let caught = |kind| signal(kind).map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")));
-    let mut interrupt = caught(SignalKind::interrupt())?;
-    let mut terminate = caught(SignalKind::terminate())?;
-    let mut hangup = caught(SignalKind::hangup())?;
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let mut signals = Signals::listen(kinds.map(|kind| ((), kind)))
+        .map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")))?;
     let mut out = io::stdout().lock();
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let demo = tokio::time::timeout(LIMIT, perform(&mut out, colour, Sabotage::None));
+    let demo = tokio::time::timeout(LIMIT, perform(&mut out, colour, |_| {}));
     let as_expected = tokio::select! {
         done = demo => done.map_err(|_| Failure::Other(format!("the demo did not end within {LIMIT:?}")))??,
-        _ = interrupt.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
-        _ = terminate.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
-        _ = hangup.recv() => return Err(Failure::Other(CUT_SHORT.to_owned())),
+        () = signals.next() => {
+            return Err(Failure::Other("the demo was cut short by a signal; nothing is left behind".to_owned()));
+        }
     };
     Ok(if as_expected { Exit::Done } else { Exit::Unexpected })
 }
 
-const CUT_SHORT: &str = "the demo was cut short by a signal; nothing is left behind";
-
-/// Runs the demo; whether everything was as expected. Nothing is left behind.
-pub async fn perform(out: &mut impl Write, colour: bool, sabotage: Sabotage) -> Result<bool, Failure> {
+/// Runs the demo; whether everything was as expected. Nothing is left behind. `meddle` is handed the demo's folder before
+/// its configuration is read, and after the cycles of each scene.
+pub async fn perform(out: &mut impl Write, colour: bool, meddle: impl Fn(&Path)) -> Result<bool, Failure> {
     let begun = Instant::now();
-    let mut stage = Stage::build(sabotage).await?;
+    let mut stage = Stage::build(&meddle).await?;
     let mut paper = Paper { out, colour, wrong: 0 };
     paper.title(&stage)?;
-    for scene in Scene::ALL {
+    for scene in &SCENES {
         stage.enter(scene)?;
         let cycles = stage.cycles(scene).await;
-        stage.sabotage()?;
+        meddle(&stage.folder.path);
         let cast = stage.cast(scene).await?;
         paper.scene(scene, &stage, &cycles, &cast)?;
     }
@@ -81,67 +68,69 @@ pub async fn perform(out: &mut impl Write, colour: bool, sabotage: Sabotage) -> 
     Ok(wrong == 0)
 }
 
-/// The rotation, scene by scene.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scene {
-    OutsideTheWindow,
-    WindowOpens,
+/// A scene of the rotation.
+struct Scene {
+    /// Since the beginning.
+    day: u32,
+    act: Act,
+    title: &'static str,
+    story: &'static str,
+}
+
+/// What happens in a scene.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    TimePasses,
     VendorSwitches,
     OldOneRetires,
     GraceEnds,
     CaRevokes,
 }
 
-impl Scene {
-    const ALL: [Self; 6] = [
-        Self::OutsideTheWindow,
-        Self::WindowOpens,
-        Self::VendorSwitches,
-        Self::OldOneRetires,
-        Self::GraceEnds,
-        Self::CaRevokes,
-    ];
+const SCENES: [Scene; 6] = [
+    Scene {
+        day: 0,
+        act: Act::TimePasses,
+        title: "Outside the window",
+        story: "The vendor lists one certificate. It is pinned; others of the same CA stay out.",
+    },
+    Scene {
+        day: 35,
+        act: Act::TimePasses,
+        title: "The window opens: Upcoming appears",
+        story: "Less than 90 days left. The next certificate gets in months before it is needed.",
+    },
+    Scene {
+        day: 100,
+        act: Act::VendorSwitches,
+        title: "The vendor switches",
+        story: "From now on the vendor presents the new one. Not a call is lost.",
+    },
+    Scene {
+        day: 101,
+        act: Act::OldOneRetires,
+        title: "The old certificate retires",
+        story: "Three answers agree that the old one is gone. It stays for its grace of 14 days.",
+    },
+    Scene {
+        day: 115,
+        act: Act::GraceEnds,
+        title: "The grace ends",
+        story: "The old one leaves, although it has not expired yet.",
+    },
+    Scene {
+        day: 350,
+        act: Act::CaRevokes,
+        title: "The CA revokes the current one",
+        story: "Upcoming is in again. Then the CA revokes Current: out at the next poll, months before its end.",
+    },
+];
 
-    /// Days since the beginning.
-    fn day(self) -> u64 {
-        match self {
-            Self::OutsideTheWindow => 0,
-            Self::WindowOpens => 35,
-            Self::VendorSwitches => 100,
-            Self::OldOneRetires => 101,
-            Self::GraceEnds => 115,
-            Self::CaRevokes => 350,
-        }
-    }
-
+impl Act {
     /// How many polls the scene shows, an hour apart: a change of role needs three that agree, and a revocation something
     /// that is trusted.
-    fn polls(self) -> u64 {
+    fn polls(self) -> u32 {
         if matches!(self, Self::OldOneRetires | Self::CaRevokes) { 2 } else { 1 }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::OutsideTheWindow => "Outside the window",
-            Self::WindowOpens => "The window opens: Upcoming appears",
-            Self::VendorSwitches => "The vendor switches",
-            Self::OldOneRetires => "The old certificate retires",
-            Self::GraceEnds => "The grace ends",
-            Self::CaRevokes => "The CA revokes the current one",
-        }
-    }
-
-    fn story(self) -> &'static str {
-        match self {
-            Self::OutsideTheWindow => "The vendor lists one certificate. It is pinned; others of the same CA stay out.",
-            Self::WindowOpens => "Less than 90 days left. The next certificate gets in months before it is needed.",
-            Self::VendorSwitches => "From now on the vendor presents the new one. Not a call is lost.",
-            Self::OldOneRetires => "Three answers agree that the old one is gone. It stays for its grace of 14 days.",
-            Self::GraceEnds => "The old one leaves, although it has not expired yet.",
-            Self::CaRevokes => {
-                "Upcoming is in again. Then the CA revokes Current: out at the next poll, months before its end."
-            }
-        }
     }
 }
 
@@ -154,41 +143,40 @@ struct Stage {
     settings: settings::resolved::Settings,
     clients: Clients,
     previous: Option<ClientCertificate>,
-    sabotage: Sabotage,
     folder: Folder,
 }
 
 impl Stage {
-    async fn build(sabotage: Sabotage) -> Result<Self, Failure> {
+    async fn build(meddle: impl Fn(&Path)) -> Result<Self, Failure> {
         let start = SystemClock.now();
         let clock = SimulatedClock::at(start);
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let mut options = VendorOptions::new(Arc::clone(&shared));
         options.days_left = Some(120);
         options.rotate_at_days_left = None;
-        let vendor = Vendor::start(options).await.map_err(|error| Failure::Other(error.to_string()))?;
+        let vendor = Vendor::start(options).await.map_err(Failure::other)?;
         let folder = Folder::create()?;
         let link = folder.path.join("store").join("target").join("server");
-        let server = TlsServer::start(TlsServerOptions::new(link, shared)).await;
-        let server = server.map_err(|error| Failure::Other(error.to_string()))?;
-        let configuration = folder.configure(&vendor, &server, sabotage)?;
+        let server = TlsServer::start(link, shared).await.map_err(Failure::other)?;
+        let configuration = folder.configure(&vendor, &server)?;
+        meddle(&folder.path);
         let settings = settings::read(&configuration, &std::collections::BTreeMap::new())?.settings;
         let clients = Clients::of(&settings)?;
-        Ok(Self { vendor, server, clock, start, settings, clients, previous: None, sabotage, folder })
+        Ok(Self { vendor, server, clock, start, settings, clients, previous: None, folder })
     }
 
-    fn enter(&mut self, scene: Scene) -> Result<(), Failure> {
-        self.clock.set(self.start.plus(DAY.saturating_mul(u32::try_from(scene.day()).unwrap_or(0))));
-        if scene == Scene::VendorSwitches {
+    fn enter(&mut self, scene: &Scene) -> Result<(), Failure> {
+        self.clock.set(self.start.plus(DAY.saturating_mul(scene.day)));
+        if scene.act == Act::VendorSwitches {
             let world = self.vendor.world();
-            self.previous = Some(world.current().map_err(|error| Failure::Other(error.to_string()))?);
-            world.rotate().map_err(|error| Failure::Other(error.to_string()))?;
+            self.previous = Some(world.current().map_err(Failure::other)?);
+            world.rotate().map_err(Failure::other)?;
         }
         Ok(())
     }
 
     /// The real cycle, as often as the scene needs it.
-    async fn cycles(&mut self, scene: Scene) -> Vec<Result<Report, String>> {
+    async fn cycles(&mut self, scene: &Scene) -> Vec<Result<Report, String>> {
         let options = Options {
             deadline: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(1),
@@ -196,9 +184,9 @@ impl Stage {
         };
         let mut reports = Vec::new();
         let Some(store) = self.settings.stores.values().next() else { return reports };
-        for poll in 0..scene.polls() {
+        for poll in 0..scene.act.polls() {
             if poll > 0 {
-                if scene == Scene::CaRevokes
+                if scene.act == Act::CaRevokes
                     && let Err(error) = self.vendor.world().revoke(Revoke::Current)
                 {
                     reports.push(Err(error.to_string()));
@@ -211,38 +199,23 @@ impl Stage {
         reports
     }
 
-    fn sabotage(&self) -> Result<(), Failure> {
-        if self.sabotage == Sabotage::Publishing {
-            let generations = self.folder.path.join("store").join(generation::DIRECTORY);
-            let aside = self.folder.path.join("store").join("aside");
-            if generations.is_dir() && !aside.exists() {
-                std::fs::rename(&generations, &aside)?;
-                std::fs::write(&generations, "in the way")?;
-            }
-        }
-        Ok(())
-    }
-
     /// Everybody knocks, with the key that belongs to the certificate.
-    async fn cast(&self, scene: Scene) -> Result<Vec<Part>, Failure> {
+    async fn cast(&self, scene: &Scene) -> Result<Vec<Part>, Failure> {
         let world = self.vendor.world();
-        let issued = |certificate: Result<ClientCertificate, crate::simulator::pki::PkiError>| {
-            certificate.map_err(|error| Failure::Other(error.to_string()))
-        };
-        let current = issued(world.current())?;
-        let upcoming = world.upcoming().map_err(|error| Failure::Other(error.to_string()))?;
-        let stranger = issued(world.impostor(Impostor::Stranger))?;
-        let mut cast = vec![match scene {
-            Scene::CaRevokes => self.part("the current, now revoked", Some(&current), false).await,
+        let current = world.current().map_err(Failure::other)?;
+        let upcoming = world.upcoming().map_err(Failure::other)?;
+        let stranger = world.impostor(Impostor::Stranger).map_err(Failure::other)?;
+        let mut cast = vec![match scene.act {
+            Act::CaRevokes => self.part("the current, now revoked", Some(&current), false).await,
             _ => self.part("the vendor's current", Some(&current), true).await,
         }];
         if let Some(upcoming) = &upcoming {
             cast.push(self.part("the upcoming one", Some(upcoming), true).await);
         }
         if let Some(previous) = &self.previous
-            && scene != Scene::CaRevokes
+            && scene.act != Act::CaRevokes
         {
-            cast.push(self.part("the previous one", Some(previous), scene != Scene::GraceEnds).await);
+            cast.push(self.part("the previous one", Some(previous), scene.act != Act::GraceEnds).await);
         }
         cast.push(self.part("a stranger of the same CA", Some(&stranger), false).await);
         cast.push(self.part("nobody's (no certificate)", None, false).await);
@@ -298,17 +271,13 @@ impl Folder {
         Ok(Self { path })
     }
 
-    fn configure(&self, vendor: &Vendor, server: &TlsServer, sabotage: Sabotage) -> Result<PathBuf, Failure> {
+    fn configure(&self, vendor: &Vendor, server: &TlsServer) -> Result<PathBuf, Failure> {
         let write = |name: &str, text: &str| file::replace(&self.path.join(name), text.as_bytes()).map(drop);
-        let root = crate::trust::pem::encode("CERTIFICATE", &vendor.world().digicert_root_der());
+        let root = crate::trust::pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der());
         write("api-ca.pem", vendor.ca_pem())?;
         write("digicert-root.pem", &root)?;
         write_secret(&self.path.join("client-secret"), vendor.client_secret())
             .map_err(|error| Failure::Other(format!("the demo's client secret cannot be written: {error}")))?;
-        let reload = match sabotage {
-            Sabotage::Reloading => String::new(),
-            _ => format!("reload = {{ http = \"{}\" }}", server.reload_url()),
-        };
         let text = format!(
             r#"
 [source.demo]
@@ -331,12 +300,13 @@ grace = "14d"
 
 [target.server]
 kind = "generic"
-{reload}
+reload = {{ http = "{reload}" }}
 proof = {{ connect = ["{server}"], generation = "header", settle = "60ms", timeout = "2s" }}
 "#,
             id = vendor.client_id(),
             api = vendor.api_url(),
             server = server.address(),
+            reload = server.reload_url(),
         );
         write("config.toml", &text)?;
         Ok(self.path.join("config.toml"))
@@ -368,24 +338,18 @@ impl<W: Write> Paper<'_, W> {
         writeln!(self.out, "{bold}\n")?;
         writeln!(
             self.out,
-            "  vendor   a simulated Genesys Cloud at {} (own PKI, HTTPS, OAuth)",
-            stage.vendor.api_url()
-        )?;
-        writeln!(
-            self.out,
-            "  server   an embedded TLS server at {} that requires client certificates",
+            "  vendor   a simulated Genesys Cloud at {} (own PKI, HTTPS, OAuth)\n  \
+               server   an embedded TLS server at {} that requires client certificates\n  \
+               between  the real cycle: fetch, verify, publish, reload, prove; only the clock is simulated",
+            stage.vendor.api_url(),
             stage.server.address()
-        )?;
-        writeln!(
-            self.out,
-            "  between  the real cycle: fetch, verify, publish, reload, prove; only the clock is simulated"
         )?;
         self.out.flush()
     }
 
     fn scene(
         &mut self,
-        scene: Scene,
+        scene: &Scene,
         stage: &Stage,
         cycles: &[Result<Report, String>],
         cast: &[Part],
@@ -395,9 +359,9 @@ impl<W: Write> Paper<'_, W> {
             .world()
             .current()
             .map_or(0, |current| stage.clock.now().days_until(current.validity().not_after));
-        let heading = self.paint("1", &format!("day {:>3}  {}", scene.day(), scene.title()));
+        let heading = self.paint("1", &format!("day {:>3}  {}", scene.day, scene.title));
         writeln!(self.out, "\n{heading}")?;
-        writeln!(self.out, "         {}", scene.story())?;
+        writeln!(self.out, "         {}", scene.story)?;
         writeln!(self.out, "         {} {left} days left of the vendor's certificate", bar(left))?;
         for cycle in cycles {
             self.cycle(cycle)?;
@@ -421,37 +385,29 @@ impl<W: Write> Paper<'_, W> {
     }
 
     fn cycle(&mut self, cycle: &Result<Report, String>) -> io::Result<()> {
-        match cycle {
+        let line = match cycle {
             Ok(report) => {
-                let number = report.generation.unwrap_or(0);
-                let mut line = if report.committed {
-                    format!("generation {number:06} published")
-                } else {
-                    format!("generation {number:06} stands, nothing to do")
-                };
+                let what = if report.committed { "published" } else { "stands, nothing to do" };
+                let mut line = format!("generation {:06} {what}", report.generation.unwrap_or(0));
                 for target in &report.targets {
-                    let _ = match (&target.settled, &target.owed) {
-                        (Some(Evidence::Proven), _) if target.told => {
-                            write!(line, ", server reloaded and proven to serve it")
-                        }
-                        (Some(Evidence::Proven), _) => write!(line, ", server proven to serve it"),
-                        (Some(other), _) => write!(line, ", server: {}", other.words()),
-                        (None, Some(owed)) => write!(line, ", reload OWED: {owed}"),
-                        (None, None) => write!(line, ", server: nothing known"),
-                    };
-                    if target.settled != Some(Evidence::Proven) {
-                        self.wrong = self.wrong.saturating_add(1);
-                    }
+                    let is_proven = target.settled == Some(Evidence::Proven);
+                    self.wrong = self.wrong.saturating_add(u32::from(!is_proven));
+                    line.push_str(&match (&target.settled, &target.owed) {
+                        _ if is_proven && target.told => ", server reloaded and proven to serve it".to_owned(),
+                        _ if is_proven => ", server proven to serve it".to_owned(),
+                        (Some(other), _) => format!(", server: {}", other.words()),
+                        (None, Some(owed)) => format!(", reload OWED: {owed}"),
+                        (None, None) => ", server: nothing known".to_owned(),
+                    });
                 }
-                let line = self.paint("36", &line);
-                writeln!(self.out, "         {line}")
+                self.paint("36", &line)
             }
             Err(error) => {
                 self.wrong = self.wrong.saturating_add(1);
-                let line = self.paint("31", &format!("the cycle failed: {error}"));
-                writeln!(self.out, "         {line}")
+                self.paint("31", &format!("the cycle failed: {error}"))
             }
-        }
+        };
+        writeln!(self.out, "         {line}")
     }
 
     fn ending(&mut self, took: Duration) -> io::Result<()> {

@@ -2,9 +2,6 @@
 
 mod accept_issuer;
 mod alarms;
-mod apply;
-mod as_owner;
-mod as_root;
 mod configuration;
 mod confirm;
 pub mod demo;
@@ -14,9 +11,9 @@ mod evidence;
 mod history;
 mod hold;
 mod inspect;
+mod privileged;
 mod probe;
 mod regions;
-mod relay;
 mod reload;
 mod rollback;
 mod run;
@@ -32,12 +29,12 @@ use std::io::{self, Write};
 use clap::Parser;
 use serde::Serialize;
 
-use as_owner::{StillRoot, Unfinished};
-use as_root::AsRoot;
+use privileged::run_as_owner::{self, StillRoot};
+use privileged::run_as_root::{self, Duties};
 
 use crate::cli::{self, Cli, Command, Global, Output};
 use crate::clock::SystemClock;
-use crate::cycle::{CommitError, CycleError, Options, Report, Session};
+use crate::cycle::{CycleError, Options, Report, Session};
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
 use crate::genesys::ClientError;
@@ -47,12 +44,14 @@ use crate::settings::{self, Loaded, SettingsError};
 use crate::store::StoreError;
 use crate::store::contents::ContentsError;
 use crate::store::ownership::NotRoots;
+use crate::trust::finding::Finding;
+use crate::trust::planner_state::PlannerState;
 
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]
 pub fn main() -> Exit {
     // Before all else: until it is the store's owner, root's child reads nothing.
-    let is_owners = as_owner::begin();
+    let is_owners = run_as_owner::begin();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -71,7 +70,7 @@ pub fn main() -> Exit {
         .build();
     let runtime = match built {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&Failure::Runtime(error)),
+        Err(error) => return fail(&Failure::Other(format!("the runtime could not be started: {error}"))),
     };
     let exit = runtime.block_on(start(cli, is_owners)).unwrap_or_else(|failure| fail(&failure));
     // A name that is being looked up on a thread of its own must not keep us.
@@ -81,19 +80,19 @@ pub fn main() -> Exit {
 
 /// Root leaves to the store's owner what is the owner's, and does what only root may.
 async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Failure> {
-    if is_owners? {
+    if is_owners.map_err(Failure::other)? {
         return tokio::select! {
             done = dispatch(cli) => done,
             // Root says why.
-            () = as_owner::told_to_end() => Ok(Exit::Unexpected),
+            () = run_as_owner::asked_to_end() => Ok(Exit::Unexpected),
         };
     }
     let global = cli.global.clone();
-    match as_root::judge(&cli)? {
-        AsRoot::Nothing => dispatch(cli).await,
-        AsRoot::Serve { halves, every } => as_root::beside(&global, &halves, every, dispatch(cli)).await,
-        AsRoot::Become { owner, secrets, halves, limit } => {
-            as_root::become_owner(&global, owner, &secrets, &halves, limit).await
+    match run_as_root::duties(&cli)? {
+        Duties::Nothing => dispatch(cli).await,
+        Duties::Answer { helpers, every } => run_as_root::beside(&global, &helpers, every, dispatch(cli)).await,
+        Duties::RunAsOwner { owner, secrets, helpers, limit } => {
+            run_as_root::become_owner(&global, owner, &secrets, &helpers, limit).await
         }
     }
 }
@@ -106,7 +105,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Status { probe: true } => Ok(probe::run(global).await),
         Command::Status { probe: false } => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
-        Command::Apply { target } => apply::run(global, &target).await,
+        Command::Apply { target } => privileged::apply::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect(arguments) => inspect::run(global, &arguments),
         Command::History => history::run(global),
@@ -123,9 +122,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::AcceptIssuer { fingerprint } => accept_issuer::run(global, fingerprint).await,
         Command::Config { command } => configuration::run(global, command).await,
         Command::Regions => regions::run(global),
-        Command::Simulate(arguments) => {
-            simulate::run(arguments).await.map(|()| Exit::Done).map_err(|error| Failure::Other(error.to_string()))
-        }
+        Command::Simulate(arguments) => simulate::run(arguments).await.map(|()| Exit::Done).map_err(Failure::other),
         Command::Demo => demo::run().await,
     }
 }
@@ -165,12 +162,6 @@ pub enum Failure {
     /// Root is to act by a configuration that is not root's alone.
     #[error("root acts by a configuration that root alone can change: {0}. Nothing was done; trust is unchanged.")]
     NotRoots(NotRoots),
-    /// Root's child could not become the store's owner.
-    #[error(transparent)]
-    StillRoot(#[from] StillRoot),
-    /// Root's child did not come to its end.
-    #[error(transparent)]
-    Unfinished(#[from] Unfinished),
     /// The daemon could not begin.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -180,18 +171,9 @@ pub enum Failure {
     /// Standard output.
     #[error("the result could not be printed: {0}")]
     Output(#[from] io::Error),
-    /// The runtime.
-    #[error("the runtime could not be started: {0}")]
-    Runtime(io::Error),
     /// Anything else, in its own words.
     #[error("{0}")]
     Other(String),
-}
-
-impl From<CommitError> for Failure {
-    fn from(error: CommitError) -> Self {
-        Self::Cycle(error.into())
-    }
 }
 
 impl From<StoreError> for Failure {
@@ -201,6 +183,10 @@ impl From<StoreError> for Failure {
 }
 
 impl Failure {
+    fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+
     fn exit(&self) -> Exit {
         match self {
             Self::Settings(_) | Self::Client(_) | Self::NotRoots(_) => Exit::Configuration,
@@ -209,8 +195,7 @@ impl Failure {
             Self::Cycle(error) => error.exit(),
             Self::Contents(_) | Self::NotSaved(_) => Exit::Store,
             Self::Usage(_) => Exit::Usage,
-            Self::StillRoot(_) | Self::Unfinished(_) => Exit::Unexpected,
-            Self::Output(_) | Self::Runtime(_) | Self::Other(_) => Exit::Unexpected,
+            Self::Output(_) | Self::Other(_) => Exit::Unexpected,
         }
     }
 }
@@ -293,6 +278,31 @@ impl<T> EachStore<T> {
 }
 
 impl EachStore<Report> {
+    /// Acts on the operator's override in every store that is meant. `change` puts it into the planner's state, and says
+    /// where it reaches less far than it sounds.
+    async fn overrule(
+        global: &Global,
+        (command, noted): (&str, &str),
+        change: impl Fn(&Session<'_>, &mut PlannerState) -> Option<Finding>,
+    ) -> Result<Self, Failure> {
+        let loaded = load(global)?;
+        let mut each = Self::new();
+        for store in the_stores(global, &loaded)? {
+            let acted = async {
+                let mut session = open(global, store, command)?;
+                let mut planner = session.contents.state.planner.clone();
+                let found = change(&session, &mut planner);
+                let set = session.contents.set.clone();
+                let mut report = session.act_on_override(&loaded.settings, planner, &set, noted).await?;
+                report.findings.extend(found);
+                session.close_between(&mut report);
+                Ok(report)
+            };
+            each.note(store, acted.await);
+        }
+        Ok(each)
+    }
+
     /// Says and prints what the operator's word came to: `said` first, then as a cycle does. The exit of all.
     fn conclude(mut self, global: &Global, said: impl Fn(&str, &Report) -> String) -> Result<Exit, Failure> {
         for report in self.done.values() {

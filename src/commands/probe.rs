@@ -17,6 +17,7 @@ use super::{Failure, load, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
+use crate::report::health::Readiness;
 use crate::settings::resolved::Store;
 use crate::store::contents;
 use crate::targets::process::printable;
@@ -73,12 +74,17 @@ async fn ask(address: SocketAddr) -> Result<String, String> {
             .map_err(|_| no_answer(format!("not within {}", span(PATIENCE))))?
             .map_err(|error| no_answer(error.to_string()))?;
         match status {
-            200 if body.contains("stale") => said.push(format!("{what}: {body}")),
+            200 if is_stale(&body) => said.push(format!("{what}: {body}")),
             200 => said.push(what.to_owned()),
             _ => return Err(format!("not {what}: {status} {body}")),
         }
     }
     Ok(said.join(", "))
+}
+
+/// Whether it is a readiness whose sources were silent for long.
+fn is_stale(body: &str) -> bool {
+    serde_json::from_str::<Readiness>(body).is_ok_and(|readiness| !readiness.stale.is_empty())
 }
 
 /// Where a listener of all addresses is reached from here.

@@ -8,22 +8,20 @@ use crate::exit::Exit;
 use crate::genesys::Region;
 
 pub fn run(global: &Global) -> Result<Exit, Failure> {
-    let rows: Vec<_> = Region::ALL
-        .iter()
-        .map(|region| json!({"region": region.aws, "domain": region.domain, "api": region.api, "login": region.login, "certificate_name": region.certificate_name}))
-        .collect();
-    print(global.output, &rows, || {
-        Region::ALL
-            .iter()
-            .map(|region| {
-                format!(
-                    "{:<15} {:<24} {}\n",
-                    region.aws,
-                    region.domain,
-                    region.certificate_name.unwrap_or("(name not published: identity is learned)")
-                )
-            })
-            .collect()
-    })?;
+    let row = |region: &Region| {
+        json!({
+            "region": region.aws,
+            "domain": region.domain,
+            "api": region.api(),
+            "login": region.login(),
+            "certificate_name": region.certificate_name,
+        })
+    };
+    let line = |region: &Region| {
+        let name = region.certificate_name.unwrap_or("(name not published: identity is learned)");
+        format!("{:<15} {:<24} {name}\n", region.aws, region.domain)
+    };
+    let rows: Vec<_> = Region::ALL.iter().map(row).collect();
+    print(global.output, &rows, || Region::ALL.iter().map(line).collect())?;
     Ok(Exit::Done)
 }

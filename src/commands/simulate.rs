@@ -4,13 +4,15 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use crate::cli::Simulate;
-use crate::simulator::control::{Control, ControlError, OffsetClock};
+use crate::signals::Signals;
+use crate::simulator::control::{Control, OffsetClock};
+use crate::simulator::error::SimulatorError;
 use crate::simulator::failure::Endpoint;
-use crate::simulator::folder::{Folder, FolderError};
-use crate::simulator::vendor::{Vendor, VendorError};
+use crate::simulator::folder::Folder;
+use crate::simulator::vendor::Vendor;
 use crate::simulator::world::VendorOptions;
 
 /// How often the files follow what the clock alone changed.
@@ -19,15 +21,9 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// The simulator could not start, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
-    /// The API.
+    /// The API, the control endpoint or the files.
     #[error(transparent)]
-    Vendor(#[from] VendorError),
-    /// The control endpoint.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// The files.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
+    Simulator(#[from] SimulatorError),
     /// Output or signals.
     #[error("the simulator cannot go on: {0}")]
     Io(#[from] io::Error),
@@ -51,14 +47,13 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
         options.rotate_at_days_left = None;
     }
     // Before anything is announced, so that whoever waits for the announcement may signal at once.
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen([((), SignalKind::interrupt()), ((), SignalKind::terminate())])?;
     let vendor = Vendor::start(options).await?;
     for failure in args.fail {
         vendor.world().fail(failure, Endpoint::Listing, None);
     }
     let folder = Folder::create(&args.folder, &vendor)?;
-    let control = Control::start(args.control, &vendor, Some(clock), Some(folder.clone())).await?;
+    let control = Control::start(args.control, &vendor, clock, folder.clone()).await?;
     let announced = format!(
         "The simulated vendor serves {api}\n\
          Its control endpoint is      {control}/   (curl it to see the state and the commands)\n\
@@ -76,9 +71,8 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
     let mut refresh = tokio::time::interval(REFRESH);
     loop {
         tokio::select! {
-            // All three arms are cancel-safe: a signal or a tick not taken is taken by the next turn.
-            _ = interrupted.recv() => break,
-            _ = terminated.recv() => break,
+            // Both arms are cancel-safe: a signal or a tick not taken is taken by the next turn.
+            () = signals.next() => break,
             _ = refresh.tick() => folder.write()?,
         }
     }

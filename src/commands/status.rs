@@ -1,7 +1,7 @@
 //! `trustsync status`: what is trusted, a timeline, sources, targets, alarms. Needs neither the lock nor write access.
 //! Exits as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -12,18 +12,20 @@ use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, TargetReport};
 use crate::exit::Exit;
-use crate::settings::resolved::{IdentitySetting, Settings, Store, Target};
+use crate::settings::resolved::{Settings, Source, Store, Target};
 use crate::store::contents::Contents;
 use crate::trust::event::{Event, LogLine};
 use crate::trust::finding::{Finding, Severity};
 use crate::trust::fingerprint::Fingerprint;
+use crate::trust::observation::IdentityRule;
 use crate::trust::planner_state::Hold;
 use crate::trust::refusal::quoted;
-use crate::trust::set::{Authority, Denial, Role};
+use crate::trust::set::{Authority, Denial, NameRule, Role, SlotId};
 use crate::trust::state::{Alarm, SourceState, TargetState};
 use crate::trust::subject::Subject;
 use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::turn::{Evidence, Owed};
+use crate::trust::verify::Identity;
 
 /// After this long without a successful poll, staleness is critical.
 const LONG_STALE: Duration = Duration::from_secs(7 * 86_400);
@@ -41,11 +43,11 @@ struct Status {
     deny_all: bool,
     trusted: Vec<Trusted>,
     name_rules: Vec<String>,
-    denied: std::collections::BTreeMap<Fingerprint, Denial>,
+    denied: BTreeMap<Fingerprint, Denial>,
     hold: Option<Hold>,
-    slots: std::collections::BTreeMap<String, SlotStatus>,
-    sources: std::collections::BTreeMap<String, SourceState>,
-    targets: std::collections::BTreeMap<String, TargetStatus>,
+    slots: BTreeMap<String, SlotStatus>,
+    sources: BTreeMap<String, SourceState>,
+    targets: BTreeMap<String, TargetStatus>,
     alarms: Vec<Alarm>,
 }
 
@@ -211,42 +213,36 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestam
 
 fn trusted_until(contents: &Contents, leaf: &Fingerprint) -> Option<Timestamp> {
     let slots = contents.state.planner.slots.values();
-    slots.filter_map(|held| held.entries.get(leaf)?.word).map(|word| word.until).max()
+    slots.filter_map(|held| held.entries.get(leaf)?.trusted.word).map(|word| word.until).max()
 }
 
-fn slots(settings: &Settings, store: &Store, contents: &Contents) -> std::collections::BTreeMap<String, SlotStatus> {
-    let configured = store.sources.iter().filter_map(|name| settings.sources.get(name));
-    let slots = configured.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
-    slots
-        .map(|(source, slot, authority)| {
-            let planner = contents.state.planner.slots.get(&slot);
-            let learned = planner.and_then(|held| held.identity.clone()).unwrap_or_default();
-            let regions: BTreeSet<String> = source.region_name.clone().into_iter().collect();
-            let (identity, pin_by) = match (&source.identity, authority) {
-                (IdentitySetting::Any, _) => (BTreeSet::new(), None),
-                (IdentitySetting::Names(names), _) => (names.clone(), None),
-                (IdentitySetting::Learn, Authority::Genesys) => (regions, None),
-                (IdentitySetting::Learn, Authority::DigiCert) if learned.is_empty() || learned == regions => {
-                    (learned, None)
-                }
-                (IdentitySetting::Learn, Authority::DigiCert) => {
-                    let names: Vec<String> = learned.iter().map(|name| format!("\"{}\"", quoted(name))).collect();
-                    let line = format!("identity = [{}]", names.join(", "));
-                    (learned, Some(line))
-                }
-            };
-            let status = SlotStatus {
-                identity: identity.into_iter().collect(),
-                pin_by,
-                last_clean: planner.and_then(|held| held.last_clean),
-                disagreements: planner.map_or(0, |held| held.disagreements),
-            };
-            (slot.to_string(), status)
-        })
-        .collect()
+fn slots(settings: &Settings, store: &Store, contents: &Contents) -> BTreeMap<String, SlotStatus> {
+    let planner = &contents.state.planner;
+    let status = |(source, slot, authority): (&Source, SlotId, Authority)| {
+        let regions: BTreeSet<String> = source.region_name.clone().into_iter().collect();
+        let (identity, pin_by) = match cycle::identity_rule(source, &slot, authority, planner) {
+            IdentityRule::Fixed(Identity::Any) => (BTreeSet::new(), None),
+            IdentityRule::Fixed(Identity::Names(names)) => (names, None),
+            IdentityRule::Learn { learned, .. } => {
+                let learned = learned.unwrap_or_default();
+                let is_own = !learned.is_empty() && learned != regions;
+                let line = is_own.then(|| cycle::pin_line(&learned));
+                (learned, line)
+            }
+        };
+        let held = planner.slots.get(&slot);
+        let status = SlotStatus {
+            identity: identity.into_iter().collect(),
+            pin_by,
+            last_clean: held.and_then(|held| held.last_clean),
+            disagreements: held.map_or(0, |held| held.disagreements),
+        };
+        (slot.to_string(), status)
+    };
+    settings.slots_of(store).map(status).collect()
 }
 
-fn name_rule(rule: &crate::trust::set::NameRule) -> String {
+fn name_rule(rule: &NameRule) -> String {
     let names: Vec<&str> = rule.names.iter().map(String::as_str).collect();
     let names = if names.is_empty() { "any name (issuer alone)".to_owned() } else { names.join(", ") };
     format!("{names}, signed by {}, until {}", quoted(&rule.root.facts().subject), rule.root.facts().not_after)

@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::inspect::read_bounded;
+use super::inspect::read_as_pem;
 use super::{EachStore, Failure, load, open, the_stores};
 use crate::cli::{Global, Trust, Until};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
 use crate::settings::Loaded;
 use crate::settings::resolved::{Source, Store};
-use crate::trust::certificate::Certificate;
+use crate::trust::overrides;
 use crate::trust::planner_state::TrustOverride;
 use crate::trust::refusal::quoted;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::Identity;
-use crate::trust::{overrides, pem};
 
 /// What lasts longer belongs into the configuration, or to the vendor.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
@@ -26,7 +25,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let stores = the_stores(global, &loaded)?;
     let source = the_source(arguments.source.as_deref(), &stores, &loaded)?;
-    let text = text_of(&read_bounded(&arguments.file)?);
+    let text = read_as_pem(&arguments.file)?;
     let mut each = EachStore::new();
     let mut lines = BTreeMap::new();
     for store in stores.into_iter().filter(|store| store.sources.contains(&source.name)) {
@@ -61,7 +60,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let said = format!("trust {} until {until}{waived}", facts.fingerprint);
         let mut report = session.act_on_override(&loaded.settings, planner, &set, &said).await?;
         let held = session.contents.state.planner.slots.get(&accepted.slot);
-        let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.word == Some(vouched)));
+        let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.trusted.word == Some(vouched)));
         let outcome = if stands {
             format!("is trusted in slot {} as {role} by your word until {until}{waived}", accepted.slot)
         } else {
@@ -110,13 +109,5 @@ fn the_source<'a>(name: Option<&str>, stores: &[&Store], loaded: &'a Loaded) -> 
             .find(|source| source.name == name)
             .copied()
             .ok_or_else(|| Failure::Usage(format!("there is no source {name:?}; configured are {}", names()))),
-    }
-}
-
-/// PEM as it stands, so that its oddities are judged; DER as PEM.
-fn text_of(bytes: &[u8]) -> String {
-    match Certificate::parse(bytes) {
-        Ok(certificate) => pem::encode("CERTIFICATE", certificate.der()),
-        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
     }
 }

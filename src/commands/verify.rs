@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::inspect::read_bounded;
+use super::inspect::{read_as_pem, read_bounded};
 use super::{Failure, load, print};
 use crate::cli::{Global, Verify};
 use crate::clock::{Clock, SystemClock};
@@ -16,11 +16,10 @@ use crate::settings::resolved::IdentitySetting;
 use crate::trust::anchor::Anchors;
 use crate::trust::certificate::Certificate;
 use crate::trust::crl::{self, Crl, UnreadableCrl};
-use crate::trust::pem;
 use crate::trust::refusal::{Refusal, Rule, quoted};
 use crate::trust::set::Authority;
 use crate::trust::timestamp::Timestamp;
-use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict};
+use crate::trust::verify::{self, Identity, Policy, Verdict};
 
 pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
     let anchors = anchors(&arguments.anchors, arguments.authority)?;
@@ -30,10 +29,10 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
     let Some(leaf) = &arguments.leaf else {
         return Err(Failure::Usage("verify needs a file with the leaf, or --list-anchors".to_owned()));
     };
-    let mut text = text_of(leaf)?;
+    let mut text = read_as_pem(leaf)?;
     for intermediate in &arguments.intermediates {
         text.push('\n');
-        text.push_str(&text_of(intermediate)?);
+        text.push_str(&read_as_pem(intermediate)?);
     }
     let at = arguments.at.unwrap_or_else(|| SystemClock.now());
     let (policy, configured) = configured(global)?;
@@ -41,8 +40,8 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
     let lists = arguments.crls.iter().map(|file| Ok((file.display().to_string(), Crl::read(read_bounded(file)?))));
     let lists: Vec<_> = lists.collect::<Result<_, Failure>>()?;
     let judged = judge(&text, &anchors, &policy, &names, &lists, at);
-    print(global.output, &judged, || judged.to_text())?;
-    Ok(if judged.accepted { Exit::Done } else { Exit::Answer })
+    print(global.output, &judged.to_json(), || judged.to_text())?;
+    Ok(if judged.refusal.is_none() { Exit::Done } else { Exit::Answer })
 }
 
 /// With a configuration, its `[verify]`, and the names that its one source expects; without one, the defaults and none.
@@ -79,15 +78,6 @@ fn anchors(files: &[PathBuf], authority: Authority) -> Result<Anchors, Failure> 
     })
 }
 
-/// The vendor's own text where it is PEM, so that its oddities are judged; else the DER as PEM.
-fn text_of(file: &Path) -> Result<String, Failure> {
-    let bytes = read_bounded(file)?;
-    match Certificate::parse(&bytes) {
-        Ok(certificate) => Ok(pem::encode("CERTIFICATE", certificate.der())),
-        Err(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-    }
-}
-
 fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {
     let mut held: Vec<&Certificate> = anchors.certificates().iter().collect();
     held.sort_by_key(|anchor| &anchor.facts().subject);
@@ -109,39 +99,25 @@ fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-#[derive(Serialize)]
+/// The verdict on a leaf, and what led to it.
 struct Judged {
-    accepted: bool,
     at: Timestamp,
-    path: Vec<Step>,
+    /// Leaf, intermediates, anchor.
+    path: Vec<Certificate>,
     rules: Vec<CheckedRule>,
     notes: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<String>,
+    refusal: Option<Refusal>,
 }
 
-#[derive(Serialize)]
-struct Step {
-    subject: String,
-    sha256: String,
-    not_after: Timestamp,
-}
-
-#[derive(Serialize)]
-struct CheckedRule {
-    rule: &'static str,
-    outcome: RuleStatus,
-    says: String,
-}
+/// A rule, how it fared, and what is to be said of it.
+type CheckedRule = (Rule, RuleStatus, String);
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum RuleStatus {
-    /// It holds.
     Holds,
-    /// It is broken.
     Broken,
-    /// Nobody asked for it.
+    /// It was not asked for.
     NotChecked,
     /// Another broken rule kept it from being judged, or it holds.
     NotBroken,
@@ -155,8 +131,7 @@ fn judge(
     lists: &[(String, Result<Crl, UnreadableCrl>)],
     at: Timestamp,
 ) -> Judged {
-    let mut judged =
-        Judged { accepted: false, at, path: Vec::new(), rules: Vec::new(), notes: Vec::new(), refusal: None };
+    let (mut path, mut notes) = (Vec::new(), Vec::new());
     let (candidate, refusal) = match verify::judge(text, anchors, policy, at) {
         Verdict::Accepted(candidate) => (Some(candidate), None),
         Verdict::Expired(candidate, refusal) => (Some(candidate), Some(refusal)),
@@ -165,23 +140,21 @@ fn judge(
     let mut revocation = Revocation::NotAsked;
     let mut refusals: Vec<Refusal> = refusal.into_iter().collect();
     if let Some(candidate) = candidate {
-        judged.path = path(&candidate);
-        judged.notes = candidate.notes().to_vec();
+        path = std::iter::once(candidate.leaf()).chain(candidate.chain()).cloned().collect();
+        notes = candidate.notes().to_vec();
         if !lists.is_empty() {
             let answer = crl::given::ask(candidate.leaf(), candidate.chain(), lists, policy.clock_skew, at);
             revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
             refusals.extend(Refusal::of_violations(candidate.leaf(), answer.violations));
-            judged.notes.extend(answer.notes);
+            notes.extend(answer.notes);
         }
         if !names.is_empty() {
             refusals.extend(candidate.admit(&Identity::Names(names.clone())).err());
         }
     }
     let refusal = Refusal::all(refusals);
-    judged.rules = rules(refusal.as_ref(), names.is_empty(), revocation);
-    judged.accepted = refusal.is_none();
-    judged.refusal = refusal.map(|refusal| refusal.to_string());
-    judged
+    let rules = rules(refusal.as_ref(), names.is_empty(), revocation);
+    Judged { at, path, rules, notes, refusal }
 }
 
 /// What the lists were asked about.
@@ -193,16 +166,6 @@ enum Revocation {
     Partly,
     /// They speak for all of it below the anchor.
     Covered,
-}
-
-fn path(candidate: &Candidate) -> Vec<Step> {
-    let certificates = std::iter::once(candidate.leaf()).chain(candidate.chain());
-    let step = |certificate: &Certificate| Step {
-        subject: certificate.facts().subject.clone(),
-        sha256: certificate.fingerprint().to_string(),
-        not_after: certificate.facts().not_after,
-    };
-    certificates.map(step).collect()
 }
 
 fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Vec<CheckedRule> {
@@ -220,22 +183,38 @@ fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Ve
         Rule::RevocationUnknown => Some("a rule of the cycle under crl.policy = \"hard\""),
         _ => None,
     };
-    let outcome = |rule: Rule| match (broken(rule), not_asked(rule)) {
-        (Some(what), _) => CheckedRule { rule: rule.name(), outcome: RuleStatus::Broken, says: what },
-        (None, Some(why)) => CheckedRule { rule: rule.name(), outcome: RuleStatus::NotChecked, says: why.to_owned() },
-        (None, None) => CheckedRule {
-            rule: rule.name(),
-            outcome: if refusal.is_none() { RuleStatus::Holds } else { RuleStatus::NotBroken },
-            says: rule.statement().to_owned(),
-        },
+    let unbroken = if refusal.is_none() { RuleStatus::Holds } else { RuleStatus::NotBroken };
+    let judged = |rule: Rule| match (broken(rule), not_asked(rule)) {
+        (Some(what), _) => (rule, RuleStatus::Broken, what),
+        (None, Some(why)) => (rule, RuleStatus::NotChecked, why.to_owned()),
+        (None, None) => (rule, unbroken, rule.statement().to_owned()),
     };
-    Rule::ALL.into_iter().map(outcome).collect()
+    Rule::ALL.iter().copied().map(judged).collect()
 }
 
 impl Judged {
+    fn to_json(&self) -> Value {
+        let step = |certificate: &Certificate| {
+            let facts = certificate.facts();
+            json!({"subject": facts.subject, "sha256": facts.fingerprint, "not_after": facts.not_after})
+        };
+        let rule = |(rule, outcome, says): &(Rule, RuleStatus, String)| json!({"rule": rule.name(), "outcome": outcome, "says": says});
+        let mut json = json!({
+            "accepted": self.refusal.is_none(),
+            "at": self.at,
+            "path": self.path.iter().map(step).collect::<Vec<_>>(),
+            "rules": self.rules.iter().map(rule).collect::<Vec<_>>(),
+            "notes": self.notes,
+        });
+        if let (Some(refusal), Some(fields)) = (&self.refusal, json.as_object_mut()) {
+            fields.insert("refusal".to_owned(), refusal.to_string().into());
+        }
+        json
+    }
+
     fn to_text(&self) -> String {
         let mut text = String::new();
-        let verdict = if self.accepted { "ACCEPTED" } else { "REFUSED" };
+        let verdict = if self.refusal.is_none() { "ACCEPTED" } else { "REFUSED" };
         let _ = writeln!(text, "{verdict} at {}", self.at);
         if let Some(refusal) = &self.refusal {
             let _ = writeln!(text, "\n{refusal}");
@@ -243,29 +222,25 @@ impl Judged {
         if !self.path.is_empty() {
             text.push_str("\npath\n");
         }
-        for (at, step) in self.path.iter().enumerate() {
+        for (at, certificate) in self.path.iter().enumerate() {
             let what = match at {
                 0 => "leaf",
                 last if last.saturating_add(1) == self.path.len() => "anchor",
                 _ => "intermediate",
             };
-            let _ = writeln!(
-                text,
-                "  {what:<13} {}\n                sha256 {} until {}",
-                quoted(&step.subject),
-                step.sha256,
-                step.not_after
-            );
+            let facts = certificate.facts();
+            let _ = writeln!(text, "  {what:<13} {}", quoted(&facts.subject));
+            let _ = writeln!(text, "                sha256 {} until {}", facts.fingerprint, facts.not_after);
         }
         text.push_str("\nrules\n");
-        for rule in &self.rules {
-            let mark = match rule.outcome {
+        for (rule, status, says) in &self.rules {
+            let mark = match status {
                 RuleStatus::Holds => "ok         ",
                 RuleStatus::Broken => "BROKEN     ",
                 RuleStatus::NotChecked => "not checked",
                 RuleStatus::NotBroken => "not broken ",
             };
-            let _ = writeln!(text, "  {mark} {:<27} {}", rule.rule, rule.says);
+            let _ = writeln!(text, "  {mark} {:<27} {says}", rule.name());
         }
         for note in &self.notes {
             let _ = writeln!(text, "\nnote: {note}");

@@ -2,14 +2,6 @@
 //! distribution points, and could make us ask a cloud's metadata service or a neighbour's console: so only what the whole
 //! internet can reach is asked, unless the operator allows more.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -14,15 +14,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{
-    ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
-};
+use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::http_client::{self, Limits, OutboundError, Phase, Stopwatch, Transport, unasked_encoding};
+use crate::http_client::retry::next_delay;
+use crate::http_client::{self, Limits, OutboundError, Stop, Stopwatch, Transport, redirect, unasked_encoding};
 use crate::jitter;
 use crate::store::StoreError;
 use crate::trust::certificate::Certificate;
@@ -85,8 +84,8 @@ pub enum Answer {
 /// Why no list came from a distribution point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchFailure {
-    /// No URL.
-    #[error("it is no URL ({0})")]
+    /// It cannot be parsed.
+    #[error("it is not a URL ({0})")]
     NotAUrl(String),
     /// `ldap:` and others.
     #[error("its scheme is {0:?}; lists are fetched by http and https only")]
@@ -148,22 +147,6 @@ impl From<FetchFailure> for Failed {
     }
 }
 
-/// How long to wait before the next attempt, or `None`: give up. `made` counts the attempts, `random` lies in 0..1. Half a
-/// second, then one, of which a random half is taken off; a `Retry-After` is obeyed where the time that remains allows.
-#[must_use]
-pub fn next_delay(made: u32, retry_after: Option<Duration>, remaining: Duration, random: f64) -> Option<Duration> {
-    if made >= ATTEMPTS {
-        return None;
-    }
-    let doubled = Duration::from_millis(500).saturating_mul(2_u32.saturating_pow(made.saturating_sub(1)));
-    let random = if random.is_finite() { random.clamp(0.0, 1.0) } else { 0.5 };
-    let delay = match retry_after {
-        Some(told) => told.saturating_add(doubled.mul_f64(random)),
-        None => doubled.mul_f64(0.5 + random / 2.0),
-    };
-    (delay < remaining).then_some(delay)
-}
-
 /// Whether a kept list is asked for again: after half of what then remained of its life, between a minute and an hour, so
 /// that a revocation is seen within the hour and the next list is here before this one ends. Nearly all of these questions
 /// are answered by 304.
@@ -203,7 +186,7 @@ impl Fetcher {
         let mut builder =
             http_client::builder(access.ca_file.as_deref(), access.limits)?.no_proxy().pool_max_idle_per_host(0);
         match &access.proxy {
-            Some(proxy) => builder = builder.proxy(http_client::proxy_for_all(proxy)?),
+            Some(proxy) => builder = builder.proxy(http_client::proxy_for(proxy, reqwest::Proxy::all)?),
             None if !access.allow_private => builder = builder.dns_resolver(address::GlobalOnly),
             None => {}
         }
@@ -223,7 +206,7 @@ impl Fetcher {
             };
             made = made.saturating_add(1);
             let remaining = ends.saturating_duration_since(Instant::now());
-            let delay = next_delay(made, failed.retry_after, remaining, jitter::draw());
+            let delay = next_delay(made, ATTEMPTS, failed.retry_after, remaining, jitter::draw());
             let Some(delay) = delay.filter(|_| failed.failure.is_transient()) else { return Err(failed.failure) };
             log_line!(
                 CrlRequestRetried,
@@ -240,19 +223,15 @@ impl Fetcher {
     async fn follow(&self, first: &Url, known: &Validators, ends: Instant) -> Result<Answer, Failed> {
         let mut url = first.clone();
         for _ in 0..=REDIRECTS {
-            let clock = Stopwatch { started: Instant::now(), ends, whole: self.access.limits.whole };
+            let clock = Stopwatch::start(ends, self.access.limits);
             let response = self.ask(&url, known, &clock).await?;
-            let status = response.status();
-            let headers = response.headers();
-            if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-                let target = headers
-                    .get(LOCATION)
-                    .and_then(|location| location.to_str().ok())
-                    .and_then(|location| url.join(location).ok())
-                    .ok_or(FetchFailure::RedirectTarget)?;
+            if let Some(target) = redirect(&response, &url) {
+                let target = target.ok_or(FetchFailure::RedirectTarget)?;
                 url = judge_url(target.as_str(), self.access.allow_private)?;
                 continue;
             }
+            let status = response.status();
+            let headers = response.headers();
             return match status {
                 StatusCode::NOT_MODIFIED if *known == Validators::default() => {
                     Err(FetchFailure::UnaskedNotModified.into())
@@ -263,7 +242,12 @@ impl Fetcher {
                         return Err(FetchFailure::ContentEncoding(quoted(&encoding)).into());
                     }
                     let validators = validators(headers);
-                    Ok(Answer::New(self.read(response, &clock).await?, validators))
+                    let body = clock.read(response, LARGEST as usize).await.map_err(|(stop, _)| match stop {
+                        Stop::Late(late) => FetchFailure::Transport(late),
+                        Stop::Full => FetchFailure::TooLarge,
+                        Stop::Broken { received, .. } => FetchFailure::Truncated(received),
+                    })?;
+                    Ok(Answer::New(Bytes::from(body), validators))
                 }
                 _ => {
                     let retry_after =
@@ -283,42 +267,17 @@ impl Fetcher {
                 request = request.header(name, value);
             }
         }
-        let limits = self.access.limits;
-        let head_limit = limits.connect.saturating_add(limits.read);
-        let sent = clock.within(Phase::Head, head_limit, request.send()).await.map_err(FetchFailure::Transport)?;
-        sent.map_err(|error| {
+        clock.send(request).await.map_err(FetchFailure::Transport)?.map_err(|error| {
             let refused = http_client::causes(&error).find_map(|cause| cause.downcast_ref::<NotGlobal>());
             match refused {
                 Some(refused) => FetchFailure::NotGlobal(refused.clone()),
                 None => {
                     let host = url.host_str().unwrap_or("?");
                     let proxy = self.access.proxy.as_ref().map(http_client::shown);
-                    FetchFailure::Transport(Transport::of(&error, host, proxy.as_deref(), limits, &quoted))
+                    FetchFailure::Transport(Transport::of(&error, host, proxy.as_deref(), self.access.limits, &quoted))
                 }
             }
         })
-    }
-
-    async fn read(&self, mut response: Response, clock: &Stopwatch) -> Result<Bytes, FetchFailure> {
-        let announced = response.content_length().unwrap_or(0);
-        if announced > LARGEST {
-            return Err(FetchFailure::TooLarge);
-        }
-        let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-        loop {
-            let piece = clock.within(Phase::Body, self.access.limits.read, response.chunk()).await;
-            match piece.map_err(FetchFailure::Transport)? {
-                Err(_) => return Err(FetchFailure::Truncated(body.len())),
-                Ok(None) => return Ok(Bytes::from(body)),
-                Ok(Some(piece)) => {
-                    let length = u64::try_from(body.len().saturating_add(piece.len())).unwrap_or(u64::MAX);
-                    if length > LARGEST {
-                        return Err(FetchFailure::TooLarge);
-                    }
-                    body.extend_from_slice(&piece);
-                }
-            }
-        }
     }
 }
 
@@ -475,18 +434,6 @@ pub async fn obtain(fetcher: &Fetcher, cache: &Cache, url: &str, kept: LookedUp<
     Obtained { crl: known, trouble, unkept }
 }
 
-/// The kept list of one distribution point, where it is in force; nobody is asked and nothing is written.
-pub fn kept(
-    cache: &Cache,
-    url: &str,
-    issuers: &[Certificate],
-    clock_skew: Duration,
-    now: Timestamp,
-) -> Result<Option<VerifiedCrl>, StoreError> {
-    let kept = cache.read(url)?.and_then(|kept| Crl::read(kept.bytes).ok());
-    Ok(kept.and_then(|crl| crl::judge(&crl, issuers, clock_skew, now).ok()))
-}
-
 /// The kept list's thisUpdate, where the offered one is of the same issuer and scope, and older.
 fn is_older(offered: &VerifiedCrl, kept: &VerifiedCrl) -> Option<Timestamp> {
     let mut freshest = Freshest::default();
@@ -519,16 +466,6 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_few_and_obey_the_server() {
-        let minute = Duration::from_secs(60);
-        let delays: Vec<_> = (1..=4).map(|made| next_delay(made, None, minute, 1.0)).collect();
-        assert_eq!(delays, [Some(Duration::from_millis(500)), Some(Duration::from_secs(1)), None, None]);
-        assert_eq!(next_delay(1, Some(Duration::from_secs(7)), minute, 0.0), Some(Duration::from_secs(7)));
-        assert_eq!(next_delay(1, Some(minute), minute, 0.0), None);
-        assert_eq!(next_delay(1, None, minute, f64::NAN), Some(Duration::from_millis(375)));
-    }
-
-    #[test]
     fn only_http_and_https_without_credentials_are_asked() {
         for (url, reason) in [
             ("ldap://directory.example.com/cn=crl", "http and https only"),
@@ -536,8 +473,8 @@ mod tests {
             ("ftp://crl.example.com/x.crl", "http and https only"),
             ("http://user:hunter2@crl.example.com/", "credentials"),
             ("http://user@crl.example.com/", "credentials"),
-            ("crl.crl", "no URL"),
-            ("http://", "no URL"),
+            ("crl.crl", "not a URL"),
+            ("http://", "not a URL"),
             ("http://10.0.0.1/x.crl", "not globally routable"),
             ("http://localhost/x.crl", "not a host of the internet"),
         ] {

@@ -2,11 +2,11 @@
 //! replaced file counts at once.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::bounded::read_at_most;
 use crate::settings::resolved::{Settings, Source, Store};
-use crate::trust::anchor::{AnchorError, Anchors};
+use crate::trust::anchor::Anchors;
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::set::Authority;
@@ -14,25 +14,12 @@ use crate::trust::set::Authority;
 /// Far more than any collection of roots.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// An anchor's file cannot be used. Exit code 3.
+/// A file of anchors cannot be read or used. Exit code 3.
 #[derive(Debug, thiserror::Error)]
-pub enum AnchorsError {
-    /// It cannot be read.
-    #[error("the anchors in {} cannot be read: {source}. Nothing was done; trust is unchanged.", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It holds no anchors.
-    #[error("the anchors in {} cannot be used: {source} Nothing was done; trust is unchanged.", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: AnchorError,
-    },
+#[error("the anchors in {} cannot be {what} Nothing was done; trust is unchanged.", path.display())]
+pub struct AnchorsError {
+    path: PathBuf,
+    what: String,
 }
 
 /// The anchors of one authority at one source.
@@ -66,8 +53,9 @@ fn read_all(paths: &[PathBuf]) -> Result<Anchors, AnchorsError> {
 }
 
 fn read(path: &Path) -> Result<Anchors, AnchorsError> {
-    let unreadable = |source| AnchorsError::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(unreadable)?.take(LARGEST).read_to_end(&mut bytes).map_err(unreadable)?;
-    Anchors::read(&bytes).map_err(|source| AnchorsError::Unusable { path: path.to_owned(), source })
+    let refused = |what| AnchorsError { path: path.to_owned(), what };
+    let bytes = std::fs::File::open(path)
+        .and_then(|file| read_at_most(file, LARGEST))
+        .map_err(|error| refused(format!("read: {error}.")))?;
+    Anchors::read(&bytes).map_err(|error| refused(format!("used: {error}")))
 }

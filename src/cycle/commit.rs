@@ -5,44 +5,16 @@ use std::path::Path;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::exit::Exit;
-use crate::marker::{self, MintError};
+use super::CycleError;
+use crate::marker;
 use crate::store::contents::{self, Contents};
 use crate::store::{self, LinkPath, StoreError, generation};
 use crate::trust::certificate::Certificate;
-use crate::trust::fingerprint::hex;
+use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::manifest::Manifest;
 use crate::trust::marker_name::MarkerName;
 use crate::trust::render::{Content, Label};
 use crate::trust::timestamp::Timestamp;
-
-/// A generation could not be made. Nothing was switched.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// The disk said no.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The marker could not be minted.
-    #[error("the generation marker could not be minted: {0}. Nothing was published; what servers read stays.")]
-    Marker(String),
-}
-
-impl CommitError {
-    /// The exit code that it ends in.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Store(_) => Exit::Store,
-            Self::Marker(_) => Exit::Unexpected,
-        }
-    }
-}
-
-impl From<MintError> for CommitError {
-    fn from(error: MintError) -> Self {
-        Self::Marker(error.to_string())
-    }
-}
 
 /// The id of a store that is being born: 64 random bits.
 pub fn draw_store_id() -> String {
@@ -52,6 +24,13 @@ pub fn draw_store_id() -> String {
     hex(&bytes)
 }
 
+/// A new marker of this generation, whose set has this digest.
+pub fn marker(store_id: &str, generation: u64, digest: Fingerprint) -> Result<Certificate, CycleError> {
+    let name = MarkerName { store_id: store_id.to_owned(), generation, digest_head: digest.short() };
+    let minted = marker::mint(&name).map_err(|error| CycleError::Marker(error.to_string()))?;
+    Certificate::parse(&minted).map_err(|error| CycleError::Marker(error.to_string()))
+}
+
 /// Writes the next generation and switches `current` to it.
 pub fn commit(
     root: &Path,
@@ -59,14 +38,9 @@ pub fn commit(
     content: &Content<'_>,
     cause: &str,
     now: Timestamp,
-) -> Result<Manifest, CommitError> {
+) -> Result<Manifest, CycleError> {
     let number = contents.state.generation.saturating_add(1).max(generation::next(root)?);
-    let name = MarkerName {
-        store_id: contents.state.store.clone(),
-        generation: number,
-        digest_head: content.digest().short(),
-    };
-    let marker = Certificate::parse(&marker::mint(&name)?).map_err(|error| CommitError::Marker(error.to_string()))?;
+    let marker = marker(&contents.state.store, number, content.digest())?;
     let files = content.render(&Label {
         store: &contents.state.store,
         generation: number,
@@ -75,9 +49,8 @@ pub fn commit(
         marker: &marker,
     });
     let manifest = files.get("manifest.json").map(|bytes| Manifest::read(bytes));
-    let manifest = manifest
-        .and_then(Result::ok)
-        .ok_or_else(|| CommitError::Marker("its manifest did not read back".to_owned()))?;
+    let manifest =
+        manifest.and_then(Result::ok).ok_or_else(|| CycleError::Marker("its manifest did not read back".to_owned()))?;
     generation::write(root, number, &files)?;
     LinkPath::current(root).switch(number)?;
     Ok(manifest)

@@ -43,10 +43,9 @@ use crate::trust::state::State;
 use crate::trust::summary::StoreSummary;
 
 pub use anchors::{AnchorsError, problems as anchors_problems};
-pub use commit::CommitError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 use observe::Assessed;
-pub use observe::{Clients, Observed};
+pub use observe::{Clients, Observed, identity_rule, pin_line};
 pub use overrides::Accepted;
 pub use probe::{Probe, probe};
 pub use report::{Report, TargetReport};
@@ -81,9 +80,9 @@ pub enum CycleError {
     /// The store's records cannot be used.
     #[error(transparent)]
     Contents(#[from] ContentsError),
-    /// A generation could not be made.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
+    /// The generation's marker could not be minted.
+    #[error("the generation marker could not be minted: {0}. Nothing was published; what servers read stays.")]
+    Marker(String),
 }
 
 impl CycleError {
@@ -94,7 +93,7 @@ impl CycleError {
             Self::Anchors(_) => Exit::Configuration,
             Self::Lock(LockError::Held { .. }) => Exit::Locked,
             Self::Lock(LockError::Store(_)) | Self::Store(_) | Self::Contents(_) => Exit::Store,
-            Self::Commit(error) => error.exit(),
+            Self::Marker(_) => Exit::Unexpected,
         }
     }
 }
@@ -128,7 +127,7 @@ pub async fn run(
     // The vendor may be down, and that takes its time to be known.
     let planted = if store.seed.is_some() && is_empty(store) {
         let session = Session::open(store, clock, options)?;
-        Some(act(settings, session, &unasked(settings, store, clock)?, Turns::All).await?.0)
+        Some(act(settings, session, &unasked(settings, store, clock).await?, Turns::All).await?.0)
     } else {
         None
     };
@@ -165,7 +164,7 @@ pub async fn gather(
     let contents = look(store)?;
     let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
-    let lists = revocation::gather(settings, store, clients, &asked, clock, deadline).await;
+    let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
     Ok(Answers { observed, judged: Some(judged), lists })
 }
 
@@ -176,9 +175,14 @@ pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &Cycle
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
-pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    let lists = revocation::look(settings, store, &look(store)?, &[], clock);
-    Ok(Answers { observed: Vec::new(), judged: None, lists })
+pub async fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
+    Ok(unasked_of(settings, store, &look(store)?, clock).await)
+}
+
+async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
+    let asked = revocation::Asked { contents, answers: &[], observed: &[] };
+    let lists = revocation::gather(settings, store, &asked, clock, None).await;
+    Answers { observed: Vec::new(), judged: None, lists }
 }
 
 /// The cycle's half under the lock: judges, plans, publishes, takes turns.
@@ -239,7 +243,8 @@ pub async fn rehearse(
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = look(store)?;
     let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
-    let lists = revocation::look(settings, store, &contents, &judged.interpreted.answers, clock);
+    let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
+    let lists = revocation::gather(settings, store, &asked, clock, None).await;
     let known = (&contents.state.planner, &contents.set);
     let answers = Answers { observed, judged: Some(judged), lists };
     let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;
@@ -250,7 +255,7 @@ pub async fn rehearse(
 
 /// Reads a store without the lock and without writing; an empty one where there is none yet.
 pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
-    match Store::look(&store.path)? {
+    match Store::find(&store.path)? {
         Some(opened) => contents::read(opened.root(), &store.name, String::new),
         None => Ok(Contents::unborn()),
     }
@@ -284,12 +289,7 @@ fn plan_with(
         revocation::forget_expired(&mut planner, now);
     }
     revocation::act(lists, settings.crl.policy, &mut planner, committed, &mut interpreted);
-    let configured: BTreeSet<SlotId> = store
-        .sources
-        .iter()
-        .filter_map(|name| settings.sources.get(name))
-        .flat_map(|source| source.slots().map(|(slot, _)| slot))
-        .collect();
+    let configured: BTreeSet<SlotId> = settings.slots_of(store).map(|(_, slot, _)| slot).collect();
     let policy = plan::Policy { grace: store.grace, ..settings.plan.clone() };
     let mut plan = plan::plan(&plan::Input {
         planner: &planner,

@@ -18,6 +18,7 @@ use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotAnswer, SlotRules};
 use crate::trust::planner_state::PlannerState;
+use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, SlotId};
 use crate::trust::subject::Subject;
 use crate::trust::timestamp::{Timestamp, span};
@@ -215,40 +216,31 @@ fn failed(said: &Observed) -> Vec<Finding> {
     let finding = |error: &FetchError, alike: &str| {
         Finding::new(event_of(error), Subject::source(&said.source), format!("{error}.{alike} {meaning}."))
     };
-    let kind = |error: &FetchError| std::mem::discriminant(error.failure());
     match failures.as_slice() {
-        [one, other] if one.class() == other.class() && kind(one) == kind(other) => {
+        [one, other] if one.is_like(other) => {
             vec![finding(one, " The listing of upcoming certificates failed alike.")]
         }
         failures => failures.iter().map(|error| finding(error, "")).collect(),
     }
 }
 
+/// Whether the vendor's clock and ours agree; a finding where they do not.
 fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
-    match fetched.date {
-        Some(_) if said.clock_agrees() == Some(true) => true,
+    let (event, text) = match fetched.date {
+        Some(_) if said.clock_agrees() == Some(true) => return true,
         Some(date) => {
-            findings.push(Finding::new(
-                Event::ClocksDisagree,
-                Subject::source(&said.source),
-                format!(
-                    "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within \
-                     {}. Look at this machine's time synchronisation.",
-                    said.asked,
-                    span(CLOCKS_AGREE_WITHIN)
-                ),
-            ));
-            false
+            let text = format!(
+                "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. Look at \
+                 this machine's time synchronisation.",
+                said.asked,
+                span(CLOCKS_AGREE_WITHIN)
+            );
+            (Event::ClocksDisagree, text)
         }
-        None => {
-            findings.push(Finding::new(
-                Event::VendorClockUnknown,
-                Subject::source(&said.source),
-                "The answer has no usable Date: nothing is removed by it.",
-            ));
-            false
-        }
-    }
+        None => (Event::VendorClockUnknown, "The answer has no usable Date: nothing is removed by it.".to_owned()),
+    };
+    findings.push(Finding::new(event, Subject::source(&said.source), text));
+    false
 }
 
 /// What is known of earlier times, with what these answers say.
@@ -274,22 +266,37 @@ fn entities(listing: &Listing) -> Vec<ListedEntity<'_>> {
         .collect()
 }
 
-/// By what a slot judges.
+/// The rules by which a slot's certificates are judged.
 pub fn rules(
     source: &Source,
     slot: SlotId,
     authority: Authority,
     planner: &PlannerState,
 ) -> Result<SlotRules, CycleError> {
-    let learned = planner.slots.get(&slot).and_then(|held| held.identity.clone());
-    let identity = match (&source.identity, authority, &source.region_name) {
+    let identity = identity_rule(source, &slot, authority, planner);
+    Ok(SlotRules { anchors: anchors::of(source, authority)?, slot, authority, identity })
+}
+
+/// The names that a slot's leaves must carry, or how they are learned.
+#[must_use]
+pub fn identity_rule(source: &Source, slot: &SlotId, authority: Authority, planner: &PlannerState) -> IdentityRule {
+    match (&source.identity, authority, &source.region_name) {
         (IdentitySetting::Any, ..) => IdentityRule::Fixed(Identity::Any),
         (IdentitySetting::Names(names), ..) => IdentityRule::Fixed(Identity::Names(names.clone())),
         // Never learned for Genesys: the table has the name, or the settings were refused.
         (IdentitySetting::Learn, Authority::Genesys, Some(name)) => {
             IdentityRule::Fixed(Identity::Names([name.clone()].into()))
         }
-        (IdentitySetting::Learn, _, region_name) => IdentityRule::Learn { region_name: region_name.clone(), learned },
-    };
-    Ok(SlotRules { anchors: anchors::of(source, authority)?, slot, authority, identity })
+        (IdentitySetting::Learn, _, region_name) => {
+            let learned = planner.slots.get(slot).and_then(|held| held.identity.clone());
+            IdentityRule::Learn { region_name: region_name.clone(), learned }
+        }
+    }
+}
+
+/// The line of the configuration that pins these names.
+#[must_use]
+pub fn pin_line<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("\"{}\"", quoted(name))).collect();
+    format!("identity = [{}]", names.join(", "))
 }

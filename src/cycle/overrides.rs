@@ -1,6 +1,6 @@
 //! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
 
-use super::{Answers, CycleError, Report, Session, observe, plan_with, revocation};
+use super::{CycleError, Report, Session, observe, plan_with, unasked_of};
 use crate::settings::resolved::{Settings, Source};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
@@ -85,8 +85,7 @@ impl Session<'_> {
         if planner != self.contents.state.planner {
             self.note_override(word);
         }
-        let lists = revocation::look(settings, self.store, &self.contents, &[], self.clock);
-        let unasked = Answers { observed: Vec::new(), judged: None, lists };
+        let unasked = unasked_of(settings, self.store, &self.contents, self.clock).await;
         let times = self.contents.state.known_times();
         let plan = plan_with(settings, self.store, (&planner, set), &unasked, times, self.clock)?;
         let mut report = Report::of(&self.contents, &[], &plan);

@@ -138,6 +138,5 @@ fn pin_by(answer: &SlotAnswer) -> Option<String> {
         }
         _ => names,
     };
-    let list: Vec<String> = bound.iter().map(|name| format!("\"{}\"", quoted(name))).collect();
-    (!list.is_empty()).then(|| format!("identity = [{}]", list.join(", ")))
+    (!bound.is_empty()).then(|| observe::pin_line(&bound))
 }

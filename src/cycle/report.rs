@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::evidence::Unwritten;
-use super::{CommitError, Observed};
+use super::{CycleError, Observed};
 use crate::exit::Exit;
 use crate::genesys::FetchError;
 use crate::settings::resolved::Target;
@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::contents::Contents;
 use crate::trust::difference::Difference;
 use crate::trust::event::Event;
-use crate::trust::finding::{Finding, Severity};
+use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::plan::Plan;
 use crate::trust::schedule::{Polled, Schedule};
@@ -106,22 +106,14 @@ impl Report {
                 clock_agrees: said.clock_agrees(),
             }
         });
-        let mut findings = contents.findings.clone();
-        findings.extend(plan.findings.iter().cloned());
-        Self {
-            generation: contents.manifest.as_ref().map(|manifest| manifest.generation),
-            committed: false,
-            rehearsed: false,
-            deny_all: contents.manifest.is_some() && plan.set.is_empty(),
-            difference: Difference::between(&contents.set, &plan.set),
-            findings,
-            targets: Vec::new(),
-            causes,
-            looked: Looked { sources: observed.iter().map(|said| said.source.clone()).collect(), ..Looked::default() },
-            trouble: None,
-            unwritten: Vec::new(),
-            sources: sources.collect(),
-        }
+        let mut report = Self::without_poll(contents);
+        report.deny_all = contents.manifest.is_some() && plan.set.is_empty();
+        report.difference = Difference::between(&contents.set, &plan.set);
+        report.findings.extend(plan.findings.iter().cloned());
+        report.causes = causes;
+        report.looked.sources = observed.iter().map(|said| said.source.clone()).collect();
+        report.sources = sources.collect();
+        report
     }
 
     /// The report of a command that asks no source.
@@ -184,7 +176,7 @@ impl Report {
     }
 
     /// The set that was planned could not be published.
-    pub(super) fn not_committed(&mut self, store: &str, error: &CommitError) {
+    pub(super) fn not_committed(&mut self, store: &str, error: &CycleError) {
         self.difference = Difference::default();
         let text = format!("The next generation could not be published: {error}");
         self.findings.push(Finding::new(Event::GenerationNotWritten, Subject::store(store), text));
@@ -202,12 +194,6 @@ impl Report {
         self.fail_by(finding.clone());
         self.trouble = Some(why.to_owned());
         finding
-    }
-
-    /// Whether anything was committed.
-    #[must_use]
-    pub fn changed(&self) -> bool {
-        self.committed
     }
 
     pub(super) fn committed(&mut self, manifest: &Manifest, difference: Difference) {
@@ -281,12 +267,6 @@ impl Report {
             let text = "Nothing has been published yet: the store waits for the first valid current certificate. What the servers run with now stays.";
             self.findings.push(Finding::new(Event::StoreEmpty, Subject::store(store), text));
         }
-    }
-
-    /// The most urgent finding.
-    #[must_use]
-    pub fn severity(&self) -> Option<Severity> {
-        self.findings.iter().map(|finding| finding.severity).max()
     }
 
     /// The exit code.

@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 use super::{Clients, CycleError, Observed, housekeeping, observe};
 use crate::clock::Clock;
-use crate::crl_fetch::{self, Access, Cache, Fetcher};
+use crate::crl_fetch::{self, Access, Cache, Fetcher, Trouble};
 use crate::http_client::{Limits, OutboundError};
 use crate::settings::resolved::{CrlPolicy, Settings, Store as StoreSettings};
 use crate::store::contents::Contents;
 use crate::store::{Store, StoreError};
 use crate::trust::certificate::Certificate;
-use crate::trust::crl::{Freshest, revocations};
+use crate::trust::crl::{Freshest, Revocation, VerifiedCrl, revocations};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::observation::{SlotAnswer, SlotVerdict};
@@ -74,16 +74,16 @@ pub struct Asked<'a> {
     pub observed: &'a [Observed],
 }
 
-/// Asks for the lists of everything that the sources said and the store has; what is due is fetched.
+/// The lists of everything that the sources said and the store has. With `fetch` (the clients, and how long it may take), what
+/// is due is fetched; without, no server is asked and nothing is written.
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
-    clients: &mut Clients,
     asked: &Asked<'_>,
     clock: &dyn Clock,
-    deadline: Duration,
+    fetch: Option<(&mut Clients, Duration)>,
 ) -> Lists {
-    let mut lists = Lists { asked_for: true, ..Lists::default() };
+    let mut lists = Lists { asked_for: fetch.is_some(), ..Lists::default() };
     if settings.crl.policy == CrlPolicy::Off {
         return lists;
     }
@@ -94,65 +94,68 @@ pub async fn gather(
         return lists;
     }
     let mut unkept = Vec::new();
-    let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
-    let cache = opened.unwrap_or_else(|error| {
-        unkept.push(error);
+    let cache = if fetch.is_some() {
+        let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
+        opened.unwrap_or_else(|error| {
+            unkept.push(error);
+            Cache::look(&store.path)
+        })
+    } else {
         Cache::look(&store.path)
-    });
+    };
     let issuers = issuers(&paths);
-    let ends = Instant::now().checked_add(deadline);
+    let mut fetch = fetch.map(|(clients, deadline)| (clients, Instant::now().checked_add(deadline)));
     for url in &urls {
-        let remaining = ends.map_or(ONE_LIST, |ends| ends.saturating_duration_since(Instant::now()).min(ONE_LIST));
-        let skew = settings.verify.clock_skew;
-        let kept = crl_fetch::look_up(&cache, url, &issuers, skew, now);
-        let obtained = if kept.is_due {
-            let fetcher = match fetcher(settings, store, clients) {
-                Ok(fetcher) => fetcher,
-                Err(error) => {
-                    let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
-                    lists.findings.push(Finding::new(Event::CrlUnavailable, Subject::store(&store.name), text));
-                    return lists;
-                }
-            };
-            crl_fetch::obtain(fetcher, &cache, url, kept, remaining).await
-        } else {
-            kept.as_it_is()
+        let kept = crl_fetch::look_up(&cache, url, &issuers, settings.verify.clock_skew, now);
+        let obtained = match &mut fetch {
+            Some((clients, ends)) if kept.is_due => {
+                let fetcher = match fetcher(settings, store, clients) {
+                    Ok(fetcher) => fetcher,
+                    Err(error) => {
+                        let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
+                        lists.findings.push(Finding::new(Event::CrlUnavailable, Subject::store(&store.name), text));
+                        return lists;
+                    }
+                };
+                let left = ends.map_or(ONE_LIST, |ends| ends.saturating_duration_since(Instant::now()).min(ONE_LIST));
+                crl_fetch::obtain(fetcher, &cache, url, kept, left).await
+            }
+            _ => kept.as_it_is(),
         };
         unkept.extend(obtained.unkept);
-        if let Some(trouble) = obtained.trouble {
-            lists.findings.push(match &obtained.crl {
-                Some(crl) => Finding::new(
-                    Event::CrlNotRefreshed,
-                    Subject::RevocationList(quoted(url)),
-                    format!(
-                        "{trouble}. The list that is kept stays in use; it is in force until {}.",
-                        crl.next_update()
-                    ),
-                ),
-                None => Finding::new(
-                    Event::CrlUnavailable,
-                    Subject::RevocationList(quoted(url)),
-                    format!(
-                        "{trouble}. Nobody can tell whether its issuer has revoked something of ours since. What is \
-                         trusted stays, and what was found revoked stays out."
-                    ),
-                ),
-            });
-        }
+        lists.findings.extend(obtained.trouble.map(|trouble| not_fetched(url, &trouble, obtained.crl.as_ref())));
         lists.crls = std::mem::take(&mut lists.crls).and(obtained.crl);
     }
-    // While a source is silent, nobody knows which of its lists will be needed again.
-    if asked.observed.iter().all(|said| said.failures().next().is_none()) {
+    // While a source is silent, it is unknown which of its lists will be needed again.
+    if fetch.is_some() && asked.observed.iter().all(|said| said.failures().next().is_none()) {
         unkept.extend(cache.retain(&urls));
     }
     lists.findings.extend(housekeeping::finding(
         Event::CrlNotKept,
         Subject::store(&store.name),
-        "What is kept of revocation lists could not be brought up to date",
-        "The lists are used all the same, and are fetched again in the next cycle",
+        "What is kept of revocation lists could not be read or brought up to date",
+        "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked stays out",
         unkept.iter().map(StoreError::in_short),
     ));
     lists
+}
+
+/// A distribution point gave no list that is used; `kept` is the one in force all the same.
+fn not_fetched(url: &str, trouble: &Trouble, kept: Option<&VerifiedCrl>) -> Finding {
+    let (event, text) = match kept {
+        Some(crl) => {
+            let end = crl.next_update();
+            (Event::CrlNotRefreshed, format!("{trouble}. The kept list stays in use; it is in force until {end}."))
+        }
+        None => {
+            let text = format!(
+                "{trouble}. Whether its issuer has revoked something of ours since is unknown. What is trusted stays, and \
+                 what was found revoked stays out."
+            );
+            (Event::CrlUnavailable, text)
+        }
+    };
+    Finding::new(event, Subject::RevocationList(quoted(url)), text)
 }
 
 /// The client for this store's lists, built when the first one is due.
@@ -165,39 +168,6 @@ fn fetcher<'a>(
         Entry::Occupied(known) => Ok(known.into_mut()),
         Entry::Vacant(place) => Ok(place.insert(Fetcher::new(access(settings, store))?)),
     }
-}
-
-/// The lists that the store keeps: nobody is asked, nothing is written.
-pub fn look(
-    settings: &Settings,
-    store: &StoreSettings,
-    contents: &Contents,
-    answers: &[SlotAnswer],
-    clock: &dyn Clock,
-) -> Lists {
-    let mut lists = Lists::default();
-    if settings.crl.policy == CrlPolicy::Off {
-        return lists;
-    }
-    let now = clock.now();
-    let paths = paths(answers, &contents.state.planner, &contents.set);
-    let issuers = issuers(&paths);
-    let cache = Cache::look(&store.path);
-    let mut unread = Vec::new();
-    for url in distribution_points(&store.name, &paths, &mut Vec::new()) {
-        match crl_fetch::kept(&cache, &url, &issuers, settings.verify.clock_skew, now) {
-            Ok(kept) => lists.crls = std::mem::take(&mut lists.crls).and(kept),
-            Err(error) => unread.push(error),
-        }
-    }
-    lists.findings.extend(housekeeping::finding(
-        Event::CrlNotKept,
-        Subject::store(&store.name),
-        "A revocation list that is kept could not be read",
-        "It is fetched again with the next poll; what was found revoked stays out",
-        unread.iter().map(StoreError::in_short),
-    ));
-    lists
 }
 
 /// Every leaf that was heard and accepted, and every pin, with the certificates of its paths.
@@ -215,7 +185,7 @@ fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<
         for (key, entry) in &held.entries {
             // The entry of a name rule is its root, which has no list above it.
             let Some(pin) = set.pins.get(key) else { continue };
-            let chain = entry.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
+            let chain = entry.trusted.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
             paths.push(Path { slot: slot.clone(), leaf: pin.leaf.clone(), chain });
         }
     }
@@ -257,11 +227,10 @@ fn distribution_points(store: &str, paths: &[Path], findings: &mut Vec<Finding>)
 
 /// By the same way as the sources of the store are asked.
 fn access(settings: &Settings, store: &StoreSettings) -> Access {
-    let sources = || store.sources.iter().filter_map(|name| settings.sources.get(name));
     Access {
         allow_private: settings.crl.allow_private,
-        proxy: sources().find_map(|source| source.proxy.clone()),
-        ca_file: sources().find_map(|source| source.ca_file.clone()),
+        proxy: settings.sources_of(store).find_map(|source| source.proxy.clone()),
+        ca_file: settings.sources_of(store).find_map(|source| source.ca_file.clone()),
         limits: Limits::default(),
     }
 }
@@ -310,7 +279,7 @@ pub fn act(
     }
 }
 
-fn revoked(path: &Path, found: &[crate::trust::crl::Revocation]) -> Finding {
+fn revoked(path: &Path, found: &[Revocation]) -> Finding {
     let facts = path.leaf.facts();
     let why: Vec<String> = found.iter().map(ToString::to_string).collect();
     let itself = found.iter().any(|revoked| revoked.fingerprint == facts.fingerprint);

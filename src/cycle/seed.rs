@@ -29,10 +29,9 @@ impl Session<'_> {
             Ok(foreign) => foreign,
             Err(error) => return Ok(vec![unusable(self.store, &error)]),
         };
-        let sources = self.store.sources.iter().filter_map(|name| settings.sources.get(name));
-        let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
         let planner = &self.contents.state.planner;
-        let rules: Vec<SlotRules> = slots
+        let rules: Vec<SlotRules> = settings
+            .slots_of(self.store)
             .map(|(source, slot, authority)| observe::rules(source, slot, authority, planner))
             .collect::<Result<_, _>>()?;
         let adopted = judge(&Input {

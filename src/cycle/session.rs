@@ -7,8 +7,8 @@ use tracing::Instrument;
 
 use super::under_way::UnderWay;
 use super::{
-    Answers, CommitError, CycleError, Options, Report, StateStamp, Turns, commit, due, evidence, housekeeping,
-    is_misplaced, plan_with, state_stamp, turns,
+    Answers, CycleError, Options, Report, StateStamp, Turns, commit, due, evidence, housekeeping, is_misplaced,
+    plan_with, state_stamp, turns,
 };
 use crate::clock::Clock;
 use crate::jitter;
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
     }
 
     /// Makes a plan real: a new generation where the set (or its form, or what is on the disk) differs, and the memory.
-    pub fn adopt(&mut self, plan: &Plan, cause: &str, report: &mut Report) -> Result<(), CommitError> {
+    pub fn adopt(&mut self, plan: &Plan, cause: &str, report: &mut Report) -> Result<(), CycleError> {
         let outputs = self.store.outputs();
         let content = Content::of(&plan.set, &plan.planner, &outputs);
         let published = self.contents.manifest.as_ref().map(|manifest| manifest.digest);
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
             self.contents.set = plan.set.clone();
             self.contents.drifted = false;
         }
-        if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.changed()) {
+        if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.committed) {
             let written = evidence::committed(self.opened.root(), manifest, &report.difference, &report.observed());
             report.noted(written);
         }
@@ -212,7 +212,7 @@ impl<'a> Session<'a> {
         };
         let takes = |target: &&Target| match turns {
             Turns::All => true,
-            Turns::Due => report.changed() || is_due(target),
+            Turns::Due => report.committed || is_due(target),
             Turns::Later => false,
         };
         let mut targets: Vec<&Target> = self.store.targets.iter().filter(takes).collect();
@@ -321,7 +321,7 @@ impl<'a> Session<'a> {
         let failed_before =
             self.contents.state.alarms.values().any(|alarm| alarm.finding.event == Event::StoreNotSwept);
         let newest = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
-        if let Some(newest) = newest.filter(|_| report.changed() || failed_before) {
+        if let Some(newest) = newest.filter(|_| report.committed || failed_before) {
             let loaded = self.contents.state.targets.values().filter_map(|target| target.acknowledged).collect();
             let failures = commit::sweep_old(self.opened.root(), self.store.keep, newest, loaded);
             // It tried all that the first sweep did.

@@ -1,15 +1,20 @@
-//! The one interpreter of a turn's steps. What comes next is decided in [`crate::trust::turn`]; here it is done, upon a
-//! server's files, and where the daemon and root differ (who switches the link, who tells the server, who proves), by the
-//! hand that takes the turn.
+//! The one interpreter of a turn's steps. What comes next is decided in [`crate::trust::turn`]; here it is done to a
+//! server's files. Where the daemon and root differ (who switches the link, who reloads the server, who proves), the hand
+//! that takes the turn does it.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use crate::settings::resolved::{Kinds, Target};
-use crate::store::LinkPath;
+use super::canary;
+use crate::settings::resolved::{Kinds, Reload, Target};
+use crate::store::{LinkPath, contents, generation};
 use crate::targets::check::{self, CheckOutcome, View};
 use crate::targets::process::Environment;
 use crate::targets::read_back::read_back_in;
 use crate::targets::reload::{self, ReloadError, ReloadReport};
+use crate::trust::canary::CheckCanary;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::set::Denial;
 use crate::trust::turn::{Event, Number, Owed, Proof, Situation, Step, Turn, TurnOutcome};
 
 /// A target's server, and the files that it reads.
@@ -28,7 +33,7 @@ pub trait Hand {
     fn server(&self) -> &Server<'_>;
 
     fn switch(&self, number: Number) -> Event {
-        succeeded(self.server().link.switch(number))
+        self.server().switch(number)
     }
 
     /// Has the server load what its link names; what is owed where the turn ends by that.
@@ -66,8 +71,43 @@ pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, b
 }
 
 impl Server<'_> {
+    /// What a turn to `wanted` begins with, by the files and the target's configuration. Nothing proves, and nothing is denied.
+    pub fn situation(
+        &self,
+        wanted: Number,
+        linked: Option<Number>,
+        acknowledged: Option<Number>,
+        canary: Option<&CheckCanary>,
+        forced: bool,
+    ) -> Situation {
+        let target = self.target;
+        Situation {
+            wanted,
+            linked,
+            acknowledged,
+            reported_not_wired: None,
+            checkable: target.check.is_some(),
+            checkable_privately: !canary::is_blind(target, canary),
+            checkable_in_place: !target.kind.reads_at_requests,
+            linked_reads_back: linked
+                .filter(|linked| *linked != wanted)
+                .is_none_or(|old| read_back_in(self.kinds, &self.generations, old).is_ok()),
+            can_be_reloaded: target.reload != Reload::None,
+            provable: false,
+            chain_provable: false,
+            allowlist_provable: false,
+            confirmed: false,
+            drops_denied: false,
+            forced,
+        }
+    }
+
     pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
         reload::request(&self.target.reload, &self.environment, self.target.reload_timeout).await
+    }
+
+    pub fn switch(&self, number: Number) -> Event {
+        succeeded(self.link.switch(number))
     }
 
     async fn check_privately(&self, number: Number) -> Event {
@@ -79,7 +119,7 @@ impl Server<'_> {
 
     async fn check(&self, view: View<'_>) -> Event {
         let Some(check) = self.target.server_check() else { return Event::Succeeded };
-        match check::judge(check, view, &self.environment, self.target.check_timeout).await {
+        match check::run(check, view, &self.environment, self.target.check_timeout).await {
             CheckOutcome::Passed => Event::Succeeded,
             CheckOutcome::Failed { output } => Event::Failed(output),
             CheckOutcome::CouldNotRun(why) => Event::NotRun(why),
@@ -90,4 +130,27 @@ impl Server<'_> {
 
 fn succeeded<E: std::error::Error>(done: Result<(), E>) -> Event {
     done.map_or_else(|error| Event::Failed(error.to_string()), |()| Event::Succeeded)
+}
+
+/// Whether one of the generations in this folder trusts a leaf that is denied by now.
+pub fn trusts_denied(
+    generations: &Path,
+    mut numbers: impl Iterator<Item = Number>,
+    denied: &BTreeMap<Fingerprint, Denial>,
+) -> bool {
+    numbers.any(|number| {
+        let old = contents::manifest_in(generations, number).ok().flatten();
+        let mut trusted = old.iter().flat_map(|old| old.slots.values()).flat_map(|slot| slot.entries.keys());
+        trusted.any(|key| denied.contains_key(key))
+    })
+}
+
+/// What a target's programs are told: the target, its generation, the folder of the store, and the link in `directory`.
+pub fn environment(target: &Target, number: Number, root: &Path, store_id: &str, directory: &Path) -> Environment {
+    Environment::default()
+        .with("TARGET", &target.name)
+        .with("GENERATION", generation::name(number))
+        .with("STORE", root)
+        .with("STORE_ID", store_id)
+        .with("DIRECTORY", directory)
 }

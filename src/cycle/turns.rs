@@ -1,6 +1,6 @@
 //! A target's turn as the daemon takes it, and what is kept and told of it. [`super::steps`] interprets it.
 //!
-//! For a privileged target, check, switch and reload are one step, which root's half takes ([`super::privileged`]): it is
+//! For a privileged target, check, switch and reload are one step, which the privileged helper takes ([`super::privileged`]): it is
 //! asked, and its outcome awaited.
 
 use std::path::{Path, PathBuf};
@@ -8,21 +8,18 @@ use std::time::Duration;
 
 use super::canary;
 use super::evidence::{self, Unwritten};
-use super::hands::{Direct, ThroughRoot};
+use super::hands::Daemon;
 use super::privileged::answer::{ApplyOutcome, Verdict};
 use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
-use crate::settings::resolved::{self, Kinds, Reload, Store as StoreSettings, Target};
-use crate::store::contents;
+use crate::settings::resolved::{Kinds, ProofMethods, Reload, Store as StoreSettings, Target};
 use crate::store::privileged::{Asked, Privileged};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
-use crate::targets::read_back::read_back;
-use crate::targets::snippet;
 use crate::trust::canary::CheckCanary;
 use crate::trust::event::Event;
 use crate::trust::evidence_record::Happened;
@@ -33,7 +30,7 @@ use crate::trust::state::TargetState;
 use crate::trust::subject::Subject;
 use crate::trust::turn::{Evidence, Owed, Proof, Situation, TurnOutcome};
 
-/// After this long root's half is asked to look again, though nothing changed: whether it still answers should be known
+/// After this long the privileged helper is asked to look again, though nothing changed: whether it still answers should be known
 /// before it is needed.
 const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -45,8 +42,8 @@ pub struct Turns<'a> {
     pub clock: &'a dyn Clock,
     /// The kinds of server that are known.
     kinds: Kinds,
-    /// Root's half, where the target is privileged.
-    half: Option<PrivilegedHelper<'a>>,
+    /// The privileged helper, where the target is privileged.
+    pub(super) helper: Option<PrivilegedHelper<'a>>,
 }
 
 /// The link that a target's server reads by.
@@ -66,14 +63,14 @@ impl<'a> Turns<'a> {
         target: &'a Target,
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
-        let half = target.privileged.then(|| PrivilegedHelper::of(store, target, manifest)).transpose()?;
+        let helper = target.privileged.then(|| PrivilegedHelper::of(store, target, manifest)).transpose()?;
         let (root, kinds) = (&*store.path, store.kinds);
-        Ok(Self { root, manifest, target, clock, kinds, half })
+        Ok(Self { root, manifest, target, clock, kinds, helper })
     }
 
     fn link(&self) -> Result<LinkPath, StoreError> {
-        match &self.half {
-            Some(half) => half.files.link(),
+        match &self.helper {
+            Some(helper) => helper.files.link(),
             None => LinkPath::target(self.root, &self.target.name),
         }
     }
@@ -81,14 +78,14 @@ impl<'a> Turns<'a> {
     /// Takes the target's turn to its end and keeps what came of it in `state`.
     pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) {
         let (mut outcome, mut reloaded) = self.steps(state, forced, report).await;
-        if let Some(half) = &self.half
+        if let Some(helper) = &self.helper
             && matches!(outcome, TurnOutcome::Settled(_))
-            && let Some(refused) = half.withheld()
+            && let Some(refused) = helper.withheld()
         {
             // Root's configuration may have been mended since; if so, it has told the server of more.
-            let mended = !half.was_asked() && {
-                let _ = half.ask(Asked::ToLook).await;
-                half.withheld().is_none()
+            let mended = !helper.was_asked() && {
+                let _ = helper.ask(Asked::ToLook).await;
+                helper.withheld().is_none()
             };
             if mended {
                 (outcome, reloaded) = self.steps(state, false, report).await;
@@ -102,7 +99,7 @@ impl<'a> Turns<'a> {
         self.conclude(state, outcome, reloaded, forced, report);
     }
 
-    /// Whether the check sees what it is to judge, once its server is known to use our files; root's half finds that out for
+    /// Whether the check sees what it is to judge, once its server is known to use our files; the privileged helper finds that out for
     /// itself, but learns from here that it does.
     async fn look_at_the_check(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
@@ -110,13 +107,13 @@ impl<'a> Turns<'a> {
             canary::is_used(self.target, outcome) && canary::is_due(self.target, known, number)
         };
         let before = state.canary.as_ref().map(|known| (known.check, known.verdict.clone()));
-        match (&self.half, self.link()) {
-            (Some(half), _) => {
-                if is_due(half.last().and_then(|last| last.canary).as_ref()) {
+        match (&self.helper, self.link()) {
+            (Some(helper), _) => {
+                if is_due(helper.last().and_then(|last| last.canary).as_ref()) {
                     // Where it does not answer, nothing is known yet.
-                    let _ = half.ask(Asked::ToSeeTheCheck).await;
+                    let _ = helper.ask(Asked::ToSeeTheCheck).await;
                 }
-                state.canary = half.last().and_then(|last| last.canary).or(state.canary.take());
+                state.canary = helper.last().and_then(|last| last.canary).or(state.canary.take());
             }
             (None, Ok(link)) if is_due(state.canary.as_ref()) => {
                 let generation = (number, &*generation::path(self.root, number));
@@ -132,12 +129,12 @@ impl<'a> Turns<'a> {
     /// had asked for it.
     fn was_reloaded(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
         let wanted = self.manifest.generation;
-        let last = self.half.as_ref()?.last()?;
+        let last = self.helper.as_ref()?.last()?;
         let is_this = linked == Some(wanted) && self.target.proof.is_none() && state.acknowledged != Some(wanted);
         match last.verdict {
-            Verdict::Reloaded(words) if is_this => {
-                Some(Evidence::ReloadedNotProven(format!("no proof is configured; root's half told it: {words}")))
-            }
+            Verdict::Reloaded(words) if is_this => Some(Evidence::ReloadedNotProven(format!(
+                "no proof is configured; the privileged helper told it: {words}"
+            ))),
             _ => None,
         }
     }
@@ -149,36 +146,25 @@ impl<'a> Turns<'a> {
             // One target's trouble keeps no other from its turn.
             Err(error) => return (TurnOutcome::Owed(Owed::NotSwitched(error.in_short())), false),
         };
-        let linked = match found {
-            Link::Generation(number) => {
-                if state.acknowledged == Some(self.manifest.generation) && number != self.manifest.generation {
-                    let text = format!(
-                        "The target's link was moved to generation {number:06} by somebody else; it is moved back, and the server told."
-                    );
-                    report.findings.push(Finding::new(Event::StoreDrift, Subject::target(&self.target.name), text));
-                }
-                Some(number)
-            }
-            Link::Missing => {
-                if state.acknowledged.is_some() {
-                    let text = "The target's link was removed by somebody else; it is made anew, and the server told.";
-                    report.findings.push(Finding::new(Event::StoreDrift, Subject::target(&self.target.name), text));
-                }
-                None
+        let wanted = self.manifest.generation;
+        let drifted = match &found {
+            Link::Generation(number) if state.acknowledged == Some(wanted) && *number != wanted => Some(format!(
+                "was moved to generation {number:06} by somebody else; it is moved back, and the server reloaded"
+            )),
+            Link::Missing if state.acknowledged.is_some() => {
+                Some("was removed by somebody else; it is made anew, and the server reloaded".to_owned())
             }
             Link::Foreign(found) => {
-                report.findings.push(Finding::new(
-                    Event::StoreDrift,
-                    Subject::target(&self.target.name),
-                    format!("The target's link was not made by trustsync ({found}); it is not followed, and replaced."),
-                ));
-                None
+                Some(format!("was not made by trustsync ({found}); it is not followed, and replaced"))
             }
+            Link::Generation(_) | Link::Missing => None,
         };
+        let drifted = drifted.map(|how| self.finding(Event::StoreDrift, format!("The target's link {how}.")));
+        report.findings.extend(drifted);
+        let linked = if let Link::Generation(number) = found { Some(number) } else { None };
         if !forced && let Some(evidence) = self.was_reloaded(state, linked) {
             return (TurnOutcome::Settled(evidence), false);
         }
-        let situation = self.situation(state, linked, forced);
         let server = Server {
             kinds: self.kinds,
             target: self.target,
@@ -186,32 +172,20 @@ impl<'a> Turns<'a> {
             generations: self.root.join(generation::DIRECTORY),
             environment: self.environment(),
         };
-        match &self.half {
-            Some(half) => steps::take(situation, &mut ThroughRoot { turns: self, half, server, state, report }).await,
-            None => steps::take(situation, &mut Direct { turns: self, server, state, report }).await,
-        }
-    }
-
-    fn situation(&self, state: &TargetState, linked: Option<u64>, forced: bool) -> Situation {
-        Situation {
-            wanted: self.manifest.generation,
-            linked,
-            acknowledged: state.acknowledged,
+        let proof = self.target.proof.as_ref();
+        let begin = server.situation(wanted, linked, state.acknowledged, state.canary.as_ref(), forced);
+        let situation = Situation {
             reported_not_wired: state.reported_not_wired,
-            checkable: self.half.is_none() && self.target.check.is_some(),
-            checkable_privately: !canary::is_blind(self.target, state.canary.as_ref()),
-            checkable_in_place: !self.target.kind.reads_at_requests(),
-            linked_reads_back: linked
-                .filter(|linked| *linked != self.manifest.generation)
-                .is_none_or(|old| read_back(self.kinds, self.root, old).is_ok()),
-            can_be_reloaded: self.half.is_some() || self.target.reload != Reload::None,
-            provable: self.target.proof.is_some(),
-            chain_provable: self.target.proof.as_ref().is_some_and(resolved::ProofMethods::shows_chain),
-            allowlist_provable: self.target.proof.as_ref().is_some_and(resolved::ProofMethods::shows_allowlist),
-            confirmed: state.confirmed == Some(self.manifest.generation),
-            drops_denied: self.drops_denied(linked.into_iter().chain(state.acknowledged)),
-            forced,
-        }
+            checkable: self.helper.is_none() && begin.checkable,
+            can_be_reloaded: self.helper.is_some() || begin.can_be_reloaded,
+            provable: proof.is_some(),
+            chain_provable: proof.is_some_and(ProofMethods::shows_chain),
+            allowlist_provable: proof.is_some_and(ProofMethods::shows_allowlist),
+            confirmed: state.confirmed == Some(wanted),
+            drops_denied: self.drops_denied(linked, state.acknowledged),
+            ..begin
+        };
+        steps::take(situation, &mut Daemon { turns: self, server, state, report }).await
     }
 
     /// Whether a generation that the server reads, or is known to serve, trusts a leaf that is denied by now.
@@ -220,26 +194,20 @@ impl<'a> Turns<'a> {
             Ok(Link::Generation(number)) => Some(number),
             _ => None,
         };
-        self.drops_denied(linked.into_iter().chain(acknowledged))
+        self.drops_denied(linked, acknowledged)
     }
 
-    /// Whether one of these generations trusts a leaf that is denied by now.
-    fn drops_denied(&self, mut old: impl Iterator<Item = u64>) -> bool {
-        old.any(|old| {
-            let old = contents::manifest_of(self.root, old).ok().flatten();
-            old.is_some_and(|old| {
-                old.slots.values().any(|slot| slot.entries.keys().any(|key| self.manifest.denied.contains_key(key)))
-            })
-        })
+    fn drops_denied(&self, linked: Option<u64>, acknowledged: Option<u64>) -> bool {
+        let generations = self.root.join(generation::DIRECTORY);
+        steps::trusts_denied(&generations, linked.into_iter().chain(acknowledged), &self.manifest.denied)
+    }
+
+    pub(super) fn finding(&self, event: Event, text: impl Into<String>) -> Finding {
+        Finding::new(event, Subject::target(&self.target.name), text)
     }
 
     fn environment(&self) -> Environment {
-        Environment::default()
-            .with("TARGET", &self.target.name)
-            .with("GENERATION", generation::name(self.manifest.generation))
-            .with("STORE", self.root)
-            .with("STORE_ID", &self.manifest.store)
-            .with("DIRECTORY", self.link_path())
+        steps::environment(self.target, self.manifest.generation, self.root, &self.manifest.store, &self.link_path())
     }
 
     fn link_path(&self) -> PathBuf {
@@ -259,21 +227,21 @@ impl<'a> Turns<'a> {
         report: &mut Report,
     ) -> Option<Enforcement> {
         let check = self.target.check.as_ref()?;
-        let Some(half) = &self.half else {
+        let Some(helper) = &self.helper else {
             let limit = self.target.check_timeout;
             return Some(enforcement::look(configuration, check, link.path(), &self.environment(), limit).await);
         };
-        let mut last = half.last();
+        let mut last = helper.last();
         let is_good = |last: &ApplyOutcome| {
             matches!(last.enforcement, Some(Enforcement::Enforced { .. }))
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
-        if !last.as_ref().is_some_and(is_good) && !half.was_asked() {
-            if let Err(why) = half.ask(Asked::ToLook).await {
+        if !last.as_ref().is_some_and(is_good) && !helper.was_asked() {
+            if let Err(why) = helper.ask(Asked::ToLook).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
-                report.findings.push(Finding::new(Event::TargetHalfSilent, Subject::target(&self.target.name), text));
+                report.findings.push(self.finding(Event::TargetHalfSilent, text));
             }
-            last = half.last();
+            last = helper.last();
         }
         last.and_then(|last| last.enforcement)
     }
@@ -286,8 +254,8 @@ impl<'a> Turns<'a> {
         report: &mut Report,
     ) -> Proof {
         let Some(ways) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
-        // Root's half may have let in less than stands in the store.
-        let rendered = self.half.as_ref().and_then(|half| Some(half.last()?.rendered?.digest));
+        // The privileged helper may have let in less than stands in the store.
+        let rendered = self.helper.as_ref().and_then(|helper| Some(helper.last()?.rendered?.digest));
         let wanted = Wanted {
             store_id: self.manifest.store.clone(),
             generation: self.manifest.generation,
@@ -295,11 +263,11 @@ impl<'a> Turns<'a> {
             environment: self.environment(),
             directory: link.path().to_owned(),
         };
-        let reloaded_by_root = self.half.as_ref().is_some_and(PrivilegedHelper::was_asked);
+        let reloaded_by_root = self.helper.as_ref().is_some_and(PrivilegedHelper::was_asked);
         let patience = if reloaded || reloaded_by_root { Patience::JustReloaded } else { Patience::LongRunning };
         let kind = self.target.kind;
-        let proof = proof::prove(ways, &wanted, patience).await.proof.proves(kind, ways);
-        let Some(configuration) = kind.configuration() else { return proof };
+        let proof = proof::prove(kind, ways, &wanted, patience).await.proof;
+        let Some(configuration) = kind.configuration else { return proof };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
@@ -359,12 +327,12 @@ impl<'a> Turns<'a> {
             ),
             Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
                 let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
-                report.findings.push(Finding::new(Event::Enforcement, Subject::target(&self.target.name), text));
+                report.findings.push(self.finding(Event::Enforcement, text));
                 Proof::Proven
             }
             Enforcement::NotSeen(why) => {
                 let text = format!("Whether each server asks the allowlist was not seen: {why}");
-                report.findings.push(Finding::new(Event::Enforcement, Subject::target(&self.target.name), text));
+                report.findings.push(self.finding(Event::Enforcement, text));
                 Proof::Proven
             }
         }
@@ -474,7 +442,7 @@ impl<'a> Turns<'a> {
                  pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
                 unknown.join(", ")
             );
-            report.findings.push(Finding::new(Event::TargetDenialPartial, Subject::target(&self.target.name), text));
+            report.findings.push(self.finding(Event::TargetDenialPartial, text));
         }
     }
 
@@ -482,7 +450,7 @@ impl<'a> Turns<'a> {
         use Event::*;
         let (severity, event, text) = match evidence {
             Evidence::Proven => return,
-            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => {
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone => {
                 let limits = self.target.ca_only().unwrap_or_default();
                 (Severity::Note, TargetCaOnly, format!("The chain is proven. {limits}."))
             }
@@ -518,6 +486,6 @@ impl<'a> Turns<'a> {
     }
 
     fn snippet(&self) -> Option<String> {
-        snippet::of(self.target.kind, self.target.marker, &self.link_path())
+        self.target.kind.snippet(self.target.marker, &self.link_path())
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::bounded::read_at_most;
 use crate::cycle::{self, Clients};
 use crate::settings::resolved::Settings;
 use crate::settings::{self, SettingsError};
@@ -105,9 +105,5 @@ fn stamp_of(path: &Path) -> Option<[i64; 7]> {
 
 /// A file that is not there has no content: that, too, is a change.
 fn content(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(path) {
-        let _ = file.take(LARGEST).read_to_end(&mut bytes);
-    }
-    bytes
+    fs::File::open(path).and_then(|file| read_at_most(file, LARGEST)).unwrap_or_default()
 }

@@ -25,9 +25,9 @@ pub struct Surroundings {
     pub rhythm: Rhythm,
     pub pace: Pace,
     pub watch: Watch,
-    /// Told when a store's standing may be another.
+    /// Notified when a store's summary may be another.
     pub news: Arc<Notify>,
-    /// How every store stands.
+    /// The summary of every store.
     pub summaries: Summaries,
 }
 
@@ -64,16 +64,11 @@ impl Engine {
             let task = StoreTask {
                 store: store.clone(),
                 settings: Arc::clone(settings),
-                clock: Arc::clone(&around.clock),
+                around: around.clone(),
                 jobs,
                 touched: Arc::new(Notify::new()),
                 look_again,
-                watch: around.watch.clone(),
-                news: Arc::clone(&around.news),
-                summaries: around.summaries.clone(),
                 stopping: stopped.clone(),
-                progress: around.progress.clone(),
-                rhythm: around.rhythm,
                 said: BTreeMap::new(),
                 failures: 0,
                 failing_since: None,
@@ -97,13 +92,10 @@ impl Engine {
                 name: name.clone(),
                 settings: Arc::clone(settings),
                 clients: clients.split_off(name),
-                clock: Arc::clone(&around.clock),
+                around: around.clone(),
                 stores,
                 dues: PollDue::default(),
                 poll_now,
-                progress: around.progress.clone(),
-                rhythm: around.rhythm,
-                pace: around.pace,
             };
             engine.sources.spawn(task.live());
         }

@@ -12,7 +12,6 @@ mod configuration;
 mod engine;
 mod rhythm;
 mod service_manager;
-mod signals;
 mod source;
 mod store;
 mod watch;
@@ -21,6 +20,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
+use tokio::signal::unix::SignalKind;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until};
 
@@ -29,13 +30,13 @@ use crate::cycle::Clients;
 use crate::genesys::ClientError;
 use crate::report::http::{ListenError, Server};
 use crate::report::{Facts, Progress, Summaries};
+use crate::signals::Signals;
 use crate::trust::fingerprint::Fingerprint;
 use configuration::{Configuration, Stamp};
 pub use configuration::{Origin, Refused};
 use engine::{Engine, Surroundings};
 use rhythm::Rhythm;
-use service_manager::ServiceManager;
-use signals::{Signal, Signals};
+use service_manager::{ServiceManager, tell};
 pub use source::Pace;
 pub(crate) use store::longest_turns;
 use watch::Watch;
@@ -54,6 +55,17 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 /// How much of the reason for a refused configuration the status line has.
 const REASON_SHOWN: usize = 160;
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy)]
+enum Signal {
+    /// To end; the signal's name.
+    End(&'static str),
+    /// To read the configuration again.
+    Reload,
+    /// To poll now.
+    PollNow,
+}
 
 /// Why the daemon could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -74,14 +86,20 @@ pub enum DaemonError {
 
 /// Works by the configuration until it is told to end.
 pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<(), DaemonError> {
-    let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
+    let signals = [
+        (Signal::End("SIGTERM"), SignalKind::terminate()),
+        (Signal::End("SIGINT"), SignalKind::interrupt()),
+        (Signal::Reload, SignalKind::hangup()),
+        (Signal::PollNow, SignalKind::user_defined1()),
+    ];
+    let mut signals = Signals::listen(signals).map_err(DaemonError::Signals)?;
     let configuration = origin.read()?;
     let clients = Clients::of(&configuration.settings)?;
     let changed = Arc::new(Notify::new());
     let around = Surroundings {
         clock,
         progress: Progress::default(),
-        rhythm: Rhythm::for_watchdog(ServiceManager::watchdog()),
+        rhythm: Rhythm::for_watchdog(sd_notify::watchdog_enabled()),
         pace,
         watch: Watch::start(),
         news: Arc::new(Notify::new()),
@@ -95,7 +113,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
     log_line!(Started, version = env!("CARGO_PKG_VERSION"), "trustsync is at work");
     let engine = Engine::start(&configuration.settings, clients, &around);
     let manager = ServiceManager::default();
-    manager.ready();
+    tell(&[NotifyState::Ready]);
     let mut daemon =
         Daemon { origin, configuration, engine, around, manager, server, refused: None, stamp: Stamp::new() };
     let mut next = daemon.around.rhythm.next();
@@ -122,7 +140,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
             () = changed.notified() => tokio::select! {
                 () = sleep(SETTLE) => daemon.reload_if_changed(&mut signals).await,
                 // The end does not wait for an editor.
-                () = signals.end() => {
+                _ = signals.next_of(|signal| matches!(signal, Signal::End(_))) => {
                     log_line!(Ending, "told to end");
                     ControlFlow::Break(())
                 }
@@ -134,7 +152,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
             break;
         }
     }
-    daemon.manager.stopping();
+    tell(&[NotifyState::Stopping]);
     daemon.engine.stop(LAST_TURN).await;
     log_line!(Ended, "ended; what is published stays, and what is owed is taken up at the next start");
     Ok(())
@@ -160,7 +178,7 @@ struct RefusedNow {
 }
 
 impl Daemon {
-    async fn reload_if_changed(&mut self, signals: &mut Signals) -> ControlFlow<()> {
+    async fn reload_if_changed(&mut self, signals: &mut Signals<Signal>) -> ControlFlow<()> {
         let stamp = self.origin.stamp(&self.configuration.settings);
         let judged = self.refused.as_ref().map(|refused| refused.read_from);
         if std::mem::replace(&mut self.stamp, stamp.clone()) == stamp && judged != Some(None) {
@@ -181,8 +199,8 @@ impl Daemon {
     }
 
     /// The new configuration takes over, or is refused and the old one stays in force. Told to end meanwhile, it ends.
-    async fn reload(&mut self, signals: &mut Signals) -> ControlFlow<()> {
-        self.manager.reloading();
+    async fn reload(&mut self, signals: &mut Signals<Signal>) -> ControlFlow<()> {
+        service_manager::tell_reloading();
         // Before it is read: what is written meanwhile is another one.
         let seen = self.origin.fingerprint(&self.configuration.settings);
         let flow = match self.read().await {
@@ -192,7 +210,7 @@ impl Daemon {
                 ControlFlow::Continue(())
             }
         };
-        self.manager.ready();
+        tell(&[NotifyState::Ready]);
         flow
     }
 
@@ -208,12 +226,12 @@ impl Daemon {
         &mut self,
         configuration: Configuration,
         clients: Clients,
-        signals: &mut Signals,
+        signals: &mut Signals<Signal>,
     ) -> ControlFlow<()> {
         tokio::select! {
             // What is dropped then is ended by the caller.
             () = self.engine.stop(TURN_BEFORE_RELOAD) => {}
-            () = signals.end() => return ControlFlow::Break(()),
+            _ = signals.next_of(|signal| matches!(signal, Signal::End(_))) => return ControlFlow::Break(()),
         }
         self.around.summaries.retain(|store| configuration.settings.stores.contains_key(store));
         self.engine = Engine::start(&configuration.settings, clients, &self.around);
@@ -237,7 +255,7 @@ impl Daemon {
 
     fn feed_watchdog(&self) {
         match self.around.progress.stuck() {
-            None => self.manager.feed_watchdog(),
+            None => tell(&[NotifyState::Watchdog]),
             Some(who) => log_line!(NoProgress, "{who}: the watchdog is not fed"),
         }
     }

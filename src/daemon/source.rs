@@ -7,11 +7,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::rhythm::Rhythm;
+use super::engine::Surroundings;
 use super::store::Job;
-use crate::clock::Clock;
 use crate::cycle::{self, Clients, PollDue};
-use crate::report::Progress;
 use crate::settings::resolved::{Settings, Store};
 use crate::trust::timestamp::Timestamp;
 
@@ -26,13 +24,10 @@ pub struct SourceTask {
     pub name: String,
     pub settings: Arc<Settings>,
     pub clients: Clients,
-    pub clock: Arc<dyn Clock>,
+    pub around: Surroundings,
     pub stores: Vec<(Store, mpsc::Sender<Job>)>,
     pub dues: PollDue,
     pub poll_now: Arc<Notify>,
-    pub progress: Progress,
-    pub rhythm: Rhythm,
-    pub pace: Pace,
 }
 
 /// How fast polls may follow each other, whatever clocks and operators do.
@@ -81,19 +76,19 @@ impl SourceTask {
             failures = if kept { 0 } else { failures.saturating_add(1) };
             let pause =
                 if kept { Duration::ZERO } else { pause_after(failures, self.settings.schedule.window_interval) };
-            earliest = Earliest::after(self.pace.least_gap, pause);
+            earliest = Earliest::after(self.around.pace.least_gap, pause);
         }
     }
 
     async fn wait(&mut self, earliest: Earliest) {
         loop {
-            let now = self.clock.now();
+            let now = self.around.clock.now();
             let due = self.due(now);
             if due <= now && earliest.by_itself <= Instant::now() {
                 return;
             }
-            let look_up = self.rhythm.look_up(now, due).max(earliest.by_itself.min(self.rhythm.next()));
-            self.promise("waiting for its next poll", self.rhythm.beat());
+            let look_up = self.around.rhythm.look_up(now, due).max(earliest.by_itself.min(self.around.rhythm.next()));
+            self.promise("waiting for its next poll", self.around.rhythm.beat());
             tokio::select! {
                 () = sleep_until(look_up) => {}
                 () = self.poll_now.notified() => {
@@ -113,13 +108,14 @@ impl SourceTask {
     /// Whether what came of it could be kept.
     async fn poll(&mut self) -> bool {
         self.promise("asking the vendor", DEADLINE);
-        let observed = cycle::ask(&self.settings, &self.name, &mut self.clients, &*self.clock, DEADLINE).await;
+        let observed = cycle::ask(&self.settings, &self.name, &mut self.clients, &*self.around.clock, DEADLINE).await;
         let mut pending = Vec::new();
         let mut kept = true;
         for (store, jobs) in &self.stores {
             self.promise("asking for revocation lists", DEADLINE);
             let clients = &mut self.clients;
-            let answers = cycle::gather(&self.settings, store, clients, observed.clone(), &*self.clock, DEADLINE).await;
+            let answers =
+                cycle::gather(&self.settings, store, clients, observed.clone(), &*self.around.clock, DEADLINE).await;
             let answers = answers.unwrap_or_else(|error| {
                 log_line!(ListsUnavailable, store = store.name, exit = error.exit() as u8, "{error}");
                 cycle::without_lists(store, observed.clone(), &error)
@@ -130,7 +126,7 @@ impl SourceTask {
             pending.push(told);
         }
         // The stores have promised by now.
-        self.progress.release(&self.subject());
+        self.around.progress.release(&self.subject());
         for told in pending {
             kept &= told.await.unwrap_or(false);
         }
@@ -138,7 +134,7 @@ impl SourceTask {
     }
 
     fn promise(&self, doing: &'static str, within: Duration) {
-        self.progress.promise(&self.subject(), doing, within.saturating_add(super::SLACK));
+        self.around.progress.promise(&self.subject(), doing, within.saturating_add(super::SLACK));
     }
 
     fn subject(&self) -> String {

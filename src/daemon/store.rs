@@ -8,12 +8,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::rhythm::Rhythm;
-use super::watch::Watch;
+use super::engine::Surroundings;
 use crate::clock::Clock;
 use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns, Unsaved};
 use crate::log;
-use crate::report::{Progress, Summaries};
 use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
 use crate::targets::process::LAST_GRACE;
@@ -50,16 +48,11 @@ pub struct Job {
 pub struct StoreTask {
     pub store: Store,
     pub settings: Arc<Settings>,
-    pub clock: Arc<dyn Clock>,
+    pub around: Surroundings,
     pub jobs: mpsc::Receiver<Job>,
     pub touched: Arc<Notify>,
     pub look_again: Arc<Notify>,
-    pub watch: Watch,
-    pub news: Arc<Notify>,
-    pub summaries: Summaries,
     pub stopping: watch::Receiver<bool>,
-    pub progress: Progress,
-    pub rhythm: Rhythm,
     /// What was said, so that a condition that stands is not said with every turn.
     pub said: BTreeMap<String, (Severity, Instant)>,
     pub failures: u32,
@@ -78,17 +71,17 @@ impl StoreTask {
     pub async fn live(mut self) {
         // What a crash or a reboot left: swept, proven first, told again only if unproven.
         let mut next = self.between_polls(Turns::All).await;
-        self.watch.store(&self.store.path, &self.touched);
+        self.around.watch.store(&self.store.path, &self.touched);
         loop {
-            let now = self.clock.now();
+            let now = self.around.clock.now();
             // No turn was ever put further ahead: the clock was set back.
             if next.since(now) > self.settings.schedule.proof_interval {
                 next = now;
             }
-            self.promise("waiting", self.rhythm.beat());
+            self.promise("waiting", self.around.rhythm.beat());
             let mut stopping = self.stopping.clone();
             let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
-            let look_up = self.rhythm.look_up(now, next);
+            let look_up = self.around.rhythm.look_up(now, next);
             tokio::select! {
                 biased;
                 () = stopped => break,
@@ -105,31 +98,32 @@ impl StoreTask {
                 () = self.touched.notified() => {
                     sleep(SETTLE).await;
                     // The folder itself may be another one by now.
-                    self.watch.store(&self.store.path, &self.touched);
-                    let is_due = next <= self.clock.now();
+                    self.around.watch.store(&self.store.path, &self.touched);
                     // What we could not do leaves traces of its own: after a failure the time alone decides.
-                    if is_due || (self.failures == 0 && self.has_drifted()) {
-                        next = self.between_polls(Turns::Due).await;
-                    } else if self.show_what_others_did() {
-                        next = self.next_turn();
-                    }
+                    let has_drifted = self.failures == 0 && self.has_drifted();
+                    next = self.take_what_is_due(next, has_drifted).await;
                 }
                 () = self.look_again.notified() => next = self.between_polls(Turns::All).await,
-                () = sleep_until(look_up) => {
-                    if next <= self.clock.now() {
-                        next = self.between_polls(Turns::Due).await;
-                    } else if self.show_what_others_did() {
-                        next = self.next_turn();
-                    }
-                }
+                () = sleep_until(look_up) => next = self.take_what_is_due(next, false).await,
             }
         }
-        self.progress.release(&self.subject());
+        self.around.progress.release(&self.subject());
+    }
+
+    /// Takes the turns that are due, or shows what others have done meanwhile; when the next turn is due.
+    async fn take_what_is_due(&mut self, next: Timestamp, has_drifted: bool) -> Timestamp {
+        if has_drifted || next <= self.around.clock.now() {
+            self.between_polls(Turns::Due).await
+        } else if self.show_what_others_did() {
+            self.next_turn()
+        } else {
+            next
+        }
     }
 
     /// The cycle without a poll.
     async fn between_polls(&mut self, turns: Turns) -> Timestamp {
-        match cycle::unasked(&self.settings, &self.store, &*self.clock) {
+        match cycle::unasked(&self.settings, &self.store, &*self.around.clock).await {
             Ok(answers) => drop(self.act(&answers, turns).await),
             Err(error) => self.failed(&error),
         }
@@ -146,7 +140,7 @@ impl StoreTask {
     async fn act(&mut self, answers: &Answers, turns: Turns) -> bool {
         let settings = Arc::clone(&self.settings);
         let store = self.store.clone();
-        let clock = Arc::clone(&self.clock);
+        let clock = Arc::clone(&self.around.clock);
         let acted = match self.open(&store, &*clock).await {
             Ok(session) => {
                 self.promise("acting", bound(&store));
@@ -158,7 +152,7 @@ impl StoreTask {
             Ok((report, closed)) => {
                 self.say(&report, &closed.summary);
                 self.note_loss(&closed.summary);
-                self.summaries.put(closed.summary);
+                self.around.summaries.put(closed.summary);
                 self.unsaved = closed.unsaved;
                 if let Some(why) = &report.trouble {
                     self.refused_by_the_disk(why);
@@ -172,7 +166,7 @@ impl StoreTask {
                 false
             }
         };
-        self.news.notify_one();
+        self.around.news.notify_one();
         kept
     }
 
@@ -204,8 +198,8 @@ impl StoreTask {
         self.seen = seen;
         // What cannot be read, the next cycle says in its own words.
         if let Ok(summary) = cycle::summary(&self.store) {
-            self.summaries.put(summary);
-            self.news.notify_one();
+            self.around.summaries.put(summary);
+            self.around.news.notify_one();
         }
         true
     }
@@ -219,7 +213,7 @@ impl StoreTask {
                 self.highest, summary.generation
             );
             log::findings(&[Finding::new(Event::StateLost, Subject::store(&self.store.name), text)], true);
-            self.watch.store(&self.store.path, &self.touched);
+            self.around.watch.store(&self.store.path, &self.touched);
         }
         self.highest = summary.generation;
     }
@@ -230,7 +224,7 @@ impl StoreTask {
     }
 
     fn next_turn(&self) -> Timestamp {
-        let now = self.clock.now();
+        let now = self.around.clock.now();
         if self.failures > 0 {
             let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(10));
             return now.plus(doubled.min(self.settings.schedule.proof_interval));
@@ -241,19 +235,19 @@ impl StoreTask {
     fn failed(&mut self, error: &CycleError) {
         // What is in place serves, whether we can work on it or not.
         if let Ok(summary) = cycle::summary(&self.store) {
-            self.summaries.put(summary);
+            self.around.summaries.put(summary);
         }
         self.refused_by_the_disk(&error.to_string());
         // Made since, or made anew: the watch is set up again.
-        self.watch.store(&self.store.path, &self.touched);
+        self.around.watch.store(&self.store.path, &self.touched);
         log_line!(CycleFailed, store = self.store.name, exit = error.exit() as u8, "{error}");
     }
 
     /// Puts it up, and has the next try come soon, and then less and less so.
     fn refused_by_the_disk(&mut self, why: &str) {
         self.failures = self.failures.saturating_add(1);
-        let since = *self.failing_since.get_or_insert_with(|| self.clock.now());
-        self.summaries.fail(&self.store.name, why, since);
+        let since = *self.failing_since.get_or_insert_with(|| self.around.clock.now());
+        self.around.summaries.fail(&self.store.name, why, since);
     }
 
     /// What begins, or becomes more or less urgent, is said at once, and so is all that goes with a new generation; what
@@ -266,7 +260,7 @@ impl StoreTask {
                 *severity == finding.severity && now.saturating_duration_since(*at) < SAID_AGAIN
             })
         };
-        let is_fresh = |finding: &&Finding| report.changed() || !stands(finding);
+        let is_fresh = |finding: &&Finding| report.committed || !stands(finding);
         let fresh: Vec<Finding> = report.findings.iter().filter(is_fresh).cloned().collect();
         for finding in fresh.iter().filter(|finding| finding.severity > Severity::Note) {
             self.said.insert(finding.alarm_id(), (finding.severity, now));
@@ -277,7 +271,7 @@ impl StoreTask {
     }
 
     fn promise(&self, doing: &'static str, within: Duration) {
-        self.progress.promise(&self.subject(), doing, within.saturating_add(super::SLACK));
+        self.around.progress.promise(&self.subject(), doing, within.saturating_add(super::SLACK));
     }
 
     fn subject(&self) -> String {

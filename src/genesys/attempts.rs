@@ -1,10 +1,13 @@
-//! The attempts at one request: waits between them as [`crate::genesys::retry`] says, and says so in the log.
+//! The attempts at one request: waits between them as [`crate::http_client::retry`] says, and says so in the log.
 
 use tokio::time::Instant;
 
 use crate::genesys::error::FetchError;
-use crate::genesys::retry;
+use crate::http_client::retry::next_delay;
 use crate::jitter;
+
+/// How often one request is sent at most.
+const ATTEMPTS: u32 = 4;
 
 /// The attempts at one request.
 pub(super) struct Attempts<'a> {
@@ -25,12 +28,11 @@ impl<'a> Attempts<'a> {
         let error = match self.last.take() {
             // That time ran out in the middle of a further attempt says less than what went wrong before.
             Some(last) if error.is_deadline() => return Err(last),
-            _ => error.after_attempts(self.made),
+            _ => FetchError { attempts: self.made, ..error },
         };
         let remaining = self.ends.saturating_duration_since(Instant::now());
-        let Some(delay) = retry::next_delay(self.made, &error, remaining, jitter::draw()) else {
-            return Err(error);
-        };
+        let delay = next_delay(self.made, ATTEMPTS, error.retry_after(), remaining, jitter::draw());
+        let Some(delay) = delay.filter(|_| error.is_transient()) else { return Err(error) };
         log_line!(
             VendorRequestRetried,
             source = %self.source,
@@ -43,5 +45,21 @@ impl<'a> Attempts<'a> {
         self.last = Some(error);
         tokio::time::sleep(delay).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::genesys::error::{FetchFailure, Refusal, Refused};
+
+    #[test]
+    fn what_cannot_pass_by_itself_is_not_asked_again() {
+        for (refusal, status, is_transient) in [(Refusal::Forbidden, 403, false), (Refusal::TooManyRequests, 429, true)]
+        {
+            let refused = Refused { status, ..Refused::default() };
+            let error = FetchError::new("GET https://api.example/".into(), FetchFailure::Refused(refusal, refused));
+            assert_eq!(error.is_transient(), is_transient);
+        }
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::genesys::attempts::Attempts;
-use crate::genesys::error::{FetchError, FetchFailure};
+use crate::genesys::error::{FetchError, FetchFailure, Refusal};
 use crate::genesys::exchange::Exchange;
 use crate::genesys::listing::{self, Filter, Listing, Place};
 use crate::genesys::oauth::{self, TokenCache};
@@ -145,7 +145,7 @@ impl Client {
             let place = Place { url: &self.listing_url, path: &self.path };
             let listing = listing::read(&self.exchange(now), &place, filter, &token, &self.source, ends).await;
             match listing {
-                Err(error) if matches!(error.failure(), FetchFailure::TokenRefused(_)) => {
+                Err(error) if matches!(error.failure(), FetchFailure::Refused(Refusal::TokenRefused, _)) => {
                     self.tokens.forget();
                     if *renewed {
                         return Err(error);
@@ -204,7 +204,7 @@ fn below(base: &Url, path: &str) -> Result<Url, OutboundError> {
     let refused = |reason| OutboundError::Url { url: shown(base), reason };
     let url: Url = format!("{}{path}", base.as_str().trim_end_matches('/'))
         .parse()
-        .map_err(|_| refused("with the path it is no URL"))?;
+        .map_err(|_| refused("with the path it is not a URL"))?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(refused("the path has a query or a fragment"));
     }

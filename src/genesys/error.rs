@@ -1,20 +1,21 @@
 //! What can go wrong between us and the vendor, and whether it may pass by itself.
 
 use std::fmt;
+use std::mem::discriminant;
 use std::time::Duration;
 
 use crate::genesys::secret::SecretError;
-use crate::http_client::{Phase, Transport};
+use crate::http_client::{ConnectionFailure, Phase, Transport};
 use crate::trust::timestamp::span;
 
 /// One request of ours that got no usable answer: to what, why, and how to name it to the vendor's support.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchError {
-    request: String,
-    failure: FetchFailure,
-    correlation: Option<String>,
-    retry_after: Option<Duration>,
-    attempts: u32,
+    pub(super) request: String,
+    pub(super) failure: FetchFailure,
+    pub(super) correlation: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) attempts: u32,
 }
 
 /// Whose fault it is, as far as the exit code goes.
@@ -29,6 +30,11 @@ pub enum FailureClass {
     /// Nothing was asked, since the secret cannot be read: exit 3.
     Misconfigured,
 }
+
+/// The pages of one listing.
+pub const PAGES: usize = 20;
+/// The entities of one listing. The vendor has at most a handful.
+pub const ENTITIES: usize = 1_000;
 
 /// What the vendor said when it said no: its status, and of the body only what its error format names, cleaned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,126 +70,123 @@ pub enum FetchFailure {
     /// No whole answer came.
     #[error(transparent)]
     Transport(#[from] Transport),
+    /// The vendor said no, or a proxy did.
+    #[error("{}", .0.text(.1))]
+    Refused(Refusal, Refused),
+    /// What was answered cannot be used.
+    #[error(transparent)]
+    Answer(#[from] BadAnswer),
+}
 
-    /// The login service does not know the client id.
-    #[error(
-        "the login service does not know the OAuth client {client_id}: {said}; check client_id and that the region is the client's own"
-    )]
-    UnknownClient {
-        /// The id.
-        client_id: String,
-        /// Its words.
-        said: Refused,
-    },
-    /// The login service knows the client id, but not this secret.
-    #[error(
-        "the login service does not accept the secret of OAuth client {client_id}: {said}; check the client secret, which may have been renewed"
-    )]
-    WrongSecret {
-        /// The id.
-        client_id: String,
-        /// Its words.
-        said: Refused,
-    },
+/// What a refusal means, as far as status and code say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The login service does not know this client id.
+    UnknownClient(String),
+    /// The login service knows this client id, but not the secret.
+    WrongSecret(String),
     /// The API refused a fresh token too.
-    #[error(
-        "the API refused a token that the login service had just given: {0}; check that api and login belong to the same region"
-    )]
-    TokenRefused(Refused),
+    TokenRefused,
     /// The client may not see the listing.
-    #[error(
-        "the API does not let this OAuth client see the certificates: {0}; a role of the client must hold the permission \
-         integrations:actionCertificate:view"
-    )]
-    Forbidden(Refused),
+    Forbidden,
     /// The path leads nowhere.
-    #[error("there is nothing at this address: {0}; check api, login and path in the configuration")]
-    NotFound(Refused),
+    NotFound,
     /// The rate limit.
-    #[error(
-        "the vendor's rate limit is reached: {0}; the client may be shared with other programs, or interval be too short"
-    )]
-    TooManyRequests(Refused),
+    TooManyRequests,
     /// 407 as the answer itself.
-    #[error(
-        "a proxy on the way wants other credentials: {0}; put them into the proxy's URL; if it also inspects TLS, its CA belongs into `ca_file`"
-    )]
-    ProxyAuthentication(Refused),
+    ProxyAuthentication,
     /// The vendor's own trouble.
-    #[error("the vendor's service failed: {0}; it should pass by itself, else see the vendor's status page")]
-    ServerTrouble(Refused),
-    /// Any other no.
-    #[error("it was refused: {0}")]
-    Refused(Refused),
+    ServerTrouble,
+    /// Any other refusal.
+    Other,
+}
 
+impl Refusal {
+    fn text(&self, said: &Refused) -> String {
+        match self {
+            Self::UnknownClient(id) => format!(
+                "the login service does not know the OAuth client {id}: {said}; check client_id and that the region is the \
+                 client's own"
+            ),
+            Self::WrongSecret(id) => format!(
+                "the login service does not accept the secret of OAuth client {id}: {said}; check the client secret, which \
+                 may have been renewed"
+            ),
+            Self::TokenRefused => format!(
+                "the API refused a token that the login service had just given: {said}; check that api and login belong to \
+                 the same region"
+            ),
+            Self::Forbidden => format!(
+                "the API does not let this OAuth client see the certificates: {said}; a role of the client must hold the \
+                 permission integrations:actionCertificate:view"
+            ),
+            Self::NotFound => {
+                format!("there is nothing at this address: {said}; check api, login and path in the configuration")
+            }
+            Self::TooManyRequests => format!(
+                "the vendor's rate limit is reached: {said}; the client may be shared with other programs, or interval be \
+                 too short"
+            ),
+            Self::ProxyAuthentication => format!(
+                "a proxy on the way wants other credentials: {said}; put them into the proxy's URL; if it also inspects \
+                 TLS, its CA belongs into `ca_file`"
+            ),
+            Self::ServerTrouble => format!(
+                "the vendor's service failed: {said}; it should pass by itself, else see the vendor's status page"
+            ),
+            Self::Other => format!("it was refused: {said}"),
+        }
+    }
+}
+
+/// Why an answer cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadAnswer {
     /// A status that is neither an answer nor a refusal.
-    #[error("it was answered with status {0}, which is no listing and no error that the API knows")]
+    #[error("it was answered with status {0}, which is neither a listing nor an error that the API knows")]
     UnexpectedStatus(u16),
-    /// A redirect, which would carry the token along.
+    /// A redirect with this status to this host, which would carry the token along.
     #[error(
-        "it was answered with a redirect ({status}) to {target}, which is never followed, since it would carry the credentials along; check the host in the configuration"
+        "it was answered with a redirect ({0}) to {1}, which is never followed, since it would carry the credentials along; \
+         check the host in the configuration"
     )]
-    Redirect {
-        /// Which.
-        status: u16,
-        /// The host it names.
-        target: String,
-    },
+    Redirect(u16, String),
     /// A page for people.
     #[error("it was answered with an HTML page instead of JSON: a proxy or captive portal?")]
     Html,
     /// Compressed, though we never ask for that.
     #[error("its answer is encoded ({0}), which was not asked for and is not unpacked")]
     ContentEncoding(String),
-    /// More than we read.
-    #[error("its answer is too large: more than {limit} bytes, of which reading stopped")]
-    TooLarge {
-        /// The limit.
-        limit: usize,
-    },
-    /// The body broke off.
-    #[error("its answer broke off after {received} bytes ({reason})")]
-    Truncated {
-        /// So many came.
-        received: usize,
-        /// What the connection said.
-        reason: String,
-    },
-    /// No JSON, or not of the right form. Never with words from the body: it may be a token.
+    /// More than this many bytes.
+    #[error("its answer is too large: more than {0} bytes, of which reading stopped")]
+    TooLarge(usize),
+    /// The body broke off after this many bytes.
+    #[error("its answer broke off after {0} bytes ({1})")]
+    Truncated(usize, &'static str),
+    /// Not JSON, or not of the right form. Never with text from the body: it may be a token.
     #[error("its answer is not the JSON that was expected: {0}")]
     NotJson(String),
     /// A listing without the field.
-    #[error("its answer has no `entities`, so it is no listing")]
+    #[error("its answer has no `entities`, so it is not a listing")]
     NoEntities,
-    /// The unfiltered listing names nobody.
+    /// The unfiltered listing names no certificate.
     #[error("its unfiltered listing is empty; an empty answer never empties trust")]
     Empty,
-    /// More than we take.
-    #[error("its listing has more than {limit} entities")]
-    TooManyEntities {
-        /// The limit.
-        limit: usize,
-    },
-    /// A page again.
-    #[error("its pages lead in a circle: page {page} was already read")]
-    PagingLoop {
-        /// Which one.
-        page: usize,
-    },
+    /// More entities than are taken.
+    #[error("its listing has more than {ENTITIES} entities")]
+    TooManyEntities,
+    /// A page that was read before, by its number.
+    #[error("its pages lead in a circle: page {0} was already read")]
+    PagingLoop(usize),
     /// Pages without end.
-    #[error("its listing has more than {limit} pages")]
-    TooManyPages {
-        /// The limit.
-        limit: usize,
-    },
+    #[error("its listing has more than {PAGES} pages")]
+    TooManyPages,
     /// The next page would be asked elsewhere.
     #[error(
-        "its next page is said to be at {target}, which is not where the listing is; it was not asked, since it would carry the token away"
+        "its next page is said to be at {0}, which is not where the listing is; it was not asked, since it would carry the \
+         token away"
     )]
-    NextElsewhere {
-        /// Where.
-        target: String,
-    },
+    NextElsewhere(String),
     /// The login service said yes, but gave no token.
     #[error("the login service's answer holds no usable token: {0}")]
     NoToken(&'static str),
@@ -194,25 +197,6 @@ impl FetchError {
     #[must_use]
     pub fn new(request: String, failure: FetchFailure) -> Self {
         Self { request, failure, correlation: None, retry_after: None, attempts: 1 }
-    }
-
-    /// With the vendor's id for it.
-    #[must_use]
-    pub fn with_correlation(mut self, correlation: Option<String>) -> Self {
-        self.correlation = correlation;
-        self
-    }
-
-    /// With the wait that the vendor asked for.
-    #[must_use]
-    pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
-        self.retry_after = retry_after;
-        self
-    }
-
-    pub(super) fn after_attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
-        self
     }
 
     /// What went wrong.
@@ -238,8 +222,9 @@ impl FetchError {
     pub fn is_transient(&self) -> bool {
         match &self.failure {
             FetchFailure::Transport(transport) => transport.is_transient(),
-            FetchFailure::TooManyRequests(_) | FetchFailure::ServerTrouble(_) | FetchFailure::Truncated { .. } => true,
-            FetchFailure::Refused(said) => matches!(said.status, 408 | 409),
+            FetchFailure::Refused(Refusal::TooManyRequests | Refusal::ServerTrouble, _) => true,
+            FetchFailure::Refused(Refusal::Other, said) => matches!(said.status, 408 | 409),
+            FetchFailure::Answer(BadAnswer::Truncated(..)) => true,
             _ => false,
         }
     }
@@ -249,38 +234,30 @@ impl FetchError {
         matches!(self.failure, FetchFailure::Transport(Transport::TimedOut { phase: Phase::Deadline, .. }))
     }
 
+    /// Whether another request failed in the same way.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (&self.failure, &other.failure) {
+            (FetchFailure::Refused(one, _), FetchFailure::Refused(other, _)) => {
+                discriminant(one) == discriminant(other)
+            }
+            (FetchFailure::Answer(one), FetchFailure::Answer(other)) => discriminant(one) == discriminant(other),
+            (one, another) => discriminant(one) == discriminant(another) && self.class() == other.class(),
+        }
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn class(&self) -> FailureClass {
-        use FetchFailure as Failure;
+        use ConnectionFailure::{NotHttp, ProxyAuthentication};
         match &self.failure {
-            Failure::Secret(_) => FailureClass::Misconfigured,
-            Failure::Transport(Transport::NotHttp { .. }) => FailureClass::AnswerRefused,
-            Failure::Transport(Transport::ProxyAuthentication { .. }) => FailureClass::RefusedUs,
-            Failure::Transport(_) => FailureClass::Unreachable,
-            Failure::UnknownClient { .. }
-            | Failure::WrongSecret { .. }
-            | Failure::TokenRefused(_)
-            | Failure::Forbidden(_)
-            | Failure::NotFound(_)
-            | Failure::TooManyRequests(_)
-            | Failure::ProxyAuthentication(_)
-            | Failure::ServerTrouble(_)
-            | Failure::Refused(_) => FailureClass::RefusedUs,
-            Failure::UnexpectedStatus(_)
-            | Failure::Redirect { .. }
-            | Failure::Html
-            | Failure::ContentEncoding(_)
-            | Failure::TooLarge { .. }
-            | Failure::Truncated { .. }
-            | Failure::NotJson(_)
-            | Failure::NoEntities
-            | Failure::Empty
-            | Failure::TooManyEntities { .. }
-            | Failure::PagingLoop { .. }
-            | Failure::TooManyPages { .. }
-            | Failure::NextElsewhere { .. }
-            | Failure::NoToken(_) => FailureClass::AnswerRefused,
+            FetchFailure::Secret(_) => FailureClass::Misconfigured,
+            FetchFailure::Transport(Transport::Failed { failure: ProxyAuthentication(_), .. })
+            | FetchFailure::Refused(..) => FailureClass::RefusedUs,
+            FetchFailure::Transport(Transport::Failed { failure: NotHttp, .. }) | FetchFailure::Answer(_) => {
+                FailureClass::AnswerRefused
+            }
+            FetchFailure::Transport(_) => FailureClass::Unreachable,
         }
     }
 }

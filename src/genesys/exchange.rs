@@ -2,15 +2,15 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::genesys::error::{FetchError, FetchFailure, Refused};
+use crate::genesys::error::{BadAnswer, FetchError, FetchFailure, Refusal, Refused};
 use crate::genesys::scrub::Scrub;
-use crate::http_client::{self, Limits, Phase, Stopwatch, Transport, unasked_encoding};
+use crate::http_client::{self, Limits, Stop, Stopwatch, Transport, redirect, unasked_encoding};
 use crate::trust::timestamp::Timestamp;
 
 /// What every request of one fetch has in common.
@@ -43,110 +43,70 @@ impl Exchange<'_> {
         (used, limit): (usize, usize),
         ends: Instant,
     ) -> Result<Answer, FetchError> {
-        let clock = Stopwatch { started: Instant::now(), ends, whole: self.limits.whole };
+        let clock = Stopwatch::start(ends, self.limits);
         let host = self.scrub.clean(url.host_str().unwrap_or("?"));
         let clean = |text: &str| self.scrub.clean(text);
-        let transport = |error: &reqwest::Error| Transport::of(error, &host, self.proxy, self.limits, &clean);
         let fail = |failure: FetchFailure| FetchError::new(name.to_owned(), failure);
-
-        // The head's limit begins with the connection, which has its own.
-        let head_limit = self.limits.connect.saturating_add(self.limits.read);
         let response = clock
-            .within(Phase::Head, head_limit, request.send())
+            .send(request)
             .await
             .map_err(|late| fail(late.into()))?
-            .map_err(|error| fail(transport(&error).into()))?;
+            .map_err(|error| fail(Transport::of(&error, &host, self.proxy, self.limits, &clean).into()))?;
         let status = response.status();
         let headers = response.headers().clone();
-        let answered = |failure| {
-            FetchError::new(name.to_owned(), failure)
-                .with_correlation(correlation(&headers, self.scrub))
-                .with_retry_after(None)
-        };
-
-        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-            let target = headers
-                .get(LOCATION)
-                .and_then(|location| location.to_str().ok())
-                .and_then(|location| url.join(location).ok())
-                .map_or_else(|| "nowhere (no Location)".to_owned(), |target| http_client::shown(&target));
-            return Err(answered(FetchFailure::Redirect { status: status.as_u16(), target: clean(&target) }));
+        let answered =
+            |failure: FetchFailure| FetchError { correlation: correlation(&headers, self.scrub), ..fail(failure) };
+        if let Some(target) = redirect(&response, url) {
+            let target =
+                target.map_or_else(|| "nowhere (no Location)".to_owned(), |target| http_client::shown(&target));
+            return Err(answered(BadAnswer::Redirect(status.as_u16(), clean(&target)).into()));
         }
+        let encoding = unasked_encoding(&headers);
         let body = if status == StatusCode::OK {
-            if let Some(encoding) = unasked_encoding(&headers) {
-                return Err(answered(FetchFailure::ContentEncoding(clean(&encoding))));
+            if let Some(encoding) = encoding {
+                return Err(answered(BadAnswer::ContentEncoding(clean(&encoding)).into()));
             }
-            self.read(response, &clock, limit.saturating_sub(used)).await.map_err(|(stop, _)| {
+            clock.read(response, limit.saturating_sub(used)).await.map_err(|(stop, _)| {
                 answered(match stop {
                     Stop::Late(late) => late.into(),
-                    Stop::Full => FetchFailure::TooLarge { limit },
-                    Stop::Broken { received, reason } => FetchFailure::Truncated { received, reason: clean(&reason) },
+                    Stop::Full => BadAnswer::TooLarge(limit).into(),
+                    Stop::Broken { received, is_cut } => {
+                        let cut = "the connection ended before the body did";
+                        BadAnswer::Truncated(received, if is_cut { cut } else { "its framing is broken" }).into()
+                    }
                 })
             })?
         } else {
             // The status is the answer; a body that is late, cut or too long takes nothing from it.
-            let readable = unasked_encoding(&headers).is_none();
-            let body = self.read(response, &clock, ERROR_BYTES).await.unwrap_or_else(|(_, read)| read);
-            if readable { body } else { Vec::new() }
+            let body = clock.read(response, ERROR_BYTES).await.unwrap_or_else(|(_, read)| read);
+            if encoding.is_none() { body } else { Vec::new() }
         };
         Ok(Answer { status, body, headers })
     }
 
-    /// Reads in the pieces in which it comes; stops at `limit` whatever the server has announced or still sends.
-    async fn read(&self, mut response: Response, clock: &Stopwatch, limit: usize) -> Result<Vec<u8>, (Stop, Vec<u8>)> {
-        let mut body = Vec::new();
-        let announced = response.content_length().unwrap_or(0);
-        if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
-            return Err((Stop::Full, body));
-        }
-        loop {
-            match clock.within(Phase::Body, self.limits.read, response.chunk()).await {
-                Err(late) => return Err((Stop::Late(late), body)),
-                Ok(Err(error)) => {
-                    let reason = if http_client::broke_off(&error) {
-                        "the connection ended before the body did"
-                    } else {
-                        "its framing is broken"
-                    };
-                    return Err((Stop::Broken { received: body.len(), reason: reason.into() }, body));
-                }
-                Ok(Ok(None)) => return Ok(body),
-                Ok(Ok(Some(piece))) if body.len().saturating_add(piece.len()) > limit => {
-                    return Err((Stop::Full, body));
-                }
-                Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
-            }
-        }
-    }
-
-    /// The error of an answer that is not OK; `failure` turns the vendor's words into what they mean here.
+    /// The error of an answer that is not OK; `meaning` says what the vendor's words mean here, if something special.
     pub fn refusal(
         &self,
         answer: &Answer,
         name: &str,
-        failure: impl FnOnce(Refused) -> Option<FetchFailure>,
+        meaning: impl FnOnce(&Refused) -> Option<Refusal>,
     ) -> FetchError {
         let said = answer.said(self.scrub);
-        let status = said.status;
-        let failure = failure(said.clone()).unwrap_or(match status {
-            404 => FetchFailure::NotFound(said),
-            407 => FetchFailure::ProxyAuthentication(said),
-            429 => FetchFailure::TooManyRequests(said),
-            501 => FetchFailure::Refused(said),
-            400..=499 => FetchFailure::Refused(said),
-            500..=599 => FetchFailure::ServerTrouble(said),
-            _ => FetchFailure::UnexpectedStatus(status),
-        });
-        FetchError::new(name.to_owned(), failure)
-            .with_correlation(answer.correlation(self.scrub))
-            .with_retry_after(answer.retry_after(self.now))
+        let failure = match (meaning(&said), said.status) {
+            (Some(meaning), _) => FetchFailure::Refused(meaning, said),
+            (None, 404) => FetchFailure::Refused(Refusal::NotFound, said),
+            (None, 407) => FetchFailure::Refused(Refusal::ProxyAuthentication, said),
+            (None, 429) => FetchFailure::Refused(Refusal::TooManyRequests, said),
+            (None, 400..=499 | 501) => FetchFailure::Refused(Refusal::Other, said),
+            (None, 500..=599) => FetchFailure::Refused(Refusal::ServerTrouble, said),
+            (None, status) => BadAnswer::UnexpectedStatus(status).into(),
+        };
+        FetchError {
+            correlation: answer.correlation(self.scrub),
+            retry_after: answer.retry_after(self.now),
+            ..FetchError::new(name.to_owned(), failure)
+        }
     }
-}
-
-enum Stop {
-    Late(Transport),
-    Full,
-    Broken { received: usize, reason: String },
 }
 
 impl Answer {

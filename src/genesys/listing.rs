@@ -1,14 +1,6 @@
 //! The listing of certificates: read whole, page by page, or refused whole (the vendor's page on mTLS data actions;
 //! paging as in the vendor's SDKs). Its entities are not judged here.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -20,7 +12,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::genesys::attempts::Attempts;
-use crate::genesys::error::{FetchError, FetchFailure};
+use crate::genesys::error::{BadAnswer, FetchError, Refusal};
+pub use crate::genesys::error::{ENTITIES, PAGES};
 use crate::genesys::exchange::Exchange;
 use crate::genesys::loose_json::{Loose, json_trouble};
 use crate::genesys::oauth::authorization;
@@ -31,22 +24,14 @@ use crate::trust::timestamp::Timestamp;
 
 /// The bytes of one listing, over all its pages.
 pub const LISTING_BYTES: usize = 4 * 1024 * 1024;
-/// The pages of one listing.
-pub const PAGES: usize = 20;
-/// The entities of one listing. The vendor has at most a handful.
-pub const ENTITIES: usize = 1_000;
 
 /// One listing, complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Its entities, in the order of its pages, unjudged.
     pub entities: Vec<Entity>,
-    /// How many the vendor said there are, where it said so. It is not held to that.
-    pub total: Option<u64>,
     /// The vendor's clock.
     pub date: Option<Timestamp>,
-    /// The vendor's id of the last page's request.
-    pub correlation_id: Option<String>,
 }
 
 /// Which listing is asked for.
@@ -90,9 +75,9 @@ pub(super) async fn read(
     for number in 1..=PAGES {
         let url = page_url(place.url, &query, filter);
         let name = exchange.scrub.clean(&shown_request(&url));
-        let fail = |failure| FetchError::new(name.clone(), failure);
+        let fail = |failure: BadAnswer| FetchError::new(name.clone(), failure.into());
         if !asked.insert(url.query().unwrap_or_default().to_owned()) {
-            return Err(fail(FetchFailure::PagingLoop { page: number }));
+            return Err(fail(BadAnswer::PagingLoop(number)));
         }
         let bearer = authorization("Bearer", token).map_err(fail)?;
         let mut attempts = Attempts::until(ends, source);
@@ -102,8 +87,8 @@ pub(super) async fn read(
             let asked = match exchange.ask(request, &name, &url, (used, LISTING_BYTES), ends).await {
                 Ok(answer) if answer.status == StatusCode::OK => Ok(answer),
                 Ok(answer) => Err(exchange.refusal(&answer, &name, |said| match said.status {
-                    401 => Some(FetchFailure::TokenRefused(said)),
-                    403 => Some(FetchFailure::Forbidden(said)),
+                    401 => Some(Refusal::TokenRefused),
+                    403 => Some(Refusal::Forbidden),
                     _ => None,
                 })),
                 Err(error) => Err(error),
@@ -114,30 +99,28 @@ pub(super) async fn read(
             }
         };
         let correlation = answer.correlation(exchange.scrub);
-        let refuse = |failure| fail(failure).with_correlation(correlation.clone());
+        let refuse = |failure| FetchError { correlation: correlation.clone(), ..fail(failure) };
         if answer.is_html() {
-            return Err(refuse(FetchFailure::Html));
+            return Err(refuse(BadAnswer::Html));
         }
         let page = read_page(&answer.body, place.url, place.path, number)
             .map_err(|failure| refuse(clean_target(failure, exchange)))?;
         used = used.saturating_add(answer.body.len());
         listing.entities.extend(page.entities);
         if listing.entities.len() > ENTITIES {
-            return Err(refuse(FetchFailure::TooManyEntities { limit: ENTITIES }));
+            return Err(refuse(BadAnswer::TooManyEntities));
         }
-        listing.total = listing.total.or(page.total);
         listing.date = answer.date().or(listing.date);
-        listing.correlation_id = correlation.clone();
         match page.next {
             Some(next) => query = next,
             None if listing.entities.is_empty() && filter == Filter::Unfiltered => {
-                return Err(refuse(FetchFailure::Empty));
+                return Err(refuse(BadAnswer::Empty));
             }
             None => return Ok(listing),
         }
     }
     let name = exchange.scrub.clean(&format!("GET {}", page_url(place.url, "", filter)));
-    Err(FetchError::new(name, FetchFailure::TooManyPages { limit: PAGES }))
+    Err(FetchError::new(name, BadAnswer::TooManyPages.into()))
 }
 
 /// One page of a listing, unjudged.
@@ -145,18 +128,16 @@ pub(super) async fn read(
 pub struct ReadPage {
     /// Its entities; of more than [`ENTITIES`], one more.
     pub entities: Vec<Entity>,
-    /// How many the vendor says there are on all pages.
-    pub total: Option<u64>,
     /// The query of the next page, where there is one.
     pub next: Option<String>,
 }
 
 /// Reads the body of page `number` of the listing at `url`, whose path the vendor knows as `path`.
-pub fn read_page(body: &[u8], url: &Url, path: &str, number: usize) -> Result<ReadPage, FetchFailure> {
-    let page: Page = serde_json::from_slice(body).map_err(|error| FetchFailure::NotJson(json_trouble(&error)))?;
+pub fn read_page(body: &[u8], url: &Url, path: &str, number: usize) -> Result<ReadPage, BadAnswer> {
+    let page: Page = serde_json::from_slice(body).map_err(|error| BadAnswer::NotJson(json_trouble(&error)))?;
     let next = page.next(url, path, number)?;
-    let Entities(entities) = page.entities.ok_or(FetchFailure::NoEntities)?;
-    Ok(ReadPage { entities, total: page.total.number(), next })
+    let Entities(entities) = page.entities.ok_or(BadAnswer::NoEntities)?;
+    Ok(ReadPage { entities, next })
 }
 
 /// Always our own URL, of the vendor's words the query alone, and never without the filter.
@@ -185,9 +166,9 @@ fn shown_request(url: &Url) -> String {
     format!("GET {}{}{query}", shown(url), url.path())
 }
 
-fn clean_target(failure: FetchFailure, exchange: &Exchange<'_>) -> FetchFailure {
+fn clean_target(failure: BadAnswer, exchange: &Exchange<'_>) -> BadAnswer {
     match failure {
-        FetchFailure::NextElsewhere { target } => FetchFailure::NextElsewhere { target: exchange.scrub.clean(&target) },
+        BadAnswer::NextElsewhere(target) => BadAnswer::NextElsewhere(exchange.scrub.clean(&target)),
         other => other,
     }
 }
@@ -202,18 +183,16 @@ struct Page {
     #[serde(default)]
     page_count: Loose,
     #[serde(default)]
-    total: Loose,
-    #[serde(default)]
     next_uri: Loose,
 }
 
 impl Page {
     /// The query of the next page: that of `nextUri`, which must lead to the same place, else the next number.
-    fn next(&self, url: &Url, path: &str, read: usize) -> Result<Option<String>, FetchFailure> {
+    fn next(&self, url: &Url, path: &str, read: usize) -> Result<Option<String>, BadAnswer> {
         match &self.next_uri {
             Loose::Text(next) if !next.trim().is_empty() => {
                 let Ok(next) = url.join(next.trim()) else {
-                    return Err(FetchFailure::NextElsewhere { target: "an address that is no URL".into() });
+                    return Err(BadAnswer::NextElsewhere("an address that is no URL".into()));
                 };
                 let same_server = next.scheme() == url.scheme()
                     && next.host() == url.host()
@@ -221,7 +200,7 @@ impl Page {
                     && next.username().is_empty()
                     && next.password().is_none();
                 if !same_server || (next.path() != url.path() && next.path() != path) {
-                    return Err(FetchFailure::NextElsewhere { target: format!("{}{}", shown(&next), next.path()) });
+                    return Err(BadAnswer::NextElsewhere(format!("{}{}", shown(&next), next.path())));
                 }
                 Ok(Some(next.query().unwrap_or_default().to_owned()))
             }
@@ -230,7 +209,7 @@ impl Page {
                 let more = self.page_count.number().is_some_and(|count| count > number);
                 Ok(more.then(|| format!("pageNumber={}", number.saturating_add(1))))
             }
-            Loose::Number(_) | Loose::Other => Err(FetchFailure::NotJson("its nextUri is no text".into())),
+            Loose::Number(_) | Loose::Other => Err(BadAnswer::NotJson("its nextUri is not a text".into())),
         }
     }
 }
@@ -268,7 +247,7 @@ impl<'de> Deserialize<'de> for Entities {
 mod tests {
     use super::*;
 
-    fn next(next_uri: &str) -> Result<Option<String>, FetchFailure> {
+    fn next(next_uri: &str) -> Result<Option<String>, BadAnswer> {
         let url: Url = "https://api.example/base/api/v2/certificates".parse().unwrap();
         let page: Page = serde_json::from_str(&format!(r#"{{"entities":[],"nextUri":{next_uri}}}"#)).unwrap();
         page.next(&url, "/api/v2/certificates", 1)
@@ -298,9 +277,9 @@ mod tests {
             r#""/api/v2/certificates/../other""#,
             r#""https://""#,
         ] {
-            assert!(matches!(next(elsewhere), Err(FetchFailure::NextElsewhere { .. })), "{elsewhere}");
+            assert!(matches!(next(elsewhere), Err(BadAnswer::NextElsewhere(_))), "{elsewhere}");
         }
-        assert!(matches!(next("7"), Err(FetchFailure::NotJson(_))));
+        assert!(matches!(next("7"), Err(BadAnswer::NotJson(_))));
     }
 
     #[test]

@@ -1,13 +1,5 @@
 //! JSON as it comes: values of a type that nobody promised, and what is wrong with a text, in words without its content.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 
 use serde::Deserialize;
@@ -19,7 +11,7 @@ pub(super) fn json_trouble(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Eof => "it ends too early",
         Category::Data => "a field has another type than the API's, or stands twice",
-        Category::Syntax | Category::Io => "it is no valid JSON",
+        Category::Syntax | Category::Io => "it is not valid JSON",
     };
     format!("{what} (line {}, column {})", error.line(), error.column())
 }

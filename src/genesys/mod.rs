@@ -17,12 +17,11 @@ pub mod listing;
 mod loose_json;
 pub mod oauth;
 pub mod region;
-pub mod retry;
 pub mod scrub;
 pub mod secret;
 pub mod wire;
 
 pub use client::{Client, ClientError, Fetched};
-pub use error::{FailureClass, FetchError, FetchFailure};
+pub use error::{FailureClass, FetchError, FetchFailure, Refusal};
 pub use listing::Listing;
 pub use region::{Region, UnknownRegion};

@@ -3,14 +3,6 @@
 //! `POST https://login.<domain>/oauth/token` with HTTP Basic and `grant_type=client_credentials` (RFC 6749, section 4.4;
 //! the vendor's page "Grant - Client Credentials"). A token is reused until shortly before it ends.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::time::Duration;
 
 use base64::Engine;
@@ -20,7 +12,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::genesys::error::{FetchError, FetchFailure};
+use crate::genesys::error::{BadAnswer, FetchError, Refusal};
 use crate::genesys::exchange::{Answer, Exchange};
 use crate::genesys::loose_json::{Loose, json_trouble};
 use crate::settings::resolved::Secret;
@@ -94,7 +86,7 @@ pub(super) async fn ask_token(
     let request = exchange
         .http
         .post(url.clone())
-        .header(AUTHORIZATION, authorization("Basic", basic).map_err(|why| FetchError::new(name.clone(), why))?)
+        .header(AUTHORIZATION, authorization("Basic", basic).map_err(|why| FetchError::new(name.clone(), why.into()))?)
         .header(ACCEPT, "application/json")
         .form(&[("grant_type", "client_credentials")]);
     let answer = exchange.ask(request, &name, url, (0, TOKEN_BYTES), ends).await?;
@@ -103,32 +95,34 @@ pub(super) async fn ask_token(
             let invalid_client = said.code.as_deref() == Some("invalid_client");
             let client_id = exchange.scrub.clean(client_id);
             match said.status {
-                400 if invalid_client => Some(FetchFailure::UnknownClient { client_id, said }),
+                400 if invalid_client => Some(Refusal::UnknownClient(client_id)),
                 // A page for people comes from something in between, which knows of no secret.
-                401 if !said.html => Some(FetchFailure::WrongSecret { client_id, said }),
+                401 if !said.html => Some(Refusal::WrongSecret(client_id)),
                 _ => None,
             }
         }));
     }
-    grant(&answer, exchange.now)
-        .map_err(|failure| FetchError::new(name, failure).with_correlation(answer.correlation(exchange.scrub)))
+    grant(&answer, exchange.now).map_err(|failure| FetchError {
+        correlation: answer.correlation(exchange.scrub),
+        ..FetchError::new(name, failure.into())
+    })
 }
 
-fn grant(answer: &Answer, now: Timestamp) -> Result<Token, FetchFailure> {
+fn grant(answer: &Answer, now: Timestamp) -> Result<Token, BadAnswer> {
     if answer.is_html() {
-        return Err(FetchFailure::Html);
+        return Err(BadAnswer::Html);
     }
     let granted: Granted =
-        serde_json::from_slice(&answer.body).map_err(|error| FetchFailure::NotJson(json_trouble(&error)))?;
+        serde_json::from_slice(&answer.body).map_err(|error| BadAnswer::NotJson(json_trouble(&error)))?;
     let text = granted.access_token.unwrap_or_default();
     if text.is_empty() {
-        return Err(FetchFailure::NoToken("access_token is missing"));
+        return Err(BadAnswer::NoToken("access_token is missing"));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(FetchFailure::NoToken("access_token has characters that no token has"));
+        return Err(BadAnswer::NoToken("access_token has characters that no token has"));
     }
     if matches!(&granted.token_type, Loose::Text(kind) if !kind.eq_ignore_ascii_case("bearer")) {
-        return Err(FetchFailure::NoToken("its token_type is not bearer"));
+        return Err(BadAnswer::NoToken("its token_type is not bearer"));
     }
     // Without a life it serves this once.
     let life = granted.expires_in.number().map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_LIFE);
@@ -136,9 +130,9 @@ fn grant(answer: &Answer, now: Timestamp) -> Result<Token, FetchFailure> {
 }
 
 /// An Authorization header that no library shows.
-pub(super) fn authorization(scheme: &str, credentials: &Secret) -> Result<HeaderValue, FetchFailure> {
+pub(super) fn authorization(scheme: &str, credentials: &Secret) -> Result<HeaderValue, BadAnswer> {
     let mut value = HeaderValue::from_str(&format!("{scheme} {}", credentials.expose()))
-        .map_err(|_| FetchFailure::NoToken("it cannot be sent in a header"))?;
+        .map_err(|_| BadAnswer::NoToken("it cannot be sent in a header"))?;
     value.set_sensitive(true);
     Ok(value)
 }

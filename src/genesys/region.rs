@@ -1,7 +1,6 @@
-//! The regions of Genesys Cloud, as a table: nothing in it is derived from a label or guessed, and every part of a row can
-//! be overridden in the configuration.
-//!
-//! Sources: the vendor's page on mTLS data actions (its certificate names) and the vendor's SDKs (the hosts).
+//! The regions of Genesys Cloud, as a table. The hosts follow from a region's domain, as a test compares with what the
+//! vendor's SDKs say; the certificate names are those of the vendor's page on mTLS data actions. The configuration can
+//! override every part of a row.
 
 /// One region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,15 +9,11 @@ pub struct Region {
     pub aws: &'static str,
     /// The vendor's domain there: `mypurecloud.ie`.
     pub domain: &'static str,
-    /// Base of the API, without a final slash.
-    pub api: &'static str,
-    /// Base of the login service, without a final slash.
-    pub login: &'static str,
     /// The name in the region's client certificates, where the vendor names one.
     pub certificate_name: Option<&'static str>,
 }
 
-/// No region of that name is known.
+/// The table has no region of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown region {name:?}{}; known are {}. For a region that is newer than this program, name a known one and set api, login and identity",
@@ -30,18 +25,29 @@ pub struct UnknownRegion {
     nearest: Option<&'static str>,
 }
 
-impl UnknownRegion {
-    /// The known region that was probably meant.
-    #[must_use]
-    pub fn nearest(&self) -> Option<&'static str> {
-        self.nearest
-    }
-}
-
 /// Less alike than this, a suggestion misleads.
 const ALIKE: f64 = 0.75;
 
 impl Region {
+    /// Every known region.
+    pub const ALL: &'static [Self; 18] = &REGIONS;
+
+    const fn new(aws: &'static str, domain: &'static str, certificate_name: Option<&'static str>) -> Self {
+        Self { aws, domain, certificate_name }
+    }
+
+    /// Base of the API, without a final slash.
+    #[must_use]
+    pub fn api(&self) -> String {
+        format!("https://api.{}", self.domain)
+    }
+
+    /// Base of the login service, without a final slash.
+    #[must_use]
+    pub fn login(&self) -> String {
+        format!("https://login.{}", self.domain)
+    }
+
     /// The region of that AWS name.
     pub fn named(name: &str) -> Result<&'static Self, UnknownRegion> {
         Self::ALL.iter().find(|region| region.aws == name).ok_or_else(|| UnknownRegion {
@@ -62,138 +68,27 @@ impl Region {
             .max_by(|(one, _), (other, _)| one.total_cmp(other))
             .map(|(_, aws)| aws)
     }
-
-    /// Every known region.
-    pub const ALL: &'static [Self; 18] = &REGIONS;
 }
 
 static REGIONS: [Region; 18] = [
-    Region {
-        aws: "us-east-1",
-        domain: "mypurecloud.com",
-        api: "https://api.mypurecloud.com",
-        login: "https://login.mypurecloud.com",
-        certificate_name: Some("dataactions.prod.us-east-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "us-east-2",
-        domain: "use2.us-gov-pure.cloud",
-        api: "https://api.use2.us-gov-pure.cloud",
-        login: "https://login.use2.us-gov-pure.cloud",
-        certificate_name: Some("dataactions.fedramp-use2-core.us-east-2.mypurecloud.com"),
-    },
-    Region {
-        aws: "us-west-2",
-        domain: "usw2.pure.cloud",
-        api: "https://api.usw2.pure.cloud",
-        login: "https://login.usw2.pure.cloud",
-        certificate_name: Some("dataactions.prod-usw2.us-west-2.mypurecloud.com"),
-    },
-    Region {
-        aws: "ca-central-1",
-        domain: "cac1.pure.cloud",
-        api: "https://api.cac1.pure.cloud",
-        login: "https://login.cac1.pure.cloud",
-        certificate_name: Some("dataactions.prod-cac1.ca-central-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "sa-east-1",
-        domain: "sae1.pure.cloud",
-        api: "https://api.sae1.pure.cloud",
-        login: "https://login.sae1.pure.cloud",
-        certificate_name: Some("dataactions.prod-sae1.sa-east-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "mx-central-1",
-        domain: "mxc1.pure.cloud",
-        api: "https://api.mxc1.pure.cloud",
-        login: "https://login.mxc1.pure.cloud",
-        certificate_name: Some("dataactions.prod-mxc1.mx-central-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "eu-west-1",
-        domain: "mypurecloud.ie",
-        api: "https://api.mypurecloud.ie",
-        login: "https://login.mypurecloud.ie",
-        certificate_name: Some("dataactions.prod-euw1.eu-west-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "eu-west-2",
-        domain: "euw2.pure.cloud",
-        api: "https://api.euw2.pure.cloud",
-        login: "https://login.euw2.pure.cloud",
-        certificate_name: Some("dataactions.prod-euw2.eu-west-2.mypurecloud.com"),
-    },
-    Region {
-        aws: "eu-central-1",
-        domain: "mypurecloud.de",
-        api: "https://api.mypurecloud.de",
-        login: "https://login.mypurecloud.de",
-        certificate_name: Some("dataactions.prod-euc1.eu-central-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "eu-central-2",
-        domain: "euc2.pure.cloud",
-        api: "https://api.euc2.pure.cloud",
-        login: "https://login.euc2.pure.cloud",
-        certificate_name: Some("dataactions.prod-euc2.eu-central-2.mypurecloud.com"),
-    },
-    Region {
-        aws: "eusc-de-east-1",
-        domain: "edee1.eusc-pure.cloud",
-        api: "https://api.edee1.eusc-pure.cloud",
-        login: "https://login.edee1.eusc-pure.cloud",
-        certificate_name: None,
-    },
-    Region {
-        aws: "me-central-1",
-        domain: "mec1.pure.cloud",
-        api: "https://api.mec1.pure.cloud",
-        login: "https://login.mec1.pure.cloud",
-        certificate_name: Some("dataactions.prod-mec1.me-central-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "ap-south-1",
-        domain: "aps1.pure.cloud",
-        api: "https://api.aps1.pure.cloud",
-        login: "https://login.aps1.pure.cloud",
-        certificate_name: Some("dataactions.prod-aps1.ap-south-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "ap-southeast-1",
-        domain: "apse1.pure.cloud",
-        api: "https://api.apse1.pure.cloud",
-        login: "https://login.apse1.pure.cloud",
-        certificate_name: Some("dataactions.prod-apse1.ap-southeast-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "ap-southeast-2",
-        domain: "mypurecloud.com.au",
-        api: "https://api.mypurecloud.com.au",
-        login: "https://login.mypurecloud.com.au",
-        certificate_name: Some("dataactions.prod-apse2.ap-southeast-2.mypurecloud.com"),
-    },
-    Region {
-        aws: "ap-northeast-1",
-        domain: "mypurecloud.jp",
-        api: "https://api.mypurecloud.jp",
-        login: "https://login.mypurecloud.jp",
-        certificate_name: Some("dataactions.prod-apne1.ap-northeast-1.mypurecloud.com"),
-    },
-    Region {
-        aws: "ap-northeast-2",
-        domain: "apne2.pure.cloud",
-        api: "https://api.apne2.pure.cloud",
-        login: "https://login.apne2.pure.cloud",
-        certificate_name: Some("dataactions.prod-apne2.ap-northeast-2.mypurecloud.com"),
-    },
-    Region {
-        aws: "ap-northeast-3",
-        domain: "apne3.pure.cloud",
-        api: "https://api.apne3.pure.cloud",
-        login: "https://login.apne3.pure.cloud",
-        certificate_name: Some("dataactions.prod-apne3.ap-northeast-3.mypurecloud.com"),
-    },
+    Region::new("us-east-1", "mypurecloud.com", Some("dataactions.prod.us-east-1.mypurecloud.com")),
+    Region::new("us-east-2", "use2.us-gov-pure.cloud", Some("dataactions.fedramp-use2-core.us-east-2.mypurecloud.com")),
+    Region::new("us-west-2", "usw2.pure.cloud", Some("dataactions.prod-usw2.us-west-2.mypurecloud.com")),
+    Region::new("ca-central-1", "cac1.pure.cloud", Some("dataactions.prod-cac1.ca-central-1.mypurecloud.com")),
+    Region::new("sa-east-1", "sae1.pure.cloud", Some("dataactions.prod-sae1.sa-east-1.mypurecloud.com")),
+    Region::new("mx-central-1", "mxc1.pure.cloud", Some("dataactions.prod-mxc1.mx-central-1.mypurecloud.com")),
+    Region::new("eu-west-1", "mypurecloud.ie", Some("dataactions.prod-euw1.eu-west-1.mypurecloud.com")),
+    Region::new("eu-west-2", "euw2.pure.cloud", Some("dataactions.prod-euw2.eu-west-2.mypurecloud.com")),
+    Region::new("eu-central-1", "mypurecloud.de", Some("dataactions.prod-euc1.eu-central-1.mypurecloud.com")),
+    Region::new("eu-central-2", "euc2.pure.cloud", Some("dataactions.prod-euc2.eu-central-2.mypurecloud.com")),
+    Region::new("eusc-de-east-1", "edee1.eusc-pure.cloud", None),
+    Region::new("me-central-1", "mec1.pure.cloud", Some("dataactions.prod-mec1.me-central-1.mypurecloud.com")),
+    Region::new("ap-south-1", "aps1.pure.cloud", Some("dataactions.prod-aps1.ap-south-1.mypurecloud.com")),
+    Region::new("ap-southeast-1", "apse1.pure.cloud", Some("dataactions.prod-apse1.ap-southeast-1.mypurecloud.com")),
+    Region::new("ap-southeast-2", "mypurecloud.com.au", Some("dataactions.prod-apse2.ap-southeast-2.mypurecloud.com")),
+    Region::new("ap-northeast-1", "mypurecloud.jp", Some("dataactions.prod-apne1.ap-northeast-1.mypurecloud.com")),
+    Region::new("ap-northeast-2", "apne2.pure.cloud", Some("dataactions.prod-apne2.ap-northeast-2.mypurecloud.com")),
+    Region::new("ap-northeast-3", "apne3.pure.cloud", Some("dataactions.prod-apne3.ap-northeast-3.mypurecloud.com")),
 ];
 
 #[cfg(test)]
@@ -206,12 +101,17 @@ mod tests {
             serde_json::from_str(include_str!("../../tests/data/regions.json")).unwrap();
         let rows: Vec<_> = researched
             .iter()
-            .map(|row| ["aws_region", "domain", "api", "login", "dataactions_name"].map(|key| row[key].as_str()))
+            .map(|row| {
+                ["aws_region", "domain", "api", "login", "dataactions_name"]
+                    .map(|key| row[key].as_str().map(str::to_owned))
+            })
             .collect();
         let ours: Vec<_> = Region::ALL
             .iter()
             .map(|region| {
-                [Some(region.aws), Some(region.domain), Some(region.api), Some(region.login), region.certificate_name]
+                let [aws, domain] = [region.aws, region.domain].map(str::to_owned);
+                let certificate_name = region.certificate_name.map(str::to_owned);
+                [Some(aws), Some(domain), Some(region.api()), Some(region.login()), certificate_name]
             })
             .collect();
         assert_eq!(ours, rows);
@@ -225,11 +125,11 @@ mod tests {
             [("eu-west1", "eu-west-1"), ("US-EAST-1", "us-east-1"), ("mypurecloud.de", "eu-central-1")]
         {
             let refused = Region::named(wrong).unwrap_err();
-            assert_eq!(refused.nearest(), Some(nearest), "{wrong}");
+            assert_eq!(refused.nearest, Some(nearest), "{wrong}");
             for region in Region::ALL {
                 assert!(refused.to_string().contains(region.aws), "{refused}");
             }
         }
-        assert_eq!(Region::named("?").unwrap_err().nearest(), None);
+        assert_eq!(Region::named("?").unwrap_err().nearest, None);
     }
 }

@@ -1,10 +1,10 @@
 //! The OAuth client's secret, read when it is needed, so that a renewed file is seen.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use crate::bounded::read_at_most;
 use crate::settings::resolved::{Secret, SecretOrigin};
 
 /// The client secret cannot be had.
@@ -56,15 +56,9 @@ pub fn read_secret(origin: &SecretOrigin) -> Result<Secret, SecretError> {
             if mode & 0o004 != 0 {
                 return Err(SecretError::WorldReadable { path: path.clone(), mode });
             }
-            let mut bytes = Vec::new();
-            file.take(SECRET_BYTES.saturating_add(1))
-                .read_to_end(&mut bytes)
-                .map_err(|error| unreadable(error.to_string()))?;
-            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_BYTES {
-                return Err(SecretError::Unusable { origin: shown, reason: "it has more than 64 KiB" });
-            }
+            let bytes = read_at_most(file, SECRET_BYTES).map_err(|error| unreadable(error.to_string()))?;
             let text = String::from_utf8(bytes)
-                .map_err(|_| SecretError::Unusable { origin: shown.clone(), reason: "it is no UTF-8 text" })?;
+                .map_err(|_| SecretError::Unusable { origin: shown.clone(), reason: "it is not UTF-8 text" })?;
             let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
             (text.to_owned(), shown)
         }
@@ -102,8 +96,10 @@ mod tests {
             write(content, 0o640);
             assert_eq!(read_secret(&origin).unwrap().expose(), secret);
         }
-        let big = vec![b'x'; 65_537];
-        for content in [&b""[..], b"\n", b"hunter2\n\n", b"hunter2\0", b"hunter2\xff", &big] {
+        write(&[b'x'; 65_537], 0o600);
+        let refused = read_secret(&origin).unwrap_err();
+        assert!(refused.to_string().contains("larger than"), "{refused}");
+        for content in [&b""[..], b"\n", b"hunter2\n\n", b"hunter2\0", b"hunter2\xff"] {
             write(content, 0o600);
             let refused = read_secret(&origin).unwrap_err();
             assert!(matches!(refused, SecretError::Unusable { .. }), "{refused}");

@@ -1,13 +1,5 @@
 //! The listing as the wire has it. Every field is optional; nothing here is trusted.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use serde::{Deserialize, Serialize};
 
 /// One entity of the listing, unjudged.

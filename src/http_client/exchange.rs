@@ -6,9 +6,11 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, LOCATION};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use rustls::CertificateError;
 use tokio::time::{Instant, timeout_at};
+use url::Url;
 
 use super::Limits;
 use crate::trust::timestamp::span;
@@ -42,25 +44,51 @@ impl fmt::Display for Phase {
 
 /// The limits of one request, from its beginning.
 pub(crate) struct Stopwatch {
-    /// When it began.
-    pub started: Instant,
+    started: Instant,
     /// The caller's deadline.
-    pub ends: Instant,
-    /// [`Limits::whole`].
-    pub whole: Duration,
+    ends: Instant,
+    limits: Limits,
 }
 
 impl Stopwatch {
+    /// Begins now.
+    pub fn start(ends: Instant, limits: Limits) -> Self {
+        Self { started: Instant::now(), ends, limits }
+    }
+
+    /// Sends a request and waits for the answer's head.
+    pub async fn send(&self, request: RequestBuilder) -> Result<reqwest::Result<Response>, Transport> {
+        // The head's limit begins with the connection, which has its own.
+        let limit = self.limits.connect.saturating_add(self.limits.read);
+        self.within(Phase::Head, limit, request.send()).await
+    }
+
+    /// Reads a body in the pieces in which it comes; stops at `limit` whatever the server has announced or still sends. On
+    /// failure, why, and what had come until then.
+    pub async fn read(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, (Stop, Vec<u8>)> {
+        let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+        if announced > limit {
+            return Err((Stop::Full, Vec::new()));
+        }
+        let mut body = Vec::with_capacity(announced);
+        loop {
+            match self.within(Phase::Body, self.limits.read, response.chunk()).await {
+                Err(late) => return Err((Stop::Late(late), body)),
+                Ok(Err(error)) => return Err((Stop::Broken { received: body.len(), is_cut: broke_off(&error) }, body)),
+                Ok(Ok(None)) => return Ok(body),
+                Ok(Ok(Some(piece))) if body.len().saturating_add(piece.len()) > limit => {
+                    return Err((Stop::Full, body));
+                }
+                Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
+            }
+        }
+    }
+
     /// Waits for `work` until the first of its own limit, the request's and the caller's deadline, and names which it was.
-    pub async fn within<T>(
-        &self,
-        phase: Phase,
-        limit: Duration,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Transport> {
+    async fn within<T>(&self, phase: Phase, limit: Duration, work: impl Future<Output = T>) -> Result<T, Transport> {
         let now = Instant::now();
         let own = (now.checked_add(limit), phase, limit);
-        let whole = (self.started.checked_add(self.whole), Phase::Whole, self.whole);
+        let whole = (self.started.checked_add(self.limits.whole), Phase::Whole, self.limits.whole);
         let deadline = (Some(self.ends), Phase::Deadline, self.ends.saturating_duration_since(self.started));
         let first = [own, whole, deadline]
             .into_iter()
@@ -71,6 +99,23 @@ impl Stopwatch {
             None => Ok(work.await),
         }
     }
+}
+
+/// Why a body was not read to its end.
+pub(crate) enum Stop {
+    /// A limit of time.
+    Late(Transport),
+    /// The limit of bytes.
+    Full,
+    /// The connection ended before the body did, or its framing is broken.
+    Broken { received: usize, is_cut: bool },
+}
+
+/// Where an answer redirects to, if it does; nowhere without a usable Location.
+pub(crate) fn redirect(response: &Response, asked: &Url) -> Option<Option<Url>> {
+    let status = response.status();
+    let target = || asked.join(response.headers().get(LOCATION)?.to_str().ok()?).ok();
+    (status.is_redirection() && status != StatusCode::NOT_MODIFIED).then(target)
 }
 
 /// The encoding of an answer's body, of which none was asked for: nothing is ever decompressed.
@@ -85,147 +130,114 @@ pub(crate) fn unasked_encoding(headers: &HeaderMap) -> Option<String> {
 /// Why no whole answer came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Transport {
-    /// The name has no address.
-    #[error(
-        "the name {host} could not be resolved ({reason}); check this machine's DNS, or whether it needs a `proxy`"
-    )]
-    Dns {
-        /// Whose.
-        host: String,
-        /// Why.
-        reason: String,
-    },
-    /// No TCP connection.
-    #[error("no connection to {host} ({reason}); check routes and firewalls, or whether it needs a `proxy`")]
-    Connect {
-        /// With whom.
-        host: String,
-        /// Why.
-        reason: String,
-    },
-    /// The proxy was not there, or would not make the tunnel.
-    #[error(
-        "the proxy ({proxy}) made no connection to {host} ({reason}); check that it runs and allows this host on this port"
-    )]
-    Proxy {
-        /// Which, without credentials.
-        proxy: String,
-        /// With whom.
-        host: String,
-        /// Why.
-        reason: String,
-    },
-    /// 407.
-    #[error(
-        "the proxy ({proxy}) wants other credentials (407 Proxy Authentication Required) before it connects to {host}; put them into the \
-         proxy's URL, http://USER:PASSWORD@HOST:PORT; if it also inspects TLS, its CA belongs into `ca_file`"
-    )]
-    ProxyAuthentication {
-        /// Which, without credentials.
-        proxy: String,
-        /// With whom.
-        host: String,
-    },
-    /// The server's chain ends at nobody we know.
-    #[error(
-        "{host} showed a certificate of an unknown CA ({reason}), so nothing was sent; if a proxy inspects TLS on the way, or this is a private \
-         endpoint, put that CA's certificate into a file and name it as `ca_file`; if not, someone else answers in its place"
-    )]
-    UnknownCa {
-        /// Who.
-        host: String,
-        /// The library's words.
-        reason: String,
-    },
-    /// The server's certificate is another's.
-    #[error(
-        "{host} showed a certificate of another name ({reason}), so nothing was sent; check the host in the configuration, DNS and proxies"
-    )]
-    WrongName {
-        /// Who.
-        host: String,
-        /// Which name.
-        reason: String,
-    },
-    /// The server's certificate is over.
-    #[error(
-        "{host} showed an expired server certificate ({reason}), so nothing was sent; check this machine's clock first, then tell its operator"
-    )]
-    ServerCertificateExpired {
-        /// Who.
-        host: String,
-        /// Since when.
-        reason: String,
-    },
-    /// The server's certificate lies in the future.
-    #[error(
-        "{host} showed a server certificate that is not valid yet ({reason}), so nothing was sent; check this machine's clock"
-    )]
-    ServerCertificateNotYetValid {
-        /// Who.
-        host: String,
-        /// From when.
-        reason: String,
-    },
-    /// Another reason not to believe the server's certificate.
-    #[error("{host} showed a server certificate that cannot be accepted ({reason}), so nothing was sent")]
-    ServerCertificate {
-        /// Who.
-        host: String,
-        /// Why.
-        reason: String,
-    },
-    /// TLS failed for another reason.
-    #[error(
-        "no TLS connection with {host} ({reason}); check that it speaks TLS 1.2 or 1.3 there, and what stands between"
-    )]
-    Tls {
-        /// With whom.
-        host: String,
-        /// Why.
-        reason: String,
-    },
     /// A limit was reached.
     #[error("{phase} {}", span(*.after))]
     TimedOut {
-        /// Which.
+        /// Which limit.
         phase: Phase,
         /// How long it is.
         after: Duration,
     },
+    /// The connection failed.
+    #[error("{}", .failure.text(host, reason))]
+    Failed {
+        /// In what way.
+        failure: ConnectionFailure,
+        /// The server, without credentials.
+        host: String,
+        /// The libraries' text, made fit to be shown.
+        reason: String,
+    },
+}
+
+/// In what way a connection failed. A proxy is named without its credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionFailure {
+    /// The name has no address.
+    Dns,
+    /// No TCP connection.
+    Connect,
+    /// The proxy was not there, or would not make the tunnel.
+    Proxy(String),
+    /// The proxy answered 407.
+    ProxyAuthentication(String),
+    /// The server's chain ends at no root that is known.
+    UnknownCa,
+    /// The server's certificate names another host.
+    WrongName,
+    /// The server's certificate has expired.
+    ServerCertificateExpired,
+    /// The server's certificate begins in the future.
+    ServerCertificateNotYetValid,
+    /// Any other fault of the server's certificate.
+    ServerCertificate,
+    /// TLS failed for another reason.
+    Tls,
     /// The connection broke before an answer.
-    #[error("{host} closed the connection before it answered ({reason})")]
-    Closed {
-        /// Who.
-        host: String,
-        /// Why.
-        reason: String,
-    },
-    /// What came is no HTTP.
-    #[error(
-        "what {host} sent is no HTTP answer that can be read ({reason}); check host and port, and what stands between"
-    )]
-    NotHttp {
-        /// Who.
-        host: String,
-        /// Why.
-        reason: String,
-    },
+    Closed,
+    /// What came is not HTTP.
+    NotHttp,
+}
+
+impl ConnectionFailure {
+    fn text(&self, host: &str, reason: &str) -> String {
+        match self {
+            Self::Dns => format!(
+                "the name {host} could not be resolved ({reason}); check this machine's DNS, or whether it needs a `proxy`"
+            ),
+            Self::Connect => {
+                format!("no connection to {host} ({reason}); check routes and firewalls, or whether it needs a `proxy`")
+            }
+            Self::Proxy(proxy) => format!(
+                "the proxy ({proxy}) made no connection to {host} ({reason}); check that it runs and allows this host on \
+                 this port"
+            ),
+            Self::ProxyAuthentication(proxy) => format!(
+                "the proxy ({proxy}) wants other credentials (407 Proxy Authentication Required) before it connects to \
+                 {host}; put them into the proxy's URL, http://USER:PASSWORD@HOST:PORT; if it also inspects TLS, its CA \
+                 belongs into `ca_file`"
+            ),
+            Self::UnknownCa => format!(
+                "{host} showed a certificate of an unknown CA ({reason}), so nothing was sent; if a proxy inspects TLS on \
+                 the way, or this is a private endpoint, put that CA's certificate into a file and name it as `ca_file`; \
+                 if not, someone else answers in its place"
+            ),
+            Self::WrongName => format!(
+                "{host} showed a certificate of another name ({reason}), so nothing was sent; check the host in the \
+                 configuration, DNS and proxies"
+            ),
+            Self::ServerCertificateExpired => format!(
+                "{host} showed an expired server certificate ({reason}), so nothing was sent; check this machine's clock \
+                 first, then tell its operator"
+            ),
+            Self::ServerCertificateNotYetValid => format!(
+                "{host} showed a server certificate that is not valid yet ({reason}), so nothing was sent; check this \
+                 machine's clock"
+            ),
+            Self::ServerCertificate => {
+                format!("{host} showed a server certificate that cannot be accepted ({reason}), so nothing was sent")
+            }
+            Self::Tls => format!(
+                "no TLS connection with {host} ({reason}); check that it speaks TLS 1.2 or 1.3 there, and what stands between"
+            ),
+            Self::Closed => format!("{host} closed the connection before it answered ({reason})"),
+            Self::NotHttp => format!(
+                "what {host} sent is not an HTTP answer that can be read ({reason}); check host and port, and what stands \
+                 between"
+            ),
+        }
+    }
 }
 
 impl Transport {
     /// Whether it may pass by itself within seconds. A certificate or a proxy's demand does not.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Dns { .. }
-                | Self::Connect { .. }
-                | Self::Proxy { .. }
-                | Self::Tls { .. }
-                | Self::Closed { .. }
-                | Self::TimedOut { phase: Phase::Connect | Phase::Head | Phase::Body | Phase::Whole, .. }
-        )
+        use ConnectionFailure::{Closed, Connect, Dns, Proxy, Tls};
+        match self {
+            Self::TimedOut { phase, .. } => *phase != Phase::Deadline,
+            Self::Failed { failure, .. } => matches!(failure, Dns | Connect | Proxy(_) | Tls | Closed),
+        }
     }
 
     /// What reqwest's error means. `host` and `proxy` are how they are shown; `clean` makes the libraries' texts fit to be
@@ -238,59 +250,51 @@ impl Transport {
         limits: Limits,
         clean: &dyn Fn(&str) -> String,
     ) -> Self {
-        let host = host.to_owned();
         if error.is_connect() && error.is_timeout() {
             return Self::TimedOut { phase: Phase::Connect, after: limits.connect };
         }
-        let reason = clean(&root_cause(error));
-        // hyper-util does not export its tunnel's error, so its words are read; the tests with a real proxy notice a change.
-        if let Some(tunnel) = causes(error).map(ToString::to_string).find(|text| text.starts_with("tunnel error: ")) {
+        let mut reason = clean(&root_cause(error));
+        // hyper-util does not export its tunnel's error, so its text is read; the tests with a real proxy notice a change.
+        let tunnel = causes(error).map(ToString::to_string).find(|text| text.starts_with("tunnel error: "));
+        let failure = if let Some(tunnel) = tunnel {
             let proxy = proxy.unwrap_or("that of HTTPS_PROXY or ALL_PROXY in the environment").to_owned();
-            return if tunnel.ends_with("proxy authorization required") {
-                Self::ProxyAuthentication { proxy, host }
-            } else if tunnel.ends_with("unsuccessful") {
-                Self::Proxy {
-                    proxy,
-                    host,
-                    reason: "it refused the CONNECT request, as some do for wrong credentials too".into(),
-                }
+            if tunnel.ends_with("proxy authorization required") {
+                ConnectionFailure::ProxyAuthentication(proxy)
             } else {
-                Self::Proxy { proxy, host, reason }
-            };
-        }
-        if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-            return Self::of_tls(tls, host, reason);
-        }
-        if error.is_dns() || causes(error).any(|cause| cause.to_string() == "dns error") {
-            return Self::Dns { host, reason };
-        }
-        if error.is_connect() {
-            return Self::Connect { host, reason };
-        }
-        match causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
-            Some(http) if http.is_parse() => Self::NotHttp { host, reason },
-            _ => Self::Closed { host, reason },
-        }
+                if tunnel.ends_with("unsuccessful") {
+                    reason = "it refused the CONNECT request, as some do for wrong credentials too".into();
+                }
+                ConnectionFailure::Proxy(proxy)
+            }
+        } else if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            ConnectionFailure::of_tls(tls)
+        } else if error.is_dns() || causes(error).any(|cause| cause.to_string() == "dns error") {
+            ConnectionFailure::Dns
+        } else if error.is_connect() {
+            ConnectionFailure::Connect
+        } else if causes(error)
+            .find_map(|cause| cause.downcast_ref::<hyper::Error>())
+            .is_some_and(hyper::Error::is_parse)
+        {
+            ConnectionFailure::NotHttp
+        } else {
+            ConnectionFailure::Closed
+        };
+        Self::Failed { failure, host: host.to_owned(), reason }
     }
+}
 
-    fn of_tls(error: &rustls::Error, host: String, reason: String) -> Self {
+impl ConnectionFailure {
+    fn of_tls(error: &rustls::Error) -> Self {
         use CertificateError as Certificate;
-        match error {
-            rustls::Error::InvalidCertificate(why) => match why {
-                // A CA that only bears the name of one we know shows as a bad signature.
-                Certificate::UnknownIssuer | Certificate::BadSignature => Self::UnknownCa { host, reason },
-                Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                    Self::WrongName { host, reason }
-                }
-                Certificate::Expired | Certificate::ExpiredContext { .. } => {
-                    Self::ServerCertificateExpired { host, reason }
-                }
-                Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-                    Self::ServerCertificateNotYetValid { host, reason }
-                }
-                _ => Self::ServerCertificate { host, reason },
-            },
-            _ => Self::Tls { host, reason },
+        let rustls::Error::InvalidCertificate(why) = error else { return Self::Tls };
+        match why {
+            // A CA that only has the name of a known one shows as a bad signature.
+            Certificate::UnknownIssuer | Certificate::BadSignature => Self::UnknownCa,
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => Self::WrongName,
+            Certificate::Expired | Certificate::ExpiredContext { .. } => Self::ServerCertificateExpired,
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => Self::ServerCertificateNotYetValid,
+            _ => Self::ServerCertificate,
         }
     }
 }
@@ -308,8 +312,7 @@ pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Whether a body broke off, rather than being unreadable.
-#[must_use]
-pub fn broke_off(error: &reqwest::Error) -> bool {
+fn broke_off(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| {
         cause.downcast_ref::<io::Error>().is_some()
             || cause

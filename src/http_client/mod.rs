@@ -2,7 +2,6 @@
 //! long we wait. Redirects are never followed and nothing is ever decompressed.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +13,12 @@ use rustls_native_certs::CertificateResult;
 use url::{Host, Url};
 
 mod exchange;
+pub(crate) mod retry;
 
+use crate::bounded::read_at_most;
 use exchange::root_cause;
-pub use exchange::{Phase, Transport, broke_off};
-pub(crate) use exchange::{Stopwatch, causes, unasked_encoding};
+pub use exchange::{ConnectionFailure, Phase, Transport};
+pub(crate) use exchange::{Stop, Stopwatch, causes, redirect, unasked_encoding};
 
 /// How long a server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +31,10 @@ pub struct Limits {
     pub whole: Duration,
 }
 
-impl Limits {
-    /// Limit of connecting.
-    pub const CONNECT: Duration = Duration::from_secs(10);
-    /// Limit of silence.
-    pub const READ: Duration = Duration::from_secs(20);
-    /// Limit of one request with its whole answer.
-    pub const WHOLE: Duration = Duration::from_secs(60);
-}
-
 impl Default for Limits {
     fn default() -> Self {
-        Self { connect: Self::CONNECT, read: Self::READ, whole: Self::WHOLE }
+        let seconds = Duration::from_secs;
+        Self { connect: seconds(10), read: seconds(20), whole: seconds(60) }
     }
 }
 
@@ -110,7 +103,8 @@ pub fn build(
         builder = builder.no_proxy();
     }
     if let Some(url) = proxy {
-        builder = builder.no_proxy().proxy(proxy_for_https(url)?);
+        // Loopback in the open never goes through a proxy, so https is all that it may carry.
+        builder = builder.no_proxy().proxy(proxy_for(url, reqwest::Proxy::https)?);
     }
     finish(builder)
 }
@@ -130,7 +124,8 @@ pub(crate) fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client,
     builder.build().map_err(|error| OutboundError::Library(root_cause(&error)))
 }
 
-fn judge_url(url: &Url) -> Result<(), OutboundError> {
+/// Whether a base URL may be asked, with the client's secret and its token.
+pub fn judge_url(url: &Url) -> Result<(), OutboundError> {
     let refused = |reason| Err(OutboundError::Url { url: shown(url), reason });
     match url.scheme() {
         "https" => {}
@@ -149,17 +144,8 @@ fn judge_url(url: &Url) -> Result<(), OutboundError> {
     Ok(())
 }
 
-fn proxy_for_https(url: &Url) -> Result<reqwest::Proxy, OutboundError> {
-    // Loopback in the open never goes through a proxy, so https is all that it may carry.
-    proxy_for(url, reqwest::Proxy::https)
-}
-
-/// A proxy for http and https alike: what goes through it is no secret.
-pub(crate) fn proxy_for_all(url: &Url) -> Result<reqwest::Proxy, OutboundError> {
-    proxy_for(url, reqwest::Proxy::all)
-}
-
-fn proxy_for(
+/// A proxy for the schemes that `of` stands for.
+pub(crate) fn proxy_for(
     url: &Url,
     of: impl FnOnce(String) -> reqwest::Result<reqwest::Proxy>,
 ) -> Result<reqwest::Proxy, OutboundError> {
@@ -238,15 +224,11 @@ const CA_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The reader below loses blocks in silence where the markers are odd, so they are counted too.
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(CA_FILE_BYTES.saturating_add(1)).read_to_end(&mut text).map_err(|error| error.to_string())?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > CA_FILE_BYTES {
-        return Err(format!("it has more than {CA_FILE_BYTES} bytes"));
-    }
+    let text =
+        File::open(path).and_then(|file| read_at_most(file, CA_FILE_BYTES)).map_err(|error| error.to_string())?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
-        .map_err(|error| format!("it is no well-formed PEM ({error:?})"))?;
+        .map_err(|error| format!("it is not well-formed PEM ({error:?})"))?;
     let begun = text.windows(BEGIN.len()).filter(|window| window == &BEGIN).count();
     match certificates.len() {
         0 => Err("there is no certificate in it".into()),
@@ -285,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_proxy_of_another_scheme_is_refused_without_its_password() {
-        let refused = proxy_for_https(&url("socks5://user:hunter2@proxy.example:1080")).unwrap_err();
+        let refused = proxy_for(&url("socks5://user:hunter2@proxy.example:1080"), reqwest::Proxy::https).unwrap_err();
         assert!(refused.to_string().contains("socks5://proxy.example:1080"), "{refused}");
         assert!(!format!("{refused} {refused:?}").contains("hunter2"));
     }
@@ -300,7 +282,7 @@ mod tests {
             (pem.replace("-----END", "----END"), "PEM"),
             (format!("{pem} {pem}"), "only 1 of its 2"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), "certificate 1 cannot be a root"),
-            ("x".repeat(1_100_000), "more than"),
+            ("x".repeat(1_100_000), "larger than"),
         ] {
             let path = folder.path().join("ca.pem");
             std::fs::write(&path, &text).unwrap();

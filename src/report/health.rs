@@ -1,15 +1,7 @@
 //! Is the daemon alive, and may its server be used? Two questions that must not be mixed: a vendor's outage makes neither
 //! answer *no*, since a server with yesterday's trust serves well.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::settings::resolved::Settings;
 use crate::trust::summary::StoreSummary;
@@ -34,23 +26,23 @@ impl Health {
 }
 
 /// Whether every configured store has a generation in place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     /// The answer.
     pub ready: bool,
     /// What is missing for it, in words.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// Of what is in place, what was not confirmed for long. It makes nothing less ready.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stale: Vec<Stale>,
     /// Stores that cannot be read or written now, since when and why. What is in place there stays, and is ready.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<String>,
 }
 
 /// A source of which nothing was heard for long.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stale {
     /// The store that has it.
     pub store: String,

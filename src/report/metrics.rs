@@ -1,14 +1,6 @@
 //! `/metrics`, in Prometheus' classic text format: rendered whole from how the stores stand, so that no counter has to be
 //! kept, or can be forgotten.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -16,165 +8,117 @@ use super::InForce;
 use super::health::is_stale;
 use crate::settings::resolved::Store;
 use crate::trust::finding::Severity;
-use crate::trust::summary::{SourceSummary, StoreSummary, TargetSummary};
+use crate::trust::state::SourceState;
+use crate::trust::summary::StoreSummary;
 use crate::trust::timestamp::Timestamp;
 
 /// The format's own media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Everything, as of now. What is configured has its lines as soon as its store was looked at, whether anything happened
-/// to it yet or not; what never happened was at 0, and is infinitely long ago.
+/// Everything, as of now. What is configured has its lines as soon as its store was read, whether anything happened to it yet
+/// or not; what never happened was at 0, and is infinitely long ago.
+// Long because it is the list of the families, two lines each.
 #[must_use]
 pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now: Timestamp) -> String {
     let settings = &in_force.settings;
-    let stores: Vec<(&Store, Option<&StoreSummary>)> = settings
-        .stores
-        .values()
-        .map(|store| (store, summaries.iter().find(|summary| summary.store == store.name)))
+    let summary_of = |store: &Store| summaries.iter().find(|summary| summary.store == store.name);
+    let configured: Vec<_> =
+        settings.stores.values().map(|store| ([("store", store.name.as_str())], (store, summary_of(store)))).collect();
+    let known = || configured.iter().filter_map(|([label], (store, summary))| Some((*label, *store, (*summary)?)));
+    let stores: Vec<_> = known().map(|(label, _, summary)| ([label], summary)).collect();
+    let sources: Vec<_> = known()
+        .flat_map(|(label, store, summary)| {
+            store.sources.iter().map(move |name| ([label, ("source", name)], summary.sources.get(name)))
+        })
         .collect();
-    let looked_at: Vec<(&Store, &StoreSummary)> =
-        stores.iter().filter_map(|(store, summary)| Some((*store, (*summary)?))).collect();
+    let targets: Vec<_> = known()
+        .flat_map(|(label, store, summary)| {
+            let targets = store.targets.iter().map(|target| &target.name);
+            targets.map(move |name| ([label, ("target", name)], summary.targets.get(name)))
+        })
+        .collect();
     let mut text = Text::default();
 
     text.family("build_info", "The version that runs.");
     text.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     text.family("healthy", "Whether everything that runs makes progress, as /healthz says.");
     text.sample(&[], u8::from(healthy));
-    text.family(
-        "config_last_reload_successful",
-        "Whether the configuration in force is the newest one, 0 if that one was refused.",
-    );
+    let help = "Whether the configuration in force is the newest one, 0 if that one was refused.";
+    text.family("config_last_reload_successful", help);
     text.sample(&[], u8::from(!in_force.newer_refused));
     text.family("config_last_reload_success_timestamp_seconds", "Since when the configuration in force is.");
     text.sample(&[], in_force.since.unix());
     text.family("ready", "Whether the store has a generation in place, as /readyz says.");
-    for (store, summary) in &stores {
-        text.sample(&[("store", &store.name)], u8::from(summary.is_some_and(|summary| summary.generation > 0)));
-    }
+    text.each(&configured, |(_, summary)| Some(u8::from(summary.is_some_and(|summary| summary.generation > 0))));
 
     text.family("generation", "The newest committed generation, 0 before the first.");
-    text.each(&looked_at, |summary| Some(summary.generation));
+    text.each(&stores, |summary| Some(summary.generation));
     text.family("deny_all", "Whether nobody at all is admitted.");
-    text.each(&looked_at, |summary| Some(u8::from(summary.deny_all)));
+    text.each(&stores, |summary| Some(u8::from(summary.deny_all)));
     text.family("hold", "Whether an operator's hold is in force.");
-    text.each(&looked_at, |summary| Some(u8::from(hold_end(summary, now).is_some())));
+    text.each(&stores, |summary| Some(u8::from(hold_end(summary, now).is_some())));
     text.family("hold_end_timestamp_seconds", "When the hold that is in force ends.");
-    text.each(&looked_at, |summary| hold_end(summary, now).map(Timestamp::unix));
-    text.family(
-        "store_failing",
-        "Whether the store cannot be read or written: nothing is added, removed, told or proven.",
-    );
-    text.each(&looked_at, |summary| Some(u8::from(summary.failing.is_some())));
+    text.each(&stores, |summary| hold_end(summary, now).map(Timestamp::unix));
+    let help = "Whether the store cannot be read or written: nothing is added, removed, told or proven.";
+    text.family("store_failing", help);
+    text.each(&stores, |summary| Some(u8::from(summary.failing.is_some())));
     text.family("alarms", "Alarms that stand, by severity.");
-    for (store, summary) in &looked_at {
+    for ([store], summary) in &stores {
         for severity in [Severity::Warning, Severity::Critical] {
-            let labels = [("store", store.name.as_str()), ("severity", &severity.to_string())];
-            text.sample(&labels, summary.alarms_of(severity));
+            text.sample(&[*store, ("severity", &severity.to_string())], summary.alarms_of(severity));
         }
     }
     text.family("alarms_by_event", "Alarms that stand, by event: the runbook says what each means.");
-    for (store, summary) in &looked_at {
+    for ([store], summary) in &stores {
         let mut counted: BTreeMap<_, usize> = BTreeMap::new();
         for of in summary.alarms.values() {
             let count = counted.entry(of).or_default();
             *count = count.saturating_add(1);
         }
         for ((event, severity), count) in counted {
-            let labels = [("store", store.name.as_str()), ("event", event.name()), ("severity", &severity.to_string())];
-            text.sample(&labels, count);
+            text.sample(&[*store, ("event", event.name()), ("severity", &severity.to_string())], count);
         }
     }
     text.family("alarms_over", "Those of them that are over, and stand until somebody has seen them.");
-    text.each(&looked_at, |summary| Some(summary.over.len()));
+    text.each(&stores, |summary| Some(summary.over.len()));
 
-    let ends: Vec<_> = looked_at.iter().map(|(store, summary)| (*store, latest_ends(summary))).collect();
-    text.family(
-        "certificate_expiration_timestamp_seconds",
-        "The last valid second of the latest-ending certificate that is trusted, by slot and role.",
-    );
-    for (store, ends) in &ends {
-        for ((slot, role), end) in ends {
-            text.sample(&[("store", &store.name), ("slot", slot), ("role", role)], end.unix());
-        }
-    }
+    let latest: Vec<_> = stores.iter().map(|([store], summary)| (*store, latest_ends(summary))).collect();
+    let ends = latest.iter().flat_map(|(store, ends)| {
+        ends.iter().map(move |((slot, role), end)| ([*store, ("slot", slot.as_str()), ("role", role)], end.unix()))
+    });
+    let ends: Vec<_> = ends.collect();
+    let help = "The last valid second of the latest-ending certificate that is trusted, by slot and role.";
+    text.family("certificate_expiration_timestamp_seconds", help);
+    text.each(&ends, |end| Some(*end));
     text.family("certificate_remaining_seconds", "The time left until then, negative once it has passed.");
-    for (store, ends) in &ends {
-        for ((slot, role), end) in ends {
-            let left = end.unix().saturating_sub(now.unix());
-            text.sample(&[("store", &store.name), ("slot", slot), ("role", role)], left);
-        }
-    }
+    text.each(&ends, |end| Some(end.saturating_sub(now.unix())));
 
-    let sources: Vec<(&str, &str, Option<&SourceSummary>)> = looked_at
-        .iter()
-        .flat_map(|(store, summary)| {
-            store.sources.iter().map(|name| (store.name.as_str(), name.as_str(), summary.sources.get(name)))
-        })
-        .collect();
-    let mut of_sources = |name, help, value: &dyn Fn(Option<&SourceSummary>) -> String| {
-        text.family(name, help);
-        for (store, source, summary) in &sources {
-            text.sample(&[("store", store), ("source", source)], value(*summary));
-        }
-    };
-    of_sources(
-        "source_last_success_timestamp_seconds",
-        "The last successful poll, 0 if there never was one.",
-        &|known| moment(known.and_then(|known| known.last_success)),
-    );
-    of_sources(
-        "source_last_success_age_seconds",
-        "The time since the last successful poll, +Inf if there never was one.",
-        &|known| {
-            let last = known.and_then(|known| known.last_success);
-            last.map_or_else(|| "+Inf".to_owned(), |last| now.since(last).as_secs().to_string())
-        },
-    );
-    of_sources("source_stale", "Whether that is longer ago than three intervals, as /readyz says.", &|known| {
-        let stale = is_stale(settings, known.and_then(|known| known.last_success), now);
-        u8::from(stale).to_string()
+    let last_success = |known: &Option<&SourceState>| known.and_then(|known| known.last_success);
+    text.family("source_last_success_timestamp_seconds", "The last successful poll, 0 if there never was one.");
+    text.each(&sources, |known| Some(moment(last_success(known))));
+    let help = "The time since the last successful poll, +Inf if there never was one.";
+    text.family("source_last_success_age_seconds", help);
+    text.each(&sources, |known| {
+        Some(last_success(known).map_or_else(|| "+Inf".to_owned(), |last| now.since(last).as_secs().to_string()))
     });
-    of_sources(
-        "source_last_attempt_timestamp_seconds",
-        "The last poll, successful or not, 0 if there never was one.",
-        &|known| moment(known.and_then(|known| known.last_attempt)),
-    );
-    of_sources("source_next_poll_timestamp_seconds", "When the source is asked next, 0 if at once.", &|known| {
-        moment(known.and_then(|known| known.next_due))
-    });
-    of_sources("source_consecutive_failures", "Polls without success since the last successful one.", &|known| {
-        known.map_or(0, |known| known.failures).to_string()
-    });
+    text.family("source_stale", "Whether that is longer ago than three intervals, as /readyz says.");
+    text.each(&sources, |known| Some(u8::from(is_stale(settings, last_success(known), now))));
+    let help = "The last poll, successful or not, 0 if there never was one.";
+    text.family("source_last_attempt_timestamp_seconds", help);
+    text.each(&sources, |known| Some(moment(known.and_then(|known| known.last_attempt))));
+    text.family("source_next_poll_timestamp_seconds", "When the source is asked next, 0 if at once.");
+    text.each(&sources, |known| Some(moment(known.and_then(|known| known.next_due))));
+    text.family("source_consecutive_failures", "Polls without success since the last successful one.");
+    text.each(&sources, |known| Some(known.map_or(0, |known| known.failures)));
 
-    let targets: Vec<(&str, &str, Option<&TargetSummary>)> = looked_at
-        .iter()
-        .flat_map(|(store, summary)| {
-            let targets = store.targets.iter();
-            targets.map(|target| (store.name.as_str(), target.name.as_str(), summary.targets.get(&target.name)))
-        })
-        .collect();
-    let mut of_targets = |name, help, value: &dyn Fn(Option<&TargetSummary>) -> Option<String>| {
-        text.family(name, help);
-        for (store, target, summary) in &targets {
-            if let Some(value) = value(*summary) {
-                text.sample(&[("store", store), ("target", target)], value);
-            }
-        }
-    };
-    of_targets("target_generation", "The generation that the server is known to serve, 0 if none.", &|known| {
-        Some(known.and_then(|known| known.serves).unwrap_or(0).to_string())
-    });
-    of_targets(
-        "target_owed",
-        "Whether the server does not, as far as is known, serve the newest generation.",
-        &|known| Some(u8::from(known.is_none_or(|known| known.owed_since.is_some())).to_string()),
-    );
-    of_targets("target_owed_since_timestamp_seconds", "Since when it does not.", &|known| {
-        Some(known?.owed_since?.unix().to_string())
-    });
-    of_targets("target_last_proof_timestamp_seconds", "When the server was last proven, 0 if never.", &|known| {
-        Some(moment(known.and_then(|known| known.proven)))
-    });
+    text.family("target_generation", "The generation that the server is known to serve, 0 if none.");
+    text.each(&targets, |known| Some(known.and_then(|known| known.acknowledged).unwrap_or(0)));
+    text.family("target_owed", "Whether the server does not, as far as is known, serve the newest generation.");
+    text.each(&targets, |known| Some(u8::from(known.is_none_or(|known| known.owed_since.is_some()))));
+    text.family("target_owed_since_timestamp_seconds", "Since when it does not.");
+    text.each(&targets, |known| Some((*known)?.owed_since?.unix()));
+    text.family("target_last_proof_timestamp_seconds", "When the server was last proven, 0 if never.");
+    text.each(&targets, |known| Some(moment(known.and_then(|known| known.proven))));
     text.text
 }
 
@@ -193,8 +137,8 @@ fn latest_ends(summary: &StoreSummary) -> BTreeMap<(String, String), Timestamp> 
     latest
 }
 
-fn moment(at: Option<Timestamp>) -> String {
-    at.map_or(0, Timestamp::unix).to_string()
+fn moment(at: Option<Timestamp>) -> i64 {
+    at.map_or(0, Timestamp::unix)
 }
 
 /// The text so far, and the family that samples belong to.
@@ -220,10 +164,15 @@ impl Text {
         let _ = writeln!(self.text, "trustsync_{}{labels} {value}", self.name);
     }
 
-    fn each<V: Display>(&mut self, stores: &[(&Store, &StoreSummary)], value: impl Fn(&StoreSummary) -> Option<V>) {
-        for (store, summary) in stores {
-            if let Some(value) = value(summary) {
-                self.sample(&[("store", &store.name)], value);
+    /// A sample of each of these that has a value, by its labels.
+    fn each<const N: usize, T, V: Display>(
+        &mut self,
+        items: &[([(&str, &str); N], T)],
+        value: impl Fn(&T) -> Option<V>,
+    ) {
+        for (labels, item) in items {
+            if let Some(value) = value(item) {
+                self.sample(labels, value);
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use config::{Config, Environment, File, FileFormat};
+use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 
-use super::raw::{KNOWN, Raw};
+use super::raw::{Raw, known_keys};
+use crate::bounded::read_at_most;
 
 /// The largest configuration file that is read.
 const LARGEST: u64 = 1024 * 1024;
@@ -16,22 +17,23 @@ const PREFIX: &str = "TRUSTSYNC";
 /// Why the configuration could not be read or makes no sense. Exit code 3.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The file could not be read.
-    #[error("the configuration {} cannot be read: {source}. Nothing was done; trust is unchanged. Write it (see README, \"Configure\"), or name another with --config.", path.display())]
+    /// The file could not be read, or is far too large.
+    #[error(
+        "the configuration {} cannot be read: {source}. Nothing was done; trust is unchanged. Write it (see README, \
+         \"Configure\"), or name another with --config.",
+        path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
-    /// The file is far too large to be one.
-    #[error("the configuration {} is larger than {LARGEST} bytes: not read", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is no TOML of the expected shape.
-    #[error("the configuration {}, line {line}, column {column}: {message}. Nothing was done; trust is unchanged.", path.display())]
+    /// The file is not TOML of the expected shape.
+    #[error(
+        "the configuration {}, line {line}, column {column}: {message}. Nothing was done; trust is unchanged.",
+        path.display()
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -66,33 +68,36 @@ impl SettingsError {
     }
 }
 
-/// Where values were set.
+/// Where values were set, by their dotted keys; the others are defaults.
 #[derive(Debug, Clone, Default)]
-pub struct Origins {
-    file: PathBuf,
-    in_file: BTreeSet<String>,
-    in_environment: BTreeSet<String>,
-    credentials: BTreeMap<String, String>,
-}
+pub struct Origins(BTreeMap<String, String>);
 
 impl Origins {
     /// Where the value of `key` (dotted) comes from, for people.
     #[must_use]
-    pub fn of(&self, key: &str) -> String {
-        if let Some(credential) = self.credentials.get(key) {
-            format!("systemd credential {credential}")
-        } else if self.in_environment.contains(key) {
-            format!("environment {PREFIX}__{}", key.replace('.', "__").to_uppercase())
-        } else if self.in_file.contains(key) {
-            self.file.display().to_string()
-        } else {
-            "default".to_owned()
-        }
+    pub fn of(&self, key: &str) -> &str {
+        self.0.get(key).map_or("default", String::as_str)
     }
 
-    /// The value of `key` comes from a systemd credential, whatever else was set.
-    pub(super) fn credential(&mut self, key: String, credential: String) {
-        self.credentials.insert(key, credential);
+    pub(super) fn set(&mut self, key: String, origin: String) {
+        self.0.insert(key, origin);
+    }
+
+    /// Of every value below `prefix`; those of the environment name it as their origin.
+    fn gather(&mut self, prefix: &str, value: &Value, file: &Path) {
+        match &value.kind {
+            ValueKind::Table(table) => {
+                for (name, value) in table {
+                    let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    self.gather(&key, value, file);
+                }
+            }
+            _ if value.origin().is_some() => {
+                let variable = prefix.replace('.', "__").to_uppercase();
+                self.set(prefix.to_owned(), format!("environment {PREFIX}__{variable}"));
+            }
+            _ => self.set(prefix.to_owned(), file.display().to_string()),
+        }
     }
 }
 
@@ -132,43 +137,28 @@ pub fn layer(path: &Path, text: &str, environment: &BTreeMap<String, String>) ->
         .filter(|(name, _)| name.to_ascii_uppercase().starts_with("TRUSTSYNC__"))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let environment =
-        Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours.clone()));
+    let environment = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours));
     let layered = Config::builder()
         .add_source(File::from_str(text, FileFormat::Toml))
         .add_source(environment)
         .build()
         .map_err(|_| SettingsError::Environment("its values do not fit into the file's tables".to_owned()))?;
+    let mut origins = Origins::default();
+    origins.gather("", &layered.cache, path);
     let of_the_file: BTreeSet<String> = problems.iter().cloned().collect();
     let raw: Raw = serde_ignored::deserialize(layered, |key| {
-        let told = |problem: &String| !of_the_file.contains(problem);
+        let is_new = |problem: &String| !of_the_file.contains(problem);
         problems
-            .extend(unknown(&key.to_string()).filter(told).map(|problem| format!("from the environment: {problem}")));
+            .extend(unknown(&key.to_string()).filter(is_new).map(|problem| format!("from the environment: {problem}")));
     })
     .map_err(|error: config::ConfigError| SettingsError::Environment(without_value(&error)))?;
-
-    let origins = Origins {
-        file: path.to_owned(),
-        in_file: toml::from_str::<toml::Table>(text).map(|table| flattened(&table)).unwrap_or_default(),
-        in_environment: ours
-            .keys()
-            .map(|name| name.to_ascii_lowercase().trim_start_matches("trustsync__").replace("__", "."))
-            .collect(),
-        credentials: BTreeMap::new(),
-    };
     Ok(Read { raw, origins, problems })
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {
-    use std::io::Read;
-    let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut text = String::new();
-    file.take(LARGEST.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > LARGEST {
-        return Err(SettingsError::TooLarge { path: path.to_owned() });
-    }
-    Ok(text)
+    let bytes = std::fs::File::open(path).and_then(|file| read_at_most(file, LARGEST));
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+    text.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })
 }
 
 /// The parser's own rendering quotes the line, which may hold a secret: position and message alone are shown.
@@ -206,7 +196,9 @@ fn unknown(key: &str) -> Option<String> {
         let steps: Vec<&str> = pattern.split('.').filter(|step| !step.is_empty()).collect();
         steps.len() == table.len() && steps.iter().zip(table).all(|(step, part)| *step == "*" || step == part)
     };
-    let known = KNOWN.iter().find(|(pattern, _)| fits(pattern)).map(|(_, keys)| *keys).unwrap_or_default();
+    let known = known_keys().into_iter().find(|(pattern, _)| fits(pattern)).map(|(_, keys)| keys).unwrap_or_default();
+    // A secret belongs elsewhere.
+    let known: Vec<&str> = known.iter().copied().filter(|key| *key != "client_secret").collect();
     let nearest = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(candidate, last), *candidate))
@@ -218,21 +210,4 @@ fn unknown(key: &str) -> Option<String> {
         Some((_, nearest)) => format!("unknown key {place}{last}: did you mean {place}{nearest}?"),
         None => format!("unknown key {place}{last}: known here are {}", known.join(", ")),
     })
-}
-
-fn flattened(table: &toml::Table) -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
-    let mut open: Vec<(String, &toml::Table)> = vec![(String::new(), table)];
-    while let Some((prefix, table)) = open.pop() {
-        for (name, value) in table {
-            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-            match value {
-                toml::Value::Table(inner) => open.push((key, inner)),
-                _ => {
-                    keys.insert(key);
-                }
-            }
-        }
-    }
-    keys
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::resolved::Secret;
 
@@ -25,87 +25,58 @@ pub struct Raw {
 }
 
 /// The keys of each table, for naming the nearest known one. `*` stands for a name of the user's.
-pub const KNOWN: &[(&str, &[&str])] = &[
-    ("", &["source", "store", "target", "schedule", "listen", "alarms", "crl", "verify"]),
-    (
-        "source.*",
-        &[
-            "region",
-            "client_id",
-            "client_secret_file",
-            "authorities",
-            "genesys_anchors",
-            "digicert_anchors",
-            "identity",
-            "api",
-            "login",
-            "path",
-            "ca_file",
-            "proxy",
-        ],
-    ),
-    ("store.*", &["path", "grace", "keep", "sources", "extra_anchors", "seed", "privileged_path", "on_drift", "turns"]),
-    (
-        "target.*",
-        &[
-            "kind",
-            "store",
-            "outputs",
-            "marker",
-            "pinning",
-            "privileged",
-            "check",
-            "check_timeout",
-            "reload",
-            "reload_timeout",
-            "proof",
-        ],
-    ),
-    (
-        "target.*.reload",
-        &["signal", "pidfile", "process", "unit", "systemd", "command", "http", "haproxy", "fallback", "master"],
-    ),
-    ("target.*.reload.fallback", &["signal", "pidfile", "process", "unit", "systemd", "command", "http", "master"]),
-    (
-        "target.*.proof",
-        &[
-            "connect",
-            "server_name",
-            "generation",
-            "path",
-            "proxy_protocol",
-            "command",
-            "http",
-            "envoy",
-            "haproxy",
-            "settle",
-            "timeout",
-        ],
-    ),
-    ("schedule", &["interval", "window", "window_interval", "proof_interval", "jitter"]),
-    ("listen", &["address"]),
-    ("alarms", &["upcoming_missing"]),
-    ("crl", &["policy", "allow_private"]),
-    (
-        "verify",
-        &[
-            "min_rsa_bits",
-            "curves",
-            "signatures",
-            "other_usages",
-            "max_validity",
-            "max_chain",
-            "max_certificates",
-            "clock_skew",
-            "max_new_leaves",
-            "changed_issuer",
-        ],
-    ),
-    ("alarms.upcoming_missing", &["warning", "critical"]),
-];
+pub fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
+    [
+        ("", keys_of::<Raw>()),
+        ("source.*", keys_of::<RawSource>()),
+        ("store.*", keys_of::<RawStore>()),
+        ("target.*", keys_of::<RawTarget>()),
+        ("target.*.reload", keys_of::<RawReloadTable>()),
+        ("target.*.reload.fallback", keys_of::<RawReloadTable>()),
+        ("target.*.proof", keys_of::<RawProof>()),
+        ("schedule", keys_of::<RawSchedule>()),
+        ("listen", keys_of::<RawListen>()),
+        ("alarms", keys_of::<RawAlarms>()),
+        ("alarms.upcoming_missing", keys_of::<RawMissing>()),
+        ("crl", keys_of::<RawCrl>()),
+        ("verify", keys_of::<RawVerify>()),
+    ]
+}
+
+/// The fields of a type, as its derived `Deserialize` asks for them.
+fn keys_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut keys: &'static [&'static str] = &[];
+    // It always fails: no value is read.
+    let _ = T::deserialize(FieldNames(&mut keys));
+    keys
+}
+
+struct FieldNames<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = de::value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(de::Error::custom("only the fields are asked for"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawSource {
     pub region: Option<String>,
     pub client_id: Option<String>,
@@ -123,14 +94,12 @@ pub struct RawSource {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawCrl {
     pub policy: Option<String>,
     pub allow_private: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawVerify {
     pub min_rsa_bits: Option<u32>,
     pub curves: Option<List>,
@@ -145,7 +114,6 @@ pub struct RawVerify {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawStore {
     pub path: Option<PathBuf>,
     pub grace: Option<String>,
@@ -159,7 +127,6 @@ pub struct RawStore {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawTarget {
     pub kind: Option<String>,
     pub store: Option<String>,
@@ -204,7 +171,6 @@ impl<'de> Deserialize<'de> for RawReload {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawReloadTable {
     pub signal: Option<String>,
     pub pidfile: Option<PathBuf>,
@@ -219,7 +185,6 @@ pub struct RawReloadTable {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawProof {
     pub connect: Option<List>,
     pub server_name: Option<String>,
@@ -235,7 +200,6 @@ pub struct RawProof {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawSchedule {
     pub interval: Option<String>,
     pub window: Option<String>,
@@ -245,7 +209,6 @@ pub struct RawSchedule {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawListen {
     pub address: Option<String>,
 }
@@ -257,74 +220,55 @@ pub struct RawAlarms {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub struct RawMissing {
     pub warning: Option<String>,
     pub critical: Option<String>,
 }
 
 /// A list; from the environment, which has no lists, a text that is split at commas because the key is a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "TextOrList")]
 pub struct List(pub Vec<String>);
 
-impl<'de> Deserialize<'de> for List {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items;
-        impl<'de> Visitor<'de> for Items {
-            type Value = List;
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a list of texts was expected")]
+enum TextOrList {
+    Text(String),
+    List(Vec<String>),
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of texts")
+impl From<TextOrList> for List {
+    fn from(read: TextOrList) -> Self {
+        Self(match read {
+            TextOrList::List(items) => items,
+            TextOrList::Text(text) => {
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
             }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<List, E> {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Ok(List(items.map(str::to_owned).collect()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<List, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = sequence.next_element()? {
-                    items.push(item);
-                }
-                Ok(List(items))
-            }
-        }
-        deserializer.deserialize_any(Items)
+        })
     }
 }
 
 /// A text that may hold a secret. Whatever its type, reading it never fails with its value in the message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Scalar")]
 pub struct RawSecret(pub Secret);
 
-impl<'de> Deserialize<'de> for RawSecret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyScalar;
-        impl Visitor<'_> for AnyScalar {
-            type Value = RawSecret;
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a text was expected")]
+enum Scalar {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Truth(bool),
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawSecret, E> {
-                Ok(RawSecret(Secret::new(text.to_owned())))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<RawSecret, E> {
-                Ok(RawSecret(Secret::new(number.to_string())))
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<RawSecret, E> {
-                Ok(RawSecret(Secret::new(number.to_string())))
-            }
-
-            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<RawSecret, E> {
-                Ok(RawSecret(Secret::new(truth.to_string())))
-            }
-        }
-        deserializer.deserialize_any(AnyScalar)
+impl From<Scalar> for RawSecret {
+    fn from(read: Scalar) -> Self {
+        Self(Secret::new(match read {
+            Scalar::Text(text) => text,
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Float(number) => number.to_string(),
+            Scalar::Truth(truth) => truth.to_string(),
+        }))
     }
 }

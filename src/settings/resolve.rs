@@ -1,6 +1,7 @@
 //! From raw to resolved: presets applied, every value judged, all problems told at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::resolved::{
     Crl, CrlPolicy, IdentitySetting, Kinds, OnDrift, Secret, SecretOrigin, Settings, Source, Store, TurnOrder,
 };
 use crate::genesys::region::Region;
-use crate::http_client::is_loopback;
+use crate::http_client;
 use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::schedule::Schedule;
@@ -25,19 +26,30 @@ use crate::trust::{plan, verify};
 /// The path of the listing, as the vendor documents it.
 pub const LISTING_PATH: &str = "/api/v2/integrations/actions/certificates";
 
-/// Where a store stands unless it is told otherwise.
+/// The folder of a store that names none.
 pub const STORE_PATH: &str = "/var/lib/trustsync";
 
-/// Where the files of privileged targets stand unless it is told otherwise.
+/// The folder of the files of privileged targets, where a store names none.
 pub const PRIVILEGED_PATH: &str = "/var/lib/trustsync-targets";
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Resolved settings, with the origin of each value for `config show`.
+const AUTHORITIES: [(&str, Authority); 2] = [("DigiCert", Authority::DigiCert), ("Genesys", Authority::Genesys)];
+const CHANGED_ISSUER: [(&str, ChangedIssuer); 2] =
+    [("accept", ChangedIssuer::Accept), ("confirm", ChangedIssuer::Confirm)];
+const CRL_POLICY: [(&str, CrlPolicy); 3] =
+    [("off", CrlPolicy::Off), ("soft", CrlPolicy::Soft), ("hard", CrlPolicy::Hard)];
+const ON_DRIFT: [(&str, OnDrift); 2] = [("repair", OnDrift::Repair), ("alarm", OnDrift::Alarm)];
+const OTHER_USAGES: [(&str, bool); 2] = [("accept", true), ("refuse", false)];
+const TURNS: [(&str, TurnOrder); 2] = [("parallel", TurnOrder::Parallel), ("ordered", TurnOrder::Ordered)];
+
+/// Resolved settings, with what `config show` prints.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// What the program uses.
     pub settings: Settings,
+    /// Every value in force by its key, as TOML has it; a secret is only named.
+    pub shown: BTreeMap<String, String>,
     /// Where each value was set.
     pub origins: Origins,
 }
@@ -72,21 +84,19 @@ fn judge_with(
     environment: &BTreeMap<String, String>,
     with_secrets: bool,
 ) -> Result<(Loaded, Vec<String>), SettingsError> {
-    let load::Read { raw, mut origins, problems } = load::load(path, environment)?;
-    let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    let load::Read { raw, origins, problems } = load::load(path, environment)?;
     let mut resolver = Resolver {
         kinds,
-        base,
+        base: path.parent().unwrap_or(Path::new("")).to_owned(),
         credentials: environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-        credentials_used: Vec::new(),
         with_secrets,
+        shown: BTreeMap::new(),
+        origins,
         problems,
     };
     let settings = resolver.settings(&raw);
-    for source in resolver.credentials_used {
-        origins.credential(format!("source.{source}.client_secret_file"), format!("{source}-client-secret"));
-    }
-    Ok((Loaded { settings, origins }, resolver.problems))
+    let Resolver { shown, origins, problems, .. } = resolver;
+    Ok((Loaded { settings, shown, origins }, problems))
 }
 
 pub(super) struct Resolver {
@@ -96,10 +106,11 @@ pub(super) struct Resolver {
     pub(super) base: PathBuf,
     /// systemd's `$CREDENTIALS_DIRECTORY`.
     credentials: Option<PathBuf>,
-    /// The sources whose secret is a credential.
-    credentials_used: Vec<String>,
-    /// Whether each source needs one.
+    /// Whether each source needs a secret.
     with_secrets: bool,
+    /// Every value in force, noted where it is decided.
+    shown: BTreeMap<String, String>,
+    origins: Origins,
     problems: Vec<String>,
 }
 
@@ -116,13 +127,44 @@ impl Resolver {
             }
         }
         if raw.source.is_empty() {
-            self.problem(
-                "there is no [source.NAME]: name a region and credentials (see README, \"Configure\")".to_owned(),
-            );
+            self.problem("there is no [source.NAME]: name a region and credentials (see README, \"Configure\")".into());
         }
         let sources: BTreeMap<String, Source> =
             raw.source.iter().filter_map(|(name, source)| Some((name.clone(), self.source(name, source)?))).collect();
+        let stores = self.stores(raw, &sources);
+        let policy = plan::Policy::default();
+        let (upcoming_missing_warning, upcoming_missing_critical) = self.upcoming_missing(&raw.alarms.upcoming_missing);
+        let verify = &raw.verify;
+        Settings {
+            schedule: self.schedule(&raw.schedule),
+            listen: self.listen(raw.listen.address.as_deref()),
+            plan: plan::Policy {
+                window: self.duration("schedule.window", raw.schedule.window.as_deref(), policy.window),
+                upcoming_missing_warning,
+                upcoming_missing_critical,
+                max_new_leaves: self.count(
+                    "verify.max_new_leaves",
+                    verify.max_new_leaves,
+                    1..=100,
+                    policy.max_new_leaves,
+                ),
+                changed_issuer: self.choice(
+                    "verify.changed_issuer",
+                    verify.changed_issuer.as_deref(),
+                    &CHANGED_ISSUER,
+                    policy.changed_issuer,
+                ),
+                ..policy
+            },
+            verify: self.verify(verify),
+            crl: self.crl(&raw.crl),
+            sources,
+            stores,
+        }
+    }
 
+    /// The stores with their targets.
+    fn stores(&mut self, raw: &Raw, sources: &BTreeMap<String, Source>) -> BTreeMap<String, Store> {
         let default = BTreeMap::from([("main".to_owned(), RawStore::default())]);
         let raw_stores = if raw.store.is_empty() { &default } else { &raw.store };
         let mut stores: BTreeMap<String, Store> =
@@ -136,42 +178,19 @@ impl Resolver {
                     continue;
                 }
             };
+            self.show(&format!("target.{name}.store"), &store);
             let resolved = self.target(name, target);
             match stores.get_mut(&store) {
                 Some(store) => store.targets.extend(resolved),
-                None => self.problem(format!("target.{name}.store names {store:?}, which is no [store]")),
+                None => self.problem(format!("target.{name}.store names {store:?}, which is not a [store]")),
             }
         }
-
         for store in stores.values() {
             self.privileged(store);
-            self.pinned(store, &sources);
-            self.expressible(store, &sources);
+            self.pinned(store, sources);
+            self.expressible(store, sources);
         }
-
-        let policy = plan::Policy::default();
-        let (upcoming_missing_warning, upcoming_missing_critical) = self.upcoming_missing(&raw.alarms.upcoming_missing);
-        Settings {
-            schedule: self.schedule(&raw.schedule),
-            listen: self.listen(raw.listen.address.as_deref()),
-            plan: plan::Policy {
-                window: self.duration("schedule.window", raw.schedule.window.as_deref(), policy.window),
-                upcoming_missing_warning,
-                upcoming_missing_critical,
-                max_new_leaves: self.count(
-                    "verify.max_new_leaves",
-                    raw.verify.max_new_leaves,
-                    1..=100,
-                    policy.max_new_leaves,
-                ),
-                changed_issuer: self.changed_issuer(raw.verify.changed_issuer.as_deref()),
-                ..policy
-            },
-            verify: self.verify(&raw.verify),
-            crl: self.crl(&raw.crl),
-            sources,
-            stores,
-        }
+        stores
     }
 
     /// How long before the end of the last Current the missing of its successor is a warning, and when it is critical.
@@ -184,8 +203,8 @@ impl Resolver {
             self.duration(&format!("{key}.critical"), raw.critical.as_deref(), default.upcoming_missing_critical);
         if critical > warning {
             self.problem(format!(
-                "{key}.critical ({}) is earlier than {key}.warning ({}): both count the days that are left, so critical is the \
-                 shorter one",
+                "{key}.critical ({}) is earlier than {key}.warning ({}): both count the days that are left, so critical \
+                 must be the shorter one",
                 span(critical),
                 span(warning)
             ));
@@ -195,7 +214,7 @@ impl Resolver {
 
     fn schedule(&mut self, raw: &RawSchedule) -> Schedule {
         let default = Schedule::default();
-        // The vendor allows 300 requests a minute; whoever looks less than daily sees an unscheduled rotation too late.
+        // The vendor allows 300 requests a minute; less than daily would see an unscheduled rotation too late.
         let mut interval = |key: &str, raw: Option<&str>, default| {
             self.bounded(&format!("schedule.{key}"), raw, Duration::from_secs(5)..=DAY, default)
         };
@@ -205,6 +224,7 @@ impl Resolver {
             proof_interval: interval("proof_interval", raw.proof_interval.as_deref(), default.proof_interval),
             jitter: raw.jitter.unwrap_or(default.jitter),
         };
+        self.show("schedule.jitter", format_args!("{}", schedule.jitter));
         if !(0.0..=0.5).contains(&schedule.jitter) {
             self.problem(format!("schedule.jitter is {}: it must be 0 to 0.5", schedule.jitter));
             return Schedule { jitter: default.jitter, ..schedule };
@@ -214,25 +234,36 @@ impl Resolver {
 
     fn listen(&mut self, raw: Option<&str>) -> Option<SocketAddr> {
         let text = raw?;
-        // Port 0 would be any: nobody would find us there.
+        // Port 0 would be any: no probe would find us there.
         let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
-        if address.is_none() {
-            self.problem(format!("listen.address: {text:?} is no IP address with a port, such as 127.0.0.1:9464"));
+        match address {
+            Some(address) => self.show("listen.address", address.to_string()),
+            None => self
+                .problem(format!("listen.address: {text:?} is not an IP address with a port, such as 127.0.0.1:9464")),
         }
         address
     }
 
-    /// Each range ends where the policy would be none any more, or would refuse what every vendor has; the reason for each
+    /// Each range ends where it would no longer be a policy, or would refuse what every vendor has; the reason for each
     /// default stands with [`verify::Policy`].
     fn verify(&mut self, raw: &RawVerify) -> verify::Policy {
         let default = verify::Policy::default();
         let max_chain = self.count("verify.max_chain", raw.max_chain, 2..=8, default.max_chain);
+        let signatures = SOUND_SIGNATURES.map(|name| (name, name));
+        if raw.signatures.as_ref().is_some_and(|List(names)| names.is_empty()) {
+            self.problem("verify.signatures is empty: nothing could be verified".into());
+        }
         verify::Policy {
             // Shorter keys can be broken, and ring checks neither those nor longer ones.
             min_rsa_bits: self.count("verify.min_rsa_bits", raw.min_rsa_bits, 2_048..=8_192, default.min_rsa_bits),
-            curves: self.curves(raw.curves.as_ref(), default.curves),
-            signatures: self.signatures(raw.signatures.as_ref(), default.signatures),
-            other_usages: self.other_usages(raw.other_usages.as_deref(), default.other_usages),
+            curves: self.choices("verify.curves", raw.curves.as_ref(), &Curve::ALL, default.curves),
+            signatures: self.choices("verify.signatures", raw.signatures.as_ref(), &signatures, default.signatures),
+            other_usages: self.choice(
+                "verify.other_usages",
+                raw.other_usages.as_deref(),
+                &OTHER_USAGES,
+                default.other_usages,
+            ),
             // A leaf that lives for decades is a mistake or an attack; one of less than a day could not be rotated.
             max_validity: self.bounded(
                 "verify.max_validity",
@@ -258,72 +289,9 @@ impl Resolver {
         }
     }
 
-    fn curves(&mut self, raw: Option<&List>, default: BTreeSet<Curve>) -> BTreeSet<Curve> {
-        let Some(List(names)) = raw else { return default };
-        let known = Curve::ALL.map(|(known, _)| known).join(", ");
-        let mut curves = BTreeSet::new();
-        for name in names {
-            match Curve::ALL.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                Some((_, curve)) => drop(curves.insert(curve)),
-                None => self.problem(format!("verify.curves: {name:?} is no curve; known are {known}")),
-            }
-        }
-        curves
-    }
-
-    fn signatures(&mut self, raw: Option<&List>, default: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
-        let Some(List(names)) = raw else { return default };
-        let mut signatures = BTreeSet::new();
-        for name in names {
-            match SOUND_SIGNATURES.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
-                Some(known) => drop(signatures.insert(known)),
-                None => self.problem(format!(
-                    "verify.signatures: {name:?} is no sound signature algorithm; known are {}",
-                    SOUND_SIGNATURES.join(", ")
-                )),
-            }
-        }
-        if names.is_empty() {
-            self.problem("verify.signatures is empty: nothing could be verified".to_owned());
-        }
-        signatures
-    }
-
-    fn other_usages(&mut self, raw: Option<&str>, default: bool) -> bool {
-        match raw {
-            None => default,
-            Some("accept") => true,
-            Some("refuse") => false,
-            Some(other) => {
-                self.problem(format!("verify.other_usages: {other:?} is neither \"accept\" nor \"refuse\""));
-                default
-            }
-        }
-    }
-
-    fn changed_issuer(&mut self, raw: Option<&str>) -> ChangedIssuer {
-        match raw {
-            None | Some("accept") => ChangedIssuer::Accept,
-            Some("confirm") => ChangedIssuer::Confirm,
-            Some(other) => {
-                self.problem(format!("verify.changed_issuer: {other:?} is neither \"accept\" nor \"confirm\""));
-                ChangedIssuer::Accept
-            }
-        }
-    }
-
     fn crl(&mut self, raw: &RawCrl) -> Crl {
-        let policy = match raw.policy.as_deref() {
-            None => CrlPolicy::default(),
-            Some("off") => CrlPolicy::Off,
-            Some("soft") => CrlPolicy::Soft,
-            Some("hard") => CrlPolicy::Hard,
-            Some(other) => {
-                self.problem(format!("crl.policy: {other:?} is none of \"off\", \"soft\", \"hard\""));
-                CrlPolicy::default()
-            }
-        };
-        Crl { policy, allow_private: raw.allow_private.unwrap_or(false) }
+        let policy = self.choice("crl.policy", raw.policy.as_deref(), &CRL_POLICY, CrlPolicy::default());
+        Crl { policy, allow_private: self.flag("crl.allow_private", raw.allow_private, false) }
     }
 
     fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
@@ -342,7 +310,9 @@ impl Resolver {
                 return None;
             }
         };
+        self.show(&key("region"), region.aws);
         let client_id = raw.client_id.clone().unwrap_or_default();
+        self.show(&key("client_id"), &client_id);
         if client_id.is_empty() {
             self.problem(format!(
                 "{} is missing: the id of an OAuth client with the grant \"Client Credentials\"",
@@ -350,18 +320,34 @@ impl Resolver {
             ));
         }
         let client_secret = self.secret(name, raw)?;
-        let authorities = self.authorities(&key("authorities"), raw.authorities.as_ref());
+        let authorities = [Authority::DigiCert].into();
+        let authorities = self.choices(&key("authorities"), raw.authorities.as_ref(), &AUTHORITIES, authorities);
+        if raw.authorities.as_ref().is_some_and(|List(names)| names.is_empty()) {
+            self.problem(format!("{} is empty: name DigiCert, Genesys, or both", key("authorities")));
+        }
         let identity = self.identity(&key("identity"), raw.identity.as_ref());
-        let genesys_anchors = self.paths(raw.genesys_anchors.as_ref());
+        let digicert_anchors = self.paths(&key("digicert_anchors"), raw.digicert_anchors.as_ref());
+        if digicert_anchors.is_empty() {
+            self.show(&key("digicert_anchors"), format_args!("built in"));
+        }
+        let genesys_anchors = self.paths(&key("genesys_anchors"), raw.genesys_anchors.as_ref());
         if authorities.contains(&Authority::Genesys) {
             if genesys_anchors.is_empty() {
-                self.problem(format!("{} is missing: with the authority Genesys the region's root comes as a file from the vendor's page", key("genesys_anchors")));
+                self.problem(format!(
+                    "{} is missing: with the authority Genesys the region's root comes as a file from the vendor's page",
+                    key("genesys_anchors")
+                ));
             }
             if identity == IdentitySetting::Learn && region.certificate_name.is_none() {
-                self.problem(format!("{} is missing: the vendor publishes no certificate name for {region_name}, and a name is never learned for Genesys; give [\"name\"] or \"any\"", key("identity")));
+                self.problem(format!(
+                    "{} is missing: the vendor publishes no certificate name for {region_name}, and a name is never \
+                     learned for Genesys; give [\"name\"] or \"any\"",
+                    key("identity")
+                ));
             }
         }
         let path = raw.path.clone().unwrap_or_else(|| LISTING_PATH.to_owned());
+        self.show(&key("path"), &path);
         if !path.starts_with('/') || path.contains(['?', '#']) {
             self.problem(format!("{} must begin with / and have no query", key("path")));
         }
@@ -372,152 +358,196 @@ impl Resolver {
             client_id,
             client_secret,
             authorities,
-            digicert_anchors: self.paths(raw.digicert_anchors.as_ref()),
+            digicert_anchors,
             genesys_anchors,
             identity,
-            api: self.base_url(&key("api"), raw.api.as_deref().unwrap_or(region.api))?,
-            login: self.base_url(&key("login"), raw.login.as_deref().unwrap_or(region.login))?,
+            api: self.base_url(&key("api"), raw.api.as_deref().unwrap_or(&region.api()))?,
+            login: self.base_url(&key("login"), raw.login.as_deref().unwrap_or(&region.login()))?,
             path,
-            ca_file: raw.ca_file.as_ref().map(|path| self.base.join(path)),
-            proxy: match &raw.proxy {
-                Some(proxy) => self.proxy(&key("proxy"), proxy.0.expose()),
-                None => None,
-            },
+            ca_file: self.path(&key("ca_file"), raw.ca_file.as_ref()),
+            proxy: raw.proxy.as_ref().and_then(|proxy| self.proxy(&key("proxy"), proxy.0.expose())),
         })
     }
 
     /// The credential wins, then the environment (the only place where the secret itself may stand), then the file.
     fn secret(&mut self, name: &str, raw: &RawSource) -> Option<SecretOrigin> {
-        let credential = self.credentials.as_ref().map(|folder| folder.join(format!("{name}-client-secret")));
-        if let Some(credential) = credential.filter(|path| path.exists()) {
-            self.credentials_used.push(name.to_owned());
-            return Some(SecretOrigin::File(credential));
+        let key = format!("source.{name}.client_secret_file");
+        let credential = format!("{name}-client-secret");
+        let path = self.credentials.as_ref().map(|folder| folder.join(&credential)).filter(|path| path.exists());
+        if path.is_some() {
+            self.origins.set(key.clone(), format!("systemd credential {credential}"));
         }
-        match (&raw.client_secret, &raw.client_secret_file) {
-            (Some(secret), _) => Some(SecretOrigin::Given(secret.0.clone())),
-            (None, Some(file)) => Some(SecretOrigin::File(self.base.join(file))),
-            (None, None) if !self.with_secrets => Some(SecretOrigin::Given(Secret::new(String::new()))),
-            (None, None) => {
-                self.problem(format!("source.{name}.client_secret_file is missing: a file that holds the OAuth client's secret, readable by its owner (and group) alone"));
+        match (path, &raw.client_secret, &raw.client_secret_file) {
+            (None, Some(secret), _) => {
+                self.show(&format!("source.{name}.client_secret"), format_args!("[redacted]"));
+                Some(SecretOrigin::Given(secret.0.clone()))
+            }
+            (None, None, None) if !self.with_secrets => Some(SecretOrigin::Given(Secret::new(String::new()))),
+            (None, None, None) => {
+                self.problem(format!(
+                    "{key} is missing: a file that holds the OAuth client's secret, readable by its owner (and group) alone"
+                ));
                 None
             }
-        }
-    }
-
-    fn authorities(&mut self, key: &str, raw: Option<&List>) -> BTreeSet<Authority> {
-        let Some(List(names)) = raw else { return BTreeSet::from([Authority::DigiCert]) };
-        let mut authorities = BTreeSet::new();
-        for name in names {
-            match Authority::named(name) {
-                Some(authority) => {
-                    authorities.insert(authority);
-                }
-                None => self.problem(format!("{key}: {name:?} is no authority; known are DigiCert and Genesys")),
+            (path, _, file) => {
+                let path = path.or_else(|| Some(self.base.join(file.as_ref()?)))?;
+                self.show(&key, &path);
+                Some(SecretOrigin::File(path))
             }
         }
-        if names.is_empty() {
-            self.problem(format!("{key} is empty: name DigiCert, Genesys, or both"));
-        }
-        authorities
     }
 
     fn identity(&mut self, key: &str, raw: Option<&List>) -> IdentitySetting {
-        let Some(List(names)) = raw else { return IdentitySetting::Learn };
-        match names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["learn"] => IdentitySetting::Learn,
-            ["any"] => IdentitySetting::Any,
+        let names = raw.map_or_else(|| vec!["learn"], |List(names)| names.iter().map(String::as_str).collect());
+        match names.as_slice() {
+            [word @ ("learn" | "any")] => {
+                self.show(key, word);
+                if *word == "any" { IdentitySetting::Any } else { IdentitySetting::Learn }
+            }
             [] => {
                 self.problem(format!("{key} is empty: \"learn\", a list of names, or \"any\""));
                 IdentitySetting::Learn
             }
             names => {
-                for name in names {
-                    if !name.chars().all(|each| each.is_ascii_alphanumeric() || "-._".contains(each))
-                        || name.len() > 253
-                    {
-                        self.problem(format!("{key}: {name:?} is no host name"));
-                    }
+                let fits = |name: &str| {
+                    name.len() <= 253 && name.chars().all(|each| each.is_ascii_alphanumeric() || "-._".contains(each))
+                };
+                for name in names.iter().filter(|name| !fits(name)) {
+                    self.problem(format!("{key}: {name:?} is not a host name"));
                 }
-                IdentitySetting::Names(names.iter().map(|name| (*name).to_owned()).collect())
+                let names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+                self.show(key, names.iter().collect::<Vec<_>>());
+                IdentitySetting::Names(names)
             }
         }
     }
 
     fn store(&mut self, name: &str, raw: &RawStore, whole: &Raw) -> Store {
+        let key = |field: &str| format!("store.{name}.{field}");
         let sources: BTreeSet<String> = match &raw.sources {
             Some(List(names)) => names.iter().cloned().collect(),
             None => whole.source.keys().cloned().collect(),
         };
+        self.show(&key("sources"), sources.iter().collect::<Vec<_>>());
         for source in sources.iter().filter(|source| !whole.source.contains_key(*source)) {
-            self.problem(format!("store.{name}.sources names {source:?}, which is no [source]"));
+            self.problem(format!("{} names {source:?}, which is not a [source]", key("sources")));
         }
         let keep = raw.keep.unwrap_or(10);
+        self.show(&key("keep"), keep);
         if !(2..=1_000).contains(&keep) {
             self.problem(format!(
-                "store.{name}.keep must be 2 to 1000: without an older generation there is no rollback"
+                "{} must be 2 to 1000: without an older generation there is no rollback",
+                key("keep")
             ));
         }
         let path = self.base.join(raw.path.clone().unwrap_or_else(|| PathBuf::from(STORE_PATH)));
+        self.show(&key("path"), &path);
         if path.parent().is_none() {
-            self.problem(format!("store.{name}.path is the root folder"));
+            self.problem(format!("{} is the root folder", key("path")));
         }
+        let privileged_path = raw.privileged_path.as_deref().unwrap_or(Path::new(PRIVILEGED_PATH));
         Store {
             name: name.to_owned(),
             path,
             keep: keep as usize,
             sources,
-            extra_anchors: self.paths(raw.extra_anchors.as_ref()),
+            extra_anchors: self.paths(&key("extra_anchors"), raw.extra_anchors.as_ref()),
             targets: Vec::new(),
-            grace: self.duration(&format!("store.{name}.grace"), raw.grace.as_deref(), DAY.saturating_mul(14)),
-            seed: raw.seed.as_ref().map(|path| self.base.join(path)),
-            privileged_path: self
-                .base
-                .join(raw.privileged_path.clone().unwrap_or_else(|| PathBuf::from(PRIVILEGED_PATH))),
-            on_drift: self.on_drift(&format!("store.{name}.on_drift"), raw.on_drift.as_deref()),
+            grace: self.duration(&key("grace"), raw.grace.as_deref(), DAY.saturating_mul(14)),
+            seed: self.path(&key("seed"), raw.seed.as_ref()),
+            privileged_path: self.base.join(privileged_path),
+            on_drift: self.choice(&key("on_drift"), raw.on_drift.as_deref(), &ON_DRIFT, OnDrift::default()),
             kinds: self.kinds,
-            turns: self.turns(&format!("store.{name}.turns"), raw.turns.as_deref()),
+            turns: self.choice(&key("turns"), raw.turns.as_deref(), &TURNS, TurnOrder::default()),
         }
     }
 
-    fn on_drift(&mut self, key: &str, raw: Option<&str>) -> OnDrift {
-        match raw {
-            None | Some("repair") => OnDrift::Repair,
-            Some("alarm") => OnDrift::Alarm,
-            Some(other) => {
-                self.problem(format!("{key}: {other:?} is neither \"repair\" nor \"alarm\""));
-                OnDrift::default()
+    /// Notes the value in force for `config show`.
+    pub(super) fn show(&mut self, key: &str, value: impl fmt::Debug) {
+        self.shown.insert(key.to_owned(), format!("{value:?}"));
+    }
+
+    pub(super) fn flag(&mut self, key: &str, raw: Option<bool>, default: bool) -> bool {
+        let value = raw.unwrap_or(default);
+        self.show(key, value);
+        value
+    }
+
+    /// The value of which a word is written, among all that there are.
+    pub(super) fn choice<T: Copy + PartialEq>(
+        &mut self,
+        key: &str,
+        raw: Option<&str>,
+        known: &[(&str, T)],
+        default: T,
+    ) -> T {
+        let named = raw.and_then(|raw| known.iter().find(|(name, _)| *name == raw));
+        if let Some(raw) = raw.filter(|_| named.is_none()) {
+            let known: Vec<String> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
+            self.problem(format!("{key}: {raw:?} is not one of {}", known.join(", ")));
+        }
+        let value = named.map_or(default, |(_, value)| *value);
+        if let Some((name, _)) = known.iter().find(|(_, known)| *known == value) {
+            self.show(key, name);
+        }
+        value
+    }
+
+    /// The values of which the words are listed, in any case.
+    fn choices<T: Copy + Ord>(
+        &mut self,
+        key: &str,
+        raw: Option<&List>,
+        known: &[(&str, T)],
+        default: BTreeSet<T>,
+    ) -> BTreeSet<T> {
+        let mut values = default;
+        if let Some(List(names)) = raw {
+            values.clear();
+            for name in names {
+                match known.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                    Some((_, value)) => drop(values.insert(*value)),
+                    None => {
+                        let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+                        self.problem(format!("{key}: {name:?} is not known; known are {}", known.join(", ")));
+                    }
+                }
             }
         }
+        let name_of = |value: &T| known.iter().find(|(_, known)| known == value).map(|(name, _)| *name);
+        self.show(key, values.iter().filter_map(name_of).collect::<Vec<_>>());
+        values
     }
 
-    fn turns(&mut self, key: &str, raw: Option<&str>) -> TurnOrder {
-        match raw {
-            None | Some("parallel") => TurnOrder::Parallel,
-            Some("ordered") => TurnOrder::Ordered,
-            Some(other) => {
-                self.problem(format!("{key}: {other:?} is neither \"parallel\" nor \"ordered\""));
-                TurnOrder::default()
-            }
+    pub(super) fn path(&mut self, key: &str, raw: Option<&PathBuf>) -> Option<PathBuf> {
+        let path = self.base.join(raw?);
+        self.show(key, &path);
+        Some(path)
+    }
+
+    fn paths(&mut self, key: &str, raw: Option<&List>) -> Vec<PathBuf> {
+        let paths: Vec<_> = raw.iter().flat_map(|List(paths)| paths).map(|path| self.base.join(path)).collect();
+        if !paths.is_empty() {
+            self.show(key, &paths);
         }
-    }
-
-    pub(super) fn paths(&self, raw: Option<&List>) -> Vec<PathBuf> {
-        raw.map(|List(paths)| paths.iter().map(|path| self.base.join(path)).collect()).unwrap_or_default()
+        paths
     }
 
     pub(super) fn duration(&mut self, key: &str, raw: Option<&str>, default: Duration) -> Duration {
-        let Some(text) = raw else { return default };
-        match humantime::parse_duration(text) {
-            Ok(duration) if duration <= DAY.saturating_mul(3_660) => duration,
-            Ok(_) => {
-                self.problem(format!("{key}: {text:?} is longer than ten years"));
-                default
+        let read = match raw.map(|text| (text, humantime::parse_duration(text))) {
+            None => Ok(default),
+            Some((_, Ok(duration))) if duration <= DAY.saturating_mul(3_660) => Ok(duration),
+            Some((text, Ok(_))) => Err(format!("{key}: {text:?} is longer than ten years")),
+            Some((text, Err(error))) => {
+                Err(format!("{key}: {text:?} is not a duration such as \"14d\" or \"90s\": {error}"))
             }
-            Err(error) => {
-                self.problem(format!("{key}: {text:?} is no duration such as \"14d\" or \"90s\": {error}"));
-                default
-            }
-        }
+        };
+        let duration = read.unwrap_or_else(|why| {
+            self.problem(why);
+            default
+        });
+        self.show(key, span(duration));
+        duration
     }
 
     fn bounded(
@@ -536,44 +566,37 @@ impl Resolver {
     }
 
     fn count(&mut self, key: &str, raw: Option<u32>, range: RangeInclusive<usize>, default: usize) -> usize {
-        let Some(count) = raw.map(|count| count as usize) else { return default };
-        if range.contains(&count) {
-            return count;
+        let count = raw.map_or(default, |count| count as usize);
+        self.show(key, count);
+        if !range.contains(&count) {
+            self.problem(format!("{key} must be {} to {}", range.start(), range.end()));
         }
-        self.problem(format!("{key} must be {} to {}", range.start(), range.end()));
-        default
-    }
-
-    fn url(&mut self, key: &str, text: &str) -> Option<Url> {
-        match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Some(url),
-            Ok(_) => {
-                self.problem(format!("{key}: {text:?} is no http or https URL with a host"));
-                None
-            }
-            Err(error) => {
-                self.problem(format!("{key}: {text:?} is no URL: {error}"));
-                None
-            }
-        }
+        count
     }
 
     fn base_url(&mut self, key: &str, text: &str) -> Option<Url> {
-        let url = self.url(key, text)?;
-        if url.scheme() != "https" && !is_loopback(&url) {
-            self.problem(format!("{key}: {text:?} must be https: the client secret and the token go there"));
+        let url = Url::parse(text).map_err(|error| format!("{key}: {text:?} is not a URL: {error}")).and_then(|url| {
+            let judged = http_client::judge_url(&url);
+            judged.map(|()| url).map_err(|error| format!("{key}: {error}"))
+        });
+        match url {
+            Ok(url) => {
+                self.show(key, url.as_str());
+                Some(url)
+            }
+            Err(why) => {
+                self.problem(why);
+                None
+            }
         }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            self.problem(format!("{key} must have neither credentials nor a query"));
-        }
-        Some(url)
     }
 
     /// A proxy's URL may hold credentials: it is never quoted.
     fn proxy(&mut self, key: &str, text: &str) -> Option<Url> {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
-        if url.is_none() {
-            self.problem(format!("{key} is no http or https URL with a host"));
+        match &url {
+            Some(url) => self.show(key, http_client::shown(url)),
+            None => self.problem(format!("{key} is not an http or https URL with a host")),
         }
         url
     }

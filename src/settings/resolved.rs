@@ -70,6 +70,18 @@ pub struct Settings {
     pub crl: Crl,
 }
 
+impl Settings {
+    /// The sources of a store.
+    pub fn sources_of(&self, store: &Store) -> impl Iterator<Item = &Source> {
+        store.sources.iter().filter_map(|name| self.sources.get(name))
+    }
+
+    /// The slots of a store, each with its source.
+    pub fn slots_of(&self, store: &Store) -> impl Iterator<Item = (&Source, SlotId, Authority)> {
+        self.sources_of(store).flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)))
+    }
+}
+
 /// `[crl]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Crl {
@@ -89,18 +101,6 @@ pub enum CrlPolicy {
     Soft,
     /// Nothing new enters without it. Nothing is removed.
     Hard,
-}
-
-impl CrlPolicy {
-    /// Its word in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Soft => "soft",
-            Self::Hard => "hard",
-        }
-    }
 }
 
 /// A trust directory, the union of its slots' sets.
@@ -142,17 +142,6 @@ pub enum TurnOrder {
     Ordered,
 }
 
-impl TurnOrder {
-    /// Its word in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Parallel => "parallel",
-            Self::Ordered => "ordered",
-        }
-    }
-}
-
 /// What is done about a generation that was changed behind our back. It is an alarm in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnDrift {
@@ -161,17 +150,6 @@ pub enum OnDrift {
     Repair,
     /// It stays as it is until somebody looks.
     Alarm,
-}
-
-impl OnDrift {
-    /// Its word in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Repair => "repair",
-            Self::Alarm => "alarm",
-        }
-    }
 }
 
 impl Store {
@@ -224,7 +202,7 @@ impl Target {
     #[must_use]
     pub fn ca_only(&self) -> Option<&'static str> {
         match self.pinning {
-            _ if !self.kind.admits_by_authority_alone() => None,
+            _ if !self.kind.admits_by_authority_alone => None,
             Pinning::Here => Some("CA only: this server admits whoever the authority has signed, by whatever name"),
             Pinning::Elsewhere => Some(
                 "CA only: this server admits whoever the authority has signed, strangers too; that another layer admits the pinned \

@@ -4,23 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::raw::{List, RawProof, RawReload, RawTarget};
+use super::raw::{List, RawProof, RawReload, RawReloadTable, RawTarget};
 use super::resolve::Resolver;
 use super::resolved::{
     Addressee, Endpoint, EnvoyProof, GenerationEvidence, Kind, Pinning, ProofMethods, ProxyProtocol, Reload, Signal,
     Source, Store, Target, WireProof,
 };
-use super::way::{RawAddressee, RawWay, RawWire};
 use crate::http_client::is_loopback;
 use crate::store::privileged::RESERVED;
 use crate::targets::haproxy;
 use crate::trust::render::{Output, Place};
 use crate::trust::set::Authority;
 
+const GENERATION: [(&str, GenerationEvidence); 2] =
+    [("header", GenerationEvidence::Header), ("none", GenerationEvidence::None)];
+const PINNING: [(&str, Pinning); 2] = [("here", Pinning::Here), ("elsewhere", Pinning::Elsewhere)];
+const PROXY_PROTOCOL: [(&str, ProxyProtocol); 2] = [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+const SIGNALS: [(&str, Signal); 3] = [("HUP", Signal::Hup), ("USR1", Signal::Usr1), ("USR2", Signal::Usr2)];
+
 impl Resolver {
     pub(super) fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
         let key = |field: &str| format!("target.{name}.{field}");
-        let known = self.kinds.all().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let known = self.kinds.all().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
         let Some(kind_name) = &raw.kind else {
             self.problem(format!("{} is missing; known are {known}", key("kind")));
             return None;
@@ -29,134 +34,151 @@ impl Resolver {
             self.problem(format!("{}: {kind_name:?} is not known; known are {known}", key("kind")));
             return None;
         };
-        let preset = || kind.check().map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
+        self.show(&key("kind"), kind.name);
+        let preset = || kind.check.map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
         let check = raw.check.as_ref().map_or_else(preset, |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
-        let marker = raw.marker.unwrap_or(true);
+        self.show(&key("check"), check.as_deref().unwrap_or_default());
+        let marker = self.flag(&key("marker"), raw.marker, true);
         let target = Target {
             name: name.to_owned(),
             kind,
             outputs: self.outputs(&key("outputs"), kind, raw.outputs.as_ref()),
             marker,
-            pinning: self.pinning(&key("pinning"), raw.pinning.as_deref()),
-            privileged: raw.privileged.unwrap_or(false),
+            pinning: self.choice(&key("pinning"), raw.pinning.as_deref(), &PINNING, Pinning::default()),
+            privileged: self.flag(&key("privileged"), raw.privileged, false),
             check,
             check_timeout: self.timeout(&key("check_timeout"), raw.check_timeout.as_deref()),
             reload: self.reload(&key("reload"), kind, raw.reload.as_ref()),
             reload_timeout: self.timeout(&key("reload_timeout"), raw.reload_timeout.as_deref()),
             proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, proof)),
         };
+        self.show_reload(&key("reload"), &target.reload);
         let by_socket = target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some());
         if by_socket && !target.outputs.contains(&haproxy::OUTPUT) {
             let key = key("proof.haproxy");
             self.problem(format!(
-                "{key} compares HAProxy's lists, which this target has not: add outputs = [\"haproxy\"]"
+                "{key} compares HAProxy's lists, which this target does not have: add outputs = [\"haproxy\"]"
             ));
         }
         Some(target)
     }
 
+    fn show_reload(&mut self, key: &str, reload: &Reload) {
+        let at = |field: &str| format!("{key}.{field}");
+        match reload {
+            Reload::Signal { signal, to } => {
+                self.choice(&at("signal"), None, &SIGNALS, *signal);
+                match to {
+                    Addressee::Pidfile { pidfile, process } => {
+                        self.show(&at("pidfile"), pidfile);
+                        self.show(&at("process"), process);
+                    }
+                    Addressee::Process(process) => self.show(&at("process"), process),
+                    Addressee::Unit(unit) => self.show(&at("unit"), unit),
+                }
+            }
+            Reload::Systemd { unit } => self.show(&at("systemd"), unit),
+            Reload::Command(argv) => self.show(&at("command"), argv),
+            Reload::Http(endpoint) => self.show(&at("http"), endpoint.to_string()),
+            Reload::Haproxy { socket, fallback } => {
+                self.show(&at("haproxy"), socket);
+                self.show_reload(&at("fallback"), fallback);
+            }
+            Reload::Watched { by, master } => {
+                self.show(&at("master"), master);
+                self.show_reload(key, by);
+            }
+            Reload::None => self.show(key, "none"),
+        }
+    }
+
+    /// The one way that a table names, over its kind's preset.
     fn reload(&mut self, key: &str, kind: Kind, raw: Option<&RawReload>) -> Reload {
-        let preset = kind.reload();
         let raw = match raw {
-            None => return preset,
+            None => return kind.reload(),
             Some(RawReload::Word(word)) => {
                 if word != "none" {
                     self.problem(format!(
-                        "{key}: {word:?} is no way to tell a server: \"none\", or a table such as {{ systemd = \"nginx.service\" }}"
+                        "{key}: {word:?} is not a way to reload a server: \"none\", or a table such as \
+                         {{ systemd = \"nginx.service\" }}"
                     ));
                 }
                 return Reload::None;
             }
             Some(RawReload::Table(table)) => table,
         };
-        let told = match raw.way(key) {
-            Ok(RawWay::RuntimeSocket { socket, fallback }) => {
-                return self.runtime_socket(key, kind, socket, fallback, raw.master.as_deref());
+        if let Some(why) = misplaced(key, raw) {
+            self.problem(why);
+            return kind.reload();
+        }
+        let watched = |resolver: &mut Self, by| match &raw.master {
+            Some(master) => {
+                if by == Reload::None {
+                    resolver.problem(format!(
+                        "{key}.master says how a reload ended, and there is none: add a reload, or leave master out"
+                    ));
+                }
+                Reload::Watched { by: Box::new(by), master: resolver.base.join(master) }
             }
-            Ok(RawWay::Systemd(unit)) => Reload::Systemd { unit: unit.to_owned() },
-            Ok(RawWay::Command(argv)) => Reload::Command(self.command(&format!("{key}.command"), argv)),
-            Ok(RawWay::Http(url)) => self.endpoint(&format!("{key}.http"), url).map_or(Reload::None, Reload::Http),
-            Ok(RawWay::Signal { signal, to }) => self.signal(key, preset, signal, to),
-            Err(why) => {
-                self.problem(why);
-                return preset;
+            None => by,
+        };
+        if let Some(socket) = &raw.haproxy {
+            // What is done where the socket fails: what is configured, else what its kind does.
+            let fallback = self.reload(&format!("{key}.fallback"), kind, raw.fallback.as_deref());
+            if matches!(fallback, Reload::Haproxy { .. }) {
+                self.problem(format!(
+                    "{key}.fallback must be a reload: one of signal, systemd, command, http, or \"none\""
+                ));
             }
+            let fallback = Box::new(watched(self, fallback));
+            return Reload::Haproxy { socket: self.base.join(socket), fallback };
+        }
+        let reload = if let Some(unit) = &raw.systemd {
+            Reload::Systemd { unit: unit.clone() }
+        } else if let Some(List(argv)) = &raw.command {
+            Reload::Command(self.command(&format!("{key}.command"), argv))
+        } else if let Some(url) = &raw.http {
+            self.endpoint(&format!("{key}.http"), url).map_or(Reload::None, Reload::Http)
+        } else {
+            self.signal(key, kind.reload(), raw)
         };
-        match &raw.master {
-            Some(master) => self.watched(key, told, master),
-            None => told,
-        }
-    }
-
-    /// HAProxy's runtime socket, and what is done where it fails: what is configured, else as its kind is told.
-    fn runtime_socket(
-        &mut self,
-        key: &str,
-        kind: Kind,
-        socket: &Path,
-        fallback: Option<&RawReload>,
-        master: Option<&Path>,
-    ) -> Reload {
-        let fallback = self.reload(&format!("{key}.fallback"), kind, fallback);
-        if matches!(fallback, Reload::Haproxy { .. }) {
-            self.problem(format!(
-                "{key}.fallback must be a reload: one of signal, systemd, command, http, or \"none\""
-            ));
-        }
-        let fallback = match master {
-            Some(master) => self.watched(key, fallback, master),
-            None => fallback,
-        };
-        Reload::Haproxy { socket: self.base.join(socket), fallback: Box::new(fallback) }
-    }
-
-    fn watched(&mut self, key: &str, by: Reload, master: &Path) -> Reload {
-        if by == Reload::None {
-            self.problem(format!("{key}.master says how a reload ended, and there is none: nobody is told"));
-        }
-        Reload::Watched { by: Box::new(by), master: self.base.join(master) }
+        watched(self, reload)
     }
 
     /// A signal; what is not written is the preset's.
-    fn signal(&mut self, key: &str, preset: Reload, signal: Option<&str>, to: RawAddressee<'_>) -> Reload {
+    fn signal(&mut self, key: &str, preset: Reload, raw: &RawReloadTable) -> Reload {
         let (preset_signal, preset_to) = match preset {
             Reload::Signal { signal, to } => (Some(signal), Some(to)),
             _ => (None, None),
         };
-        let signal = match signal.map(|signal| (signal, signal.trim_start_matches("SIG"))) {
-            Some((_, "HUP")) => Signal::Hup,
-            Some((_, "USR1")) => Signal::Usr1,
-            Some((_, "USR2")) => Signal::Usr2,
-            Some((signal, _)) => {
-                self.problem(format!("{key}.signal: {signal:?} is none of HUP, USR1, USR2"));
-                Signal::Hup
+        let signal = match (&raw.signal, preset_signal) {
+            (Some(signal), _) => {
+                let signal = signal.trim_start_matches("SIG");
+                self.choice(&format!("{key}.signal"), Some(signal), &SIGNALS, Signal::Hup)
             }
-            None => {
-                let Some(signal) = preset_signal else {
-                    self.problem(format!(
-                        "{key} names no way: one of signal, systemd, command, http; or \"none\" for a server that watches by itself"
-                    ));
-                    return Reload::None;
-                };
-                signal
+            (None, Some(signal)) => signal,
+            (None, None) => {
+                self.problem(format!(
+                    "{key} names no way: one of signal, systemd, command, http; or \"none\" for a server that watches \
+                     by itself"
+                ));
+                return Reload::None;
             }
         };
-        let to = match (to, preset_to) {
-            (RawAddressee::Unit(unit), _) => Some(Addressee::Unit(unit.to_owned())),
-            (RawAddressee::Process(process), _) => Some(Addressee::Process(process.to_owned())),
-            (RawAddressee::Pidfile { pidfile, process: Some(process) }, _) => {
-                Some(Addressee::Pidfile { pidfile: self.base.join(pidfile), process: process.to_owned() })
+        let to = match (&raw.unit, &raw.pidfile, &raw.process, &preset_to) {
+            (Some(unit), ..) => Some(Addressee::Unit(unit.clone())),
+            (None, Some(pidfile), Some(process), _)
+            | (None, Some(pidfile), None, Some(Addressee::Pidfile { process, .. })) => {
+                Some(Addressee::Pidfile { pidfile: self.base.join(pidfile), process: process.clone() })
             }
-            (RawAddressee::Pidfile { pidfile, process: None }, Some(Addressee::Pidfile { process, .. })) => {
-                Some(Addressee::Pidfile { pidfile: self.base.join(pidfile), process })
-            }
-            (RawAddressee::Preset, preset) => preset,
-            (RawAddressee::Pidfile { .. }, _) => None,
+            (None, Some(_), None, _) => None,
+            (None, None, Some(process), _) => Some(Addressee::Process(process.clone())),
+            (None, None, None, _) => preset_to,
         };
         let Some(to) = to else {
             self.problem(format!(
-                "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, whose main \
-                 process is meant)"
+                "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, whose \
+                 main process is meant)"
             ));
             return Reload::None;
         };
@@ -167,50 +189,57 @@ impl Resolver {
     fn timeout(&mut self, key: &str, raw: Option<&str>) -> Duration {
         let timeout = self.duration(key, raw, Duration::from_secs(30));
         if timeout.is_zero() {
-            self.problem(format!("{key} is no time at all, in which nothing can be done: name one such as \"30s\""));
+            self.problem(format!("{key} must be longer than 0s: name a time such as \"30s\""));
         }
         timeout
     }
 
-    /// A program and its arguments: nobody takes one string apart.
+    /// A program and its arguments: no shell takes one string apart.
     fn command(&mut self, key: &str, argv: &[String]) -> Vec<String> {
         match argv {
             [] => self.problem(format!("{key} is empty")),
             [whole] if whole.contains(char::is_whitespace) => self.problem(format!(
-                "{key}: {whole:?} is one string, and no shell takes it apart: write a list, or [\"sh\", \"-c\", {whole:?}] for a shell"
+                "{key}: {whole:?} is one string, and no shell takes it apart: write a list, or \
+                 [\"sh\", \"-c\", {whole:?}] for a shell"
             )),
             _ => {}
         }
+        self.show(key, argv);
         argv.to_vec()
     }
 
     fn endpoint(&mut self, key: &str, text: &str) -> Option<Endpoint> {
         let endpoint = Endpoint::parse(text).and_then(|endpoint| match &endpoint {
             Endpoint::Url(url) if url.scheme() == "http" && !is_loopback(url) => {
-                Err(format!("({endpoint}) must be on this machine, or https: else whoever stands between could answer"))
+                Err(format!("({endpoint}) must be on this machine, or https: else anyone in between could answer"))
             }
             _ => Ok(endpoint),
         });
-        // It may hold a password, so it is not quoted.
-        endpoint.map_err(|why| self.problem(format!("{key} {why}"))).ok()
+        match endpoint {
+            Ok(endpoint) => {
+                self.show(key, endpoint.to_string());
+                Some(endpoint)
+            }
+            Err(why) => {
+                // It may hold a password, so it is not quoted.
+                self.problem(format!("{key} {why}"));
+                None
+            }
+        }
     }
 
     fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<ProofMethods> {
-        let wire = raw.wire(key).unwrap_or_else(|why| {
-            self.problem(why);
-            None
-        });
-        let wire = wire.map(|wire| self.wire(key, kind, marker, &wire)).filter(|wire| !wire.connect.is_empty());
+        let wire = self.wire(key, kind, marker, raw);
         let command = raw.command.as_ref().map(|List(argv)| self.command(&format!("{key}.command"), argv));
         let envoy = raw.envoy.as_ref().and_then(|text| self.endpoint(&format!("{key}.envoy"), text));
         let envoy = envoy.map(|admin| EnvoyProof { admin, marker });
         let http = raw.http.as_ref().and_then(|text| self.endpoint(&format!("{key}.http"), text));
-        let haproxy = raw.haproxy.as_ref().map(|socket| self.base.join(socket));
+        let haproxy = self.path(&format!("{key}.haproxy"), raw.haproxy.as_ref());
         let is_asked = command.is_some() || raw.http.is_some() || raw.envoy.is_some() || haproxy.is_some();
         if wire.is_none() && !is_asked {
             self.problem(format!(
-                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]; command or \
-                 http, where it says which generation it has loaded; haproxy, the runtime socket of a HAProxy"
+                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]; \
+                 command or http, where it says which generation it has loaded; haproxy, the runtime socket of a HAProxy"
             ));
             return None;
         }
@@ -220,71 +249,78 @@ impl Resolver {
             http,
             envoy,
             haproxy,
-            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
+            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle),
             timeout: self.timeout(&format!("{key}.timeout"), raw.timeout.as_deref()),
         })
     }
 
-    fn wire(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawWire<'_>) -> WireProof {
-        for address in raw.connect {
-            let fits =
-                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-            if !fits {
-                self.problem(format!("{key}.connect: {address:?} is no host:port"));
+    /// The proof by handshake, where addresses to connect to are written.
+    fn wire(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<WireProof> {
+        let at = |field: &str| format!("{key}.{field}");
+        let Some(List(connect)) = &raw.connect else {
+            let foreign = written([
+                ("server_name", raw.server_name.is_some()),
+                ("generation", raw.generation.is_some()),
+                ("path", raw.path.is_some()),
+                ("proxy_protocol", raw.proxy_protocol.is_some()),
+            ]);
+            if !foreign.is_empty() {
+                self.problem(format!(
+                    "{key}.connect is not set, and {} says nothing without it, since only a handshake uses it: add connect, \
+                     or leave it out",
+                    foreign.join(" and ")
+                ));
             }
-        }
-        let generation = match raw.generation {
-            None => kind.evidence(),
-            Some("header") => GenerationEvidence::Header,
-            Some("none") => GenerationEvidence::None,
-            Some(other) => {
-                self.problem(format!("{key}.generation: {other:?} is neither \"header\" nor \"none\""));
-                GenerationEvidence::None
-            }
+            return None;
         };
-        let path = raw.path.unwrap_or("/").to_owned();
+        if connect.is_empty() {
+            return None;
+        }
+        let fits = |address: &str| {
+            address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        for address in connect.iter().filter(|address| !fits(address)) {
+            self.problem(format!("{key}.connect: {address:?} is not host:port"));
+        }
+        self.show(&at("connect"), connect);
+        let path = raw.path.clone().unwrap_or_else(|| "/".to_owned());
         if !path.starts_with('/') || path.chars().any(|each| !each.is_ascii_graphic()) {
             self.problem(format!("{key}.path must begin with / and have no spaces"));
         }
-        if let Some(name) = raw.server_name.filter(|name| name.chars().any(|each| !each.is_ascii_graphic())) {
-            self.problem(format!("{key}.server_name: {name:?} is no host name"));
-        }
-        let proxy_protocol = match raw.proxy_protocol {
-            None => None,
-            Some("v1") => Some(ProxyProtocol::V1),
-            Some("v2") => Some(ProxyProtocol::V2),
-            Some(other) => {
-                self.problem(format!("{key}.proxy_protocol: {other:?} is neither \"v1\" nor \"v2\""));
-                None
+        self.show(&at("path"), &path);
+        if let Some(name) = &raw.server_name {
+            if name.chars().any(|each| !each.is_ascii_graphic()) {
+                self.problem(format!("{key}.server_name: {name:?} is not a host name"));
             }
-        };
-        let (connect, server_name) = (raw.connect.to_vec(), raw.server_name.map(str::to_owned));
-        WireProof { connect, server_name, generation, marker, path, proxy_protocol }
+            self.show(&at("server_name"), name);
+        }
+        let version = raw.proxy_protocol.as_deref();
+        Some(WireProof {
+            connect: connect.clone(),
+            server_name: raw.server_name.clone(),
+            generation: self.choice(&at("generation"), raw.generation.as_deref(), &GENERATION, kind.evidence),
+            marker,
+            path,
+            proxy_protocol: version
+                .map(|_| self.choice(&at("proxy_protocol"), version, &PROXY_PROTOCOL, ProxyProtocol::V1)),
+        })
     }
 
     fn outputs(&mut self, key: &str, kind: Kind, raw: Option<&List>) -> BTreeSet<Output> {
-        let mut outputs: BTreeSet<Output> = kind.output().into_iter().collect();
+        let known: Vec<Output> = self.kinds.outputs().collect();
+        let mut outputs: BTreeSet<Output> = kind.output.into_iter().collect();
         for name in raw.iter().flat_map(|List(names)| names) {
-            match self.kinds.outputs().find(|output| output.name() == name) {
-                Some(output) => drop(outputs.insert(output)),
+            match known.iter().find(|output| output.name() == name) {
+                Some(output) => drop(outputs.insert(*output)),
                 None => {
-                    let known = self.kinds.outputs().map(|output| output.name()).collect::<Vec<_>>().join(", ");
-                    self.problem(format!("{key}: {name:?} is no family of files; known are {known}"));
+                    let known: Vec<&str> = known.iter().map(|output| output.name()).collect();
+                    self.problem(format!("{key}: {name:?} is not a family of files; known are {}", known.join(", ")));
                 }
             }
         }
+        let ordered = known.iter().filter(|output| outputs.contains(output));
+        self.show(key, ordered.map(|output| output.name()).collect::<Vec<_>>());
         outputs
-    }
-
-    fn pinning(&mut self, key: &str, raw: Option<&str>) -> Pinning {
-        match raw {
-            None | Some("here") => Pinning::Here,
-            Some("elsewhere") => Pinning::Elsewhere,
-            Some(other) => {
-                self.problem(format!("{key}: {other:?} is neither \"here\" nor \"elsewhere\""));
-                Pinning::default()
-            }
-        }
     }
 
     /// DigiCert signs strangers too: who can only trust an authority would admit them.
@@ -295,7 +331,7 @@ impl Resolver {
             .filter_map(|name| sources.get(name))
             .find(|source| source.authorities.contains(&Authority::DigiCert));
         let Some(source) = public else { return };
-        let open = |target: &&Target| target.kind.admits_by_authority_alone() && target.pinning == Pinning::Here;
+        let open = |target: &&Target| target.kind.admits_by_authority_alone && target.pinning == Pinning::Here;
         for target in store.targets.iter().filter(open) {
             self.problem(format!(
                 "target.{name} is of the kind {kind:?}, which admits whoever the authority has signed, and source.{source} takes \
@@ -303,7 +339,7 @@ impl Resolver {
                  behind it, the application by {file}), say so by target.{name}.pinning = \"elsewhere\"; else use a server that \
                  can pin, or a source with authorities = [\"Genesys\"]",
                 name = target.name,
-                kind = target.kind.name(),
+                kind = target.kind.name,
                 source = source.name,
                 file = "fingerprints.txt",
             ));
@@ -333,6 +369,9 @@ impl Resolver {
     /// What root's half writes and runs must be out of the daemon's reach.
     pub(super) fn privileged(&mut self, store: &Store) {
         let (path, privileged_path) = (&store.path, &store.privileged_path);
+        if store.targets.iter().any(|target| target.privileged) {
+            self.show(&format!("store.{}.privileged_path", store.name), privileged_path);
+        }
         for target in store.targets.iter().filter(|target| target.privileged) {
             let name = &target.name;
             if privileged_path.starts_with(path) || path.starts_with(privileged_path) {
@@ -385,4 +424,36 @@ impl Resolver {
             }
         }
     }
+}
+
+/// What is wrong with the keys of a reload's table: it names one way, and no key of another.
+fn misplaced(key: &str, raw: &RawReloadTable) -> Option<String> {
+    let ways = written([
+        ("signal", raw.signal.is_some()),
+        ("systemd", raw.systemd.is_some()),
+        ("command", raw.command.is_some()),
+        ("http", raw.http.is_some()),
+        ("haproxy", raw.haproxy.is_some()),
+    ]);
+    let to =
+        written([("pidfile", raw.pidfile.is_some()), ("process", raw.process.is_some()), ("unit", raw.unit.is_some())]);
+    match ways.as_slice() {
+        [_, _, ..] => Some(format!("{key} names several ways: one of signal, systemd, command, http, haproxy")),
+        _ if raw.fallback.is_some() && raw.haproxy.is_none() => {
+            Some(format!("{key}.fallback is what is done where {key}.haproxy fails, which is not set"))
+        }
+        [way] if *way != "signal" && !to.is_empty() => {
+            let instead = if *way == "haproxy" { ", or into the reload of fallback" } else { "" };
+            let to = to.join(" and ");
+            Some(format!("{key}.{way} sends no signal, so {to} says nothing here: leave it out{instead}"))
+        }
+        _ if raw.unit.is_some() && to.len() > 1 => {
+            Some(format!("{key}.unit names the process already: leave pidfile and process out"))
+        }
+        _ => None,
+    }
+}
+
+fn written<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static str> {
+    keys.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect()
 }

@@ -155,13 +155,13 @@ impl Privileged {
     /// Whether the folder, where there is one, is root's alone to change: what stands in another one is never touched, be it
     /// to rename, to write or to remove.
     pub fn fits(&self) -> Result<(), StoreError> {
-        let unfit = |what: String| StoreError::Unfit { path: self.root.clone(), what };
+        let unfit = |what: &str| StoreError::foreign(&self.root, what);
         let found = match fs::symlink_metadata(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(StoreError::io("look at", &self.root, error)),
             Ok(found) => found,
         };
-        let at = ownership::roots_alone(&self.root).map_err(|error| unfit(format!("is not root's alone: {error}")))?;
+        let at = ownership::roots_alone(&self.root).map_err(|error| unfit(&format!("is not root's alone: {error}")))?;
         let found = if found.is_symlink() {
             fs::symlink_metadata(&at).map_err(|error| StoreError::io("look at", &at, error))?
         } else {
@@ -169,7 +169,7 @@ impl Privileged {
         };
         // Sticky or not: here nobody else may make an entry, either.
         if !found.is_dir() || found.mode() & 0o022 != 0 {
-            return Err(unfit("is no folder in which root alone makes entries".to_owned()));
+            return Err(unfit("is not a folder in which root alone makes entries"));
         }
         Ok(())
     }
@@ -297,7 +297,7 @@ fn make(folder: &Path) -> Result<(), StoreError> {
     }
     ownership::roots_alone(folder)
         .map(drop)
-        .map_err(|error| StoreError::Unfit { path: folder.to_owned(), what: format!("is not root's alone: {error}") })
+        .map_err(|error| StoreError::foreign(folder, &format!("is not root's alone: {error}")))
 }
 
 fn id(found: &fs::Metadata) -> String {

@@ -1,13 +1,5 @@
 //! Where a server is told or asked over HTTP: a URL, or a Unix socket with a path.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt;
 use std::path::PathBuf;
 

@@ -9,9 +9,18 @@
 //! kind of server stands in a folder of its own, one line of [`table`] each: its preset, its files, their strict reading
 //! back, its snippet, what its format cannot express, and the ways of its own to check, tell and look at it.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
 pub mod apache;
 pub mod ca_only;
 pub mod check;
+mod der;
 pub mod endpoint;
 pub mod enforcement;
 pub mod envoy;
@@ -23,7 +32,6 @@ pub mod kind;
 pub mod nginx;
 pub mod process;
 pub mod proof;
-mod quoting;
 pub mod read_back;
 pub mod reload;
 pub mod snippet;

@@ -85,20 +85,14 @@ pub enum RunError {
     /// There is no argument at all.
     #[error("the command is empty: it needs at least a program's name")]
     Empty,
-    /// The program could not be started.
-    #[error("{program} could not be started: {source}")]
-    Start {
+    /// The program could not be started, or not watched to its end.
+    #[error("{program} could not be {what}: {source}")]
+    Failed {
         /// Its name, as configured.
         program: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The program was started, and then the system failed us.
-    #[error("lost sight of {program}: {source}")]
-    Watch {
-        /// Its name, as configured.
-        program: String,
-        /// Why.
+        /// `started` or `watched`.
+        what: &'static str,
+        /// What the kernel said.
         source: io::Error,
     },
 }
@@ -155,11 +149,12 @@ impl Run<'_> {
         let Some((program, arguments)) = self.argv.split_first() else {
             return Err(RunError::Empty);
         };
-        let lost = |source| RunError::Watch { program: program.clone(), source };
+        let failed = |what| move |source| RunError::Failed { program: program.clone(), what, source };
+        let lost = failed("watched");
         let deadline = Instant::now() + self.limit;
 
         let (reader, writer) = io::pipe().map_err(lost)?;
-        let mut heard = SlotAnswer {
+        let mut output = Output {
             from: pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(lost)?,
             kept: Vec::new(),
             bound: self.output_kept,
@@ -177,7 +172,7 @@ impl Run<'_> {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|source| RunError::Start { program: program.clone(), source })?;
+            .map_err(failed("started"))?;
         // Declared after the child, so dropped before it: as long as the child is not reaped, no other process can bear
         // the group's number.
         let mut group = Group::of(&child);
@@ -185,19 +180,19 @@ impl Run<'_> {
         let in_time = tokio::select! {
             // Cancel-safe: `wait` may be called again, and a dropped `read` has read nothing.
             status = timeout_at(deadline, child.wait()) => status.ok(),
-            never = heard.listen_on() => match never {},
+            never = output.read_and_wait() => match never {},
         };
         let (status, timed_out) = match in_time {
             Some(status) => {
                 group.ended();
                 // What it started may live on with its blessing (a restarted server): it is left alone.
-                let _ = timeout(LAST_WORDS, heard.listen()).await;
+                let _ = timeout(LAST_WORDS, output.read()).await;
                 (status, false)
             }
             None => {
                 group.signal(Signal::TERM);
                 let _ = timeout(LAST_GRACE, async {
-                    heard.listen().await;
+                    output.read().await;
                     while !group.leader_has_ended() {
                         sleep(Duration::from_millis(20)).await;
                     }
@@ -209,21 +204,21 @@ impl Run<'_> {
                 (status, true)
             }
         };
-        Ok(Ran { status: status.map_err(lost)?, output: printable(&heard.kept), output_cut: heard.cut, timed_out })
+        Ok(Ran { status: status.map_err(lost)?, output: printable(&output.kept), output_cut: output.cut, timed_out })
     }
 }
 
 /// The output, read as long as there is any and kept as far as is wanted.
-struct SlotAnswer {
+struct Output {
     from: pipe::Receiver,
     kept: Vec<u8>,
     bound: usize,
     cut: bool,
 }
 
-impl SlotAnswer {
+impl Output {
     /// Reads to the end.
-    async fn listen(&mut self) {
+    async fn read(&mut self) {
         let mut chunk = [0; 16 * 1024];
         while let Ok(read @ 1..) = self.from.read(&mut chunk).await {
             let space = self.bound.saturating_sub(self.kept.len());
@@ -233,8 +228,8 @@ impl SlotAnswer {
     }
 
     /// Reads to the end, and then waits for ever: an arm of a `select!` that only the other one ends.
-    async fn listen_on(&mut self) -> std::convert::Infallible {
-        self.listen().await;
+    async fn read_and_wait(&mut self) -> std::convert::Infallible {
+        self.read().await;
         std::future::pending().await
     }
 }

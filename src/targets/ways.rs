@@ -1,13 +1,5 @@
 //! The ways in which a server is checked, told and made to prove itself, as the configuration resolves them.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +43,8 @@ pub struct Start {
     pub script: &'static str,
     /// The argument that makes the same program only test its configuration.
     pub test: &'static str,
+    /// The arguments with which a check of this kind is such a test: it says so by its exit code alone.
+    pub tests: &'static [&'static str],
     /// What that test does not see.
     pub misses: &'static str,
 }

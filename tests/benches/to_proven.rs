@@ -181,7 +181,7 @@ async fn tell_by_hand(stage: &Stage, target: &str, address: &str, tell: impl Fn(
         tell();
         let (mut first_new, mut since) = (None, None);
         while first_new.is_none_or(|new: Duration| began.elapsed() < new + Duration::from_millis(500)) {
-            let listed = wire::look(address.parse().unwrap(), &by, Duration::from_secs(5)).await;
+            let listed = wire::shake_hands(address.parse().unwrap(), &by, Duration::from_secs(5)).await;
             let is_new = listed.is_ok_and(|listed| {
                 let names = listed.names.unwrap_or_default();
                 marker::find_in(&names).iter().any(|marker| marker.generation == other)

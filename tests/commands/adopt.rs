@@ -134,7 +134,7 @@ fn a_seed_that_cannot_be_used_is_said_and_keeps_nobody_from_the_poll() {
     for (name, words) in [
         ("missing", "No such file"),
         ("empty", "neither a store nor a copy of a generation"),
-        ("torn", "is no manifest"),
+        ("torn", "cannot be read"),
         ("newer", "a newer trustsync wrote"),
         ("changed", "not as its manifest says"),
         ("lacking", "No such file"),

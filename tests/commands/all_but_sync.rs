@@ -16,7 +16,7 @@ use trustsync::settings;
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::DAY;
-use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 
 fn bare(arguments: &[&str]) -> Ran {
     run(Command::new(env!("CARGO_BIN_EXE_trustsync")).args(arguments))
@@ -550,7 +550,7 @@ fn a_server_that_is_not_wired_is_told_once_a_line_in_the_log_with_the_snippet_to
     let (_stop, stopped) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let server = TlsServer::start(TlsServerOptions::new(link, Arc::new(SystemClock))).await.unwrap();
+            let server = TlsServer::start(link, Arc::new(SystemClock)).await.unwrap();
             ready.send(server.address()).unwrap();
             let _ = stopped.await;
         });
@@ -593,7 +593,7 @@ fn all_regions_are_known_and_each_can_be_configured() {
         let value = |key: &str| -> Value {
             shown.as_array().unwrap().iter().find(|row| row["key"] == key).map(|row| row["value"].clone()).unwrap()
         };
-        assert!(value("source.a.api").as_str().unwrap().contains(region.api), "{}", region.aws);
-        assert!(value("source.a.login").as_str().unwrap().contains(region.login), "{}", region.aws);
+        assert!(value("source.a.api").as_str().unwrap().contains(&region.api()), "{}", region.aws);
+        assert!(value("source.a.login").as_str().unwrap().contains(&region.login()), "{}", region.aws);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use support::sandbox::{Ran, run};
 use tempfile::TempDir;
-use trustsync::commands::demo::{Sabotage, perform};
+use trustsync::commands::demo::perform;
 
 /// The demo with a folder for temporary files of its own, and nothing else in its environment.
 fn demo(temporary: &Path) -> Command {
@@ -137,22 +137,35 @@ fn a_folder_that_cannot_be_had_is_said() {
 }
 
 /// What the library's door says and prints.
-fn performed(sabotage: Sabotage) -> (bool, String) {
+fn performed(meddle: impl Fn(&Path)) -> (bool, String) {
     let mut paper = Vec::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let as_expected = runtime.block_on(perform(&mut paper, false, sabotage)).unwrap();
+    let as_expected = runtime.block_on(perform(&mut paper, false, meddle)).unwrap();
     (as_expected, String::from_utf8(paper).unwrap())
 }
 
 #[test]
 fn it_fails_if_publishing_or_reloading_is_broken() {
-    let (as_expected, text) = performed(Sabotage::None);
+    let (as_expected, text) = performed(|_| {});
     assert!(as_expected && !text.contains("NOT"), "{text}");
 
-    let (as_expected, text) = performed(Sabotage::Publishing);
+    let (as_expected, text) = performed(|folder| {
+        // No generation can be written after the first one.
+        let generations = folder.join("store/generations");
+        let aside = folder.join("store/aside");
+        if generations.is_dir() && !aside.exists() {
+            fs::rename(&generations, &aside).unwrap();
+            fs::write(&generations, "in the way").unwrap();
+        }
+    });
     assert!(!as_expected && text.contains("the cycle failed") && text.contains("NOT AS EXPECTED"), "{text}");
 
-    let (as_expected, text) = performed(Sabotage::Reloading);
+    let (as_expected, text) = performed(|folder| {
+        // The server is never reloaded.
+        let path = folder.join("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\nreload = ", "\n# reload = ")).unwrap();
+    });
     assert!(!as_expected && text.contains("OWED"), "{text}");
     // It was published, so the only thing missing is that the server knows: the upcoming one is kept out.
     let opened = text.split("The window opens").nth(1).unwrap().split("The vendor switches").next().unwrap();

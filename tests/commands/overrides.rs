@@ -44,7 +44,12 @@ fn distrust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp) -> Decided {
 }
 
 fn word_of(store: &MemoryStore, leaf: &Leaf) -> Option<TrustOverride> {
-    store.planner.slots.values().find_map(|held| held.entries.get(&leaf.fingerprint)).and_then(|entry| entry.word)
+    store
+        .planner
+        .slots
+        .values()
+        .find_map(|held| held.entries.get(&leaf.fingerprint))
+        .and_then(|entry| entry.trusted.word)
 }
 
 #[test]
@@ -568,7 +573,7 @@ fn distrust_takes_any_fingerprint_and_says_how_far_it_reaches() {
     let gone = sandbox.current_leaf();
     sandbox.run(&["distrust", &gone]).exits(0).never_says(&["distrust_is_partial"]);
     // An issuer is no leaf.
-    let issuer = sandbox::fingerprint(&sandbox.world().digicert_intermediate_der());
+    let issuer = sandbox::fingerprint(sandbox.world().pki().digicert_intermediate.der());
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(0);
     sandbox.run(&["distrust", &issuer]).exits(0).says(&["Distrust the leaves"]);
@@ -583,7 +588,7 @@ fn distrust_takes_any_fingerprint_and_says_how_far_it_reaches() {
 fn accept_issuer_is_recorded_in_state_manifest_and_evidence() {
     let sandbox = Sandbox::new();
     sandbox.sync(&[]).exits(0);
-    let issuer = sandbox::fingerprint(&sandbox.world().other_root_der());
+    let issuer = sandbox::fingerprint(sandbox.world().pki().other_root.der());
     sandbox.run(&["accept-issuer", &issuer]).exits(0).says(&[&issuer, "trustsync sync"]);
     assert!(manifest(&sandbox)["accepted_issuers"][&issuer].is_string());
     assert!(sandbox.state()["memory"]["accepted_issuers"][&issuer].is_string());

@@ -12,7 +12,7 @@ use trustsync::clock::SystemClock;
 use trustsync::simulator::failure::{Endpoint, Failure, Mode};
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::present::{Admission, present};
-use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::world::Impostor;
 
 // --- publishing ---
@@ -457,7 +457,7 @@ fn an_upcoming_that_ends_before_current_is_published_named_and_admitted() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let link = sandbox.store().join("target/web");
-            let server = TlsServer::start(TlsServerOptions::new(link, Arc::new(SystemClock))).await.unwrap();
+            let server = TlsServer::start(link, Arc::new(SystemClock)).await.unwrap();
             for (leaf, admitted) in [(&early, true), (&current, true), (&stranger, false)] {
                 let admission = present(server.address(), Some(leaf)).await;
                 assert_eq!(matches!(admission, Admission::Admitted { .. }), admitted, "{admission}");

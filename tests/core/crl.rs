@@ -565,7 +565,7 @@ fn pem_is_read_as_der_is_and_nothing_else() {
     assert_eq!(Crl::read(crl.der().to_vec()).unwrap().facts(), crl.facts());
     let refused = |text: String| Crl::read(text.into_bytes()).unwrap_err().to_string();
     assert!(refused(text.clone() + &text).contains("2 PEM blocks"));
-    assert!(refused(world.leaf.pem()).contains("no X509 CRL but \"CERTIFICATE\""));
+    assert!(refused(world.leaf.pem()).contains("not an X509 CRL but \"CERTIFICATE\""));
     assert!(refused(text.replace("-----END", "----END")).contains("END marker"));
     assert!(refused("<html>Please log in</html>".into()).contains("0 PEM blocks"));
     assert!(refused(String::new()).contains("0 PEM blocks"));

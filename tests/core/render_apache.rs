@@ -257,7 +257,7 @@ mod reading_back {
         }
         let mut issuer_alone = rich().0;
         for entry in issuer_alone.planner.slots.values_mut().flat_map(|slot| slot.entries.values_mut()) {
-            entry.names.clear();
+            entry.trusted.names.clear();
         }
         let set = issuer_alone.planner.set(
             &issuer_alone

@@ -385,7 +385,7 @@ fn whatever_is_changed_behind_our_back_is_found_at_once_and_repaired_by_a_new_ge
             fs::set_permissions(bundle(number), fs::Permissions::from_mode(0o600)).unwrap();
         }),
         ("was changed", &|number| rename_over(&bundle(number), b"other")),
-        ("put there by somebody else", &|number| fs::write(bundle(number).with_file_name("more.pem"), "").unwrap()),
+        ("put there by another program", &|number| fs::write(bundle(number).with_file_name("more.pem"), "").unwrap()),
         ("link current is", &|_| {
             symlink("generations/000001", sandbox.store().join("fresh")).unwrap();
             fs::remove_file(sandbox.store().join("current")).unwrap();

@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::sandbox::{Sandbox, fingerprint};
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::present::present;
-use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 use trustsync::trust::event::Event;
 use trustsync::trust::finding::{Finding, Severity};
 use trustsync::trust::set::{Authority, SlotId};
@@ -249,8 +249,7 @@ fn serve(link: std::path::PathBuf) -> (SocketAddr, String) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
-            let options = TlsServerOptions::new(link, std::sync::Arc::new(trustsync::clock::SystemClock));
-            let server = TlsServer::start(options).await.unwrap();
+            let server = TlsServer::start(link, std::sync::Arc::new(trustsync::clock::SystemClock)).await.unwrap();
             told.send((server.address(), server.reload_url())).unwrap();
             std::future::pending::<()>().await;
         });

@@ -134,7 +134,7 @@ fn neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up() {
         ("rm -r generations/000001; mkfifo generations/000001", 5, "it is no folder"),
         ("truncate -s 6G generations/000001/manifest.json", 5, "larger than 8388608 bytes"),
         ("truncate -s 6G generations/000001/leaves.pem", 5, "larger than 8388608 bytes"),
-        ("yes '[' | head -c 7000000 | tr -d '\\n' > generations/000001/manifest.json", 5, "is no manifest"),
+        ("yes '[' | head -c 7000000 | tr -d '\\n' > generations/000001/manifest.json", 5, "cannot be read"),
         ("rm generations/000001/manifest.json", 4, "No such file"),
     ] {
         host.shell("mkdir saved; cp -a current generations saved/");
@@ -237,7 +237,7 @@ fn nothing_but_our_own_rendering_reaches_the_servers_allowlist() {
     let slot = manifest["slots"].as_object().unwrap().values().next().unwrap().clone();
     forged["slots"]["../../../../evil.us-east-1.digicert"] = slot;
     host.forge(&forged);
-    host.apply("edge").exits(5).says(&["no slot of this configuration"]);
+    host.apply("edge").exits(5).says(&["not a slot of this configuration"]);
     assert_eq!(std::fs::read_to_string(&map).unwrap(), good);
 }
 
@@ -619,7 +619,7 @@ fn a_name_rule_enters_by_roots_own_anchors_and_names() {
     let slot = "us.us-east-1.genesys";
     let root = honest["slots"][slot]["entries"].as_object().unwrap().keys().next().unwrap().clone();
     for (names, words) in [
-        (serde_json::json!(["a\"; } evil on; #"]), "which is no name of this slot"),
+        (serde_json::json!(["a\"; } evil on; #"]), "which is not a name of this slot"),
         (serde_json::json!([]), "by the issuer alone"),
     ] {
         let mut forged = honest.clone();
@@ -630,10 +630,10 @@ fn a_name_rule_enters_by_roots_own_anchors_and_names() {
     }
     let mut forged = honest.clone();
     let entry = forged["slots"][slot]["entries"].as_object_mut().unwrap().remove(&root).unwrap();
-    let other = sandbox::fingerprint(&host.sandbox.world().digicert_root_der());
+    let other = sandbox::fingerprint(host.sandbox.world().pki().digicert_root.der());
     forged["slots"][slot]["entries"][&other] = entry;
     host.forge(&forged);
-    host.apply("edge").exits(5).says(&["is no anchor here (genesys_anchors)"]);
+    host.apply("edge").exits(5).says(&["is not an anchor here (genesys_anchors)"]);
     host.forge(&honest);
     host.apply("edge").exits(0);
 }
@@ -660,7 +660,7 @@ fn a_slot_that_left_the_configuration_keeps_what_it_had_while_it_retires() {
     let entry = slots.values_mut().find_map(|slot| slot["entries"].as_object_mut().unwrap().remove(&key)).unwrap();
     slots["us.us-east-1.digicert"]["entries"][&key] = entry;
     host.forge(&manifest);
-    host.apply("edge").exits(5).says(&["no slot of this configuration"]);
+    host.apply("edge").exits(5).says(&["not a slot of this configuration"]);
     assert_eq!(rendered(&host, "edge").len(), 3);
 }
 

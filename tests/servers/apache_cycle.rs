@@ -93,7 +93,7 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
         assert!(copied.success());
         fs::write(new.join("trust-bundle.pem"), &bundle).unwrap();
         let view = View::Private { new: &new, link: &link };
-        let by = async |argv, way| check::judge(Check { argv, way }, view, &environment, Duration::from_secs(20)).await;
+        let by = async |argv, way| check::run(Check { argv, way }, view, &environment, Duration::from_secs(20)).await;
         let started = by(&start, CheckWay::Start(&START)).await;
         match &started {
             CheckOutcome::Passed if loads => {}
@@ -114,7 +114,7 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
     let argv: Vec<String> = ["apache2", "-f", elsewhere.to_str().unwrap()].map(String::from).to_vec();
     let check = Check { argv: &argv, way: CheckWay::Start(&START) };
     let view = View::Private { new: &link, link: &link };
-    assert_eq!(check::judge(check, view, &environment, Duration::from_secs(20)).await, CheckOutcome::Passed);
+    assert_eq!(check::run(check, view, &environment, Duration::from_secs(20)).await, CheckOutcome::Passed);
     assert_no_trace(&stage, &apache);
     assert!(!apache.has_ended());
     assert_eq!(fs::read(apache.pidfile()).unwrap(), pid, "its pidfile is its own");
@@ -133,7 +133,7 @@ async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
     let begun = Instant::now();
     let view = View::Private { new: &link, link: &link };
     let check = Check { argv: &argv, way: CheckWay::Start(&START) };
-    let outcome = check::judge(check, view, &Environment::default(), Duration::from_secs(1)).await;
+    let outcome = check::run(check, view, &Environment::default(), Duration::from_secs(1)).await;
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert!(matches!(&outcome, CheckOutcome::CouldNotRun(why) if why.contains("hanging")), "{outcome:?}");
     let is_sleeping =

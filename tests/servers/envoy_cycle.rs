@@ -285,7 +285,7 @@ async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_t
     let refuted = |report: &Report| {
         let Some(Owed::Unproven(Proof::Refuted(why))) = &line(report).owed else { panic!("{report:?}") };
         assert!(why.contains("of its 2 secrets \"trustsync\" one is of generation 000001"), "{why}");
-        assert!(why.contains("without watched_directory") && why.ends_with("asked for by deaf"), "{why}");
+        assert!(why.contains("without watched_directory") && why.ends_with(": deaf"), "{why}");
         alarm(report, "target_refuted");
     };
     refuted(&stage.cycle().await);

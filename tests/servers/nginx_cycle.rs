@@ -243,7 +243,7 @@ async fn what_is_proven_of_many_workers_is_served_by_every_one_of_them() {
         crowd.spawn_local(async move {
             loop {
                 let at = Instant::now();
-                let sighting = wire::look(address, &by, Duration::from_secs(5)).await.unwrap();
+                let sighting = wire::shake_hands(address, &by, Duration::from_secs(5)).await.unwrap();
                 seen.borrow_mut().push((at, sighting.generation_header.unwrap()));
             }
         });

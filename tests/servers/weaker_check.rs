@@ -174,7 +174,7 @@ fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
         machine.open_the_window();
         let told = apache.told();
         for _ in 0..2 {
-            machine.sync().exits(9).says(&["target_broken", "NoSuchDirective", "broken elsewhere", "stays there"]);
+            machine.sync().exits(9).says(&["target_broken", "NoSuchDirective", "broken elsewhere", "was not moved"]);
             assert_eq!((machine.linked(), apache.told()), (1, told), "{lacks:?} {is_start}");
             calls(&load);
         }
@@ -416,7 +416,7 @@ fn a_check_that_cannot_be_run_is_none_that_refuses() {
         machine.sandbox.configure(&configuration.replace(own, missing));
         machine.open_the_window();
         let told = apache.told();
-        machine.sync().exits(7).says(&["target_check_not_run", "/no/such/apache2", "nobody knows"]);
+        machine.sync().exits(7).says(&["target_check_not_run", "/no/such/apache2", "is unknown"]);
         assert_eq!((machine.linked(), apache.told()), (linked, told));
         assert!(machine.alarms().contains(&"target_check_not_run:edge".to_owned()), "{:?}", machine.alarms());
         machine.sandbox.configure(&configuration);
@@ -449,7 +449,7 @@ fn roots_half_without_namespaces_tells_no_broken_apache_and_pays_what_it_owes() 
         host.sandbox.world().set_days_left(60).unwrap();
         let told = server.told();
         for _ in 0..2 {
-            host.daemon(&["sync"]).exits(9).says(&["target_broken", "NoSuchDirective", "stays there"]);
+            host.daemon(&["sync"]).exits(9).says(&["target_broken", "NoSuchDirective", "was not moved"]);
             assert_eq!((host.linked("edge"), server.told()), (Some(1), told));
         }
         assert!(!server.has_ended());

@@ -9,7 +9,7 @@ use trustsync::cycle::{Observed, Report};
 use trustsync::exit::Exit;
 use trustsync::genesys::error::Refused;
 use trustsync::genesys::wire::Entity;
-use trustsync::genesys::{FetchError, FetchFailure, Fetched, Listing};
+use trustsync::genesys::{FetchError, FetchFailure, Fetched, Listing, Refusal};
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::{CertificateAuthority, DAY, LeafRequest, Pki, Validity};
 use trustsync::store::contents::Contents;
@@ -382,7 +382,7 @@ fn whole_or_failed(entities: &Option<Vec<Entity>>) -> Result<Listing, FetchError
 pub fn unreachable_listing() -> FetchError {
     FetchError::new(
         "GET https://api.example/".to_owned(),
-        FetchFailure::ServerTrouble(Refused { status: 503, code: None, message: None, html: false }),
+        FetchFailure::Refused(Refusal::ServerTrouble, Refused { status: 503, ..Refused::default() }),
     )
 }
 

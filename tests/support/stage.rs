@@ -74,9 +74,9 @@ impl Stage {
         let root = dir.path().canonicalize().unwrap();
         let write = |name: &str, text: &str| fs::write(root.join(name), text).unwrap();
         write("api-ca.pem", vendor.ca_pem());
-        write("digicert-root.pem", &pem::encode("CERTIFICATE", &vendor.world().digicert_root_der()));
-        write("genesys-root.pem", &pem::encode("CERTIFICATE", &vendor.world().genesys_root_der()));
-        write("other-root.pem", &pem::encode("CERTIFICATE", &vendor.world().other_root_der()));
+        write("digicert-root.pem", &pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der()));
+        write("genesys-root.pem", &pem::encode("CERTIFICATE", vendor.world().pki().genesys_root.der()));
+        write("other-root.pem", &pem::encode("CERTIFICATE", vendor.world().pki().other_root.der()));
         write("client-secret", vendor.client_secret());
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(root.join("client-secret"), mode).unwrap();

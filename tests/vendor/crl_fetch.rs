@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use trustsync::crl_fetch::{
     Access, Answer, Cache, FetchFailure, Fetcher, LARGEST, Obtained, Trouble, Validators, look_up, obtain,
 };
-use trustsync::http_client::{Limits, Phase, Transport};
+use trustsync::http_client::{ConnectionFailure, Limits, Phase, Transport};
 use trustsync::store::Store;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::crl::Problem;
@@ -123,7 +123,10 @@ async fn a_list_comes_by_https_from_whom_the_ca_file_vouches_for_alone() {
     let other = folder.path().join("other.pem");
     std::fs::write(&other, TlsCa::named("stranger").pem).unwrap();
     let refused = fetch(&Fetcher::new(trusting(other)).unwrap(), &url).await.unwrap_err();
-    assert!(matches!(refused, FetchFailure::Transport(Transport::UnknownCa { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, FetchFailure::Transport(Transport::Failed { failure: ConnectionFailure::UnknownCa, .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -164,7 +167,10 @@ async fn a_name_that_resolves_to_this_machine_is_not_connected_to() {
     let refused = public().fetch(&url, &Validators::default(), Duration::from_secs(2)).await.unwrap_err();
     let known = matches!(&refused, FetchFailure::NotGlobal(at) if at.address.is_some());
     // Where nothing resolves this machine's name, there is no address to be judged; still nobody may have been asked.
-    assert!(known || matches!(refused, FetchFailure::Transport(Transport::Dns { .. })), "{refused:?}");
+    assert!(
+        known || matches!(refused, FetchFailure::Transport(Transport::Failed { failure: ConnectionFailure::Dns, .. })),
+        "{refused:?}"
+    );
     assert!(begun.elapsed() < SECONDS_10);
     assert_eq!(server.asked(), 0);
 }

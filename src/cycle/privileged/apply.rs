@@ -1,4 +1,4 @@
-//! Root's half of a privileged target's turn: the cycle with another store as its source, no network, and files that are
+//! The privileged helper's part of a turn: the cycle with another store as its source, no network, and files that are
 //! root's. The daemon proves what came of it.
 //!
 //! ```text
@@ -16,10 +16,9 @@ use tracing::Instrument;
 
 use super::answer::{ApplyOutcome, Rendered, Verdict};
 use crate::clock::Clock;
-use crate::cycle::steps::{self, Hand, Server};
-use crate::cycle::{CommitError, CycleError, anchors, canary, housekeeping, observe};
+use crate::cycle::steps::{self, Hand, Server, trusts_denied};
+use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe};
 use crate::exit::Exit;
-use crate::marker;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
@@ -30,12 +29,10 @@ use crate::targets::process::Environment;
 use crate::targets::read_back::read_back_in;
 use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
 use crate::trust::canary::CheckCanary;
-use crate::trust::certificate::Certificate;
 use crate::trust::event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
-use crate::trust::marker_name::MarkerName;
 use crate::trust::observation::SlotRules;
 use crate::trust::planner_state::{PlannerState, SlotState};
 use crate::trust::render::{Content, Label};
@@ -47,14 +44,14 @@ use crate::trust::turn::{Event, Owed, Proof, Situation};
 /// The schema that this version writes.
 const SCHEMA: u32 = 1;
 
-/// No state of root's half is larger.
+/// No state of the privileged helper is larger.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
 /// How many generations stay, besides those that are named.
 const KEPT: usize = 3;
 
-/// Root's half of one target.
-pub struct Half<'a> {
+/// The privileged helper of one target.
+pub struct Apply<'a> {
     /// Root's own configuration.
     pub settings: &'a Settings,
     /// Whose store is adopted.
@@ -67,7 +64,7 @@ pub struct Half<'a> {
     pub lock_timeout: Duration,
 }
 
-/// Why root's half did not come to a turn. What stands, stays.
+/// Why the privileged helper did not come to a turn. What stands, stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// It acts by what others may change.
@@ -82,14 +79,16 @@ pub enum ApplyError {
     /// Root's own files.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Root's own memory.
+    /// What was remembered of earlier turns.
     #[error(
-        "{path} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; removed, the next word of the daemon is believed"
+        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what the \
+         daemon says next is believed",
+        path.display()
     )]
     State {
         /// The file.
-        path: String,
-        /// Why.
+        path: PathBuf,
+        /// What is wrong with it.
         why: String,
     },
     /// The store cannot be read.
@@ -98,30 +97,13 @@ pub enum ApplyError {
     /// Nothing of it may be rendered.
     #[error("the daemon's store was not adopted: {0}")]
     Withheld(#[from] Withheld),
-    /// It goes backward.
-    #[error(
-        "the daemon's store has generation {given:06}, and {had:06} was adopted before: who can only withdraw may not bring back what \
-         has left. Where the store was made anew on purpose, remove {state}"
-    )]
-    Backward {
-        /// Its number.
-        given: u64,
-        /// The last one.
-        had: u64,
+    /// It is another store, or goes backward.
+    #[error("the daemon's store {what}. Where it was made anew on purpose, remove {}", state.display())]
+    NotTheSame {
+        /// Compared with what was adopted before.
+        what: String,
         /// Where that is remembered.
-        state: String,
-    },
-    /// It is another store.
-    #[error(
-        "the daemon's store is another one ({given}) than before ({had}). Where it was made anew on purpose, remove {state}"
-    )]
-    OtherStore {
-        /// Its id.
-        given: String,
-        /// The last one's.
-        had: String,
-        /// Where that is remembered.
-        state: String,
+        state: PathBuf,
     },
 }
 
@@ -135,13 +117,13 @@ impl ApplyError {
             Self::Lock(LockError::Held { .. }) => Exit::Locked,
             Self::Lock(_) | Self::Store(_) | Self::State { .. } => Exit::Store,
             Self::Unreadable(AdoptError::Nothing(_) | AdoptError::Io { .. }) => Exit::Source,
-            Self::Unreadable(_) | Self::Withheld(_) | Self::Backward { .. } | Self::OtherStore { .. } => Exit::Answer,
+            Self::Unreadable(_) | Self::Withheld(_) | Self::NotTheSame { .. } => Exit::Answer,
         }
     }
 }
 
-/// What root's half remembers of a target between turns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What the privileged helper remembers of a target between turns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     schema: u32,
     /// The store that it adopts.
@@ -161,18 +143,9 @@ struct State {
 
 impl State {
     fn read(path: &Path) -> Result<Self, ApplyError> {
-        let unusable = |why: String| ApplyError::State { path: path.display().to_string(), why };
+        let unusable = |why: String| ApplyError::State { path: path.to_owned(), why };
         let Some(bytes) = file::read(path, LARGEST)? else {
-            let (identities, denied) = (BTreeMap::new(), BTreeMap::new());
-            return Ok(Self {
-                schema: SCHEMA,
-                store: None,
-                generation: 0,
-                told: None,
-                canary: None,
-                identities,
-                denied,
-            });
+            return Ok(Self { schema: SCHEMA, ..Self::default() });
         };
         let state: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
         if state.schema > SCHEMA {
@@ -197,7 +170,7 @@ impl State {
     }
 }
 
-impl Half<'_> {
+impl Apply<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
     pub async fn answer(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let span = tracing::info_span!("apply", target = self.target.name);
@@ -205,29 +178,26 @@ impl Half<'_> {
     }
 
     async fn answer_in(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
-        let half = match Privileged::of(&self.store.privileged_path, &self.target.name) {
-            Ok(half) => half,
+        let files = match Privileged::of(&self.store.privileged_path, &self.target.name) {
+            Ok(files) => files,
             Err(error) => return self.without(request, &error.into()),
         };
-        let answered = match self.prepare(&half) {
-            Ok(()) => self.work(&half, request).await,
-            Err(error) => Err(error),
-        };
-        let (outcome, mut exit) = answered.unwrap_or_else(|error| self.without(request, &error));
+        let (outcome, mut exit) =
+            self.work(&files, request).await.unwrap_or_else(|error| self.without(request, &error));
         let mut outcome = outcome.bounded();
         if outcome.rendered.is_none() {
-            outcome.rendered = ApplyOutcome::last(&half).and_then(|last| last.rendered);
+            outcome.rendered = ApplyOutcome::last(&files).and_then(|last| last.rendered);
         }
-        if let Err(error) = half.conclude(&outcome.to_bytes()) {
-            outcome.findings.push(Finding::new(
-                event::Event::OutcomeNotWritten,
-                Subject::target(&self.target.name),
-                error.to_string(),
-            ));
+        if let Err(error) = files.conclude(&outcome.to_bytes()) {
+            outcome.findings.push(self.finding(event::Event::OutcomeNotWritten, error.to_string()));
             exit = Exit::Store;
         }
-        half.clear();
+        files.clear();
         (outcome, exit)
+    }
+
+    fn finding(&self, event: event::Event, text: String) -> Finding {
+        Finding::new(event, Subject::target(&self.target.name), text)
     }
 
     fn without(&self, request: Option<&Request>, error: &ApplyError) -> (ApplyOutcome, Exit) {
@@ -235,35 +205,36 @@ impl Half<'_> {
         (outcome, error.exit())
     }
 
-    fn prepare(&self, half: &Privileged) -> Result<(), ApplyError> {
-        let group = std::fs::metadata(&self.store.path).map_or(0, |found| found.gid());
-        half.prepare(group)?;
-        Ok(())
-    }
-
-    async fn work(&self, half: &Privileged, request: Option<&Request>) -> Result<(ApplyOutcome, Exit), ApplyError> {
+    async fn work(&self, files: &Privileged, request: Option<&Request>) -> Result<(ApplyOutcome, Exit), ApplyError> {
         let now = self.clock.now();
-        self.judge_ownership()?;
-        let _lock = Lock::acquire_at(half.lock(), "trustsync apply", now, self.lock_timeout)?;
-        let mut state = State::read(&half.state())?;
+        files.prepare(std::fs::metadata(&self.store.path).map_or(0, |found| found.gid()))?;
+        self.check_ownership()?;
+        let _lock = Lock::acquire_at(files.lock(), "trustsync apply", now, self.lock_timeout)?;
+        let mut state = State::read(&files.state())?;
         let given = adopt::store(&self.store.path)?;
         let number = given.manifest.generation;
-        if let Some(had) = state.store.as_ref().filter(|had| **had != given.manifest.store) {
-            let given = given.manifest.store.chars().take(64).collect();
-            let state = half.state().display().to_string();
-            return Err(ApplyError::OtherStore { given, had: had.clone(), state });
+        let differs = match &state.store {
+            Some(had) if *had != given.manifest.store => {
+                let given: String = given.manifest.store.chars().take(64).collect();
+                Some(format!("is another one ({given}) than before ({had})"))
+            }
+            _ if number < state.generation => Some(format!(
+                "has generation {number:06}, and {:06} was adopted before: who can only withdraw may not bring back what \
+                 has left",
+                state.generation
+            )),
+            _ => None,
+        };
+        if let Some(what) = differs {
+            return Err(ApplyError::NotTheSame { what, state: files.state() });
         }
-        if number < state.generation {
-            let at = half.state().display().to_string();
-            return Err(ApplyError::Backward { given: number, had: state.generation, state: at });
-        }
-        let link = half.link()?;
+        let link = files.link()?;
         let (linked, foreign) = match link.read()? {
             Link::Generation(number) => (Some(number), None),
             Link::Missing => (None, None),
             Link::Foreign(found) => (None, Some(found)),
         };
-        let earlier = linked.and_then(|linked| contents::manifest_in(&half.generations(), linked).ok().flatten());
+        let earlier = linked.and_then(|linked| contents::manifest_in(&files.generations(), linked).ok().flatten());
         if state.store.is_none() {
             // Its memory was removed on purpose (a store made anew): what was denied stays so, and so does who is meant.
             state.remember(earlier.as_ref());
@@ -282,46 +253,45 @@ impl Half<'_> {
         })?;
         state.store = Some(given.manifest.store.clone());
         state.generation = number;
-        state.identities.extend(adopted.identities.clone());
+        state.identities.extend(adopted.identities());
         state.denied.clone_from(&adopted.set.denied);
         // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be admitted.
-        let mut unsaved = state.write(&half.state()).err();
+        let mut unsaved = state.write(&files.state()).err();
 
         let outputs = self.store.outputs();
         let content = Content::of(&adopted.set, &adopted.planner, &outputs);
-        let rendered = self.render(half, &content, &given.manifest)?;
-        let situation = Situation {
-            wanted: number,
-            linked,
-            // Of these very files: one that died after it had exchanged them has not told anybody.
-            acknowledged: state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told),
-            confirmed: false,
-            reported_not_wired: None,
-            checkable: self.target.check.is_some(),
-            checkable_privately: !canary::is_blind(self.target, state.canary.as_ref()),
-            checkable_in_place: !self.target.kind.reads_at_requests(),
-            linked_reads_back: linked
-                .filter(|linked| *linked != number)
-                .is_none_or(|old| read_back_in(self.store.kinds, &half.generations(), old).is_ok()),
-            can_be_reloaded: self.target.reload != Reload::None,
-            // The daemon proves.
-            provable: false,
-            chain_provable: false,
-            allowlist_provable: false,
-            drops_denied: self.drops_denied(half, linked, &state, &adopted.planner),
-            forced: request.is_none_or(|request| request.tell),
+        let rendered = self.render(files, &content, &given.manifest)?;
+        // Of these very files: an apply that died after it had exchanged them has reloaded nothing.
+        let acknowledged = state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told);
+        let environment = self.environment(number, &given.manifest.store);
+        let server = Server {
+            kinds: self.store.kinds,
+            target: self.target,
+            link: files.link()?,
+            generations: files.generations(),
+            environment: environment.clone(),
         };
-        let mut outcome = ApplyOutcome::new(request, now, self.turn(half, situation, &given.manifest.store).await?);
+        let old = linked.into_iter().chain(state.told.map(|(told, _)| told));
+        let forced = request.is_none_or(|request| request.tell);
+        let situation = Situation {
+            drops_denied: trusts_denied(&server.generations, old, &adopted.planner.denied),
+            ..server.situation(number, linked, acknowledged, state.canary.as_ref(), forced)
+        };
+        let mut hand = ByRoot { server, how: "as it stands".to_owned() };
+        let verdict = match steps::take(situation, &mut hand).await {
+            (turn::TurnOutcome::Settled(_), _) => Verdict::Reloaded(hand.how),
+            (turn::TurnOutcome::Owed(owed), _) => Verdict::Owed(owed),
+        };
+        let mut outcome = ApplyOutcome::new(request, now, verdict);
         if matches!(outcome.verdict, Verdict::Reloaded(_)) {
             state.told = Some((number, rendered));
-            unsaved = state.write(&half.state()).err();
+            unsaved = state.write(&files.state()).err();
         }
         if link.read().is_ok_and(|found| found == Link::Generation(number)) {
             let store = given.manifest.store.clone();
             outcome.rendered = Some(Rendered { store, generation: number, digest: rendered });
         }
-        let environment = self.environment(number, &given.manifest.store);
-        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration(), &self.target.check) {
+        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration, &self.target.check) {
             let (link, limit) = (link.path(), self.target.check_timeout);
             outcome.enforcement = Some(enforcement::look(configuration, argv, link, &environment, limit).await);
         }
@@ -329,30 +299,30 @@ impl Half<'_> {
         if is_used && canary::is_due(self.target, state.canary.as_ref(), number) {
             let generation = (number, &*link.generation(number));
             canary::look(self.target, &mut state.canary, generation, link.path(), &environment).await;
-            unsaved = state.write(&half.state()).err();
+            unsaved = state.write(&files.state()).err();
         }
         outcome.canary.clone_from(&state.canary);
         outcome.refused = adopted.refused;
         if let Some(found) = foreign {
             let text =
                 format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
-            outcome.findings.push(Finding::new(event::Event::StoreDrift, Subject::target(&self.target.name), text));
+            outcome.findings.push(self.finding(event::Event::StoreDrift, text));
         }
-        let failures = self.sweep(half, &[linked, Some(number), state.told.map(|(told, _)| told)]);
+        let failures = self.sweep(files, &[linked, Some(number), state.told.map(|(told, _)| told)]);
         outcome.findings.extend(housekeeping::finding(
             event::Event::ApplyNotSwept,
             Subject::target(&self.target.name),
-            "What a crash left of root's files, or what is older than is kept, could not be removed",
+            "What a crash left of the privileged helper, or what is older than is kept, could not be removed",
             "No server reads it; the next turn tries again",
             failures.iter().map(StoreError::in_short),
         ));
         if let Some(error) = &unsaved {
             let text = format!(
-                "What root's half remembers (denials, identities, what the server was told) could not be saved: {}. This turn was \
+                "What the privileged helper remembers (denials, identities, what the server was told) could not be saved: {}. This turn was \
                  taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
-            outcome.findings.push(Finding::new(event::Event::ApplyNotSaved, Subject::target(&self.target.name), text));
+            outcome.findings.push(self.finding(event::Event::ApplyNotSaved, text));
         }
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,
@@ -364,8 +334,8 @@ impl Half<'_> {
     }
 
     /// What is run, whom it signals, by whom it is believed: all of it must be root's.
-    fn judge_ownership(&self) -> Result<(), ApplyError> {
-        let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
+    fn check_ownership(&self) -> Result<(), ApplyError> {
+        let sources = self.settings.sources_of(self.store);
         let anchors = sources.flat_map(|source| source.digicert_anchors.iter().chain(&source.genesys_anchors));
         let mut paths: Vec<PathBuf> = anchors.chain(&self.store.extra_anchors).cloned().collect();
         let program = |argv: &[String]| argv.first().filter(|name| name.contains('/')).map(PathBuf::from);
@@ -396,24 +366,20 @@ impl Half<'_> {
             (slot.clone(), SlotState { identity: Some(names.clone()), ..SlotState::default() })
         };
         let planner = PlannerState { slots: state.identities.iter().map(kept).collect(), ..PlannerState::default() };
-        let sources = self.store.sources.iter().filter_map(|name| self.settings.sources.get(name));
-        let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
+        let slots = self.settings.slots_of(self.store);
         slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &planner)).collect()
     }
 
     /// Writes the generation, unless what stands there is just that.
-    fn render(&self, half: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
+    fn render(&self, files: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
         let (number, digest) = (given.generation, content.digest());
-        let generations = half.generations();
+        let generations = files.generations();
         let rendered = contents::manifest_in(&generations, number).ok().flatten();
         let is_there = rendered.is_some_and(|rendered| rendered.digest == digest && rendered.store == given.store);
         if is_there && read_back_in(self.store.kinds, &generations, number).is_ok() {
             return Ok(digest);
         }
-        let name = MarkerName { store_id: given.store.clone(), generation: number, digest_head: digest.short() };
-        let marker = marker::mint(&name).map_err(|error| CycleError::from(CommitError::from(error)))?;
-        let marker =
-            Certificate::parse(&marker).map_err(|error| CycleError::from(CommitError::Marker(error.to_string())))?;
+        let marker = commit::marker(&given.store, number, digest)?;
         let label = Label {
             store: &given.store,
             generation: number,
@@ -430,47 +396,17 @@ impl Half<'_> {
         Ok(digest)
     }
 
-    fn drops_denied(&self, half: &Privileged, linked: Option<u64>, state: &State, planner: &PlannerState) -> bool {
-        let told = state.told.map(|(told, _)| told);
-        linked.into_iter().chain(told).any(|old| {
-            let old = contents::manifest_in(&half.generations(), old).ok().flatten();
-            let trusted = old.iter().flat_map(|old| old.slots.values()).flat_map(|slot| slot.entries.keys());
-            trusted.into_iter().any(|key| planner.denied.contains_key(key))
-        })
-    }
-
-    /// The turn up to the reload, by the same machine as every other.
-    async fn turn(&self, half: &Privileged, situation: Situation, store_id: &str) -> Result<Verdict, ApplyError> {
-        let server = Server {
-            kinds: self.store.kinds,
-            target: self.target,
-            link: half.link()?,
-            generations: half.generations(),
-            environment: self.environment(situation.wanted, store_id),
-        };
-        let mut hand = ByRoot { server, words: "as it stands".to_owned() };
-        Ok(match steps::take(situation, &mut hand).await {
-            (turn::TurnOutcome::Settled(_), _) => Verdict::Reloaded(hand.words),
-            (turn::TurnOutcome::Owed(owed), _) => Verdict::Owed(owed),
-        })
-    }
-
     fn environment(&self, number: u64, store_id: &str) -> Environment {
         let root = &self.store.privileged_path;
-        Environment::default()
-            .with("TARGET", &self.target.name)
-            .with("GENERATION", generation::name(number))
-            .with("STORE", root)
-            .with("STORE_ID", store_id)
-            .with("DIRECTORY", root.join(&self.target.name))
+        steps::environment(self.target, number, root, store_id, &root.join(&self.target.name))
     }
 
     /// Removes what nothing names any more. What could not be removed.
-    fn sweep(&self, half: &Privileged, named: &[Option<u64>]) -> Vec<StoreError> {
-        let generations = half.generations();
+    fn sweep(&self, files: &Privileged, named: &[Option<u64>]) -> Vec<StoreError> {
+        let generations = files.generations();
         let mut swept = Swept::default();
         sweep_in(&generations, &mut swept);
-        let rendered = match swept.tried(half.link().and_then(|link| link.read())) {
+        let rendered = match swept.tried(files.link().and_then(|link| link.read())) {
             Some(Link::Generation(number)) => Some(number),
             Some(_) => None,
             // Nobody knows which one is named.
@@ -491,8 +427,8 @@ impl Half<'_> {
 /// Root takes each step itself, up to the reload.
 struct ByRoot<'a> {
     server: Server<'a>,
-    /// How the server was told.
-    words: String,
+    /// How the server was reloaded.
+    how: String,
 }
 
 impl Hand for ByRoot<'_> {
@@ -503,7 +439,7 @@ impl Hand for ByRoot<'_> {
     async fn reload(&mut self) -> Result<Event, Owed> {
         match self.server.reload().await {
             Ok(how) => {
-                self.words = how.to_string();
+                self.how = how.to_string();
                 Ok(Event::Succeeded)
             }
             Err(error) => Ok(Event::Failed(error.to_string())),

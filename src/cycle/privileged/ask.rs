@@ -1,4 +1,4 @@
-//! The daemon's side: it asks root's half, and reads what came of it.
+//! The daemon's side: it asks the privileged helper, and reads what came of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::store::privileged::{Asked, Privileged};
 use crate::targets::process::LAST_GRACE;
 use crate::trust::manifest::Manifest;
 
-/// How often the outcome of root's half is looked for.
+/// How often the outcome of the privileged helper is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How many checks a turn of root's half may take: those of [`crate::trust::turn`] with their comparison, and one that shows
+/// How many checks a turn of the privileged helper may take: those of [`crate::trust::turn`] with their comparison, and one that shows
 /// what the server's configuration asks.
 const MOST_CHECKS: u32 = 6;
 
-/// Root's half of a target, as the daemon sees it in one turn.
+/// The privileged helper of a target, as the daemon sees it in one turn.
 pub struct PrivilegedHelper<'a> {
     pub files: Privileged,
     target: &'a Target,
@@ -38,13 +38,13 @@ impl<'a> PrivilegedHelper<'a> {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// What root's half did not let in of this generation.
+    /// What the privileged helper did not let in of this generation.
     pub fn withheld(&self) -> Option<String> {
         let last = self.last()?;
         (!last.refused.is_empty()).then(|| last.refused.join("; "))
     }
 
-    /// What root's half said of this generation.
+    /// What the privileged helper said of this generation.
     pub fn last(&self) -> Option<ApplyOutcome> {
         let of_this = |last: &ApplyOutcome| {
             let rendered = last.rendered.as_ref();
@@ -55,7 +55,7 @@ impl<'a> PrivilegedHelper<'a> {
         ApplyOutcome::last(&self.files).filter(of_this)
     }
 
-    /// Asks root's half and waits for its answer, for as long as its work can take; why there is none.
+    /// Asks the privileged helper and waits for its answer, for as long as its work can take; why there is none.
     pub async fn ask(&self, asked: Asked) -> Result<ApplyOutcome, String> {
         self.asked.store(true, Ordering::Relaxed);
         let request =
@@ -80,13 +80,13 @@ impl<'a> PrivilegedHelper<'a> {
             match taken {
                 None if asked.elapsed() >= taken_within => {
                     return Err(format!(
-                        "the privileged half did not take the request within {}: is {unit}.path enabled? See `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
+                        "the privileged helper did not take the request within {}: is {unit}.path enabled? See `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
                         humantime::format_duration(taken_within)
                     ));
                 }
                 Some(taken) if taken.elapsed() >= done_within => {
                     return Err(format!(
-                        "the privileged half took the request and left no outcome within {}: see `journalctl -u {unit}.service`",
+                        "the privileged helper took the request and left no outcome within {}: see `journalctl -u {unit}.service`",
                         humantime::format_duration(done_within)
                     ));
                 }

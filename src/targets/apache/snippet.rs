@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// `deploy/apache/trustsync.conf`, for each `VirtualHost` that asks for client certificates.
 const VIRTUAL_HOST: &str = include_str!("../../../deploy/apache/trustsync.conf");

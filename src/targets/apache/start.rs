@@ -13,6 +13,7 @@ use crate::targets::ways::Start;
 pub const START: Start = Start {
     script: SCRIPT,
     test: "-t",
+    tests: &["-t", "-S", "configtest"],
     misses: "reads neither certificates nor keys nor CRLs, and a bad one of these ends the server at its reload",
 };
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::targets::der::tlv;
 use crate::trust::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value};
 use crate::trust::render::{Files, Label, pem_of};
 use crate::trust::set::TrustSet;
@@ -59,11 +60,11 @@ fn canonical(name: &[u8]) -> Result<Vec<u8>, NotDer> {
             let kind = attribute.expect(OID)?;
             let value = attribute.next()?;
             attribute.end()?;
-            written.push(encoded(SEQUENCE, &[kind.whole, &canonical_value(&value)].concat()));
+            written.push(tlv(SEQUENCE, &[kind.whole, &canonical_value(&value)]));
         }
         // DER's order of a SET OF.
         written.sort();
-        whole.extend(encoded(SET, &written.concat()));
+        whole.extend(tlv(SET, &written));
     }
     Ok(whole)
 }
@@ -86,23 +87,5 @@ fn canonical_value(value: &Value<'_>) -> Vec<u8> {
     };
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let words = text.split(is_space).filter(|word| !word.is_empty());
-    encoded(UTF8_STRING, &words.map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>().join(&b' '))
-}
-
-/// Identifier, length, content.
-fn encoded(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let digits: Vec<u8> = length.iter().copied().skip_while(|byte| *byte == 0).collect();
-    let mut written = vec![tag];
-    match (digits.as_slice(), u8::try_from(digits.len())) {
-        ([], _) => written.push(0),
-        ([short @ ..=0x7f], _) => written.push(*short),
-        (long, Ok(size)) => {
-            written.push(0x80 | size);
-            written.extend(long);
-        }
-        (_, Err(_)) => {}
-    }
-    written.extend(content);
-    written
+    tlv(UTF8_STRING, &[words.map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>().join(&b' ')])
 }

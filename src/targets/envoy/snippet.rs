@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// `deploy/envoy/envoy.yaml`: a whole Envoy, ours between two lines of dashes.
 const WHOLE: &str = include_str!("../../../deploy/envoy/envoy.yaml");

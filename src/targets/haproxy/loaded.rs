@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::on_disk::OnDisk;
-use super::socket::{SocketError, ask, ask_in_turn, word};
+use super::socket::{HaproxyError, argument, ask, ask_in_turn};
 
 /// What kind of list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Loaded {
 
 impl Loaded {
     /// Asks the socket.
-    pub async fn of(socket: &Path, disk: &OnDisk) -> Result<Self, SocketError> {
+    pub async fn of(socket: &Path, disk: &OnDisk) -> Result<Self, HaproxyError> {
         let mut loaded = Self::default();
         for form in [Form::Acl, Form::Map] {
             let shown = ask(socket, &format!("show {}", form.word()), None).await?;
@@ -90,7 +90,7 @@ fn ca_file(line: &str, disk: &OnDisk) -> Option<CaFile> {
 }
 
 /// The entries of a list in force, or of one of its versions, in order.
-pub async fn entries(socket: &Path, list: &List, version: Option<&str>) -> Result<Vec<String>, SocketError> {
+pub async fn entries(socket: &Path, list: &List, version: Option<&str>) -> Result<Vec<String>, HaproxyError> {
     let at = version.map(|version| format!("@{version} ")).unwrap_or_default();
     let shown = ask(socket, &format!("show {} {at}{}", list.form.word(), list.id), None).await?;
     // An address comes before each entry.
@@ -111,8 +111,8 @@ pub struct Certificates {
 }
 
 /// The certificates of a CA file in force.
-pub async fn certificates(socket: &Path, name: &str) -> Result<Certificates, SocketError> {
-    let shown = ask_in_turn(socket, &format!("show ssl ca-file {}", word(name)), None).await?;
+pub async fn certificates(socket: &Path, name: &str) -> Result<Certificates, HaproxyError> {
+    let shown = ask_in_turn(socket, &format!("show ssl ca-file {}", argument(name)), None).await?;
     let of = |what: &'static str| {
         shown.lines().filter_map(move |line| line.strip_prefix(what)).map(|value| value.trim().to_owned())
     };

@@ -2,14 +2,6 @@
 //! generation's own, in a form that no certificate can match: so no list is ever empty, and `show acl` on the runtime
 //! socket names the generation of every list by itself.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::fmt::Write;
 
 use crate::trust::render::{Files, Label};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// `deploy/haproxy/trustsync-bind.cfg`, for each `bind` that asks for client certificates.
 const BIND: &str = include_str!("../../../deploy/haproxy/trustsync-bind.cfg");

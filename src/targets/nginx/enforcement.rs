@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::targets::enforcement::Enforcement;
-use crate::targets::nginx::configuration::Directive;
+use crate::targets::nginx::configuration::{Directive, Lua};
 use crate::targets::nginx::dump::{Configuration, tidy};
 
 /// The file of the store that says who is admitted.
@@ -151,10 +151,8 @@ impl<'a> Context<'a> {
             for map in
                 self.body.iter().filter(|directive| matches!(directive.name.as_str(), "map" | "split_clients" | "geo"))
             {
-                let sources = map.arguments.len().saturating_sub(1);
-                let hangs = map.arguments.iter().take(sources).any(|source| mentions(source, &variables))
-                    || map.body().iter().any(|entry| mentions_any(entry, &variables));
-                if hangs {
+                // That it mentions the variable that it fills adds nothing.
+                if mentions_any(map, &variables) || map.body().iter().any(|entry| mentions_any(entry, &variables)) {
                     variables.extend(destination(map));
                 }
             }
@@ -195,11 +193,11 @@ fn address(listen: &Directive) -> Option<String> {
 
 fn add_set(body: &[Directive], variables: &mut BTreeSet<String>) {
     for directive in body {
-        if (matches!(directive.name.as_str(), "set" | "auth_request_set") || directive.name.starts_with("set_by_lua"))
-            && let Some((variable, value)) = directive.arguments.split_first()
-            && value.iter().any(|value| mentions(value, variables) || mentions_in_lua(value, variables))
-        {
-            variables.extend(variable.strip_prefix('$').map(str::to_ascii_lowercase));
+        let sets =
+            matches!(directive.name.as_str(), "set" | "auth_request_set") || directive.name.starts_with("set_by_lua");
+        if sets && mentions_any(directive, variables) {
+            let variable = directive.argument().and_then(|variable| variable.strip_prefix('$'));
+            variables.extend(variable.map(str::to_ascii_lowercase));
         }
         add_set(directive.body(), variables);
     }
@@ -239,8 +237,8 @@ fn decides(directive: &str) -> bool {
 }
 
 fn mentions_any(directive: &Directive, variables: &BTreeSet<String>) -> bool {
-    let lua = directive.name.contains("_by_lua");
-    directive.arguments.iter().any(|text| mentions(text, variables) || (lua && mentions_in_lua(text, variables)))
+    directive.arguments.iter().any(|text| mentions(text, variables))
+        || directive.lua.as_ref().is_some_and(|code| mentions_in_lua(code, variables))
 }
 
 /// `$name` or `${name}`; names know no case.
@@ -253,9 +251,9 @@ fn mentions(text: &str, variables: &BTreeSet<String>) -> bool {
 }
 
 /// `ngx.var.name` or `ngx.var["name"]`: the name as a word of its own.
-fn mentions_in_lua(text: &str, variables: &BTreeSet<String>) -> bool {
-    text.contains("ngx.var")
-        && text
+fn mentions_in_lua(Lua(code): &Lua, variables: &BTreeSet<String>) -> bool {
+    code.contains("ngx.var")
+        && code
             .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
             .any(|word| variables.contains(&word.to_ascii_lowercase()))
 }

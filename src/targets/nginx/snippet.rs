@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// `deploy/nginx/trustsync-http.conf`, for the `http` level.
 const HTTP: &str = include_str!("../../../deploy/nginx/trustsync-http.conf");

@@ -1,17 +1,32 @@
 //! What is meant to stand in a generation's files, by its manifest, and the parser that counts certificates.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
+use crate::trust::render::Odd;
 use crate::trust::set::{Authority, Witnesses};
 
-/// Whether this is one of the bundles of authorities that every generation has.
-pub fn is_chain(path: &str) -> bool {
-    matches!(path, "trust-bundle.pem" | "chain.pem")
+/// As many as are meant; else how many of what.
+pub fn counted(found: usize, meant: usize, what: &str) -> Result<(), Odd> {
+    if found == meant { Ok(()) } else { Err((format!("{found} {what}"), format!("{meant} {what}"))) }
+}
+
+/// Just those that are meant, of which there may be hundreds; else how many of what.
+pub fn same<T: Ord>(found: &BTreeSet<T>, meant: &BTreeSet<T>, what: &str) -> Result<(), Odd> {
+    if found == meant {
+        return Ok(());
+    }
+    Err((format!("{} {what}", found.len()), format!("{} {what} of the manifest", meant.len())))
+}
+
+/// Just what is meant; else both, quoted.
+pub fn exactly<Found: Debug + PartialEq<Meant>, Meant: Debug>(found: Found, meant: Meant) -> Result<(), Odd> {
+    if found == meant { Ok(()) } else { Err((format!("{found:?}"), format!("{meant:?}"))) }
 }
 
 /// How many certificates the bundle of authorities holds.
@@ -67,6 +82,7 @@ pub fn certificates(bytes: &[u8]) -> Result<usize, String> {
         }
         found = found.saturating_add(1);
     }
+    // One under another label, or that begins within a line, is passed over in silence.
     let markers = text(bytes).matches("-----BEGIN").count();
     if markers == found { Ok(found) } else { Err(format!("{found} readable certificates under {markers} markers")) }
 }

@@ -13,9 +13,9 @@ use crate::trust::verify::signed::{self, SignatureProblem};
 /// A list that an issuer on an accepted path signed, and that is in force. Only [`judge`] makes one.
 #[derive(Debug, Clone)]
 pub struct VerifiedCrl {
-    crl: Crl,
+    pub(super) crl: Crl,
     /// The key that signed it: of two CAs of one name, it speaks for one.
-    issuer_key: Fingerprint,
+    pub(super) issuer_key: Fingerprint,
     next_update: Timestamp,
 }
 
@@ -30,14 +30,6 @@ impl VerifiedCrl {
     #[must_use]
     pub fn next_update(&self) -> Timestamp {
         self.next_update
-    }
-
-    pub(super) fn crl(&self) -> &Crl {
-        &self.crl
-    }
-
-    pub(super) fn issuer_key(&self) -> Fingerprint {
-        self.issuer_key
     }
 }
 
@@ -158,17 +150,14 @@ pub fn judge(crl: &Crl, issuers: &[Certificate], clock_skew: Duration, now: Time
 }
 
 fn of_its_kind(facts: &CrlFacts) -> Result<(), Problem> {
-    if facts.delta {
-        return Err(Problem::Delta);
-    }
-    if facts.scope.indirect {
-        return Err(Problem::Indirect);
-    }
-    if facts.scope.only_some_reasons {
-        return Err(Problem::SomeReasons);
-    }
-    if facts.scope.kind == CoveredKind::Attributes {
-        return Err(Problem::AttributeCertificates);
+    let unusable = [
+        (facts.delta, Problem::Delta),
+        (facts.scope.indirect, Problem::Indirect),
+        (facts.scope.only_some_reasons, Problem::SomeReasons),
+        (facts.scope.kind == CoveredKind::Attributes, Problem::AttributeCertificates),
+    ];
+    if let Some((_, problem)) = unusable.into_iter().find(|(is_so, _)| *is_so) {
+        return Err(problem);
     }
     if !facts.unknown_critical_extensions.is_empty() {
         return Err(Problem::UnknownCriticalExtension(facts.unknown_critical_extensions.clone()));

@@ -25,8 +25,7 @@ impl Freshest {
     /// Takes a list in, unless it has a fresher one of the same issuer and scope; tells whether it did.
     pub fn add(&mut self, crl: VerifiedCrl) -> bool {
         let facts = crl.facts();
-        let key =
-            Key { issuer_der: facts.issuer_der.clone(), issuer_key: crl.issuer_key(), scope: facts.scope.clone() };
+        let key = Key { issuer_der: facts.issuer_der.clone(), issuer_key: crl.issuer_key, scope: facts.scope.clone() };
         if self.0.get(&key).is_some_and(|known| age(known) > age(&crl)) {
             return false;
         }
@@ -108,12 +107,6 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// One certificate that was revoked: the leaf that was asked about, or an issuer without which it has no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
@@ -140,7 +133,7 @@ impl fmt::Display for Revocation {
             self.fingerprint,
             quoted(&self.by),
             self.since,
-            self.reason,
+            self.reason.name(),
             self.listed
         )
     }
@@ -195,13 +188,13 @@ fn issued(issuer: &Certificate, certificate: &Certificate) -> bool {
 /// Whether a list is by the issuer of a certificate: by its name, and by a key that the certificate's path has under it.
 fn speaks_for(crl: &VerifiedCrl, certificate: &Certificate, chain: &[Certificate]) -> bool {
     crl.facts().issuer_der == certificate.facts().issuer_der
-        && chain.iter().any(|issuer| issuer.facts().key_fingerprint == crl.issuer_key() && issued(issuer, certificate))
+        && chain.iter().any(|issuer| issuer.facts().key_fingerprint == crl.issuer_key && issued(issuer, certificate))
 }
 
 fn revocation(certificate: &Certificate, chain: &[Certificate], crls: &Freshest) -> Option<Revocation> {
     let facts = certificate.facts();
     crls.iter().filter(|crl| speaks_for(crl, certificate, chain)).find_map(|crl| {
-        let RawEntry { since, reason } = crl.crl().entry(&facts.serial_octets)?;
+        let RawEntry { since, reason } = crl.crl.entry(&facts.serial_octets)?;
         Some(Revocation {
             fingerprint: certificate.fingerprint(),
             subject: facts.subject.clone(),

@@ -49,7 +49,8 @@ impl<'a> Content<'a> {
         let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
         // The operator's words change no file but the manifest, and must stand there.
         for (slot, held) in &self.planner.slots {
-            for (key, role, word) in held.entries.iter().filter_map(|(key, entry)| Some((key, entry.role, entry.word?)))
+            for (key, role, word) in
+                held.entries.iter().filter_map(|(key, entry)| Some((key, entry.trusted.role, entry.trusted.word?)))
             {
                 let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
             }
@@ -102,14 +103,14 @@ impl<'a> Content<'a> {
                 let Some(pin) = self.set.pins.get(key) else {
                     continue;
                 };
-                if entry.role == Role::Retiring {
+                if entry.trusted.role == Role::Retiring {
                     continue;
                 }
-                let chain = entry.chain.iter().filter_map(|link| self.set.chain.get(link));
+                let chain = entry.trusted.chain.iter().filter_map(|link| self.set.chain.get(link));
                 let ordered = path_order(&pin.leaf, chain.collect());
                 let text: String = std::iter::once(&pin.leaf).chain(ordered).map(pem_of).collect();
                 // Two currents in one slot: both, one after the other.
-                files.entry(slot_path(slot, entry.role)).or_default().push_str(&text);
+                files.entry(slot_path(slot, entry.trusted.role)).or_default().push_str(&text);
             }
         }
         files

@@ -17,18 +17,18 @@ use std::ffi::OsStr;
 use std::io::{self, Stderr, Stdout};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
-use std::task::Poll;
 use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Pid, Signal, getppid, kill_process};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use tokio::process::{Child as Process, ChildStderr, ChildStdout, Command};
-use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::time::{sleep, timeout};
 
-use super::Failure;
 use super::relay::Relay;
+use crate::commands::Failure;
 use crate::exit::Exit;
+use crate::signals::Signals;
 use crate::targets::process::LAST_GRACE;
 
 /// Set for the child: the uid and gid it becomes, and its parent's pid.
@@ -94,10 +94,10 @@ fn read(mark: &OsStr) -> Option<(Owner, Pid)> {
     (owner.0 != 0 && numbers.next().is_none()).then_some((owner, parent))
 }
 
-/// In the child: ends when root says so, and what the command has started is ended with it.
-pub async fn told_to_end() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut listener) => drop(listener.recv().await),
+/// In the child: returns when root asks it to end; what the command has started ends with it.
+pub async fn asked_to_end() {
+    match Signals::listen([((), SignalKind::terminate())]) {
+        Ok(mut signals) => signals.next().await,
         // The signal ends the process by itself, then.
         Err(_) => std::future::pending().await,
     }
@@ -118,9 +118,9 @@ pub enum Unfinished {
         /// How long it had.
         limit: Duration,
     },
-    /// We were told to end.
+    /// A signal asked us to end.
     #[error("the command was ended, since {signal} came. {}", WHAT_STANDS)]
-    ReloadReport {
+    Signalled {
         /// By which signal.
         signal: &'static str,
     },
@@ -147,19 +147,19 @@ pub struct Child {
     owner: Owner,
     stdout: Relay<ChildStdout, Stdout>,
     stderr: Relay<ChildStderr, Stderr>,
-    told: ReloadReport,
+    signals: Signals<&'static str>,
 }
 
 impl Child {
     /// Starts the same command again, with these variables alone.
     pub fn start(owner: Owner, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Failure> {
-        let told = ReloadReport::listen().map_err(Failure::Runtime)?;
         let failed = |what: &str, error: io::Error| {
             let user = owner.0;
             Failure::Other(format!(
                 "the command could not be run as the store's owner, uid {user} ({what}: {error}). Nothing was done; trust is unchanged"
             ))
         };
+        let signals = signals_to_end().map_err(|error| failed("signals", error))?;
         let program = std::env::current_exe().map_err(|error| failed("where we are is unknown", error))?;
         // Root's shell may have left us any file open, its terminal too, and a lock that only its end gives free.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
@@ -183,7 +183,7 @@ impl Child {
             owner,
             stdout: Relay::new(stdout, io::stdout(), "stdout"),
             stderr: Relay::new(stderr, io::stderr(), "stderr"),
-            told,
+            signals,
         })
     }
 
@@ -195,10 +195,10 @@ impl Child {
             never = self.stdout.drain_on() => match never {},
             never = self.stderr.drain_on() => match never {},
             () = sleep(limit) => Err(Unfinished::Overdue { user, limit }),
-            signal = self.told.next() => Err(Unfinished::ReloadReport { signal }),
+            signal = self.signals.next() => Err(Unfinished::Signalled { signal }),
         };
         let ended = match unfinished {
-            Ok(status) => Ok(status.map_err(Failure::Runtime)?),
+            Ok(status) => Ok(status.map_err(Failure::other)?),
             Err(unfinished) => {
                 self.end().await;
                 Err(unfinished)
@@ -207,7 +207,7 @@ impl Child {
         let last_words = async { tokio::join!(self.stdout.drain(), self.stderr.drain()) };
         let _ = timeout(LAST_WORDS, last_words).await;
         let passed_on = self.stdout.finish().and(self.stderr.finish());
-        let exit = exit_of(user, ended?)?;
+        let exit = ended.and_then(|status| exit_of(user, status)).map_err(Failure::other)?;
         passed_on.map_err(Failure::Output)?;
         Ok(exit)
     }
@@ -245,30 +245,19 @@ fn exit_of(user: u32, status: ExitStatus) -> Result<Exit, Unfinished> {
     }
 }
 
-/// The signals by which we are told to end.
-struct ReloadReport(Vec<(&'static str, Listener)>);
-
-impl ReloadReport {
-    /// From here on, they no longer end the process by themselves. One that whoever started us wants ignored (nohup) is.
-    fn listen() -> io::Result<Self> {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-        let all = [
-            ("SIGINT", SignalKind::interrupt()),
-            ("SIGTERM", SignalKind::terminate()),
-            ("SIGHUP", SignalKind::hangup()),
-            ("SIGQUIT", SignalKind::quit()),
-        ];
-        let answer = all.into_iter().filter(|(_, kind)| ignored >> (kind.as_raw_value() - 1) & 1 == 0);
-        answer.map(|(name, kind)| Ok((name, signal(kind)?))).collect::<io::Result<_>>().map(Self)
-    }
-
-    async fn next(&mut self) -> &'static str {
-        std::future::poll_fn(|context| {
-            let come = |(name, listener): &mut (_, Listener)| listener.poll_recv(context).is_ready().then_some(*name);
-            self.0.iter_mut().find_map(come).map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
+/// The signals that ask us to end. One that our caller wants ignored (nohup) stays ignored.
+fn signals_to_end() -> io::Result<Signals<&'static str>> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let all = [
+        ("SIGINT", SignalKind::interrupt()),
+        ("SIGTERM", SignalKind::terminate()),
+        ("SIGHUP", SignalKind::hangup()),
+        ("SIGQUIT", SignalKind::quit()),
+    ];
+    Signals::listen(all.into_iter().filter(|(_, kind)| {
+        let bit = u32::try_from(kind.as_raw_value().saturating_sub(1)).unwrap_or_default();
+        ignored.checked_shr(bit).unwrap_or(0) & 1 == 0
+    }))
 }

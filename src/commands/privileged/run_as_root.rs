@@ -1,11 +1,11 @@
 //! Root at the keyboard of a host where the daemon is somebody else: what a command writes into the store must be the
-//! owner's, and what only root may do is done by root's half beside it.
+//! owner's, and what only root may do is done by the privileged helper beside it.
 //!
 //! ```text
 //!  sudo trustsync sync ─┬─ child, as the store's owner: the command ──▶ request
 //!                       └─ root: answers requests, as `apply` does ◀──────┘
 //! ```
-//! How the child is kept from what is root's, `as_owner` says. Where the store is root's own, the command itself is in the
+//! How the child is kept from what is root's, `run_as_owner` says. Where the store is root's own, the command itself is in the
 //! child's place.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::as_owner::{Child, Owner};
-use super::{Failure, apply, environment};
+use super::apply;
+use super::run_as_owner::{Child, Owner};
 use crate::cli::{Cli, Command, Global};
+use crate::commands::{Failure, environment};
 use crate::daemon;
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
@@ -40,13 +41,13 @@ const SLACK: Duration = Duration::from_secs(30);
 type Secrets = BTreeMap<String, SecretOrigin>;
 
 /// What root has to do besides the command itself.
-pub enum AsRoot {
+pub enum Duties {
     /// Nothing: not root, or nothing is written, or there is no privileged target.
     Nothing,
     /// Answer requests meanwhile.
-    Serve { halves: Vec<(String, Privileged)>, every: Duration },
+    Answer { helpers: Vec<(String, Privileged)>, every: Duration },
     /// Leave the command to the store's owner, who has this long for it, and answer requests meanwhile.
-    Become { owner: Owner, secrets: Secrets, halves: Vec<(String, Privileged)>, limit: Duration },
+    RunAsOwner { owner: Owner, secrets: Secrets, helpers: Vec<(String, Privileged)>, limit: Duration },
 }
 
 /// Whether a command writes into the store.
@@ -78,9 +79,9 @@ fn writes(command: &Command) -> bool {
 }
 
 /// What root has to do. A configuration that cannot be read is the command's own to refuse.
-pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
+pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
     if !rustix::process::geteuid().is_root() || !writes(&cli.command) {
-        return Ok(AsRoot::Nothing);
+        return Ok(Duties::Nothing);
     }
     // Whoever can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own business.
     let daemon = matches!(cli.command, Command::Run);
@@ -88,12 +89,12 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
         ownership::roots_alone(&cli.global.config).map_err(Failure::NotRoots)?;
     }
     let Ok((loaded, _)) = settings::judge_without_secrets(&cli.global.config, &environment()) else {
-        return Ok(AsRoot::Nothing);
+        return Ok(Duties::Nothing);
     };
     let settings = loaded.settings;
     let chosen = |store: &&Store| cli.global.store.as_ref().is_none_or(|name| store.name == *name);
     let stores: Vec<&Store> = settings.stores.values().filter(chosen).collect();
-    let halves = apply::halves(stores.iter().copied());
+    let helpers = apply::helpers(stores.iter().copied());
     let owners: BTreeSet<Owner> = stores
         .iter()
         .filter_map(|store| fs::metadata(&store.path).ok())
@@ -108,7 +109,7 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
             let secrets = settings.sources.iter().filter(|(name, _)| polls && concerned(name));
             let secrets = secrets.map(|(name, source)| (name.clone(), source.client_secret.clone())).collect();
             let limit = longest(cli, &stores);
-            Ok(AsRoot::Become { owner: *owner, halves, secrets, limit })
+            Ok(Duties::RunAsOwner { owner: *owner, helpers, secrets, limit })
         }
         Some((user, _)) if daemon => Err(Failure::Usage(format!(
             "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that user. \
@@ -117,18 +118,18 @@ pub fn judge(cli: &Cli) -> Result<AsRoot, Failure> {
         Some(_) => Err(Failure::Usage(
             "the stores belong to different users: choose one with --store. Nothing was done.".to_owned(),
         )),
-        None if halves.is_empty() => Ok(AsRoot::Nothing),
+        None if helpers.is_empty() => Ok(Duties::Nothing),
         None => {
-            prepare(&halves, 0);
-            Ok(AsRoot::Serve { halves, every: if daemon { AT_LEISURE } else { SOON } })
+            prepare(&helpers, 0);
+            Ok(Duties::Answer { helpers, every: if daemon { AT_LEISURE } else { SOON } })
         }
     }
 }
 
-/// Makes what the command would find missing; a failure says itself when root's half is asked in vain.
-fn prepare(halves: &[(String, Privileged)], group: u32) {
-    for (target, half) in halves {
-        if let Err(error) = half.prepare(group) {
+/// Makes what the command would find missing; a failure says itself when the privileged helper is asked in vain.
+fn prepare(helpers: &[(String, Privileged)], group: u32) {
+    for (target, files) in helpers {
+        if let Err(error) = files.prepare(group) {
             log_line!(PrivilegedPathUnfit, target, "{error}");
         }
     }
@@ -137,13 +138,13 @@ fn prepare(halves: &[(String, Privileged)], group: u32) {
 /// Runs the command in this process, and answers requests as long as it runs.
 pub async fn beside<T>(
     global: &Global,
-    halves: &[(String, Privileged)],
+    helpers: &[(String, Privileged)],
     every: Duration,
     command: impl Future<Output = T>,
 ) -> T {
     tokio::select! {
         done = command => done,
-        () = apply::serve(global, halves, every) => std::future::pending().await,
+        () = apply::serve(global, helpers, every) => std::future::pending().await,
     }
 }
 
@@ -163,12 +164,12 @@ pub async fn become_owner(
     global: &Global,
     owner: Owner,
     secrets: &Secrets,
-    halves: &[(String, Privileged)],
+    helpers: &[(String, Privileged)],
     limit: Duration,
 ) -> Result<Exit, Failure> {
-    prepare(halves, owner.1);
+    prepare(helpers, owner.1);
     let child = Child::start(owner, handed_on().chain(secrets_for(owner, secrets)))?;
-    beside(global, halves, SOON, child.watch(limit)).await
+    beside(global, helpers, SOON, child.watch(limit)).await
 }
 
 /// What the owner cannot read since it is root's (systemd hands a copy to the daemon): the child gets it as the daemon
