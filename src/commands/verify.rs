@@ -148,7 +148,7 @@ fn judge(
         if !lists.is_empty() {
             let answer = crl::given::ask(candidate.leaf(), candidate.chain(), lists, policy.clock_skew, at);
             revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
-            refusals.extend(Refusal::of_violations(candidate.leaf(), answer.violations));
+            refusals.extend(Refusal::of_violations(Some(candidate.leaf()), answer.violations));
             notes.extend(answer.notes);
         }
         if !names.is_empty() {

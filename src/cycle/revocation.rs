@@ -309,8 +309,8 @@ fn refuse_unknown(lists: &Lists, planner: &PlannerState, answers: &mut [SlotAnsw
             let is_trusted = trusted(verified.leaf().fingerprint())
                 || verified.chain().last().is_some_and(|root| trusted(root.fingerprint()));
             let uncovered = lists.crls.uncovered(verified.leaf(), verified.chain());
-            if !is_trusted && !uncovered.is_empty() {
-                listed.verdict = SlotVerdict::Refused(Refusal::of_unknown_revocation(verified.leaf(), &uncovered));
+            if !is_trusted && let Some(refusal) = Refusal::of_unknown_revocation(verified.leaf(), &uncovered) {
+                listed.verdict = SlotVerdict::Refused(refusal);
             }
         }
     }

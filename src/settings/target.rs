@@ -319,7 +319,7 @@ impl Resolver {
                 }
             }
         }
-        let ordered = known.iter().filter(|output| outputs.contains(output));
+        let ordered = known.iter().filter(|output| outputs.contains(*output));
         self.show(key, ordered.map(|output| output.name()).collect::<Vec<_>>());
         outputs
     }
