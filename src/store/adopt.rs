@@ -126,17 +126,16 @@ struct Reader {
 impl Reader {
     fn store(&self, folder: &File, root: &Path) -> Result<Foreign, AdoptError> {
         let mut number = self.current(folder, root)?;
-        let mut tries = 1;
-        loop {
+        for _ in 1..TRIES {
             let read = self.numbered(folder, root, number);
             let now = self.current(folder, root)?;
             // The store went on while we read, and may have swept what we were reading.
-            if read.is_ok() || now == number || tries >= TRIES {
+            if read.is_ok() || now == number {
                 return read;
             }
-            tries += 1;
             number = now;
         }
+        self.numbered(folder, root, number)
     }
 
     fn current(&self, folder: &File, root: &Path) -> Result<u64, AdoptError> {

@@ -262,7 +262,7 @@ pub(super) fn free_temporary(path: &Path) -> Result<PathBuf, StoreError> {
 
 /// Whether [`free_temporary`] gave a file that name.
 pub(super) fn is_temporary(name: &str) -> bool {
-    name.len() > ".?.new".len() - 1 && name.starts_with('.') && name.ends_with(".new")
+    name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")).is_some_and(|name| !name.is_empty())
 }
 
 /// The first of the paths that `named` makes of a suffix at which nothing is left by `remove`.
