@@ -63,15 +63,6 @@ pub enum OutboundError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A secret would travel in the open.
-    #[error(
-        "{url} is not an https URL: the secret and the token would travel in the open; http is for loopback addresses \
-         only"
-    )]
-    Insecure {
-        /// The URL, less its userinfo.
-        url: String,
-    },
     /// The URL cannot be asked.
     #[error("{url} cannot be used as a base URL: {reason}")]
     Url {
@@ -136,7 +127,12 @@ pub fn judge_url(url: &Url) -> Result<(), OutboundError> {
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(url) => {}
-        _ => return Err(OutboundError::Insecure { url: shown(url) }),
+        _ => {
+            return refused(
+                "it is not https, so that the secret and the token would travel in the open; http is for loopback \
+                 addresses only",
+            );
+        }
     }
     if !url.has_host() {
         return refused("it names no host");
