@@ -84,12 +84,11 @@ async fn probe(global: &Global) -> Result<Exit, Failure> {
 
 /// What stands outside the file: HTTPS roots, secrets, anchors.
 fn found_outside(settings: &Settings) -> Vec<String> {
-    let mut problems = Clients::problems(settings);
+    let mut problems = cycle::outside_problems(settings);
     for source in settings.sources.values() {
-        problems
-            .extend(read_secret(&source.client_secret).err().map(|error| format!("source {}: {error}", source.name)));
+        let unreadable = read_secret(&source.client_secret).err();
+        problems.extend(unreadable.map(|error| format!("source {}: {error}", source.name)));
     }
-    problems.extend(crate::cycle::anchors_problems(settings));
     problems
 }
 

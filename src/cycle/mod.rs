@@ -42,7 +42,7 @@ use crate::trust::set::{SlotId, TrustSet};
 use crate::trust::state::State;
 use crate::trust::summary::StoreSummary;
 
-pub use anchors::{AnchorsError, problems as anchors_problems};
+pub use anchors::AnchorsError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 use observe::Assessed;
 pub use observe::{Clients, Observed, identity_rule, pin_line};
@@ -162,7 +162,7 @@ pub async fn gather(
     deadline: Duration,
 ) -> Result<Answers, CycleError> {
     let contents = look(store)?;
-    let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
+    let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
     Ok(Answers { observed, judged: Some(judged), lists })
@@ -185,51 +185,45 @@ async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Conte
     Answers { observed: Vec::new(), judged: None, lists }
 }
 
-/// The cycle's half under the lock: judges, plans, publishes, takes turns.
+/// The part of the cycle under the lock: judges, plans, publishes, takes turns.
 pub async fn act(
-    settings: &Settings,
-    session: Session<'_>,
-    answers: &Answers,
-    turns: Turns,
-) -> Result<(Report, Closed), CycleError> {
-    let span = tracing::info_span!("store", store = session.store.name);
-    act_in(settings, session, answers, turns).instrument(span).await
-}
-
-async fn act_in(
     settings: &Settings,
     mut session: Session<'_>,
     answers: &Answers,
     turns: Turns,
 ) -> Result<(Report, Closed), CycleError> {
-    let unseeded = session.contents.set.clone();
-    let mut seeded = Vec::new();
-    if session.contents.manifest.is_none()
-        && session.contents.state.generation == 0
-        && let Some(seed) = &session.store.seed
-    {
-        seeded = session.plant(settings, seed)?;
-    }
-    let plan = session.plan(settings, answers)?;
-    let mut report = Report::of(&session.contents, &answers.observed, &plan);
-    report.looked.lists = answers.lists.were_asked_for();
-    let sources = session.contents.state.sources.clone();
-    session.note_sources(settings, &plan, &report);
-    if session.would_lose_by_damage(&plan) {
-        report.deny_all = session.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
-        session.remember(&plan);
-    } else if let Err(error) = session.adopt(&plan, "cycle", &mut report) {
-        // What was owed before is owed still; and the sources are asked again soon, as if they had not answered.
-        report.not_committed(&session.store.name, &error);
-        session.contents.state.sources = sources;
-    }
-    if let Some(manifest) = session.contents.manifest.as_ref().filter(|_| !seeded.is_empty()) {
-        report.committed(manifest, Difference::between(&unseeded, &session.contents.set));
-    }
-    report.findings.splice(0..0, seeded);
-    session.take_turns_that(turns, &settings.schedule, &mut report).await;
-    let closed = session.close(&mut report);
-    Ok((report, closed))
+    let span = tracing::info_span!("store", store = session.store.name);
+    let acted = async move {
+        let unseeded = session.contents.set.clone();
+        let mut seeded = Vec::new();
+        if session.contents.manifest.is_none()
+            && session.contents.state.generation == 0
+            && let Some(seed) = &session.store.seed
+        {
+            seeded = session.plant(settings, seed)?;
+        }
+        let plan = session.plan(settings, answers)?;
+        let mut report = Report::of(&session.contents, &answers.observed, &plan);
+        report.looked.lists = answers.lists.were_asked_for();
+        let sources = session.contents.state.sources.clone();
+        session.note_sources(settings, &plan, &report);
+        if session.would_lose_by_damage(&plan) {
+            report.deny_all = session.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
+            session.remember(&plan);
+        } else if let Err(error) = session.adopt(&plan, "cycle", &mut report) {
+            // What was owed before is owed still; and the sources are asked again soon, as if they had not answered.
+            report.not_committed(&session.store.name, &error);
+            session.contents.state.sources = sources;
+        }
+        if let Some(manifest) = session.contents.manifest.as_ref().filter(|_| !seeded.is_empty()) {
+            report.committed(manifest, Difference::between(&unseeded, &session.contents.set));
+        }
+        report.findings.splice(0..0, seeded);
+        session.take_turns_that(turns, &settings.schedule, &mut report).await;
+        let closed = session.close(&mut report);
+        Ok((report, closed))
+    };
+    acted.instrument(span).await
 }
 
 /// What a cycle would do: asks the sources, reads the store, writes nothing and reloads no server.
@@ -242,7 +236,7 @@ pub async fn rehearse(
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = look(store)?;
-    let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
+    let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, &asked, clock, None).await;
     let known = (&contents.state.planner, &contents.set);
@@ -279,10 +273,7 @@ fn plan_with(
     let times = observe::known_times(times, observed);
     let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
-    let mut interpreted = match judged {
-        Some(judged) => judged.interpreted_with(settings, observed, remembered, now)?,
-        None => observe::judge(settings, observed, remembered, now)?.interpreted,
-    };
+    let mut interpreted = observe::assess(settings, observed, remembered, now, judged.as_ref())?.interpreted;
     let mut planner = remembered.clone();
     interpreted.findings.extend(doubt);
     if !clock_doubted {
@@ -318,4 +309,12 @@ fn is_misplaced(store: &StoreSettings, state: &State, target: &Target) -> bool {
     let settled = known.filter(|known| *known == state.generation);
     let link = || turns::link_of(store, target).and_then(|link| link.read());
     settled.is_some_and(|settled| link().is_ok_and(|link| link != Link::Generation(settled)))
+}
+
+/// What of the configuration cannot be used outside its file: HTTPS roots and anchors.
+#[must_use]
+pub fn outside_problems(settings: &Settings) -> Vec<String> {
+    let mut problems = Clients::problems(settings);
+    problems.extend(anchors::problems(settings));
+    problems
 }

@@ -125,7 +125,7 @@ pub async fn ask(
     observed
 }
 
-/// What all slots heard.
+/// The answers of all slots.
 #[derive(Debug, Clone)]
 pub struct Interpreted {
     pub answers: Vec<SlotAnswer>,
@@ -140,42 +140,19 @@ pub struct Assessed {
     pub interpreted: Interpreted,
 }
 
-impl Assessed {
-    /// What came of it, by what is remembered now. Certificates are judged anew only where the rules are others by now.
-    pub fn interpreted_with(
-        &self,
-        settings: &Settings,
-        observed: &[Observed],
-        planner: &PlannerState,
-        now: Timestamp,
-    ) -> Result<Interpreted, CycleError> {
-        let rules = rules_for(settings, observed, planner)?;
-        if rules == self.rules {
-            return Ok(self.interpreted.clone());
-        }
-        Ok(judge_by(rules, settings, observed, now).interpreted)
-    }
-}
-
-/// Judges what the sources said; a source that failed is silent.
-pub fn judge(
+/// Judges what the sources said, by what is remembered; a source that failed is silent. What was judged `before` is judged
+/// again only where the rules are others by now.
+pub fn assess(
     settings: &Settings,
     observed: &[Observed],
     planner: &PlannerState,
     now: Timestamp,
+    before: Option<&Assessed>,
 ) -> Result<Assessed, CycleError> {
-    Ok(judge_by(rules_for(settings, observed, planner)?, settings, observed, now))
-}
-
-/// By what the slots of those sources judge whose answers came.
-fn rules_for(settings: &Settings, observed: &[Observed], planner: &PlannerState) -> Result<Vec<SlotRules>, CycleError> {
-    let said = observed.iter().filter(|said| said.has_come());
-    let sources = said.filter_map(|said| settings.sources.get(&said.source));
-    let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
-    slots.map(|(source, slot, authority)| rules(source, slot, authority, planner)).collect()
-}
-
-fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], now: Timestamp) -> Assessed {
+    let rules = rules_for(settings, observed, planner)?;
+    if let Some(before) = before.filter(|before| before.rules == rules) {
+        return Ok(Assessed { rules, interpreted: before.interpreted.clone() });
+    }
     let mut interpreted = Interpreted { answers: Vec::new(), findings: Vec::new() };
     for said in observed {
         let Some(source) = settings.sources.get(&said.source) else { continue };
@@ -193,7 +170,15 @@ fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], n
         interpreted.answers.extend(one.answers);
         interpreted.findings.extend(one.findings);
     }
-    Assessed { rules, interpreted }
+    Ok(Assessed { rules, interpreted })
+}
+
+/// The rules of the slots of those sources whose answers came.
+fn rules_for(settings: &Settings, observed: &[Observed], planner: &PlannerState) -> Result<Vec<SlotRules>, CycleError> {
+    let said = observed.iter().filter(|said| said.has_come());
+    let sources = said.filter_map(|said| settings.sources.get(&said.source));
+    let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
+    slots.map(|(source, slot, authority)| rules(source, slot, authority, planner)).collect()
 }
 
 fn event_of(error: &FetchError) -> Event {

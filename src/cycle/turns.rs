@@ -3,7 +3,7 @@
 //! For a privileged target, check, switch and reload are one step, which the privileged helper takes ([`super::privileged`]): it is
 //! asked, and its outcome awaited.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::canary;
@@ -14,7 +14,7 @@ use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
-use crate::settings::resolved::{Kinds, ProofMethods, Reload, Store as StoreSettings, Target};
+use crate::settings::resolved::{ProofMethods, Reload, Store as StoreSettings, Target};
 use crate::store::privileged::{Asked, Privileged};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
@@ -37,12 +37,10 @@ const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
 /// One target, and what it should serve.
 pub struct Turns<'a> {
-    pub root: &'a Path,
+    store: &'a StoreSettings,
     pub manifest: &'a Manifest,
     pub target: &'a Target,
     pub clock: &'a dyn Clock,
-    /// The kinds of server that are known.
-    kinds: Kinds,
     /// The privileged helper, where the target is privileged.
     pub(super) helper: Option<PrivilegedHelper<'a>>,
 }
@@ -65,15 +63,11 @@ impl<'a> Turns<'a> {
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
         let helper = target.privileged.then(|| PrivilegedHelper::of(store, target, manifest)).transpose()?;
-        let (root, kinds) = (&*store.path, store.kinds);
-        Ok(Self { root, manifest, target, clock, kinds, helper })
+        Ok(Self { store, manifest, target, clock, helper })
     }
 
     fn link(&self) -> Result<LinkPath, StoreError> {
-        match &self.helper {
-            Some(helper) => helper.files.link(),
-            None => LinkPath::target(self.root, &self.target.name),
-        }
+        link_of(self.store, self.target)
     }
 
     /// Takes the target's turn to its end and keeps what came of it in `state`.
@@ -117,7 +111,7 @@ impl<'a> Turns<'a> {
                 state.canary = helper.last().and_then(|last| last.canary).or(state.canary.take());
             }
             (None, Ok(link)) if is_due(state.canary.as_ref()) => {
-                let generation = (number, &*generation::path(self.root, number));
+                let generation = (number, &*generation::path(&self.store.path, number));
                 canary::look(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
             }
             _ => {}
@@ -167,10 +161,10 @@ impl<'a> Turns<'a> {
             return (TurnOutcome::Settled(evidence), false);
         }
         let server = Server {
-            kinds: self.kinds,
+            kinds: self.store.kinds,
             target: self.target,
             link,
-            generations: self.root.join(generation::DIRECTORY),
+            generations: self.store.path.join(generation::DIRECTORY),
             environment: self.environment(),
         };
         let proof = self.target.proof.as_ref();
@@ -199,7 +193,7 @@ impl<'a> Turns<'a> {
     }
 
     fn drops_denied(&self, linked: Option<u64>, acknowledged: Option<u64>) -> bool {
-        let generations = self.root.join(generation::DIRECTORY);
+        let generations = self.store.path.join(generation::DIRECTORY);
         steps::trusts_denied(&generations, linked.into_iter().chain(acknowledged), &self.manifest.denied)
     }
 
@@ -208,16 +202,23 @@ impl<'a> Turns<'a> {
     }
 
     fn environment(&self) -> Environment {
-        steps::environment(self.target, self.manifest.generation, self.root, &self.manifest.store, &self.link_path())
+        steps::environment(
+            self.target,
+            self.manifest.generation,
+            &self.store.path,
+            &self.manifest.store,
+            &self.link_path(),
+        )
     }
 
     fn link_path(&self) -> PathBuf {
-        self.link().map_or_else(|_| self.root.join("target").join(&self.target.name), |link| link.path().to_owned())
+        self.link()
+            .map_or_else(|_| self.store.path.join("target").join(&self.target.name), |link| link.path().to_owned())
     }
 
     /// Puts what became of this target into evidence.
     pub(super) fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
-        evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
+        evidence::target(&self.store.path, event, &self.target.name, generation, detail, self.clock.now())
     }
 
     /// What the server's configuration says of the allowlist. Of a privileged target only root can read it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::DaemonError;
 use crate::bounded::read_at_most;
-use crate::cycle::{self, Clients};
+use crate::cycle;
 use crate::settings;
 use crate::settings::resolved::Settings;
 use crate::trust::fingerprint::Fingerprint;
@@ -42,8 +42,7 @@ impl Origin {
         let file = content(&self.path);
         let settings = settings::read(&self.path, &self.environment)?.settings;
         let read_from = fingerprint_of(std::iter::once(file).chain(roots(&settings).map(content)));
-        let mut problems = Clients::problems(&settings);
-        problems.extend(cycle::anchors_problems(&settings));
+        let problems = cycle::outside_problems(&settings);
         if !problems.is_empty() {
             return Err(DaemonError::Outside { path: self.path.clone(), problems });
         }

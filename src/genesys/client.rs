@@ -16,6 +16,9 @@ use crate::http_client::{self, Limits, OutboundError, shown};
 use crate::settings::resolved::{Secret, SecretOrigin, Source};
 use crate::trust::timestamp::Timestamp;
 
+/// A longer deadline is none.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// The client could not be built; a matter of configuration (exit 3).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("source {source_name}: {reason}")]
@@ -106,7 +109,7 @@ impl Client {
     }
 
     async fn both_listings(&mut self, now: Timestamp, deadline: Duration) -> Result<Fetched, FetchError> {
-        let ends = Instant::now().checked_add(deadline).unwrap_or_else(|| far_from(Instant::now()));
+        let ends = Instant::now().checked_add(deadline.min(LONGEST)).unwrap_or_else(Instant::now);
         let mut renewed = false;
         let unfiltered = self.listing(Filter::Unfiltered, now, ends, &mut renewed).await?;
         let upcoming = self.listing(Filter::Upcoming, now, ends, &mut renewed).await?;
@@ -212,9 +215,4 @@ fn below(base: &Url, path: &str) -> Result<Url, OutboundError> {
         return Err(refused("the path leads to another host"));
     }
     Ok(url)
-}
-
-/// A deadline beyond the clock's end is none.
-fn far_from(now: Instant) -> Instant {
-    now.checked_add(Duration::from_secs(30 * 365 * 86_400)).unwrap_or(now)
 }

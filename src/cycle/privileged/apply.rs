@@ -174,16 +174,12 @@ impl Apply<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
     pub async fn answer(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let span = tracing::info_span!("apply", target = self.target.name);
-        self.answer_in(request).instrument(span).await
-    }
-
-    async fn answer_in(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let files = match Privileged::of(&self.store.privileged_path, &self.target.name) {
             Ok(files) => files,
             Err(error) => return self.without(request, &error.into()),
         };
         let (outcome, mut exit) =
-            self.work(&files, request).await.unwrap_or_else(|error| self.without(request, &error));
+            self.work(&files, request).instrument(span).await.unwrap_or_else(|error| self.without(request, &error));
         let mut outcome = outcome.bounded();
         if outcome.rendered.is_none() {
             outcome.rendered = ApplyOutcome::last(&files).and_then(|last| last.rendered);
