@@ -68,7 +68,7 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
     // Everything is judged before anything is ended.
     let mut known: BTreeMap<String, Alarm> = BTreeMap::new();
     for store in &stores {
-        for alarm in status::alarms(&loaded.settings, store, &cycle::look(store)?, now) {
+        for alarm in status::alarms(&loaded.settings, store, &cycle::read(store)?, now) {
             let entry = known.entry(alarm.finding.alarm_id()).or_insert_with(|| alarm.clone());
             if alarm.unseen {
                 *entry = alarm;
@@ -93,7 +93,7 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
             return Err(Failure::NotSaved(why));
         }
         stand.extend(
-            status::alarms(&loaded.settings, store, &cycle::look(store)?, now)
+            status::alarms(&loaded.settings, store, &cycle::read(store)?, now)
                 .into_iter()
                 .map(|alarm| alarm.finding.alarm_id()),
         );

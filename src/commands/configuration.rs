@@ -41,7 +41,7 @@ fn check(global: &Global) -> Result<Exit, Failure> {
 }
 
 fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
-    match settings::judge(&global.config, &environment()) {
+    match settings::check(&global.config, &environment()) {
         Ok((loaded, mut problems)) => {
             problems.extend(found_outside(&loaded.settings));
             problems.extend(privileged(global, &loaded.settings));

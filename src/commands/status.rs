@@ -124,7 +124,7 @@ pub fn each<T>(
     let mut worst = Worst::Ok;
     let mut shown = Vec::new();
     for store in the_stores(global, loaded)? {
-        let contents = cycle::look(store)?;
+        let contents = cycle::read(store)?;
         let alarms = alarms(&loaded.settings, store, &contents, now);
         worst = worst.max(worst_of(&alarms, contents.manifest.is_some()));
         shown.push(show(store, &contents, alarms));

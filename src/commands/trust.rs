@@ -30,7 +30,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     let mut lines = BTreeMap::new();
     for store in stores.into_iter().filter(|store| store.sources.contains(&source.name)) {
         let mut session = open(global, store, "trustsync trust")?;
-        let accepted = match session.judge_leaf(&loaded.settings, source, &text, arguments.any_identity)? {
+        let accepted = match session.check_leaf(&loaded.settings, source, &text, arguments.any_identity)? {
             Ok(accepted) => accepted,
             Err(refusals) => {
                 for (slot, refusal) in refusals {

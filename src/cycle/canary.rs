@@ -1,5 +1,5 @@
-//! Whether a target's check sees: it is shown a broken generation once it is known that the server uses our files, for
-//! before that the best of checks would pass it. What is decided by that stands in [`crate::trust::canary`].
+//! The check canary: whether a target's check notices a broken file. It is shown a broken generation once it is known that
+//! the server uses our files, since before that the best of checks would pass it. What is decided by that stands in [`crate::trust::canary`].
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::subject::Subject;
 use crate::trust::turn::{Evidence, TurnOutcome};
 
-/// By what the target's check is known from another.
+/// What tells the target's check from another.
 fn digest(target: &Target) -> Option<Fingerprint> {
     target.check.as_deref().map(|argv| CheckCanary::digest(target.kind.name(), argv))
 }
@@ -40,7 +40,7 @@ pub fn is_used(target: &Target, outcome: &TurnOutcome) -> bool {
 }
 
 /// Shows the check a broken copy of the generation at `path`. What was known stays where that says nothing.
-pub async fn look(
+pub async fn run(
     target: &Target,
     known: &mut Option<CheckCanary>,
     (generation, path): (u64, &Path),

@@ -161,7 +161,7 @@ pub async fn gather(
     clock: &dyn Clock,
     deadline: Duration,
 ) -> Result<Answers, CycleError> {
-    let contents = look(store)?;
+    let contents = read(store)?;
     let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
@@ -176,7 +176,7 @@ pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &Cycle
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
 pub async fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    Ok(unasked_of(settings, store, &look(store)?, clock).await)
+    Ok(unasked_of(settings, store, &read(store)?, clock).await)
 }
 
 async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
@@ -235,7 +235,7 @@ pub async fn rehearse(
     options: &Options<'_>,
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
-    let contents = look(store)?;
+    let contents = read(store)?;
     let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, &asked, clock, None).await;
@@ -248,7 +248,7 @@ pub async fn rehearse(
 }
 
 /// Reads a store without the lock and without writing; an empty one where there is none yet.
-pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
+pub fn read(store: &StoreSettings) -> Result<Contents, ContentsError> {
     match Store::look(&store.path)? {
         Some(opened) => contents::read(opened.root(), &store.name, String::new),
         None => Ok(Contents::unborn()),
@@ -257,7 +257,7 @@ pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
 
 /// How a store stands, read without the lock.
 pub fn summary(store: &StoreSettings) -> Result<StoreSummary, ContentsError> {
-    let contents = look(store)?;
+    let contents = read(store)?;
     Ok(StoreSummary::of(&store.name, &contents.state, &contents.set))
 }
 
@@ -298,7 +298,7 @@ fn plan_with(
 
 /// Whether what readers follow is not as the store's records have it: a changed generation, a moved link.
 pub fn has_drifted(store: &StoreSettings) -> Result<bool, ContentsError> {
-    let contents = look(store)?;
+    let contents = read(store)?;
     let misplaced = |target| is_misplaced(store, &contents.state, target);
     Ok(contents.drifted || store.targets.iter().any(misplaced))
 }

@@ -16,7 +16,7 @@ use crate::settings::resolved::{IdentitySetting, Settings, Source};
 use crate::trust::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
-use crate::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotAnswer, SlotRules};
+use crate::trust::observation::{self, IdentityRule, Interpretation, ListedEntity, Poll, SlotRules};
 use crate::trust::planner_state::PlannerState;
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, SlotId};
@@ -125,19 +125,12 @@ pub async fn ask(
     observed
 }
 
-/// The answers of all slots.
-#[derive(Debug, Clone)]
-pub struct Interpreted {
-    pub answers: Vec<SlotAnswer>,
-    pub findings: Vec<Finding>,
-}
-
 /// What the sources said, as judged by these rules.
 #[derive(Debug)]
 pub struct Assessed {
     rules: Vec<SlotRules>,
     /// What came of it.
-    pub interpreted: Interpreted,
+    pub interpreted: Interpretation,
 }
 
 /// Judges what the sources said, by what is remembered; a source that failed is silent. What was judged `before` is judged
@@ -153,7 +146,7 @@ pub fn assess(
     if let Some(before) = before.filter(|before| before.rules == rules) {
         return Ok(Assessed { rules, interpreted: before.interpreted.clone() });
     }
-    let mut interpreted = Interpreted { answers: Vec::new(), findings: Vec::new() };
+    let mut interpreted = Interpretation { answers: Vec::new(), findings: Vec::new() };
     for said in observed {
         let Some(source) = settings.sources.get(&said.source) else { continue };
         interpreted.findings.extend(failed(said));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Clients, CycleError, Observed, housekeeping, observe};
+use super::{Clients, CycleError, Observed, housekeeping};
 use crate::clock::Clock;
 use crate::crl_fetch::{self, Access, Cache, Fetcher, Trouble};
 use crate::http_client::{Limits, OutboundError};
@@ -22,7 +22,7 @@ use crate::trust::certificate::Certificate;
 use crate::trust::crl::{Freshest, Revocation, VerifiedCrl, revocations};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
-use crate::trust::observation::{SlotAnswer, SlotVerdict};
+use crate::trust::observation::{Interpretation, SlotAnswer, SlotVerdict};
 use crate::trust::planner_state::PlannerState;
 use crate::trust::refusal::{Refusal, quoted};
 use crate::trust::set::{Denial, DenialReason, SlotId, TrustSet};
@@ -98,10 +98,10 @@ pub async fn gather(
         let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
         opened.unwrap_or_else(|error| {
             unkept.push(error);
-            Cache::look(&store.path)
+            Cache::for_reading(&store.path)
         })
     } else {
-        Cache::look(&store.path)
+        Cache::for_reading(&store.path)
     };
     let issuers = issuers(&paths);
     let mut fetch = fetch.map(|(clients, deadline)| (clients, Instant::now().checked_add(deadline)));
@@ -249,7 +249,7 @@ pub fn act(
     policy: CrlPolicy,
     planner: &mut PlannerState,
     set: &TrustSet,
-    interpreted: &mut observe::Interpreted,
+    interpreted: &mut Interpretation,
 ) {
     if policy == CrlPolicy::Off {
         return;

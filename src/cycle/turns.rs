@@ -112,7 +112,7 @@ impl<'a> Turns<'a> {
             }
             (None, Ok(link)) if is_due(state.canary.as_ref()) => {
                 let generation = (number, &*generation::path(&self.store.path, number));
-                canary::look(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
+                canary::run(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
             }
             _ => {}
         }

@@ -88,7 +88,7 @@ pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
     if !daemon && cli.global.config.exists() {
         ownership::roots_alone(&cli.global.config).map_err(Failure::NotRoots)?;
     }
-    let Ok((loaded, _)) = settings::judge_without_secrets(&cli.global.config, &environment()) else {
+    let Ok((loaded, _)) = settings::check_without_secrets(&cli.global.config, &environment()) else {
         return Ok(Duties::Nothing);
     };
     let settings = loaded.settings;

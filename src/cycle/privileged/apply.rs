@@ -294,7 +294,7 @@ impl Apply<'_> {
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Reloaded(_));
         if is_used && canary::is_due(self.target, state.canary.as_ref(), number) {
             let generation = (number, &*link.generation(number));
-            canary::look(self.target, &mut state.canary, generation, link.path(), &environment).await;
+            canary::run(self.target, &mut state.canary, generation, link.path(), &environment).await;
             unsaved = state.write(&files.state()).err();
         }
         outcome.canary.clone_from(&state.canary);
