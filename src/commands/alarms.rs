@@ -65,7 +65,7 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let stores = the_stores(global, &loaded)?;
     let now = SystemClock.now();
-    // Everything is judged before anything is ended.
+    // Every id is checked before any alarm is ended.
     let mut known: BTreeMap<String, Alarm> = BTreeMap::new();
     for store in &stores {
         for alarm in status::alarms(&loaded.settings, store, &cycle::read(store)?, now) {

@@ -25,7 +25,7 @@ pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
     }
 }
 
-/// What can be judged without asking anybody: values, secrets, HTTPS roots, anchors.
+/// What can be checked without asking a source: values, secrets, HTTPS roots, anchors.
 fn check(global: &Global) -> Result<Exit, Failure> {
     let (settings, problems) = problems(global);
     let value = json!({"ok": problems.is_empty(), "problems": problems});
@@ -51,7 +51,7 @@ fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
     }
 }
 
-/// What the endpoints say, judged as in a cycle; nothing is kept.
+/// What the endpoints answer, assessed as in a cycle; nothing is kept.
 async fn probe(global: &Global) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let mut clients = Clients::of(&loaded.settings)?;
@@ -82,7 +82,7 @@ async fn probe(global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::of(&probe.causes))
 }
 
-/// What stands outside the file: HTTPS roots, secrets, anchors.
+/// What is wrong outside the file: HTTPS roots, secrets, anchors.
 fn found_outside(settings: &Settings) -> Vec<String> {
     let mut problems = cycle::outside_problems(settings);
     for source in settings.sources.values() {

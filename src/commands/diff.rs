@@ -43,7 +43,7 @@ pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<
     Ok(Exit::Done)
 }
 
-/// Which certificates stand only in the store, and which only in the file.
+/// Which certificates are only in the store, and which only in the file.
 fn against_file(global: &Global, set: &TrustSet, file: &Path) -> Result<Exit, Failure> {
     let bytes = read_bounded(file)?;
     let theirs: BTreeSet<Fingerprint> =

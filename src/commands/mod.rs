@@ -171,7 +171,7 @@ pub enum Failure {
     /// Standard output cannot be written.
     #[error("the result could not be printed: {0}")]
     Output(#[from] io::Error),
-    /// Anything else, in its own words.
+    /// Anything else.
     #[error("{0}")]
     Other(String),
 }

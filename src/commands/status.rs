@@ -61,7 +61,7 @@ struct Trusted {
     not_after: Timestamp,
     days_left: i64,
     slots: Vec<String>,
-    /// When the operator's word for it ends.
+    /// When the operator's override for it ends.
     #[serde(rename = "word_until", skip_serializing_if = "Option::is_none")]
     trusted_until: Option<Timestamp>,
 }
@@ -313,7 +313,7 @@ fn behind(store: &Store, contents: &Contents) -> Vec<Finding> {
         let serves = serves.map_or_else(|| "nothing yet".to_owned(), |number| format!("generation {number:06}"));
         let text = format!(
             "Generation {wanted:06} is in place, and the server is known to serve {serves}: its turn was not taken, or \
-             what came of it could not be saved. Run trustsync sync, and see what it says."
+             its outcome could not be saved. Run trustsync sync, and see what it says."
         );
         Finding::new(Event::TargetBehind, Subject::target(&target.name), text)
     };
@@ -329,7 +329,7 @@ pub fn turn_text(turn: &TargetReport) -> String {
     text
 }
 
-/// How a target stands, in a line.
+/// The state of a target, in a line.
 pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
     match (owed, settled) {
         (Some(owed), _) => format!("OWED: {owed}"),
@@ -337,7 +337,7 @@ pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
             let why = evidence.reason().map(|why| format!(" ({})", quoted(why))).unwrap_or_default();
             format!("{}{why}", evidence.words())
         }
-        (None, None) => "never told".to_owned(),
+        (None, None) => "never reloaded".to_owned(),
     }
 }
 
@@ -367,7 +367,7 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
             held.days_left
         );
         if let Some(until) = held.trusted_until {
-            let _ = writeln!(text, "            by the operator's word until {until}");
+            let _ = writeln!(text, "            by the operator's override until {until}");
         }
         let _ = writeln!(text, "            {}", timeline(held, settings, now));
     }

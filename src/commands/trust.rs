@@ -62,7 +62,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let held = session.contents.state.planner.slots.get(&accepted.slot);
         let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.word == Some(vouched)));
         let outcome = if stands {
-            format!("is trusted in slot {} as {role} by your word until {until}{waived}", accepted.slot)
+            format!("is trusted in slot {} as {role} by your override until {until}{waived}", accepted.slot)
         } else {
             // A list that is kept names it, or the store is damaged: what was found says which.
             report.causes.insert(Exit::Answer);

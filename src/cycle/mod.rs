@@ -74,7 +74,7 @@ pub enum CycleError {
     /// Another writer holds the lock.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The disk said no.
+    /// The disk refused.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store's records cannot be used.
@@ -98,7 +98,7 @@ impl CycleError {
     }
 }
 
-/// What sources said for one store, judged before the lock is taken, with the revocation lists that go with it.
+/// What the sources answered for one store, assessed before the lock is taken, with the revocation lists for it.
 pub struct Answers {
     observed: Vec<Observed>,
     judged: Option<Assessed>,

@@ -1,4 +1,4 @@
-//! Asks the sources, and turns what they said into what the slots heard.
+//! Asks the sources, and turns their answers into those of the slots.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl Clients {
     }
 }
 
-/// What one source said in this cycle.
+/// What one source answered in this cycle.
 #[derive(Debug, Clone)]
 pub struct Observed {
     /// The source's name.
@@ -183,7 +183,7 @@ fn event_of(error: &FetchError) -> Event {
     }
 }
 
-/// What failed, and what it means. Two listings that failed alike are one failure, said once.
+/// What failed, and what it means. Two listings that failed alike are one failure, reported once.
 fn failed(said: &Observed) -> Vec<Finding> {
     let failures: Vec<&FetchError> = said.failures().collect();
     let meaning = if said.has_come() {

@@ -1,4 +1,4 @@
-//! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
+//! The operator's overrides take the cycle's own path, less the poll: remembered, planned, committed, reloaded, proven.
 
 use super::{CycleError, Report, Session, observe, plan_with, unasked_of};
 use crate::settings::resolved::{Settings, Source};
@@ -95,7 +95,7 @@ impl Session<'_> {
             let text = format!(
                 "\"{word}\" could not be published: the store has lost certificates (see its alarms), and a generation \
                  without them would take them from the servers. Denials and accepted issuers are kept for the next \
-                 generation; a leaf to trust is not. Run trustsync sync, then say it again."
+                 generation; a leaf to trust is not. Run trustsync sync, then the command again."
             );
             report.fail_by(Finding::new(Event::WordNotPublished, Subject::store(&self.store.name), text));
             self.contents.state.planner.denied = planner.denied;

@@ -63,12 +63,12 @@ struct Path {
     chain: Vec<Certificate>,
 }
 
-/// For what lists are asked: what the store has, and what was heard. It is looked at before the lock is taken: what the
-/// store has may change until then, and a list is missing until the next cycle.
+/// For what lists are asked: what the store has, and the slots' answers. It is read before the lock is taken: what the store
+/// has may change until then, and a list is missing until the next cycle.
 pub struct Asked<'a> {
     /// What the store has.
     pub contents: &'a Contents,
-    /// What was heard.
+    /// The answers of the slots.
     pub answers: &'a [SlotAnswer],
     /// What each source said, to see whether one was silent.
     pub observed: &'a [Observed],
@@ -171,7 +171,7 @@ fn fetcher<'a>(
     }
 }
 
-/// Every leaf that was heard and accepted, and every pin, with the certificates of its paths.
+/// Every leaf that was listed and accepted, and every pin, with the certificates of its paths.
 fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<Path> {
     let mut paths = Vec::new();
     for answer in answers {

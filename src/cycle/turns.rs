@@ -1,4 +1,4 @@
-//! A target's turn as the daemon takes it, and what is kept and told of it. [`super::steps`] interprets it.
+//! A target's turn as the daemon takes it, and what is kept and reported of it. [`super::steps`] interprets it.
 //!
 //! For a privileged target, check, switch and reload are one step, which the privileged helper takes ([`super::privileged`]): it is
 //! asked, and its outcome awaited.
@@ -70,14 +70,14 @@ impl<'a> Turns<'a> {
         link_of(self.store, self.target)
     }
 
-    /// Takes the target's turn to its end and keeps what came of it in `state`.
+    /// Takes the target's turn to its end and keeps its outcome in `state`.
     pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) {
         let (mut outcome, mut reloaded) = self.steps(state, forced, report).await;
         if let Some(helper) = &self.helper
             && matches!(outcome, TurnOutcome::Settled(_))
             && let Some(refused) = helper.withheld()
         {
-            // Root's configuration may have been mended since; if so, it has told the server of more.
+            // Root's configuration may have been mended since; if so, the server was reloaded for more.
             let mended = !helper.was_asked() && {
                 let _ = helper.ask(Asked::ToLook).await;
                 helper.withheld().is_none()
@@ -94,7 +94,7 @@ impl<'a> Turns<'a> {
         self.conclude(state, outcome, reloaded, forced, report);
     }
 
-    /// Whether the check sees what it is to judge, once its server is known to use our files; the privileged helper finds that out for
+    /// Whether the check notices a broken file, once its server is known to use our files; the privileged helper finds that out for
     /// itself, but learns from here that it does.
     async fn look_at_the_check(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
@@ -379,7 +379,7 @@ impl<'a> Turns<'a> {
                     acknowledged: Some(wanted),
                     evidence: Some(evidence.clone()),
                     proven: proven.or(state.proven),
-                    // A proof is more than a word, and stands by itself from then on.
+                    // A proof is more than a confirmation, and holds by itself from then on.
                     confirmed: confirmed.then_some(wanted),
                     last_turn: Some(now),
                     canary: state.canary.take(),
@@ -403,8 +403,8 @@ impl<'a> Turns<'a> {
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
                     state.reported_not_wired = Some(wanted);
                 }
-                // What it served once, or by the operator's word, it may serve no more: only a proof, a success or a new
-                // word says so again.
+                // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a
+                // new confirmation says so again.
                 state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
                 state.confirmed = None;
                 state.owed_since.get_or_insert(now);
@@ -468,15 +468,18 @@ impl<'a> Turns<'a> {
                 (Severity::Note, TargetAllowlistOnly, text)
             }
             Evidence::ReloadedNotProven(why) if self.target.proof.is_none() => {
-                let text = format!("The server was told, and nothing proves that it took the change: {why}.");
+                let text = format!("The server was reloaded, and nothing proves that it took the change: {why}.");
                 (Severity::Note, TargetNotProven, text)
             }
             Evidence::ReloadedNotProven(why) => {
-                let text = format!("The server was told, but nothing can be seen there: {why}.");
+                let text = format!("The server was reloaded, but nothing can be seen there: {why}.");
                 (Severity::Warning, TargetNotProven, text)
             }
             Evidence::Confirmed(why) => {
-                let text = format!("By the operator's word the server serves the generation; nothing shows it: {why}.");
+                let text = format!(
+                    "The operator confirmed that the server serves the generation; nothing shows it: \
+                                    {why}."
+                );
                 (Severity::Note, TargetConfirmed, text)
             }
             Evidence::ProvenEarlier(why) => {

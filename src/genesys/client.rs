@@ -36,7 +36,7 @@ pub struct Fetched {
     pub unfiltered: Result<Listing, FetchError>,
     /// The listing with `status=Upcoming`.
     pub upcoming: Result<Listing, FetchError>,
-    /// The vendor's clock, as its last good answer told it.
+    /// The vendor's clock, by the `Date` of its last good answer.
     pub date: Option<Timestamp>,
 }
 
@@ -138,7 +138,7 @@ impl Client {
         loop {
             let token = self.token(now, ends).await?;
             let ends = match filter {
-                // Half of what is left, so that its retries do not eat the other's time.
+                // Half of what is left, so that its retries leave time for the other.
                 Filter::Unfiltered => {
                     let start = Instant::now();
                     start.checked_add(ends.saturating_duration_since(start) / 2).unwrap_or(ends)

@@ -1,4 +1,4 @@
-//! From raw to resolved: presets applied, every value judged, all problems told at once.
+//! From raw to resolved: presets applied, every value checked, all problems reported at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -64,7 +64,7 @@ pub struct Apply<'a> {
     pub lock_timeout: Duration,
 }
 
-/// Why the privileged helper did not come to a turn. What stands, stays.
+/// Why the privileged helper took no turn. What is in place stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// It acts by what others may change.
@@ -98,7 +98,7 @@ pub enum ApplyError {
     #[error("the daemon's store was not adopted: {0}")]
     Withheld(#[from] Withheld),
     /// It is another store, or goes backward.
-    #[error("the daemon's store {what}. Where it was made anew on purpose, remove {}", state.display())]
+    #[error("the daemon's store {what}. If it was made anew on purpose, remove {}", state.display())]
     NotTheSame {
         /// Compared with what was adopted before.
         what: String,
@@ -130,7 +130,7 @@ struct State {
     store: Option<String>,
     /// The newest number adopted.
     generation: u64,
-    /// What the server was told of last.
+    /// For what the server was reloaded last.
     told: Option<(u64, Fingerprint)>,
     /// Whether its check sees what is wrong with a generation.
     #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
@@ -314,7 +314,7 @@ impl Apply<'_> {
         ));
         if let Some(error) = &unsaved {
             let text = format!(
-                "What the privileged helper remembers (denials, identities, what the server was told) could not be \
+                "What the privileged helper remembers (denials, identities, what the server loaded last) could not be \
                  saved: {}. This turn was taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
@@ -356,7 +356,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// By what each configured slot judges; the identity that was kept counts as learned.
+    /// The rules of each configured slot; the identity that was kept counts as learned.
     fn rules(&self, state: &State) -> Result<Vec<SlotRules>, CycleError> {
         let kept = |(slot, names): (&SlotId, &BTreeSet<String>)| {
             (slot.clone(), SlotState { identity: Some(names.clone()), ..SlotState::default() })
@@ -366,7 +366,7 @@ impl Apply<'_> {
         slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &planner)).collect()
     }
 
-    /// Writes the generation, unless what stands there is just that.
+    /// Writes the generation, unless it is there already.
     fn render(&self, files: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
         let (number, digest) = (given.generation, content.digest());
         let generations = files.generations();
