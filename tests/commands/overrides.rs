@@ -60,7 +60,11 @@ fn a_trusted_leaf_has_a_role_of_its_own_and_survives_polls_that_do_not_list_it()
     assert_eq!(trust(&mut store, &other, day(0), day(30)), Some(Role::Trusted));
     for decided in store.days(1..=29, &Answer::of(&[&current], &[])) {
         assert_eq!(decided.exit, Exit::Done, "{:?}", decided.findings);
-        assert!(decided.text("trusted_by_word").contains("the operator's override trusts it until"), "{:?}", decided.findings);
+        assert!(
+            decided.text("trusted_by_word").contains("the operator's override trusts it until"),
+            "{:?}",
+            decided.findings
+        );
     }
     assert_eq!(store.role(&other), Some(Role::Trusted));
     assert_eq!(store.role(&current), Some(Role::Current));
@@ -422,7 +426,12 @@ fn trust_admits_what_is_not_listed_and_says_so_everywhere() {
     // The leaf alone: the chain that the store has completes it.
     let (file, fingerprint) = leaf_file(&sandbox, "leaf.pem", Impostor::Namesake);
     let ran = sandbox.run(&["trust", &file, "--until", "14d"]).exits(0);
-    ran.says(&[&fingerprint, "us.us-east-1.digicert", "as trusted by your word until", "published generation 000002"]);
+    ran.says(&[
+        &fingerprint,
+        "us.us-east-1.digicert",
+        "as trusted by your override until",
+        "published generation 000002",
+    ]);
     assert_eq!(sandbox.told("other"), 2);
     assert_eq!(sandbox.pins()[&fingerprint], "trusted");
     assert!(sandbox.published("nginx/admit.map").contains("\"trusted\";"));
@@ -437,7 +446,7 @@ fn trust_admits_what_is_not_listed_and_says_so_everywhere() {
     assert!(
         said.iter().any(|line| line["event"] == "operators_word" && line["word"].to_string().contains(&fingerprint))
     );
-    sandbox.run(&["status"]).exits(0).says(&["trusted   dataactions", "by the operator's word until"]);
+    sandbox.run(&["status"]).exits(0).says(&["trusted   dataactions", "by the operator's override until"]);
     // Polls do not list it, and change nothing; not even where the state is lost.
     sandbox.sync(&[]).exits(0).says(&["unchanged"]);
     fs::remove_file(sandbox.store().join("state.json")).unwrap();
@@ -721,7 +730,7 @@ fn trust_of_a_witness_opens_the_name_rule_on_the_day_the_vendor_is_down_and_neve
     fs::write(sandbox.path("witness.der"), witness.der()).unwrap();
     let file = sandbox.path("witness.der").to_str().unwrap().to_owned();
     let ran = sandbox.run(&["trust", &file, "--until", "14d", "--any-identity"]);
-    ran.exits(0).says(&["as trusted by your word"]).never_says(&["identity waived"]);
+    ran.exits(0).says(&["as trusted by your override"]).never_says(&["identity waived"]);
     let map = sandbox.published("nginx/admit.map");
     assert!(map.contains("dataactions") && map.contains("\"name\";"), "{map}");
     sandbox.sync(&[]).exits(0);

@@ -224,7 +224,7 @@ fn a_word_settles_a_reload_that_nothing_can_tell_or_show() {
 
     sandbox.run(&["confirm", "egde"]).exits(2).says(&["there is no target \"egde\"; configured are: edge"]);
     let said = sandbox.run(&["confirm", "edge"]).exits(0);
-    said.says(&["your word for generation 000001 stands", "confirmed by the operator (no proof is configured)"]);
+    said.says(&["your confirmation of generation 000001 holds", "confirmed by the operator (no proof is configured)"]);
     daemon.says_no_more("owed");
     sandbox.run(&["status"]).exits(0).says(&["target edge: serves 000001; confirmed by the operator"]);
     sandbox.run(&["confirm", "edge", "--output", "json"]).exits(0).json()[0]["settled"]["confirmed"].as_str().unwrap();
@@ -277,7 +277,10 @@ fn a_word_does_not_stand_against_what_the_server_shows() {
     sandbox.sync(&[]).exits(7);
     let mut daemon = Daemon::start(&sandbox);
     daemon.says("1 owed");
-    sandbox.run(&["confirm", "edge"]).exits(7).says(&["your word does not stand", "it serves another generation"]);
+    sandbox
+        .run(&["confirm", "edge"])
+        .exits(7)
+        .says(&["your confirmation does not hold", "it serves another generation"]);
     daemon.says("1 owed");
     assert!(sandbox.state()["targets"]["edge"].get("confirmed").is_none());
 
@@ -291,7 +294,7 @@ fn a_word_does_not_stand_against_what_the_server_shows() {
     // Proven, it needs no word.
     sandbox.configure(&format!("{base}{}", target(&format!("{{ http = \"{}\" }}", reload_url))));
     sandbox.run(&["reload", "edge"]).exits(0);
-    sandbox.run(&["confirm", "edge"]).exits(0).says(&["target edge: proven"]).never_says(&["your word"]);
+    sandbox.run(&["confirm", "edge"]).exits(0).says(&["target edge: proven"]).never_says(&["your confirmation"]);
     let current = sandbox.world().current().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     assert!(runtime.block_on(present(server, Some(&current))).is_admitted());

@@ -162,7 +162,7 @@ fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
         let mut apache = machine.serve_apache(check);
         let alarm = if lacks == Lacks::Nothing { "check_blind" } else { "check_unavailable" };
         assert_eq!(machine.alarms(), [format!("{alarm}:edge")], "{lacks:?}");
-        let weaker = ["httpd.conf -t", "as things stand", "before the link is switched", "the server is not told"];
+        let weaker = ["httpd.conf -t", "as things stand", "before the link is switched", "the server is not reloaded"];
         let weaker = if lacks == Lacks::Nothing { &weaker[1..] } else { &weaker };
         machine.sync().exits(0).says(weaker);
         let world = machine.sandbox.world();

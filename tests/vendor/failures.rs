@@ -467,8 +467,8 @@ async fn answers_that_are_no_listing_are_refused_whole() {
     let cases: Vec<(Vec<Step>, &str)> = vec![
         (json(""), "ends too early"),
         (json("{"), "ends too early"),
-        (json(r#"{"entities":[{}]} trailing"#), "no valid JSON"),
-        (json("{'entities':[]}"), "no valid JSON"),
+        (json(r#"{"entities":[{}]} trailing"#), "not valid JSON"),
+        (json("{'entities':[]}"), "not valid JSON"),
         (json(&deep), "ends too early"),
         (json("{}"), "no `entities`"),
         (json(r#"{"entities":null}"#), "no `entities`"),
@@ -539,7 +539,7 @@ async fn what_is_no_http_is_refused() {
         let world = World::new();
         let server = world.api(move |_| vec![Step::Bytes(bytes.to_vec()), Step::End]).await;
         let error = the_error(fetch(&world.source(&server.url())).await);
-        assert_says(&error, FailureClass::AnswerRefused, &["no HTTP answer"]);
+        assert_says(&error, FailureClass::AnswerRefused, &["not an HTTP answer"]);
     }
 }
 
