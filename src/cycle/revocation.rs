@@ -70,7 +70,7 @@ pub struct Asked<'a> {
     pub contents: &'a Contents,
     /// What was heard.
     pub answers: &'a [SlotAnswer],
-    /// From whom.
+    /// What each source said, to see whether one was silent.
     pub observed: &'a [Observed],
 }
 
@@ -134,7 +134,8 @@ pub async fn gather(
         Event::CrlNotKept,
         Subject::store(&store.name),
         "What is kept of revocation lists could not be read or brought up to date",
-        "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked stays out",
+        "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked stays \
+         out",
         unkept.iter().map(StoreError::in_short),
     ));
     lists
@@ -149,8 +150,8 @@ fn not_fetched(url: &str, trouble: &Trouble, kept: Option<&VerifiedCrl>) -> Find
         }
         None => {
             let text = format!(
-                "{trouble}. Whether its issuer has revoked something of ours since is unknown. What is trusted stays, and \
-                 what was found revoked stays out."
+                "{trouble}. Whether its issuer has revoked something of ours since is unknown. What is trusted stays, \
+                 and what was found revoked stays out."
             );
             (Event::CrlUnavailable, text)
         }

@@ -1,12 +1,12 @@
-//! Reads the generation of a store that is not ours: another user's, or a seed. Its writer is taken for an adversary who
-//! knows that we read.
+//! Reads the generation of a store that is not ours: another user's, or a seed. Its writer is taken for an adversary
+//! who knows that we read.
 //!
 //! ```text
 //!  root folder ─▶ current, as a number ─▶ generations/000042 (held open) ─▶ manifest.json ─▶ leaves.pem, chain.pem
 //!  each opened by openat2 beneath the one before: no symlink, no other filesystem, regular files alone, bounded
 //! ```
-//! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and each
-//! file must have the digest that the manifest, read once, gives it. [`crate::trust::adopt`] decides what of it is
+//! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and
+//! each file must have the digest that the manifest, read once, gives it. [`crate::trust::adopt`] decides what of it is
 //! believed.
 
 use std::collections::BTreeMap;
