@@ -1,9 +1,9 @@
-//! A target's turn as the daemon takes it, and what is kept and told of it. [`super::steps`] interprets it.
+//! A target's turn as the daemon takes it, and what is kept and reported of it. [`super::steps`] interprets it.
 //!
 //! For a privileged target, check, switch and reload are one step, which the privileged helper takes ([`super::privileged`]): it is
 //! asked, and its outcome awaited.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::canary;
@@ -14,7 +14,7 @@ use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
-use crate::settings::resolved::{Kinds, ProofMethods, Reload, Store as StoreSettings, Target};
+use crate::settings::resolved::{ProofMethods, Reload, Store as StoreSettings, Target};
 use crate::store::privileged::{Asked, Privileged};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
@@ -36,12 +36,10 @@ const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
 /// One target, and what it should serve.
 pub struct Turns<'a> {
-    pub root: &'a Path,
+    store: &'a StoreSettings,
     pub manifest: &'a Manifest,
     pub target: &'a Target,
     pub clock: &'a dyn Clock,
-    /// The kinds of server that are known.
-    kinds: Kinds,
     /// The privileged helper, where the target is privileged.
     pub(super) helper: Option<PrivilegedHelper<'a>>,
 }
@@ -64,25 +62,21 @@ impl<'a> Turns<'a> {
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
         let helper = target.privileged.then(|| PrivilegedHelper::of(store, target, manifest)).transpose()?;
-        let (root, kinds) = (&*store.path, store.kinds);
-        Ok(Self { root, manifest, target, clock, kinds, helper })
+        Ok(Self { store, manifest, target, clock, helper })
     }
 
     fn link(&self) -> Result<LinkPath, StoreError> {
-        match &self.helper {
-            Some(helper) => helper.files.link(),
-            None => LinkPath::target(self.root, &self.target.name),
-        }
+        link_of(self.store, self.target)
     }
 
-    /// Takes the target's turn to its end and keeps what came of it in `state`.
+    /// Takes the target's turn to its end and keeps its outcome in `state`.
     pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) {
         let (mut outcome, mut reloaded) = self.steps(state, forced, report).await;
         if let Some(helper) = &self.helper
             && matches!(outcome, TurnOutcome::Settled(_))
             && let Some(refused) = helper.withheld()
         {
-            // Root's configuration may have been mended since; if so, it has told the server of more.
+            // Root's configuration may have been mended since; if so, the server was reloaded for more.
             let mended = !helper.was_asked() && {
                 let _ = helper.ask(Asked::ToLook).await;
                 helper.withheld().is_none()
@@ -99,7 +93,7 @@ impl<'a> Turns<'a> {
         self.conclude(state, outcome, reloaded, forced, report);
     }
 
-    /// Whether the check sees what it is to judge, once its server is known to use our files; the privileged helper finds that out for
+    /// Whether the check notices a broken file, once its server is known to use our files; the privileged helper finds that out for
     /// itself, but learns from here that it does.
     async fn look_at_the_check(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
@@ -116,8 +110,8 @@ impl<'a> Turns<'a> {
                 state.canary = helper.last().and_then(|last| last.canary).or(state.canary.take());
             }
             (None, Ok(link)) if is_due(state.canary.as_ref()) => {
-                let generation = (number, &*generation::path(self.root, number));
-                canary::look(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
+                let generation = (number, &*generation::path(&self.store.path, number));
+                canary::run(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
             }
             _ => {}
         }
@@ -125,15 +119,15 @@ impl<'a> Turns<'a> {
         report.findings.extend(canary::finding(self.target, state.canary.as_ref(), new));
     }
 
-    /// Where nothing can prove, root's own word that it told the server of just this is the end of what was owed, whoever
-    /// had asked for it.
+    /// Where nothing can prove, the helper's answer that it reloaded the server for just this ends what was owed, whichever
+    /// process had asked for it.
     fn was_reloaded(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
         let wanted = self.manifest.generation;
         let last = self.helper.as_ref()?.last()?;
         let is_this = linked == Some(wanted) && self.target.proof.is_none() && state.acknowledged != Some(wanted);
         match last.verdict {
             Verdict::Reloaded(words) if is_this => Some(Evidence::ReloadedNotProven(format!(
-                "no proof is configured; the privileged helper told it: {words}"
+                "no proof is configured; the privileged helper reloaded it: {words}"
             ))),
             _ => None,
         }
@@ -166,10 +160,10 @@ impl<'a> Turns<'a> {
             return (TurnOutcome::Settled(evidence), false);
         }
         let server = Server {
-            kinds: self.kinds,
+            kinds: self.store.kinds,
             target: self.target,
             link,
-            generations: self.root.join(generation::DIRECTORY),
+            generations: self.store.path.join(generation::DIRECTORY),
             environment: self.environment(),
         };
         let proof = self.target.proof.as_ref();
@@ -198,7 +192,7 @@ impl<'a> Turns<'a> {
     }
 
     fn drops_denied(&self, linked: Option<u64>, acknowledged: Option<u64>) -> bool {
-        let generations = self.root.join(generation::DIRECTORY);
+        let generations = self.store.path.join(generation::DIRECTORY);
         steps::trusts_denied(&generations, linked.into_iter().chain(acknowledged), &self.manifest.denied)
     }
 
@@ -207,16 +201,23 @@ impl<'a> Turns<'a> {
     }
 
     fn environment(&self) -> Environment {
-        steps::environment(self.target, self.manifest.generation, self.root, &self.manifest.store, &self.link_path())
+        steps::environment(
+            self.target,
+            self.manifest.generation,
+            &self.store.path,
+            &self.manifest.store,
+            &self.link_path(),
+        )
     }
 
     fn link_path(&self) -> PathBuf {
-        self.link().map_or_else(|_| self.root.join("target").join(&self.target.name), |link| link.path().to_owned())
+        self.link()
+            .map_or_else(|_| self.store.path.join("target").join(&self.target.name), |link| link.path().to_owned())
     }
 
     /// Puts what became of this target into evidence.
     pub(super) fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
-        evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
+        evidence::target(&self.store.path, event, &self.target.name, generation, detail, self.clock.now())
     }
 
     /// What the server's configuration says of the allowlist. Of a privileged target only root can read it.
@@ -302,8 +303,8 @@ impl<'a> Turns<'a> {
                 servers.join(", ")
             )),
             (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(format!(
-                "its configuration names this store's files, but at this address and by this name it advertises none of \
-                 their names: {}",
+                "its configuration names this store's files, but at this address and by this name it advertises none \
+                 of their names: {}",
                 configuration.advertises()
             )),
             (proof, _) => proof,
@@ -321,12 +322,13 @@ impl<'a> Turns<'a> {
                 Proof::Proven
             }
             Enforcement::NotIncluded if self.target.privileged => Proof::NotWired(
-                "what it serves has the right generation, but no server in its configuration names root's files: it still \
-                 reads those of the store, which the daemon can write"
+                "what it serves has the right generation, but no server in its configuration names root's files: it \
+                 still reads those of the store, which the daemon can write"
                     .to_owned(),
             ),
             Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
-                let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
+                let text = "The configuration that the check reads has no server that asks by this target's files, \
+                            though the running one serves them: was it changed since?";
                 report.findings.push(self.finding(Event::Enforcement, text));
                 Proof::Proven
             }
@@ -376,7 +378,7 @@ impl<'a> Turns<'a> {
                     acknowledged: Some(wanted),
                     evidence: Some(evidence.clone()),
                     proven: proven.or(state.proven),
-                    // A proof is more than a word, and stands by itself from then on.
+                    // A proof is more than a confirmation, and holds by itself from then on.
                     confirmed: confirmed.then_some(wanted),
                     last_turn: Some(now),
                     canary: state.canary.take(),
@@ -400,8 +402,8 @@ impl<'a> Turns<'a> {
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
                     state.reported_not_wired = Some(wanted);
                 }
-                // What it served once, or by the operator's word, it may serve no more: only a proof, a success or a new
-                // word says so again.
+                // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a
+                // new confirmation says so again.
                 state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
                 state.confirmed = None;
                 state.owed_since.get_or_insert(now);
@@ -438,8 +440,9 @@ impl<'a> Turns<'a> {
             .collect();
         if has_rules && !unknown.is_empty() {
             let text = format!(
-                "It asks for the SHA-1 of a certificate, which is not known here of these denied ones: {}. None of them is \
-                 pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
+                "It asks for the SHA-1 of a certificate, which is not known here of these denied ones: {}. None of \
+                 them is pinned; but if one has the name of a Genesys slot, it gets in by that until it has been \
+                 listed once.",
                 unknown.join(", ")
             );
             report.findings.push(self.finding(Event::TargetDenialPartial, text));
@@ -464,20 +467,24 @@ impl<'a> Turns<'a> {
                 (Severity::Note, TargetAllowlistOnly, text)
             }
             Evidence::ReloadedNotProven(why) if self.target.proof.is_none() => {
-                let text = format!("The server was told, and nothing proves that it took the change: {why}.");
+                let text = format!("The server was reloaded, and nothing proves that it took the change: {why}.");
                 (Severity::Note, TargetNotProven, text)
             }
             Evidence::ReloadedNotProven(why) => {
-                let text = format!("The server was told, but nothing can be seen there: {why}.");
+                let text = format!("The server was reloaded, but nothing can be seen there: {why}.");
                 (Severity::Warning, TargetNotProven, text)
             }
             Evidence::Confirmed(why) => {
-                let text = format!("By the operator's word the server serves the generation; nothing shows it: {why}.");
+                let text = format!(
+                    "The operator confirmed that the server serves the generation; nothing shows it: \
+                                    {why}."
+                );
                 (Severity::Note, TargetConfirmed, text)
             }
             Evidence::ProvenEarlier(why) => {
                 let text = format!(
-                    "The server was proven earlier and does not answer now: {why}. What it loads at its start is in place."
+                    "The server was proven earlier and does not answer now: {why}. What it loads at its start is in \
+                     place."
                 );
                 (Severity::Warning, TargetUnreachable, text)
             }

@@ -1,5 +1,5 @@
-//! Access lists (ACLs) of files: which users and groups may write, besides owner and group. The kernel hands them out as
-//! an extended attribute:
+//! Access lists (ACLs) of files: which users and groups may write, besides owner and group. The kernel hands them out
+//! as an extended attribute:
 //!
 //! ```text
 //!  version (u32, 2) │ tag (u16) permissions (u16) id (u32) │ tag permissions id │ ...        little-endian

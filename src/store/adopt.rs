@@ -1,12 +1,12 @@
-//! Reads the generation of a store that is not ours: another user's, or a seed. Its writer is taken for an adversary who
-//! knows that we read.
+//! Reads the generation of a store that is not ours: another user's, or a seed. Its writer is taken for an adversary
+//! who knows that we read.
 //!
 //! ```text
 //!  root folder ─▶ current, as a number ─▶ generations/000042 (held open) ─▶ manifest.json ─▶ leaves.pem, chain.pem
 //!  each opened by openat2 beneath the one before: no symlink, no other filesystem, regular files alone, bounded
 //! ```
-//! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and each
-//! file must have the digest that the manifest, read once, gives it. [`crate::trust::adopt`] decides what of it is
+//! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and
+//! each file must have the digest that the manifest, read once, gives it. [`crate::trust::adopt`] decides what of it is
 //! believed.
 
 use std::collections::BTreeMap;
@@ -126,17 +126,16 @@ struct Reader {
 impl Reader {
     fn store(&self, folder: &File, root: &Path) -> Result<Foreign, AdoptError> {
         let mut number = self.current(folder, root)?;
-        let mut tries = 1;
-        loop {
+        for _ in 1..TRIES {
             let read = self.numbered(folder, root, number);
             let now = self.current(folder, root)?;
             // The store went on while we read, and may have swept what we were reading.
-            if read.is_ok() || now == number || tries >= TRIES {
+            if read.is_ok() || now == number {
                 return read;
             }
-            tries += 1;
             number = now;
         }
+        self.numbered(folder, root, number)
     }
 
     fn current(&self, folder: &File, root: &Path) -> Result<u64, AdoptError> {

@@ -38,7 +38,8 @@ pub struct Contents {
     pub findings: Vec<Finding>,
     /// Whether what is published is not as it was written: a new generation repairs it.
     pub drifted: bool,
-    /// Slots that have lost a certificate: it stands nowhere on disk any more. Their next clean answer decides about it.
+    /// Slots that have lost a certificate: it stands nowhere on disk any more. Their next clean answer decides about
+    /// it.
     pub lost: BTreeSet<SlotId>,
     /// The newest generation that was ever committed; a later one on disk was written by somebody who died before that.
     /// `None` where both state and manifest are lost.
@@ -255,8 +256,8 @@ pub fn unfaithful(name: &str, manifest: &Manifest, differences: &[String]) -> Fi
 
 fn unfaithful_text(manifest: &Manifest, differences: &[String]) -> String {
     format!(
-        "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. Does \
-         the filesystem keep modes, or does somebody change what appears there?",
+        "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. \
+         Does the filesystem keep modes, or does somebody change what appears there?",
         manifest.generation,
         differences.join(", ")
     )

@@ -45,7 +45,7 @@ pub enum StoreError {
         why: &'static str,
     },
     /// More bytes than a reader of ours accepts.
-    #[error("{} is larger than {limit} bytes, which is more than we ever write there; it was not used", .path.display())]
+    #[error("{} is larger than {limit} bytes, more than we ever write there; it was not used", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -122,8 +122,8 @@ fn behind(path: &Path, error: &io::Error) -> (String, &'static str) {
             let Ok(found) = fs::symlink_metadata(&refused_by) else { return unknown() };
             let (owner, group, mode) = (found.uid(), found.gid(), found.mode() & 0o7777);
             let advice = if owner == euid || euid == 0 {
-                "Owner and mode allow it: look for something in it that is another user's, an immutable file (lsattr), a \
-                 mount"
+                "Owner and mode allow it: look for something in it that is another user's, an immutable file (lsattr), \
+                 a mount"
             } else {
                 "Run as its owner, or give the store to this user (chown -R), and run again"
             };

@@ -26,7 +26,8 @@ pub enum Replaced {
     Unchanged,
 }
 
-/// Replaces one file by one rename, with mode 0644 whatever the umask; leaves it alone where it has these bytes already.
+/// Replaces one file by one rename, with mode 0644 whatever the umask; leaves it alone where it has these bytes
+/// already.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
     if bytes.is_empty() {
         return Err(StoreError::Empty { what: path.display().to_string() });
@@ -44,7 +45,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
     Ok(Replaced::Written)
 }
 
-/// Reads a regular file of at most `limit` bytes; `None` where there is none. A symlink, a pipe or a device is an error.
+/// Reads a regular file of at most `limit` bytes; `None` where there is none. A symlink, a pipe or a device is an
+/// error.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     open(path)?.map(|file| read_bounded(&file, path, limit)).transpose()
 }
@@ -228,7 +230,8 @@ pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
     file.sync_all().map_err(|error| StoreError::io("fsync", path, error))
 }
 
-/// Makes the names in a directory durable. Some network filesystems cannot, and answer EINVAL: nothing more can be done.
+/// Makes the names in a directory durable. Some network filesystems cannot, and answer EINVAL: nothing more can be
+/// done.
 pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     let synced = File::open(path).and_then(|directory| directory.sync_all());
     match synced {
@@ -241,8 +244,8 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(|error| StoreError::io("rename into place", to, error))
 }
 
-/// A name under which the next content of `path` is prepared, in the same directory, so that a rename can expose it. What
-/// a crash left there is removed; what cannot be removed is passed over, so that it cannot wedge us.
+/// A name under which the next content of `path` is prepared, in the same directory, so that a rename can expose it.
+/// What a crash left there is removed; what cannot be removed is passed over, so that it cannot wedge us.
 pub(super) fn free_temporary(path: &Path) -> Result<PathBuf, StoreError> {
     let Some(name) = path.file_name() else {
         return Err(StoreError::BadName { name: path.display().to_string(), what: "file", why: "it has no last part" });
@@ -259,7 +262,7 @@ pub(super) fn free_temporary(path: &Path) -> Result<PathBuf, StoreError> {
 
 /// Whether [`free_temporary`] gave a file that name.
 pub(super) fn is_temporary(name: &str) -> bool {
-    name.len() > ".?.new".len() - 1 && name.starts_with('.') && name.ends_with(".new")
+    name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")).is_some_and(|name| !name.is_empty())
 }
 
 /// The first of the paths that `named` makes of a suffix at which nothing is left by `remove`.
@@ -290,7 +293,8 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
 }
 
 fn remove(path: &Path, directory: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), StoreError> {
-    // Asked first: a read-only disk refuses to remove even what is not there, and that would look like an error of ours.
+    // Asked first: a read-only disk refuses to remove even what is not there, and that would look like an error of
+    // ours.
     let removed = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => Err(error),

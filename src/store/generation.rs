@@ -193,8 +193,8 @@ pub fn read_file_in(
     file::read_bounded(&file, &at, limit).map(Some)
 }
 
-/// What differs, in a generation, from what was written, a sentence each: `digests` has the SHA-256 of each file but the
-/// manifest.
+/// What differs, in a generation, from what was written, a sentence each: `digests` has the SHA-256 of each file but
+/// the manifest.
 pub fn differences(root: &Path, number: u64, digests: &BTreeMap<String, Fingerprint>, limit: u64) -> Vec<String> {
     let difference = |relative: &String, digest: &Fingerprint| -> Result<Option<&str>, StoreError> {
         let Some((file, at)) = open_file(&root.join(DIRECTORY), number, relative)? else {

@@ -15,8 +15,8 @@
 //!  current                    fsync of the link's directory
 //! ```
 //!
-//! Each step may be the last one: what it leaves behind has a name that begins with a dot, which no reader reads and the
-//! next [`sweep()`] removes. A generation leaves the other way round: renamed away first, then taken apart.
+//! Each step may be the last one: what it leaves behind has a name that begins with a dot, which no reader reads and
+//! the next [`sweep()`] removes. A generation leaves the other way round: renamed away first, then taken apart.
 //!
 //! Everything here is synchronous and knows nothing of certificates: it moves bytes and names.
 
@@ -81,8 +81,8 @@ impl Store {
     }
 }
 
-/// The directories that a store consists of, the outer first, and whether each may be a symlink: the root may be one that
-/// the administrator made, as long as it leads to a directory.
+/// The directories that a store consists of, the outer first, and whether each may be a symlink: the root may be one
+/// that the administrator made, as long as it leads to a directory.
 fn parts(root: &Path) -> [(PathBuf, bool); 3] {
     [(root.to_owned(), true), (root.join(generation::DIRECTORY), false), (root.join(TARGETS), false)]
 }
@@ -99,8 +99,9 @@ fn is_there(path: &Path, may_be_link: bool) -> Result<bool, StoreError> {
     if !found.is_dir() {
         return Err(StoreError::foreign(path, &format!("is {}, not a directory", kind(&found))));
     }
-    // Anyone who may rename in it can put any trust in front of the servers. Its owner may have let in a group, or somebody
-    // by an access list: that is the owner's decision, and root believes nothing in a store that is not its own.
+    // Anyone who may rename in it can put any trust in front of the servers. Its owner may have let in a group, or
+    // somebody by an access list: that is the owner's decision, and root believes nothing in a store that is not its
+    // own.
     if found.mode() & 0o002 != 0 {
         let what = format!(
             "is writable by others (mode {:04o}): any user of this machine could swap what servers trust. Nothing was \

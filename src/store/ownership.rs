@@ -1,6 +1,7 @@
-//! Whether a path is root's alone. What root acts by (its configuration, its anchors, its programs) must be root's at every
-//! step of its path: anyone who may rename a folder in it chooses what stands at its end. Owner and mode do not say it all:
-//! an access list may give a user or a group more, and where root's group owns the file, the mode does not even hint at it.
+//! Whether a path is root's alone. What root acts by (its configuration, its anchors, its programs) must be root's at
+//! every step of its path: anyone who may rename a folder in it chooses what stands at its end. Owner and mode do not
+//! say it all: an access list may give a user or a group more, and where root's group owns the file, the mode does not
+//! even hint at it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -31,8 +32,8 @@ impl NotRoots {
 
     fn unlisted(path: &Path, why: &UnknownList) -> Self {
         Self(format!(
-            "whether others can write {} is unknown: its access list (ACL) {why}. Remove the list (setfacl -b), or name a \
-             path on a filesystem without such lists",
+            "whether others can write {} is unknown: its access list (ACL) {why}. Remove the list (setfacl -b), or \
+             name a path on a filesystem without such lists",
             path.display()
         ))
     }
@@ -42,9 +43,9 @@ fn named(whom: &[Whom]) -> String {
     whom.iter().map(Whom::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-/// Walks `path` step by step, symlinks included, and checks that each is root's alone to change; where a folder stands at its
-/// end, root makes files there, which must be root's alone, too. The path without its symlinks, which stays true as long as
-/// only root acts.
+/// Walks `path` step by step, symlinks included, and checks that each is root's alone to change; where a folder stands
+/// at its end, root makes files there, which must be root's alone, too. The path without its symlinks, which stays true
+/// as long as only root acts.
 pub fn roots_alone(path: &Path) -> Result<PathBuf, NotRoots> {
     let absolute = std::path::absolute(path).map_err(|error| NotRoots::unseen(path, &error))?;
     let mut left = steps(&absolute);
@@ -104,8 +105,8 @@ fn step_of_roots(path: &Path) -> Result<fs::Metadata, NotRoots> {
     let whom = access_list::writers(path).map_err(|why| NotRoots::unlisted(path, &why))?;
     if !whom.is_empty() {
         return Err(NotRoots(format!(
-            "{at} can be written by {}, whom its access list (ACL) names: remove the list (setfacl -b), or these entries \
-             (setfacl -x), or name another path",
+            "{at} can be written by {}, whom its access list (ACL) names: remove the list (setfacl -b), or these \
+             entries (setfacl -x), or name another path",
             named(&whom)
         )));
     }
@@ -113,7 +114,8 @@ fn step_of_roots(path: &Path) -> Result<fs::Metadata, NotRoots> {
     let others = if found.gid() == 0 { 0o002 } else { 0o022 };
     if found.mode() & others != 0 {
         return Err(NotRoots(format!(
-            "{at} can be written by others than root (mode {:04o}): take that right away (chmod go-w), or name another path",
+            "{at} can be written by others than root (mode {:04o}): take that right away (chmod go-w), or name \
+             another path",
             found.mode() & 0o7777
         )));
     }
@@ -133,8 +135,8 @@ fn made_by_roots_alone_in(path: &Path) -> Result<(), NotRoots> {
         return Ok(());
     }
     Err(NotRoots(format!(
-        "what is made in {} could be written by {}, as its default access list (ACL) says: remove that list (setfacl -k), or \
-         name another path",
+        "what is made in {} could be written by {}, as its default access list (ACL) says: remove that list (setfacl \
+         -k), or name another path",
         path.display(),
         named(&whom)
     )))

@@ -1,15 +1,16 @@
-//! The folder in which the files of privileged targets stand, and by which the daemon and root's half speak to each other.
+//! The folder in which the files of privileged targets stand, and by which the daemon and root's half speak to each
+//! other.
 //!
 //! ```text
 //!  <root>/                        root's alone
 //!    nginx -> generations/nginx/000042      what the server's files name
-//!    requests/nginx               the one thing that the daemon may write: a name. Root renames it away before all else
+//!    requests/nginx               all that the daemon may write: a name. Root renames it away before all else
 //!    consumed/                    to here, whatever it is; nobody else can enter
 //!    outcomes/nginx.json          what came of it, for the daemon
 //!    state/nginx.json nginx.lock  what root's half remembers
 //! ```
-//! Of a request only what `lstat` says is looked at: its time is its id, its mode says what is asked for. Nothing in it is
-//! ever opened.
+//! Of a request only what `lstat` says is looked at: its time is its id, its mode says what is asked for. Nothing in it
+//! is ever opened.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -152,8 +153,8 @@ impl Privileged {
         Ok(())
     }
 
-    /// Whether the folder, where there is one, is root's alone to change: what stands in another one is never touched, be it
-    /// to rename, to write or to remove.
+    /// Whether the folder, where there is one, is root's alone to change: what stands in another one is never touched,
+    /// be it to rename, to write or to remove.
     pub fn fits(&self) -> Result<(), StoreError> {
         let unfit = |what: &str| StoreError::foreign(&self.root, what);
         let found = match fs::symlink_metadata(&self.root) {
@@ -174,8 +175,8 @@ impl Privileged {
         Ok(())
     }
 
-    /// Renames the request away, whatever it is, and says what was asked for. The first thing that root's half does, so that
-    /// nothing that fails later leaves it there to be answered again at once.
+    /// Renames the request away, whatever it is, and says what was asked for. The first thing that root's half does, so
+    /// that nothing that fails later leaves it there to be answered again at once.
     pub fn consume(&self) -> Result<Option<Request>, StoreError> {
         self.fits()?;
         let request = self.request();

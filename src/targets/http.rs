@@ -1,5 +1,5 @@
-//! One request to a server on this machine (or elsewhere, by https), over TCP or a Unix socket: a reload, or a question.
-//! No redirect is followed, no proxy asked, no connection used twice; the answer is read up to a bound.
+//! One request to a server on this machine (or elsewhere, by https), over TCP or a Unix socket: a reload, or a
+//! question. No redirect is followed, no proxy asked, no connection used twice; the answer is read up to a bound.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +17,21 @@ use tokio::time::timeout;
 use crate::http_client::{causes, is_loopback};
 use crate::targets::endpoint::Endpoint;
 
-/// What was answered.
+/// An answer of any status.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status code.
+    /// 100 to 599.
     pub status: u16,
-    /// The headers.
+    /// All of them.
     pub headers: HeaderMap,
     /// The beginning of the body.
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// Why no answer came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
-    /// The URL is neither HTTPS nor on this machine.
+    /// The URL is plain HTTP to another machine.
     #[error("{url} is refused: without TLS it must name a loopback address")]
     NotLoopback {
         /// Without user, password and query.
@@ -42,7 +42,7 @@ pub enum HttpError {
     NoAnswer {
         /// Without user, password and query.
         url: String,
-        /// Why.
+        /// The error of each layer, from the outer to the inner.
         reason: String,
     },
 }
@@ -55,7 +55,7 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Whatever can be wrong with the place is found out here.
+    /// An error for an endpoint that must not or cannot be asked.
     pub fn of(endpoint: &Endpoint) -> Result<Self, HttpError> {
         let client = match endpoint {
             Endpoint::Unix { .. } => None,
@@ -68,7 +68,7 @@ impl Asker {
         Ok(Self { endpoint: endpoint.clone(), client })
     }
 
-    /// The same at another path of the same place, which costs nothing.
+    /// The same at a path below this one, which costs nothing.
     #[must_use]
     pub fn below(&self, path: &str) -> Self {
         let endpoint = match &self.endpoint {

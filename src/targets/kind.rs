@@ -27,7 +27,8 @@ pub struct ServerKind {
     pub check: Option<&'static [&'static str]>,
     /// The private start by which a check of this kind judges, unless its command only tests.
     pub start: Option<&'static Start>,
-    /// The extension of files that a mere test reads although it is blind to the others: broken ones would show nothing.
+    /// The extension of files that a mere test reads although it is blind to the others: broken ones would show
+    /// nothing.
     pub spared_by_canary: Option<&'static str>,
     /// A check that notices broken files, for people whose check does not.
     pub better_check: Option<&'static str>,

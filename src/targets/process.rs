@@ -1,8 +1,8 @@
 //! Runs a program that is not ours: a server's own check, a reload command, a hook.
 //!
-//! What the rest of the program may rely on: no shell is involved; the program gets nothing but `PATH`, `LANG=C` and the
-//! `TRUSTSYNC_*` variables it was given, and no input; it and all that it started in its process group are ended when its
-//! time is over; what it says is kept only up to a bound; and nothing that it leaves behind can hold us up.
+//! What the rest of trustsync may rely on: no shell is involved; the program gets `PATH`, `LANG=C` and the
+//! `TRUSTSYNC_*` variables it was given, and no input; when its time is over, it is ended with all that it started in
+//! its process group; its output is kept up to a bound; and nothing that it leaves behind can hold us up.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,6 +18,8 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::trust::excerpt;
+
 /// How much of a program's output is kept, unless its caller says otherwise.
 pub const OUTPUT_KEPT: usize = 64 * 1024;
 
@@ -25,12 +27,12 @@ pub const OUTPUT_KEPT: usize = 64 * 1024;
 pub const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// How long we read on, at most, once the program itself has ended: what it started may hold its output open for ever.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const LAST_OUTPUT: Duration = Duration::from_millis(200);
 
 /// How much of a command is logged.
 const COMMAND_SHOWN: usize = 400;
 
-/// Where programs are looked for when we have no `PATH` of our own.
+/// Where programs are found when we have no `PATH` of our own.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The `TRUSTSYNC_*` variables that a program is given.
@@ -68,21 +70,21 @@ pub struct Run<'a> {
 /// What became of a program that was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
-    /// How it ended.
+    /// Its exit code, or the signal that ended it.
     pub status: ExitStatus,
     /// The beginning of what it wrote to stdout and stderr, in the order written, with no control characters but line
     /// ends and tabs.
     pub output: String,
     /// It wrote more than was kept.
     pub output_cut: bool,
-    /// It was ended by us, since its time was over.
+    /// We ended it, since its time was over.
     pub timed_out: bool,
 }
 
-/// Why a program could not be run at all.
+/// Why a program could not be run, so that nothing is known of how it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// There is no argument at all.
+    /// The list is empty.
     #[error("the command is empty: it needs at least a program's name")]
     Empty,
     /// The program could not be started, or not watched to its end.
@@ -104,7 +106,7 @@ impl Ran {
         self.status.success() && !self.timed_out
     }
 
-    /// How it ended and its last words, for people: `exit code 1: nginx: [emerg] ...`.
+    /// How it ended, and what it wrote, for people: `exit code 1: nginx: [emerg] ...`.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut text = if self.timed_out {
@@ -127,7 +129,8 @@ impl Ran {
 }
 
 impl Run<'_> {
-    /// Runs it to its end, or to the end of its time, and logs that. If the future is dropped, the whole group is killed.
+    /// Runs it to its end, or to the end of its time, and logs that. If the future is dropped, the whole group is
+    /// killed.
     pub async fn to_end(&self) -> Result<Ran, RunError> {
         let begun = Instant::now();
         let ran = self.watch().await;
@@ -136,10 +139,9 @@ impl Run<'_> {
             Ok(ran) => ran.status.to_string(),
             Err(error) => error.to_string(),
         };
-        // Everyone on the machine can see the arguments of a process, so they are no secret.
-        let words = self.argv.iter().flat_map(|argument| argument.split_whitespace());
-        let command: String = words.flat_map(|word| [word, " "]).collect();
-        let command: String = printable(command.trim_end().as_bytes()).chars().take(COMMAND_SHOWN).collect();
+        // All users of the machine can see the arguments of a process, so they are not a secret.
+        let words: Vec<&str> = self.argv.iter().flat_map(|argument| argument.split_whitespace()).collect();
+        let command = excerpt::beginning(&words.join(" "), COMMAND_SHOWN);
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         log_line!(CommandEnded, command, took_ms, ended, "a command was run to its end");
         ran
@@ -173,7 +175,7 @@ impl Run<'_> {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed("started"))?;
-        // Declared after the child, so dropped before it: as long as the child is not reaped, no other process can bear
+        // Declared after the child, so dropped before it: as long as the child is not reaped, no other process can have
         // the group's number.
         let mut group = Group::of(&child);
 
@@ -185,8 +187,8 @@ impl Run<'_> {
         let (status, timed_out) = match in_time {
             Some(status) => {
                 group.ended();
-                // What it started may live on with its blessing (a restarted server): it is left alone.
-                let _ = timeout(LAST_WORDS, output.read()).await;
+                // What it started may live on for a purpose (a restarted server): it is left alone.
+                let _ = timeout(LAST_OUTPUT, output.read()).await;
                 (status, false)
             }
             None => {
@@ -251,8 +253,8 @@ impl Group {
     /// Whether the leader is gone, without reaping it.
     fn leader_has_ended(&self) -> bool {
         let Some(leader) = self.0 else { return true };
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        !matches!(waitid(WaitId::Pid(leader), look), Ok(None))
+        let without_reaping = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(leader), without_reaping), Ok(None))
     }
 
     fn ended(&mut self) {

@@ -56,15 +56,15 @@ pub struct Apply<'a> {
     pub settings: &'a Settings,
     /// Whose store is adopted.
     pub store: &'a StoreSettings,
-    /// For whom.
+    /// The target for which.
     pub target: &'a Target,
-    /// The time.
+    /// Tells the time.
     pub clock: &'a dyn Clock,
     /// How long to wait for another one.
     pub lock_timeout: Duration,
 }
 
-/// Why the privileged helper did not come to a turn. What stands, stays.
+/// Why the privileged helper took no turn. What is in place stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// It acts by what others may change.
@@ -81,12 +81,12 @@ pub enum ApplyError {
     Store(#[from] StoreError),
     /// What was remembered of earlier turns.
     #[error(
-        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what the \
-         daemon says next is believed",
+        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what \
+         the daemon says next is believed",
         path.display()
     )]
     State {
-        /// The file.
+        /// The state's file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -98,7 +98,7 @@ pub enum ApplyError {
     #[error("the daemon's store was not adopted: {0}")]
     Withheld(#[from] Withheld),
     /// It is another store, or goes backward.
-    #[error("the daemon's store {what}. Where it was made anew on purpose, remove {}", state.display())]
+    #[error("the daemon's store {what}. If it was made anew on purpose, remove {}", state.display())]
     NotTheSame {
         /// Compared with what was adopted before.
         what: String,
@@ -108,7 +108,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// The exit code.
+    /// The exit code that it ends in.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -130,7 +130,7 @@ struct State {
     store: Option<String>,
     /// The newest number adopted.
     generation: u64,
-    /// What the server was told of last.
+    /// For what the server was reloaded last.
     told: Option<(u64, Fingerprint)>,
     /// Whether its check sees what is wrong with a generation.
     #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
@@ -174,16 +174,12 @@ impl Apply<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
     pub async fn answer(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let span = tracing::info_span!("apply", target = self.target.name);
-        self.answer_in(request).instrument(span).await
-    }
-
-    async fn answer_in(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let files = match Privileged::of(&self.store.privileged_path, &self.target.name) {
             Ok(files) => files,
             Err(error) => return self.without(request, &error.into()),
         };
         let (outcome, mut exit) =
-            self.work(&files, request).await.unwrap_or_else(|error| self.without(request, &error));
+            self.work(&files, request).instrument(span).await.unwrap_or_else(|error| self.without(request, &error));
         let mut outcome = outcome.bounded();
         if outcome.rendered.is_none() {
             outcome.rendered = ApplyOutcome::last(&files).and_then(|last| last.rendered);
@@ -219,8 +215,8 @@ impl Apply<'_> {
                 Some(format!("is another one ({given}) than before ({had})"))
             }
             _ if number < state.generation => Some(format!(
-                "has generation {number:06}, and {:06} was adopted before: who can only withdraw may not bring back what \
-                 has left",
+                "has generation {number:06}, and {:06} was adopted before: who can only withdraw may not bring back \
+                 what has left",
                 state.generation
             )),
             _ => None,
@@ -298,7 +294,7 @@ impl Apply<'_> {
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Reloaded(_));
         if is_used && canary::is_due(self.target, state.canary.as_ref(), number) {
             let generation = (number, &*link.generation(number));
-            canary::look(self.target, &mut state.canary, generation, link.path(), &environment).await;
+            canary::run(self.target, &mut state.canary, generation, link.path(), &environment).await;
             unsaved = state.write(&files.state()).err();
         }
         outcome.canary.clone_from(&state.canary);
@@ -318,8 +314,8 @@ impl Apply<'_> {
         ));
         if let Some(error) = &unsaved {
             let text = format!(
-                "What the privileged helper remembers (denials, identities, what the server was told) could not be saved: {}. This turn was \
-                 taken all the same; the next one begins from what was saved before.",
+                "What the privileged helper remembers (denials, identities, what the server loaded last) could not be \
+                 saved: {}. This turn was taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
             outcome.findings.push(self.finding(event::Event::ApplyNotSaved, text));
@@ -347,7 +343,7 @@ impl Apply<'_> {
                 Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
                     paths.extend(pidfile.parent().map(Path::to_owned));
                 }
-                // HAProxy's own user may have made its sockets, and whoever may write in their folder may put others there.
+                // HAProxy's own user may have made its sockets, and anyone who may write in their folder may put others there.
                 // Such a one is given nothing but files that the generation's manifest lists (`haproxy::on_disk`), which
                 // are public, whatever it names; and what it says is bounded.
                 Reload::Haproxy { .. } | Reload::Watched { .. } => {}
@@ -360,7 +356,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// By what each configured slot judges; the identity that was kept counts as learned.
+    /// The rules of each configured slot; the identity that was kept counts as learned.
     fn rules(&self, state: &State) -> Result<Vec<SlotRules>, CycleError> {
         let kept = |(slot, names): (&SlotId, &BTreeSet<String>)| {
             (slot.clone(), SlotState { identity: Some(names.clone()), ..SlotState::default() })
@@ -370,7 +366,7 @@ impl Apply<'_> {
         slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &planner)).collect()
     }
 
-    /// Writes the generation, unless what stands there is just that.
+    /// Writes the generation, unless it is there already.
     fn render(&self, files: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
         let (number, digest) = (given.generation, content.digest());
         let generations = files.generations();
@@ -409,7 +405,7 @@ impl Apply<'_> {
         let rendered = match swept.tried(files.link().and_then(|link| link.read())) {
             Some(Link::Generation(number)) => Some(number),
             Some(_) => None,
-            // Nobody knows which one is named.
+            // It is unknown which one is named.
             None => return swept.failures,
         };
         let found = swept.tried(generation::list_in(&generations)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The daemon's side: it asks the privileged helper, and reads what came of it.
+//! The daemon's side: it asks the privileged helper, and reads its answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl<'a> PrivilegedHelper<'a> {
         (!last.refused.is_empty()).then(|| last.refused.join("; "))
     }
 
-    /// What the privileged helper said of this generation.
+    /// What the privileged helper answered about this generation.
     pub fn last(&self) -> Option<ApplyOutcome> {
         let of_this = |last: &ApplyOutcome| {
             let rendered = last.rendered.as_ref();
@@ -80,13 +80,15 @@ impl<'a> PrivilegedHelper<'a> {
             match taken {
                 None if asked.elapsed() >= taken_within => {
                     return Err(format!(
-                        "the privileged helper did not take the request within {}: is {unit}.path enabled? See `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
+                        "the privileged helper did not take the request within {}: is {unit}.path enabled? See \
+                         `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
                         humantime::format_duration(taken_within)
                     ));
                 }
                 Some(taken) if taken.elapsed() >= done_within => {
                     return Err(format!(
-                        "the privileged helper took the request and left no outcome within {}: see `journalctl -u {unit}.service`",
+                        "the privileged helper took the request and left no outcome within {}: see `journalctl -u \
+                         {unit}.service`",
                         humantime::format_duration(done_within)
                     ));
                 }

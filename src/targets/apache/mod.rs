@@ -30,7 +30,7 @@ pub static APACHE: ServerKind = ServerKind {
     check: Some(&["apache2ctl"]),
     start: Some(&START),
     spared_by_canary: Some("conf"),
-    better_check: Some("A real start of the server looks: check = [\"apache2ctl\"]."),
+    better_check: Some("A real start of the server reads them: check = [\"apache2ctl\"]."),
     signal: Some((Signal::Usr1, "/run/apache2/apache2.pid", "apache2")),
     evidence: GenerationEvidence::Header,
     settle: Duration::ZERO,

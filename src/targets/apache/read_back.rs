@@ -1,5 +1,5 @@
-//! Reads what Apache includes. It may hold any directive, so every line must be one of the few that are meant, and in its
-//! place.
+//! Reads what Apache includes. It may hold any directive, so every line must be one of the few that are meant, and in
+//! its place.
 
 use crate::targets::read_back::meant::exactly;
 use crate::trust::render::Odd;
@@ -37,12 +37,13 @@ pub(super) fn admit(text: &str, meant: Meant) -> Result<(), Odd> {
 /// The header that names this generation, shown to this machine alone.
 pub(super) fn generation(text: &str, number: u64) -> Result<(), Odd> {
     let meant = format!(
-        "Header always set X-Trustsync-Generation \"{number:06}\" \"expr=%{{CONN_REMOTE_ADDR}} in {{ '127.0.0.1', '::1' }}\""
+        "Header always set X-Trustsync-Generation \"{number:06}\" \"expr=%{{CONN_REMOTE_ADDR}} in {{ '127.0.0.1', \
+         '::1' }}\""
     );
     exactly(directives(text)?, [meant.as_str()])
 }
 
-/// The lines that are no comments. A backslash at a line's end would take the next line along.
+/// The lines that are not comments. A backslash at a line's end would take the next line along.
 fn directives(text: &str) -> Result<Vec<&str>, Odd> {
     let odd = text.lines().find(|line| line.ends_with('\\') || line.chars().any(|each| !(' '..='~').contains(&each)));
     match odd {

@@ -10,7 +10,7 @@ const VIRTUAL_HOST: &str = include_str!("../../../deploy/apache/trustsync.conf")
 /// The path that stands for the link in that file.
 const DEFAULT_LINK: &str = "/var/lib/trustsync/target/apache";
 
-/// What goes into each virtual host.
+/// The lines for each virtual host.
 #[must_use]
 pub fn virtual_host(link: &Path) -> String {
     // Every path of the snippet stands in double quotes.

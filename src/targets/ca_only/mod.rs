@@ -1,4 +1,4 @@
-//! A server that can only be told which authorities to trust, and never which certificate. It reads the bundles, a
+//! A server that can be configured to trust authorities, and not single certificates. It reads the bundles, a
 //! truststore, or OpenSSL's directory of certificates, the family *hashed*.
 
 mod read_back;

@@ -1,6 +1,6 @@
-//! Reads a directory of certificates by the hash of their subject: as many files as there are authorities and a marker, in
-//! each one certificate, of those that share a hash none passed over. A reader asks for `.0`, `.1` and so on, and stops at
-//! the first that is missing.
+//! Reads a directory of certificates by the hash of their subject: as many files as there are authorities and a marker,
+//! in each one certificate, of those that share a hash none passed over. A reader asks for `.0`, `.1` and so on, and
+//! stops at the first that is missing.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

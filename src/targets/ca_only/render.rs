@@ -1,9 +1,9 @@
-//! OpenSSL's directory of certificates: each in a file called by a hash of its subject, so that a program finds an issuer
-//! without reading them all (`SSLCACertificatePath`, `openssl -CApath`).
+//! OpenSSL's directory of certificates: each in a file called by a hash of its subject, so that a program finds an
+//! issuer without reading them all (`SSLCACertificatePath`, `openssl -CApath`).
 //!
-//! The hash is OpenSSL's `X509_NAME_hash`: the first four bytes, little-endian, of the SHA-1 of the name's canonical form
-//! (`crypto/x509/x_name.c`): the RDNs one after the other, without the sequence around them, each string as UTF-8 in lower
-//! case, without spaces at its ends and with single ones within. Lower case and spaces are ASCII's alone.
+//! The hash is OpenSSL's `X509_NAME_hash`: the first four bytes, little-endian, of the SHA-1 of the name's canonical
+//! form (`crypto/x509/x_name.c`): the RDNs one after the other, without the sequence around them, each string as UTF-8
+//! in lower case, without spaces at its ends and with single ones within. Lower case and spaces are ASCII's alone.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let mut taken: BTreeMap<u32, u32> = BTreeMap::new();
     let authorities =
         set.chain.values().chain(set.extra.values().filter(|held| !set.chain.contains_key(&held.fingerprint())));
-    // A name that no hash can be made of cannot be found by one; that its file is missing, reading back will say.
+    // A name without a hash has no file, and reading back reports the missing one.
     authorities
         .chain([label.marker])
         .filter_map(|held| Some((subject_hash(&held.facts().subject_der)?, held)))
@@ -40,7 +40,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
         .collect()
 }
 
-/// OpenSSL's hash of a name, from its DER; none where that is no name.
+/// OpenSSL's hash of a name, from its DER; none where that is not a name.
 #[must_use]
 pub fn subject_hash(name: &[u8]) -> Option<u32> {
     let canonical = canonical(name).ok()?;

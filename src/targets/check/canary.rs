@@ -18,11 +18,11 @@ use crate::trust::canary::CanaryVerdict;
 const NO_CERTIFICATE: &str =
     "-----BEGIN CERTIFICATE-----\ndHJ1c3RzeW5jIGJyb2tlIHRoaXMgb24gcHVycG9zZQ==\n-----END CERTIFICATE-----\n";
 
-/// Nothing that any server's configuration could hold.
+/// A text that no server's configuration can hold.
 const NO_LIST: &str = "} trustsync broke this file on purpose: a check that reads it refuses it {\n";
 
-/// What the check makes of a broken copy of `generation` where `link` leads; none where it refuses the good one as well, so
-/// that its verdict says nothing.
+/// Whether the check notices a broken copy of `generation` where `link` leads; none where it refuses the good one as
+/// well, so that its verdict says nothing.
 pub async fn of(
     kind: Kind,
     check: Check<'_>,
@@ -55,7 +55,7 @@ pub async fn of(
     (good == CheckOutcome::Passed).then_some(CanaryVerdict::Sees)
 }
 
-/// The extensions of files that are no certificates.
+/// The extensions of files that are not certificates.
 const LISTS: [&str; 5] = ["conf", "map", "list", "txt", "json"];
 
 /// Breaks every file but those with the extension `spared`.

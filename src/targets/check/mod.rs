@@ -19,7 +19,7 @@ use crate::targets::process::{OUTPUT_KEPT, Ran, Run, RunError};
 use crate::targets::ways::{Check, CheckWay, Start};
 use room::Room;
 
-/// Which files a check is to judge.
+/// Which files a check reads.
 #[derive(Debug, Clone, Copy)]
 pub enum View<'a> {
     /// Those that stand there.
@@ -49,9 +49,9 @@ pub enum CheckOutcome {
     PrivateUnavailable(String),
 }
 
-/// Runs the check in its own way. A start is private in any case, and only the files are as they stand. Where a start of
-/// those is unavailable, the same program's own test takes its place: it sees less, but what it refuses would end the
-/// server.
+/// Runs the check in its own way. A start is private in any case, and only the files are as they stand. Where a start
+/// of those is unavailable, the same program's own test takes its place: it sees less, but what it refuses would end
+/// the server.
 pub async fn run(check: Check<'_>, view: View<'_>, environment: &Environment, limit: Duration) -> CheckOutcome {
     if check.argv.is_empty() {
         return CheckOutcome::CouldNotRun(RunError::Empty.to_string());
@@ -88,8 +88,8 @@ async fn in_place(argv: &[String], environment: &Environment, limit: Duration) -
     }
 }
 
-/// Starts the server in private, with the first of the `bound` folders where the second stands, and ends it once it would
-/// serve.
+/// Starts the server in private, with the first of the `bound` folders where the second stands, and ends it once it
+/// would serve.
 async fn started(
     start: &Start,
     argv: &[String],
@@ -126,8 +126,8 @@ fn in_namespaces(flags: &[&str], script: &str, arguments: &[&str], argv: &[Strin
 /// Says that the private view stands: what failed before this line was ours, what fails after it is the check.
 pub const VIEW_STANDS: &str = "trustsync: the private view stands";
 
-/// Runs what makes a private view, says so by [`VIEW_STANDS`], and then is the check. `missing` is what could not be made
-/// if that line never comes.
+/// Runs what makes a private view, says so by [`VIEW_STANDS`], and then is the check. `missing` is what could not be
+/// made if that line never comes.
 async fn in_view(argv: &[String], environment: &Environment, limit: Duration, missing: &str) -> CheckOutcome {
     let ran = match (Run { argv, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
         Ok(ran) => ran,

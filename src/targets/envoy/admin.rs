@@ -6,10 +6,10 @@
 //!  /certs         the authorities that its TLS contexts hold; below 1.40 the first of each context alone
 //!  /config_dump   the listeners that ask for the secret, and whether they ask for a certificate at all
 //! ```
-//! No one of them is enough. A secret whose authorities cannot be read is shown by the first although the one before it is
-//! served (measured on 1.39 and 1.40; 1.36 goes on showing the one before it); so the other two must agree with it, and its
-//! content with the file that the link names. The first authority of that file is the generation's marker, by which alone its
-//! context can be told.
+//! No one of them is enough. A secret whose authorities cannot be read is shown by the first although the one before it
+//! is served (measured on 1.39 and 1.40; 1.36 goes on showing the one before it); so the other two must agree with it,
+//! and its content with the file that the link names. The first authority of that file is the generation's marker, by
+//! which alone its context is known.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -80,8 +80,8 @@ impl Admin {
         if ours.iter().any(|secret| context_of(secret) != Some(&meant.context)) {
             let several = if ours.len() == 1 { String::new() } else { format!(" (one of {}; {SEVERAL})", ours.len()) };
             return Ok(Seen::refuted_for_good(format!(
-                "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file that \
-                 the link names{several}",
+                "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file \
+                 that the link names{several}",
                 wanted.generation
             )));
         }
@@ -90,7 +90,8 @@ impl Admin {
             Held::First if self.file == WITHOUT_MARKER => Proof::AllowlistOnly(FIRST_ALONE.to_owned()),
             Held::First | Held::Otherwise => {
                 return Ok(Seen::refuted_for_good(format!(
-                    "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the secret",
+                    "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the \
+                     secret",
                     wanted.generation
                 )));
             }
@@ -223,7 +224,7 @@ fn is_marker_of(certificate: &Certificate, wanted: &Wanted) -> bool {
     markers.iter().any(|marker| marker.store_id == wanted.store_id && marker.generation == wanted.generation)
 }
 
-/// A serial number without what only its form needs.
+/// A serial number without leading zeros, in lower case.
 fn plain(serial: &str) -> String {
     serial.trim_start_matches('0').to_ascii_lowercase()
 }
@@ -261,7 +262,7 @@ impl Statistics {
     }
 }
 
-/// Those of our name.
+/// The secrets of our name.
 fn secrets(dump: &Value) -> Vec<&Value> {
     let secrets = dump.get("configs").and_then(Value::as_array).into_iter().flatten();
     secrets.filter(|secret| secret.get("name").and_then(Value::as_str) == Some(SECRET)).collect()
@@ -288,7 +289,7 @@ fn is_anothers(secret: &Value, wanted: &Wanted) -> bool {
     !markers.is_empty() && markers.iter().all(|marker| marker.store_id != wanted.store_id)
 }
 
-/// Why an Envoy has several secrets of our name, and what tells those of different stores apart.
+/// Why an Envoy has several secrets of our name, and by what those of different stores are known.
 const SEVERAL: &str = "listeners that ask for it in different words have one each; if it is another store's, its file \
                        must hold that store's marker";
 
@@ -334,7 +335,7 @@ fn find_asking<'a>(value: &'a Value, listener: &'a str, found: &mut Vec<Asking<'
 }
 
 impl<'a> Asking<'a> {
-    /// How it asks.
+    /// The part of the context that asks for the secret.
     fn secret(&self) -> Option<&'a Value> {
         let combined = self.context.get("combined_validation_context");
         [Some(self.context), combined].into_iter().flatten().find_map(|at| {

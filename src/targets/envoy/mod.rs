@@ -1,5 +1,5 @@
-//! Envoy: a file of its secret discovery service, which it watches, so that nobody tells it; and its admin endpoint, which
-//! shows what it has loaded.
+//! Envoy: a file of its secret discovery service, which it watches, so that it needs no reload; and its admin endpoint,
+//! which shows what it has loaded.
 
 pub(super) mod admin;
 mod limits;

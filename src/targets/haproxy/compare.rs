@@ -112,7 +112,7 @@ async fn other_chain(
     }))
 }
 
-/// `/O=trustsync generation marker/CN=...`: a hint which generation it is, and no more, since this form can be feigned.
+/// `/O=trustsync generation marker/CN=...`: only a hint which generation it is, since this form can be feigned.
 fn marker_in(subject: &str) -> Option<MarkerName> {
     MarkerName::parse(subject.strip_prefix("/O=")?.strip_prefix(MARKER_ORGANIZATION)?.strip_prefix("/CN=")?)
 }

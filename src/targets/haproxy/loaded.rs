@@ -5,7 +5,7 @@ use std::path::Path;
 use super::on_disk::OnDisk;
 use super::socket::{HaproxyError, argument, ask, ask_in_turn};
 
-/// What kind of list.
+/// The two forms of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// Entries alone.
@@ -15,9 +15,9 @@ pub enum Form {
 }
 
 impl Form {
-    /// Its word in a command.
+    /// As commands name it.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn keyword(self) -> &'static str {
         match self {
             Self::Acl => "acl",
             Self::Map => "map",
@@ -25,21 +25,21 @@ impl Form {
     }
 }
 
-/// A list or a map.
+/// A list or a map that HAProxy has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
-    /// Which of the two.
+    /// Which decides how commands name it.
     pub form: Form,
-    /// By this number a command names it: `#3`.
+    /// By which a command names it: `#3`.
     pub id: String,
     /// Its path within the target's folder.
     pub path: String,
 }
 
-/// A CA file.
+/// A CA file that HAProxy has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaFile {
-    /// By this name a command names it.
+    /// By which a command names it: its path, as the configuration has it.
     pub name: String,
     /// Its path within the target's folder.
     pub path: String,
@@ -55,11 +55,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Asks the socket.
+    /// Asks HAProxy by its runtime socket.
     pub async fn of(socket: &Path, disk: &OnDisk) -> Result<Self, HaproxyError> {
         let mut loaded = Self::default();
         for form in [Form::Acl, Form::Map] {
-            let shown = ask(socket, &format!("show {}", form.word()), None).await?;
+            let shown = ask(socket, &format!("show {}", form.keyword()), None).await?;
             loaded.lists.extend(shown.lines().filter_map(|line| list(form, line, disk)));
         }
         let shown = ask_in_turn(socket, "show ssl ca-file", None).await?;
@@ -67,7 +67,7 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Whether it is nothing.
+    /// Whether HAProxy has loaded none of our files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lists.is_empty() && self.ca_files.is_empty()
@@ -92,7 +92,7 @@ fn ca_file(line: &str, disk: &OnDisk) -> Option<CaFile> {
 /// The entries of a list in force, or of one of its versions, in order.
 pub async fn entries(socket: &Path, list: &List, version: Option<&str>) -> Result<Vec<String>, HaproxyError> {
     let at = version.map(|version| format!("@{version} ")).unwrap_or_default();
-    let shown = ask(socket, &format!("show {} {at}{}", list.form.word(), list.id), None).await?;
+    let shown = ask(socket, &format!("show {} {at}{}", list.form.keyword(), list.id), None).await?;
     // An address comes before each entry.
     Ok(shown
         .lines()

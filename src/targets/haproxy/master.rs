@@ -1,5 +1,5 @@
-//! What HAProxy's master says of a reload. USR2 and `systemctl reload` succeed whatever the new configuration is: that its
-//! worker did not come up shows nowhere but in the master's `show proc`, as `[failed: N]`.
+//! What HAProxy's master says of a reload. USR2 and `systemctl reload` succeed whatever the new configuration is: that
+//! its worker did not come up shows nowhere but in the master's `show proc`, as `[failed: N]`.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! HAProxy: chain bundle and lists; `haproxy -c`; SIGUSR2 to its master; and the two sockets by which it can be asked and
-//! told without a reload.
+//! HAProxy: chain bundle and lists; `haproxy -c`; SIGUSR2 to its master; and the two sockets by which it answers, and
+//! takes files without a reload.
 //!
 //! ```text
 //!  runtime socket:  loaded (what it has of our files) ─▶ update (our files as they stand now)

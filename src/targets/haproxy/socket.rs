@@ -17,8 +17,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// No list of ours is longer, as HAProxy shows it.
 const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
-/// For how long we wait for another change of a CA file: HAProxy has room for one at a time, and the turns of its targets
-/// run side by side. One that was begun and left does not end.
+/// For how long we wait for another change of a CA file: HAProxy has room for one at a time, and the turns of its
+/// targets run side by side. One that was begun and left does not end.
 const BUSY: Duration = Duration::from_secs(2);
 
 /// Between two tries.

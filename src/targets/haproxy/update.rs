@@ -6,8 +6,8 @@
 //!  CA files:  set ─▶ commit ─▶ set ─▶ commit  the second time, since it advertises the list of the commit before
 //!  all lists: commit                          denied and admitted first, the map that names the generation last
 //! ```
-//! Whatever stops it half-way leaves entries of both generations side by side, each of which was trusted by one of them; the
-//! files on disk are right in any case, for the reload that must follow.
+//! If it stops half-way, entries of both generations stand side by side, each of which one of them trusted; the files
+//! on disk are right in any case, for the reload that must follow.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,12 +17,12 @@ use super::loaded::{CaFile, Form, List, Loaded, certificates, entries};
 use super::on_disk::OnDisk;
 use super::socket::{HaproxyError, argument, ask, ask_in_turn};
 
-/// What it was given.
+/// What HAProxy took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Updated {
-    /// So many lists and maps.
+    /// How many lists and maps.
     pub lists: usize,
-    /// So many CA files.
+    /// How many CA files.
     pub ca_files: usize,
 }
 
@@ -43,8 +43,8 @@ pub async fn update(socket: &Path, link: &Path) -> Result<Updated, HaproxyError>
     let done = give(socket, &disk, &loaded, &mut prepared).await;
     if done.is_err() {
         for Prepared { list, version } in prepared {
-            // What was prepared and never comes into force would only take up memory.
-            let _ = ask(socket, &format!("clear {} @{version} {}", list.form.word(), list.id), None).await;
+            // What is prepared and never comes into force would only take up memory.
+            let _ = ask(socket, &format!("clear {} @{version} {}", list.form.keyword(), list.id), None).await;
         }
     }
     done.map(|()| Updated { lists: loaded.lists.len(), ca_files: loaded.ca_files.len() })
@@ -63,7 +63,7 @@ async fn give<'a>(
         commit_ca_file(socket, disk, ca_file).await?;
     }
     while let Some(Prepared { list, version }) = prepared.pop_front() {
-        silent(socket, &format!("commit {} @{version} {}", list.form.word(), list.id)).await?;
+        silent(socket, &format!("commit {} @{version} {}", list.form.keyword(), list.id)).await?;
     }
     Ok(())
 }
@@ -75,7 +75,7 @@ async fn prepare<'a>(
     prepared: &mut VecDeque<Prepared<'a>>,
 ) -> Result<(), HaproxyError> {
     let wanted = disk.entries(&list.path).map_err(unreadable(&list.path))?;
-    let (form, id) = (list.form.word(), &list.id);
+    let (form, id) = (list.form.keyword(), &list.id);
     let command = format!("prepare {form} {id}");
     let answer = ask(socket, &command, None).await?;
     let version = answer.strip_prefix("New version created: ").filter(|version| version.parse::<u32>().is_ok());
@@ -96,7 +96,7 @@ async fn commit_ca_file(socket: &Path, disk: &OnDisk, ca_file: &CaFile) -> Resul
     let text = disk.text(path).map_err(unreadable(path))?;
     let wanted = disk.certificates(path).map_err(unreadable(path))?;
     if let Err(error) = set_and_commit_twice(socket, name, &text).await {
-        // Left open, it would be in everybody's way; another one's is not ended by our name.
+        // Left open, it would keep others from changing a CA file; by our name it does not end another's change.
         let _ = ask(socket, &format!("abort ssl ca-file {}", argument(name)), None).await;
         return Err(error);
     }

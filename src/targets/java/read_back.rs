@@ -1,4 +1,4 @@
-//! Reads Java's truststores, by the reader of whatever PKCS#12 people bring.
+//! Reads Java's truststores, by the reader of the PKCS#12 files that people bring.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use crate::trust::certificate::Certificate;
 use crate::trust::pkcs12;
 use crate::trust::render::Odd;
 
-/// That many different certificates, and nothing else; opened and found unchanged by the password that everybody knows.
+/// That many different certificates, and nothing else; the password that everybody knows opens it and finds it
+/// unchanged.
 pub(super) fn truststore(bytes: &[u8], meant: usize) -> Result<(), Odd> {
     let contents = pkcs12::read(bytes, &["changeit"], pkcs12::MOST_WORK)
         .map_err(|error| (error.to_string(), format!("{meant} certificates")))?;

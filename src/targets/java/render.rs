@@ -1,5 +1,5 @@
-//! For Java: PKCS#12 truststores. No secret is in them, so that nothing is encrypted; the password is what tools expect, and
-//! the integrity check is made with it. Java takes for trusted only what bears an attribute of Oracle's.
+//! For Java: PKCS#12 truststores. They hold no secret, so nothing is encrypted; the password is what tools expect, and
+//! the integrity check is made with it. Java trusts only entries with an attribute of Oracle's.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ pub(super) const WITHOUT_MARKER: &str = "truststore.p12";
 /// With it, for servers that pin.
 pub(super) const WITH_MARKER: &str = "truststore-with-marker.p12";
 
-/// Java's own, for what is no secret.
+/// Java's own, for files without a secret.
 pub(super) const PASSWORD: &str = "changeit";
 
-/// `truststore.p12`, `truststore-with-marker.p12`. Java refuses to start by an empty one: then the marker stands in it,
+/// `truststore.p12`, `truststore-with-marker.p12`. Java does not start with an empty one: then it holds the marker,
 /// whose key nobody has.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let authorities: BTreeMap<&Fingerprint, &Certificate> = set.chain.iter().chain(&set.extra).collect();
@@ -32,7 +32,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     Files::from([(WITHOUT_MARKER.to_owned(), truststore(&without)), (WITH_MARKER.to_owned(), truststore(&with))])
 }
 
-/// Enough of a fingerprint to tell the entries of a store apart, for ever under the same alias.
+/// Enough of a fingerprint for an alias that is unique in a store and stays the same.
 fn head(fingerprint: &Fingerprint) -> String {
     fingerprint.to_string().chars().take(16).collect()
 }
@@ -42,7 +42,8 @@ fn truststore(entries: &[(String, &Certificate)]) -> Vec<u8> {
     let bags: Vec<Vec<u8>> = entries.iter().map(|(alias, held)| bag(alias, held)).collect();
     let safe = content(&tlv(der::SEQUENCE, &bags));
     let safes = tlv(der::SEQUENCE, &[safe]);
-    // A salt keeps equal passwords apart, and this one everybody knows; taken from the content, it keeps the file the same.
+    // A salt keeps equal passwords apart, and everybody knows this one; taken from the content, it keeps the file the
+    // same.
     let salt: Vec<u8> = ring::digest::digest(&ring::digest::SHA256, &safes).as_ref().iter().take(20).copied().collect();
     let mac = pkcs12::mac(&safes, PASSWORD, &salt, ITERATIONS);
     let algorithm = tlv(der::SEQUENCE, &[tlv(der::OID, &[SHA256]), NULL.to_vec()]);

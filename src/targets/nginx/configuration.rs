@@ -1,7 +1,7 @@
 //! nginx's configuration language, as `ngx_conf_read_token` reads it. Pure.
 //!
-//! It is read to be judged, never to be written: comments and quoting are dropped. Lua blocks (`..._by_lua_block { }`)
-//! follow Lua's own lexical rules and are kept as one piece of code.
+//! It is read to be assessed, never to be written: comments and quoting are dropped. Lua blocks (`..._by_lua_block {
+//! }`) follow Lua's own lexical rules and are kept as one piece of code.
 
 use std::iter::Peekable;
 use std::path::Path;
@@ -41,7 +41,7 @@ impl Directive {
     }
 }
 
-/// Why a text is no nginx configuration. As nginx itself printed it, that means that we read it wrongly.
+/// Why a text is not an nginx configuration. As nginx itself printed it, that means that we read it wrongly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// The text ended within something.
@@ -221,8 +221,8 @@ impl Reader<'_> {
         Err(WITHIN)
     }
 
-    /// The rest of a long bracket (`[[...]]`, `[=[...]=]`) whose first `[` was read; none, having read any `=`, if it is
-    /// another bracket.
+    /// The rest of a long bracket (`[[...]]`, `[=[...]=]`) whose first `[` was read; none, having read any `=`, if it
+    /// is another bracket.
     fn lua_long(&mut self) -> Result<Option<String>, Unreadable> {
         let mut end = String::from("]");
         while self.rest.next_if_eq(&'=').is_some() {
@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn lua_blocks_are_one_text_whatever_braces_their_strings_and_comments_hold() {
         let read = read(
-            "access_by_lua_block { local a = {1, '}'} -- } comment\n --[[ } ]] if ngx.var.x == [[}]] then x[1] = 2 end }\nlisten 1;",
+            "access_by_lua_block { local a = {1, '}'} -- } comment\n --[[ } ]] if ngx.var.x == [[}]] then x[1] = 2 \
+             end }\nlisten 1;",
             &here(),
         )
         .unwrap();

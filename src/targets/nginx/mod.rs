@@ -79,7 +79,7 @@ impl Configuration for Nginx {
 
     fn judge(&self, printed: &str, link: &Path) -> Result<Enforcement, String> {
         let configuration = dump::assemble(printed).map_err(|error| error.to_string())?;
-        Ok(enforcement::judge(&configuration, &names_of(link)))
+        Ok(enforcement::assess(&configuration, &names_of(link)))
     }
 
     fn does_not_ask(&self) -> &'static str {
@@ -87,8 +87,8 @@ impl Configuration for Nginx {
     }
 
     fn advertises(&self) -> &'static str {
-        "nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers \
-         there"
+        "nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block \
+         answers there"
     }
 }
 

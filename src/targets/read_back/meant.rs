@@ -53,7 +53,7 @@ pub fn named(manifest: &Manifest) -> usize {
 /// A root that admits by name.
 pub struct NameRule<'a> {
     pub root: &'a Fingerprint,
-    /// None: its word alone decides.
+    /// Empty: the root alone decides.
     pub names: &'a BTreeSet<String>,
     pub witnesses: Witnesses,
 }
@@ -71,7 +71,7 @@ pub fn name_rules(manifest: &Manifest) -> Vec<NameRule<'_>> {
     rules
 }
 
-/// Not our own scanner: a fault in that one must not judge itself.
+/// Counts certificates, but not by our own scanner: a fault in that one must not confirm itself.
 pub fn certificates(bytes: &[u8]) -> Result<usize, String> {
     let mut found = 0_usize;
     for certificate in CertificateDer::pem_slice_iter(bytes) {
@@ -87,7 +87,7 @@ pub fn certificates(bytes: &[u8]) -> Result<usize, String> {
     if markers == found { Ok(found) } else { Err(format!("{found} readable certificates under {markers} markers")) }
 }
 
-/// The file as a text; what is not UTF-8 fits no line that is meant.
+/// The file as a text; no line that is meant has what is not UTF-8.
 pub fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }

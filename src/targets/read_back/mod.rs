@@ -1,6 +1,6 @@
 //! Reads a generation back before any server is shown it: every file by an independent strict parser, and counted. Some
-//! servers load one certificate of two and say nothing, one dies of a bad file that its own check passed (servers.md); so
-//! what stands on the disk is judged, not what was meant.
+//! servers load one certificate of two and say nothing, one dies of a bad file that its own check passed (servers.md);
+//! so what stands on the disk is checked, not what was meant.
 
 mod fingerprints;
 pub(super) mod meant;
@@ -20,13 +20,13 @@ const LARGEST: u64 = 32 * 1024 * 1024;
 /// What did not read back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
-    /// The disk said no.
+    /// The disk refused.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The manifest cannot be used.
     #[error(transparent)]
     Contents(#[from] ContentsError),
-    /// There is no such generation any more.
+    /// The generation was swept, or lost its manifest.
     #[error("generation {0:06} has no manifest.")]
     NoManifest(u64),
     /// A file is not what the manifest says.
@@ -73,9 +73,9 @@ pub fn read_back_in(kinds: Kinds, generations: &Path, number: u64) -> Result<(),
         if Fingerprint::of(&bytes) != *digest {
             return Err(ReadBackError::Changed { path: path.clone() });
         }
-        let judged = of_every_generation(path, &bytes, &manifest)
+        let read = of_every_generation(path, &bytes, &manifest)
             .or_else(|| kinds.outputs().find_map(|output| output.read_back(path, &bytes, &manifest)));
-        match judged {
+        match read {
             Some(Ok(())) => {}
             Some(Err((found, expected))) => return Err(ReadBackError::Count { path: path.clone(), found, expected }),
             None => return Err(ReadBackError::Unknown { path: path.clone() }),
@@ -84,7 +84,7 @@ pub fn read_back_in(kinds: Kinds, generations: &Path, number: u64) -> Result<(),
     Ok(())
 }
 
-/// One of the files that every generation has; `None` if this is none of them.
+/// One of the files that every generation has; `None` if it is not one of them.
 fn of_every_generation(path: &str, bytes: &[u8], manifest: &Manifest) -> Option<Result<(), Odd>> {
     let expected = match path {
         "trust-bundle.pem" => authorities(manifest).saturating_add(1),

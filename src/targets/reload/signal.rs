@@ -5,7 +5,8 @@
 //!  find its number ─▶ hold it by a pidfd ─▶ is it still who is meant? ─▶ signal through the pidfd
 //! ```
 //! A pidfile outlives its process and numbers are used again: a pidfd can come to mean no other process, so whatever is
-//! read while it is held is true of the process that the signal reaches. Nothing is remembered from one time to the next.
+//! read while it is held is true of the process that the signal reaches. Nothing is remembered from one time to the
+//! next.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
@@ -68,8 +69,8 @@ fn by_pidfile(signal: Signal, pidfile: &Path, process: &str) -> Result<ReloadRep
             Err(names(format!("is {found:?} and not {process:?}: a stale pidfile, or `process` is wrong")))
         }
         Err(error) => Err(names(format!(
-            "exists, but /proc/{number} does not show its name ({error}): /proc is hidden (hidepid, ProtectProc=) or not \
-             mounted, and it might be any program"
+            "exists, but /proc/{number} does not show its name ({error}): /proc is hidden (hidepid, ProtectProc=) or \
+             not mounted, and it might be any program"
         ))),
     }
 }
@@ -79,8 +80,8 @@ fn by_name(signal: Signal, process: &str) -> Result<ReloadReport, ReloadError> {
     let refused = |why: String| ReloadError::Process { process: process.to_owned(), why };
     let hidden = |error: io::Error| {
         refused(format!(
-            "cannot be looked for ({error}): /proc is hidden (hidepid, ProtectProc=) or not mounted, and there might be \
-             several. Give its pidfile, or its systemd unit"
+            "cannot be looked for ({error}): /proc is hidden (hidepid, ProtectProc=) or not mounted, and there might \
+             be several. Give its pidfile, or its systemd unit"
         ))
     };
     // Those who may not see init do not see every process.

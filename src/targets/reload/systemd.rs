@@ -1,5 +1,5 @@
-//! systemd: `systemctl reload UNIT`, which as an unprivileged user needs a polkit rule, and a unit's main process, which
-//! anyone may ask for.
+//! systemd: `systemctl reload UNIT`, which as an unprivileged user needs a polkit rule, and a unit's main process,
+//! which anyone may ask for.
 
 use std::time::Duration;
 
