@@ -85,7 +85,7 @@ impl Observed {
     /// Whether the vendor's clock agreed with ours when it was asked; `None` where the answer has no usable `Date`.
     pub fn clock_agrees(&self) -> Option<bool> {
         let date = self.answer.as_ref().ok()?.date?;
-        Some(date.distance(self.asked) <= CLOCKS_AGREE_WITHIN)
+        Some(date.since(self.asked).max(self.asked.since(date)) <= CLOCKS_AGREE_WITHIN)
     }
 
     /// The exit codes that its failures lead to.

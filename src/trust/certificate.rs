@@ -61,10 +61,8 @@ pub struct Facts {
     pub is_ca: bool,
     /// basicConstraints pathLenConstraint.
     pub path_len: Option<u32>,
-    /// The key, for people: `RSA 2048`, `EC P-256`, `Ed25519`.
-    pub key: String,
-    /// The key, for policy.
-    pub key_kind: KeyKind,
+    /// The key; for people `RSA 2048`, `EC P-256`, `Ed25519`.
+    pub key: KeyKind,
     /// SHA-256 of the SubjectPublicKeyInfo: the same key in two certificates has the same.
     pub key_fingerprint: Fingerprint,
     /// The signature algorithm, for people: `SHA-256 with RSA`.
@@ -250,7 +248,6 @@ fn brief(error: &impl fmt::Display) -> String {
 }
 
 fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
-    let key_kind = key_kind(parsed.public_key());
     let (signature, signature_kind) = signature(&parsed.signature_algorithm);
     let mut facts = Facts {
         fingerprint: Fingerprint::of(der),
@@ -273,8 +270,7 @@ fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
         other_names: Vec::new(),
         is_ca: false,
         path_len: None,
-        key: key_kind.to_string(),
-        key_kind,
+        key: key_kind(parsed.public_key()),
         key_fingerprint: Fingerprint::of(parsed.public_key().raw),
         signature,
         signature_kind,

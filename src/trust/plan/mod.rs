@@ -150,11 +150,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
 fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
     let leaves = set.pins.values().map(|pin| &pin.leaf);
     let roots = set.name_rules.iter().map(|rule| &rule.root);
-    leaves
-        .chain(roots)
-        .chain(set.chain.values())
-        .map(|certificate| (certificate.fingerprint(), certificate.clone()))
-        .collect()
+    let held = leaves.chain(roots).chain(set.chain.values());
+    held.map(|certificate| (certificate.fingerprint(), certificate.clone())).collect()
 }
 
 struct Planner<'a> {
