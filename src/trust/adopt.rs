@@ -92,7 +92,7 @@ pub enum Withheld {
         quoted_list(.named, SHOWN), quoted_list(.kept, SHOWN), .slot.source()
     )]
     Identity {
-        /// The slot.
+        /// The slot whose leaves it binds.
         slot: SlotId,
         /// The names that were kept from the first time.
         kept: BTreeSet<String>,

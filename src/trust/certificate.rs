@@ -124,7 +124,7 @@ impl DnsConstraints {
 /// A public key, as far as policy distinguishes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyKind {
-    /// RSA.
+    /// RSA of any length.
     Rsa {
         /// Length of the modulus in bits.
         bits: usize,
@@ -204,7 +204,7 @@ impl Certificate {
         &self.der
     }
 
-    /// Canonical PEM.
+    /// Canonical PEM: LF, 64 columns, one final newline.
     #[must_use]
     pub fn pem(&self) -> String {
         pem::encode("CERTIFICATE", &self.der)
@@ -301,6 +301,7 @@ fn push_once(list: &mut Vec<String>, entry: String) {
     }
 }
 
+// Long because it is a match with an arm for each extension that is read.
 fn read_extension(facts: &mut Facts, extension: &X509Extension<'_>) {
     let mut processed = true;
     let mut malformed = false;

@@ -140,7 +140,7 @@ impl Rule {
         self.row().0
     }
 
-    /// What it demands.
+    /// What it demands, as a clause.
     #[must_use]
     pub const fn statement(self) -> &'static str {
         self.row().1
@@ -156,7 +156,7 @@ impl Rule {
 /// One broken rule, and what it was found on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The rule.
+    /// The rule that is broken.
     pub rule: Rule,
     /// Subject and fingerprint of the certificate it was found on, where there is one.
     pub certificate: Option<(String, Fingerprint)>,

@@ -116,7 +116,7 @@ impl Plan {
     }
 }
 
-/// Plans one cycle.
+/// Plans one cycle: pure, so the same input gives the same plan.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut state = input.planner.clone();

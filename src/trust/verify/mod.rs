@@ -107,7 +107,7 @@ pub enum Identity {
 /// What policy says of one certificate string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It verifies now.
+    /// It verifies now, by every rule but identity.
     Accepted(Candidate),
     /// Its leaf's validity is over, but in the last second of it, it would have been accepted.
     Expired(Candidate, Refusal),
