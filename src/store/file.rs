@@ -63,6 +63,15 @@ pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
+/// What stands at a path, following no symlink; `None` where nothing does.
+pub(crate) fn look_up(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("look at", path, error)),
+    }
+}
+
 /// What the kernel says of an open file, which must be a regular one.
 pub(super) fn regular(file: &File, path: &Path) -> Result<fs::Metadata, StoreError> {
     let found = file.metadata().map_err(|error| StoreError::io("look at", path, error))?;

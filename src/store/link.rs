@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +24,7 @@ pub struct LinkPath {
 /// What a link says. It is read as a number and never followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// Nothing stands there.
+    /// Nothing stands at its path.
     Missing,
     /// It names this generation, in our own form.
     Generation(u64),
@@ -80,11 +79,7 @@ impl LinkPath {
 
     /// What the link says now.
     pub fn read(&self) -> Result<Link, StoreError> {
-        let found = match fs::symlink_metadata(&self.path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Link::Missing),
-            Err(error) => return Err(StoreError::io("look at", &self.path, error)),
-        };
+        let Some(found) = file::look_up(&self.path)? else { return Ok(Link::Missing) };
         if !found.is_symlink() {
             return Ok(Link::Foreign(format!("({})", super::kind(&found))));
         }

@@ -138,15 +138,10 @@ impl Privileged {
             make(&self.root.join(folder))?;
         }
         make(&self.generations())?;
-        let consumed = self.root.join(CONSUMED);
-        if fs::symlink_metadata(&consumed).is_err() {
-            let made = DirBuilder::new().mode(0o700).create(&consumed);
-            made.map_err(|error| StoreError::io("create", &consumed, error))?;
-        }
+        make_for_root(&self.root.join(CONSUMED))?;
         let requests = self.root.join(REQUESTS);
-        if fs::symlink_metadata(&requests).is_err() {
+        if make_for_root(&requests)? {
             let failed = |error| StoreError::io("create", &requests, error);
-            DirBuilder::new().mode(0o700).create(&requests).map_err(failed)?;
             std::os::unix::fs::lchown(&requests, Some(0), Some(group)).map_err(failed)?;
             fs::set_permissions(&requests, Permissions::from_mode(REQUESTS_MODE)).map_err(failed)?;
         }
@@ -157,11 +152,7 @@ impl Privileged {
     /// be it to rename, to write or to remove.
     pub fn fits(&self) -> Result<(), StoreError> {
         let unfit = |what: &str| StoreError::foreign(&self.root, what);
-        let found = match fs::symlink_metadata(&self.root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(StoreError::io("look at", &self.root, error)),
-            Ok(found) => found,
-        };
+        let Some(found) = file::look_up(&self.root)? else { return Ok(()) };
         let at = ownership::roots_alone(&self.root).map_err(|error| unfit(&format!("is not root's alone: {error}")))?;
         let found = if found.is_symlink() {
             fs::symlink_metadata(&at).map_err(|error| StoreError::io("look at", &at, error))?
@@ -180,13 +171,10 @@ impl Privileged {
     pub fn consume(&self) -> Result<Option<Request>, StoreError> {
         self.fits()?;
         let request = self.request();
-        let found = match fs::symlink_metadata(&request) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            found => Request::of(&found.map_err(|error| StoreError::io("look at", &request, error))?),
-        };
+        let Some(found) = file::look_up(&request)?.as_ref().map(Request::of) else { return Ok(None) };
         let folder = self.root.join(CONSUMED);
         // Where it cannot be made, the rename says why.
-        let _ = DirBuilder::new().mode(0o700).create(&folder);
+        let _ = make_for_root(&folder);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let consumed = folder.join(format!("{}-{}-{}", self.target, std::process::id(), now.as_nanos()));
         if let Err(error) = fs::rename(&request, &consumed) {
@@ -202,12 +190,8 @@ impl Privileged {
             let why = StoreError::io("rename away", &request, error).in_short();
             return Ok(Some(Request { tell: false, stuck: Some(why), ..found }));
         }
-        let found = match fs::symlink_metadata(&consumed) {
-            // Cleared by another answer to this target, which has taken it as its own.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            found => found.map_err(|error| StoreError::io("look at", &consumed, error))?,
-        };
-        Ok(Some(Request::of(&found)))
+        // None if another answer to this target has cleared it, and taken it as its own.
+        Ok(file::look_up(&consumed)?.as_ref().map(Request::of))
     }
 
     /// Removes what requests became, as far as that works: it is in nobody's way.
@@ -299,6 +283,15 @@ fn make(folder: &Path) -> Result<(), StoreError> {
     ownership::roots_alone(folder)
         .map(drop)
         .map_err(|error| StoreError::foreign(folder, &format!("is not root's alone: {error}")))
+}
+
+/// Makes a folder that nobody else can enter, where nothing stands; whether it did.
+fn make_for_root(folder: &Path) -> Result<bool, StoreError> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(StoreError::io("create", folder, error)),
+    }
 }
 
 fn id(found: &fs::Metadata) -> String {
