@@ -1,4 +1,4 @@
-//! `trustsync alarms`: what is wrong, and what was and nobody has seen yet; `alarms ack` says that somebody has.
+//! `trustsync alarms`: what is wrong, and what was wrong and is not acknowledged yet; `alarms ack` acknowledges it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -18,7 +18,7 @@ use crate::store::privileged::Privileged;
 
 pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
     match command {
-        // A configuration with a problem is told as without --probe, and nobody is asked.
+        // A configuration with a problem is reported as without --probe, and no source is asked.
         Config::Check { probe: true } if problems(global).1.is_empty() => probe(global).await,
         Config::Check { .. } => check(global),
         Config::Show => show(global, &load(global)?),

@@ -25,8 +25,8 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     };
     if let Some(named) = named {
         return Err(Failure::Usage(format!(
-            "target {target}: its link {named}, so that its server cannot have read generation {wanted:06} there. Nothing was \
-             changed, and the reload stays owed. Bring it in place first: trustsync reload {target}"
+            "target {target}: its link {named}, so that its server cannot have read generation {wanted:06} there. \
+             Nothing was changed, and the reload stays owed. Bring it in place first: trustsync reload {target}"
         )));
     }
     let mut report = Report::without_poll(&session.contents);

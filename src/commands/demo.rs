@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the demo on standard output; exit 0 if everything was as expected.
 pub async fn run() -> Result<Exit, Failure> {
-    // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
+    // Caught from before the folder exists: a demo that is ended early leaves nothing behind either.
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     let mut signals = Signals::listen(kinds.map(|kind| ((), kind)))
         .map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")))?;
@@ -199,7 +199,7 @@ impl Stage {
         reports
     }
 
-    /// Everybody knocks, with the key that belongs to the certificate.
+    /// Everyone tries to connect, with the key that belongs to the certificate.
     async fn cast(&self, scene: &Scene) -> Result<Vec<Part>, Failure> {
         let world = self.vendor.world();
         let current = world.current().map_err(Failure::other)?;
@@ -233,7 +233,7 @@ impl Stage {
     }
 }
 
-/// Somebody who knocks.
+/// A client that tries to connect.
 struct Part {
     who: &'static str,
     /// The head of the fingerprint, so that the upcoming one is known again when it is current.
@@ -243,7 +243,7 @@ struct Part {
 }
 
 impl Part {
-    /// Nobody answering is no refusal.
+    /// No answer is not a refusal.
     fn as_expected(&self) -> bool {
         match self.admission {
             Admission::Admitted { .. } => self.expected,
@@ -370,7 +370,7 @@ impl<W: Write> Paper<'_, W> {
             let door = match &part.admission {
                 Admission::Admitted { .. } => self.paint("32", "✔ admitted"),
                 Admission::Refused { how, .. } => self.paint("33", &format!("✘ refused ({how})")),
-                Admission::Unreachable(why) => self.paint("31", &format!("? nobody answered ({why})")),
+                Admission::Unreachable(why) => self.paint("31", &format!("? no answer ({why})")),
             };
             let verdict = if part.as_expected() {
                 String::new()

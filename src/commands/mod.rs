@@ -136,7 +136,7 @@ fn fail(failure: &Failure) -> Exit {
     failure.exit()
 }
 
-/// Whoever read our output has had enough, which is no failure.
+/// The reader of our output has closed it, which is not a failure.
 fn is_broken_pipe(failure: &Failure) -> bool {
     matches!(failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
@@ -144,20 +144,20 @@ fn is_broken_pipe(failure: &Failure) -> bool {
 /// Why a command ended without doing its thing.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The configuration.
+    /// The configuration cannot be read or used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// A source's client could not be built.
     #[error("{0}. Nothing was done; trust is unchanged.")]
     Client(#[from] ClientError),
-    /// The cycle.
+    /// The cycle could not be run.
     #[error(transparent)]
     Cycle(#[from] CycleError),
-    /// The store.
+    /// The store's records cannot be used.
     #[error(transparent)]
     Contents(#[from] ContentsError),
-    /// What was said is kept in the state alone.
-    #[error("{0}. It was not saved, and does not stand; trust is unchanged.")]
+    /// The operator's override, which only the state keeps, was not saved.
+    #[error("{0}. It was not saved and is not in force; trust is unchanged.")]
     NotSaved(String),
     /// Root is to act by a configuration that is not root's alone.
     #[error("root acts by a configuration that root alone can change: {0}. Nothing was done; trust is unchanged.")]
@@ -168,7 +168,7 @@ pub enum Failure {
     /// What was asked for cannot be.
     #[error("{0}")]
     Usage(String),
-    /// Standard output.
+    /// Standard output cannot be written.
     #[error("the result could not be printed: {0}")]
     Output(#[from] io::Error),
     /// Anything else, in its own words.
@@ -253,7 +253,7 @@ fn open<'a>(global: &Global, store: &'a Store, command: &str) -> Result<Session<
     Session::open(store, &CLOCK, &options(global, command))
 }
 
-/// What a command came to in each store. One store's trouble keeps no other from it.
+/// What a command came to in each store. A failure in one store stops no other.
 struct EachStore<T> {
     done: BTreeMap<String, T>,
     exits: BTreeSet<Exit>,
@@ -264,7 +264,7 @@ impl<T> EachStore<T> {
         Self { done: BTreeMap::new(), exits: BTreeSet::new() }
     }
 
-    /// Keeps what came of it in this store; a failure is told at once.
+    /// Keeps what came of it in this store; a failure is reported at once.
     fn note(&mut self, store: &Store, outcome: Result<T, Failure>) {
         match outcome {
             Ok(done) => drop(self.done.insert(store.name.clone(), done)),
@@ -303,7 +303,7 @@ impl EachStore<Report> {
         Ok(each)
     }
 
-    /// Says and prints what the operator's word came to: `said` first, then as a cycle does. The exit of all.
+    /// Logs and prints what the operator's override came to: `said` first, then as a cycle does. The exit of all.
     fn conclude(mut self, global: &Global, said: impl Fn(&str, &Report) -> String) -> Result<Exit, Failure> {
         for report in self.done.values() {
             log::findings(&report.findings, true);

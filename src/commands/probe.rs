@@ -2,7 +2,7 @@
 //! containers, which have no curl. Exits 0 or 1.
 //!
 //! With `[listen]` the daemon is asked. Without, it is judged by what it leaves behind: a store whose sources' next polls
-//! lie long in the past has nobody who minds it.
+//! lie long in the past has no daemon.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -38,7 +38,7 @@ struct Verdict {
     said: String,
 }
 
-/// Whatever cannot be found out is a no.
+/// What cannot be found out counts as "no".
 pub async fn run(global: &Global) -> Exit {
     let verdict = match judge(global).await {
         Ok(Ok(said)) => Verdict { ok: true, said },

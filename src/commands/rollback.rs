@@ -44,7 +44,11 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
         )));
     }
     if set.is_empty() {
-        return Err(Failure::Usage(format!("generation {:06} trusts nobody: not rolled back to", old.generation)));
+        return Err(Failure::Usage(format!(
+            "generation {:06} trusts no certificate: not rolled \
+                                           back to",
+            old.generation
+        )));
     }
 
     let mut report = Report::without_poll(&session.contents);

@@ -46,7 +46,7 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
     if args.rotate_by_hand {
         options.rotate_at_days_left = None;
     }
-    // Before anything is announced, so that whoever waits for the announcement may signal at once.
+    // Before anything is announced, so that anyone who waits for the announcement may signal at once.
     let mut signals = Signals::listen([((), SignalKind::interrupt()), ((), SignalKind::terminate())])?;
     let vendor = Vendor::start(options).await?;
     for failure in args.fail {

@@ -257,8 +257,8 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
         let Some(last) = last else {
             let seed = contents.manifest.as_ref().is_some_and(|manifest| manifest.cause == cycle::seed::CAUSE);
             let text = if seed {
-                "The source was never polled with success: what is trusted comes from the seed, and a rotation since it was made would \
-                 go unseen. Run trustsync sync."
+                "The source was never polled with success: what is trusted comes from the seed, and a rotation since \
+                 it was made would go unseen. Run trustsync sync."
             } else {
                 "The source was never polled with success: what it lists is unknown. Run trustsync sync."
             };
@@ -269,7 +269,8 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
         if age > allowed {
             let severity = if age > LONG_STALE { Severity::Critical } else { Severity::Warning };
             let text = format!(
-                "The last successful poll was on {last}: a rotation since then would go unseen. Is `trustsync sync` run every {}?",
+                "The last successful poll was on {last}: a rotation since then would go unseen. Is `trustsync sync` \
+                 run every {}?",
                 span(settings.schedule.interval)
             );
             findings.push(Finding::graded(severity, Event::SourceStale, Subject::source(source), text));
@@ -299,8 +300,8 @@ fn behind(store: &Store, contents: &Contents) -> Vec<Finding> {
         let serves = known(target).and_then(|known| known.acknowledged);
         let serves = serves.map_or_else(|| "nothing yet".to_owned(), |number| format!("generation {number:06}"));
         let text = format!(
-            "Generation {wanted:06} is in place, and the server is known to serve {serves}: its turn was not taken, or what came \
-             of it could not be saved. Run trustsync sync, and see what it says."
+            "Generation {wanted:06} is in place, and the server is known to serve {serves}: its turn was not taken, or \
+             what came of it could not be saved. Run trustsync sync, and see what it says."
         );
         Finding::new(Event::TargetBehind, Subject::target(&target.name), text)
     };

@@ -113,7 +113,7 @@ impl Cache {
     }
 }
 
-/// A URL is no file name.
+/// A URL is not a file name.
 fn stem(url: &str) -> String {
     Fingerprint::of(url.as_bytes()).to_string()
 }

@@ -56,7 +56,7 @@ pub struct Access {
     pub limits: Limits,
 }
 
-/// Fetches lists.
+/// The client by which a store's lists are fetched.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     http: reqwest::Client,
@@ -91,11 +91,12 @@ pub enum FetchFailure {
     #[error("its scheme is {0:?}; lists are fetched by http and https only")]
     Scheme(String),
     /// `user:password@`.
-    #[error("it has credentials in it, which trustsync sends to nobody")]
+    #[error("it has credentials in it, which trustsync never sends")]
     Credentials,
     /// An address of this machine or its neighbours.
     #[error(
-        "{0}; a certificate must not choose whom this machine talks to. If this CA is your own, set crl.allow_private = true"
+        "{0}; a certificate must not choose whom this machine talks to. If this CA is your own, set crl.allow_private \
+         = true"
     )]
     NotGlobal(NotGlobal),
     /// No whole answer.
@@ -154,7 +155,7 @@ impl From<FetchFailure> for Failed {
 pub fn due(fetched: Option<Timestamp>, next_update: Option<Timestamp>, now: Timestamp) -> bool {
     let Some(fetched) = fetched else { return true };
     if fetched > now {
-        // Our clock was set back: nobody knows how old the list is.
+        // Our clock was set back: the age of the list is unknown.
         return true;
     }
     let life = next_update.map_or(Duration::ZERO, |next| next.since(fetched));
@@ -303,12 +304,12 @@ pub struct Obtained {
 /// Why a distribution point gave no list that is used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
-    /// Nothing came.
+    /// No answer came, or none that can be a list.
     #[error("the CRL at {url} could not be fetched: {failure}")]
     Fetch {
         /// Where, made harmless.
         url: String,
-        /// Why.
+        /// The last attempt's failure.
         failure: FetchFailure,
     },
     /// What came is none.
@@ -316,7 +317,7 @@ pub enum Trouble {
     Unreadable {
         /// Where, made harmless.
         url: String,
-        /// Why.
+        /// What is wrong with it.
         error: crl::UnreadableCrl,
     },
     /// What came is not believed.
@@ -324,17 +325,18 @@ pub enum Trouble {
     Refused {
         /// Where, made harmless.
         url: String,
-        /// Why.
+        /// Why it is not used.
         refused: crl::Refused,
     },
     /// What came is older than what is kept.
     #[error(
-        "the CRL at {url} is of {offered}, older than the one of {kept} that is kept: someone may be replaying it, and it is not used"
+        "the CRL at {url} is of {offered}, older than the one of {kept} that is kept: someone may be replaying it, and \
+         it is not used"
     )]
     Older {
         /// Where, made harmless.
         url: String,
-        /// Its thisUpdate.
+        /// The thisUpdate of what came.
         offered: Timestamp,
         /// The kept one's.
         kept: Timestamp,
@@ -404,8 +406,11 @@ pub fn look_up<'a>(
 pub async fn obtain(fetcher: &Fetcher, cache: &Cache, url: &str, kept: LookedUp<'_>, deadline: Duration) -> Obtained {
     let LookedUp { issuers, clock_skew, now, known, stale, record, mut unkept, .. } = kept;
     let shown = quoted(url);
-    // What is kept but not believed is asked for whole; only of a stale list is it worth knowing that there is no other.
-    let is_stale = |trouble: &Trouble| matches!(trouble, Trouble::Refused { refused, .. } if matches!(refused.problem, crl::Problem::Stale(_)));
+    // What is kept but not believed is asked for whole; only for a stale list is it worth asking whether there is a newer one.
+    let is_stale = |trouble: &Trouble| match trouble {
+        Trouble::Refused { refused, .. } => matches!(refused.problem, crl::Problem::Stale(_)),
+        _ => false,
+    };
     let worth_confirming = known.is_some() || stale.as_ref().is_some_and(is_stale);
     let record = record.filter(|_| worth_confirming);
     let validators = record.as_ref().map(|record| record.validators.clone()).unwrap_or_default();

@@ -28,7 +28,7 @@ pub fn is_due(target: &Target, known: Option<&CheckCanary>, generation: u64) -> 
     digest(target).is_some_and(|check| CheckCanary::is_due(known, check, generation))
 }
 
-/// Whether a turn has ended so that the server was seen to use our files, or nobody ever can.
+/// Whether a turn has ended so that the server was seen to use our files, or can never be seen to.
 pub fn is_used(target: &Target, outcome: &TurnOutcome) -> bool {
     match outcome {
         TurnOutcome::Settled(
@@ -75,22 +75,24 @@ pub fn finding(target: &Target, known: Option<&CheckCanary>, new: bool) -> Optio
         }
         CanaryVerdict::NotTried(why) => new.then(|| {
             let text = format!(
-                "The check ({command}) cannot be shown other files than those that stand there: {why}. So it is made as things \
-                 stand, before the link is switched and after: a generation that it refuses stands there until it is taken \
-                 back, and is not loaded. Whether the check looks at the files at all could not be seen."
+                "The check ({command}) cannot be shown other files than those that stand there: {why}. So it is made \
+                 as things stand, before the link is switched and after: a generation that it refuses stands there \
+                 until it is taken back, and is not loaded. Whether the check looks at the files at all could not be \
+                 seen."
             );
             Finding::new(Event::CheckNotJudged, Subject::target(name), text)
         }),
         CanaryVerdict::Blind => {
             let advice = target.kind.better_check.unwrap_or(
                 "Does it run in another mount namespace (a container), or on another configuration? One that reads the \
-                 configuration that the server loads, where the server runs, looks; check = [] says that there is none.",
+                 configuration that the server loads, where the server runs, looks; check = [] says that there is \
+                 none.",
             );
             let text = format!(
-                "The check ({command}) passes a copy of generation {:06} that was broken on purpose: it does not look at the \
-                 files that the server loads, so that its word for them counts for nothing. It is still made as things stand, \
-                 before the link is switched and after, and while it fails, the server is not told. What is published is read \
-                 back and counted; nothing else judges it before the server is told. {advice}",
+                "The check ({command}) passes a copy of generation {:06} that was broken on purpose: it does not look \
+                 at the files that the server loads, so that its word for them counts for nothing. It is still made as \
+                 things stand, before the link is switched and after, and while it fails, the server is not told. What \
+                 is published is read back and counted; nothing else judges it before the server is told. {advice}",
                 known.generation
             );
             Some(Finding::new(Event::CheckBlind, Subject::target(name), text))
@@ -106,16 +108,16 @@ fn unavailable(target: &Target, check: Check<'_>, why: &str) -> String {
     };
     let advice = if target.privileged {
         format!(
-            "Root's half needs CAP_SYS_ADMIN, unshare and mount for it (see trustsync-apply@{}.service)",
+            "The privileged helper needs CAP_SYS_ADMIN, unshare and mount for it (see trustsync-apply@{}.service)",
             target.name
         )
     } else {
         "privileged = true has root make it".to_owned()
     };
     format!(
-        "The check ({command}) must judge the new files in namespaces of its own, and these are not to be had here: {why}. The next \
-         weaker is made: {weaker}, as things stand, before the link is switched and again before the server is told; while it \
-         fails, the server is not told. It {misses}: what is published is read back and counted, and nothing else judges it. \
-         {advice}; check = [] says that there is none."
+        "The check ({command}) must judge the new files in namespaces of its own, which are unavailable here: {why}. \
+         The next weaker check is run: {weaker}, as things stand, before the link is switched and again before the \
+         server is told; while it fails, the server is not told. It {misses}: what is published is read back and \
+         counted, and nothing else judges it. {advice}; check = [] says that there is none."
     )
 }

@@ -71,7 +71,7 @@ pub enum CycleError {
     /// An anchor's file cannot be used.
     #[error(transparent)]
     Anchors(#[from] AnchorsError),
-    /// Another writer.
+    /// Another writer holds the lock.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The disk said no.
@@ -232,7 +232,7 @@ async fn act_in(
     Ok((report, closed))
 }
 
-/// What a cycle would do: asks the sources, reads the store, writes nothing and tells nobody.
+/// What a cycle would do: asks the sources, reads the store, writes nothing and reloads no server.
 pub async fn rehearse(
     settings: &Settings,
     store: &StoreSettings,

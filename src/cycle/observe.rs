@@ -29,7 +29,7 @@ use crate::trust::verify::Identity;
 #[derive(Default)]
 pub struct Clients {
     sources: BTreeMap<String, Client>,
-    /// By store.
+    /// The clients for revocation lists, by store.
     pub(super) lists: BTreeMap<String, Fetcher>,
 }
 
@@ -230,8 +230,8 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
         Some(_) if said.clock_agrees() == Some(true) => return true,
         Some(date) => {
             let text = format!(
-                "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. Look at \
-                 this machine's time synchronisation.",
+                "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. \
+                 Look at this machine's time synchronisation.",
                 said.asked,
                 span(CLOCKS_AGREE_WITHIN)
             );

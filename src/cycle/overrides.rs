@@ -16,7 +16,7 @@ use crate::trust::verify::{self, Identity, Verdict, Verified};
 
 /// A leaf that a slot would accept.
 pub struct Accepted {
-    /// The slot.
+    /// The first one that accepts it.
     pub slot: SlotId,
     /// By which identity.
     pub identity: Identity,
@@ -74,7 +74,7 @@ impl Session<'_> {
         Ok(Err(refusals))
     }
 
-    /// Acts on a word at once: `planner` and `set` are what is remembered and trusted with it. Nobody is asked.
+    /// Acts on an override at once: `planner` and `set` are what is remembered and trusted with it. No source is asked.
     pub async fn act_on_override(
         &mut self,
         settings: &Settings,
@@ -93,9 +93,9 @@ impl Session<'_> {
             report.difference = crate::trust::difference::Difference::default();
             report.deny_all = self.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
             let text = format!(
-                "\"{word}\" could not be published: the store has lost certificates (see its alarms), and a generation without them \
-                 would take them from the servers. Denials and accepted issuers are kept for the next generation; a leaf to \
-                 trust is not. Run trustsync sync, then say it again."
+                "\"{word}\" could not be published: the store has lost certificates (see its alarms), and a generation \
+                 without them would take them from the servers. Denials and accepted issuers are kept for the next \
+                 generation; a leaf to trust is not. Run trustsync sync, then say it again."
             );
             report.fail_by(Finding::new(Event::WordNotPublished, Subject::store(&self.store.name), text));
             self.contents.state.planner.denied = planner.denied;
@@ -118,7 +118,7 @@ impl Session<'_> {
         if let Some(certificate) = known {
             return Digests { sha1: Some(certificate.facts().sha1.clone()), pem_sha1: Some(certificate.pem_sha1()) };
         }
-        // Where the folder cannot be listed, the denial is as good as that of a leaf that nobody knows here.
+        // Where the folder cannot be listed, the denial is as good as that of a leaf that is unknown here.
         for number in crate::store::generation::list(self.opened.root()).unwrap_or_default().into_iter().rev() {
             let manifest = crate::store::contents::manifest_of(self.opened.root(), number).ok().flatten();
             if let Some(facts) = manifest.and_then(|manifest| manifest.certificates.get(fingerprint).cloned()) {

@@ -32,7 +32,7 @@ pub struct Report {
     pub committed: bool,
     /// Whether nothing was written or told.
     pub rehearsed: bool,
-    /// Whether nobody at all is admitted.
+    /// Whether no client at all is admitted.
     pub deny_all: bool,
     /// What changed, or would.
     pub difference: Difference,
@@ -69,7 +69,7 @@ struct SourceOutcome {
 /// How a target's turn ended.
 #[derive(Debug, Clone, Serialize)]
 pub struct TargetReport {
-    /// The target.
+    /// The target's name.
     pub target: String,
     /// The generation that it should serve.
     pub wanted: u64,
@@ -187,8 +187,8 @@ impl Report {
     /// The state could not be saved.
     pub(super) fn not_saved(&mut self, store: &str, why: &str) -> Finding {
         let text = format!(
-            "What came of this could not be saved: {why}. What is published stands, and the targets' turns were taken; but the \
-                store's records are those of before, and the next cycle begins from them."
+            "What came of this could not be saved: {why}. What is published stands, and the targets' turns were taken; \
+             but the store's records are those of before, and the next cycle begins from them."
         );
         let finding = Finding::new(Event::StateNotSaved, Subject::store(store), text);
         self.fail_by(finding.clone());
@@ -264,12 +264,13 @@ impl Report {
 
     pub(super) fn finish(&mut self, store: &str, state: &State) {
         if self.generation.is_none() && !state.planner.slots.is_empty() {
-            let text = "Nothing has been published yet: the store waits for the first valid current certificate. What the servers run with now stays.";
+            let text = "Nothing has been published yet: the store waits for the first valid current certificate. What \
+                        the servers run with now stays.";
             self.findings.push(Finding::new(Event::StoreEmpty, Subject::store(store), text));
         }
     }
 
-    /// The exit code.
+    /// The exit code. `detailed`: a change has one of its own.
     #[must_use]
     pub fn exit(&self, detailed: bool) -> Exit {
         match Exit::of(&self.causes) {

@@ -70,7 +70,7 @@ pub struct Asked<'a> {
     pub contents: &'a Contents,
     /// What was heard.
     pub answers: &'a [SlotAnswer],
-    /// From whom.
+    /// What each source said, to see whether one was silent.
     pub observed: &'a [Observed],
 }
 
@@ -134,7 +134,8 @@ pub async fn gather(
         Event::CrlNotKept,
         Subject::store(&store.name),
         "What is kept of revocation lists could not be read or brought up to date",
-        "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked stays out",
+        "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked stays \
+         out",
         unkept.iter().map(StoreError::in_short),
     ));
     lists
@@ -149,8 +150,8 @@ fn not_fetched(url: &str, trouble: &Trouble, kept: Option<&VerifiedCrl>) -> Find
         }
         None => {
             let text = format!(
-                "{trouble}. Whether its issuer has revoked something of ours since is unknown. What is trusted stays, and \
-                 what was found revoked stays out."
+                "{trouble}. Whether its issuer has revoked something of ours since is unknown. What is trusted stays, \
+                 and what was found revoked stays out."
             );
             (Event::CrlUnavailable, text)
         }
@@ -308,8 +309,8 @@ fn refuse_unknown(lists: &Lists, planner: &PlannerState, answers: &mut [SlotAnsw
             let is_trusted = trusted(verified.leaf().fingerprint())
                 || verified.chain().last().is_some_and(|root| trusted(root.fingerprint()));
             let uncovered = lists.crls.uncovered(verified.leaf(), verified.chain());
-            if !is_trusted && !uncovered.is_empty() {
-                listed.verdict = SlotVerdict::Refused(Refusal::of_unknown_revocation(verified.leaf(), &uncovered));
+            if !is_trusted && let Some(refusal) = Refusal::of_unknown_revocation(verified.leaf(), &uncovered) {
+                listed.verdict = SlotVerdict::Refused(refusal);
             }
         }
     }

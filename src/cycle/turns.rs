@@ -125,15 +125,15 @@ impl<'a> Turns<'a> {
         report.findings.extend(canary::finding(self.target, state.canary.as_ref(), new));
     }
 
-    /// Where nothing can prove, root's own word that it told the server of just this is the end of what was owed, whoever
-    /// had asked for it.
+    /// Where nothing can prove, the helper's answer that it reloaded the server for just this ends what was owed, whichever
+    /// process had asked for it.
     fn was_reloaded(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
         let wanted = self.manifest.generation;
         let last = self.helper.as_ref()?.last()?;
         let is_this = linked == Some(wanted) && self.target.proof.is_none() && state.acknowledged != Some(wanted);
         match last.verdict {
             Verdict::Reloaded(words) if is_this => Some(Evidence::ReloadedNotProven(format!(
-                "no proof is configured; the privileged helper told it: {words}"
+                "no proof is configured; the privileged helper reloaded it: {words}"
             ))),
             _ => None,
         }
@@ -302,8 +302,8 @@ impl<'a> Turns<'a> {
                 servers.join(", ")
             )),
             (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(format!(
-                "its configuration names this store's files, but at this address and by this name it advertises none of \
-                 their names: {}",
+                "its configuration names this store's files, but at this address and by this name it advertises none \
+                 of their names: {}",
                 configuration.advertises()
             )),
             (proof, _) => proof,
@@ -321,12 +321,13 @@ impl<'a> Turns<'a> {
                 Proof::Proven
             }
             Enforcement::NotIncluded if self.target.privileged => Proof::NotWired(
-                "what it serves has the right generation, but no server in its configuration names root's files: it still \
-                 reads those of the store, which the daemon can write"
+                "what it serves has the right generation, but no server in its configuration names root's files: it \
+                 still reads those of the store, which the daemon can write"
                     .to_owned(),
             ),
             Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
-                let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
+                let text = "The configuration that the check reads has no server that asks by this target's files, \
+                            though the running one serves them: was it changed since?";
                 report.findings.push(self.finding(Event::Enforcement, text));
                 Proof::Proven
             }
@@ -438,8 +439,9 @@ impl<'a> Turns<'a> {
             .collect();
         if has_rules && !unknown.is_empty() {
             let text = format!(
-                "It asks for the SHA-1 of a certificate, which is not known here of these denied ones: {}. None of them is \
-                 pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
+                "It asks for the SHA-1 of a certificate, which is not known here of these denied ones: {}. None of \
+                 them is pinned; but if one has the name of a Genesys slot, it gets in by that until it has been \
+                 listed once.",
                 unknown.join(", ")
             );
             report.findings.push(self.finding(Event::TargetDenialPartial, text));
@@ -477,7 +479,8 @@ impl<'a> Turns<'a> {
             }
             Evidence::ProvenEarlier(why) => {
                 let text = format!(
-                    "The server was proven earlier and does not answer now: {why}. What it loads at its start is in place."
+                    "The server was proven earlier and does not answer now: {why}. What it loads at its start is in \
+                     place."
                 );
                 (Severity::Warning, TargetUnreachable, text)
             }

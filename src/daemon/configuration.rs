@@ -18,7 +18,7 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file.
+    /// The configuration's file.
     pub path: PathBuf,
     /// The environment that overrides it.
     pub environment: BTreeMap<String, String>,
@@ -27,7 +27,7 @@ pub struct Origin {
 /// A configuration that can be worked by.
 #[derive(Debug, Clone)]
 pub(super) struct Configuration {
-    /// Its settings.
+    /// What it resolves to.
     pub settings: Arc<Settings>,
     /// What it was read from.
     pub read_from: Fingerprint,
@@ -36,13 +36,13 @@ pub(super) struct Configuration {
 /// Why a configuration cannot be worked by.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// The file.
+    /// The file cannot be read or used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// What it names outside: HTTPS roots, anchors.
-    #[error("{} names what cannot be used:\n{}", path.display(), .problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+    #[error("{} names what cannot be used:\n  {}", path.display(), problems.join("\n  "))]
     Outside {
-        /// The file.
+        /// The configuration's file.
         path: PathBuf,
         /// One line each.
         problems: Vec<String>,

@@ -41,7 +41,7 @@ pub use source::Pace;
 pub(crate) use store::longest_turns;
 use watch::Watch;
 
-/// How late a promise may be kept: a busy machine is no fault of ours.
+/// How late a promise may be kept: a busy machine is not our fault.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// What a turn under way gets at the end; the service manager waits longer, users do not.
@@ -70,7 +70,7 @@ enum Signal {
 /// Why the daemon could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The configuration.
+    /// The configuration cannot be used.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// A source's client.

@@ -36,7 +36,7 @@ impl Rhythm {
         self.beat
     }
 
-    /// The next beat.
+    /// When the next beat is.
     #[must_use]
     pub fn next(&self) -> Instant {
         let since = self.start.elapsed().as_nanos();

@@ -67,7 +67,7 @@ impl SourceTask {
         let mut failures = 0_u32;
         let mut first = true;
         loop {
-            // Whoever starts with nothing cannot wait for the next due time of a process before this one.
+            // A store that starts with nothing cannot wait for the next due time of a process before this one.
             let at_once = std::mem::take(&mut first) && self.stores.iter().any(|(store, _)| cycle::is_empty(store));
             if !at_once {
                 self.wait(earliest).await;

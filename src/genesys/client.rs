@@ -22,7 +22,7 @@ use crate::trust::timestamp::Timestamp;
 pub struct ClientError {
     /// The source's name in the configuration.
     pub source_name: String,
-    /// Why.
+    /// Why it could not be built.
     pub reason: OutboundError,
 }
 
@@ -166,7 +166,7 @@ impl Client {
     /// The token at hand, or a new one.
     async fn token(&mut self, now: Timestamp, ends: Instant) -> Result<Secret, FetchError> {
         let secret = read_secret(&self.secret);
-        // Whoever changes the secret wants to know now whether the new one is right, not when the token ends. One that
+        // A changed secret is tried now, and not only when the token ends, so that a wrong one is found out. One that
         // cannot be read costs nothing while the token lasts.
         let is_another = |secret: &Secret| self.bought_with.as_ref().is_some_and(|before| before != secret);
         if secret.as_ref().is_ok_and(is_another) {

@@ -41,26 +41,32 @@ impl Default for Limits {
 /// The client could not be built: a matter of configuration, found before anything is asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutboundError {
-    /// Nobody to believe.
+    /// No roots to believe.
     #[error(
-        "no root certificates for HTTPS were found, neither the system's ({system}) nor by `ca_file` (not set): no server could be \
-         believed, so nothing was asked; install ca-certificates, or name a PEM file of roots as `ca_file`"
+        "no root certificates for HTTPS were found, neither the system's ({system}) nor by `ca_file` (not set): no \
+         server could be believed, so nothing was asked; install ca-certificates, or name a PEM file of roots as \
+         `ca_file`"
     )]
     NoRoots {
         /// What looking for the system's gave.
         system: String,
     },
     /// `ca_file` cannot be used.
-    #[error("ca_file {} cannot be used: {reason}; it must be a readable PEM file of the CA certificates to believe for HTTPS", .path.display())]
+    #[error(
+        "ca_file {} cannot be used: {reason}; it must be a readable PEM file of the CA certificates to believe for \
+         HTTPS",
+        path.display()
+    )]
     CaFile {
-        /// Which.
+        /// The configured file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
     /// A secret would travel in the open.
     #[error(
-        "{url} is no https URL: the secret and the token would travel in the open; http is taken for loopback addresses only"
+        "{url} is not an https URL: the secret and the token would travel in the open; http is for loopback addresses \
+         only"
     )]
     Insecure {
         /// The URL, less its userinfo.
@@ -71,7 +77,7 @@ pub enum OutboundError {
     Url {
         /// The URL, less its userinfo.
         url: String,
-        /// Why.
+        /// What is wrong with it.
         reason: &'static str,
     },
     /// `proxy` cannot be used.
@@ -79,10 +85,10 @@ pub enum OutboundError {
     Proxy {
         /// The proxy, less its userinfo.
         proxy: String,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The libraries refused.
+    /// The TLS or HTTP library refused to build it.
     #[error("the HTTPS client could not be built: {0}")]
     Library(String),
 }
@@ -119,7 +125,7 @@ pub(crate) fn builder(ca_file: Option<&Path>, limits: Limits) -> Result<reqwest:
         .user_agent(concat!("trustsync/", env!("CARGO_PKG_VERSION"))))
 }
 
-/// The client. reqwest's own texts may hold a URL with its userinfo; the causes beneath do not.
+/// The client. reqwest's own texts may hold a URL with its userinfo; its causes do not.
 pub(crate) fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, OutboundError> {
     builder.build().map_err(|error| OutboundError::Library(root_cause(&error)))
 }
@@ -153,7 +159,7 @@ pub(crate) fn proxy_for(
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refused("its scheme is neither http nor https"));
     }
-    of(url.to_string()).map_err(|_| refused("it is no proxy URL"))
+    of(url.to_string()).map_err(|_| refused("it is not a proxy URL"))
 }
 
 /// Whether the URL's host is this machine by an address of it, or `localhost`.
@@ -182,7 +188,7 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The system's roots. Where nobody says otherwise (`SSL_CERT_FILE`, `SSL_CERT_DIR`), its bundle alone is read: the folder
+/// The system's roots. Unless `SSL_CERT_FILE` or `SSL_CERT_DIR` say otherwise, its bundle alone is read: the folder
 /// beside it holds the same roots again, in hundreds of files, which was a third of what a cycle costs.
 fn system_roots() -> CertificateResult {
     let told = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());

@@ -10,7 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::resolved::Secret;
 
-/// The whole file.
+/// The whole file, with the environment over it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Raw {

@@ -203,8 +203,8 @@ impl Resolver {
             self.duration(&format!("{key}.critical"), raw.critical.as_deref(), default.upcoming_missing_critical);
         if critical > warning {
             self.problem(format!(
-                "{key}.critical ({}) is earlier than {key}.warning ({}): both count the days that are left, so critical \
-                 must be the shorter one",
+                "{key}.critical ({}) is earlier than {key}.warning ({}): both count the days that are left, so \
+                 critical must be the shorter one",
                 span(critical),
                 span(warning)
             ));
@@ -334,7 +334,8 @@ impl Resolver {
         if authorities.contains(&Authority::Genesys) {
             if genesys_anchors.is_empty() {
                 self.problem(format!(
-                    "{} is missing: with the authority Genesys the region's root comes as a file from the vendor's page",
+                    "{} is missing: with the authority Genesys the region's root comes as a file from the vendor's \
+                     page",
                     key("genesys_anchors")
                 ));
             }
@@ -385,7 +386,8 @@ impl Resolver {
             (None, None, None) if !self.with_secrets => Some(SecretOrigin::Given(Secret::new(String::new()))),
             (None, None, None) => {
                 self.problem(format!(
-                    "{key} is missing: a file that holds the OAuth client's secret, readable by its owner (and group) alone"
+                    "{key} is missing: a file that holds the OAuth client's secret, readable by its owner (and group) \
+                     alone"
                 ));
                 None
             }

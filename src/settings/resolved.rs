@@ -85,13 +85,13 @@ impl Settings {
 /// `[crl]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Crl {
-    /// How much a list counts that is not to be had.
+    /// How much an unavailable list counts.
     pub policy: CrlPolicy,
     /// Whether distribution points on addresses that are not globally routable may be asked: those of a private CA.
     pub allow_private: bool,
 }
 
-/// How much a revocation list counts that is not to be had. One that is to be had always counts, unless they are off.
+/// How much an unavailable revocation list counts. One that is available always counts, unless they are off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CrlPolicy {
     /// No list is asked for. What was found revoked before stays so.
@@ -108,7 +108,7 @@ pub enum CrlPolicy {
 pub struct Store {
     /// Its name in the configuration.
     pub name: String,
-    /// Its folder.
+    /// Its folder, absolute or from the working directory.
     pub path: PathBuf,
     /// How many generations stay for `rollback`.
     pub keep: usize,
@@ -203,10 +203,11 @@ impl Target {
     pub fn ca_only(&self) -> Option<&'static str> {
         match self.pinning {
             _ if !self.kind.admits_by_authority_alone => None,
-            Pinning::Here => Some("CA only: this server admits whoever the authority has signed, by whatever name"),
+            Pinning::Here => Some("CA only: this server admits anyone whom the authority has signed, by whatever name"),
             Pinning::Elsewhere => Some(
-                "CA only: this server admits whoever the authority has signed, strangers too; that another layer admits the pinned \
-                 alone is the configuration's word (pinning = \"elsewhere\"), and is not seen from here",
+                "CA only: this server admits anyone whom the authority has signed, strangers too; that another layer \
+                 admits the pinned alone is what the configuration says (pinning = \"elsewhere\"), and cannot be seen \
+                 from here",
             ),
         }
     }
@@ -269,6 +270,6 @@ pub enum IdentitySetting {
     Learn,
     /// One of these names.
     Names(BTreeSet<String>),
-    /// No check.
+    /// Any name: the identity is not checked.
     Any,
 }

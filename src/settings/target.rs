@@ -177,8 +177,8 @@ impl Resolver {
         };
         let Some(to) = to else {
             self.problem(format!(
-                "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, whose \
-                 main process is meant)"
+                "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, \
+                 whose main process is meant)"
             ));
             return Reload::None;
         };
@@ -238,8 +238,9 @@ impl Resolver {
         let is_asked = command.is_some() || raw.http.is_some() || raw.envoy.is_some() || haproxy.is_some();
         if wire.is_none() && !is_asked {
             self.problem(format!(
-                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]; \
-                 command or http, where it says which generation it has loaded; haproxy, the runtime socket of a HAProxy"
+                "{key} names no way to look: connect, the addresses where the server listens, such as \
+                 [\"127.0.0.1:443\"]; command or http, where it says which generation it has loaded; haproxy, the \
+                 runtime socket of a HAProxy"
             ));
             return None;
         }
@@ -266,8 +267,8 @@ impl Resolver {
             ]);
             if !foreign.is_empty() {
                 self.problem(format!(
-                    "{key}.connect is not set, and {} says nothing without it, since only a handshake uses it: add connect, \
-                     or leave it out",
+                    "{key}.connect is not set, and {} says nothing without it, since only a handshake uses it: add \
+                     connect, or leave it out",
                     foreign.join(" and ")
                 ));
             }
@@ -318,12 +319,12 @@ impl Resolver {
                 }
             }
         }
-        let ordered = known.iter().filter(|output| outputs.contains(output));
+        let ordered = known.iter().filter(|output| outputs.contains(*output));
         self.show(key, ordered.map(|output| output.name()).collect::<Vec<_>>());
         outputs
     }
 
-    /// DigiCert signs strangers too: who can only trust an authority would admit them.
+    /// DigiCert signs strangers too: a server that can only trust an authority would admit them.
     pub(super) fn pinned(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
         let public = store
             .sources
@@ -334,10 +335,11 @@ impl Resolver {
         let open = |target: &&Target| target.kind.admits_by_authority_alone && target.pinning == Pinning::Here;
         for target in store.targets.iter().filter(open) {
             self.problem(format!(
-                "target.{name} is of the kind {kind:?}, which admits whoever the authority has signed, and source.{source} takes \
-                 certificates of DigiCert, which signs strangers too. If another layer admits the pinned leaves alone (a proxy \
-                 behind it, the application by {file}), say so by target.{name}.pinning = \"elsewhere\"; else use a server that \
-                 can pin, or a source with authorities = [\"Genesys\"]",
+                "target.{name} is of the kind {kind:?}, which admits anyone whom the authority has signed, and \
+                 source.{source} takes certificates of DigiCert, which signs strangers too. If another layer admits \
+                 the pinned leaves alone (a proxy behind it, the application by {file}), say so by \
+                 target.{name}.pinning = \"elsewhere\"; else use a server that can pin, or a source with authorities = \
+                 [\"Genesys\"]",
                 name = target.name,
                 kind = target.kind.name,
                 source = source.name,
@@ -366,7 +368,7 @@ impl Resolver {
         }
     }
 
-    /// What root's half writes and runs must be out of the daemon's reach.
+    /// What the privileged helper writes and runs must be out of the daemon's reach.
     pub(super) fn privileged(&mut self, store: &Store) {
         let (path, privileged_path) = (&store.path, &store.privileged_path);
         if store.targets.iter().any(|target| target.privileged) {
@@ -376,8 +378,8 @@ impl Resolver {
             let name = &target.name;
             if privileged_path.starts_with(path) || path.starts_with(privileged_path) {
                 self.problem(format!(
-                    "target.{name} is privileged, but store.{}.privileged_path ({}) and the store ({}) stand in each other: the \
-                     files of a privileged target are root's alone, the store is the daemon's",
+                    "target.{name} is privileged, but store.{}.privileged_path ({}) and the store ({}) stand in each \
+                     other: the files of a privileged target are root's alone, the store is the daemon's",
                     store.name,
                     privileged_path.display(),
                     path.display()
@@ -412,13 +414,21 @@ impl Resolver {
             }
             for reload in ways {
                 match reload {
-                    Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } if pidfile.starts_with(path) => self.problem(format!(
-                        "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
-                    )),
-                    Reload::Haproxy { socket, .. } | Reload::Watched { master: socket, .. } if socket.starts_with(path) => self.problem(format!(
-                        "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe the daemon's answers",
-                        socket.display()
-                    )),
+                    Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } if pidfile.starts_with(path) => {
+                        self.problem(format!(
+                            "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would \
+                             signal the process that the daemon names"
+                        ));
+                    }
+                    Reload::Haproxy { socket, .. } | Reload::Watched { master: socket, .. }
+                        if socket.starts_with(path) =>
+                    {
+                        self.problem(format!(
+                            "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe \
+                             the daemon's answers",
+                            socket.display()
+                        ));
+                    }
                     _ => {}
                 }
             }

@@ -18,14 +18,15 @@ use crate::trust::timestamp::Timestamp;
 pub const LARGEST: usize = 64 * 1024;
 
 /// A certificate that could be read, with the facts that policy, rendering and people need. Cloning is cheap.
-#[derive(Clone)]
+/// Ordered and compared by the facts, of which the fingerprint is the first.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Certificate {
-    der: Arc<[u8]>,
     facts: Arc<Facts>,
+    der: Arc<[u8]>,
 }
 
 /// What a certificate says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Facts {
     /// SHA-256 of the DER.
     pub fingerprint: Fingerprint,
@@ -99,7 +100,7 @@ impl Facts {
 
 /// The host names of a certificate's name constraints; webpki checks these and all other kinds against SANs, but a
 /// common name that serves as identity is for us to check.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DnsConstraints {
     /// Host names must be within one of these, where there are any.
     pub permitted: Vec<String>,
@@ -122,7 +123,7 @@ impl DnsConstraints {
 }
 
 /// A public key, as far as policy distinguishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyKind {
     /// RSA.
     Rsa {
@@ -153,15 +154,17 @@ pub enum Curve {
 impl Curve {
     /// Each, by NIST's name for it.
     pub const ALL: [(&'static str, Self); 3] = [("P-256", Self::P256), ("P-384", Self::P384), ("P-521", Self::P521)];
+
+    fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, curve)| *curve == self).map_or("", |(name, _)| name)
+    }
 }
 
 impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rsa { bits, .. } => write!(f, "RSA {bits}"),
-            Self::Ec(Curve::P256) => f.write_str("EC P-256"),
-            Self::Ec(Curve::P384) => f.write_str("EC P-384"),
-            Self::Ec(Curve::P521) => f.write_str("EC P-521"),
+            Self::Ec(curve) => write!(f, "EC {}", curve.name()),
             Self::Ed25519 => f.write_str("Ed25519"),
             Self::Other(words) => f.write_str(words),
         }
@@ -169,7 +172,7 @@ impl fmt::Display for KeyKind {
 }
 
 /// How much a signature algorithm is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignatureKind {
     /// SHA-256 or better with RSA, ECDSA or Ed25519.
     Sound,
@@ -253,26 +256,6 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({} {})", self.fingerprint().short(), self.facts.subject)
-    }
-}
-
-impl PartialEq for Certificate {
-    fn eq(&self, other: &Self) -> bool {
-        self.facts.fingerprint == other.facts.fingerprint
-    }
-}
-
-impl Eq for Certificate {}
-
-impl PartialOrd for Certificate {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Certificate {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.facts.fingerprint.cmp(&other.facts.fingerprint)
     }
 }
 

@@ -158,22 +158,11 @@ pub enum Happened {
 }
 
 impl Happened {
-    /// In words: `chain proven`.
+    /// Its stable name with spaces: `chain proven`.
     #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Committed => "committed",
-            Self::OperatorsOverride => "operators word",
-            Self::Told => "told",
-            Self::Owed => "owed",
-            Self::Proven => "proven",
-            Self::ChainProven => "chain proven",
-            Self::AllowlistProven => "allowlist proven",
-            Self::ReloadedNotProven => "reloaded not proven",
-            Self::Confirmed => "confirmed",
-            Self::EvidenceLost => "evidence lost",
-            Self::Unknown => "unknown",
-        }
+    pub fn words(self) -> String {
+        let name = serde_json::to_value(self).unwrap_or_default();
+        name.as_str().unwrap_or_default().replace('_', " ")
     }
 }
 

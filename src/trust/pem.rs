@@ -30,6 +30,14 @@ pub struct Block {
     pub oddities: Vec<Oddity>,
 }
 
+impl Block {
+    fn note(&mut self, oddity: Oddity) {
+        if !self.oddities.contains(&oddity) {
+            self.oddities.push(oddity);
+        }
+    }
+}
+
 /// Never the bytes: nobody should have to wonder what a block contains before logging it.
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,13 +133,13 @@ pub fn scan(text: &str) -> Vec<Block> {
     for section in sections {
         let (mut block, after) = read_section(section);
         if blocks.is_empty() && bom {
-            block.oddities.push(Oddity::ByteOrderMark);
+            block.note(Oddity::ByteOrderMark);
         }
         if !before.trim().is_empty() {
-            block.oddities.push(Oddity::TextBefore);
+            block.note(Oddity::TextBefore);
         }
         if !before.is_empty() && !before.ends_with(['\n', '\r']) && before.trim_end() != before {
-            block.oddities.push(Oddity::SpaceAroundMarker);
+            block.note(Oddity::SpaceAroundMarker);
         }
         if std::mem::take(&mut lead_is_broken) {
             block.bytes = Err(BlockError::StrayEnd);
@@ -142,16 +150,7 @@ pub fn scan(text: &str) -> Vec<Block> {
     if let Some(last) = blocks.last_mut()
         && !before.trim().is_empty()
     {
-        last.oddities.push(Oddity::TextAfter);
-    }
-    for block in &mut blocks {
-        let mut seen = Vec::new();
-        block.oddities.retain(|oddity| {
-            !seen.contains(oddity) && {
-                seen.push(*oddity);
-                true
-            }
-        });
+        last.note(Oddity::TextAfter);
     }
     blocks
 }

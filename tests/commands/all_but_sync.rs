@@ -517,7 +517,7 @@ fn a_target_that_cannot_be_told_is_owed_and_said_in_words() {
     let sandbox = Sandbox::new();
     sandbox.append("\n[target.web]\nkind = \"generic\"\nreload = { command = [\"/bin/false\"] }\n");
     let ran = sandbox.sync(&[]).exits(7);
-    ran.says(&["target_not_told", "target web: OWED: it could not be told", "tried again in every cycle"])
+    ran.says(&["target_not_told", "target web: OWED: it could not be reloaded", "tried again in every cycle"])
         .never_says(&["NotTold("]);
     assert_eq!(sandbox.current(), Some(1), "it is published all the same");
     sandbox.sync(&[]).exits(7);

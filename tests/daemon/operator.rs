@@ -240,7 +240,7 @@ fn a_word_settles_a_reload_that_nothing_can_tell_or_show() {
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(7);
     assert_eq!(sandbox.current(), Some(2));
-    sandbox.run(&["status"]).exits(2).says(&["OWED: it could not be told"]);
+    sandbox.run(&["status"]).exits(2).says(&["OWED: it could not be reloaded"]);
 }
 
 /// The embedded server, for as long as the process lives: its address, and where it is told.

@@ -357,7 +357,7 @@ fn without_roots_half_the_reload_is_owed_and_paid_when_it_comes() {
     let _unit = host.path_unit(&["edge"]);
     host.until(|| host.path("targets/outcomes/edge.json").exists());
     assert_eq!((host.linked("edge"), host.told_by("edge").len()), (Some(1), 1));
-    host.daemon(&["sync"]).exits(0).says(&["root's half told it"]);
+    host.daemon(&["sync"]).exits(0).says(&["the privileged helper reloaded it"]);
     host.daemon(&["sync"]).exits(0);
     assert_eq!(host.told_by("edge").len(), 1, "nothing changed, and nothing is told again");
 }

@@ -141,7 +141,7 @@ async fn haproxys_own_check_sees_and_one_that_says_yes_does_not() {
     assert_eq!(stage.run(&["sync"]).await.code, 0);
     assert_eq!((verdict(&stage, "haproxy"), stage.alarms()), ("sees".into(), Vec::new()));
     let configuration = fs::read_to_string(stage.root().join("config.toml")).unwrap();
-    let own = format!("check = {}", serde_json::to_string(&server.check_command()).unwrap());
+    let own = format!("check = {:?}", server.check_command());
     assert!(configuration.contains(&own));
     fs::write(stage.root().join("config.toml"), configuration.replace(&own, "check = [\"/bin/true\"]")).unwrap();
     assert_eq!(stage.run(&["sync"]).await.code, 0);

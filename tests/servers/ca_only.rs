@@ -131,7 +131,7 @@ async fn with_the_genesys_root_alone_the_authority_is_the_trust_and_status_says_
     }
     assert_eq!(knock(&address, None), "nothing");
     let status = stage.run(&["status"]).await;
-    assert!(status.stdout.contains("CA only: this server admits whoever the authority has signed"), "{status:?}");
+    assert!(status.stdout.contains("CA only: this server admits anyone whom the authority has signed"), "{status:?}");
     let json: serde_json::Value =
         serde_json::from_str(&stage.run(&["status", "--output", "json"]).await.stdout).unwrap();
     assert!(json.to_string().contains("\"ca_only\":\"CA only"), "{json}");

@@ -16,7 +16,7 @@ use trustsync::targets::read_back::{ReadBackError, read_back};
 use trustsync::targets::table::KINDS;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
-use trustsync::trust::render::{Family, Files, Label, Odd, Output, Place};
+use trustsync::trust::render::{Family, Files, Label, Odd, Place};
 use trustsync::trust::set::TrustSet;
 use trustsync::trust::turn::{Evidence, Owed};
 
@@ -26,7 +26,7 @@ struct Edge;
 const LIST: &str = "edge/pins.list";
 
 static EDGE: ServerKind = ServerKind {
-    output: Some(Output::of(&Edge)),
+    output: Some(&Edge),
     reads: &["edge/"],
     snippet: Some(|link| format!("trust \"{link}/trust-bundle.pem\" pins \"{link}/{LIST}\"\n", link = link.display())),
     check: Some(&["sh", "-c", "grep -q '^edge generation' \"$TRUSTSYNC_DIRECTORY/edge/pins.list\""]),

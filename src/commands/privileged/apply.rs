@@ -20,8 +20,8 @@ use crate::store::privileged::{Privileged, Request};
 pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::Usage(
-            "apply is root's part of a privileged target's turn: run it as root (the unit trustsync-apply@.service does). \
-             Nothing was done."
+            "apply is root's part of a privileged target's turn: run it as root (the unit trustsync-apply@.service \
+             does). Nothing was done."
                 .to_owned(),
         ));
     }
@@ -105,7 +105,8 @@ async fn once(
 fn read(path: &Path) -> Result<(Settings, Vec<String>), String> {
     let path = ownership::roots_alone(path).map_err(|error| {
         format!(
-            "root acts by a configuration that root alone can change: {error}. Nothing was done; what the server has, stays"
+            "root acts by a configuration that root alone can change: {error}. Nothing was done; what the server has, \
+             stays"
         )
     })?;
     let read = settings::judge_without_secrets(&path, &environment());

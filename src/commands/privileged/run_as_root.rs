@@ -34,7 +34,7 @@ const AT_LEISURE: Duration = Duration::from_secs(2);
 /// How long a command may ask the vendor and others, where it has no word on the command line for it.
 const ASKING: Duration = Duration::from_secs(60);
 
-/// How much longer than all its parts together a command may take: a slow disk is no reason to end it.
+/// How much longer than all its parts together a command may take: a slow disk is not a reason to end it.
 const SLACK: Duration = Duration::from_secs(30);
 
 /// Where the secret of each source is.
@@ -83,7 +83,7 @@ pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
     if !rustix::process::geteuid().is_root() || !writes(&cli.command) {
         return Ok(Duties::Nothing);
     }
-    // Whoever can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own business.
+    // Anyone who can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own business.
     let daemon = matches!(cli.command, Command::Run);
     if !daemon && cli.global.config.exists() {
         ownership::roots_alone(&cli.global.config).map_err(Failure::NotRoots)?;
@@ -112,8 +112,8 @@ pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
             Ok(Duties::RunAsOwner { owner: *owner, helpers, secrets, limit })
         }
         Some((user, _)) if daemon => Err(Failure::Usage(format!(
-            "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that user. \
-             Nothing was done."
+            "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that \
+             user. Nothing was done."
         ))),
         Some(_) => Err(Failure::Usage(
             "the stores belong to different users: choose one with --store. Nothing was done.".to_owned(),

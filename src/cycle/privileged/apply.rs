@@ -56,9 +56,9 @@ pub struct Apply<'a> {
     pub settings: &'a Settings,
     /// Whose store is adopted.
     pub store: &'a StoreSettings,
-    /// For whom.
+    /// The target for which.
     pub target: &'a Target,
-    /// The time.
+    /// Tells the time.
     pub clock: &'a dyn Clock,
     /// How long to wait for another one.
     pub lock_timeout: Duration,
@@ -81,12 +81,12 @@ pub enum ApplyError {
     Store(#[from] StoreError),
     /// What was remembered of earlier turns.
     #[error(
-        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what the \
-         daemon says next is believed",
+        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what \
+         the daemon says next is believed",
         path.display()
     )]
     State {
-        /// The file.
+        /// The state's file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -108,7 +108,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// The exit code.
+    /// The exit code that it ends in.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -219,8 +219,8 @@ impl Apply<'_> {
                 Some(format!("is another one ({given}) than before ({had})"))
             }
             _ if number < state.generation => Some(format!(
-                "has generation {number:06}, and {:06} was adopted before: who can only withdraw may not bring back what \
-                 has left",
+                "has generation {number:06}, and {:06} was adopted before: who can only withdraw may not bring back \
+                 what has left",
                 state.generation
             )),
             _ => None,
@@ -318,8 +318,8 @@ impl Apply<'_> {
         ));
         if let Some(error) = &unsaved {
             let text = format!(
-                "What the privileged helper remembers (denials, identities, what the server was told) could not be saved: {}. This turn was \
-                 taken all the same; the next one begins from what was saved before.",
+                "What the privileged helper remembers (denials, identities, what the server was told) could not be \
+                 saved: {}. This turn was taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
             outcome.findings.push(self.finding(event::Event::ApplyNotSaved, text));
@@ -347,7 +347,7 @@ impl Apply<'_> {
                 Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
                     paths.extend(pidfile.parent().map(Path::to_owned));
                 }
-                // HAProxy's own user may have made its sockets, and whoever may write in their folder may put others there.
+                // HAProxy's own user may have made its sockets, and anyone who may write in their folder may put others there.
                 // Such a one is given nothing but files that the generation's manifest lists (`haproxy::on_disk`), which
                 // are public, whatever it names; and what it says is bounded.
                 Reload::Haproxy { .. } | Reload::Watched { .. } => {}
@@ -409,7 +409,7 @@ impl Apply<'_> {
         let rendered = match swept.tried(files.link().and_then(|link| link.read())) {
             Some(Link::Generation(number)) => Some(number),
             Some(_) => None,
-            // Nobody knows which one is named.
+            // It is unknown which one is named.
             None => return swept.failures,
         };
         let found = swept.tried(generation::list_in(&generations)).unwrap_or_default();

@@ -80,13 +80,15 @@ impl<'a> PrivilegedHelper<'a> {
             match taken {
                 None if asked.elapsed() >= taken_within => {
                     return Err(format!(
-                        "the privileged helper did not take the request within {}: is {unit}.path enabled? See `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
+                        "the privileged helper did not take the request within {}: is {unit}.path enabled? See \
+                         `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
                         humantime::format_duration(taken_within)
                     ));
                 }
                 Some(taken) if taken.elapsed() >= done_within => {
                     return Err(format!(
-                        "the privileged helper took the request and left no outcome within {}: see `journalctl -u {unit}.service`",
+                        "the privileged helper took the request and left no outcome within {}: see `journalctl -u \
+                         {unit}.service`",
                         humantime::format_duration(done_within)
                     ));
                 }

@@ -1,5 +1,4 @@
-//! Root's half of a privileged target: what root does ([`apply`]), what it says of that ([`outcome`]), and how the daemon asks
-//! for it (`ask`).
+//! The privileged helper: what it does as root ([`apply`]), what it answers ([`answer`]), and how the daemon asks it (`ask`).
 
 pub mod answer;
 pub mod apply;

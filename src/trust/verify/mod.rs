@@ -205,7 +205,7 @@ fn judge_read(
         notes.push(format!("{surplus} certificates in it are not on the accepted path, and were left out"));
     }
     let only_expired = violations.iter().all(|violation| violation.rule == Rule::Expired);
-    match Refusal::from_violations(Some(&leaf), violations) {
+    match Refusal::of_violations(Some(&leaf), violations) {
         None => Verdict::Accepted(Candidate { leaf, chain, notes }),
         Some(refusal) if only_expired => Verdict::Expired(Candidate { leaf, chain, notes }, refusal),
         Some(refusal) => Verdict::Refused(refusal),
