@@ -275,7 +275,7 @@ pub(super) fn is_temporary(name: &str) -> bool {
 }
 
 /// The first of the paths that `named` makes of a suffix at which nothing is left by `remove`.
-pub(super) fn free(
+pub(crate) fn free(
     named: impl Fn(&str) -> PathBuf,
     remove: impl Fn(&Path) -> Result<(), StoreError>,
 ) -> Result<PathBuf, StoreError> {
@@ -292,7 +292,7 @@ pub(super) fn free(
 
 /// Removes a file or link that a crash left, or a directory that it left before anything was put into it; one with
 /// something in it is not ours.
-pub(super) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
     remove(path, |path| fs::remove_dir(path))
 }
 

@@ -11,6 +11,18 @@ use crate::store::{TARGETS, file, generation};
 /// The link for readers that are not a target.
 pub const CURRENT: &str = "current";
 
+/// The folders that stand beside the links of privileged targets, so that no target can have such a name.
+pub const PRIVILEGED_FOLDERS: [&str; 5] = [generation::DIRECTORY, REQUESTS, CONSUMED, OUTCOMES, STATE];
+
+/// Where the daemon asks the privileged helper.
+pub const REQUESTS: &str = "requests";
+/// Where the helper puts the requests that it takes.
+pub const CONSUMED: &str = "consumed";
+/// Where the helper answers.
+pub const OUTCOMES: &str = "outcomes";
+/// Where the helper keeps its state and its locks.
+pub const STATE: &str = "state";
+
 /// One link of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkPath {
@@ -61,6 +73,10 @@ impl LinkPath {
     /// `<root>/<name>`, where each target has generations of its own.
     pub fn privileged(root: &Path, name: &str) -> Result<Self, StoreError> {
         check_name(name)?;
+        if PRIVILEGED_FOLDERS.contains(&name) {
+            let why = "a folder of the privileged helper has it";
+            return Err(StoreError::BadName { name: name.to_owned(), what: "target's name", why });
+        }
         let generations = root.join(generation::DIRECTORY).join(name);
         Ok(Self { generations, path: root.join(name), prefix: format!("generations/{name}/") })
     }

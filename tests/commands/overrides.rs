@@ -60,7 +60,11 @@ fn a_trusted_leaf_has_a_role_of_its_own_and_survives_polls_that_do_not_list_it()
     assert_eq!(trust(&mut store, &other, day(0), day(30)), Some(Role::Trusted));
     for decided in store.days(1..=29, &Answer::of(&[&current], &[])) {
         assert_eq!(decided.exit, Exit::Done, "{:?}", decided.findings);
-        assert!(decided.text("trusted_by_word").contains("the operator's override trusts it until"), "{:?}", decided.findings);
+        assert!(
+            decided.text("trusted_by_word").contains("the operator's override trusts it until"),
+            "{:?}",
+            decided.findings
+        );
     }
     assert_eq!(store.role(&other), Some(Role::Trusted));
     assert_eq!(store.role(&current), Some(Role::Current));
