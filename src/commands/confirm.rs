@@ -1,5 +1,5 @@
-//! `trustsync confirm TARGET`: the operator's word that the target's server serves the wanted generation. It ends an owed
-//! reload where nothing can prove; against a proof of the contrary it does not stand.
+//! `trustsync confirm TARGET`: the operator confirms that the target's server serves the wanted generation. It ends an owed
+//! reload where nothing can prove; a proof of the contrary overrides it.
 
 use super::{Failure, load, open, print, store_of_target, the_stores};
 use crate::cli::Global;
@@ -38,11 +38,15 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
             let said = match (&turn.settled, &turn.owed) {
                 (Some(Evidence::Confirmed(_)), _) => {
                     format!(
-                        "target {target}: your word for generation {wanted:06} stands until a proof says otherwise.\n"
+                        "target {target}: your confirmation of generation {wanted:06} holds until a proof says \
+                         otherwise.\n"
                     )
                 }
-                (None, Some(_)) => format!("target {target}: your word does not stand; the reload stays owed.\n"),
-                // Proven: then it needed no word.
+                (None, Some(_)) => format!(
+                    "target {target}: your confirmation does not hold; the reload \
+                                            stays owed.\n"
+                ),
+                // Proven: then it needed no confirmation.
                 _ => String::new(),
             };
             said + &super::status::turn_text(turn)

@@ -20,7 +20,7 @@ use crate::trust::set::TrustSet;
 pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let store = the_store(global, &loaded)?;
-    let held = cycle::look(store)?;
+    let held = cycle::read(store)?;
     let Some(current) = &held.manifest else {
         return Err(Failure::Usage("the store has no generation yet: run trustsync sync".to_owned()));
     };
@@ -43,7 +43,7 @@ pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<
     Ok(Exit::Done)
 }
 
-/// Which certificates stand only in the store, and which only in the file.
+/// Which certificates are only in the store, and which only in the file.
 fn against_file(global: &Global, set: &TrustSet, file: &Path) -> Result<Exit, Failure> {
     let bytes = read_bounded(file)?;
     let theirs: BTreeSet<Fingerprint> =

@@ -122,7 +122,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::AcceptIssuer { fingerprint } => accept_issuer::run(global, fingerprint).await,
         Command::Config { command } => configuration::run(global, command).await,
         Command::Regions => regions::run(global),
-        Command::Simulate(arguments) => simulate::run(arguments).await.map(|()| Exit::Done).map_err(Failure::other),
+        Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Demo => demo::run().await,
     }
 }
@@ -171,7 +171,7 @@ pub enum Failure {
     /// Standard output cannot be written.
     #[error("the result could not be printed: {0}")]
     Output(#[from] io::Error),
-    /// Anything else, in its own words.
+    /// Anything else.
     #[error("{0}")]
     Other(String),
 }

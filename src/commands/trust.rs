@@ -30,7 +30,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     let mut lines = BTreeMap::new();
     for store in stores.into_iter().filter(|store| store.sources.contains(&source.name)) {
         let mut session = open(global, store, "trustsync trust")?;
-        let accepted = match session.judge_leaf(&loaded.settings, source, &text, arguments.any_identity)? {
+        let accepted = match session.check_leaf(&loaded.settings, source, &text, arguments.any_identity)? {
             Ok(accepted) => accepted,
             Err(refusals) => {
                 for (slot, refusal) in refusals {
@@ -62,7 +62,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let held = session.contents.state.planner.slots.get(&accepted.slot);
         let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.trusted.word == Some(vouched)));
         let outcome = if stands {
-            format!("is trusted in slot {} as {role} by your word until {until}{waived}", accepted.slot)
+            format!("is trusted in slot {} as {role} by your override until {until}{waived}", accepted.slot)
         } else {
             // A list that is kept names it, or the store is damaged: what was found says which.
             report.causes.insert(Exit::Answer);

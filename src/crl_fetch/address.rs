@@ -63,7 +63,7 @@ impl fmt::Display for NotGlobal {
 }
 
 /// What can be said of a URL's host before anything is resolved.
-pub(super) fn judge_literal(url: &Url) -> Result<(), NotGlobal> {
+pub(super) fn check_literal(url: &Url) -> Result<(), NotGlobal> {
     let literal = |address: IpAddr| {
         let refused = NotGlobal { host: address.to_string(), address: Some(address) };
         if is_global(address) { Ok(()) } else { Err(refused) }
@@ -192,10 +192,10 @@ mod tests {
             "http://１２７.0.0.1/",
             "http://169.254.169.254/latest/meta-data",
         ] {
-            assert!(judge_literal(&url.parse().unwrap()).is_err(), "{url}");
+            assert!(check_literal(&url.parse().unwrap()).is_err(), "{url}");
         }
         for url in ["http://crl3.digicert.com/x.crl", "http://8.8.8.8/", "http://localhost.example.com/"] {
-            judge_literal(&url.parse().unwrap()).unwrap();
+            check_literal(&url.parse().unwrap()).unwrap();
         }
     }
 }

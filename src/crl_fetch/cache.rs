@@ -60,7 +60,7 @@ impl Cache {
 
     /// The cache of a store, for reading alone: nothing is created.
     #[must_use]
-    pub fn look(store: &Path) -> Self {
+    pub fn for_reading(store: &Path) -> Self {
         Self { folder: store.join(FOLDER) }
     }
 

@@ -164,7 +164,7 @@ pub fn due(fetched: Option<Timestamp>, next_update: Option<Timestamp>, now: Time
 }
 
 /// Judges a URL before it is asked.
-fn judge_url(text: &str, allow_private: bool) -> Result<Url, FetchFailure> {
+fn check_url(text: &str, allow_private: bool) -> Result<Url, FetchFailure> {
     if text.len() > LONGEST_URL {
         return Err(FetchFailure::NotAUrl(format!("it has more than {LONGEST_URL} bytes")));
     }
@@ -176,7 +176,7 @@ fn judge_url(text: &str, allow_private: bool) -> Result<Url, FetchFailure> {
         return Err(FetchFailure::Credentials);
     }
     if !allow_private {
-        address::judge_literal(&url).map_err(FetchFailure::NotGlobal)?;
+        address::check_literal(&url).map_err(FetchFailure::NotGlobal)?;
     }
     Ok(url)
 }
@@ -196,7 +196,7 @@ impl Fetcher {
 
     /// Asks a distribution point, for at most `deadline` with all attempts and redirects.
     pub async fn fetch(&self, url: &str, known: &Validators, deadline: Duration) -> Result<Answer, FetchFailure> {
-        let first = judge_url(url, self.access.allow_private)?;
+        let first = check_url(url, self.access.allow_private)?;
         let now = Instant::now();
         let ends = now.checked_add(deadline).unwrap_or(now);
         let mut made = 0_u32;
@@ -228,7 +228,7 @@ impl Fetcher {
             let response = self.ask(&url, known, &clock).await?;
             if let Some(target) = redirect(&response, &url) {
                 let target = target.ok_or(FetchFailure::RedirectTarget)?;
-                url = judge_url(target.as_str(), self.access.allow_private)?;
+                url = check_url(target.as_str(), self.access.allow_private)?;
                 continue;
             }
             let status = response.status();
@@ -483,10 +483,10 @@ mod tests {
             ("http://10.0.0.1/x.crl", "not globally routable"),
             ("http://localhost/x.crl", "not a host of the internet"),
         ] {
-            let refused = judge_url(url, false).unwrap_err().to_string();
+            let refused = check_url(url, false).unwrap_err().to_string();
             assert!(refused.contains(reason) && !refused.contains("hunter2"), "{url}: {refused}");
         }
-        judge_url("http://10.0.0.1/x.crl", true).unwrap();
-        assert!(judge_url(&format!("http://crl.example.com/{}", "x".repeat(3000)), false).is_err());
+        check_url("http://10.0.0.1/x.crl", true).unwrap();
+        assert!(check_url(&format!("http://crl.example.com/{}", "x".repeat(3000)), false).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
+//! The operator's overrides take the cycle's own path, less the poll: remembered, planned, committed, reloaded, proven.
 
 use super::{CycleError, Report, Session, observe, plan_with, unasked_of};
 use crate::settings::resolved::{Settings, Source};
@@ -28,7 +28,7 @@ impl Session<'_> {
     /// Judges a leaf by the policy of the source's slots, as if the vendor listed it; the first slot that accepts it, or
     /// why each does not. The identity can be waived where leaves are pinned: a name rule without a name would admit
     /// whatever the root signs.
-    pub fn judge_leaf(
+    pub fn check_leaf(
         &self,
         settings: &Settings,
         source: &Source,
@@ -95,7 +95,7 @@ impl Session<'_> {
             let text = format!(
                 "\"{word}\" could not be published: the store has lost certificates (see its alarms), and a generation \
                  without them would take them from the servers. Denials and accepted issuers are kept for the next \
-                 generation; a leaf to trust is not. Run trustsync sync, then say it again."
+                 generation; a leaf to trust is not. Run trustsync sync, then the command again."
             );
             report.fail_by(Finding::new(Event::WordNotPublished, Subject::store(&self.store.name), text));
             self.contents.state.planner.denied = planner.denied;

@@ -1,4 +1,4 @@
-//! What a source says now, judged as in a cycle on an empty store: nothing is read of any store, nothing is written.
+//! What a source answers now, assessed as in a cycle on an empty store: nothing is read of any store, nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::trust::refusal::quoted;
 use crate::trust::set::TrustSet;
 use crate::trust::verify::Identity;
 
-/// What every source said.
+/// What every source answered.
 #[derive(Debug, Serialize)]
 pub struct Probe {
-    /// What each source said, by its name.
+    /// What each source answered, by its name.
     pub sources: BTreeMap<String, ProbedSource>,
     /// What was found.
     pub findings: Vec<Finding>,
@@ -30,7 +30,7 @@ pub struct Probe {
     pub causes: BTreeSet<Exit>,
 }
 
-/// A source, and what it said.
+/// A source, and what it answered.
 #[derive(Debug, Serialize)]
 pub struct ProbedSource {
     /// The AWS name of its region.
@@ -72,7 +72,7 @@ pub async fn probe(
     let names: BTreeSet<String> = settings.sources.keys().cloned().collect();
     let observed = observe::ask(settings, &names, clients, clock, deadline).await;
     let now = clock.now();
-    let interpreted = observe::judge(settings, &observed, &PlannerState::default(), now)?.interpreted;
+    let interpreted = observe::assess(settings, &observed, &PlannerState::default(), now, None)?.interpreted;
     let configured = settings.sources.values().flat_map(|source| source.slots().map(|(slot, _)| slot)).collect();
     let plan = plan::plan(&plan::Input {
         planner: &PlannerState::default(),

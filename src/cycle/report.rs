@@ -30,7 +30,7 @@ pub struct Report {
     pub generation: Option<u64>,
     /// Whether this cycle committed it.
     pub committed: bool,
-    /// Whether nothing was written or told.
+    /// Whether nothing was written and no server reloaded.
     pub rehearsed: bool,
     /// Whether no client at all is admitted.
     pub deny_all: bool,
@@ -79,9 +79,9 @@ pub struct TargetReport {
     /// Why it is owed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owed: Option<Owed>,
-    /// Whether it was told in this turn.
+    /// Whether its server was reloaded in this turn.
     pub told: bool,
-    /// What the user should add to the server's configuration; said once a generation, and when asked.
+    /// What the user should add to the server's configuration; shown once a generation, and when asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_add: Option<String>,
 }
@@ -135,7 +135,7 @@ impl Report {
         }
     }
 
-    /// What one target's turn is reported in, beside others at the same time.
+    /// The report of one target's turn, while others take theirs at the same time.
     pub(super) fn part(&self) -> Self {
         Self {
             findings: Vec::new(),
@@ -187,7 +187,7 @@ impl Report {
     /// The state could not be saved.
     pub(super) fn not_saved(&mut self, store: &str, why: &str) -> Finding {
         let text = format!(
-            "What came of this could not be saved: {why}. What is published stands, and the targets' turns were taken; \
+            "The outcome could not be saved: {why}. What is published stands, and the targets' turns were taken; \
              but the store's records are those of before, and the next cycle begins from them."
         );
         let finding = Finding::new(Event::StateNotSaved, Subject::store(store), text);
@@ -203,7 +203,7 @@ impl Report {
         self.difference = difference;
     }
 
-    /// The cycle came after one that planted a seed: what that one did is told with it.
+    /// The cycle came after one that planted a seed: what that one did is reported with it.
     pub(super) fn follows(&mut self, planted: Self) {
         if planted.committed && !self.committed {
             (self.committed, self.difference) = (true, planted.difference);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Clients, CycleError, Observed, housekeeping, observe};
+use super::{Clients, CycleError, Observed, housekeeping};
 use crate::clock::Clock;
 use crate::crl_fetch::{self, Access, Cache, Fetcher, Trouble};
 use crate::http_client::{Limits, OutboundError};
@@ -22,7 +22,7 @@ use crate::trust::certificate::Certificate;
 use crate::trust::crl::{Freshest, Revocation, VerifiedCrl, revocations};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
-use crate::trust::observation::{SlotAnswer, SlotVerdict};
+use crate::trust::observation::{Interpretation, SlotAnswer, SlotVerdict};
 use crate::trust::planner_state::PlannerState;
 use crate::trust::refusal::{Refusal, quoted};
 use crate::trust::set::{Denial, DenialReason, SlotId, TrustSet};
@@ -63,12 +63,12 @@ struct Path {
     chain: Vec<Certificate>,
 }
 
-/// For what lists are asked: what the store has, and what was heard. It is looked at before the lock is taken: what the
-/// store has may change until then, and a list is missing until the next cycle.
+/// For what lists are asked: what the store has, and the slots' answers. It is read before the lock is taken: what the store
+/// has may change until then, and a list is missing until the next cycle.
 pub struct Asked<'a> {
     /// What the store has.
     pub contents: &'a Contents,
-    /// What was heard.
+    /// The answers of the slots.
     pub answers: &'a [SlotAnswer],
     /// What each source said, to see whether one was silent.
     pub observed: &'a [Observed],
@@ -98,10 +98,10 @@ pub async fn gather(
         let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
         opened.unwrap_or_else(|error| {
             unkept.push(error);
-            Cache::look(&store.path)
+            Cache::for_reading(&store.path)
         })
     } else {
-        Cache::look(&store.path)
+        Cache::for_reading(&store.path)
     };
     let issuers = issuers(&paths);
     let mut fetch = fetch.map(|(clients, deadline)| (clients, Instant::now().checked_add(deadline)));
@@ -171,7 +171,7 @@ fn fetcher<'a>(
     }
 }
 
-/// Every leaf that was heard and accepted, and every pin, with the certificates of its paths.
+/// Every leaf that was listed and accepted, and every pin, with the certificates of its paths.
 fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<Path> {
     let mut paths = Vec::new();
     for answer in answers {
@@ -249,7 +249,7 @@ pub fn act(
     policy: CrlPolicy,
     planner: &mut PlannerState,
     set: &TrustSet,
-    interpreted: &mut observe::Interpreted,
+    interpreted: &mut Interpretation,
 ) {
     if policy == CrlPolicy::Off {
         return;

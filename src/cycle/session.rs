@@ -37,7 +37,7 @@ pub struct Unsaved {
 /// What a cycle leaves behind.
 #[derive(Debug)]
 pub struct Closed {
-    /// How the store stands.
+    /// The store's summary.
     pub summary: StoreSummary,
     /// Its state, where the disk did not take it.
     pub unsaved: Option<Unsaved>,
@@ -244,7 +244,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes the operator's word for it that the server of this target serves the newest generation, and its turn, in which
+    /// Takes the operator's confirmation that the server of this target serves the newest generation, and its turn, in which
     /// a proof may say otherwise.
     pub async fn confirm(&mut self, name: &str, report: &mut Report) {
         let wanted = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
@@ -255,7 +255,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Puts what the operator said into evidence.
+    /// Puts the operator's override into evidence.
     pub fn note_override(&mut self, word: &str) {
         self.unwritten.extend(evidence::word(self.opened.root(), word, self.clock.now()).err());
     }

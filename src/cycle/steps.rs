@@ -42,7 +42,7 @@ pub trait Hand {
     async fn prove(&mut self, reloaded: bool) -> Proof;
 }
 
-/// Takes a turn to its end; the second value is whether the server was to be told.
+/// Takes a turn to its end; the second value is whether a reload was tried.
 pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, bool) {
     let wanted = situation.wanted;
     let (mut turn, mut step) = Turn::begin(situation);
@@ -145,7 +145,7 @@ pub fn trusts_denied(
     })
 }
 
-/// What a target's programs are told: the target, its generation, the folder of the store, and the link in `directory`.
+/// The environment of a target's programs: the target, its generation, the folder of the store, and the link in `directory`.
 pub fn environment(target: &Target, number: Number, root: &Path, store_id: &str, directory: &Path) -> Environment {
     Environment::default()
         .with("TARGET", &target.name)

@@ -1,9 +1,9 @@
-//! A target's turn as the daemon takes it, and what is kept and told of it. [`super::steps`] interprets it.
+//! A target's turn as the daemon takes it, and what is kept and reported of it. [`super::steps`] interprets it.
 //!
 //! For a privileged target, check, switch and reload are one step, which the privileged helper takes ([`super::privileged`]): it is
 //! asked, and its outcome awaited.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::canary;
@@ -15,7 +15,7 @@ use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
 use crate::cycle::privileged::folder::{Privileged, Purpose};
-use crate::settings::resolved::{Kinds, ProofMethods, Reload, Store as StoreSettings, Target};
+use crate::settings::resolved::{ProofMethods, Reload, Store as StoreSettings, Target};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
@@ -36,12 +36,10 @@ const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
 /// One target, and what it should serve.
 pub struct Turns<'a> {
-    pub root: &'a Path,
+    store: &'a StoreSettings,
     pub manifest: &'a Manifest,
     pub target: &'a Target,
     pub clock: &'a dyn Clock,
-    /// The kinds of server that are known.
-    kinds: Kinds,
     /// The privileged helper, where the target is privileged.
     pub(super) helper: Option<PrivilegedHelper<'a>>,
 }
@@ -64,25 +62,21 @@ impl<'a> Turns<'a> {
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
         let helper = target.privileged.then(|| PrivilegedHelper::of(store, target, manifest)).transpose()?;
-        let (root, kinds) = (&*store.path, store.kinds);
-        Ok(Self { root, manifest, target, clock, kinds, helper })
+        Ok(Self { store, manifest, target, clock, helper })
     }
 
     fn link(&self) -> Result<LinkPath, StoreError> {
-        match &self.helper {
-            Some(helper) => helper.files.link(),
-            None => LinkPath::target(self.root, &self.target.name),
-        }
+        link_of(self.store, self.target)
     }
 
-    /// Takes the target's turn to its end and keeps what came of it in `state`.
+    /// Takes the target's turn to its end and keeps its outcome in `state`.
     pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) {
         let (mut outcome, mut reloaded) = self.steps(state, forced, report).await;
         if let Some(helper) = &self.helper
             && matches!(outcome, TurnOutcome::Settled(_))
             && let Some(refused) = helper.withheld()
         {
-            // Root's configuration may have been mended since; if so, it has told the server of more.
+            // Root's configuration may have been mended since; if so, the server was reloaded for more.
             let mended = !helper.was_asked() && {
                 let _ = helper.ask(Purpose::ToFollow).await;
                 helper.withheld().is_none()
@@ -99,7 +93,7 @@ impl<'a> Turns<'a> {
         self.conclude(state, outcome, reloaded, forced, report);
     }
 
-    /// Whether the check sees what it is to judge, once its server is known to use our files; the privileged helper finds that out for
+    /// Whether the check notices a broken file, once its server is known to use our files; the privileged helper finds that out for
     /// itself, but learns from here that it does.
     async fn look_at_the_check(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
@@ -116,8 +110,8 @@ impl<'a> Turns<'a> {
                 state.canary = helper.last().and_then(|last| last.canary).or(state.canary.take());
             }
             (None, Ok(link)) if is_due(state.canary.as_ref()) => {
-                let generation = (number, &*generation::path(self.root, number));
-                canary::look(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
+                let generation = (number, &*generation::path(&self.store.path, number));
+                canary::run(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
             }
             _ => {}
         }
@@ -166,10 +160,10 @@ impl<'a> Turns<'a> {
             return (TurnOutcome::Settled(evidence), false);
         }
         let server = Server {
-            kinds: self.kinds,
+            kinds: self.store.kinds,
             target: self.target,
             link,
-            generations: self.root.join(generation::DIRECTORY),
+            generations: self.store.path.join(generation::DIRECTORY),
             environment: self.environment(),
         };
         let proof = self.target.proof.as_ref();
@@ -198,7 +192,7 @@ impl<'a> Turns<'a> {
     }
 
     fn drops_denied(&self, linked: Option<u64>, acknowledged: Option<u64>) -> bool {
-        let generations = self.root.join(generation::DIRECTORY);
+        let generations = self.store.path.join(generation::DIRECTORY);
         steps::trusts_denied(&generations, linked.into_iter().chain(acknowledged), &self.manifest.denied)
     }
 
@@ -207,16 +201,23 @@ impl<'a> Turns<'a> {
     }
 
     fn environment(&self) -> Environment {
-        steps::environment(self.target, self.manifest.generation, self.root, &self.manifest.store, &self.link_path())
+        steps::environment(
+            self.target,
+            self.manifest.generation,
+            &self.store.path,
+            &self.manifest.store,
+            &self.link_path(),
+        )
     }
 
     fn link_path(&self) -> PathBuf {
-        self.link().map_or_else(|_| self.root.join("target").join(&self.target.name), |link| link.path().to_owned())
+        self.link()
+            .map_or_else(|_| self.store.path.join("target").join(&self.target.name), |link| link.path().to_owned())
     }
 
     /// Puts what became of this target into evidence.
     pub(super) fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
-        evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
+        evidence::target(&self.store.path, event, &self.target.name, generation, detail, self.clock.now())
     }
 
     /// What the server's configuration says of the allowlist. Of a privileged target only root can read it.
@@ -377,7 +378,7 @@ impl<'a> Turns<'a> {
                     acknowledged: Some(wanted),
                     evidence: Some(evidence.clone()),
                     proven: proven.or(state.proven),
-                    // A proof is more than a word, and stands by itself from then on.
+                    // A proof is more than a confirmation, and holds by itself from then on.
                     confirmed: confirmed.then_some(wanted),
                     last_turn: Some(now),
                     canary: state.canary.take(),
@@ -401,8 +402,8 @@ impl<'a> Turns<'a> {
                 if let Owed::Unproven(Proof::NotWired(_)) = owed {
                     state.reported_not_wired = Some(wanted);
                 }
-                // What it served once, or by the operator's word, it may serve no more: only a proof, a success or a new
-                // word says so again.
+                // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a
+                // new confirmation says so again.
                 state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
                 state.confirmed = None;
                 state.owed_since.get_or_insert(now);
@@ -466,15 +467,18 @@ impl<'a> Turns<'a> {
                 (Severity::Note, TargetAllowlistOnly, text)
             }
             Evidence::ReloadedNotProven(why) if self.target.proof.is_none() => {
-                let text = format!("The server was told, and nothing proves that it took the change: {why}.");
+                let text = format!("The server was reloaded, and nothing proves that it took the change: {why}.");
                 (Severity::Note, TargetNotProven, text)
             }
             Evidence::ReloadedNotProven(why) => {
-                let text = format!("The server was told, but nothing can be seen there: {why}.");
+                let text = format!("The server was reloaded, but nothing can be seen there: {why}.");
                 (Severity::Warning, TargetNotProven, text)
             }
             Evidence::Confirmed(why) => {
-                let text = format!("By the operator's word the server serves the generation; nothing shows it: {why}.");
+                let text = format!(
+                    "The operator confirmed that the server serves the generation; nothing shows it: \
+                                    {why}."
+                );
                 (Severity::Note, TargetConfirmed, text)
             }
             Evidence::ProvenEarlier(why) => {

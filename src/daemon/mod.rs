@@ -17,6 +17,7 @@ mod store;
 mod watch;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,14 +31,15 @@ use crate::cycle::Clients;
 use crate::genesys::ClientError;
 use crate::report::http::{ListenError, Server};
 use crate::report::{Facts, Progress, Summaries};
+use crate::settings::SettingsError;
 use crate::signals::Signals;
 use crate::trust::fingerprint::Fingerprint;
+pub use configuration::Origin;
 use configuration::{Configuration, Stamp};
-pub use configuration::{Origin, Refused};
 use engine::{Engine, Surroundings};
 use rhythm::Rhythm;
 use service_manager::{ServiceManager, tell};
-pub use source::Pace;
+pub use source::LEAST_GAP;
 pub(crate) use store::longest_turns;
 use watch::Watch;
 
@@ -70,9 +72,17 @@ enum Signal {
 /// Why the daemon could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The configuration cannot be used.
+    /// The configuration's file.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Settings(#[from] SettingsError),
+    /// What the configuration names outside: HTTPS roots, anchors.
+    #[error("{} names what cannot be used:\n  {}", path.display(), problems.join("\n  "))]
+    Outside {
+        /// The configuration's file.
+        path: PathBuf,
+        /// One line each.
+        problems: Vec<String>,
+    },
     /// A source's client.
     #[error("{0}. Nothing was done; trust is unchanged.")]
     Client(#[from] ClientError),
@@ -85,7 +95,7 @@ pub enum DaemonError {
 }
 
 /// Works by the configuration until it is told to end.
-pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<(), DaemonError> {
+pub async fn run(origin: Origin, clock: Arc<dyn Clock>, least_gap: Duration) -> Result<(), DaemonError> {
     let signals = [
         (Signal::End("SIGTERM"), SignalKind::terminate()),
         (Signal::End("SIGINT"), SignalKind::interrupt()),
@@ -100,7 +110,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
         clock,
         progress: Progress::default(),
         rhythm: Rhythm::for_watchdog(sd_notify::watchdog_enabled()),
-        pace,
+        least_gap,
         watch: Watch::start(),
         news: Arc::new(Notify::new()),
         summaries: Summaries::default(),
@@ -245,7 +255,7 @@ impl Daemon {
     fn refuse(&mut self, error: &DaemonError, seen: Fingerprint) {
         let why = error.to_string();
         // What is wrong in the file itself stays wrong until it is written again; a missing volume may come by itself.
-        let read_from = matches!(error, DaemonError::Refused(Refused::Settings(_))).then_some(seen);
+        let read_from = matches!(error, DaemonError::Settings(_)).then_some(seen);
         if self.refused.as_ref().is_none_or(|before| before.why != why || before.read_from.is_some()) {
             log_line!(ConfigurationRefused, "the configuration was refused, and the one before stays in force: {why}");
         }

@@ -143,7 +143,8 @@ impl StoreTask {
         let clock = Arc::clone(&self.around.clock);
         let acted = match self.open(&store, &*clock).await {
             Ok(session) => {
-                self.promise("acting", bound(&store));
+                // All turns, and the disk.
+                self.promise("acting", longest_turns(&store).saturating_add(Duration::from_secs(120)));
                 cycle::act(&settings, session, answers, turns).await
             }
             Err(error) => Err(error),
@@ -277,11 +278,6 @@ impl StoreTask {
     fn subject(&self) -> String {
         format!("store {}", self.store.name)
     }
-}
-
-/// The longest that acting can take: all turns, and the disk.
-fn bound(store: &Store) -> Duration {
-    longest_turns(store).saturating_add(Duration::from_secs(120))
 }
 
 /// The longest that the turns of a store can take: every target's checks, reload and proof at their limits, and each

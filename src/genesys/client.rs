@@ -16,6 +16,9 @@ use crate::http_client::{self, Limits, OutboundError, shown};
 use crate::settings::resolved::{Secret, SecretOrigin, Source};
 use crate::trust::timestamp::Timestamp;
 
+/// A longer deadline is none.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// The client could not be built; a matter of configuration (exit 3).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("source {source_name}: {reason}")]
@@ -33,7 +36,7 @@ pub struct Fetched {
     pub unfiltered: Result<Listing, FetchError>,
     /// The listing with `status=Upcoming`.
     pub upcoming: Result<Listing, FetchError>,
-    /// The vendor's clock, as its last good answer told it.
+    /// The vendor's clock, by the `Date` of its last good answer.
     pub date: Option<Timestamp>,
 }
 
@@ -106,7 +109,7 @@ impl Client {
     }
 
     async fn both_listings(&mut self, now: Timestamp, deadline: Duration) -> Result<Fetched, FetchError> {
-        let ends = Instant::now().checked_add(deadline).unwrap_or_else(|| far_from(Instant::now()));
+        let ends = Instant::now().checked_add(deadline.min(LONGEST)).unwrap_or_else(Instant::now);
         let mut renewed = false;
         let unfiltered = self.listing(Filter::Unfiltered, now, ends, &mut renewed).await?;
         let upcoming = self.listing(Filter::Upcoming, now, ends, &mut renewed).await?;
@@ -135,7 +138,7 @@ impl Client {
         loop {
             let token = self.token(now, ends).await?;
             let ends = match filter {
-                // Half of what is left, so that its retries do not eat the other's time.
+                // Half of what is left, so that its retries leave time for the other.
                 Filter::Unfiltered => {
                     let start = Instant::now();
                     start.checked_add(ends.saturating_duration_since(start) / 2).unwrap_or(ends)
@@ -212,9 +215,4 @@ fn below(base: &Url, path: &str) -> Result<Url, OutboundError> {
         return Err(refused("the path leads to another host"));
     }
     Ok(url)
-}
-
-/// A deadline beyond the clock's end is none.
-fn far_from(now: Instant) -> Instant {
-    now.checked_add(Duration::from_secs(30 * 365 * 86_400)).unwrap_or(now)
 }

@@ -63,15 +63,6 @@ pub enum OutboundError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A secret would travel in the open.
-    #[error(
-        "{url} is not an https URL: the secret and the token would travel in the open; http is for loopback addresses \
-         only"
-    )]
-    Insecure {
-        /// The URL, less its userinfo.
-        url: String,
-    },
     /// The URL cannot be asked.
     #[error("{url} cannot be used as a base URL: {reason}")]
     Url {
@@ -101,7 +92,7 @@ pub fn build(
     limits: Limits,
 ) -> Result<reqwest::Client, OutboundError> {
     for url in for_urls {
-        judge_url(url)?;
+        check_url(url)?;
     }
     let mut builder = builder(ca_file, limits)?;
     if for_urls.iter().any(|url| url.scheme() == "http") {
@@ -131,12 +122,17 @@ pub(crate) fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client,
 }
 
 /// Whether a base URL may be asked, with the client's secret and its token.
-pub fn judge_url(url: &Url) -> Result<(), OutboundError> {
+pub fn check_url(url: &Url) -> Result<(), OutboundError> {
     let refused = |reason| Err(OutboundError::Url { url: shown(url), reason });
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(url) => {}
-        _ => return Err(OutboundError::Insecure { url: shown(url) }),
+        _ => {
+            return refused(
+                "it is not https, so that the secret and the token would travel in the open; http is for loopback \
+                 addresses only",
+            );
+        }
     }
     if !url.has_host() {
         return refused("it names no host");
@@ -256,7 +252,7 @@ mod tests {
     #[test]
     fn only_https_or_loopback_without_credentials_is_asked() {
         for good in ["https://api.example", "http://127.0.0.1:8080", "http://[::1]:1", "http://localhost/"] {
-            judge_url(&url(good)).unwrap();
+            check_url(&url(good)).unwrap();
         }
         for bad in [
             "http://api.example",
@@ -266,7 +262,7 @@ mod tests {
             "https://api.example?token=hunter2",
             "data:text/plain,hunter2",
         ] {
-            let refused = judge_url(&url(bad)).unwrap_err();
+            let refused = check_url(&url(bad)).unwrap_err();
             assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused}");
         }
     }

@@ -101,7 +101,7 @@ impl Origins {
     }
 }
 
-/// What was read, with what is wrong in it so far: all problems are told at once, so reading goes on past them.
+/// What was read, with what is wrong in it so far: all problems are reported at once, so reading goes on past them.
 pub struct Read {
     /// File and environment, layered.
     pub raw: Raw,

@@ -1,4 +1,4 @@
-//! The configuration as written: every value optional, nothing judged. [`super::resolve`] makes sense of it.
+//! The configuration as written: every value optional, nothing checked. [`super::resolve`] makes sense of it.
 
 use std::collections::BTreeMap;
 use std::fmt;

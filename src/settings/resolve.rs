@@ -1,4 +1,4 @@
-//! From raw to resolved: presets applied, every value judged, all problems told at once.
+//! From raw to resolved: presets applied, every value checked, all problems reported at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -61,24 +61,24 @@ pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
 
 /// Like [`read`], with another table of kinds of server.
 pub fn read_by(kinds: Kinds, path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, SettingsError> {
-    let (loaded, problems) = judge_with(kinds, path, environment, true)?;
+    let (loaded, problems) = check_with(kinds, path, environment, true)?;
     if problems.is_empty() { Ok(loaded) } else { Err(SettingsError::Wrong { path: path.to_owned(), problems }) }
 }
 
 /// Like [`read`], but with what can be made of a configuration that has problems, so that more can be found.
-pub fn judge(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Loaded, Vec<String>), SettingsError> {
-    judge_with(Kinds::default(), path, environment, true)
+pub fn check(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Loaded, Vec<String>), SettingsError> {
+    check_with(Kinds::default(), path, environment, true)
 }
 
-/// Like [`judge`], for who asks no source: a secret that is handed to the daemon alone is not missing here.
-pub fn judge_without_secrets(
+/// Like [`check`], for a command that asks no source: a secret that is handed to the daemon alone is not missing here.
+pub fn check_without_secrets(
     path: &Path,
     environment: &BTreeMap<String, String>,
 ) -> Result<(Loaded, Vec<String>), SettingsError> {
-    judge_with(Kinds::default(), path, environment, false)
+    check_with(Kinds::default(), path, environment, false)
 }
 
-fn judge_with(
+fn check_with(
     kinds: Kinds,
     path: &Path,
     environment: &BTreeMap<String, String>,
@@ -578,7 +578,7 @@ impl Resolver {
 
     fn base_url(&mut self, key: &str, text: &str) -> Option<Url> {
         let url = Url::parse(text).map_err(|error| format!("{key}: {text:?} is not a URL: {error}")).and_then(|url| {
-            let judged = http_client::judge_url(&url);
+            let judged = http_client::check_url(&url);
             judged.map(|()| url).map_err(|error| format!("{key}: {error}"))
         });
         match url {

@@ -1,4 +1,4 @@
-//! Settings with every preset applied and every value judged: what the program uses.
+//! Settings with every preset applied and every value checked: what the program uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -51,7 +51,7 @@ pub enum SecretOrigin {
     Given(Secret),
 }
 
-/// Everything that the program was told, judged.
+/// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The sources, by name.
@@ -62,9 +62,9 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Where the daemon answers `/healthz`, `/readyz` and `/metrics`, if anywhere.
     pub listen: Option<SocketAddr>,
-    /// How the planner judges times.
+    /// The planner's times and limits.
     pub plan: plan::Policy,
-    /// How certificates are judged.
+    /// The policy for certificates.
     pub verify: verify::Policy,
     /// What is done about revocation lists.
     pub crl: Crl,
@@ -122,7 +122,7 @@ pub struct Store {
     pub grace: Duration,
     /// A copy of a generation that an empty store adopts first.
     pub seed: Option<PathBuf>,
-    /// Where the files of privileged targets stand, which are root's.
+    /// The folder of the files of privileged targets, which are root's.
     pub privileged_path: PathBuf,
     /// What is done about a generation that was changed behind our back.
     pub on_drift: OnDrift,
@@ -145,7 +145,7 @@ pub enum TurnOrder {
 /// What is done about a generation that was changed behind our back. It is an alarm in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnDrift {
-    /// A new generation replaces it, and the targets are told.
+    /// A new generation replaces it, and the targets are reloaded.
     #[default]
     Repair,
     /// It stays as it is until somebody looks.
@@ -171,7 +171,7 @@ pub struct Target {
     pub outputs: BTreeSet<Output>,
     /// Whether its server reads the files that hold the generation marker.
     pub marker: bool,
-    /// Where a leaf is told from the other leaves of its authority.
+    /// Where a leaf is distinguished from the other leaves of its authority.
     pub pinning: Pinning,
     /// Whether its files are root's, and its check and reload are made by `trustsync apply`.
     pub privileged: bool,
@@ -179,16 +179,16 @@ pub struct Target {
     pub check: Option<Vec<String>>,
     /// How long that may take.
     pub check_timeout: Duration,
-    /// How it is told.
+    /// How its server is reloaded.
     pub reload: Reload,
-    /// How long telling may take.
+    /// How long the reload may take.
     pub reload_timeout: Duration,
     /// How it proves what it serves.
     pub proof: Option<ProofMethods>,
 }
 
 impl Target {
-    /// The server's own configuration test, and how it judges.
+    /// The server's own configuration test, and how it is run.
     #[must_use]
     pub fn server_check(&self) -> Option<Check<'_>> {
         let argv = self.check.as_deref()?;
@@ -213,7 +213,7 @@ impl Target {
     }
 }
 
-/// Where a leaf is told from the other leaves of its authority.
+/// Where a leaf is distinguished from the other leaves of its authority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pinning {
     /// The server does it, by our files.

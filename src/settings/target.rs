@@ -387,7 +387,7 @@ impl Resolver {
             }
             if PRIVILEGED_FOLDERS.contains(&name.as_str()) {
                 self.problem(format!(
-                    "target.{name} is privileged, but {name} is a folder of the privileged half: choose another name"
+                    "target.{name} is privileged, but {name} is a folder of the privileged helper: choose another name"
                 ));
             }
             let mut program = |key: &str, argv: &[String]| {

@@ -100,7 +100,7 @@ fn it_talks_to_loopback_alone() {
 }
 
 #[test]
-fn whoever_ends_it_early_finds_nothing_left_behind() {
+fn ended_early_it_leaves_nothing_behind() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         for scene in ["between", "Outside the window", "The vendor switches"] {
             let temporary = TempDir::new().unwrap();

@@ -132,7 +132,7 @@ fn a_generation_is_uploaded_once_and_proven_by_what_the_balancer_holds() {
         assert_eq!(String::from_utf8(held).unwrap(), sandbox.published(path));
     }
 
-    // It is asked, and nothing is uploaded again, not even by whoever insists.
+    // It is asked, and nothing is uploaded again, not even for those who insist.
     sandbox.sync(&[]).exits(0);
     sandbox.run(&["reload", "balancer"]).exits(0).says(&["proven"]);
     let requests = balancer.requests();

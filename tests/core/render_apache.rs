@@ -234,7 +234,7 @@ fn the_hashed_directory_is_what_openssl_rehash_makes_and_verifies_by() {
     let links = fs::read_dir(&theirs).unwrap().flatten().filter(|entry| entry.file_type().unwrap().is_symlink());
     assert_eq!(links.map(|entry| entry.file_name().into_string().unwrap()).collect::<BTreeSet<_>>(), names);
     assert!(names.iter().any(|name| name.ends_with(".1")), "{names:?}");
-    // Every one is found by it, by whoever knows the directory alone.
+    // Every one is found by it, by those who know the directory alone.
     for (name, pem) in files.iter().filter(|(path, _)| path.starts_with("hashed/")).take(3) {
         let path = dir.path().join("one.pem");
         fs::write(&path, pem).unwrap();

@@ -12,7 +12,7 @@ use trustsync::simulator::world::Impostor;
 fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     let unit = host.path_unit(&["edge"]);
     host.daemon(&["sync"])
         .exits(7)
@@ -27,9 +27,9 @@ fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     assert_eq!((knocks(Impostor::Stranger), knocks(Impostor::OtherCa)), ("403".to_owned(), "400".to_owned()));
 
     host.sandbox.world().set_days_left(60).unwrap();
-    let before = server.told();
+    let before = server.reload_requests();
     host.daemon(&["sync"]).exits(0).says(&["published generation 000002", "target edge: proven"]);
-    assert_eq!((host.linked("edge"), server.told()), (Some(2), before + 1));
+    assert_eq!((host.linked("edge"), server.reload_requests()), (Some(2), before + 1));
     let upcoming = host.sandbox.world().upcoming().unwrap().unwrap();
     assert_eq!(knock(&server, Some(&upcoming)), "200");
     assert_eq!(knock(&server, Some(&current)), "200");
@@ -207,7 +207,7 @@ fn folders_renamed_while_root_reads_them_give_a_whole_or_an_error() {
 fn nothing_but_our_own_rendering_reaches_the_servers_allowlist() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     host.sync().exits(7);
     let map = host.link("edge").join("nginx/admit.map");
     let good = std::fs::read_to_string(&map).unwrap();
@@ -329,7 +329,7 @@ fn a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended() {
 fn what_a_broken_server_owes_is_paid_once_it_is_mended() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     let _unit = host.path_unit(&["edge"]);
     host.daemon(&["sync"]).exits(7);
     server.rewrite(&host.wired("edge"));

@@ -109,7 +109,7 @@ fn read(path: &Path) -> Result<(Settings, Vec<String>), String> {
              stays"
         )
     })?;
-    let read = settings::judge_without_secrets(&path, &environment());
+    let read = settings::check_without_secrets(&path, &environment());
     read.map(|(loaded, problems)| (loaded.settings, problems)).map_err(|error| error.to_string())
 }
 

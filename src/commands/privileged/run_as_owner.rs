@@ -73,7 +73,7 @@ pub fn begin() -> Result<bool, StillRoot> {
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
     rustix::thread::set_thread_res_gid(group, group, group).map_err(step("setresgid"))?;
     rustix::thread::set_thread_res_uid(user, user, user).map_err(step("setresuid"))?;
-    // They went with the uid, unless root's own process was told to keep them (securebits).
+    // They went with the uid, unless root's own process keeps them (securebits).
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, none).map_err(step("capset"))?;
@@ -102,41 +102,6 @@ pub async fn asked_to_end() {
         // The signal ends the process by itself, then.
         Err(_) => std::future::pending().await,
     }
-}
-
-/// The command did not come to its own end. What was committed by then is whole.
-#[derive(Debug, thiserror::Error)]
-pub enum Unfinished {
-    /// It took too long.
-    #[error(
-        "the command did not end within {}, the longest that it can take, and was ended (it ran as the store's owner, \
-         uid {user}). {} If somebody stopped it (SIGSTOP), look at what runs as that user; then run the command again",
-        humantime::format_duration(*.limit), WHAT_STANDS
-    )]
-    Overdue {
-        /// As whom it ran.
-        user: u32,
-        /// How long it had.
-        limit: Duration,
-    },
-    /// A signal asked us to end.
-    #[error("the command was ended, since {signal} came. {}", WHAT_STANDS)]
-    Signalled {
-        /// By which signal.
-        signal: &'static str,
-    },
-    /// A signal has ended it that was not ours.
-    #[error(
-        "the command, which ran as the store's owner (uid {user}), was ended by signal {signal}, which root did not \
-         send. {} Look at what runs as that user, and whether memory ran out; then run the command again",
-        WHAT_STANDS
-    )]
-    Killed {
-        /// As whom it ran.
-        user: u32,
-        /// By which signal.
-        signal: i32,
-    },
 }
 
 const WHAT_STANDS: &str = "What servers trust is whole, the generation from before or a new one: `trustsync status` \
@@ -189,15 +154,22 @@ impl Child {
         })
     }
 
-    /// Passes on what it says until it ends, and ends it if it does not within the limit, or if we are told to end.
+    /// Passes on what it says until it ends, and ends it if it does not within the limit, or if a signal asks us to end.
     pub async fn watch(mut self, limit: Duration) -> Result<Exit, Failure> {
         let user = self.owner.0;
         let unfinished = tokio::select! {
             status = self.process.wait() => Ok(status),
             never = self.stdout.drain_on() => match never {},
             never = self.stderr.drain_on() => match never {},
-            () = sleep(limit) => Err(Unfinished::Overdue { user, limit }),
-            signal = self.signals.next() => Err(Unfinished::Signalled { signal }),
+            () = sleep(limit) => {
+                let limit = humantime::format_duration(limit);
+                Err(format!(
+                    "the command did not end within {limit}, the longest that it can take, and was ended (it ran as \
+                     the store's owner, uid {user}). {WHAT_STANDS} If somebody stopped it (SIGSTOP), look at what runs \
+                     as that user; then run the command again"
+                ))
+            }
+            signal = self.signals.next() => Err(format!("the command was ended, since {signal} came. {WHAT_STANDS}")),
         };
         let ended = match unfinished {
             Ok(status) => Ok(status.map_err(Failure::other)?),
@@ -237,9 +209,13 @@ impl Child {
     }
 }
 
-fn exit_of(user: u32, status: ExitStatus) -> Result<Exit, Unfinished> {
+fn exit_of(user: u32, status: ExitStatus) -> Result<Exit, String> {
     match (status.code(), status.signal()) {
-        (None, Some(signal)) => Err(Unfinished::Killed { user, signal }),
+        (None, Some(signal)) => Err(format!(
+            "the command, which ran as the store's owner (uid {user}), was ended by signal {signal}, which root did \
+             not send. {WHAT_STANDS} Look at what runs as that user, and whether memory ran out; then run the command \
+             again"
+        )),
         (code, _) => {
             let known = Exit::ALL.into_iter().find(|exit| Some(*exit as i32) == code);
             Ok(known.unwrap_or(Exit::Unexpected))

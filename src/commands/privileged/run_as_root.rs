@@ -31,7 +31,7 @@ use crate::store::ownership;
 const SOON: Duration = Duration::from_millis(20);
 const AT_LEISURE: Duration = Duration::from_secs(2);
 
-/// How long a command may ask the vendor and others, where it has no word on the command line for it.
+/// How long a command may ask the vendor and others, where the command line does not set it.
 const ASKING: Duration = Duration::from_secs(60);
 
 /// How much longer than all its parts together a command may take: a slow disk is not a reason to end it.
@@ -88,7 +88,7 @@ pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
     if !daemon && cli.global.config.exists() {
         ownership::roots_alone(&cli.global.config).map_err(Failure::NotRoots)?;
     }
-    let Ok((loaded, _)) = settings::judge_without_secrets(&cli.global.config, &environment()) else {
+    let Ok((loaded, _)) = settings::check_without_secrets(&cli.global.config, &environment()) else {
         return Ok(Duties::Nothing);
     };
     let settings = loaded.settings;
@@ -182,7 +182,7 @@ fn secrets_for(owner: Owner, secrets: &Secrets) -> impl Iterator<Item = (String,
     })
 }
 
-/// Of root's own environment, what the command is made to be told by.
+/// The variables of root's own environment that configure the command.
 fn handed_on() -> impl Iterator<Item = (String, String)> {
     let known =
         ["PATH", "LANG", "TERM", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"];

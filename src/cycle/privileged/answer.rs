@@ -57,7 +57,7 @@ pub struct Rendered {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The server was told, in these words; whether it serves it is for the daemon to prove.
+    /// The server was reloaded, in this way; whether it serves the generation is for the daemon to prove.
     #[serde(rename = "told")]
     Reloaded(String),
     /// The turn ended before that.
@@ -83,7 +83,7 @@ impl ApplyOutcome {
         }
     }
 
-    /// With every reason cut, so that the daemon can read it whatever a server or the daemon's own store said.
+    /// With every reason cut, so that the daemon can read it, whatever a server or the daemon's own store has answered.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let cut = |words: String| excerpt::end(&words, LONGEST_REASON);

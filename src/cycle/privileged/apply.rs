@@ -64,7 +64,7 @@ pub struct Apply<'a> {
     pub lock_timeout: Duration,
 }
 
-/// Why the privileged helper did not come to a turn. What stands, stays.
+/// Why the privileged helper took no turn. What is in place stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// It acts by what others may change.
@@ -98,7 +98,7 @@ pub enum ApplyError {
     #[error("the daemon's store was not adopted: {0}")]
     Withheld(#[from] Withheld),
     /// It is another store, or goes backward.
-    #[error("the daemon's store {what}. Where it was made anew on purpose, remove {}", state.display())]
+    #[error("the daemon's store {what}. If it was made anew on purpose, remove {}", state.display())]
     NotTheSame {
         /// Compared with what was adopted before.
         what: String,
@@ -130,7 +130,7 @@ struct State {
     store: Option<String>,
     /// The newest number adopted.
     generation: u64,
-    /// What the server was told of last.
+    /// For what the server was reloaded last.
     told: Option<(u64, Fingerprint)>,
     /// Whether its check sees what is wrong with a generation.
     #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
@@ -174,16 +174,12 @@ impl Apply<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
     pub async fn answer(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let span = tracing::info_span!("apply", target = self.target.name);
-        self.answer_in(request).instrument(span).await
-    }
-
-    async fn answer_in(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let files = match Privileged::of(&self.store.privileged_path, &self.target.name) {
             Ok(files) => files,
             Err(error) => return self.without(request, &error.into()),
         };
         let (outcome, mut exit) =
-            self.work(&files, request).await.unwrap_or_else(|error| self.without(request, &error));
+            self.work(&files, request).instrument(span).await.unwrap_or_else(|error| self.without(request, &error));
         let mut outcome = outcome.bounded();
         if outcome.rendered.is_none() {
             outcome.rendered = ApplyOutcome::last(&files).and_then(|last| last.rendered);
@@ -298,7 +294,7 @@ impl Apply<'_> {
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Reloaded(_));
         if is_used && canary::is_due(self.target, state.canary.as_ref(), number) {
             let generation = (number, &*link.generation(number));
-            canary::look(self.target, &mut state.canary, generation, link.path(), &environment).await;
+            canary::run(self.target, &mut state.canary, generation, link.path(), &environment).await;
             unsaved = state.write(&files.state()).err();
         }
         outcome.canary.clone_from(&state.canary);
@@ -318,7 +314,7 @@ impl Apply<'_> {
         ));
         if let Some(error) = &unsaved {
             let text = format!(
-                "What the privileged helper remembers (denials, identities, what the server was told) could not be \
+                "What the privileged helper remembers (denials, identities, what the server loaded last) could not be \
                  saved: {}. This turn was taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
@@ -360,7 +356,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// By what each configured slot judges; the identity that was kept counts as learned.
+    /// The rules of each configured slot; the identity that was kept counts as learned.
     fn rules(&self, state: &State) -> Result<Vec<SlotRules>, CycleError> {
         let kept = |(slot, names): (&SlotId, &BTreeSet<String>)| {
             (slot.clone(), SlotState { identity: Some(names.clone()), ..SlotState::default() })
@@ -370,7 +366,7 @@ impl Apply<'_> {
         slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &planner)).collect()
     }
 
-    /// Writes the generation, unless what stands there is just that.
+    /// Writes the generation, unless it is there already.
     fn render(&self, files: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
         let (number, digest) = (given.generation, content.digest());
         let generations = files.generations();

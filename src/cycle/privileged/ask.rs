@@ -1,4 +1,4 @@
-//! The daemon's side: it asks the privileged helper, and reads what came of it.
+//! The daemon's side: it asks the privileged helper, and reads its answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl<'a> PrivilegedHelper<'a> {
         (!last.refused.is_empty()).then(|| last.refused.join("; "))
     }
 
-    /// What the privileged helper said of this generation.
+    /// What the privileged helper answered about this generation.
     pub fn last(&self) -> Option<ApplyOutcome> {
         let of_this = |last: &ApplyOutcome| {
             let rendered = last.rendered.as_ref();
