@@ -127,7 +127,7 @@ impl Stage {
     }
 
     fn contents(&self) -> Contents {
-        cycle::look(&self.settings.stores["main"]).unwrap()
+        cycle::read(&self.settings.stores["main"]).unwrap()
     }
 
     fn pins(&self) -> BTreeSet<Fingerprint> {
@@ -451,7 +451,7 @@ async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
     let mut session = cycle::Session::open(&store, &stage.clock, &options).unwrap();
     let source = &stage.settings.sources["us"];
     let accepted =
-        session.judge_leaf(&stage.settings, source, &namesake.pem(), false).unwrap().unwrap_or_else(|_| panic!());
+        session.check_leaf(&stage.settings, source, &namesake.pem(), false).unwrap().unwrap_or_else(|_| panic!());
     let (mut planner, mut set) = (session.contents.state.planner.clone(), session.contents.set.clone());
     let now = stage.clock.now();
     let word = trustsync::trust::planner_state::TrustOverride {
