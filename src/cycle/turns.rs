@@ -14,8 +14,8 @@ use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
+use crate::cycle::privileged::folder::{Privileged, Purpose};
 use crate::settings::resolved::{ProofMethods, Reload, Store as StoreSettings, Target};
-use crate::store::privileged::{Asked, Privileged};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
@@ -78,7 +78,7 @@ impl<'a> Turns<'a> {
         {
             // Root's configuration may have been mended since; if so, the server was reloaded for more.
             let mended = !helper.was_asked() && {
-                let _ = helper.ask(Asked::ToLook).await;
+                let _ = helper.ask(Purpose::ToFollow).await;
                 helper.withheld().is_none()
             };
             if mended {
@@ -105,7 +105,7 @@ impl<'a> Turns<'a> {
             (Some(helper), _) => {
                 if is_due(helper.last().and_then(|last| last.canary).as_ref()) {
                     // Where it does not answer, nothing is known yet.
-                    let _ = helper.ask(Asked::ToSeeTheCheck).await;
+                    let _ = helper.ask(Purpose::ToTryCheck).await;
                 }
                 state.canary = helper.last().and_then(|last| last.canary).or(state.canary.take());
             }
@@ -238,7 +238,7 @@ impl<'a> Turns<'a> {
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
         if !last.as_ref().is_some_and(is_good) && !helper.was_asked() {
-            if let Err(why) = helper.ask(Asked::ToLook).await {
+            if let Err(why) = helper.ask(Purpose::ToFollow).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
                 report.findings.push(self.finding(Event::TargetHalfSilent, text));
             }

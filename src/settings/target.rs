@@ -11,7 +11,7 @@ use super::resolved::{
     Source, Store, Target, WireProof,
 };
 use crate::http_client::is_loopback;
-use crate::store::privileged::RESERVED;
+use crate::store::link::PRIVILEGED_FOLDERS;
 use crate::targets::haproxy;
 use crate::trust::render::{Output, Place};
 use crate::trust::set::Authority;
@@ -385,7 +385,7 @@ impl Resolver {
                     path.display()
                 ));
             }
-            if RESERVED.contains(&name.as_str()) {
+            if PRIVILEGED_FOLDERS.contains(&name.as_str()) {
                 self.problem(format!(
                     "target.{name} is privileged, but {name} is a folder of the privileged helper: choose another name"
                 ));

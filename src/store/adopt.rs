@@ -52,7 +52,7 @@ pub enum AdoptError {
     /// Nothing is there yet.
     #[error("{} holds no generation yet", .0.display())]
     Nothing(PathBuf),
-    /// The kernel refused.
+    /// The kernel refused to open or read something.
     #[error("{} cannot be read: {source}", .path.display())]
     Io {
         /// A folder, a link or a file.

@@ -2,7 +2,7 @@
 //! verified; a record that is lost or corrupt does not count as empty.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::store::{Link, LinkPath, StoreError, file, generation, link};
 use crate::trust::certificate::Certificate;
@@ -78,22 +78,14 @@ impl Contents {
 /// The store cannot be used at all. What is published stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {
-    /// The disk refused.
+    /// A file could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A newer trustsync wrote the state.
-    #[error("{path} {source}. Nothing was changed; what is published stays.")]
-    State {
-        /// `state.json`, with the path to it.
-        path: String,
-        /// Names both versions.
-        source: RecordError,
-    },
-    /// A newer trustsync wrote a manifest.
-    #[error("{path} {source}. Nothing was changed; what is published stays.")]
-    Manifest {
-        /// `manifest.json`, with the path to it.
-        path: String,
+    /// A newer trustsync wrote the state or a manifest, or a manifest is malformed.
+    #[error("{} {source}. Nothing was changed; what is published stays.", path.display())]
+    Record {
+        /// Of `state.json`, or of the generation's `manifest.json`.
+        path: PathBuf,
         /// Names both versions, or says what is malformed.
         source: RecordError,
     },
@@ -147,13 +139,7 @@ pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<C
     find_elsewhere(root, &state, &mut certificates)?;
     let lost = forget_lost(&mut state, &certificates);
     if !lost.is_empty() {
-        let heads: BTreeSet<String> = lost.values().flatten().map(Fingerprint::short).collect();
-        let text = format!(
-            "The store's records name certificates that stand in no generation on disk: {}. They can be trusted again \
-             only when the vendor lists them; what is published stays until it has answered.",
-            heads.into_iter().collect::<Vec<_>>().join(", ")
-        );
-        found(Event::CertificateLost, text);
+        found(Event::CertificateLost, lost_text(&lost));
     }
     let set = match &manifest {
         Some(manifest) => manifest.set(&certificates),
@@ -171,11 +157,18 @@ fn state_on_disk(root: &Path) -> Result<Result<State, String>, ContentsError> {
     let Some(bytes) = file::read(&path, LARGEST)? else { return Ok(Err(format!("{STATE} is missing."))) };
     match State::read(&bytes) {
         Ok(state) => Ok(Ok(state)),
-        Err(source @ RecordError::Newer { .. }) => {
-            Err(ContentsError::State { path: path.display().to_string(), source })
-        }
+        Err(source @ RecordError::Newer { .. }) => Err(ContentsError::Record { path, source }),
         Err(error) => Ok(Err(format!("{STATE} {error}."))),
     }
+}
+
+fn lost_text(lost: &BTreeMap<SlotId, BTreeSet<Fingerprint>>) -> String {
+    let heads: BTreeSet<String> = lost.values().flatten().map(Fingerprint::short).collect();
+    format!(
+        "The store's records name certificates that stand in no generation on disk: {}. They can be trusted again only \
+         when the vendor lists them; what is published stays until it has answered.",
+        heads.into_iter().collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// What a lost state begins with, in words.
@@ -238,7 +231,7 @@ fn newest_intact(
         let what = match manifest_of(root, *number) {
             Ok(Some(manifest)) => return Ok(Some(manifest)),
             Ok(None) => "is missing".to_owned(),
-            Err(ContentsError::Manifest { source: RecordError::Corrupt(why), .. }) => format!("is damaged: {why}"),
+            Err(ContentsError::Record { source: RecordError::Corrupt(why), .. }) => format!("is damaged: {why}"),
             Err(error) => return Err(error),
         };
         let text =
@@ -271,8 +264,8 @@ pub fn manifest_of(root: &Path, number: u64) -> Result<Option<Manifest>, Content
 /// As [`manifest_of`], of a folder of generations.
 pub fn manifest_in(generations: &Path, number: u64) -> Result<Option<Manifest>, ContentsError> {
     let Some(bytes) = generation::read_file_in(generations, number, "manifest.json", LARGEST)? else { return Ok(None) };
-    Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Manifest {
-        path: generations.join(generation::name(number)).join("manifest.json").display().to_string(),
+    Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Record {
+        path: generations.join(generation::name(number)).join("manifest.json"),
         source,
     })
 }

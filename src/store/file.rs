@@ -63,6 +63,15 @@ pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
+/// What stands at a path, following no symlink; `None` where nothing does.
+pub(crate) fn look_up(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("look at", path, error)),
+    }
+}
+
 /// What the kernel says of an open file, which must be a regular one.
 pub(super) fn regular(file: &File, path: &Path) -> Result<fs::Metadata, StoreError> {
     let found = file.metadata().map_err(|error| StoreError::io("look at", path, error))?;
@@ -266,7 +275,7 @@ pub(super) fn is_temporary(name: &str) -> bool {
 }
 
 /// The first of the paths that `named` makes of a suffix at which nothing is left by `remove`.
-pub(super) fn free(
+pub(crate) fn free(
     named: impl Fn(&str) -> PathBuf,
     remove: impl Fn(&Path) -> Result<(), StoreError>,
 ) -> Result<PathBuf, StoreError> {
@@ -283,7 +292,7 @@ pub(super) fn free(
 
 /// Removes a file or link that a crash left, or a directory that it left before anything was put into it; one with
 /// something in it is not ours.
-pub(super) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
     remove(path, |path| fs::remove_dir(path))
 }
 

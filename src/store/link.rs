@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,18 @@ use crate::store::{TARGETS, file, generation};
 
 /// The link for readers that are not a target.
 pub const CURRENT: &str = "current";
+
+/// The folders that stand beside the links of privileged targets, so that no target can have such a name.
+pub const PRIVILEGED_FOLDERS: [&str; 5] = [generation::DIRECTORY, REQUESTS, CONSUMED, OUTCOMES, STATE];
+
+/// Where the daemon asks the privileged helper.
+pub const REQUESTS: &str = "requests";
+/// Where the helper puts the requests that it takes.
+pub const CONSUMED: &str = "consumed";
+/// Where the helper answers.
+pub const OUTCOMES: &str = "outcomes";
+/// Where the helper keeps its state and its locks.
+pub const STATE: &str = "state";
 
 /// One link of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +36,7 @@ pub struct LinkPath {
 /// What a link says. It is read as a number and never followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// Nothing stands there.
+    /// Nothing stands at its path.
     Missing,
     /// It names this generation, in our own form.
     Generation(u64),
@@ -62,6 +73,10 @@ impl LinkPath {
     /// `<root>/<name>`, where each target has generations of its own.
     pub fn privileged(root: &Path, name: &str) -> Result<Self, StoreError> {
         check_name(name)?;
+        if PRIVILEGED_FOLDERS.contains(&name) {
+            let why = "a folder of the privileged helper has it";
+            return Err(StoreError::BadName { name: name.to_owned(), what: "target's name", why });
+        }
         let generations = root.join(generation::DIRECTORY).join(name);
         Ok(Self { generations, path: root.join(name), prefix: format!("generations/{name}/") })
     }
@@ -80,11 +95,7 @@ impl LinkPath {
 
     /// What the link says now.
     pub fn read(&self) -> Result<Link, StoreError> {
-        let found = match fs::symlink_metadata(&self.path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Link::Missing),
-            Err(error) => return Err(StoreError::io("look at", &self.path, error)),
-        };
+        let Some(found) = file::look_up(&self.path)? else { return Ok(Link::Missing) };
         if !found.is_symlink() {
             return Ok(Link::Foreign(format!("({})", super::kind(&found))));
         }

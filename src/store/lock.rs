@@ -28,14 +28,14 @@ pub struct Lock {
 /// The right to write is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else writes.
+    /// Another process writes.
     #[error(
         "another writer holds {}: {holder}. Waited {}; nothing was read or changed. Let it finish, or wait longer \
          (--lock-timeout)",
         .path.display(), span(*.waited)
     )]
     Held {
-        /// The lock's file.
+        /// The file that is locked.
         path: PathBuf,
         /// Which process, since when, and what it was started as, where it could say so.
         holder: String,

@@ -34,7 +34,6 @@ pub mod generation;
 pub mod link;
 pub mod lock;
 pub mod ownership;
-pub mod privileged;
 pub mod sweep;
 
 pub use error::StoreError;

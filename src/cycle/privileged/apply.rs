@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
 use super::answer::{ApplyOutcome, Rendered, Verdict};
+use super::folder::{Privileged, Request};
 use crate::clock::Clock;
 use crate::cycle::steps::{self, Hand, Server, trusts_denied};
 use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe};
@@ -22,7 +23,6 @@ use crate::exit::Exit;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
-use crate::store::privileged::{Privileged, Request};
 use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep_in};
 use crate::targets::enforcement;
 use crate::targets::process::Environment;
@@ -268,7 +268,7 @@ impl Apply<'_> {
             environment: environment.clone(),
         };
         let old = linked.into_iter().chain(state.told.map(|(told, _)| told));
-        let forced = request.is_none_or(|request| request.tell);
+        let forced = request.is_none_or(|request| request.reload);
         let situation = Situation {
             drops_denied: trusts_denied(&server.generations, old, &adopted.planner.denied),
             ..server.situation(number, linked, acknowledged, state.canary.as_ref(), forced)

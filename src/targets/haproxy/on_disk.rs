@@ -59,7 +59,7 @@ impl OnDisk {
         Ok(lines.map(str::to_owned).collect())
     }
 
-    /// Its text.
+    /// Its text, if the manifest lists it.
     pub fn text(&self, path: &str) -> io::Result<String> {
         if !self.files.contains(path) {
             return Err(io::Error::new(ErrorKind::NotFound, "the generation's manifest lists no such file"));

@@ -20,7 +20,7 @@ const LARGEST: u64 = 32 * 1024 * 1024;
 /// What did not read back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
-    /// The disk refused.
+    /// A file could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The manifest cannot be used.
@@ -32,29 +32,29 @@ pub enum ReadBackError {
     /// A file is not what the manifest says.
     #[error("{path} is not as it was written.")]
     Changed {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file is missing.
     #[error("{path} is missing.")]
     Missing {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file that no kind of server reads, so that nobody could say what it should hold.
-    #[error("{path} is a file that no kind of server has: nothing reads it back, so the generation is not used.")]
+    #[error("{path} is not a file of any kind of server: nothing reads it back, so the generation is not used.")]
     Unknown {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file does not hold what it should.
     #[error("{path} holds {found} where {expected} are meant.")]
     Count {
-        /// The file.
+        /// Within the generation.
         path: String,
-        /// What was found.
+        /// How many of what, or a line, quoted.
         found: String,
-        /// What should be.
+        /// The same, by the manifest.
         expected: String,
     },
 }
