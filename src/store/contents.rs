@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::store::{Link, LinkPath, StoreError, file, generation, link};
+use super::{Link, LinkPath, StoreError, file, generation, link};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::store::error::StoreError;
-use crate::store::file;
+use super::error::StoreError;
+use super::file;
 use crate::trust::fingerprint::Fingerprint;
 
 /// The folder of all generations.
