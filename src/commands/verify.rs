@@ -79,7 +79,7 @@ fn anchors(files: &[PathBuf], authority: Authority) -> Result<Anchors, Failure> 
 }
 
 fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {
-    let mut held: Vec<&Certificate> = anchors.certificates().iter().collect();
+    let mut held: Vec<&Certificate> = anchors.0.iter().collect();
     held.sort_by_key(|anchor| &anchor.facts().subject);
     let rows: Vec<_> = held
         .iter()

@@ -97,12 +97,6 @@ impl Anchors {
         Self::of(self.0)
     }
 
-    /// The certificates.
-    #[must_use]
-    pub fn certificates(&self) -> &[Certificate] {
-        &self.0
-    }
-
     /// Reads a configured file: PEM, the DER of one certificate, or a zip of such files, as the vendor's page has them.
     pub fn read(bytes: &[u8]) -> Result<Self, AnchorError> {
         if archive::is_zip(bytes) {

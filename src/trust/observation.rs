@@ -310,13 +310,10 @@ fn with_identity(verdict: Verdict, identity: Option<&Identity>) -> SlotVerdict {
             None => SlotVerdict::Refused(candidate.without_identity()),
         },
         // Expired *and* a stranger's is a stranger's: it must not pass for the vendor's Current of yesterday.
-        Verdict::Expired(candidate, refusal) => {
-            let leaf = candidate.leaf().clone();
-            match identity.map(|identity| candidate.admit(identity)) {
-                Some(Err(stranger)) => SlotVerdict::Refused(stranger),
-                Some(Ok(_)) | None => SlotVerdict::Expired(leaf, refusal),
-            }
-        }
+        Verdict::Expired(candidate, refusal) => match identity.map(|identity| candidate.clone().admit(identity)) {
+            Some(Err(stranger)) => SlotVerdict::Refused(stranger),
+            Some(Ok(_)) | None => SlotVerdict::Expired(candidate.leaf().clone(), refusal),
+        },
         Verdict::Refused(refusal) => SlotVerdict::Refused(refusal),
     }
 }

@@ -166,11 +166,11 @@ impl Crl {
             )));
         }
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        if pem::count(text) != 1 {
+        let mut blocks = pem::scan(text);
+        let (1, Some(block)) = (blocks.len(), blocks.pop()) else {
             let what = format!("it is not DER, and has {} PEM blocks where one is expected", pem::count(text));
             return Err(UnreadableCrl(what));
-        }
-        let block = pem::scan(text).pop().ok_or_else(|| UnreadableCrl("it has no PEM block".into()))?;
+        };
         match block.bytes {
             Ok(_) if block.label != "X509 CRL" => {
                 Err(UnreadableCrl(format!("its PEM block is not an X509 CRL but {:?}", block.label)))

@@ -60,16 +60,6 @@ impl Freshest {
     }
 }
 
-impl FromIterator<VerifiedCrl> for Freshest {
-    fn from_iter<T: IntoIterator<Item = VerifiedCrl>>(lists: T) -> Self {
-        let mut freshest = Self::default();
-        for list in lists {
-            freshest.add(list);
-        }
-        freshest
-    }
-}
-
 /// By thisUpdate, then by number; of two that still agree, the one that revokes more is the safer.
 fn age(crl: &VerifiedCrl) -> (Timestamp, usize, &[u8], usize) {
     let facts = crl.facts();
@@ -77,17 +67,11 @@ fn age(crl: &VerifiedCrl) -> (Timestamp, usize, &[u8], usize) {
     (facts.this_update, number.len(), number, facts.count)
 }
 
-/// Why a certificate was revoked (RFC 5280, 5.3.1).
+/// Why a certificate was revoked: the code of RFC 5280, 5.3.1, or 0 where the list gives none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reason(u8);
+pub struct Reason(pub u8);
 
 impl Reason {
-    /// The code, 0 where the list gives none.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        self.0
-    }
-
     /// Its name in RFC 5280.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,7 +1,5 @@
 //! Lines of the log that report no finding: what a process does, and what failed of a command.
 
-use std::fmt;
-
 use tracing::Level;
 
 macro_rules! lines {
@@ -83,9 +81,3 @@ lines!(
     OutputCut = ("output_cut", WARN),
     JournaldUnreachable = ("journald_unreachable", WARN),
 );
-
-impl fmt::Display for LogLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}

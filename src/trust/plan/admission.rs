@@ -174,7 +174,10 @@ impl Planner<'_> {
             let above = entry.trusted.chain.iter().filter_map(|link| self.certificates.get(link));
             above
                 .filter(move |issuer| leaf.is_some_and(|leaf| leaf.facts().issuer_der == issuer.facts().subject_der))
-                .map(|issuer| (issuer.fingerprint(), Issuer::from(issuer)))
+                .map(|issuer| {
+                    let facts = issuer.facts();
+                    (facts.fingerprint, Issuer { subject: facts.subject.clone(), key: facts.key_fingerprint })
+                })
         })
     }
 }

@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::trust::anchor::Anchors;
-use crate::trust::certificate::{Certificate, Curve, SOUND_SIGNATURES};
+use crate::trust::certificate::{Certificate, Curve, sound_signatures};
 use crate::trust::pem::{self, BlockError};
 use crate::trust::refusal::{Refusal, Rule, Violation, quoted, quoted_list};
 use crate::trust::timestamp::Timestamp;
@@ -47,7 +47,7 @@ pub struct Policy {
     /// The curves that a key may be on, besides Ed25519, which is always fine. All three by default; a P-521 key can only
     /// be a leaf's, since ring cannot check its signatures.
     pub curves: BTreeSet<Curve>,
-    /// The signature algorithms that may stand below the anchor, of [`SOUND_SIGNATURES`]. All of them by default: none has a
+    /// The signature algorithms that may stand below the anchor, of [`sound_signatures`]. All of them by default: none has a
     /// known weakness, and the vendor may change among them.
     pub signatures: BTreeSet<&'static str>,
     /// Whether a leaf may name extended key usages besides clientAuth. It may by default: public CAs sell one certificate
@@ -71,7 +71,7 @@ impl Default for Policy {
         Self {
             min_rsa_bits: 2048,
             curves: BTreeSet::from([Curve::P256, Curve::P384, Curve::P521]),
-            signatures: BTreeSet::from(SOUND_SIGNATURES),
+            signatures: sound_signatures().collect(),
             other_usages: true,
             max_validity: Duration::from_secs(825 * 86_400),
             max_chain: 4,
