@@ -6,6 +6,6 @@ pub mod contents;
 pub mod durable;
 
 pub use durable::{
-    Files, Link, LinkPath, Lock, LockError, Store, StoreError, Swept, file, generation, link, ownership, remove, sweep,
+    Files, Link, LinkPath, Lock, LockError, Store, StoreError, Swept, file, generation, link, ownership, sweep,
     sweep_in,
 };

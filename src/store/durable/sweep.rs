@@ -68,12 +68,3 @@ pub fn sweep_in(generations: &Path, swept: &mut Swept) {
         }
     }
 }
-
-/// Removes a generation that no link names.
-pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
-    let Some(link) = link::naming(root)?.remove(&number) else {
-        return generation::remove_in(&root.join(generation::DIRECTORY), number);
-    };
-    let what = format!("is what the link {} names, so it was not removed; switch the link first", link.display());
-    Err(StoreError::Unfit { path: generation::path(root, number), what })
-}
