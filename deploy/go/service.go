@@ -1,4 +1,4 @@
-// An HTTPS service in Go that admits Genesys Cloud's client certificates, by what trustsync writes.
+// An HTTPS service in Go that admits Genesys Cloud's client certificates by the files of trustsync.
 //
 //	service ADDRESS:PORT LINK CERTIFICATE KEY       LINK: /var/lib/trustsync/target/NAME
 //
@@ -6,11 +6,11 @@
 //
 //   - The TLS layer verifies the chain (trust-bundle.pem). That alone admits strangers: public authorities sign for others
 //     too.
-//   - Trust.Admits is asked at *every request*, so that a kept or a resumed connection of a leaf that left is refused as well.
-//   - The link is looked at before each handshake and each request. A new generation is loaded whole, or not at all: then the
+//   - Trust.Admits is called at *every request*: it refuses kept and resumed connections of a leaf that left, too.
+//   - The link is read before each handshake and each request. A new generation is loaded whole, or not at all: then the
 //     one before stays, and the generation in the answer says so.
-//   - Whoever has no certificate, or one that is not admitted, gets 403; one that does not verify, a TLS alert.
-//   - To this machine each answer names the loaded generation: X-Trustsync-Generation, by which trustsync proves it.
+//   - A client without a certificate, or with one that is not admitted, gets 403; one that does not verify, a TLS alert.
+//   - Answers to this machine name the loaded generation, X-Trustsync-Generation: by it trustsync proves what is loaded.
 package main
 
 import (
@@ -66,7 +66,7 @@ func load(link, target string, pair tls.Certificate) (*Generation, error) {
 	lines := strings.Split(string(text), "\n")
 	found := head.FindStringSubmatch(lines[0])
 	if found == nil || lines[len(lines)-1] != "" {
-		return nil, fmt.Errorf("fingerprints.txt is not whole")
+		return nil, fmt.Errorf("fingerprints.txt is incomplete")
 	}
 	roots := map[hash]*x509.Certificate{}
 	pool := x509.NewCertPool()
@@ -100,7 +100,7 @@ func load(link, target string, pair tls.Certificate) (*Generation, error) {
 			}
 			generation.names = append(generation.names, nameRule{roots[root], strings.ToLower(fields[2])})
 		default:
-			err = fmt.Errorf("fingerprints.txt has a line that is not known: %q", line)
+			err = fmt.Errorf("fingerprints.txt has an unknown line: %q", line)
 		}
 		if err != nil {
 			return nil, err
@@ -109,7 +109,7 @@ func load(link, target string, pair tls.Certificate) (*Generation, error) {
 	generation.tls = &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		ClientCAs:    pool,
-		// Whoever comes without is told so by 403.
+		// A client without a certificate gets a 403.
 		ClientAuth: tls.VerifyClientCertIfGiven,
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"},
@@ -127,12 +127,12 @@ func parse(field, prefix string) (value hash, err error) {
 	digits, ok := strings.CutPrefix(field, prefix)
 	bytes, err := hex.DecodeString(digits)
 	if !ok || err != nil || len(bytes) != len(value) {
-		return value, fmt.Errorf("%q is no fingerprint", field)
+		return value, fmt.Errorf("%q is not a fingerprint", field)
 	}
 	return hash(bytes), nil
 }
 
-// Trust is what stands behind a target's link, always the newest that could be loaded.
+// Trust is the newest generation behind a target's link that could be loaded.
 type Trust struct {
 	link   string
 	pair   tls.Certificate
@@ -140,7 +140,7 @@ type Trust struct {
 	loaded atomic.Pointer[Generation]
 }
 
-// Current is the generation to judge by, loaded anew if the link was moved.
+// Current is the generation that decides, loaded anew if the link has moved.
 func (trust *Trust) Current() *Generation {
 	known := trust.loaded.Load()
 	target, err := os.Readlink(trust.link)
@@ -179,7 +179,7 @@ func (trust *Trust) Admits(connection *tls.ConnectionState) bool {
 		return true
 	}
 	for _, rule := range generation.names {
-		if (rule.name == "*" || bears(leaf, rule.name)) && leaf.CheckSignatureFrom(rule.root) == nil {
+		if (rule.name == "*" || hasName(leaf, rule.name)) && leaf.CheckSignatureFrom(rule.root) == nil {
 			return true
 		}
 	}
@@ -188,8 +188,8 @@ func (trust *Trust) Admits(connection *tls.ConnectionState) bool {
 
 var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 
-// Whether a leaf has the name among its dNSNames or, where it has none, as its only commonName, if no RDN has several values.
-func bears(leaf *x509.Certificate, name string) bool {
+// Whether the leaf has the name: among its dNSNames or, without any, as its only commonName, if no RDN has several values.
+func hasName(leaf *x509.Certificate, name string) bool {
 	for _, each := range leaf.DNSNames {
 		if strings.ToLower(each) == name {
 			return true
@@ -223,7 +223,7 @@ func main() {
 	}
 	trust := &Trust{link: os.Args[2], pair: pair}
 	if trust.Current() == nil {
-		log.Fatalf("%s: no generation could be loaded, and nobody would be admitted", os.Args[2])
+		log.Fatalf("%s: no generation could be loaded, and no client would be admitted", os.Args[2])
 	}
 	answer := func(response http.ResponseWriter, request *http.Request) {
 		if host, _, _ := net.SplitHostPort(request.RemoteAddr); net.ParseIP(host).IsLoopback() {

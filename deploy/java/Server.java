@@ -23,7 +23,7 @@ public class Server {
         server.setHttpsConfigurator(new HttpsConfigurator(context) {
             @Override public void configure(HttpsParameters parameters) {
                 SSLParameters tls = context.getDefaultSSLParameters();
-                // Not "need": who shows none is answered 403 below, and sees there which generation is loaded.
+                // Not "need": a client without a certificate gets 403 below, with the loaded generation.
                 tls.setWantClientAuth(true);
                 parameters.setSSLParameters(tls);
             }
@@ -39,7 +39,7 @@ public class Server {
     }
 }
 
-/** The request's part, without which whoever shows no certificate gets in. */
+/** The request's part: without it, clients without a certificate get in. */
 class TrustsyncFilter extends Filter {
     private final TrustsyncPins pins;
     TrustsyncFilter(Path link) { pins = new TrustsyncPins(link); }
@@ -51,7 +51,7 @@ class TrustsyncFilter extends Filter {
             exchange.getResponseHeaders().set("X-Trustsync-Generation", pins.generation());
             SSLSession session = ((HttpsExchange) exchange).getSSLSession();
             admitted = pins.admits((X509Certificate) session.getPeerCertificates()[0]);
-        } catch (Exception nobody) { }
+        } catch (Exception unreadable) { } // then no client is admitted
         if (admitted) {
             chain.doFilter(exchange);
         } else {

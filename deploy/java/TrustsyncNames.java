@@ -5,19 +5,19 @@ import javax.naming.ldap.*;
 
 /** Admission by issuer and name, for the Genesys root: its leaf is renewed every year without notice. */
 final class TrustsyncNames {
-    /** Whether an authority has signed it directly with which one of its names is listed, or any ("*"). */
+    /** Whether an authority signed the leaf directly, and is listed with one of the leaf's names or with any ("*"). */
     static boolean admit(X509Certificate leaf, Map<String, X509Certificate> authorities, Set<String> listed)
             throws Exception {
         for (Map.Entry<String, X509Certificate> authority : authorities.entrySet()) {
             boolean named = listed.contains(authority.getKey() + " *");
-            for (String name : borneBy(leaf)) named |= listed.contains(authority.getKey() + " " + name);
+            for (String name : namesOf(leaf)) named |= listed.contains(authority.getKey() + " " + name);
             if (named && signed(authority.getValue(), leaf)) return true;
         }
         return false;
     }
 
-    /** Its dNSNames or, where it has none, its only common name, if no RDN has more than one value; in lower case. */
-    private static List<String> borneBy(X509Certificate leaf) throws Exception {
+    /** Its dNSNames or, without any, its only common name, if no RDN has more than one value; in lower case. */
+    private static List<String> namesOf(X509Certificate leaf) throws Exception {
         List<String> names = new ArrayList<>(), common = new ArrayList<>();
         if (leaf.getSubjectAlternativeNames() != null)
             for (List<?> name : leaf.getSubjectAlternativeNames())

@@ -5,8 +5,8 @@ import java.security.*;
 import java.security.cert.*;
 import java.util.*;
 
-/** Whom trustsync admits, by the generation that the target's link names now. Ask at every request, not only in the
- *  handshake: connections are kept, and sessions resumed. */
+/** The leaves that trustsync admits, by the generation that the target's link names now. Ask at every request, not only
+ *  in the handshake: connections are kept, and sessions resumed. */
 public final class TrustsyncPins {
     private final Path link; // such as /var/lib/trustsync/target/java
     private volatile Generation loaded;
@@ -32,14 +32,14 @@ public final class TrustsyncPins {
         }
     }
     private Generation now() throws Exception {
-        Path folder = link.toRealPath(); // another generation is another folder, and none ever changes
+        Path folder = link.toRealPath(); // each generation has its own folder, which never changes
         Generation now = loaded;
         return now != null && now.folder.equals(folder) ? now : (loaded = new Generation(folder));
     }
-    /** The generation that decides; whoever answers with it in X-Trustsync-Generation proves what is loaded. */
+    /** The generation that decides. An answer with it in X-Trustsync-Generation proves what is loaded. */
     public String generation() throws Exception { return now().number; }
 
-    /** Whether this is one; not, where the files cannot be read. */
+    /** Whether the leaf is admitted; none is where the files cannot be read. */
     public boolean admits(X509Certificate leaf) {
         try {
             Generation now = now();

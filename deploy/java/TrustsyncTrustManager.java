@@ -13,14 +13,14 @@ public final class TrustsyncTrustManager extends X509ExtendedTrustManager {
     private final TrustsyncPins pins;
     private volatile Map.Entry<Path, X509ExtendedTrustManager> loaded;
 
-    /** By truststore-with-marker.p12, which shows what is loaded; or by truststore.p12, which does not. */
+    /** With truststore-with-marker.p12, which shows what is loaded, or with truststore.p12, which does not. */
     public TrustsyncTrustManager(Path link, String truststore) {
         this.link = link;
         this.truststore = truststore;
         this.pins = new TrustsyncPins(link);
     }
 
-    /** For Tomcat's trustManagerClassName and its like: by -Dtrustsync.link and -Dtrustsync.truststore. */
+    /** For Tomcat's trustManagerClassName and the like: set -Dtrustsync.link and -Dtrustsync.truststore. */
     public TrustsyncTrustManager() {
         this(link(), System.getProperty("trustsync.truststore", "truststore-with-marker.p12"));
     }
@@ -38,7 +38,7 @@ public final class TrustsyncTrustManager extends X509ExtendedTrustManager {
             factory.init(store);
             loaded = Map.entry(file, (X509ExtendedTrustManager) factory.getTrustManagers()[0]);
             return loaded.getValue();
-        } catch (Exception unreadable) { throw new CertificateException("nobody is trusted", unreadable); }
+        } catch (Exception unreadable) { throw new CertificateException("the truststore cannot be read, and no client is trusted", unreadable); }
     }
 
     private void pinned(X509Certificate[] chain) throws CertificateException {
@@ -56,7 +56,7 @@ public final class TrustsyncTrustManager extends X509ExtendedTrustManager {
         now().checkClientTrusted(chain, type);
         pinned(chain);
     }
-    /** What the server says it accepts; with the marker, by which trustsync sees what is loaded. */
+    /** The authorities that the server advertises; by the marker among them trustsync sees what is loaded. */
     public X509Certificate[] getAcceptedIssuers() {
         try {
             return now().getAcceptedIssuers();

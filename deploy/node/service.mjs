@@ -1,15 +1,15 @@
-// An HTTPS service in Node.js that admits Genesys Cloud's client certificates, by what trustsync writes.
+// An HTTPS service in Node.js that admits Genesys Cloud's client certificates by the files of trustsync.
 //
 //     node service.mjs ADDRESS:PORT LINK CERTIFICATE KEY       LINK: /var/lib/trustsync/target/NAME
 //
 // Copy `Trust` and what calls it; the rest is a small server to show where. Node.js 18 or newer, nothing else.
 //
 // - The TLS layer verifies the chain (trust-bundle.pem). That alone admits strangers: public authorities sign for others too.
-// - `trust.admits` is asked at *every request*, so that a kept or a resumed connection of a leaf that left is refused as well.
-// - The link is looked at before each handshake and each request. A new generation is loaded whole, or not at all: then the
+// - `trust.admits` is called at *every request*: it refuses kept and resumed connections of a leaf that left, too.
+// - The link is read before each handshake and each request. A new generation is loaded whole, or not at all: then the
 //   one before stays, and the generation in the answer says so.
-// - Whoever has no certificate, or none that is good and admitted, gets 403. `rejectUnauthorized: false` leaves that to us.
-// - To this machine each answer names the loaded generation: X-Trustsync-Generation, by which trustsync proves it.
+// - A client gets 403 unless its certificate verifies and is admitted. `rejectUnauthorized: false` leaves that to us.
+// - Answers to this machine name the loaded generation, X-Trustsync-Generation: by it trustsync proves what is loaded.
 
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -21,7 +21,7 @@ class Generation {
   constructor(directory) {
     const lines = readFileSync(join(directory, 'fingerprints.txt'), 'latin1').split('\n');
     const head = /^# trustsync generation (\d{6,}) store (\S+)$/.exec(lines[0]);
-    if (!head || lines.pop() !== '') throw new Error('fingerprints.txt is not whole');
+    if (!head || lines.pop() !== '') throw new Error('fingerprints.txt is incomplete');
     this.number = head[1];
     this.pins = new Set();
     this.denied = new Set();
@@ -38,7 +38,7 @@ class Generation {
       } else if (fields[0] === 'name' && fields.length === 3) {
         this.names.push({ root: this.authority(hash(fields[1], 'root=')), name: fields[2].toLowerCase() });
       } else {
-        throw new Error(`fingerprints.txt has a line that is not known: ${JSON.stringify(line)}`);
+        throw new Error(`fingerprints.txt has an unknown line: ${JSON.stringify(line)}`);
       }
     }
   }
@@ -52,13 +52,13 @@ class Generation {
 
 function hash(field, prefix) {
   const value = field.slice(prefix.length);
-  if (!field.startsWith(prefix) || !/^[0-9a-f]{64}$/.test(value)) throw new Error(`${field} is no fingerprint`);
+  if (!field.startsWith(prefix) || !/^[0-9a-f]{64}$/.test(value)) throw new Error(`${field} is not a fingerprint`);
   return value;
 }
 
 const sha256 = (certificate) => certificate.fingerprint256.replaceAll(':', '').toLowerCase();
 
-/** What stands behind a target's link, always the newest that could be loaded. */
+/** The newest generation behind a target's link that could be loaded. */
 class Trust {
   #link;
   #target;
@@ -68,14 +68,14 @@ class Trust {
   /** `loaded` is called with the options for new handshakes whenever they change. */
   constructor(link) {
     this.#link = link;
-    if (!this.current()) throw new Error(`${link}: no generation could be loaded, and nobody would be admitted`);
+    if (!this.current()) throw new Error(`${link}: no generation could be loaded, and no client would be admitted`);
   }
 
   onLoad(loaded) {
     this.#loaded = loaded;
   }
 
-  /** The generation to judge by, loaded anew if the link was moved. */
+  /** The generation that decides, loaded anew if the link has moved. */
   current() {
     try {
       const target = readlinkSync(this.#link);
@@ -95,20 +95,20 @@ class Trust {
   admits(socket) {
     const generation = this.current();
     const der = socket.getPeerCertificate()?.raw;
-    // `authorized` says that the chain verified. A session that is resumed keeps its verdict, and here its leaf is judged anew.
+    // `authorized` says that the chain verified. A resumed session keeps that result, and its leaf is checked anew here.
     if (!der || !socket.authorized) return false;
     const leaf = new X509Certificate(der);
     const fingerprint = sha256(leaf);
     if (generation.denied.has(fingerprint)) return false;
     if (generation.pins.has(fingerprint)) return true;
     const isSignedBy = (root) => leaf.checkIssued(root) && leaf.verify(root.publicKey);
-    return generation.names.some(({ root, name }) => (name === '*' || bears(leaf, name)) && isSignedBy(root));
+    return generation.names.some(({ root, name }) => (name === '*' || hasName(leaf, name)) && isSignedBy(root));
   }
 }
 
-/** Whether a leaf has the name among its dNSNames or, where it has none, as its only commonName, if no RDN has several values. */
-function bears(leaf, name) {
-  // Node.js quotes whatever in a name could be taken for more than one.
+/** Whether the leaf has the name: among its dNSNames or, without any, as its only commonName, if no RDN has several values. */
+function hasName(leaf, name) {
+  // Node.js quotes a name that could be taken for more than one.
   const alternative = (leaf.subjectAltName ?? '').split(', ').filter((each) => each.startsWith('DNS:'));
   if (alternative.length > 0) return alternative.some((each) => each.toLowerCase() === `dns:${name}`);
   // One line for each RDN; several values are joined by " + ", and a + within one is escaped.

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""An HTTPS service in Python that admits Genesys Cloud's client certificates, by what trustsync writes.
+"""An HTTPS service in Python that admits Genesys Cloud's client certificates by the files of trustsync.
 
     service.py ADDRESS:PORT LINK CERTIFICATE KEY       LINK: /var/lib/trustsync/target/NAME
 
 Copy `Trust` and what calls it; the rest is a small server to show where. Python 3.10 or newer, nothing else.
 
 - The TLS layer verifies the chain (chain.pem). That alone admits strangers: public authorities sign for others too.
-- `Trust.admits` is asked at *every request*, so that a kept or a resumed connection of a leaf that left is refused as well.
-- The link is looked at before each handshake and each request. A new generation is loaded whole, or not at all: then the
+- `Trust.admits` is called at *every request*: it refuses kept and resumed connections of a leaf that left, too.
+- The link is read before each handshake and each request. A new generation is loaded whole, or not at all: then the
   one before stays, and the generation in the answer says so.
-- Whoever has no certificate, or one that is not admitted, gets 403; one that does not verify, a TLS alert.
-- To this machine each answer names the loaded generation: X-Trustsync-Generation, by which trustsync proves it. Python's ssl
-  cannot advertise the names of its authorities, so that the chain is not seen: the target has `marker = false`.
+- A client without a certificate, or with one that is not admitted, gets 403; one that does not verify, a TLS alert.
+- Answers to this machine name the loaded generation, X-Trustsync-Generation: by it trustsync proves what is loaded. Python's
+  ssl cannot advertise the names of its authorities, so the chain cannot be seen: set `marker = false` in the target.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Generation:
             lines = file.read().split("\n")
         head = re.fullmatch(r"# trustsync generation (\d{6,}) store (\S+)", lines[0])
         if not head or lines.pop() != "":
-            raise ValueError("fingerprints.txt is not whole")
+            raise ValueError("fingerprints.txt is incomplete")
         self.number = head.group(1)
         self.pins, self.denied, self.names = set(), set(), set()
         for line in lines:
@@ -47,9 +47,9 @@ class Generation:
             elif fields[0] == "name" and len(fields) == 3:
                 self.names.add((self._hash(fields[1], "root="), fields[2].lower()))
             else:
-                raise ValueError(f"fingerprints.txt has a line that is not known: {line!r}")
+                raise ValueError(f"fingerprints.txt has an unknown line: {line!r}")
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.tls.verify_mode = ssl.CERT_OPTIONAL  # whoever comes without is told so by 403
+        self.tls.verify_mode = ssl.CERT_OPTIONAL  # a client without a certificate gets a 403
         self.tls.load_verify_locations(os.path.join(directory, "chain.pem"))
         self.issuers = {}  # by leaf: whose direct signature was verified in a full handshake
 
@@ -57,21 +57,21 @@ class Generation:
     def _hash(field, prefix):
         value = field.removeprefix(prefix)
         if not field.startswith(prefix) or not HASH.fullmatch(value):
-            raise ValueError(f"{field!r} is no fingerprint")
+            raise ValueError(f"{field!r} is not a fingerprint")
         return value
 
 
 class Trust:
-    """What stands behind a target's link, always the newest that could be loaded."""
+    """The newest generation behind a target's link that could be loaded."""
 
     def __init__(self, link, certificate, key):
         self._link, self._pair, self._lock = link, (certificate, key), threading.Lock()
         self._target, self._generation = None, None
         if self.current() is None:
-            raise SystemExit(f"{link}: no generation could be loaded, and nobody would be admitted")
+            raise SystemExit(f"{link}: no generation could be loaded, and no client would be admitted")
 
     def current(self):
-        """The generation to judge by, loaded anew if the link was moved."""
+        """The generation that decides, loaded anew if the link has moved."""
         try:
             target = os.readlink(self._link)
         except OSError as error:
@@ -112,7 +112,7 @@ class Trust:
     def _issuer(self, connection, leaf):
         """The certificate that signed the leaf directly. A resumed session does not say, but the one before it did."""
         seen = connection.generation.issuers  # of the generation by which the handshake was verified
-        # Public from Python 3.13 on; before, the same function of the object beneath.
+        # Public from Python 3.13 on; before, a function of the inner object.
         chain = getattr(connection, "get_verified_chain", None) or connection._sslobj.get_verified_chain
         chain = [link if isinstance(link, bytes) else link.public_bytes(2) for link in chain() or ()]  # 2: DER
         if len(chain) > 1 and len(seen) < 10_000:
@@ -121,8 +121,7 @@ class Trust:
 
 
 def _names(certificate):
-    """The names that a leaf bears: its dNSNames or, where it has none, its only commonName, if no RDN has several
-    values."""
+    """The names of a leaf: its dNSNames or, without any, its only commonName, if no RDN has several values."""
     names = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
     subject = certificate["subject"]
     common = [value.lower() for rdn in subject for kind, value in rdn if kind == "commonName"]
@@ -138,7 +137,7 @@ class Server(http.server.ThreadingHTTPServer):
         connection, address = super().get_request()
         connection.settimeout(30)
         generation = self.trust.current()
-        # The handshake itself is the thread's: a slow client must not keep others out.
+        # The connection's own thread does the handshake: a slow client must not keep others out.
         connection = generation.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         connection.generation = generation
         return connection, address

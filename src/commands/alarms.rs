@@ -133,6 +133,6 @@ fn ends(alarm: &Alarm) -> String {
     if alarm.unseen {
         return format!("when somebody has seen it: trustsync alarms ack {}", alarm.finding.alarm_id());
     }
-    let words = alarm.finding.event.facts().ends.words();
+    let words = alarm.finding.event.facts().ends.when();
     words.replace("{subject}", &alarm.finding.subject.to_string())
 }

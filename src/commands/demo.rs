@@ -21,7 +21,7 @@ use crate::simulator::crls::Revoke;
 use crate::simulator::folder as simulator;
 use crate::simulator::pki::{ClientCertificate, DAY};
 use crate::simulator::present::{Admission, present};
-use crate::simulator::tls_server::{TlsServer, TlsServerOptions};
+use crate::simulator::tls_server::TlsServer;
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
 use crate::trust::fingerprint::{Fingerprint, hex};
@@ -158,8 +158,7 @@ impl Stage {
         let vendor = Vendor::start(options).await.map_err(Failure::other)?;
         let folder = Folder::create()?;
         let link = folder.path.join("store").join("target").join("server");
-        let server = TlsServer::start(TlsServerOptions::new(link, shared)).await;
-        let server = server.map_err(Failure::other)?;
+        let server = TlsServer::start(link, shared).await.map_err(Failure::other)?;
         let configuration = folder.configure(&vendor, &server)?;
         meddle(&folder.path);
         let settings = settings::read(&configuration, &std::collections::BTreeMap::new())?.settings;

@@ -27,7 +27,7 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
     let store = the_store(global, &loaded)?;
     let mut lines = Vec::new();
     let mut damaged = Vec::new();
-    if let Some(opened) = Store::look(&store.path)? {
+    if let Some(opened) = Store::find(&store.path)? {
         let root = opened.root();
         let current = LinkPath::current(root).read()?;
         let targets = link::targets(root)?;

@@ -44,8 +44,7 @@ pub async fn run(args: Simulate) -> Result<Exit, Failure> {
         vendor.world().fail(failure, Endpoint::Listing, None);
     }
     let folder = Folder::create(&args.folder, &vendor).map_err(Failure::other)?;
-    let control =
-        Control::start(args.control, &vendor, Some(clock), Some(folder.clone())).await.map_err(Failure::other)?;
+    let control = Control::start(args.control, &vendor, clock, folder.clone()).await.map_err(Failure::other)?;
     let announced = format!(
         "The simulated vendor serves {api}\n\
          Its control endpoint is      {control}/   (curl it to see the state and the commands)\n\

@@ -225,7 +225,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, alarms: Vec<A
 
 fn trusted_until(contents: &Contents, leaf: &Fingerprint) -> Option<Timestamp> {
     let slots = contents.state.planner.slots.values();
-    slots.filter_map(|held| held.entries.get(leaf)?.word).map(|word| word.until).max()
+    slots.filter_map(|held| held.entries.get(leaf)?.trusted.word).map(|word| word.until).max()
 }
 
 fn slots(settings: &Settings, store: &Store, contents: &Contents) -> BTreeMap<String, SlotStatus> {

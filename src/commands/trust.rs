@@ -64,7 +64,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let said = format!("trust {} until {until}{waived}", facts.fingerprint);
         let mut report = session.act_on_override(&loaded.settings, planner, &set, &said).await?;
         let held = session.contents.state.planner.slots.get(&accepted.slot);
-        let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.word == Some(vouched)));
+        let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.trusted.word == Some(vouched)));
         let outcome = if stands {
             format!("is trusted in slot {} as {role} by your override until {until}{waived}", accepted.slot)
         } else {

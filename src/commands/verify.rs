@@ -79,7 +79,7 @@ fn anchors(files: &[PathBuf], authority: Authority) -> Result<Anchors, Failure> 
 }
 
 fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {
-    let mut held: Vec<&Certificate> = anchors.certificates().iter().collect();
+    let mut held: Vec<&Certificate> = anchors.0.iter().collect();
     held.sort_by_key(|anchor| &anchor.facts().subject);
     let rows: Vec<_> = held
         .iter()
@@ -148,7 +148,7 @@ fn judge(
         if !lists.is_empty() {
             let answer = crl::given::ask(candidate.leaf(), candidate.chain(), lists, policy.clock_skew, at);
             revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
-            refusals.extend(Refusal::of_violations(candidate.leaf(), answer.violations));
+            refusals.extend(Refusal::of_violations(Some(candidate.leaf()), answer.violations));
             notes.extend(answer.notes);
         }
         if !names.is_empty() {
@@ -192,7 +192,7 @@ fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Ve
         (None, Some(why)) => (rule, RuleStatus::NotChecked, why.to_owned()),
         (None, None) => (rule, unbroken, rule.statement().to_owned()),
     };
-    Rule::ALL.into_iter().map(judged).collect()
+    Rule::ALL.iter().copied().map(judged).collect()
 }
 
 impl Judged {

@@ -16,7 +16,7 @@ use crate::trust::turn::{Evidence, TurnOutcome};
 
 /// What tells the target's check from another.
 fn digest(target: &Target) -> Option<Fingerprint> {
-    target.check.as_deref().map(|argv| CheckCanary::digest(target.kind.name(), argv))
+    target.check.as_deref().map(|argv| CheckCanary::digest(target.kind.name, argv))
 }
 
 /// Whether the target's check is known to pass what it should refuse.
@@ -60,7 +60,7 @@ pub fn finding(target: &Target, known: Option<&CheckCanary>, new: bool) -> Optio
     let name = &target.name;
     let check = target.server_check()?;
     let command = check.argv.join(" ");
-    let in_private = target.kind.reads_at_requests();
+    let in_private = target.kind.reads_at_requests;
     if in_private && !target.privileged && !rustix::process::geteuid().is_root() {
         return Some(Finding::new(
             Event::CheckUnavailable,
@@ -84,7 +84,7 @@ pub fn finding(target: &Target, known: Option<&CheckCanary>, new: bool) -> Optio
             Finding::new(Event::CheckNotJudged, Subject::target(name), text)
         }),
         CanaryVerdict::Blind => {
-            let advice = target.kind.check_that_looks().unwrap_or(
+            let advice = target.kind.better_check.unwrap_or(
                 "Does it run in another mount namespace (a container), or on another configuration? One that reads the \
                  configuration that the server loads, where the server runs, looks; check = [] says that there is \
                  none.",

@@ -249,7 +249,7 @@ pub async fn rehearse(
 
 /// Reads a store without the lock and without writing; an empty one where there is none yet.
 pub fn read(store: &StoreSettings) -> Result<Contents, ContentsError> {
-    match Store::look(&store.path)? {
+    match Store::find(&store.path)? {
         Some(opened) => contents::read(opened.root(), &store.name, String::new),
         None => Ok(Contents::unborn()),
     }

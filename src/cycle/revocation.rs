@@ -187,7 +187,7 @@ fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<
         for (key, entry) in &held.entries {
             // The entry of a name rule is its root, which has no list above it.
             let Some(pin) = set.pins.get(key) else { continue };
-            let chain = entry.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
+            let chain = entry.trusted.chain.iter().filter_map(|link| set.chain.get(link)).cloned().collect();
             paths.push(Path { slot: slot.clone(), leaf: pin.leaf.clone(), chain });
         }
     }
@@ -310,8 +310,8 @@ fn refuse_unknown(lists: &Lists, planner: &PlannerState, answers: &mut [SlotAnsw
             let is_trusted = trusted(verified.leaf().fingerprint())
                 || verified.chain().last().is_some_and(|root| trusted(root.fingerprint()));
             let uncovered = lists.crls.uncovered(verified.leaf(), verified.chain());
-            if !is_trusted && !uncovered.is_empty() {
-                listed.verdict = SlotVerdict::Refused(Refusal::of_unknown_revocation(verified.leaf(), &uncovered));
+            if !is_trusted && let Some(refusal) = Refusal::of_unknown_revocation(verified.leaf(), &uncovered) {
+                listed.verdict = SlotVerdict::Refused(refusal);
             }
         }
     }

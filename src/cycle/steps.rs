@@ -88,7 +88,7 @@ impl Server<'_> {
             reported_not_wired: None,
             checkable: target.check.is_some(),
             checkable_privately: !canary::is_blind(target, canary),
-            checkable_in_place: !target.kind.reads_at_requests(),
+            checkable_in_place: !target.kind.reads_at_requests,
             linked_reads_back: linked
                 .filter(|linked| *linked != wanted)
                 .is_none_or(|old| read_back_in(self.kinds, &self.generations, old).is_ok()),
@@ -119,7 +119,7 @@ impl Server<'_> {
 
     async fn check(&self, view: View<'_>) -> Event {
         let Some(check) = self.target.server_check() else { return Event::Succeeded };
-        match check::judge(check, view, &self.environment, self.target.check_timeout).await {
+        match check::run(check, view, &self.environment, self.target.check_timeout).await {
             CheckOutcome::Passed => Event::Succeeded,
             CheckOutcome::Failed { output } => Event::Failed(output),
             CheckOutcome::CouldNotRun(why) => Event::NotRun(why),

@@ -14,13 +14,12 @@ use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
+use crate::cycle::privileged::folder::{Privileged, Purpose};
 use crate::settings::resolved::{ProofMethods, Reload, Store as StoreSettings, Target};
-use crate::store::privileged::{Asked, Privileged};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
-use crate::targets::snippet;
 use crate::trust::canary::CheckCanary;
 use crate::trust::event::Event;
 use crate::trust::evidence_record::Happened;
@@ -79,7 +78,7 @@ impl<'a> Turns<'a> {
         {
             // Root's configuration may have been mended since; if so, the server was reloaded for more.
             let mended = !helper.was_asked() && {
-                let _ = helper.ask(Asked::ToLook).await;
+                let _ = helper.ask(Purpose::ToFollow).await;
                 helper.withheld().is_none()
             };
             if mended {
@@ -106,7 +105,7 @@ impl<'a> Turns<'a> {
             (Some(helper), _) => {
                 if is_due(helper.last().and_then(|last| last.canary).as_ref()) {
                     // Where it does not answer, nothing is known yet.
-                    let _ = helper.ask(Asked::ToSeeTheCheck).await;
+                    let _ = helper.ask(Purpose::ToTryCheck).await;
                 }
                 state.canary = helper.last().and_then(|last| last.canary).or(state.canary.take());
             }
@@ -239,7 +238,7 @@ impl<'a> Turns<'a> {
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
         if !last.as_ref().is_some_and(is_good) && !helper.was_asked() {
-            if let Err(why) = helper.ask(Asked::ToLook).await {
+            if let Err(why) = helper.ask(Purpose::ToFollow).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
                 report.findings.push(self.finding(Event::TargetHalfSilent, text));
             }
@@ -268,8 +267,8 @@ impl<'a> Turns<'a> {
         let reloaded_by_root = self.helper.as_ref().is_some_and(PrivilegedHelper::was_asked);
         let patience = if reloaded || reloaded_by_root { Patience::JustReloaded } else { Patience::LongRunning };
         let kind = self.target.kind;
-        let proof = proof::prove(ways, &wanted, patience).await.proof.proves(kind, ways);
-        let Some(configuration) = kind.configuration() else { return proof };
+        let proof = proof::prove(kind, ways, &wanted, patience).await.proof;
+        let Some(configuration) = kind.configuration else { return proof };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
@@ -364,7 +363,7 @@ impl<'a> Turns<'a> {
                 // Once a generation, and when asked: with every cycle it would drown the rest.
                 let is_news = self.target.reload == Reload::None && state.owed.as_ref() != Some(&owed);
                 if lacks_lines && (reloaded || forced || is_news) {
-                    line.to_add = snippet::of(self.target.kind, self.target.marker, &self.link_path());
+                    line.to_add = self.target.kind.snippet(self.target.marker, &self.link_path());
                 }
                 self.owe(state, &owed, report);
                 line.owed = Some(owed);
@@ -460,7 +459,7 @@ impl<'a> Turns<'a> {
         use Event::*;
         let (severity, event, text) = match evidence {
             Evidence::Proven => return,
-            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone() => {
+            Evidence::ChainOnly(_) if self.target.kind.admits_by_authority_alone => {
                 let limits = self.target.ca_only().unwrap_or_default();
                 (Severity::Note, TargetCaOnly, format!("The chain is proven. {limits}."))
             }

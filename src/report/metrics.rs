@@ -8,7 +8,8 @@ use super::InForce;
 use super::health::is_stale;
 use crate::settings::resolved::Store;
 use crate::trust::finding::Severity;
-use crate::trust::summary::{SourceSummary, StoreSummary};
+use crate::trust::state::SourceState;
+use crate::trust::summary::StoreSummary;
 use crate::trust::timestamp::Timestamp;
 
 /// The format's own media type.
@@ -92,7 +93,7 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
     text.family("certificate_remaining_seconds", "The time left until then, negative once it has passed.");
     text.each(&ends, |end| Some(end.saturating_sub(now.unix())));
 
-    let last_success = |known: &Option<&SourceSummary>| known.and_then(|known| known.last_success);
+    let last_success = |known: &Option<&SourceState>| known.and_then(|known| known.last_success);
     text.family("source_last_success_timestamp_seconds", "The last successful poll, 0 if there never was one.");
     text.each(&sources, |known| Some(moment(last_success(known))));
     let help = "The time since the last successful poll, +Inf if there never was one.";
@@ -111,7 +112,7 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
     text.each(&sources, |known| Some(known.map_or(0, |known| known.failures)));
 
     text.family("target_generation", "The generation that the server is known to serve, 0 if none.");
-    text.each(&targets, |known| Some(known.and_then(|known| known.serves).unwrap_or(0)));
+    text.each(&targets, |known| Some(known.and_then(|known| known.acknowledged).unwrap_or(0)));
     text.family("target_owed", "Whether the server does not, as far as is known, serve the newest generation.");
     text.each(&targets, |known| Some(u8::from(known.is_none_or(|known| known.owed_since.is_some()))));
     text.family("target_owed_since_timestamp_seconds", "Since when it does not.");

@@ -202,7 +202,7 @@ impl Target {
     #[must_use]
     pub fn ca_only(&self) -> Option<&'static str> {
         match self.pinning {
-            _ if !self.kind.admits_by_authority_alone() => None,
+            _ if !self.kind.admits_by_authority_alone => None,
             Pinning::Here => Some("CA only: this server admits anyone whom the authority has signed, by whatever name"),
             Pinning::Elsewhere => Some(
                 "CA only: this server admits anyone whom the authority has signed, strangers too; that another layer \

@@ -11,7 +11,7 @@ use super::resolved::{
     Source, Store, Target, WireProof,
 };
 use crate::http_client::is_loopback;
-use crate::store::privileged::RESERVED;
+use crate::store::link::PRIVILEGED_FOLDERS;
 use crate::targets::haproxy;
 use crate::trust::render::{Output, Place};
 use crate::trust::set::Authority;
@@ -25,7 +25,7 @@ const SIGNALS: [(&str, Signal); 3] = [("HUP", Signal::Hup), ("USR1", Signal::Usr
 impl Resolver {
     pub(super) fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
         let key = |field: &str| format!("target.{name}.{field}");
-        let known = self.kinds.all().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let known = self.kinds.all().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
         let Some(kind_name) = &raw.kind else {
             self.problem(format!("{} is missing; known are {known}", key("kind")));
             return None;
@@ -34,8 +34,8 @@ impl Resolver {
             self.problem(format!("{}: {kind_name:?} is not known; known are {known}", key("kind")));
             return None;
         };
-        self.show(&key("kind"), kind.name());
-        let preset = || kind.check().map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
+        self.show(&key("kind"), kind.name);
+        let preset = || kind.check.map(|argv| argv.iter().map(|word| (*word).to_owned()).collect());
         let check = raw.check.as_ref().map_or_else(preset, |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
         self.show(&key("check"), check.as_deref().unwrap_or_default());
         let marker = self.flag(&key("marker"), raw.marker, true);
@@ -250,7 +250,7 @@ impl Resolver {
             http,
             envoy,
             haproxy,
-            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle()),
+            settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle),
             timeout: self.timeout(&format!("{key}.timeout"), raw.timeout.as_deref()),
         })
     }
@@ -299,7 +299,7 @@ impl Resolver {
         Some(WireProof {
             connect: connect.clone(),
             server_name: raw.server_name.clone(),
-            generation: self.choice(&at("generation"), raw.generation.as_deref(), &GENERATION, kind.evidence()),
+            generation: self.choice(&at("generation"), raw.generation.as_deref(), &GENERATION, kind.evidence),
             marker,
             path,
             proxy_protocol: version
@@ -309,7 +309,7 @@ impl Resolver {
 
     fn outputs(&mut self, key: &str, kind: Kind, raw: Option<&List>) -> BTreeSet<Output> {
         let known: Vec<Output> = self.kinds.outputs().collect();
-        let mut outputs: BTreeSet<Output> = kind.output().into_iter().collect();
+        let mut outputs: BTreeSet<Output> = kind.output.into_iter().collect();
         for name in raw.iter().flat_map(|List(names)| names) {
             match known.iter().find(|output| output.name() == name) {
                 Some(output) => drop(outputs.insert(*output)),
@@ -319,7 +319,7 @@ impl Resolver {
                 }
             }
         }
-        let ordered = known.iter().filter(|output| outputs.contains(output));
+        let ordered = known.iter().filter(|output| outputs.contains(*output));
         self.show(key, ordered.map(|output| output.name()).collect::<Vec<_>>());
         outputs
     }
@@ -332,7 +332,7 @@ impl Resolver {
             .filter_map(|name| sources.get(name))
             .find(|source| source.authorities.contains(&Authority::DigiCert));
         let Some(source) = public else { return };
-        let open = |target: &&Target| target.kind.admits_by_authority_alone() && target.pinning == Pinning::Here;
+        let open = |target: &&Target| target.kind.admits_by_authority_alone && target.pinning == Pinning::Here;
         for target in store.targets.iter().filter(open) {
             self.problem(format!(
                 "target.{name} is of the kind {kind:?}, which admits anyone whom the authority has signed, and \
@@ -341,7 +341,7 @@ impl Resolver {
                  target.{name}.pinning = \"elsewhere\"; else use a server that can pin, or a source with authorities = \
                  [\"Genesys\"]",
                 name = target.name,
-                kind = target.kind.name(),
+                kind = target.kind.name,
                 source = source.name,
                 file = "fingerprints.txt",
             ));
@@ -386,7 +386,7 @@ impl Resolver {
                     path.display()
                 ));
             }
-            if RESERVED.contains(&name.as_str()) {
+            if PRIVILEGED_FOLDERS.contains(&name.as_str()) {
                 self.problem(format!(
                     "target.{name} is privileged, but {name} is a folder of the privileged helper: choose another name"
                 ));

@@ -3,123 +3,105 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::simulator::failure::Failure;
+use crate::simulator::http::set_header;
 use crate::simulator::script::{Script, Step, gzip_bomb};
 use crate::simulator::world::{World, random_text};
 
+const MAINTENANCE: &str = "<!DOCTYPE html>\n<html><head><title>Maintenance</title></head>\
+                           <body><h1>We'll be back soon</h1></body></html>\n";
+
 /// An answer before it is written: a status, JSON, and more headers.
 pub(super) struct Answer {
-    status: u16,
+    pub(super) status: StatusCode,
     body: Value,
-    headers: Vec<(&'static str, String)>,
+    headers: HeaderMap,
 }
 
 impl Answer {
-    /// 200 with this body.
-    pub(super) fn of(body: Value) -> Self {
-        Self { status: 200, body, headers: Vec::new() }
+    /// An answer of this JSON.
+    pub(super) fn new(status: StatusCode, body: Value) -> Self {
+        Self { status, body, headers: HeaderMap::new() }
     }
 
     /// An error body as the vendor's API has it.
-    pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
-        Self {
-            status,
-            body: json!({
-                "message": message,
-                "code": code,
-                "status": status,
-                "messageParams": {},
-                "contextId": correlation_id(),
-                "details": [],
-                "errors": [],
-            }),
-            headers: Vec::new(),
-        }
+    pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Self {
+        let body = json!({
+            "message": message,
+            "code": code,
+            "status": status.as_u16(),
+            "messageParams": {},
+            "contextId": correlation_id(),
+            "details": [],
+            "errors": [],
+        });
+        Self::new(status, body)
     }
 
     /// An error body as the vendor's login service has it (RFC 6749, 5.2).
-    pub(super) fn oauth_error(status: u16, error: &str, description: &str) -> Self {
-        Self {
-            status,
-            body: json!({
-                "error": error,
-                "description": description,
-                "error_description": description,
-            }),
-            headers: Vec::new(),
-        }
+    pub(super) fn oauth_error(status: StatusCode, error: &str, description: &str) -> Self {
+        let body = json!({ "error": error, "description": description, "error_description": description });
+        Self::new(status, body)
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
+    pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        set_header(&mut self.headers, name, value.to_string());
         self
     }
 
-    fn written(self, body: Script) -> Response<Script> {
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        for (name, value) in self.headers {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
-        response
-    }
-
-    pub(super) fn honest(self) -> Response<Script> {
-        let body = self.body.to_string();
-        self.written(Script::whole(body))
-    }
-
-    pub(super) fn disturbed(self, world: &World, other_host: &str, failure: Failure) -> Response<Script> {
-        let text = self.body.to_string();
-        let bytes = Bytes::from(text.clone());
-        let middle = bytes.len() / 2;
-        match failure {
-            Failure::SlowBody => {
+    /// The answer as it goes over the wire, disturbed by a failure of the transport.
+    pub(super) fn written(mut self, world: &World, other_host: &str, failure: Option<Failure>) -> Response<Script> {
+        let body = Bytes::from(self.body.to_string());
+        let half = body.slice(..body.len() / 2);
+        let mut content_type = "application/json";
+        let script = match failure {
+            Some(Failure::SlowBody) => {
                 let drip = world.options().drip;
-                let steps =
-                    bytes.chunks(1).flat_map(|byte| [Step::Data(Bytes::copy_from_slice(byte)), Step::Pause(drip)]);
-                self.written(Script::played(steps.collect::<Vec<_>>()))
+                Script::played(
+                    body.into_iter().flat_map(move |byte| [Step::Data(Bytes::from(vec![byte])), Step::Pause(drip)]),
+                )
             }
-            Failure::TruncatedBody => self.written(Script::played([
-                Step::Data(bytes.slice(..middle)),
-                Step::Pause(Duration::from_millis(20)),
-                Step::Abort,
-            ])),
-            Failure::WrongContentLength => {
-                let promised = bytes.len().saturating_add(1_000).to_string();
-                self.with("content-length", promised).written(Script::played([Step::Data(bytes)]))
+            // Here and below, hyper sends what it has while it waits for the next step.
+            Some(Failure::TruncatedBody) => {
+                Script::played([Step::Data(half), Step::Pause(Duration::from_millis(20)), Step::Abort])
             }
-            Failure::EndlessBody => self.written(Script::played([
-                Step::Data(Bytes::from_static(b"{\"entities\":[{\"certificate\":\"")),
-                Step::Times(Bytes::from(vec![b'A'; 64 * 1_024]), u64::MAX),
-            ])),
-            Failure::GzipBomb => self.with("content-encoding", "gzip".into()).written(gzip_bomb()),
-            Failure::Html => {
-                let page = "<!DOCTYPE html>\n<html><head><title>Maintenance</title></head><body><h1>We'll be back soon</h1></body></html>\n";
-                let mut response = self.written(Script::whole(page));
-                *response.status_mut() = StatusCode::OK;
-                let html = HeaderValue::from_static("text/html; charset=utf-8");
-                response.headers_mut().insert(header::CONTENT_TYPE, html);
-                response
+            Some(Failure::WrongContentLength) => {
+                self = self.with("content-length", body.len().saturating_add(1_000));
+                Script::played([Step::Data(body), Step::Pause(Duration::from_millis(20))])
             }
-            Failure::InvalidJson => self.written(Script::whole(bytes.slice(..middle))),
-            Failure::Redirect => {
-                let there = format!("https://{}{}", other_host, "/elsewhere");
-                let mut response = self.with("location", there).written(Script::whole(""));
-                *response.status_mut() = StatusCode::FOUND;
-                response
+            Some(Failure::EndlessBody) => {
+                let opening = Bytes::from_static(b"{\"entities\":[{\"certificate\":\"");
+                let endless = std::iter::repeat(Bytes::from(vec![b'A'; 64 * 1_024]));
+                Script::played(std::iter::once(opening).chain(endless).map(Step::Data))
             }
-            _ => self.honest(),
-        }
+            Some(Failure::GzipBomb) => {
+                self = self.with("content-encoding", "gzip");
+                gzip_bomb()
+            }
+            Some(Failure::Html) => {
+                content_type = "text/html; charset=utf-8";
+                self.status = StatusCode::OK;
+                Script::whole(MAINTENANCE)
+            }
+            Some(Failure::InvalidJson) => Script::whole(half),
+            Some(Failure::Redirect) => {
+                self = self.with("location", format!("https://{other_host}/elsewhere"));
+                self.status = StatusCode::FOUND;
+                Script::whole("")
+            }
+            _ => Script::whole(body),
+        };
+        let mut response = Response::new(script);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        *headers = self.headers;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
     }
 }
 

@@ -1,4 +1,4 @@
-//! The certificates of the simulated vendor, and of those who are not it. Every validity comes from a given moment, never from the
+//! The certificates of the simulated vendor and of impostors. Every validity comes from a given moment, never from the
 //! machine's clock. All keys are P-256.
 
 use std::fmt;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CrlDistributionPoint,
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
-    RevokedCertParams, SanType, SerialNumber, string::Ia5String,
+    RevokedCertParams, SerialNumber,
 };
 
 use crate::simulator::pem_form::PemForm;
 use crate::trust::certificate::Certificate;
 use crate::trust::timestamp::Timestamp;
 
-/// A day.
+/// 86,400 seconds.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// A certificate could not be made.
@@ -42,14 +42,14 @@ impl Validity {
     }
 }
 
-/// What a leaf is to say of itself.
+/// What a leaf says of itself.
 #[derive(Debug, Clone)]
 pub struct LeafRequest {
     /// The subject's commonName.
     pub common_name: String,
     /// The dNSName SANs; none leaves the extension out.
     pub dns_names: Vec<String>,
-    /// When it is valid.
+    /// From when to when it is valid.
     pub validity: Validity,
     /// Whether it has the clientAuth EKU.
     pub client_auth: bool,
@@ -65,11 +65,8 @@ impl LeafRequest {
     }
 
     fn params(&self, organisation: &str) -> Result<CertificateParams, rcgen::Error> {
-        let mut params = CertificateParams::default();
+        let mut params = CertificateParams::new(self.dns_names.as_slice())?;
         params.distinguished_name = subject(organisation, &self.common_name);
-        for name in &self.dns_names {
-            params.subject_alt_names.push(SanType::DnsName(Ia5String::try_from(name.as_str())?));
-        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         if self.client_auth {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -80,7 +77,6 @@ impl LeafRequest {
         } else {
             params.is_ca = IsCa::ExplicitNoCa;
         }
-        set_validity(&mut params, self.validity);
         Ok(params)
     }
 }
@@ -90,13 +86,13 @@ impl LeafRequest {
 pub struct ClientCertificate {
     der: Vec<u8>,
     key: Vec<u8>,
-    intermediates: Vec<Vec<u8>>,
-    root: Option<Vec<u8>>,
+    /// The root last; empty where it is self-signed.
+    issuers: Vec<Vec<u8>>,
     validity: Validity,
 }
 
 impl ClientCertificate {
-    /// The leaf's DER.
+    /// The leaf itself, DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
@@ -114,7 +110,7 @@ impl ClientCertificate {
         PemForm::Canonical.text(&[&self.der])
     }
 
-    /// The key as PEM.
+    /// The key as canonical PEM of PKCS#8.
     #[must_use]
     pub fn key_pem(&self) -> String {
         PemForm::Canonical.labelled("PRIVATE KEY", &self.key)
@@ -123,16 +119,17 @@ impl ClientCertificate {
     /// The leaf and its intermediates, leaf first: what a client sends in a handshake.
     #[must_use]
     pub fn presented(&self) -> Vec<Vec<u8>> {
-        std::iter::once(&self.der).chain(&self.intermediates).cloned().collect()
+        let intermediates = self.issuers.len().saturating_sub(1);
+        std::iter::once(&self.der).chain(self.issuers.iter().take(intermediates)).cloned().collect()
     }
 
     /// The leaf, its intermediates and its root: what the vendor lists for DigiCert.
     #[must_use]
     pub fn with_issuers(&self) -> Vec<Vec<u8>> {
-        self.presented().into_iter().chain(self.root.clone()).collect()
+        std::iter::once(&self.der).chain(&self.issuers).cloned().collect()
     }
 
-    /// When it is valid.
+    /// From when to when it is valid.
     #[must_use]
     pub fn validity(&self) -> Validity {
         self.validity
@@ -140,7 +137,7 @@ impl ClientCertificate {
 }
 
 impl fmt::Debug for ClientCertificate {
-    /// Without the key.
+    /// Without the private key, which must not end in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientCertificate")
             .field("fingerprint", &crate::trust::fingerprint::Fingerprint::of(&self.der))
@@ -149,7 +146,7 @@ impl fmt::Debug for ClientCertificate {
     }
 }
 
-/// A CA that signs.
+/// A CA with its key: it signs leaves, intermediates and revocation lists.
 pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     /// Itself and what is above it, the root last.
@@ -159,7 +156,7 @@ pub struct CertificateAuthority {
 }
 
 impl CertificateAuthority {
-    /// A root, valid for thirty years around `now`. `crl_url` goes into everything that it signs.
+    /// A root, valid for fifty years before and after `now`. `crl_url` goes into everything that it signs.
     pub fn root(
         organisation: &str,
         common_name: &str,
@@ -187,22 +184,8 @@ impl CertificateAuthority {
 
     /// Signs a leaf with a key of its own.
     pub fn issue(&self, organisation: &str, request: &LeafRequest) -> Result<ClientCertificate, PkiError> {
-        let issue = || {
-            let mut params = request.params(organisation)?;
-            self.mark(&mut params);
-            let key = KeyPair::generate()?;
-            let certificate = params.signed_by(&key, &self.issuer)?;
-            Ok((certificate, key))
-        };
-        let (certificate, key) = issue().map_err(|source| failed(&request.common_name, source))?;
-        let above = self.path.len().saturating_sub(1);
-        Ok(ClientCertificate {
-            der: certificate.der().to_vec(),
-            key: key.serialize_der(),
-            intermediates: self.path.iter().take(above).cloned().collect(),
-            root: self.path.last().cloned(),
-            validity: request.validity,
-        })
+        sign(request.params(organisation), request.validity, Some(self))
+            .map_err(|source| failed(&request.common_name, source))
     }
 
     /// Signs a revocation list of these certificates (DER, and since when), in force for `validity`.
@@ -212,20 +195,17 @@ impl CertificateAuthority {
         number: u64,
         validity: Validity,
     ) -> Result<Vec<u8>, PkiError> {
-        // The dates of a certificate and of a list are of one type.
-        let mut dates = CertificateParams::default();
-        set_validity(&mut dates, validity);
         let entry = |der: &[u8], since: Timestamp| {
-            let mut moment = CertificateParams::default();
-            set_validity(&mut moment, Validity { not_before: since, not_after: since });
             let serial = Certificate::parse(der).ok()?.facts().serial_octets.clone();
             Some(RevokedCertParams {
                 serial_number: SerialNumber::from(serial),
-                revocation_time: moment.not_before,
+                revocation_time: dated(CertificateParams::default(), Validity::of(since, DAY)).not_before,
                 reason_code: Some(RevocationReason::KeyCompromise),
                 invalidity_date: None,
             })
         };
+        // A list's dates are of the same type as a certificate's.
+        let dates = dated(CertificateParams::default(), validity);
         let list = CertificateRevocationListParams {
             this_update: dates.not_before,
             next_update: dates.not_after,
@@ -238,7 +218,7 @@ impl CertificateAuthority {
         Ok(signed.der().to_vec())
     }
 
-    /// Its own certificate.
+    /// Its own certificate, DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         self.issuer.der()
@@ -250,31 +230,19 @@ impl CertificateAuthority {
         PemForm::Canonical.text(&[self.der()])
     }
 
-    /// Signs a certificate for a TLS server with these names (host names and addresses), valid from 2000 to 2099: the clients of the
-    /// simulated servers live by their machine's clock, not by the simulated one.
+    /// Signs a certificate for a TLS server with these names (host names and addresses), valid from 2000 to 2099: the
+    /// clients of the simulated servers live by their machine's clock, not by the simulated one.
     pub fn server_certificate(&self, names: &[String]) -> Result<ClientCertificate, PkiError> {
         let validity =
             Validity { not_before: Timestamp::from_unix(946_684_800), not_after: Timestamp::from_unix(4_102_444_799) };
-        let issue = || {
-            let mut params = CertificateParams::new(names)?;
+        let params = CertificateParams::new(names).map(|mut params| {
             params.distinguished_name = subject(&self.organisation, "Simulated server");
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             params.is_ca = IsCa::ExplicitNoCa;
-            set_validity(&mut params, validity);
-            self.mark(&mut params);
-            let key = KeyPair::generate()?;
-            let certificate = params.signed_by(&key, &self.issuer)?;
-            Ok((certificate, key))
-        };
-        let (certificate, key) = issue().map_err(|source| failed("Simulated server", source))?;
-        Ok(ClientCertificate {
-            der: certificate.der().to_vec(),
-            key: key.serialize_der(),
-            intermediates: Vec::new(),
-            root: self.path.last().cloned(),
-            validity,
-        })
+            params
+        });
+        sign(params, validity, Some(self)).map_err(|source| failed("Simulated server", source))
     }
 
     /// A CA for the HTTPS of a simulated server, valid as long as what it signs.
@@ -290,15 +258,7 @@ impl CertificateAuthority {
     }
 }
 
-impl fmt::Debug for CertificateAuthority {
-    /// Without the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateAuthority").field("organisation", &self.organisation).finish_non_exhaustive()
-    }
-}
-
 /// The vendor's authorities, and one that is not the vendor's.
-#[derive(Debug)]
 pub struct Pki {
     /// The public root, like DigiCert Assured ID Root G2.
     pub digicert_root: CertificateAuthority,
@@ -306,12 +266,12 @@ pub struct Pki {
     pub digicert_intermediate: CertificateAuthority,
     /// The region's private root, which signs its leaf directly.
     pub genesys_root: CertificateAuthority,
-    /// A root that nobody has configured.
+    /// A root that no configuration names.
     pub other_root: CertificateAuthority,
 }
 
 impl Pki {
-    /// Fresh authorities, valid around `now`. Below `crl_base` (an http URL) lie the CRLs that the certificates name.
+    /// Fresh authorities, valid around `now`. The certificates name CRLs below `crl_base`, an http URL.
     pub fn new(region: &str, now: Timestamp, crl_base: Option<&str>) -> Result<Self, PkiError> {
         let crl = |name: &str| crl_base.map(|base| format!("{}/{name}.crl", base.trim_end_matches('/')));
         let digicert_root = CertificateAuthority::root(
@@ -339,21 +299,31 @@ impl Pki {
     }
 }
 
-/// A self-signed leaf: the same words as a real one, signed by nobody.
+/// A self-signed leaf: it says the same as a real one, but no CA signed it.
 pub fn self_signed(organisation: &str, request: &LeafRequest) -> Result<ClientCertificate, PkiError> {
-    let issue = || {
-        let params = request.params(organisation)?;
-        let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key)?;
-        Ok((certificate, key))
+    sign(request.params(organisation), request.validity, None).map_err(|source| failed(&request.common_name, source))
+}
+
+/// Signs a certificate with a key of its own: by `issuer`, or by that very key.
+fn sign(
+    params: Result<CertificateParams, rcgen::Error>,
+    validity: Validity,
+    issuer: Option<&CertificateAuthority>,
+) -> Result<ClientCertificate, rcgen::Error> {
+    let mut params = dated(params?, validity);
+    let key = KeyPair::generate()?;
+    let certificate = match issuer {
+        Some(authority) => {
+            authority.mark(&mut params);
+            params.signed_by(&key, &authority.issuer)?
+        }
+        None => params.self_signed(&key)?,
     };
-    let (certificate, key) = issue().map_err(|source| failed(&request.common_name, source))?;
     Ok(ClientCertificate {
         der: certificate.der().to_vec(),
         key: key.serialize_der(),
-        intermediates: Vec::new(),
-        root: None,
-        validity: request.validity,
+        issuers: issuer.map_or_else(Vec::new, |authority| authority.path.clone()),
+        validity,
     })
 }
 
@@ -362,14 +332,8 @@ fn ca_params(organisation: &str, common_name: &str, constraint: BasicConstraints
     params.distinguished_name = subject(organisation, common_name);
     params.is_ca = IsCa::Ca(constraint);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-    set_validity(
-        &mut params,
-        Validity {
-            not_before: now.minus(DAY.saturating_mul(50 * 365)),
-            not_after: now.plus(DAY.saturating_mul(50 * 365)),
-        },
-    );
-    params
+    let half_life = DAY.saturating_mul(50 * 365);
+    dated(params, Validity { not_before: now.minus(half_life), not_after: now.plus(half_life) })
 }
 
 fn subject(organisation: &str, common_name: &str) -> DistinguishedName {
@@ -380,8 +344,9 @@ fn subject(organisation: &str, common_name: &str) -> DistinguishedName {
     name
 }
 
-/// X.509 knows the years 1950 to 9999; whatever lies outside is moved to the nearer end.
-fn set_validity(params: &mut CertificateParams, validity: Validity) {
+/// X.509 knows the years 1950 to 9999; what lies outside is moved to the nearer end.
+#[expect(clippy::arithmetic_side_effects, reason = "the clamped seconds are well within the calendar")]
+fn dated(mut params: CertificateParams, validity: Validity) -> CertificateParams {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let moment = |at: Timestamp| {
         let seconds = at.unix().clamp(-631_152_000, 253_402_300_799);
@@ -390,6 +355,7 @@ fn set_validity(params: &mut CertificateParams, validity: Validity) {
     };
     params.not_before = moment(validity.not_before);
     params.not_after = moment(validity.not_after);
+    params
 }
 
 fn failed(subject: &str, source: rcgen::Error) -> PkiError {

@@ -1,7 +1,7 @@
-//! Who gets in: one fresh TLS handshake with a client certificate or none, one GET, and what came of it.
+//! Who gets in: one fresh TLS handshake with a client certificate or without one, one GET, and the server's decision.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,29 +15,29 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::simulator::pki::ClientCertificate;
-use crate::simulator::vendor::tls_pair;
+use crate::simulator::tls;
 
-/// The longest that one presentation may take.
+/// How long one presentation may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// More of an answer is not read.
+/// How much of an answer is read.
 const MOST_BYTES: u64 = 64 * 1_024;
 
-/// What came of presenting a certificate.
+/// The server's decision on a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// HTTP 2xx.
+    /// Let in: HTTP 2xx.
     Admitted {
         /// The `X-Trustsync-Generation` of the answer.
         generation: Option<String>,
     },
-    /// Not let in.
+    /// Kept out.
     Refused {
-        /// By what.
+        /// By HTTP, by TLS or without a word.
         how: Refusal,
         /// The `X-Trustsync-Generation` of the answer, where there was one.
         generation: Option<String>,
     },
-    /// Nobody answered: this says nothing of trust.
+    /// No server answered: this says nothing about trust.
     Unreachable(String),
 }
 
@@ -68,12 +68,12 @@ impl fmt::Display for Admission {
     }
 }
 
-/// How a server keeps somebody out.
+/// How a server keeps a client out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// By an HTTP status.
+    /// By this HTTP status, which is not 2xx.
     Status(u16),
-    /// By a TLS alert.
+    /// By this TLS alert, in rustls's words.
     Alert(String),
     /// By closing the connection without an answer.
     Closed,
@@ -89,12 +89,12 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Presents `who` (or nobody) to the server at `address`, whichever certificate that server has.
+/// Presents `who` (or no certificate) to the server at `address`, whatever certificate that server has.
 pub async fn present(address: SocketAddr, who: Option<&ClientCertificate>) -> Admission {
     present_by(address, who, rustls::ALL_VERSIONS).await
 }
 
-/// [`present`], by these TLS versions alone.
+/// [`present`], with these TLS versions alone.
 pub async fn present_by(
     address: SocketAddr,
     who: Option<&ClientCertificate>,
@@ -102,7 +102,7 @@ pub async fn present_by(
 ) -> Admission {
     match tokio::time::timeout(LIMIT, attempt(address, who, versions)).await {
         Ok(Ok(admission)) => admission,
-        Ok(Err(error)) => judged(&error),
+        Ok(Err(error)) => explain(&error),
         Err(_) => Admission::Unreachable(format!("no answer within {LIMIT:?}")),
     }
 }
@@ -112,7 +112,7 @@ async fn attempt(
     who: Option<&ClientCertificate>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> io::Result<Admission> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = tls::provider();
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(io::Error::other)?
@@ -121,7 +121,7 @@ async fn attempt(
     let mut config = match who {
         None => builder.with_no_client_auth(),
         Some(who) => {
-            let (chain, key) = tls_pair(who);
+            let (chain, key) = tls::chain_and_key(who);
             builder.with_client_auth_cert(chain, key).map_err(io::Error::other)?
         }
     };
@@ -130,12 +130,12 @@ async fn attempt(
         Ok(stream) => stream,
         Err(error) => return Ok(Admission::Unreachable(format!("{address}: {error}"))),
     };
-    // The request follows the handshake's last flight, and must not wait until that is acknowledged.
+    // The request follows the handshake's last flight and must not wait until that is acknowledged.
     let _ = stream.set_nodelay(true);
     let name = ServerName::IpAddress(address.ip().into());
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    // In TLS 1.3 a server that refuses the certificate may have closed by now; the reason is in what it sent.
+    // In TLS 1.3 a server that refuses the certificate may have closed by now; what it sent holds the reason.
     let _ = stream.write_all(request.as_bytes()).await;
     let _ = stream.flush().await;
     let mut answer = Vec::new();
@@ -164,22 +164,18 @@ fn read_answer(answer: &[u8]) -> Option<Admission> {
     })
 }
 
-fn judged(error: &io::Error) -> Admission {
+/// Whether a failed handshake or a broken connection is the server's refusal.
+fn explain(error: &io::Error) -> Admission {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let how = match tls {
-        Some(rustls::Error::AlertReceived(alert)) => Refusal::Alert(format!("{alert:?}")),
-        Some(other) => return Admission::Unreachable(other.to_string()),
-        None => match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                Refusal::Closed
-            }
-            _ => return Admission::Unreachable(error.to_string()),
-        },
+    let how = match (tls, error.kind()) {
+        (Some(rustls::Error::AlertReceived(alert)), _) => Refusal::Alert(format!("{alert:?}")),
+        (None, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Refusal::Closed,
+        _ => return Admission::Unreachable(error.to_string()),
     };
     Admission::Refused { how, generation: None }
 }
 
-/// Accepts whichever certificate the server has, but checks that it holds the key: who the server is, is not asked here.
+/// Accepts any certificate, but checks that the server holds its key: who the server is does not matter here.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

@@ -1,30 +1,25 @@
-//! The embedded TLS server of the demo: what a user's server does with the trust, in small and strict.
+//! The embedded TLS server of the demo: what a user's server does with the trust, small and strict.
 //!
 //! ```text
 //!  <store>/target/NAME/trust-bundle.pem   whose certificates are asked for, and verified
-//!  <store>/target/NAME/fingerprints.txt   who of those is admitted
+//!  <store>/target/NAME/fingerprints.txt   which of those are admitted
 //! ```
-//! It reads these two files when it starts and when its admin listener gets `POST /reload`, and at no other time; nothing else tells it
-//! whom to trust. Like nginx with `ssl_verify_client`, it ends every handshake and answers over HTTP: 200 to the admitted, 403 to a good
-//! certificate that is not on the list, 400 to none or to one that does not verify. Each answer has `X-Trustsync-Generation`. There is no
-//! resumption, and a connection serves one request, so that each admission is judged afresh.
+//! It reads these two files when it starts and when its admin listener gets `POST /reload`, and at no other time;
+//! nothing else decides which clients it trusts. Like nginx with `ssl_verify_client`, it ends every handshake and answers over
+//! HTTP: 200 to the admitted, 403 to a good certificate that is not on the list, 400 without a certificate or where it
+//! does not verify. Each answer has `X-Trustsync-Generation`. There is no resumption, and a connection serves one
+//! request, so each admission is decided afresh.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request, StatusCode};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -33,135 +28,54 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::listener::Listener;
-use crate::simulator::listener::{MOST_CONNECTIONS, PlainAnswer, PlainRequest, loopback_http};
-use crate::simulator::pki::{CertificateAuthority, ClientCertificate, PkiError};
-use crate::simulator::vendor::tls_pair;
+use crate::simulator::error::SimulatorError;
+use crate::simulator::http::{self, MOST_CONNECTIONS, TEXT, Whole, set_header, whole};
+use crate::simulator::pki::{CertificateAuthority, ClientCertificate};
+use crate::simulator::tls::{self, LOCAL_NAMES};
+use crate::store::file;
+use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 
-/// Larger files are refused.
+/// The largest bundle or list that is read.
 const MOST_BYTES: u64 = 4 * 1_024 * 1_024;
 /// The header that names the loaded generation.
-pub const GENERATION_HEADER: &str = "x-trustsync-generation";
+const GENERATION_HEADER: &str = "x-trustsync-generation";
 /// What the header says while nothing has been loaded.
-pub const NO_GENERATION: &str = "000000";
-
-/// The server could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsServerError {
-    /// Its own certificate could not be made.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// Its own certificate was refused.
-    #[error("the embedded server cannot serve TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// An address could not be had.
-    #[error("the embedded server cannot listen on {address}: {source}; choose another address")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// What lies in its folder cannot be loaded.
-    #[error("the embedded server does not start on trust that it cannot load: {0}")]
-    Load(#[from] LoadError),
-}
-
-/// Trust could not be loaded; what was loaded before stays.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// There is nothing to load.
-    #[error("{path} is not there: nothing has been published for this server", path = path.display())]
-    Absent {
-        /// Where.
-        path: PathBuf,
-    },
-    /// A file could not be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file says what it must not.
-    #[error("{path}: {why}", path = path.display())]
-    Content {
-        /// Which.
-        path: PathBuf,
-        /// What.
-        why: String,
-    },
-}
-
-/// Where the server listens and what it reads.
-#[derive(Clone)]
-pub struct TlsServerOptions {
-    /// Where it serves TLS; port 0 takes any.
-    pub listen: SocketAddr,
-    /// Where it takes `POST /reload`: a loopback address; port 0 takes any.
-    pub admin: SocketAddr,
-    /// The target's link in the store, `<store>/target/NAME`.
-    pub trust: PathBuf,
-    /// By which time certificates are valid.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl TlsServerOptions {
-    /// On any ports of 127.0.0.1.
-    #[must_use]
-    pub fn new(trust: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
-            trust,
-            clock,
-        }
-    }
-}
+const NO_GENERATION: &str = "000000";
 
 /// The running server; it ends when dropped.
-#[derive(Debug)]
 pub struct TlsServer {
     listener: Listener,
     admin: Listener,
-    loaded: Loaded,
-    ca_pem: String,
 }
 
 impl TlsServer {
-    /// Starts the server with the trust that lies in its folder. Where the folder is absent, it trusts nobody.
-    pub async fn start(options: TlsServerOptions) -> Result<Self, TlsServerError> {
-        let ca = CertificateAuthority::for_servers()?;
-        let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
-        let maker =
-            Arc::new(Maker { certificate: ca.server_certificate(&names)?, trust: options.trust, clock: options.clock });
-        let trust = match maker.load() {
-            Err(LoadError::Absent { .. }) => maker.nobody()?,
-            other => other?,
+    /// Starts the server on any ports of 127.0.0.1, with the trust in `folder`: the target's link in the store,
+    /// `<store>/target/NAME`. Without that folder, it admits no client. Certificates are valid by the `clock`.
+    pub async fn start(folder: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, SimulatorError> {
+        let certificate = CertificateAuthority::for_servers()?.server_certificate(&LOCAL_NAMES.map(String::from))?;
+        let loader = Loader { certificate, folder, clock };
+        let trust = match loader.load().map_err(SimulatorError::Load)? {
+            Some(trust) => trust,
+            None => loader.trust(Vec::new(), BTreeMap::new(), NO_GENERATION.into()).map_err(SimulatorError::Load)?,
         };
-        let loaded = Loaded(Arc::new(Mutex::new(Arc::new(trust))));
-        let served = loaded.clone();
-        let address = options.listen;
-        let listener = Listener::start(address, MOST_CONNECTIONS, move |stream| connection(stream, served.get()))
-            .await
-            .map_err(|source| TlsServerError::Listen { address, source })?;
-        let reloaded = loaded.clone();
-        let address = options.admin;
-        let admin = loopback_http(address, move |request| {
-            let answer = administered(&request, &maker, &reloaded);
-            async move { answer }
-        })
-        .await
-        .map_err(|source| TlsServerError::Listen { address, source })?;
-        Ok(Self { listener, admin, loaded, ca_pem: ca.pem() })
+        let (loads, loaded) = watch::channel(Arc::new(trust));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let failed = |source| SimulatorError::Listen { service: "the embedded server", address, source };
+        let listener = Listener::start(address, MOST_CONNECTIONS, move |stream| {
+            let trust = Arc::clone(&loaded.borrow());
+            connection(stream, trust)
+        });
+        let listener = listener.await.map_err(failed)?;
+        let admin = http::serve_loopback(address, move |request| administer(request, &loader, &loads));
+        Ok(Self { listener, admin: admin.await.map_err(failed)? })
     }
 
-    /// Where it serves TLS.
+    /// The address of its TLS listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
@@ -173,18 +87,6 @@ impl TlsServer {
         format!("http://{}/reload", self.admin.address())
     }
 
-    /// The CA of its own certificate.
-    #[must_use]
-    pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
-    }
-
-    /// The generation that it has loaded.
-    #[must_use]
-    pub fn generation(&self) -> Option<String> {
-        self.loaded.get().generation.clone()
-    }
-
     /// Ends it, and waits for that.
     pub async fn stop(self) {
         self.listener.stop().await;
@@ -192,56 +94,36 @@ impl TlsServer {
     }
 }
 
-/// The trust that is in force.
-#[derive(Debug, Clone)]
-struct Loaded(Arc<Mutex<Arc<Trust>>>);
-
-impl Loaded {
-    fn get(&self) -> Arc<Trust> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn set(&self, trust: Trust) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
-    }
-}
-
-fn administered(request: &PlainRequest, maker: &Maker, loaded: &Loaded) -> PlainAnswer {
-    match (&request.method, request.path.as_str()) {
-        (&Method::POST, "/reload") => match maker.load() {
-            Ok(trust) => {
-                let generation = trust.generation.clone().unwrap_or_default();
-                loaded.set(trust);
-                PlainAnswer::text(StatusCode::OK, format!("loaded generation {generation}"))
+fn administer(request: &Request<Incoming>, loader: &Loader, loads: &watch::Sender<Arc<Trust>>) -> Whole {
+    let (status, text) = match (request.method(), request.uri().path()) {
+        (&Method::POST, "/reload") => match loader.load() {
+            Ok(Some(trust)) => {
+                let text = format!("loaded generation {}\n", trust.generation);
+                loads.send_replace(Arc::new(trust));
+                (StatusCode::OK, text)
             }
-            Err(why) => PlainAnswer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("kept the old trust: {why}")),
+            Ok(None) => {
+                let folder = loader.folder.display();
+                let text =
+                    format!("kept the old trust: {folder} is not there: nothing has been published for this server\n");
+                (StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
+            Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("kept the old trust: {why}\n")),
         },
-        _ => PlainAnswer::text(StatusCode::NOT_FOUND, "POST /reload is all there is"),
-    }
+        _ => (StatusCode::NOT_FOUND, "POST /reload is all there is\n".into()),
+    };
+    whole(status, TEXT, text)
 }
 
 async fn connection(stream: TcpStream, trust: Arc<Trust>) {
-    let acceptor = TlsAcceptor::from(Arc::clone(&trust.config));
-    let accepted = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await;
-    let Ok(Ok(stream)) = accepted else { return };
-    let verdict = trust.judge(stream.get_ref().1.peer_certificates());
-    let generation = trust.generation.clone().unwrap_or_else(|| NO_GENERATION.into());
-    let service = service_fn(move |_: Request<Incoming>| {
-        let (status, text) = verdict.clone();
-        let mut response = Response::new(Full::new(Bytes::from(text)));
-        *response.status_mut() = status;
-        if let Ok(value) = HeaderValue::try_from(generation.as_str()) {
-            response.headers_mut().insert(GENERATION_HEADER, value);
-        }
-        async move { Ok::<_, Infallible>(response) }
-    });
-    // A peer that breaks off concerns nobody but itself.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10))
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let Some(stream) = tls::accept(&trust.config, stream).await else { return };
+    let (status, text) = trust.admit(stream.get_ref().1.peer_certificates());
+    let answer = |_: &Request<Incoming>| {
+        let mut response = whole(status, TEXT, text.clone());
+        set_header(response.headers_mut(), GENERATION_HEADER, trust.generation.clone());
+        response
+    };
+    http::serve(stream, answer).await;
 }
 
 /// One generation as this server has loaded it.
@@ -250,22 +132,13 @@ struct Trust {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     intermediates: Vec<CertificateDer<'static>>,
     admitted: BTreeMap<Fingerprint, String>,
-    generation: Option<String>,
+    generation: String,
     clock: Arc<dyn Clock>,
 }
 
-impl std::fmt::Debug for Trust {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Trust")
-            .field("generation", &self.generation)
-            .field("admitted", &self.admitted)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Trust {
-    /// The answer to who presented this: first the chain, then the list.
-    fn judge(&self, presented: Option<&[CertificateDer<'_>]>) -> (StatusCode, String) {
+    /// The answer to a client that presented this: first the chain decides, then the list.
+    fn admit(&self, presented: Option<&[CertificateDer<'_>]>) -> (StatusCode, String) {
         let Some((leaf, rest)) = presented.and_then(<[_]>::split_first) else {
             return (StatusCode::BAD_REQUEST, "no client certificate was sent\n".into());
         };
@@ -287,72 +160,59 @@ impl Trust {
     }
 }
 
-/// Makes a [`Trust`] of what lies in the folder.
-struct Maker {
+/// Makes a [`Trust`] of what lies in the folder; its errors are texts that name the file.
+struct Loader {
     certificate: ClientCertificate,
-    trust: PathBuf,
+    folder: PathBuf,
     clock: Arc<dyn Clock>,
 }
 
-impl Maker {
-    fn load(&self) -> Result<Trust, LoadError> {
+impl Loader {
+    /// The trust in the folder; none where nothing has been published.
+    fn load(&self) -> Result<Option<Trust>, String> {
         // The link is resolved once, so that both files are of one generation.
-        let folder = fs::canonicalize(&self.trust).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => LoadError::Absent { path: self.trust.clone() },
-            _ => LoadError::Read { path: self.trust.clone(), source },
-        })?;
+        let folder = match fs::canonicalize(&self.folder) {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("cannot read {}: {error}", self.folder.display())),
+        };
         let bundle = folder.join("trust-bundle.pem");
         let list = folder.join("fingerprints.txt");
-        let wrong = |path: &Path, why: String| LoadError::Content { path: path.to_owned(), why };
-        let certificates = read_bundle(&read_bounded(&bundle)?).map_err(|why| wrong(&bundle, why))?;
-        let (generation, admitted) = read_list(&read_bounded(&list)?).map_err(|why| wrong(&list, why))?;
+        let in_bundle = |why: String| format!("{}: {why}", bundle.display());
+        let certificates = read_bundle(&read_bounded(&bundle)?).map_err(in_bundle)?;
+        let (generation, admitted) =
+            read_list(&read_bounded(&list)?).map_err(|why| format!("{}: {why}", list.display()))?;
+        self.trust(certificates, admitted, generation).map_err(in_bundle).map(Some)
+    }
+
+    fn trust(
+        &self,
+        certificates: Vec<CertificateDer<'static>>,
+        admitted: BTreeMap<Fingerprint, String>,
+        generation: String,
+    ) -> Result<Trust, String> {
         let mut anchors = RootCertStore::empty();
         let mut intermediates = Vec::new();
         let mut subjects = Vec::new();
         for der in certificates {
-            let (subject, self_issued) = names(&der).map_err(|why| wrong(&bundle, why))?;
-            subjects.push(DistinguishedName::from(subject));
-            if self_issued {
-                anchors.add(der).map_err(|why| wrong(&bundle, why.to_string()))?;
+            let certificate = Certificate::parse(&der).map_err(|why| why.to_string())?;
+            subjects.push(DistinguishedName::from(certificate.facts().subject_der.clone()));
+            if certificate.facts().self_issued() {
+                anchors.add(der).map_err(|why| why.to_string())?;
             } else {
                 intermediates.push(der);
             }
         }
-        self.make(anchors, intermediates, subjects, admitted, Some(generation)).map_err(|why| wrong(&bundle, why))
-    }
-
-    /// Before anything was published: nobody's certificate verifies.
-    fn nobody(&self) -> Result<Trust, LoadError> {
-        self.make(RootCertStore::empty(), Vec::new(), Vec::new(), BTreeMap::new(), None)
-            .map_err(|why| LoadError::Content { path: self.trust.clone(), why })
-    }
-
-    fn make(
-        &self,
-        anchors: RootCertStore,
-        intermediates: Vec<CertificateDer<'static>>,
-        subjects: Vec<DistinguishedName>,
-        admitted: BTreeMap<Fingerprint, String>,
-        generation: Option<String>,
-    ) -> Result<Trust, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = match anchors.is_empty() {
             true => None,
             false => Some(
-                WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), Arc::clone(&provider))
+                WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), tls::provider())
                     .build()
                     .map_err(|why| why.to_string())?,
             ),
         };
-        let (chain, key) = tls_pair(&self.certificate);
-        let asks = AsksEverybody { subjects, provider: Arc::clone(&provider) };
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|why| why.to_string())?
-            .with_client_cert_verifier(Arc::new(asks))
-            .with_single_cert(chain, key)
-            .map_err(|why| why.to_string())?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let asks = AsksEverybody { subjects, provider: tls::provider() };
+        let mut config = tls::server_config(&self.certificate, Arc::new(asks)).map_err(|why| why.to_string())?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Trust {
@@ -366,15 +226,10 @@ impl Maker {
     }
 }
 
-fn read_bounded(path: &Path) -> Result<String, LoadError> {
-    let failed = |source| LoadError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = File::open(path).map_err(failed)?;
-    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if u64::try_from(read).unwrap_or(u64::MAX) > MOST_BYTES {
-        return Err(failed(io::Error::other("larger than 4 MiB")));
-    }
-    Ok(text)
+fn read_bounded(path: &Path) -> Result<String, String> {
+    let bytes = file::read(path, MOST_BYTES).map_err(|why| why.to_string())?;
+    let bytes = bytes.ok_or_else(|| format!("{} is not there", path.display()))?;
+    String::from_utf8(bytes).map_err(|why| format!("{}: {why}", path.display()))
 }
 
 /// Every certificate of a bundle, as many as it has BEGIN markers.
@@ -387,18 +242,6 @@ fn read_bundle(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         0 => Err("no certificate in it".into()),
         read if read != markers => Err(format!("{markers} BEGIN markers, {read} certificates")),
         _ => Ok(certificates),
-    }
-}
-
-/// The subject, DER, and whether it is the issuer's too.
-fn names(der: &[u8]) -> Result<(Vec<u8>, bool), String> {
-    match x509_parser::parse_x509_certificate(der) {
-        Ok(([], certificate)) => {
-            let (subject, issuer) = (certificate.subject(), certificate.issuer());
-            Ok((subject.as_raw().to_vec(), subject.as_raw() == issuer.as_raw()))
-        }
-        Ok(_) => Err("bytes after a certificate".into()),
-        Err(why) => Err(format!("not a certificate: {why}")),
     }
 }
 
@@ -429,8 +272,8 @@ fn read_list(text: &str) -> Result<(String, BTreeMap<Fingerprint, String>), Stri
     Ok((generation.to_owned(), admitted))
 }
 
-/// Asks each client for a certificate of these issuers and lets every handshake end well, so that the verdict can be given over HTTP. That
-/// the client holds the key is checked here; whether the certificate is any good, by [`Trust::judge`].
+/// Asks each client for a certificate of these issuers and completes every handshake, so that the verdict can be given
+/// over HTTP. This checks that the client holds the key; [`Trust::admit`] checks the certificate.
 #[derive(Debug)]
 struct AsksEverybody {
     subjects: Vec<DistinguishedName>,

@@ -1,57 +1,42 @@
-//! The vendor's cloud as an HTTPS server: the token endpoint and the listing, as read from the vendor's SDKs and page, with its own TLS
-//! CA; and its CAs' revocation lists over plain HTTP. What it says comes from the [`World`]; how it fails, from the failures in force there.
+//! The vendor's cloud as an HTTPS server: the token endpoint and the listing, as the vendor's SDKs and page show them,
+//! with its own TLS CA; and its CAs' revocation lists over plain HTTP. What it says comes from the [`World`]; how it
+//! fails, from the failures in force there.
 
+use std::error::Error;
 use std::future::poll_fn;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use serde_json::{Value, json};
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::listener::Listener;
 use crate::simulator::answer::{Answer, correlation_id};
 use crate::simulator::crl_server;
 use crate::simulator::crls::CrlPlace;
+use crate::simulator::error::SimulatorError;
 use crate::simulator::failure::{Endpoint, Failure};
-use crate::simulator::listener::{MOST_CONNECTIONS, http_date};
-use crate::simulator::pki::{CertificateAuthority, ClientCertificate, PkiError};
+use crate::simulator::http::{self, MOST_CONNECTIONS, credentials, http_date, parameter, set_header, text_of};
+use crate::simulator::pki::CertificateAuthority;
 use crate::simulator::script::Script;
+use crate::simulator::tls::{self, LOCAL_NAMES};
 use crate::simulator::world::{
-    LISTING_PATH, Listed, SeenRequest, Strike, TOKEN_PATH, TokenState, VendorOptions, World,
+    CLIENT_ID, LISTING_PATH, SeenRequest, Strike, TOKEN_PATH, VendorOptions, World, is_struck,
 };
 
-/// The vendor could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum VendorError {
-    /// Its certificates could not be made.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// The address could not be had.
-    #[error("the simulated vendor cannot listen on {address}: {source}; choose another address")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// Its own TLS certificate was refused.
-    #[error("the simulated vendor cannot serve TLS: {0}; check the names given for its certificate")]
-    Tls(#[from] rustls::Error),
-}
+const SERVICE: &str = "the simulated vendor";
 
 /// The running vendor; it ends when dropped.
 #[derive(Debug)]
@@ -64,19 +49,22 @@ pub struct Vendor {
 
 impl Vendor {
     /// Starts a vendor with a fresh PKI.
-    pub async fn start(mut options: VendorOptions) -> Result<Self, VendorError> {
+    pub async fn start(mut options: VendorOptions) -> Result<Self, SimulatorError> {
         let address = options.listen;
-        let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(String::from).into();
+        let mut names: Vec<String> = LOCAL_NAMES.map(String::from).into();
         names.extend(options.tls_names.iter().cloned());
         if !address.ip().is_unspecified() && !address.ip().is_loopback() {
             names.push(address.ip().to_string());
         }
         let ca = CertificateAuthority::for_servers()?;
-        let acceptor = TlsAcceptor::from(Arc::new(server_config(&ca.server_certificate(&names)?)?));
-        let failed = |source| VendorError::Listen { address, source };
+        let config = tls::server_config(&ca.server_certificate(&names)?, WebPkiClientVerifier::no_client_auth())
+            .map_err(|source| SimulatorError::Tls { service: SERVICE, source })?;
+        let config = Arc::new(config);
+        let failed = |source| SimulatorError::Listen { service: SERVICE, address, source };
+        // Bound before there is a certificate that names it.
         let socket = match options.crls {
             CrlPlace::Vendor => {
-                let socket = crl_server::bind(address).await.map_err(failed)?;
+                let socket = TcpListener::bind(SocketAddr::new(address.ip(), 0)).await.map_err(failed)?;
                 let here = reachable(socket.local_addr().map_err(failed)?);
                 options.crls = CrlPlace::At(format!("http://{here}"));
                 Some(socket)
@@ -84,17 +72,24 @@ impl Vendor {
             CrlPlace::At(_) | CrlPlace::Nowhere => None,
         };
         let world = World::new(options)?;
-        let crls = socket.map(|socket| crl_server::serve(socket, world.clone())).transpose().map_err(failed)?;
+        let serve_lists = |socket| {
+            let world = world.clone();
+            Listener::on(socket, MOST_CONNECTIONS, move |stream| {
+                let world = world.clone();
+                http::serve(stream, move |request| crl_server::answer(&world, request))
+            })
+        };
+        let crls = socket.map(serve_lists).transpose().map_err(failed)?;
         let served = world.clone();
         let listener = Listener::start(address, MOST_CONNECTIONS, move |stream| {
-            connection(stream, acceptor.clone(), served.clone())
+            connection(stream, Arc::clone(&config), served.clone())
         })
         .await
         .map_err(failed)?;
         Ok(Self { world, listener, crls, ca_pem: ca.pem() })
     }
 
-    /// The bound address.
+    /// The address of the API, with the port that it was given.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
@@ -112,19 +107,19 @@ impl Vendor {
         &self.ca_pem
     }
 
-    /// The OAuth client's id.
+    /// The id of the OAuth client, the same for every vendor.
     #[must_use]
     pub fn client_id(&self) -> &str {
-        &self.world.options().client_id
+        CLIENT_ID
     }
 
-    /// The OAuth client's secret.
+    /// The secret of the OAuth client, as given or made up.
     #[must_use]
     pub fn client_secret(&self) -> &str {
         self.world.client_secret()
     }
 
-    /// The handle on what it serves.
+    /// The world that it shows: certificates, failures, requests.
     #[must_use]
     pub fn world(&self) -> &World {
         &self.world
@@ -149,364 +144,270 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bound.port())
 }
 
-/// A server configuration for one of the simulator's own certificates, HTTP/1.1 only.
-fn server_config(certificate: &ClientCertificate) -> Result<rustls::ServerConfig, rustls::Error> {
-    let (chain, key) = tls_pair(certificate);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-/// Chain and key in rustls' types.
-pub(super) fn tls_pair(certificate: &ClientCertificate) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let chain = certificate.presented().into_iter().map(CertificateDer::from).collect();
-    let key = PrivatePkcs8KeyDer::from(certificate.key_der().to_vec());
-    (chain, PrivateKeyDer::from(key))
-}
-
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, world: World) {
-    let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else {
-        return;
-    };
-    let reset = Arc::new(AtomicBool::new(false));
-    let service = service_fn({
-        let reset = Arc::clone(&reset);
-        move |request| {
-            let (world, reset) = (world.clone(), Arc::clone(&reset));
-            Box::pin(async move {
-                let answer = respond(&world, request).await;
-                if answer.is_err() {
-                    reset.store(true, Ordering::SeqCst);
-                }
-                answer
-            })
-        }
-    });
+async fn connection(stream: TcpStream, config: Arc<ServerConfig>, world: World) {
+    let Some(stream) = tls::accept(&config, stream).await else { return };
+    let service = service_fn(|request| Box::pin(respond(&world, request)));
     let mut served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(30))
         .serve_connection(TokioIo::new(stream), service);
     let ended = poll_fn(|context| served.poll_without_shutdown(context)).await;
     let mut stream = served.into_parts().io.into_inner();
-    if reset.load(Ordering::SeqCst) {
+    match ended {
+        Ok(()) => drop(stream.shutdown().await),
         // Without lingering, closing sends RST.
-        let _ = stream.get_ref().0.set_zero_linger();
-    } else if ended.is_ok() {
-        let _ = stream.shutdown().await;
+        Err(error) if error.source().is_some_and(|cause| cause.is::<Reset>()) => {
+            let _ = stream.get_ref().0.set_zero_linger();
+        }
+        Err(_) => {}
     }
 }
 
 /// The connection is to be reset.
 #[derive(Debug, thiserror::Error)]
-#[error("told to reset the connection")]
+#[error("reset on command")]
 struct Reset;
 
-/// What was asked, without the body.
-struct Asked {
-    endpoint: Option<Endpoint>,
-    method: Method,
-    path: String,
-    query: Vec<(String, String)>,
-    host: String,
-    headers: HeaderMap,
-}
-
-impl Asked {
-    fn parameter(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
-    /// The same port under another name.
-    fn other_host(&self) -> String {
-        let (name, port) = self.host.rsplit_once(':').unwrap_or((&self.host, "443"));
-        let other = if name == "localhost" { "127.0.0.1" } else { "localhost" };
-        format!("{other}:{port}")
-    }
-}
-
 async fn respond(world: &World, request: Request<Incoming>) -> Result<Response<Script>, Reset> {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    let asked = Asked {
-        endpoint: match path {
-            TOKEN_PATH => Some(Endpoint::Token),
-            LISTING_PATH => Some(Endpoint::Listing),
-            _ => None,
-        },
-        method: parts.method,
-        path: path.chars().take(512).collect(),
-        query: url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
-            .take(32)
-            .map(|(key, value)| (key.into_owned(), value.into_owned()))
-            .collect(),
-        host: parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default()
-            .chars()
-            .take(256)
-            .collect(),
-        headers: parts.headers,
+    let (request, body) = request.into_parts();
+    let endpoint = match request.uri.path() {
+        TOKEN_PATH => Some(Endpoint::Token),
+        LISTING_PATH => Some(Endpoint::Listing),
+        _ => None,
     };
+    let bounded = |text: &str| text.chars().take(512).collect();
     let mut seen = SeenRequest {
-        at: world.now(),
-        endpoint: asked.endpoint,
-        method: asked.method.to_string(),
-        path: asked.path.clone(),
-        query: parts.uri.query().unwrap_or_default().chars().take(512).collect(),
-        host: asked.host.clone(),
-        authorization: asked.headers.contains_key(header::AUTHORIZATION),
+        endpoint,
+        method: request.method.to_string(),
+        path: bounded(request.uri.path()),
+        query: bounded(request.uri.query().unwrap_or_default()),
+        host: bounded(host(&request)),
+        authorization: request.headers.contains_key(header::AUTHORIZATION),
         status: None,
     };
-    let body = Limited::new(body, 16 * 1_024).collect().await;
-    let body = body.map(http_body_util::Collected::to_bytes).ok();
-    let strikes = asked.endpoint.map_or_else(Vec::new, |endpoint| world.strike(endpoint, asked.parameter("status")));
-    if strikes.iter().any(|strike| strike.failure == Failure::ConnectionReset) {
+    let body = Limited::new(body, 16 * 1_024).collect().await.map(Collected::to_bytes).ok();
+    let status = parameter(&request.uri, "status");
+    let strikes = endpoint.map_or_else(Vec::new, |endpoint| world.strike(endpoint, status.as_deref()));
+    if is_struck(&strikes, Failure::ConnectionReset) {
         world.note(seen);
         return Err(Reset);
     }
     let struck = strikes.iter().map(|strike| strike.failure).find(|failure| !failure.is_content());
     let refused = struck.and_then(|failure| refusal(world, failure));
-    let proper = refused.unwrap_or_else(|| match (asked.endpoint, body) {
-        (_, None) => Answer::error(413, "request.too.large", "The body is too large."),
-        (Some(Endpoint::Token), Some(body)) => token(world, &asked, &body),
-        (Some(Endpoint::Listing), Some(_)) => listing(world, &asked, &strikes),
-        _ => Answer::error(404, "not.found", "The requested resource was not found."),
+    let proper = refused.unwrap_or_else(|| match (endpoint, body) {
+        (_, None) => Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "request.too.large", "The body is too large."),
+        (Some(Endpoint::Token), Some(body)) => token(world, &request, &body),
+        (Some(Endpoint::Listing), Some(_)) => listing(world, &request, &strikes),
+        _ => not_found(),
     });
-    let answer = match struck {
-        Some(failure) => proper.disturbed(world, &asked.other_host(), failure),
-        None => proper.honest(),
-    };
+    let mut answer = proper.written(world, &other_host(&request), struck);
+    set_header(answer.headers_mut(), "date", http_date(world.now()));
+    set_header(answer.headers_mut(), "inin-correlation-id", correlation_id());
     seen.status = Some(answer.status().as_u16());
     world.note(seen);
     if struck == Some(Failure::SlowHeaders) {
         tokio::time::sleep(world.options().slow).await;
     }
-    Ok(dressed(world, answer))
+    Ok(answer)
 }
 
-/// The headers that each answer has.
-fn dressed(world: &World, mut answer: Response<Script>) -> Response<Script> {
-    let headers = answer.headers_mut();
-    for (name, value) in
-        [(header::DATE, http_date(world.now())), (HeaderName::from_static("inin-correlation-id"), correlation_id())]
-    {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
-    answer
+fn host(request: &Parts) -> &str {
+    text_of(&request.headers, header::HOST).unwrap_or_default()
+}
+
+/// The same port under another name.
+fn other_host(request: &Parts) -> String {
+    let (name, port) = host(request).rsplit_once(':').unwrap_or((host(request), "443"));
+    let other = if name == "localhost" { "127.0.0.1" } else { "localhost" };
+    format!("{other}:{port}")
+}
+
+fn not_found() -> Answer {
+    Answer::error(StatusCode::NOT_FOUND, "not.found", "The requested resource was not found.")
+}
+
+fn method_not_allowed(allowed: &str) -> Answer {
+    let message = "The method is not allowed here.";
+    Answer::error(StatusCode::METHOD_NOT_ALLOWED, "method.not.allowed", message).with("allow", allowed)
 }
 
 /// The error that a failure answers, where it is one.
 fn refusal(world: &World, failure: Failure) -> Option<Answer> {
+    const NOT_PERMITTED: &str = "Unable to perform the requested action. You must have at least one of the following \
+                                 permissions assigned: [integrations:actionCertificate:view]";
     let pause = world.options().retry_after;
+    let too_many = |retry_after: String| {
+        let message = "Rate limit exceeded the maximum. Retry the request in a moment.";
+        Answer::error(StatusCode::TOO_MANY_REQUESTS, "too.many.requests", message)
+            .with("retry-after", retry_after)
+            .with("inin-ratelimit-reset", pause.as_secs())
+    };
     let (status, code, message) = match failure {
-        Failure::BadRequest => (400, "bad.request", "The request could not be understood."),
-        Failure::Unauthorized => (401, "bad.credentials", "Invalid login credentials."),
-        Failure::CredentialsExpired => (401, "credentials.expired", "The token has expired."),
-        Failure::Forbidden => (
-            403,
-            "missing.any.permissions",
-            "Unable to perform the requested action. You must have at least one of the following permissions assigned: [integrations:actionCertificate:view]",
-        ),
-        Failure::NotFound => (404, "not.found", "The requested resource was not found."),
-        Failure::RequestTimeout => (408, "request.timeout", "The request timed out."),
-        Failure::Conflict => (409, "conflict", "The request conflicts with another."),
-        Failure::TooManyRequests | Failure::TooManyRequestsDate => {
-            (429, "too.many.requests", "Rate limit exceeded the maximum. Retry the request in a moment.")
+        Failure::TooManyRequests => return Some(too_many(pause.as_secs().to_string())),
+        Failure::TooManyRequestsDate => return Some(too_many(http_date(world.now().plus(pause)))),
+        Failure::NotFound => return Some(not_found()),
+        Failure::BadRequest => (StatusCode::BAD_REQUEST, "bad.request", "The request could not be understood."),
+        Failure::Unauthorized => (StatusCode::UNAUTHORIZED, "bad.credentials", "Invalid login credentials."),
+        Failure::CredentialsExpired => (StatusCode::UNAUTHORIZED, "credentials.expired", "The token has expired."),
+        Failure::Forbidden => (StatusCode::FORBIDDEN, "missing.any.permissions", NOT_PERMITTED),
+        Failure::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request.timeout", "The request timed out."),
+        Failure::Conflict => (StatusCode::CONFLICT, "conflict", "The request conflicts with another."),
+        Failure::InternalError => (StatusCode::INTERNAL_SERVER_ERROR, "internal.server.error", "The server failed."),
+        Failure::BadGateway => (StatusCode::BAD_GATEWAY, "bad.gateway", "An upstream answered badly."),
+        Failure::ServiceUnavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "service.unavailable", "The service is temporarily unavailable.")
         }
-        Failure::InternalError => (500, "internal.server.error", "The server failed."),
-        Failure::BadGateway => (502, "bad.gateway", "An upstream answered badly."),
-        Failure::ServiceUnavailable => (503, "service.unavailable", "The service is temporarily unavailable."),
-        Failure::GatewayTimeout => (504, "gateway.timeout", "An upstream did not answer."),
+        Failure::GatewayTimeout => (StatusCode::GATEWAY_TIMEOUT, "gateway.timeout", "An upstream did not answer."),
         _ => return None,
     };
-    let answer = Answer::error(status, code, message);
-    Some(match failure {
-        Failure::TooManyRequests => answer
-            .with("retry-after", pause.as_secs().to_string())
-            .with("inin-ratelimit-reset", pause.as_secs().to_string()),
-        Failure::TooManyRequestsDate => answer
-            .with("retry-after", http_date(world.now().plus(pause)))
-            .with("inin-ratelimit-reset", pause.as_secs().to_string()),
-        _ => answer,
-    })
+    Some(Answer::error(status, code, message))
 }
 
 /// `POST /oauth/token`: client credentials by HTTP Basic.
-fn token(world: &World, asked: &Asked, body: &[u8]) -> Answer {
-    if asked.method != Method::POST {
+fn token(world: &World, request: &Parts, body: &[u8]) -> Answer {
+    if request.method != Method::POST {
         return method_not_allowed("POST");
     }
-    let basic = asked
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
-        .and_then(|(_, base64)| STANDARD.decode(base64.trim()).ok())
+    let refused = |status, error, description| Answer::oauth_error(status, error, description);
+    let basic = credentials(request, "basic")
+        .and_then(|base64| STANDARD.decode(base64).ok())
         .and_then(|decoded| String::from_utf8(decoded).ok());
     let Some((id, secret)) = basic.as_deref().and_then(|basic| basic.split_once(':')) else {
-        return Answer::oauth_error(400, "invalid_request", "client credentials are missing");
+        return refused(StatusCode::BAD_REQUEST, "invalid_request", "client credentials are missing");
     };
-    let grant =
-        url::form_urlencoded::parse(body).find(|(key, _)| key == "grant_type").map(|(_, value)| value.into_owned());
-    if grant.as_deref() != Some("client_credentials") {
-        return Answer::oauth_error(400, "unsupported_grant_type", "grant_type must be client_credentials");
+    let mut fields = url::form_urlencoded::parse(body);
+    if !fields.any(|(key, value)| key == "grant_type" && value == "client_credentials") {
+        let description = "grant_type must be client_credentials";
+        return refused(StatusCode::BAD_REQUEST, "unsupported_grant_type", description);
     }
-    if id != world.options().client_id {
-        return Answer::oauth_error(400, "invalid_client", "client not found: invalid client");
+    if id != CLIENT_ID {
+        return refused(StatusCode::BAD_REQUEST, "invalid_client", "client not found: invalid client");
     }
     if secret != world.client_secret() {
-        return Answer::oauth_error(401, "invalid_client", "authentication failed");
+        return refused(StatusCode::UNAUTHORIZED, "invalid_client", "authentication failed");
     }
-    Answer::of(json!({
+    let body = json!({
         "access_token": world.issue_token(),
         "token_type": "bearer",
         "expires_in": world.options().token_lifetime.as_secs(),
-    }))
+    });
+    Answer::new(StatusCode::OK, body)
 }
 
 /// `GET /api/v2/integrations/actions/certificates`.
-fn listing(world: &World, asked: &Asked, strikes: &[Strike]) -> Answer {
-    if asked.method != Method::GET {
+fn listing(world: &World, request: &Parts, strikes: &[Strike]) -> Answer {
+    if request.method != Method::GET {
         return method_not_allowed("GET");
     }
-    let bearer = asked
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    match bearer.map(|(_, token)| world.judge_token(token.trim())) {
-        Some(TokenState::Good) => {}
-        None => {
-            let message = "No authentication bearer token specified in authorization header.";
-            return Answer::error(401, "authentication.required", message);
-        }
-        Some(TokenState::Unknown) => {
-            return Answer::error(401, "bad.credentials", "Invalid login credentials.");
-        }
-        Some(TokenState::Expired) => {
-            return Answer::error(401, "credentials.expired", "The token has expired.");
-        }
+    if let Err((code, message)) = world.check_token(credentials(request, "bearer")) {
+        return Answer::error(StatusCode::UNAUTHORIZED, code, message);
     }
     let allowed = world.options().rate_limit;
     let (made, reset) = world.count_against_limit();
-    let limits = |answer: Answer| {
-        answer
-            .with("inin-ratelimit-count", made.to_string())
-            .with("inin-ratelimit-allowed", allowed.to_string())
-            .with("inin-ratelimit-reset", reset.as_secs().to_string())
-    };
-    if made > allowed {
+    let answer = if made > allowed {
         let message = format!("Rate limit exceeded the maximum. Retry the request in [{}] seconds", reset.as_secs());
-        let wait = reset.as_secs().saturating_add(1).to_string();
-        let answer = Answer::error(429, "too.many.requests", &message);
-        return limits(answer.with("retry-after", wait));
-    }
-    limits(page(world, asked, strikes).unwrap_or_else(|answer| answer))
+        Answer::error(StatusCode::TOO_MANY_REQUESTS, "too.many.requests", &message)
+            .with("retry-after", reset.as_secs().saturating_add(1))
+    } else {
+        page(world, request, strikes)
+    };
+    answer
+        .with("inin-ratelimit-count", made)
+        .with("inin-ratelimit-allowed", allowed)
+        .with("inin-ratelimit-reset", reset.as_secs())
 }
 
-fn page(world: &World, asked: &Asked, strikes: &[Strike]) -> Result<Answer, Answer> {
-    let struck = |failure| strikes.iter().any(|strike| strike.failure == failure);
-    let bad = |message: String| Answer::error(400, "bad.request", &message);
-    let number = |name: &str, otherwise: usize, most: usize| match asked.parameter(name) {
-        None => Ok(otherwise),
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|number| (1..=most).contains(number))
-            .ok_or_else(|| bad(format!("{name} must be a number between 1 and {most}."))),
-    };
-    let size = number("pageSize", 25, 500)?;
-    let current = number("pageNumber", 1, 1_000_000_000)?;
-    let status = asked.parameter("status");
-    if status.is_some_and(|status| !["Current", "Upcoming"].contains(&status)) {
-        return Err(bad("status must be Current or Upcoming.".into()));
-    }
-    let kind = asked.parameter("type");
-    if kind.is_some_and(|kind| kind != "Client") {
-        return Err(bad("type must be Client.".into()));
-    }
-    let listed = world
-        .listed(status, kind, strikes)
-        .map_err(|why| Answer::error(500, "internal.server.error", &why.to_string()))?;
-    let total = listed.len();
-    let pages = total.div_ceil(size).max(1);
-    let endless = struck(Failure::EndlessPaging);
-    let skipped = if endless { 0 } else { size.saturating_mul(current.saturating_sub(1)) };
-    let entities: Vec<Value> = listed.iter().skip(skipped).take(size).map(entity).collect();
-    let path = |number: usize| {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("pageSize", &size.to_string());
-        query.append_pair("pageNumber", &number.to_string());
-        for name in ["status", "type"] {
-            if let Some(value) = asked.parameter(name) {
-                query.append_pair(name, value);
-            }
+/// What a listing's query asks for.
+struct Query {
+    size: usize,
+    page: usize,
+    status: Option<String>,
+    kind: Option<String>,
+}
+
+impl Query {
+    /// Reads the query, or says what is wrong with it.
+    fn read(uri: &Uri) -> Result<Self, String> {
+        let number = |name: &str, default: usize, most: usize| match parameter(uri, name) {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|number| (1..=most).contains(number))
+                .ok_or_else(|| format!("{name} must be a number between 1 and {most}.")),
+        };
+        let size = number("pageSize", 25, 500)?;
+        let page = number("pageNumber", 1, 1_000_000_000)?;
+        let status = parameter(uri, "status");
+        if status.as_deref().is_some_and(|status| !["Current", "Upcoming"].contains(&status)) {
+            return Err("status must be Current or Upcoming.".into());
         }
+        let kind = parameter(uri, "type");
+        if kind.as_deref().is_some_and(|kind| kind != "Client") {
+            return Err("type must be Client.".into());
+        }
+        Ok(Self { size, page, status, kind })
+    }
+
+    /// The path and query of another page.
+    fn path(&self, page: usize) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("pageSize", &self.size.to_string());
+        query.append_pair("pageNumber", &page.to_string());
+        query.extend_pairs(self.status.iter().map(|status| ("status", status)));
+        query.extend_pairs(self.kind.iter().map(|kind| ("type", kind)));
         format!("{LISTING_PATH}?{}", query.finish())
+    }
+}
+
+fn page(world: &World, request: &Parts, strikes: &[Strike]) -> Answer {
+    let struck = |failure| is_struck(strikes, failure);
+    let query = match Query::read(&request.uri) {
+        Ok(query) => query,
+        Err(message) => return Answer::error(StatusCode::BAD_REQUEST, "bad.request", &message),
     };
-    let uri = |number: usize| match world.options().absolute_uris {
-        true => format!("https://{}{}", asked.host, path(number)),
-        false => path(number),
+    let listed = match world.listed(query.status.as_deref(), query.kind.as_deref(), strikes) {
+        Ok(listed) => listed,
+        Err(why) => {
+            let message = why.to_string();
+            return Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "internal.server.error", &message);
+        }
     };
-    let following = current.saturating_add(1);
+    let total = listed.len();
+    let pages = total.div_ceil(query.size).max(1);
+    let endless = struck(Failure::EndlessPaging);
+    let (following, preceding) = (query.page.saturating_add(1), query.page.saturating_sub(1));
+    let skipped = if endless { 0 } else { query.size.saturating_mul(preceding) };
+    let entities: Vec<_> = listed.iter().skip(skipped).take(query.size).collect();
+    let uri = |page: usize| match world.options().absolute_uris {
+        true => format!("https://{}{}", host(request), query.path(page)),
+        false => query.path(page),
+    };
     let next = if struck(Failure::PagingLoop) {
-        Some(uri(current))
+        Some(uri(query.page))
     } else if endless {
         Some(uri(following))
     } else if struck(Failure::NextUriOtherHost) {
-        Some(format!("https://{}{}", asked.other_host(), path(following)))
+        Some(format!("https://{}{}", other_host(request), query.path(following)))
     } else if struck(Failure::NextUriOtherScheme) {
-        Some(format!("http://{}{}", asked.host, path(following)))
+        Some(format!("http://{}{}", host(request), query.path(following)))
     } else {
-        (current < pages).then(|| uri(following))
+        (query.page < pages).then(|| uri(following))
     };
     let mut body = json!({
-        "entities": entities,
-        "pageSize": size,
-        "pageNumber": current,
+        "entities": (!struck(Failure::MissingEntities)).then_some(entities),
+        "pageSize": query.size,
+        "pageNumber": query.page,
         "total": total,
         "pageCount": pages,
         "firstUri": uri(1),
-        "selfUri": uri(current),
+        "selfUri": uri(query.page),
+        "nextUri": next,
+        "previousUri": (preceding > 0).then(|| uri(preceding)),
         "lastUri": uri(pages),
     });
     if let Some(fields) = body.as_object_mut() {
-        if let Some(next) = next {
-            fields.insert("nextUri".into(), next.into());
-        }
-        if current > 1 {
-            fields.insert("previousUri".into(), uri(current.saturating_sub(1)).into());
-        }
-        if struck(Failure::MissingEntities) {
-            fields.remove("entities");
-        }
+        fields.retain(|_, value| !value.is_null());
     }
-    Ok(Answer::of(body))
-}
-
-fn entity(listed: &Listed) -> Value {
-    let mut entity = json!({
-        "certificate": listed.certificate,
-        "status": listed.status,
-        "type": listed.kind,
-    });
-    if let (Some(fields), Some(authority)) = (entity.as_object_mut(), &listed.authority) {
-        fields.insert("signingAuthority".into(), authority.as_str().into());
-    }
-    entity
-}
-
-fn method_not_allowed(allowed: &str) -> Answer {
-    Answer::error(405, "method.not.allowed", "The method is not allowed here.").with("allow", allowed.to_owned())
+    Answer::new(StatusCode::OK, body)
 }

@@ -1,24 +1,24 @@
-//! Access lists (ACLs) of files: who but owner and group may write. The kernel hands them out as an extended attribute:
+//! Access lists (ACLs) of files: which users and groups may write, besides owner and group. The kernel hands them out
+//! as an extended attribute:
 //!
 //! ```text
 //!  version (u32, 2) │ tag (u16) permissions (u16) id (u32) │ tag permissions id │ ...        little-endian
 //! ```
-//! What has another form is not guessed at.
+//! A list of another form is an error.
 
 use std::fmt;
-use std::io;
 use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
-/// Who may do what with a file.
+/// The list of the file or folder itself.
 const ACCESS: &str = "system.posix_acl_access";
 
-/// Who may do what with the files that will be made in a folder.
+/// The list that a folder gives to the files that will be made in it.
 const DEFAULT: &str = "system.posix_acl_default";
 
-/// Lists of the NFSv4 kind, as NFS and ZFS have them. They are another language, which is not read here.
+/// Lists of the NFSv4 kind, as NFS and ZFS have them. They have another form, which is not read here.
 const OTHER_KINDS: [&str; 2] = ["system.nfs4_acl", "system.nfs4_acl_xdr"];
 
 /// No extended attribute is larger (XATTR_SIZE_MAX).
@@ -36,16 +36,16 @@ const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
 
-/// Whom a list gives something.
+/// One that a list gives a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
-    /// A user.
+    /// By its uid.
     User(u32),
-    /// A group.
+    /// By its gid.
     Group(u32),
     /// The group that owns the file.
     OwningGroup,
-    /// Everybody.
+    /// All users of the machine.
     Everybody,
 }
 
@@ -60,56 +60,51 @@ impl fmt::Display for Whom {
     }
 }
 
-/// Why nobody can tell what a list gives.
+/// Why it is unknown what a list gives: the predicate of a sentence about the list.
 #[derive(Debug, thiserror::Error)]
-pub enum Unknown {
-    /// The kernel does not hand it out.
-    #[error("cannot be read ({0})")]
-    Unseen(io::Error),
-    /// It has another form.
-    #[error("does not have the form that is known: {0}")]
-    Form(&'static str),
-    /// It is of another kind.
-    #[error("is of the NFSv4 kind ({0}), which trustsync does not read")]
-    OtherKind(&'static str),
+#[error("{0}")]
+pub struct UnknownList(String);
+
+fn of_another_form(rule: &str) -> UnknownList {
+    UnknownList(format!("does not have the form that is known: {rule}"))
 }
 
-/// Whom the access list of the path, where it has one, gives a write: users and groups by name. What owner, owning group
-/// and everybody may do, the mode says, too. A symlink is not followed, and has none.
-pub fn writers(path: &Path) -> Result<Vec<Whom>, Unknown> {
+/// The users and groups that the access list of the path names, where it has one, and lets write. The mode says what
+/// owner, owning group and all others may do. A symlink is not followed, and has no list.
+pub fn writers(path: &Path) -> Result<Vec<Whom>, UnknownList> {
     for kind in OTHER_KINDS {
         if read(path, kind)?.is_some() {
-            return Err(Unknown::OtherKind(kind));
+            return Err(UnknownList(format!("is of the NFSv4 kind ({kind}), which trustsync does not read")));
         }
     }
     let given = read(path, ACCESS)?.map(|list| given_a_write(&list)).transpose()?.unwrap_or_default();
     Ok(given.into_iter().filter(|whom| matches!(whom, Whom::User(_) | Whom::Group(_))).collect())
 }
 
-/// Whom the default access list of a folder, where it has one, gives a write to what will be made in there.
-pub fn writers_of_what_is_made_in(folder: &Path) -> Result<Vec<Whom>, Unknown> {
+/// Those that the default access list of a folder, where it has one, lets write what will be made in there.
+pub fn writers_of_what_is_made_in(folder: &Path) -> Result<Vec<Whom>, UnknownList> {
     Ok(read(folder, DEFAULT)?.map(|list| given_a_write(&list)).transpose()?.unwrap_or_default())
 }
 
-fn read(path: &Path, name: &str) -> Result<Option<Vec<u8>>, Unknown> {
+fn read(path: &Path, name: &str) -> Result<Option<Vec<u8>>, UnknownList> {
     let mut value = Vec::with_capacity(LARGEST);
     match rustix::fs::lgetxattr(path, name, spare_capacity(&mut value)) {
         Ok(_) => Ok(Some(value)),
-        // There is none, or the filesystem has none at all.
+        // The file has no list, or the filesystem does not know them.
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
-        Err(errno) => Err(Unknown::Unseen(errno.into())),
+        Err(errno) => Err(UnknownList(format!("cannot be read ({errno})"))),
     }
 }
 
-/// Whom but the owner, and root by name, the list gives a write that its mask lets through.
-fn given_a_write(list: &[u8]) -> Result<Vec<Whom>, Unknown> {
-    let Some((version, entries)) = list.split_first_chunk() else { return Err(Unknown::Form("it has no version")) };
+/// Those that the list lets write, as far as its mask lets it through; without the owner, and root by name.
+fn given_a_write(list: &[u8]) -> Result<Vec<Whom>, UnknownList> {
+    let Some((version, entries)) = list.split_first_chunk() else { return Err(of_another_form("it has no version")) };
     if u32::from_le_bytes(*version) != VERSION {
-        return Err(Unknown::Form("its version is another one"));
+        return Err(of_another_form("its version is another one"));
     }
     let (entries, rest) = entries.as_chunks::<8>();
     if !rest.is_empty() {
-        return Err(Unknown::Form("it ends within an entry"));
+        return Err(of_another_form("it ends within an entry"));
     }
     let entries = entries.iter().map(|[tag, tag_high, permissions, permissions_high, id @ ..]| {
         let number = |low, high| u16::from_le_bytes([low, high]);
@@ -118,23 +113,23 @@ fn given_a_write(list: &[u8]) -> Result<Vec<Whom>, Unknown> {
     let entries: Vec<(u16, u16, u32)> = entries.collect();
     let of = |wanted: u16| entries.iter().filter(move |(tag, ..)| *tag == wanted);
     if [OWNER, OWNING_GROUP, OTHER].into_iter().any(|tag| of(tag).count() != 1) || of(MASK).count() > 1 {
-        return Err(Unknown::Form("owner, group, mask or everybody is missing or stands there twice"));
+        return Err(of_another_form("owner, group, mask or everybody is missing or stands there twice"));
     }
     let mask = of(MASK).next().map(|(_, permissions, _)| *permissions);
     let mut given = Vec::new();
     for (tag, permissions, id) in &entries {
         let masked = permissions & mask.unwrap_or(ALL);
         let (whom, effective) = match *tag {
-            _ if permissions & !ALL != 0 => return Err(Unknown::Form("it has permissions that do not exist")),
-            USER | GROUP if mask.is_none() => return Err(Unknown::Form("it names somebody and has no mask")),
-            // Root has every right, and its own group is root.
+            _ if permissions & !ALL != 0 => return Err(of_another_form("it has permissions that do not exist")),
+            USER | GROUP if mask.is_none() => return Err(of_another_form("it names somebody and has no mask")),
+            // Root has every right, and only root is in its own group.
             OWNER | MASK => continue,
             USER | GROUP if *id == 0 => continue,
             USER => (Whom::User(*id), masked),
             GROUP => (Whom::Group(*id), masked),
             OWNING_GROUP => (Whom::OwningGroup, masked),
             OTHER => (Whom::Everybody, *permissions),
-            _ => return Err(Unknown::Form("it has an entry of an unknown kind")),
+            _ => return Err(of_another_form("it has an entry of an unknown kind")),
         };
         if effective & WRITE != 0 {
             given.push(whom);

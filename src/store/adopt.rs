@@ -1,27 +1,28 @@
-//! Reads the generation of a store that is not ours: another user's, or a seed. Whoever writes there is taken for an
-//! adversary who knows that we read.
+//! Reads the generation of a store that is not ours: another user's, or a seed. Its writer is taken for an adversary
+//! who knows that we read.
 //!
 //! ```text
 //!  root folder ─▶ current, as a number ─▶ generations/000042 (held open) ─▶ manifest.json ─▶ leaves.pem, chain.pem
 //!  each opened by openat2 beneath the one before: no symlink, no other filesystem, regular files alone, bounded
 //! ```
-//! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and each
-//! file must have the digest that the manifest, read once, gives it. Whether any of it is to be believed is judged by
-//! [`crate::trust::adopt`].
+//! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and
+//! each file must have the digest that the manifest, read once, gives it. [`crate::trust::adopt`] decides what of it is
+//! believed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::store::{generation, link, ownership};
+use crate::store::{file, generation, link, ownership};
 use crate::trust::certificate::Certificate;
+use crate::trust::excerpt;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::{Manifest, ManifestError};
+use crate::trust::manifest::Manifest;
 use crate::trust::pem;
 
 /// The largest file that is read. The largest manifest that the planner can make has some hundreds of kilobytes.
@@ -30,16 +31,16 @@ pub const LARGEST: u64 = 8 * 1024 * 1024;
 /// The most certificates in a file.
 const MOST_CERTIFICATES: usize = 1_000;
 
-/// How often a generation that was replaced while it was read is read again from the beginning.
+/// How often a generation is read from the beginning, if it is replaced while it is read.
 const TRIES: u32 = 3;
 
 /// The files that hold certificates.
 const PARTS: [&str; 2] = ["leaves.pem", "chain.pem"];
 
-/// What stands in another's generation, unjudged.
+/// What stands in another's generation, before anything of it is verified.
 #[derive(Debug, Clone)]
 pub struct Foreign {
-    /// Its manifest.
+    /// As its `manifest.json` has it.
     pub manifest: Manifest,
     /// The certificates that stand beside it.
     pub certificates: BTreeMap<Fingerprint, Certificate>,
@@ -51,49 +52,37 @@ pub enum AdoptError {
     /// Nothing is there yet.
     #[error("{} holds no generation yet", .0.display())]
     Nothing(PathBuf),
-    /// Neither a store nor a copy of a generation.
-    #[error("{} is neither a store nor a copy of a generation: it has neither the link current nor manifest.json", .0.display())]
-    NoStore(PathBuf),
-    /// The link is not one of ours.
-    #[error("{} is {found:?}, which names no generation; it is not followed", .path.display())]
-    ForeignLink {
-        /// The link.
-        path: PathBuf,
-        /// What stands there.
-        found: String,
-    },
-    /// A step leads somewhere else.
-    #[error("{} is not what we write there: {what}", .path.display())]
-    Unfit {
-        /// The step.
-        path: PathBuf,
-        /// What it is.
-        what: String,
-    },
-    /// The kernel refused.
+    /// The kernel refused to open or read something.
     #[error("{} cannot be read: {source}", .path.display())]
     Io {
-        /// What.
+        /// A folder, a link or a file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
-    /// The manifest is none.
-    #[error("{} {source}", .path.display())]
-    Manifest {
-        /// The file.
+    /// What stands there is not a generation of a store, whole and unchanged.
+    #[error("{} {what}", .path.display())]
+    Unfit {
+        /// A folder, a link or a file.
         path: PathBuf,
-        /// Why.
-        source: ManifestError,
+        /// What is wrong with it.
+        what: String,
     },
-    /// A file is not the manifest's.
-    #[error("{} is not as its manifest says: it was changed, or replaced while it was read", .0.display())]
-    Changed(PathBuf),
 }
 
-/// Reads the generation that the store at `root`, which somebody else writes, has as its current one.
+impl AdoptError {
+    fn unfit(path: &Path, what: impl Into<String>) -> Self {
+        Self::Unfit { path: path.to_owned(), what: what.into() }
+    }
+
+    fn not_ours(path: &Path, what: &str) -> Self {
+        Self::unfit(path, format!("is not what we write there: {what}"))
+    }
+}
+
+/// Reads the current generation of the store at `root`, which another user writes.
 pub fn store(root: &Path) -> Result<Foreign, AdoptError> {
-    // What leads to the folder may be root's symlinks, but nobody else's.
+    // The path to the folder may have symlinks of root's, and no others.
     let folder = root.parent().zip(root.file_name());
     let whole = folder.and_then(|(parent, name)| Some(ownership::roots_alone(parent).ok()?.join(name)));
     let whole = whole.unwrap_or_else(|| std::path::absolute(root).unwrap_or_else(|_| root.to_owned()));
@@ -117,7 +106,9 @@ pub fn seed(folder: &Path) -> Result<Foreign, AdoptError> {
             Err(AdoptError::Io { path, source })
                 if source.kind() == io::ErrorKind::NotFound && path.ends_with("manifest.json") =>
             {
-                Err(AdoptError::NoStore(folder.to_owned()))
+                let what =
+                    "is neither a store nor a copy of a generation: it has neither the link current nor manifest.json";
+                Err(AdoptError::unfit(folder, what))
             }
             read => read,
         },
@@ -125,7 +116,7 @@ pub fn seed(folder: &Path) -> Result<Foreign, AdoptError> {
     }
 }
 
-/// How strictly is opened.
+/// How strictly files are opened.
 struct Reader {
     flags: ResolveFlags,
     /// Whether a file with a second name is refused: it may be one that its reader alone should read.
@@ -135,29 +126,31 @@ struct Reader {
 impl Reader {
     fn store(&self, folder: &File, root: &Path) -> Result<Foreign, AdoptError> {
         let mut number = self.current(folder, root)?;
-        let mut tries = 1;
-        loop {
+        for _ in 1..TRIES {
             let read = self.numbered(folder, root, number);
             let now = self.current(folder, root)?;
             // The store went on while we read, and may have swept what we were reading.
-            if read.is_ok() || now == number || tries >= TRIES {
+            if read.is_ok() || now == number {
                 return read;
             }
-            tries += 1;
             number = now;
         }
+        self.numbered(folder, root, number)
     }
 
     fn current(&self, folder: &File, root: &Path) -> Result<u64, AdoptError> {
         let path = root.join(link::CURRENT);
+        let foreign = |found: &str| {
+            AdoptError::unfit(&path, format!("is {found:?}, which names no generation; it is not followed"))
+        };
         let target = match rustix::fs::readlinkat(folder, link::CURRENT, Vec::new()) {
             Ok(target) => target.to_string_lossy().into_owned(),
             Err(Errno::NOENT) => return Err(AdoptError::Nothing(root.to_owned())),
-            Err(Errno::INVAL) => return Err(AdoptError::ForeignLink { path, found: "(no symlink)".to_owned() }),
+            Err(Errno::INVAL) => return Err(foreign("(not a symlink)")),
             Err(errno) => return Err(refused(&path, errno)),
         };
         let number = target.strip_prefix("generations/").and_then(generation::number);
-        number.ok_or_else(|| AdoptError::ForeignLink { path, found: target.chars().take(200).collect() })
+        number.ok_or_else(|| foreign(&excerpt::beginning(&target, 200)))
     }
 
     fn numbered(&self, folder: &File, root: &Path, number: u64) -> Result<Foreign, AdoptError> {
@@ -169,25 +162,26 @@ impl Reader {
         let foreign = self.generation(&File::from(opened), &path)?;
         if foreign.manifest.generation != number {
             let what = format!("its manifest is that of generation {:06}", foreign.manifest.generation);
-            return Err(AdoptError::Unfit { path, what });
+            return Err(AdoptError::not_ours(&path, &what));
         }
         Ok(foreign)
     }
 
     fn generation(&self, folder: &File, at: &Path) -> Result<Foreign, AdoptError> {
-        let path = at.join("manifest.json");
         let bytes = self.file(folder, at, "manifest.json")?;
-        let manifest = Manifest::read(&bytes).map_err(|source| AdoptError::Manifest { path, source })?;
+        let manifest =
+            Manifest::read(&bytes).map_err(|error| AdoptError::unfit(&at.join("manifest.json"), error.to_string()))?;
         let mut certificates = BTreeMap::new();
         for part in PARTS {
             let bytes = self.file(folder, at, part)?;
             if manifest.files.get(part) != Some(&Fingerprint::of(&bytes)) {
-                return Err(AdoptError::Changed(at.join(part)));
+                let what = "is not as its manifest says: it was changed, or replaced while it was read";
+                return Err(AdoptError::unfit(&at.join(part), what));
             }
             let blocks = pem::scan(&String::from_utf8_lossy(&bytes));
             if blocks.len() > MOST_CERTIFICATES {
                 let what = format!("it has {} blocks, more than {MOST_CERTIFICATES}", blocks.len());
-                return Err(AdoptError::Unfit { path: at.join(part), what });
+                return Err(AdoptError::not_ours(&at.join(part), &what));
             }
             // What cannot be read is missing, and then refused by name.
             let read = blocks.into_iter().filter_map(|block| Certificate::parse(&block.bytes.ok()?).ok());
@@ -206,25 +200,18 @@ impl Reader {
         let opened = rustix::fs::openat2(folder, name, flags, Mode::empty(), self.flags);
         let opened = File::from(opened.map_err(|errno| refused(&path, errno))?);
         let failed = |source| AdoptError::Io { path: path.clone(), source };
+        let unfit = |what: String| Err(AdoptError::not_ours(&path, &what));
         let found = opened.metadata().map_err(failed)?;
-        let unfit = |what: String| Err(AdoptError::Unfit { path: path.clone(), what });
         if !found.is_file() {
             return unfit(format!("it is {}, not a regular file", super::kind(&found)));
         }
         if self.single && found.nlink() != 1 {
             return unfit(format!("it has {} names (hard links), and may be somebody else's file", found.nlink()));
         }
-        let too_large = || unfit(format!("it is larger than {LARGEST} bytes"));
-        if found.len() > LARGEST {
-            return too_large();
+        match file::at_most(&opened, LARGEST).map_err(failed)? {
+            Some(bytes) => Ok(bytes),
+            None => unfit(format!("it is larger than {LARGEST} bytes")),
         }
-        let mut bytes = Vec::new();
-        // It may grow while we read.
-        (&opened).take(LARGEST.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > LARGEST {
-            return too_large();
-        }
-        Ok(bytes)
     }
 }
 
@@ -232,9 +219,9 @@ fn refused(path: &Path, errno: Errno) -> AdoptError {
     let what = match errno {
         Errno::LOOP => "a symlink stands in it or on the way to it",
         Errno::XDEV => "it leads out of the folder, or onto another filesystem",
-        Errno::NOTDIR => "it is no folder",
+        Errno::NOTDIR => "it is not a folder",
         Errno::NOSYS => "this kernel has no openat2 (Linux 5.6 and later have), without which it cannot be read safely",
         _ => return AdoptError::Io { path: path.to_owned(), source: errno.into() },
     };
-    AdoptError::Unfit { path: path.to_owned(), what: what.to_owned() }
+    AdoptError::not_ours(path, what)
 }

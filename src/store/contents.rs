@@ -1,32 +1,25 @@
-//! What a store holds, as recorded on disk: its state, and the generation that `current` names. Recorded is not verified;
-//! lost or corrupt is not empty.
-
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
+//! What a store holds, as recorded on disk: its state, and the generation that `current` names. What is recorded is not
+//! verified; a record that is lost or corrupt does not count as empty.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::store::{Link, LinkPath, StoreError, file, generation, link};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::{Manifest, ManifestError};
+use crate::trust::manifest::{Manifest, RecordError};
 use crate::trust::pem;
+use crate::trust::planner_state::SlotState;
 use crate::trust::set::{SlotId, TrustSet};
-use crate::trust::state::{State, StateError};
+use crate::trust::state::State;
 use crate::trust::subject::Subject;
 
-/// The state's file.
+/// The file of the state, in the root.
 pub const STATE: &str = "state.json";
 
-/// The evidence's file.
+/// The file of the evidence, in the root.
 pub const EVIDENCE: &str = "evidence.jsonl";
 
 /// The largest file of a generation, and the largest state, that is read back.
@@ -45,17 +38,18 @@ pub struct Contents {
     pub findings: Vec<Finding>,
     /// Whether what is published is not as it was written: a new generation repairs it.
     pub drifted: bool,
-    /// Slots of which a certificate stands nowhere on disk any more. Only a clean answer can tell what becomes of it.
+    /// Slots that have lost a certificate: it stands nowhere on disk any more. Their next clean answer decides about
+    /// it.
     pub lost: BTreeSet<SlotId>,
     /// The newest generation that was ever committed; a later one on disk was written by somebody who died before that.
-    /// `None` where nobody can tell.
+    /// `None` where both state and manifest are lost.
     pub newest_committed: Option<u64>,
     /// Whether the state on disk is as it was read, and knows of the newest generation.
     pub state_is_current: bool,
 }
 
 impl Contents {
-    /// Of a store that does not exist yet.
+    /// What a store holds that does not exist yet.
     #[must_use]
     pub fn unborn() -> Self {
         Self {
@@ -69,9 +63,7 @@ impl Contents {
             state_is_current: false,
         }
     }
-}
 
-impl Contents {
     /// Goes on with a state that is newer than the one on disk.
     pub fn resume(&mut self, mut state: State) {
         if let Some(manifest) = &self.manifest {
@@ -86,112 +78,60 @@ impl Contents {
 /// The store cannot be used at all. What is published stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {
-    /// The disk said no.
+    /// A file could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The state is of a newer trustsync.
-    #[error("{path} {source}. Nothing was changed; what is published stays.")]
-    State {
-        /// The file.
-        path: String,
-        /// Why.
-        source: StateError,
-    },
-    /// A manifest is of a newer trustsync.
-    #[error("{path} {source}. Nothing was changed; what is published stays.")]
-    Manifest {
-        /// The file.
-        path: String,
-        /// Why.
-        source: ManifestError,
+    /// A newer trustsync wrote the state or a manifest, or a manifest is malformed.
+    #[error("{} {source}. Nothing was changed; what is published stays.", path.display())]
+    Record {
+        /// Of `state.json`, or of the generation's `manifest.json`.
+        path: PathBuf,
+        /// Names both versions, or says what is malformed.
+        source: RecordError,
     },
 }
 
 /// Reads the store of this name at `root`. `birth` gives the id of a store that has none yet.
 pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<Contents, ContentsError> {
     let mut findings = Vec::new();
-    let subject = || Subject::store(name);
+    let mut found = |event, text: String| findings.push(Finding::new(event, Subject::store(name), text));
     let links = Links::read(root)?;
-    let mut drifted = false;
-    if let Some(what) = &links.foreign {
-        drifted = true;
-        findings.push(Finding::new(
-            Event::StoreDrift,
-            subject(),
-            format!("{what} It was not made by trustsync, is not followed, and is replaced."),
-        ));
+    if let Some(leads_to) = &links.foreign {
+        let link = link::CURRENT;
+        let text =
+            format!("The link {link} is {leads_to:?}. It was not made by trustsync, is not followed, and is replaced.");
+        found(Event::StoreDrift, text);
     }
-
-    let manifest = newest_intact(root, name, &links, &mut findings)?;
-    let found = match file::read(&root.join(STATE), LARGEST)? {
-        None => None,
-        Some(bytes) => match State::read(&bytes) {
-            Ok(state) => Some(Ok(state)),
-            Err(error @ StateError::Newer(_)) => {
-                return Err(ContentsError::State { path: root.join(STATE).display().to_string(), source: error });
+    let manifest = newest_intact(root, &links, &mut found)?;
+    let on_disk = state_on_disk(root)?;
+    let intact = on_disk.is_ok();
+    let mut state = match on_disk {
+        Ok(state) => state,
+        Err(what) => {
+            let is_new = links.named.is_empty() && generation::list(root)?.is_empty() && !root.join(STATE).exists();
+            if manifest.is_some() || !is_new {
+                found(Event::StateLost, format!("{what} {}", rebuilt_from(manifest.as_ref())));
             }
-            Err(error) => Some(Err(error)),
-        },
-    };
-    let virgin = manifest.is_none() && links.named.is_empty() && generation::list(root)?.is_empty();
-    let intact = matches!(found, Some(Ok(_)));
-    let mut state = match found {
-        Some(Ok(state)) => state,
-        lost => {
-            let store = manifest.as_ref().map_or_else(birth, |manifest| manifest.store.clone());
-            let corrupt = lost.is_some();
-            let what = match lost {
-                Some(Err(error)) => format!("{STATE} {error}."),
-                _ => format!("{STATE} is missing."),
-            };
-            match &manifest {
-                Some(manifest) => findings.push(Finding::new(
-                    Event::StateLost,
-                    subject(),
-                    format!(
-                        "{what} It was rebuilt from the manifest of generation {:06}: what is trusted stays, answers \
-                         are counted anew. If nobody removed it, look at the disk.",
-                        manifest.generation
-                    ),
-                )),
-                None if !virgin || corrupt => findings.push(Finding::new(
-                    Event::StateLost,
-                    subject(),
-                    format!(
-                        "{what} No intact manifest is named by a link either: the store begins anew, and only adds. \
-                         What links name stays until then."
-                    ),
-                )),
-                None => {}
-            }
-            State::born(store)
+            State::born(manifest.as_ref().map_or_else(birth, |manifest| manifest.store.clone()))
         }
     };
     let state_is_current = intact && manifest.as_ref().is_none_or(|manifest| manifest.generation <= state.generation);
     if let Some(manifest) = &manifest {
         state.follow(manifest);
     }
-    state.generation = state.generation.max(links.named.iter().max().copied().unwrap_or(0));
+    state.generation = state.generation.max(links.named.last().copied().unwrap_or(0));
     if links.current.is_none() && links.foreign.is_none() && state.generation > 0 {
         let text = "The link current is missing, though generations were published. A new one repairs it.";
-        findings.push(Finding::new(Event::StoreDrift, subject(), text));
+        found(Event::StoreDrift, text.to_owned());
     }
 
+    let mut drifted = links.foreign.is_some();
     let mut certificates = BTreeMap::new();
     if let Some(manifest) = &manifest {
-        let damaged = differences(root, manifest);
-        if damaged.is_empty() {
-            state.unfaithful = None;
-        } else if state.unfaithful == Some(manifest.generation) {
-            findings.push(unfaithful(name, manifest, &damaged));
-        } else {
-            drifted = true;
-            let text = format!(
-                "Generation {:06} is not as it was written: {}. A new generation repairs it.",
-                manifest.generation,
-                damaged.join(", ")
-            );
-            findings.push(Finding::new(Event::StoreDrift, subject(), text));
+        let damage = damage(root, manifest, &mut state);
+        drifted |= damage.as_ref().is_some_and(|(event, _)| *event == Event::StoreDrift);
+        if let Some((event, text)) = damage {
+            found(event, text);
         }
         certificates = certificates_of(root, manifest.generation)?;
         drifted |= links.current != Some(manifest.generation);
@@ -199,16 +139,7 @@ pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<C
     find_elsewhere(root, &state, &mut certificates)?;
     let lost = forget_lost(&mut state, &certificates);
     if !lost.is_empty() {
-        let heads: BTreeSet<String> = lost.values().flatten().map(Fingerprint::short).collect();
-        findings.push(Finding::new(
-            Event::CertificateLost,
-            subject(),
-            format!(
-                "The store's records name certificates that stand in no generation on disk: {}. They can be trusted \
-                 again only when the vendor lists them; what is published stays until it has answered.",
-                heads.into_iter().collect::<Vec<_>>().join(", ")
-            ),
-        ));
+        found(Event::CertificateLost, lost_text(&lost));
     }
     let set = match &manifest {
         Some(manifest) => manifest.set(&certificates),
@@ -220,72 +151,109 @@ pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<C
     Ok(Contents { state, manifest, set, findings, drifted, lost, newest_committed, state_is_current })
 }
 
+/// The state as it stands on disk; what is wrong with it, in a sentence, where it is missing or cannot be read.
+fn state_on_disk(root: &Path) -> Result<Result<State, String>, ContentsError> {
+    let path = root.join(STATE);
+    let Some(bytes) = file::read(&path, LARGEST)? else { return Ok(Err(format!("{STATE} is missing."))) };
+    match State::read(&bytes) {
+        Ok(state) => Ok(Ok(state)),
+        Err(source @ RecordError::Newer { .. }) => Err(ContentsError::Record { path, source }),
+        Err(error) => Ok(Err(format!("{STATE} {error}."))),
+    }
+}
+
+fn lost_text(lost: &BTreeMap<SlotId, BTreeSet<Fingerprint>>) -> String {
+    let heads: BTreeSet<String> = lost.values().flatten().map(Fingerprint::short).collect();
+    format!(
+        "The store's records name certificates that stand in no generation on disk: {}. They can be trusted again only \
+         when the vendor lists them; what is published stays until it has answered.",
+        heads.into_iter().collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// What a lost state begins with, in words.
+fn rebuilt_from(manifest: Option<&Manifest>) -> String {
+    match manifest {
+        Some(manifest) => format!(
+            "It was rebuilt from the manifest of generation {:06}: what is trusted stays, answers are counted anew. If \
+             nobody removed it, look at the disk.",
+            manifest.generation
+        ),
+        None => "No link names an intact manifest either: the store begins anew, and only adds. What links name stays \
+                 until then."
+            .to_owned(),
+    }
+}
+
+/// What differs, in the published generation, from what was written.
+fn damage(root: &Path, manifest: &Manifest, state: &mut State) -> Option<(Event, String)> {
+    let damaged = differences(root, manifest);
+    if damaged.is_empty() {
+        state.unfaithful = None;
+        return None;
+    }
+    if state.unfaithful == Some(manifest.generation) {
+        return Some((Event::StoreUnfaithful, unfaithful_text(manifest, &damaged)));
+    }
+    let (number, damaged) = (manifest.generation, damaged.join(", "));
+    let text = format!("Generation {number:06} is not as it was written: {damaged}. A new generation repairs it.");
+    Some((Event::StoreDrift, text))
+}
+
 /// Every link of a store, read as numbers.
 struct Links {
     current: Option<u64>,
     named: BTreeSet<u64>,
+    /// Where `current` leads, if that is not a generation.
     foreign: Option<String>,
 }
 
 impl Links {
     fn read(root: &Path) -> Result<Self, StoreError> {
-        let mut foreign = None;
-        let current = match LinkPath::current(root).read()? {
-            Link::Missing => None,
-            Link::Generation(number) => Some(number),
-            Link::Foreign(target) => {
-                foreign = Some(format!("The link {} is {target:?}.", link::CURRENT));
-                None
-            }
+        let (current, foreign) = match LinkPath::current(root).read()? {
+            Link::Missing => (None, None),
+            Link::Generation(number) => (Some(number), None),
+            Link::Foreign(leads_to) => (None, Some(leads_to)),
         };
-        let targets = link::targets(root)?;
-        let named = targets.values().filter_map(|link| match link {
-            Link::Generation(number) => Some(*number),
-            _ => None,
-        });
-        Ok(Self { current, named: named.chain(current).collect(), foreign })
+        let targets = link::targets(root)?.into_values().filter_map(|link| link.generation());
+        Ok(Self { current, named: targets.chain(current).collect(), foreign })
     }
 }
 
 /// The manifest of `current`; where that one is damaged, the newest intact one that any link names.
 fn newest_intact(
     root: &Path,
-    name: &str,
     links: &Links,
-    findings: &mut Vec<Finding>,
+    found: &mut dyn FnMut(Event, String),
 ) -> Result<Option<Manifest>, ContentsError> {
     let others = links.named.iter().rev().filter(|number| Some(**number) != links.current);
     for number in links.current.iter().chain(others) {
-        match manifest_of(root, *number) {
+        let what = match manifest_of(root, *number) {
             Ok(Some(manifest)) => return Ok(Some(manifest)),
-            Ok(None) => findings.push(damaged_manifest(name, *number, "is missing.")),
-            Err(ContentsError::Manifest { source: ManifestError::Corrupt(why), .. }) => {
-                findings.push(damaged_manifest(name, *number, &format!("is damaged: {why}.")));
-            }
+            Ok(None) => "is missing".to_owned(),
+            Err(ContentsError::Record { source: RecordError::Corrupt(why), .. }) => format!("is damaged: {why}"),
             Err(error) => return Err(error),
-        }
+        };
+        let text =
+            format!("The manifest of generation {number:06} {what}. The next intact one that a link names is used.");
+        found(Event::ManifestDamaged, text);
     }
     Ok(None)
-}
-
-fn damaged_manifest(name: &str, number: u64, what: &str) -> Finding {
-    Finding::new(
-        Event::ManifestDamaged,
-        Subject::store(name),
-        format!("The manifest of generation {number:06} {what} The next intact one that a link names is used."),
-    )
 }
 
 /// A generation is not what was written, and was not from the first moment: another one would be no better.
 #[must_use]
 pub fn unfaithful(name: &str, manifest: &Manifest, differences: &[String]) -> Finding {
-    let text = format!(
-        "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. Does \
-         the filesystem keep modes, or does somebody change what appears there?",
+    Finding::new(Event::StoreUnfaithful, Subject::store(name), unfaithful_text(manifest, differences))
+}
+
+fn unfaithful_text(manifest: &Manifest, differences: &[String]) -> String {
+    format!(
+        "Generation {:06} is not as it was written, and was not from the first moment: {}. It is not written again. \
+         Does the filesystem keep modes, or does somebody change what appears there?",
         manifest.generation,
         differences.join(", ")
-    );
-    Finding::new(Event::StoreUnfaithful, Subject::store(name), text)
+    )
 }
 
 /// The manifest of a generation; `None` where there is none.
@@ -296,20 +264,20 @@ pub fn manifest_of(root: &Path, number: u64) -> Result<Option<Manifest>, Content
 /// As [`manifest_of`], of a folder of generations.
 pub fn manifest_in(generations: &Path, number: u64) -> Result<Option<Manifest>, ContentsError> {
     let Some(bytes) = generation::read_file_in(generations, number, "manifest.json", LARGEST)? else { return Ok(None) };
-    Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Manifest {
-        path: generations.join(generation::name(number)).join("manifest.json").display().to_string(),
+    Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Record {
+        path: generations.join(generation::name(number)).join("manifest.json"),
         source,
     })
 }
 
-/// What differs, in a generation, from what its manifest says was written; in words.
+/// What differs, in a generation, from what its manifest says was written: a sentence each.
 #[must_use]
 pub fn differences(root: &Path, manifest: &Manifest) -> Vec<String> {
     generation::differences(root, manifest.generation, &manifest.files, LARGEST)
 }
 
-/// The state as it stands on disk, for who only wants to know what is due; `None` where it cannot be used, which the next
-/// cycle says in its own words.
+/// The state as it stands on disk, for those that only ask what is due; `None` where it cannot be used, which the next
+/// cycle reports.
 #[must_use]
 pub fn state_of(root: &Path) -> Option<State> {
     State::read(&file::read(&root.join(STATE), LARGEST).ok()??).ok()
@@ -346,15 +314,13 @@ fn find_elsewhere(
     state: &State,
     certificates: &mut BTreeMap<Fingerprint, Certificate>,
 ) -> Result<(), StoreError> {
-    let named = |certificates: &BTreeMap<Fingerprint, Certificate>| {
-        let entries = state.planner.slots.values().flat_map(|slot| &slot.entries);
-        entries
-            .flat_map(|(key, entry)| entry.chain.iter().chain(std::iter::once(key)))
-            .any(|fingerprint| !certificates.contains_key(fingerprint))
+    let lacks_one = |certificates: &BTreeMap<Fingerprint, Certificate>| {
+        state.planner.slots.values().flat_map(named_by).any(|key| !certificates.contains_key(key))
     };
     let mut generations = generation::list(root)?;
-    while named(certificates) {
-        let Some(number) = generations.pop_last() else { break };
+    while lacks_one(certificates)
+        && let Some(number) = generations.pop_last()
+    {
         for (fingerprint, certificate) in certificates_of(root, number)? {
             certificates.entry(fingerprint).or_insert(certificate);
         }
@@ -362,16 +328,21 @@ fn find_elsewhere(
     Ok(())
 }
 
+/// The certificates that the records of a slot name.
+fn named_by(slot: &SlotState) -> impl Iterator<Item = &Fingerprint> {
+    slot.entries.iter().flat_map(|(key, entry)| entry.trusted.chain.iter().chain([key]))
+}
+
 /// Drops the entries whose own certificate is nowhere, and says what is missing of each slot. Such a slot's next clean
-/// answer is told from those before it.
+/// answer is distinct from those before.
 fn forget_lost(
     state: &mut State,
     certificates: &BTreeMap<Fingerprint, Certificate>,
 ) -> BTreeMap<SlotId, BTreeSet<Fingerprint>> {
     let mut lost: BTreeMap<SlotId, BTreeSet<Fingerprint>> = BTreeMap::new();
     for (id, slot) in &mut state.planner.slots {
-        let named = slot.entries.iter().flat_map(|(key, entry)| entry.chain.iter().chain(std::iter::once(key)));
-        let missing: BTreeSet<Fingerprint> = named.filter(|key| !certificates.contains_key(key)).copied().collect();
+        let missing: BTreeSet<Fingerprint> =
+            named_by(slot).filter(|key| !certificates.contains_key(key)).copied().collect();
         if missing.is_empty() {
             continue;
         }

@@ -20,19 +20,19 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// Whether [`replace`] had to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replaced {
-    /// The file now has the new bytes.
+    /// The file had other bytes, or was missing.
     Written,
-    /// It had them before.
+    /// The file had these bytes already.
     Unchanged,
 }
 
-/// Replaces one file by one rename, with mode 0644 whatever the umask; leaves it alone where it has these bytes already.
+/// Replaces one file by one rename, with mode 0644 whatever the umask; leaves it alone where it has these bytes
+/// already.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
     if bytes.is_empty() {
         return Err(StoreError::Empty { what: path.display().to_string() });
     }
-    let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    match read(path, limit) {
+    match read(path, bytes.len() as u64) {
         Ok(Some(old)) if old == bytes => return Ok(Replaced::Unchanged),
         Ok(_) | Err(StoreError::TooLarge { .. }) => {}
         Err(error) => return Err(error),
@@ -45,34 +45,40 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
     Ok(Replaced::Written)
 }
 
-/// Reads a regular file of at most `limit` bytes; `None` where there is none. A symlink, a pipe or a device is an error.
+/// Reads a regular file of at most `limit` bytes; `None` where there is none. A symlink, a pipe or a device is an
+/// error.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    // Without O_NONBLOCK, a pipe in the file's place would hang us.
-    let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
-    match opened {
-        Ok(file) => read_bounded(&file, path, limit).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if is(&error, Errno::LOOP) => {
-            Err(StoreError::Unfit { path: path.to_owned(), what: "is a symlink, not a regular file".into() })
-        }
-        Err(error) => Err(StoreError::io("open", path, error)),
-    }
+    open(path)?.map(|file| read_bounded(&file, path, limit)).transpose()
 }
 
 /// Opens a regular file, to be read bit by bit; `None` where there is none.
 pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    // Without O_NONBLOCK, a pipe in the file's place would hang us.
     let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::io("open", path, error)),
-    };
-    let found = file.metadata().map_err(|error| StoreError::io("read", path, error))?;
-    if !found.is_file() {
-        let what = format!("is {}, not a regular file", super::kind(&found));
-        return Err(StoreError::Unfit { path: path.to_owned(), what });
+    match opened {
+        Ok(file) => regular(&file, path).map(|_| Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is(&error, Errno::LOOP) => Err(StoreError::foreign(path, "is a symlink, not a regular file")),
+        Err(error) => Err(StoreError::io("open", path, error)),
     }
-    Ok(Some(file))
+}
+
+/// What stands at a path, following no symlink; `None` where nothing does.
+pub(crate) fn look_up(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("look at", path, error)),
+    }
+}
+
+/// What the kernel says of an open file, which must be a regular one.
+pub(super) fn regular(file: &File, path: &Path) -> Result<fs::Metadata, StoreError> {
+    let found = file.metadata().map_err(|error| StoreError::io("look at", path, error))?;
+    if found.is_file() {
+        return Ok(found);
+    }
+    Err(StoreError::foreign(path, &format!("is {}, not a regular file", super::kind(&found))))
 }
 
 /// Reads the last `limit` bytes of a regular file; nothing where there is none.
@@ -86,25 +92,22 @@ pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
+/// Reads an open file, which must be a regular one of at most `limit` bytes.
 pub(super) fn read_bounded(file: &File, path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
-    let failed = |error| StoreError::io("read", path, error);
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() {
-        return Err(StoreError::Unfit {
-            path: path.to_owned(),
-            what: format!("is {}, not a regular file", super::kind(&found)),
-        });
+    regular(file, path)?;
+    let read = at_most(file, limit).map_err(|error| StoreError::io("read", path, error))?;
+    read.ok_or_else(|| StoreError::TooLarge { path: path.to_owned(), limit })
+}
+
+/// Reads a file whole; `None` if it has more than `limit` bytes.
+pub(super) fn at_most(file: &File, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    if file.metadata()?.len() > limit {
+        return Ok(None);
     }
     let mut bytes = Vec::new();
-    if found.len() <= limit {
-        // It may grow while we read.
-        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    }
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if found.len() > limit || length > limit {
-        return Err(StoreError::TooLarge { path: path.to_owned(), limit });
-    }
-    Ok(bytes)
+    // It may grow while we read.
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
 }
 
 /// Appends one line and fsyncs it. A line that a crash tore is closed first, so that it spoils only itself.
@@ -121,13 +124,7 @@ pub fn append(path: &Path, line: &str) -> Result<(), StoreError> {
     }
     let (mut file, created) = open_to_append(path)?;
     let failed = |error| StoreError::io("append to", path, error);
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() {
-        return Err(StoreError::Unfit {
-            path: path.to_owned(),
-            what: format!("is {}, not a regular file", super::kind(&found)),
-        });
-    }
+    let found = regular(&file, path)?;
     let mut last = [b'\n'];
     if found.len() > 0 {
         file.seek(SeekFrom::End(-1)).map_err(failed)?;
@@ -145,7 +142,7 @@ pub fn append(path: &Path, line: &str) -> Result<(), StoreError> {
         drop(file.set_len(found.len()));
         error
     })?;
-    // The line stands: one who may append to a file of somebody else's may still not change its mode.
+    // The line stands: a process that may append to another user's file may still not change its mode.
     drop(settle_mode(&file, path, FILE_MODE));
     sync(&file, path)?;
     if created {
@@ -217,7 +214,7 @@ pub(super) fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags(OFlags::DIRECTORY | OFlags::NOFOLLOW)).open(path)
 }
 
-/// The umask had its say when the file was created; this has the last word.
+/// Sets the mode that the umask may have changed when the file was created.
 pub(super) fn settle_mode(file: &File, path: &Path, mode: u32) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("set the mode of", path, error);
     if file.metadata().map_err(failed)?.mode() & 0o7777 != mode {
@@ -226,13 +223,13 @@ pub(super) fn settle_mode(file: &File, path: &Path, mode: u32) -> Result<(), Sto
     Ok(())
 }
 
-/// Whether somebody gave the file another mode than we do.
+/// Whether the file has another mode than we give one.
 pub(super) fn has_other_mode(file: &File, path: &Path) -> Result<bool, StoreError> {
     let found = file.metadata().map_err(|error| StoreError::io("look at", path, error))?;
     Ok(found.mode() & 0o7777 != FILE_MODE)
 }
 
-/// The same of a directory. A set-group-id bit is inherited from the folder above, and the administrator's.
+/// Whether a directory has. A set-group-id bit is inherited from the folder above, and is the administrator's.
 pub(super) fn directory_has_other_mode(path: &Path) -> Result<bool, StoreError> {
     let found = fs::symlink_metadata(path).map_err(|error| StoreError::io("look at", path, error))?;
     Ok(found.mode() & 0o5777 != DIRECTORY_MODE)
@@ -242,7 +239,8 @@ pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
     file.sync_all().map_err(|error| StoreError::io("fsync", path, error))
 }
 
-/// Makes the names in a directory durable. Some network filesystems cannot, and answer EINVAL: nothing more can be done.
+/// Makes the names in a directory durable. Some network filesystems cannot, and answer EINVAL: nothing more can be
+/// done.
 pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     let synced = File::open(path).and_then(|directory| directory.sync_all());
     match synced {
@@ -255,8 +253,8 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(|error| StoreError::io("rename into place", to, error))
 }
 
-/// A name under which the next content of `path` is prepared, in the same directory, so that a rename can expose it. What
-/// a crash left there is removed; what cannot be removed is passed over, so that it cannot wedge us.
+/// A name under which the next content of `path` is prepared, in the same directory, so that a rename can expose it.
+/// What a crash left there is removed; what cannot be removed is passed over, so that it cannot wedge us.
 pub(super) fn free_temporary(path: &Path) -> Result<PathBuf, StoreError> {
     let Some(name) = path.file_name() else {
         return Err(StoreError::BadName { name: path.display().to_string(), what: "file", why: "it has no last part" });
@@ -273,11 +271,11 @@ pub(super) fn free_temporary(path: &Path) -> Result<PathBuf, StoreError> {
 
 /// Whether [`free_temporary`] gave a file that name.
 pub(super) fn is_temporary(name: &str) -> bool {
-    name.len() > ".?.new".len() - 1 && name.starts_with('.') && name.ends_with(".new")
+    name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")).is_some_and(|name| !name.is_empty())
 }
 
 /// The first of the paths that `named` makes of a suffix at which nothing is left by `remove`.
-pub(super) fn free(
+pub(crate) fn free(
     named: impl Fn(&str) -> PathBuf,
     remove: impl Fn(&Path) -> Result<(), StoreError>,
 ) -> Result<PathBuf, StoreError> {
@@ -294,7 +292,7 @@ pub(super) fn free(
 
 /// Removes a file or link that a crash left, or a directory that it left before anything was put into it; one with
 /// something in it is not ours.
-pub(super) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
     remove(path, |path| fs::remove_dir(path))
 }
 
@@ -304,7 +302,8 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
 }
 
 fn remove(path: &Path, directory: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), StoreError> {
-    // Asked first: a read-only disk refuses to remove even what is not there, and that would be told as our trouble.
+    // Asked first: a read-only disk refuses to remove even what is not there, and that would look like an error of
+    // ours.
     let removed = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => Err(error),

@@ -29,7 +29,7 @@ pub fn name(number: u64) -> String {
     format!("{number:06}")
 }
 
-/// The number of a generation that is called `name`, if that is how we call one.
+/// The number of the generation whose folder is called `text`; none if we give no folder that name.
 #[must_use]
 pub fn number(text: &str) -> Option<u64> {
     let number = text.parse().ok()?;
@@ -50,46 +50,47 @@ pub fn write(root: &Path, number: u64, files: &Files) -> Result<(), StoreError> 
 
 /// As [`write()`], into a folder of generations.
 pub fn write_in(generations: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
-    let directories = judge(files)?;
     let published = generations.join(name(number));
     // A rename would silently replace an empty directory.
-    match fs::symlink_metadata(&published) {
-        Ok(_) => return Err(StoreError::AlreadyThere { path: published }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::io("look at", &published, error)),
+    if file::look_up(&published)?.is_some() {
+        let what = "is already there, and a published generation is never written again. It was not touched; take the \
+                    next free number"
+            .to_owned();
+        return Err(StoreError::Unfit { path: published, what });
     }
-    let unfinished = unfinished(generations, number)?;
-    build(&unfinished, &directories, files)
-        .and_then(|()| file::rename(&unfinished, &published))
-        // Gives a full disk its space back.
-        .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
-    file::sync_directory(generations)
+    publish(generations, number, files, |built| file::rename(built, &published)).map(drop)
 }
 
-/// Puts other files in the place of a generation's, by one exchange of the two folders: whoever opens the folder has all
-/// of the old or all of the new. For the one who renders another's generations under another's numbers.
+/// Puts other files in the place of a generation's, by one exchange of the two folders: those who open the folder
+/// have all of the old or all of the new. For root, which renders the daemon's generations under the daemon's numbers.
 pub fn exchange_in(generations: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
-    let directories = judge(files)?;
     let published = generations.join(name(number));
-    let unfinished = unfinished(generations, number)?;
-    let exchange = || {
+    let old = publish(generations, number, files, |built| {
         let here = rustix::fs::CWD;
-        rustix::fs::renameat_with(here, &unfinished, here, &published, rustix::fs::RenameFlags::EXCHANGE)
+        rustix::fs::renameat_with(here, built, here, &published, rustix::fs::RenameFlags::EXCHANGE)
             .map_err(|error| StoreError::io("exchange", &published, error.into()))
-    };
-    build(&unfinished, &directories, files)
-        .and_then(|()| exchange())
-        .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
-    file::sync_directory(generations)?;
-    // What is left of the old one is in nobody's way, and the next sweep's to remove.
-    drop(file::remove_tree(&unfinished));
+    })?;
+    // The next sweep removes what is left of the old one.
+    drop(file::remove_tree(&old));
     Ok(())
 }
 
-/// Where a generation is prepared: nobody reads there.
-fn unfinished(generations: &Path, number: u64) -> Result<PathBuf, StoreError> {
+/// Builds a generation where no reader looks, and has `expose` put it in its place; where it was built.
+fn publish(
+    generations: &Path,
+    number: u64,
+    files: &Files,
+    expose: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<PathBuf, StoreError> {
+    let directories = directories_of(files)?;
     let named = |suffix: &str| generations.join(format!("{UNFINISHED}{}{suffix}", name(number)));
-    file::free(named, file::remove_tree)
+    let unfinished = file::free(named, file::remove_tree)?;
+    build(&unfinished, &directories, files)
+        .and_then(|()| expose(&unfinished))
+        // Gives a full disk its space back.
+        .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
+    file::sync_directory(generations)?;
+    Ok(unfinished)
 }
 
 fn build(at: &Path, directories: &BTreeSet<&str>, files: &Files) -> Result<(), StoreError> {
@@ -109,14 +110,14 @@ fn build(at: &Path, directories: &BTreeSet<&str>, files: &Files) -> Result<(), S
     Ok(())
 }
 
-/// Judges names and contents, and yields every directory that the files need.
-fn judge(files: &Files) -> Result<BTreeSet<&str>, StoreError> {
+/// Every directory that the files need; an error if a name or a file is not fit for a generation.
+fn directories_of(files: &Files) -> Result<BTreeSet<&str>, StoreError> {
     if files.is_empty() {
         return Err(StoreError::Empty { what: "a generation".into() });
     }
     let mut directories = BTreeSet::new();
     for (relative, bytes) in files {
-        judge_relative(relative)?;
+        check_path(relative)?;
         if bytes.is_empty() {
             return Err(StoreError::Empty { what: relative.clone() });
         }
@@ -128,10 +129,8 @@ fn judge(files: &Files) -> Result<BTreeSet<&str>, StoreError> {
     }
 }
 
-fn judge_relative(relative: &str) -> Result<(), StoreError> {
-    let mut depth = 0_usize;
+fn check_path(relative: &str) -> Result<(), StoreError> {
     for part in relative.split('/') {
-        depth = depth.saturating_add(1);
         if part.is_empty() {
             return Err(bad(relative, "a part of it is empty"));
         }
@@ -145,7 +144,7 @@ fn judge_relative(relative: &str) -> Result<(), StoreError> {
             return Err(bad(relative, "only letters, digits and . _ - @ + may stand in it"));
         }
     }
-    if depth > MAX_DEPTH {
+    if relative.split('/').count() > MAX_DEPTH {
         return Err(bad(relative, "it is more than four levels deep"));
     }
     Ok(())
@@ -161,22 +160,15 @@ pub fn next(root: &Path) -> Result<u64, StoreError> {
     Ok(taken.unwrap_or(0).saturating_add(1))
 }
 
-/// Every published generation.
+/// The numbers of all published generations.
 pub fn list(root: &Path) -> Result<BTreeSet<u64>, StoreError> {
     list_in(&root.join(DIRECTORY))
 }
 
 /// As [`list`], of a folder of generations.
 pub fn list_in(generations: &Path) -> Result<BTreeSet<u64>, StoreError> {
-    let mut found = BTreeSet::new();
-    for (name, kind) in entries(generations)? {
-        if let Some(number) = number(&name)
-            && kind.is_dir()
-        {
-            found.insert(number);
-        }
-    }
-    Ok(found)
+    let directories = entries(generations)?.into_iter().filter(|(_, kind)| kind.is_dir());
+    Ok(directories.filter_map(|(name, _)| number(&name)).collect())
 }
 
 /// Reads a file of a generation, at most `limit` bytes; `None` where the generation or the file is missing. No part of
@@ -196,15 +188,22 @@ pub fn read_file_in(
     file::read_bounded(&file, &at, limit).map(Some)
 }
 
-/// What differs, in a generation, from what was written: `digests` has the SHA-256 of each file but the manifest. Each
-/// difference in words; none where all is as it was.
+/// What differs, in a generation, from what was written, a sentence each: `digests` has the SHA-256 of each file but
+/// the manifest.
 pub fn differences(root: &Path, number: u64, digests: &BTreeMap<String, Fingerprint>, limit: u64) -> Vec<String> {
+    let difference = |relative: &String, digest: &Fingerprint| -> Result<Option<&str>, StoreError> {
+        let Some((file, at)) = open_file(&root.join(DIRECTORY), number, relative)? else {
+            return Ok(Some("is missing"));
+        };
+        if Fingerprint::of(&file::read_bounded(&file, &at, limit)?) != *digest {
+            return Ok(Some("was changed"));
+        }
+        Ok(file::has_other_mode(&file, &at)?.then_some("has another mode"))
+    };
     let mut found = Vec::new();
     for (relative, digest) in digests {
-        let difference = difference(root, number, relative, digest, limit);
-        match difference {
-            Ok(None) => {}
-            Ok(Some(what)) => found.push(format!("{relative} {what}")),
+        match difference(relative, digest) {
+            Ok(what) => found.extend(what.map(|what| format!("{relative} {what}"))),
             Err(error) => found.push(format!("{relative}: {error}")),
         }
     }
@@ -214,38 +213,23 @@ pub fn differences(root: &Path, number: u64, digests: &BTreeMap<String, Fingerpr
         if file::directory_has_other_mode(&at).unwrap_or(true) {
             found.push(format!("{} has another mode", if directory.is_empty() { "its directory" } else { &directory }));
         }
-        // One that cannot be listed has lost its files, which was said above.
+        // A directory that cannot be listed has lost its files, which was said above.
         for (name, kind) in entries(&at).unwrap_or_default() {
             let relative = if directory.is_empty() { name } else { format!("{directory}/{name}") };
             let leads_to = |file: &String| file.strip_prefix(&relative).is_some_and(|rest| rest.starts_with('/'));
             if kind.is_dir() && digests.keys().any(leads_to) {
                 open.push(relative);
             } else if relative != "manifest.json" && !digests.contains_key(&relative) {
-                found.push(format!("{relative} was put there by somebody else"));
+                found.push(format!("{relative} was put there by another program"));
             }
         }
     }
     found
 }
 
-fn difference(
-    root: &Path,
-    number: u64,
-    relative: &str,
-    digest: &Fingerprint,
-    limit: u64,
-) -> Result<Option<&'static str>, StoreError> {
-    let generations = root.join(DIRECTORY);
-    let Some((file, at)) = open_file(&generations, number, relative)? else { return Ok(Some("is missing")) };
-    if Fingerprint::of(&file::read_bounded(&file, &at, limit)?) != *digest {
-        return Ok(Some("was changed"));
-    }
-    Ok(file::has_other_mode(&file, &at)?.then_some("has another mode"))
-}
-
 /// Opens a file of a generation, and says where it stands; `None` where the generation or the file is missing.
 fn open_file(generations: &Path, number: u64, relative: &str) -> Result<Option<(File, PathBuf)>, StoreError> {
-    judge_relative(relative)?;
+    check_path(relative)?;
     let mut at = generations.join(name(number));
     let mut parts = relative.split('/').peekable();
     let mut opened = file::open_directory(&at);
@@ -276,27 +260,14 @@ fn missing_or<T>(at: &Path, error: io::Error) -> Result<Option<T>, StoreError> {
         return Ok(None);
     }
     if file::is(&error, rustix::io::Errno::LOOP) || file::is(&error, rustix::io::Errno::NOTDIR) {
-        return Err(StoreError::Unfit {
-            path: at.to_owned(),
-            what: "is a symlink or of another kind than we wrote".into(),
-        });
+        return Err(StoreError::foreign(at, "is a symlink or of another kind than we wrote"));
     }
     Err(StoreError::io("open", at, error))
 }
 
-/// Removes a generation of a folder of generations, of which the caller knows that no link names it.
+/// Removes a generation from a folder of generations, of which the caller knows that no link names it: renamed away
+/// first, so that no reader finds half of it under its number.
 pub fn remove_in(generations: &Path, number: u64) -> Result<(), StoreError> {
-    take_apart_in(generations, number)
-}
-
-/// Removes a generation of which the caller knows that no link names it: renamed away first, so that no reader finds half of
-/// it under its number.
-pub(super) fn take_apart(root: &Path, number: u64) -> Result<(), StoreError> {
-    take_apart_in(&root.join(DIRECTORY), number)
-}
-
-/// As [`take_apart`], of a folder of generations.
-fn take_apart_in(generations: &Path, number: u64) -> Result<(), StoreError> {
     let published = generations.join(name(number));
     let leaving =
         file::free(|suffix| generations.join(format!("{LEAVING}{}{suffix}", name(number))), file::remove_tree)?;
@@ -309,7 +280,7 @@ fn take_apart_in(generations: &Path, number: u64) -> Result<(), StoreError> {
     file::remove_tree(&leaving)
 }
 
-/// Names and kinds in a directory; names that are no UTF-8 are not ours.
+/// Names and kinds in a directory; names that are not UTF-8 are not ours.
 pub(super) fn entries(directory: &Path) -> Result<Vec<(String, fs::FileType)>, StoreError> {
     let failed = |error| StoreError::io("list", directory, error);
     let mut found = Vec::new();
@@ -348,7 +319,7 @@ mod tests {
     #[test]
     fn a_path_that_could_lead_out_is_refused() {
         for good in ["a", "nginx/allow.map", "hashed/1f2e3d4c.0", "us.us-east-1.DigiCert/current.pem"] {
-            judge_relative(good).unwrap();
+            check_path(good).unwrap();
         }
         let long = "x".repeat(129);
         for bad in [
@@ -370,9 +341,9 @@ mod tests {
             "a\nb",
             &long,
         ] {
-            assert!(judge_relative(bad).is_err(), "{bad:?}");
+            assert!(check_path(bad).is_err(), "{bad:?}");
         }
         let both: Files = [("a".to_owned(), vec![1]), ("a/b".to_owned(), vec![1])].into();
-        assert!(matches!(judge(&both), Err(StoreError::BadName { .. })));
+        assert!(matches!(directories_of(&both), Err(StoreError::BadName { .. })));
     }
 }

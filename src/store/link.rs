@@ -2,15 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::store::error::StoreError;
 use crate::store::{TARGETS, file, generation};
 
-/// The link for readers that are no target.
+/// The link for readers that are not a target.
 pub const CURRENT: &str = "current";
+
+/// The folders that stand beside the links of privileged targets, so that no target can have such a name.
+pub const PRIVILEGED_FOLDERS: [&str; 5] = [generation::DIRECTORY, REQUESTS, CONSUMED, OUTCOMES, STATE];
+
+/// Where the daemon asks the privileged helper.
+pub const REQUESTS: &str = "requests";
+/// Where the helper puts the requests that it takes.
+pub const CONSUMED: &str = "consumed";
+/// Where the helper answers.
+pub const OUTCOMES: &str = "outcomes";
+/// Where the helper keeps its state and its locks.
+pub const STATE: &str = "state";
 
 /// One link of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +36,23 @@ pub struct LinkPath {
 /// What a link says. It is read as a number and never followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// There is none.
+    /// Nothing stands at its path.
     Missing,
     /// It names this generation, in our own form.
     Generation(u64),
     /// It was not made by us: where it points, or what stands in its place.
     Foreign(String),
+}
+
+impl Link {
+    /// The generation that it names, if it is ours.
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        match self {
+            Self::Generation(number) => Some(*number),
+            Self::Missing | Self::Foreign(_) => None,
+        }
+    }
 }
 
 impl LinkPath {
@@ -43,14 +65,18 @@ impl LinkPath {
 
     /// `<root>/target/<name>`.
     pub fn target(root: &Path, name: &str) -> Result<Self, StoreError> {
-        judge_target(name)?;
+        check_name(name)?;
         let generations = root.join(generation::DIRECTORY);
         Ok(Self { generations, path: root.join(TARGETS).join(name), prefix: "../generations/".to_owned() })
     }
 
     /// `<root>/<name>`, where each target has generations of its own.
     pub fn privileged(root: &Path, name: &str) -> Result<Self, StoreError> {
-        judge_target(name)?;
+        check_name(name)?;
+        if PRIVILEGED_FOLDERS.contains(&name) {
+            let why = "a folder of the privileged helper has it";
+            return Err(StoreError::BadName { name: name.to_owned(), what: "target's name", why });
+        }
         let generations = root.join(generation::DIRECTORY).join(name);
         Ok(Self { generations, path: root.join(name), prefix: format!("generations/{name}/") })
     }
@@ -69,11 +95,7 @@ impl LinkPath {
 
     /// What the link says now.
     pub fn read(&self) -> Result<Link, StoreError> {
-        let found = match fs::symlink_metadata(&self.path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Link::Missing),
-            Err(error) => return Err(StoreError::io("look at", &self.path, error)),
-        };
+        let Some(found) = file::look_up(&self.path)? else { return Ok(Link::Missing) };
         if !found.is_symlink() {
             return Ok(Link::Foreign(format!("({})", super::kind(&found))));
         }
@@ -82,20 +104,19 @@ impl LinkPath {
         Ok(number.map_or_else(|| Link::Foreign(target.display().to_string()), Link::Generation))
     }
 
-    /// Lets the link name generation `number`, durably. A symlink of somebody else's is replaced (the caller has read it
-    /// first, and said so); a file or directory in its place is an error.
+    /// Lets the link name generation `number`, durably. A symlink that we did not make is replaced (the caller has
+    /// read it first, and reported it); a file or directory in its place is an error.
     pub fn switch(&self, number: u64) -> Result<(), StoreError> {
         let generation = self.generation(number);
         if !fs::symlink_metadata(&generation).is_ok_and(|found| found.is_dir()) {
-            return Err(StoreError::NoSuchGeneration { path: generation });
+            let what = "names no generation, so no link was moved to it; readers see what they saw".to_owned();
+            return Err(StoreError::Unfit { path: generation, what });
         }
         if let Ok(found) = fs::symlink_metadata(&self.path)
             && !found.is_symlink()
         {
-            return Err(StoreError::Unfit {
-                path: self.path.clone(),
-                what: format!("is {}, where our own link belongs", super::kind(&found)),
-            });
+            let found = format!("is {}, where our own link belongs", super::kind(&found));
+            return Err(StoreError::foreign(&self.path, &found));
         }
         let temporary = file::free_temporary(&self.path)?;
         symlink(format!("{}{}", self.prefix, generation::name(number)), &temporary)
@@ -105,7 +126,7 @@ impl LinkPath {
     }
 }
 
-fn judge_target(name: &str) -> Result<(), StoreError> {
+fn check_name(name: &str) -> Result<(), StoreError> {
     let refused = |why| Err(StoreError::BadName { name: name.chars().take(80).collect(), what: "target's name", why });
     if name.is_empty() || name.len() > 64 {
         return refused("it must have 1 to 64 letters");
@@ -130,12 +151,12 @@ pub fn targets(root: &Path) -> Result<BTreeMap<String, Link>, StoreError> {
     Ok(found)
 }
 
-/// The generations that any symlink here names, in whatever form: what a stranger's link seems to name is spared, too.
+/// The generations that any symlink here names, in whatever form: what a link that is not ours seems to name is spared.
 pub(super) fn naming(root: &Path) -> Result<BTreeMap<u64, PathBuf>, StoreError> {
     let mut named = BTreeMap::new();
     for directory in [root.to_owned(), root.join(TARGETS)] {
         for (name, kind) in generation::entries(&directory)? {
-            // A leftover names nothing: no reader knows it.
+            // No reader knows a leftover, whatever it names.
             if !kind.is_symlink() || file::is_temporary(&name) {
                 continue;
             }

@@ -1,6 +1,5 @@
-//! One writer: a lock held for a cycle, not for a process' life, and whoever waits is told for whom.
+//! One writer: a lock held for a cycle, not for a process' life; those who wait learn which process has it.
 
-use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,30 +25,20 @@ pub struct Lock {
     file: File,
 }
 
-/// Who holds the lock, by its own word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// Its process id, in its own namespace.
-    pub pid: u32,
-    /// Since when.
-    pub since: Timestamp,
-    /// What it was started as.
-    pub command: String,
-}
-
-/// The right to write could not be had.
+/// The right to write is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else writes.
+    /// Another process writes.
     #[error(
-        "another writer holds {}: {}. Waited {}; nothing was read or changed. Let it finish, or wait longer (--lock-timeout)",
-        .path.display(), Named(.holder), span(*.waited)
+        "another writer holds {}: {holder}. Waited {}; nothing was read or changed. Let it finish, or wait longer \
+         (--lock-timeout)",
+        .path.display(), span(*.waited)
     )]
     Held {
-        /// The lock's file.
+        /// The file that is locked.
         path: PathBuf,
-        /// Who, where it could say so.
-        holder: Option<Holder>,
+        /// Which process, since when, and what it was started as, where it could say so.
+        holder: String,
         /// How long we waited.
         waited: Duration,
     },
@@ -60,7 +49,7 @@ pub enum LockError {
 
 impl Lock {
     /// Takes the lock of the store at `root`, waiting at most `timeout` (zero: tries once). It blocks the thread.
-    /// `command` and `now` are what others will be told of us.
+    /// `command` and `now` are what the lock's file shows to others.
     pub fn acquire(root: &Path, command: &str, now: Timestamp, timeout: Duration) -> Result<Self, LockError> {
         Self::acquire_at(root.join(LOCK), command, now, timeout)
     }
@@ -70,15 +59,11 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(file::flags(OFlags::NOFOLLOW | OFlags::NONBLOCK));
         let writable = options.clone().write(true).create(true).truncate(false).mode(0o640).open(&path);
-        // One that cannot be written is as good a lock; its holder has no name.
+        // A file that cannot be written is as good a lock; its holder has no name.
         let mut file = writable
             .or_else(|error| options.open(&path).map_err(|_| error))
             .map_err(|error| StoreError::io("open the lock", &path, error))?;
-        let found = file.metadata().map_err(|error| StoreError::io("look at", &path, error))?;
-        if !found.is_file() {
-            let what = format!("is {}, not a regular file", super::kind(&found));
-            return Err(StoreError::Unfit { path, what }.into());
-        }
+        file::regular(&file, &path)?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {
@@ -94,11 +79,10 @@ impl Lock {
                 }
             }
         }
-        // A courtesy, as its name is: who may lock it, has.
+        // A courtesy: a process that may lock the file has the lock, whatever its mode.
         drop(file::settle_mode(&file, &path, 0o640));
-        let me = Holder { pid: std::process::id(), since: now, command: command.to_owned() };
         // A courtesy: on a full disk we are a nameless holder, and the write that matters fails in its own words.
-        drop(sign(&mut file, &me));
+        drop(sign(&mut file, command, now));
         Ok(Self { file })
     }
 }
@@ -110,32 +94,24 @@ impl Drop for Lock {
     }
 }
 
-fn sign(file: &mut File, holder: &Holder) -> std::io::Result<()> {
-    let command: String = holder.command.chars().filter(|c| !c.is_control()).take(MAX_COMMAND).collect();
+/// Process id (in its own namespace), time and command, in a line.
+fn sign(file: &mut File, command: &str, now: Timestamp) -> std::io::Result<()> {
+    let command: String = command.chars().filter(|c| !c.is_control()).take(MAX_COMMAND).collect();
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(format!("{} {} {command}\n", holder.pid, holder.since).as_bytes())
+    file.write_all(format!("{} {now} {command}\n", std::process::id()).as_bytes())
 }
 
-fn holder(file: &mut File) -> Option<Holder> {
+fn holder(file: &mut File) -> String {
+    signature(file).unwrap_or_else(|| "a process that left no name (fuser shows it)".to_owned())
+}
+
+fn signature(file: &mut File) -> Option<String> {
     let mut text = String::new();
     file.seek(SeekFrom::Start(0)).ok()?;
     file.take(1024).read_to_string(&mut text).ok()?;
-    let mut words = text.trim_end().splitn(3, ' ');
-    Some(Holder {
-        pid: words.next()?.parse().ok()?,
-        since: words.next()?.parse().ok()?,
-        command: words.next()?.to_owned(),
-    })
-}
-
-struct Named<'a>(&'a Option<Holder>);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(holder) => write!(f, "process {} ({}), since {}", holder.pid, holder.command, holder.since),
-            None => f.write_str("a process that left no name (fuser shows it)"),
-        }
-    }
+    let (pid, rest) = text.trim_end().split_once(' ')?;
+    let (since, command) = rest.split_once(' ')?;
+    let (pid, since): (u32, Timestamp) = (pid.parse().ok()?, since.parse().ok()?);
+    Some(format!("process {pid} ({command}), since {since}"))
 }

@@ -15,8 +15,8 @@
 //!  current                    fsync of the link's directory
 //! ```
 //!
-//! Each step may be the last one: whatever it leaves behind has a name that begins with a dot, is read by nobody, and is
-//! removed by the next [`sweep()`]. A generation leaves the other way round: renamed away first, then taken apart.
+//! Each step may be the last one: what it leaves behind has a name that begins with a dot, which no reader reads and
+//! the next [`sweep()`] removes. A generation leaves the other way round: renamed away first, then taken apart.
 //!
 //! Everything here is synchronous and knows nothing of certificates: it moves bytes and names.
 
@@ -34,19 +34,18 @@ pub mod generation;
 pub mod link;
 pub mod lock;
 pub mod ownership;
-pub mod privileged;
 pub mod sweep;
 
-pub use error::{Cause, StoreError};
+pub use error::StoreError;
 pub use generation::Files;
 pub use link::{Link, LinkPath};
-pub use lock::{Holder, Lock, LockError};
+pub use lock::{Lock, LockError};
 pub use sweep::{Swept, remove, sweep, sweep_in};
 
 /// The folder of the targets' links.
 pub const TARGETS: &str = "target";
 
-/// A trust directory whose shape was found right.
+/// A trust directory that has the shape of one, and that only its owner and group can write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
@@ -56,12 +55,8 @@ impl Store {
     /// Opens the store for a writer: `root` (whose parent must exist), `generations/` and `target/` are created, with
     /// mode 0755 whatever the umask, where they are missing.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        if !root_is_there(root)? {
-            file::create_directory(root)?;
-        }
-        for part in [generation::DIRECTORY, TARGETS] {
-            let path = root.join(part);
-            if !part_is_there(&path)? {
+        for (path, may_be_link) in parts(root) {
+            if !is_there(&path, may_be_link)? {
                 file::create_directory(&path)?;
             }
         }
@@ -69,12 +64,9 @@ impl Store {
     }
 
     /// Opens the store for a reader, which needs no write access and creates nothing; `None` where there is none yet.
-    pub fn look(root: &Path) -> Result<Option<Self>, StoreError> {
-        if !root_is_there(root)? {
-            return Ok(None);
-        }
-        for part in [generation::DIRECTORY, TARGETS] {
-            if !part_is_there(&root.join(part))? {
+    pub fn find(root: &Path) -> Result<Option<Self>, StoreError> {
+        for (path, may_be_link) in parts(root) {
+            if !is_there(&path, may_be_link)? {
                 return Ok(None);
             }
         }
@@ -88,40 +80,36 @@ impl Store {
     }
 }
 
-/// The root may be a symlink that the administrator made, as long as it leads to a directory.
-fn root_is_there(root: &Path) -> Result<bool, StoreError> {
-    match fs::symlink_metadata(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(StoreError::io("look at", root, error)),
-        Ok(found) if found.is_symlink() => match fs::metadata(root) {
-            Ok(led_to) => judge_directory(root, &led_to).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(StoreError::Unfit { path: root.to_owned(), what: "is a symlink that leads nowhere".into() })
-            }
-            Err(error) => Err(StoreError::io("follow", root, error)),
-        },
-        Ok(found) => judge_directory(root, &found).map(|()| true),
-    }
+/// The directories that a store consists of, the outer first, and whether each may be a symlink: the root may be one
+/// that the administrator made, as long as it leads to a directory.
+fn parts(root: &Path) -> [(PathBuf, bool); 3] {
+    [(root.to_owned(), true), (root.join(generation::DIRECTORY), false), (root.join(TARGETS), false)]
 }
 
-fn part_is_there(path: &Path) -> Result<bool, StoreError> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(StoreError::io("look at", path, error)),
-        Ok(found) => judge_directory(path, &found).map(|()| true),
-    }
-}
-
-fn judge_directory(path: &Path, found: &fs::Metadata) -> Result<(), StoreError> {
+/// Whether a directory stands there, and is fit for a store.
+fn is_there(path: &Path, may_be_link: bool) -> Result<bool, StoreError> {
+    let found = if may_be_link { fs::metadata(path) } else { fs::symlink_metadata(path) };
+    let found = match found {
+        Ok(found) => found,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io("look at", path, error)),
+        Err(_) if path.is_symlink() => return Err(StoreError::foreign(path, "is a symlink that leads nowhere")),
+        Err(_) => return Ok(false),
+    };
     if !found.is_dir() {
-        return Err(StoreError::Unfit { path: path.to_owned(), what: format!("is {}, not a directory", kind(found)) });
+        return Err(StoreError::foreign(path, &format!("is {}, not a directory", kind(&found))));
     }
-    // Whoever may rename in it can put any trust in front of the servers. Its owner may have let in a group, or somebody by
-    // an access list; that is a word of the owner's, and root believes nothing in a store that is not its own.
+    // Anyone who may rename in it can put any trust in front of the servers. Its owner may have let in a group, or
+    // somebody by an access list: that is the owner's decision, and root believes nothing in a store that is not its
+    // own.
     if found.mode() & 0o002 != 0 {
-        return Err(StoreError::OpenToAll { path: path.to_owned(), mode: found.mode() & 0o7777 });
+        let what = format!(
+            "is writable by others (mode {:04o}): any user of this machine could swap what servers trust. Nothing was \
+             changed. Take that right away (chmod o-w) after checking what is in there",
+            found.mode() & 0o7777
+        );
+        return Err(StoreError::Unfit { path: path.to_owned(), what });
     }
-    Ok(())
+    Ok(true)
 }
 
 pub(crate) fn kind(found: &fs::Metadata) -> &'static str {

@@ -1,5 +1,5 @@
 //! Tidying, under the lock: what a crash left, and generations beyond what is kept. None of it is the work itself: what
-//! cannot be removed is told, and tried again by the next sweep.
+//! cannot be removed is reported, and the next sweep tries again.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::store::error::StoreError;
 use crate::store::{TARGETS, file, generation, link};
 
-/// What a sweep came to.
+/// What a sweep removed, and what it could not.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// Generations that were neither kept nor named by a link, and are removed.
     pub generations: BTreeSet<u64>,
     /// Half-made or half-removed things of a writer that died, and are removed.
     pub leftovers: Vec<PathBuf>,
-    /// What could not be done.
+    /// Why a step could not be done.
     pub failures: Vec<StoreError>,
 }
 
@@ -46,11 +46,11 @@ pub fn sweep(root: &Path, keep: &BTreeSet<u64>) -> Swept {
         }
         swept.tried(file::sync_directory(&directory));
     }
-    // Where a link cannot be read, nobody knows which generations are named.
+    // Where a link cannot be read, it is unknown which generations are named.
     let Some(named) = swept.tried(link::naming(root)) else { return swept };
     for number in swept.tried(generation::list(root)).unwrap_or_default() {
         let is_wanted = keep.contains(&number) || named.contains_key(&number);
-        if !is_wanted && swept.tried(generation::take_apart(root, number)).is_some() {
+        if !is_wanted && swept.tried(generation::remove_in(&generations, number)).is_some() {
             swept.generations.insert(number);
         }
     }
@@ -71,8 +71,9 @@ pub fn sweep_in(generations: &Path, swept: &mut Swept) {
 
 /// Removes a generation that no link names.
 pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
-    match link::naming(root)?.remove(&number) {
-        Some(link) => Err(StoreError::InUse { path: generation::path(root, number), link }),
-        None => generation::take_apart(root, number),
-    }
+    let Some(link) = link::naming(root)?.remove(&number) else {
+        return generation::remove_in(&root.join(generation::DIRECTORY), number);
+    };
+    let what = format!("is what the link {} names, so it was not removed; switch the link first", link.display());
+    Err(StoreError::Unfit { path: generation::path(root, number), what })
 }

@@ -1,12 +1,4 @@
-//! Where a server is told or asked over HTTP: a URL, or a Unix socket with a path.
-
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
+//! Where a server is asked over HTTP: a URL, or a Unix socket with a path.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,28 +15,28 @@ pub enum Endpoint {
     Url(Url),
     /// `unix:/run/app.sock:/-/reload`.
     Unix {
-        /// The socket.
+        /// Absolute.
         socket: PathBuf,
-        /// The path of the request.
+        /// The path of the request, with its query.
         path: String,
     },
 }
 
 impl Endpoint {
-    /// Reads either form; what is wrong with it, if it is neither.
+    /// Reads either form; if it is neither, what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix(UNIX) else {
             return match Url::parse(text) {
                 Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Ok(Self::Url(url)),
-                Ok(_) => Err("is no http or https URL with a host, nor unix:SOCKET:PATH".to_owned()),
-                Err(error) => Err(format!("is no URL: {error}")),
+                Ok(_) => Err("is neither an http or https URL with a host nor unix:SOCKET:PATH".to_owned()),
+                Err(error) => Err(format!("is not a URL: {error}")),
             };
         };
         let (socket, path) =
             rest.split_once(":/").map_or((rest, String::new()), |(socket, path)| (socket, path.into()));
         let path = format!("/{path}");
         if !socket.starts_with('/') {
-            return Err("names no absolute path of a socket: unix:/run/app.sock:/-/reload".to_owned());
+            return Err("does not name the absolute path of a socket: unix:/run/app.sock:/-/reload".to_owned());
         }
         if !path.chars().all(|each| each.is_ascii_graphic()) {
             return Err("has a path with spaces or other than ASCII".to_owned());

@@ -1,11 +1,11 @@
-//! One request to a server on this machine (or elsewhere, by https), over TCP or a Unix socket: a reload, or a question.
-//! No redirect is followed, no proxy asked, no connection used twice; the answer is read up to a bound.
+//! One request to a server on this machine (or elsewhere, by https), over TCP or a Unix socket: a reload, or a
+//! question. No redirect is followed, no proxy asked, no connection used twice; the answer is read up to a bound.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -14,35 +14,35 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::http_client::is_loopback;
+use crate::http_client::{causes, is_loopback};
 use crate::targets::endpoint::Endpoint;
 
-/// What was answered.
+/// An answer of any status.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status code.
+    /// 100 to 599.
     pub status: u16,
-    /// The headers.
+    /// As they came, each as often as it came.
     pub headers: HeaderMap,
     /// The beginning of the body.
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// Why no answer came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
-    /// The URL is neither HTTPS nor on this machine.
+    /// The URL is plain HTTP to another machine.
     #[error("{url} is refused: without TLS it must name a loopback address")]
     NotLoopback {
         /// Without user, password and query.
         url: String,
     },
-    /// No answer came.
+    /// No answer came, or not in time.
     #[error("{url} brought no answer ({reason})")]
     NoAnswer {
         /// Without user, password and query.
         url: String,
-        /// Why.
+        /// The error of each layer, from the outer to the inner.
         reason: String,
     },
 }
@@ -55,7 +55,7 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Whatever can be wrong with the place is found out here.
+    /// An error for an endpoint that must not or cannot be asked.
     pub fn of(endpoint: &Endpoint) -> Result<Self, HttpError> {
         let client = match endpoint {
             Endpoint::Unix { .. } => None,
@@ -68,7 +68,7 @@ impl Asker {
         Ok(Self { endpoint: endpoint.clone(), client })
     }
 
-    /// The same at another path of the same place, which costs nothing.
+    /// The same at a path below this one, which costs nothing.
     #[must_use]
     pub fn below(&self, path: &str) -> Self {
         let endpoint = match &self.endpoint {
@@ -93,7 +93,7 @@ impl Asker {
             match (&self.client, &self.endpoint) {
                 (Some(client), Endpoint::Url(url)) => {
                     let request = client.request(method, url.clone()).send().await;
-                    over_tcp(request.map_err(with_causes)?, kept).await
+                    Ok(Answer::of(request.map_err(with_causes)?, kept).await)
                 }
                 (_, Endpoint::Unix { socket, path }) => {
                     let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
@@ -107,14 +107,18 @@ impl Asker {
     }
 }
 
-async fn over_tcp(mut response: reqwest::Response, kept: usize) -> Result<Answer, String> {
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let mut body = Vec::new();
-    while body.len() < kept {
-        let Ok(Some(chunk)) = response.chunk().await else { break };
-        body.extend(chunk.iter().take(kept.saturating_sub(body.len())));
+impl Answer {
+    /// Reads the body as far as it is kept; one that breaks off is as long as it came.
+    async fn of(mut response: reqwest::Response, kept: usize) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut body = Vec::new();
+        while body.len() < kept
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend(chunk.iter().take(kept.saturating_sub(body.len())));
+        }
+        Self { status, headers, body }
     }
-    Ok(Answer { status, headers, body })
 }
 
 async fn over_unix(stream: UnixStream, method: Method, path: &str, kept: usize) -> Result<Answer, String> {
@@ -129,15 +133,8 @@ async fn over_unix(stream: UnixStream, method: Method, path: &str, kept: usize) 
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
     let answer = async {
-        let mut response = sender.send_request(request).await.map_err(said)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let mut body = Vec::new();
-        while body.len() < kept {
-            let Some(Ok(frame)) = response.frame().await else { break };
-            let data = frame.into_data().unwrap_or_default();
-            body.extend(data.iter().take(kept.saturating_sub(body.len())));
-        }
-        Ok(Answer { status, headers, body })
+        let response = sender.send_request(request).await.map_err(said)?;
+        Ok(Answer::of(response.map(reqwest::Body::wrap).into(), kept).await)
     };
     // The connection is driven beside the answer; what ends it while there is none yet, the answer says itself.
     let driven = async {
@@ -171,13 +168,10 @@ fn client(with_roots: bool) -> Result<reqwest::Client, String> {
 
 fn with_causes(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(deeper) = cause {
-        text = format!("{text}: {deeper}");
-        cause = deeper.source();
-    }
-    text
+    let mut texts: Vec<String> = causes(&error).map(ToString::to_string).collect();
+    // An `io::Error` has the text of what it wraps.
+    texts.dedup();
+    texts.join(": ")
 }
 
 #[cfg(test)]

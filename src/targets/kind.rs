@@ -1,158 +1,140 @@
-//! What a kind of server must say of itself. Each kind says it in a folder of its own, and [`super::table`] lists them.
-//! Everything here is pure: a kind says what is to be run and how the answer reads, and others run it.
-
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
+//! What a kind of server must say of itself: pure data. Each kind says it in a folder of its own, and [`super::table`]
+//! lists them.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::enforcement::Configuration;
-use super::ways::{CheckWay, GenerationEvidence, Reload};
+use super::ways::{Addressee, CheckWay, GenerationEvidence, Reload, Signal, Start};
 use crate::trust::render::Output;
 
 /// A kind of server: a preset of files, check, reload and proof, which a target's own keys override, and what its
-/// server can see of a client.
-pub trait ServerKind: Sync {
-    /// Its name in the configuration.
-    fn name(&self) -> &'static str;
-
+/// server can see of a client. Two are the same if they have the same name.
+pub struct ServerKind {
+    /// As the configuration's `kind` names it.
+    pub name: &'static str,
     /// The family of files that it needs besides the files of every generation.
-    fn output(&self) -> Option<Output> {
-        None
+    pub output: Option<Output>,
+    /// How the paths begin of the files of a generation that its server reads by the target's link.
+    pub reads: &'static [&'static str],
+    /// The lines that a user adds to the server's configuration, made from the target's own link. They name the file
+    /// with the generation marker.
+    pub snippet: Option<fn(&Path) -> String>,
+    /// The file with the generation marker that these lines name, and its twin without the marker.
+    pub marker_file: (&'static str, &'static str),
+    /// The server's own configuration test.
+    pub check: Option<&'static [&'static str]>,
+    /// The private start by which a check of this kind judges, unless its command only tests.
+    pub start: Option<&'static Start>,
+    /// The extension of files that a mere test reads although it is blind to the others: broken ones would show
+    /// nothing.
+    pub spared_by_canary: Option<&'static str>,
+    /// A check that notices broken files, for people whose check does not.
+    pub better_check: Option<&'static str>,
+    /// The signal by which the server reloads, its pidfile, and the name of its process.
+    pub signal: Option<(Signal, &'static str, &'static str)>,
+    /// Whether its snippet shows the loaded allowlist's generation in a header.
+    pub evidence: GenerationEvidence,
+    /// For how long answers of the old generation may still come after the first new one.
+    pub settle: Duration,
+    /// Whether the server acts by some of its files as soon as its link is switched, so that it is never switched only
+    /// to see what its check says.
+    pub reads_at_requests: bool,
+    /// Whether the server admits anyone whom its authorities have signed.
+    pub admits_by_authority_alone: bool,
+    /// Whether the server can be configured to advertise other names than those of the authorities that it accepts.
+    pub advertises_other_names: bool,
+    /// Whether its snippet makes it ask every client for a certificate: one that does not ask has no snippet.
+    pub asks_every_client: bool,
+    /// How its configuration is read to see whether it asks the allowlist, where that can be seen.
+    pub configuration: Option<&'static dyn Configuration>,
+}
+
+/// Measured: nginx, 270 ms. A server that is not known is taken to be as slow as the slowest that is.
+const SLOWEST: Duration = Duration::from_millis(500);
+
+impl ServerKind {
+    /// A server of which nothing but its name is known; a kind says what differs.
+    #[must_use]
+    pub const fn unknown(name: &'static str) -> Self {
+        Self {
+            name,
+            output: None,
+            reads: &[],
+            snippet: None,
+            marker_file: ("trust-bundle.pem", "chain.pem"),
+            check: None,
+            start: None,
+            spared_by_canary: None,
+            better_check: None,
+            signal: None,
+            evidence: GenerationEvidence::None,
+            settle: SLOWEST,
+            reads_at_requests: false,
+            admits_by_authority_alone: false,
+            advertises_other_names: false,
+            asks_every_client: false,
+            configuration: None,
+        }
     }
 
     /// Whether a server of this kind reads this file of a generation by its link.
-    fn reads(&self, path: &str) -> bool;
-
-    /// The lines that a user adds to the server's configuration, with the target's own link in them. They name the files
-    /// with the generation marker.
-    fn snippet(&self, _link: &Path) -> Option<String> {
-        None
+    #[must_use]
+    pub fn reads(&self, path: &str) -> bool {
+        self.reads.iter().any(|start| path.starts_with(start))
     }
 
-    /// These lines by its own files that have no generation marker.
-    fn without_marker(&self, lines: &str) -> String {
-        lines.to_owned()
-    }
-
-    /// The server's own configuration test.
-    fn check(&self) -> Option<&'static [&'static str]> {
-        None
+    /// The lines that a user adds to the server's configuration, where they are known; with the file that has the
+    /// generation marker, or without.
+    #[must_use]
+    pub fn snippet(&self, marker: bool, link: &Path) -> Option<String> {
+        let lines = self.snippet?(link);
+        let (with, without) = self.marker_file;
+        Some(if marker { lines } else { lines.replace(&format!("/{with}"), &format!("/{without}")) })
     }
 
     /// How a check by this command judges.
-    fn check_way(&self, _argv: &[String]) -> CheckWay {
-        CheckWay::Test
-    }
-
-    /// Whether a check of this way is known to read such a file, so that it must refuse one that is broken.
-    fn is_checked(&self, _way: CheckWay, _path: &Path) -> bool {
-        true
-    }
-
-    /// A check that looks, for one whose check does not.
-    fn check_that_looks(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// How the server is told.
-    fn reload(&self) -> Reload {
-        Reload::None
-    }
-
-    /// Whether its snippet shows the loaded allowlist's generation in a header.
-    fn evidence(&self) -> GenerationEvidence {
-        GenerationEvidence::None
-    }
-
-    /// For how long answers of the old generation may still come after the first new one. A server that is not known is
-    /// taken to be as slow as the slowest that is.
-    fn settle(&self) -> Duration {
-        SLOWEST
-    }
-
-    /// Whether a server of this kind acts by some of its files as soon as its link is switched, so that it is never
-    /// switched only to see what its check says.
-    fn reads_at_requests(&self) -> bool {
-        false
-    }
-
-    /// Whether a server of this kind admits anyone whom its authorities have signed.
-    fn admits_by_authority_alone(&self) -> bool {
-        false
-    }
-
-    /// Whether it can be told to advertise other names than those of the authorities that it accepts.
-    fn advertises_other_names(&self) -> bool {
-        false
-    }
-
-    /// Whether its snippet makes it ask every client for a certificate: one that does not ask has no snippet.
-    fn asks_every_client(&self) -> bool {
-        false
-    }
-
-    /// How its configuration is read to see whether it asks the allowlist, where that can be seen.
-    fn configuration(&self) -> Option<&'static dyn Configuration> {
-        None
-    }
-}
-
-/// Measured: nginx, 270 ms.
-const SLOWEST: Duration = Duration::from_millis(500);
-
-/// One kind of the table. Two are the same if they have the same name.
-#[derive(Clone, Copy)]
-pub struct Kind(&'static dyn ServerKind);
-
-impl Kind {
-    /// This kind.
     #[must_use]
-    pub const fn of(kind: &'static dyn ServerKind) -> Self {
-        Self(kind)
+    pub fn check_way(&self, argv: &[String]) -> CheckWay {
+        match self.start {
+            Some(start) if !argv.iter().any(|word| start.tests.contains(&word.as_str())) => CheckWay::Start(start),
+            _ => CheckWay::Test,
+        }
+    }
+
+    /// How the server is asked to reload, unless the target says otherwise.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.signal.map_or(Reload::None, |(signal, pidfile, process)| Reload::Signal {
+            signal,
+            to: Addressee::Pidfile { pidfile: PathBuf::from(pidfile), process: process.to_owned() },
+        })
     }
 }
 
-impl std::ops::Deref for Kind {
-    type Target = dyn ServerKind;
-
-    fn deref(&self) -> &Self::Target {
-        self.0
-    }
-}
-
-impl fmt::Debug for Kind {
+impl fmt::Debug for ServerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.name)
     }
 }
 
-impl PartialEq for Kind {
+impl PartialEq for ServerKind {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.name == other.name
     }
 }
 
-impl Eq for Kind {}
+impl Eq for ServerKind {}
+
+/// One kind of the table.
+pub type Kind = &'static ServerKind;
 
 /// A table of kinds.
 #[derive(Debug, Clone, Copy)]
-pub struct Kinds(&'static [Kind]);
+pub struct Kinds(pub &'static [Kind]);
 
 impl Kinds {
-    /// The table of these kinds.
-    #[must_use]
-    pub const fn of(kinds: &'static [Kind]) -> Self {
-        Self(kinds)
-    }
-
     /// Each kind, in the order of the table.
     pub fn all(self) -> impl Iterator<Item = Kind> {
         self.0.iter().copied()
@@ -161,11 +143,11 @@ impl Kinds {
     /// The kind of this name.
     #[must_use]
     pub fn find(self, name: &str) -> Option<Kind> {
-        self.all().find(|kind| kind.name() == name)
+        self.all().find(|kind| kind.name == name)
     }
 
     /// The families of files that the kinds need, in the order of the table.
     pub fn outputs(self) -> impl Iterator<Item = Output> {
-        self.all().filter_map(|kind| kind.output())
+        self.all().filter_map(|kind| kind.output)
     }
 }

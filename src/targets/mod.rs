@@ -1,17 +1,18 @@
-//! The effects of a target's turn: a server that consumes the store is asked, told, and made to prove itself.
+//! The effects of a target's turn: a server that consumes the store is checked, reloaded, and made to prove itself.
 //!
 //! ```text
 //!  check ─▶ (the link is switched by the store) ─▶ reload ─▶ proof
 //!  the server's own test,                          signal, systemd,      its CertificateRequest,
 //!  in a private view                               command, HTTP         a response header
 //! ```
-//! Which of these comes next is decided by the pure state machine in `trust`; nothing here decides. What is known of one
-//! kind of server stands in a folder of its own, one line of [`table`] each: its preset, its files, their strict reading
-//! back, its snippet, what its format cannot express, and the ways of its own to check, tell and look at it.
+//! Which of these comes next is decided by the pure state machine in `trust`; nothing here decides. What is known of
+//! one kind of server stands in a folder of its own, one line of [`table`] each: its preset, its files, their strict
+//! reading back, its snippet, what its format cannot express, and its own ways to check, reload and observe it.
 
 pub mod apache;
 pub mod ca_only;
 pub mod check;
+mod der;
 pub mod endpoint;
 pub mod enforcement;
 pub mod envoy;
@@ -23,7 +24,6 @@ pub mod kind;
 pub mod nginx;
 pub mod process;
 pub mod proof;
-mod quoting;
 pub mod read_back;
 pub mod reload;
 pub mod snippet;

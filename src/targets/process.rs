@@ -1,8 +1,8 @@
 //! Runs a program that is not ours: a server's own check, a reload command, a hook.
 //!
-//! What the rest of the program may rely on: no shell is involved; the program gets nothing but `PATH`, `LANG=C` and the
-//! `TRUSTSYNC_*` variables it was given, and no input; it and all that it started in its process group are ended when its
-//! time is over; what it says is kept only up to a bound; and nothing that it leaves behind can hold us up.
+//! What the rest of trustsync may rely on: no shell is involved; the program gets `PATH`, `LANG=C` and the
+//! `TRUSTSYNC_*` variables it was given, and no input; when its time is over, it is ended with all that it started in
+//! its process group; its output is kept up to a bound; and nothing that it leaves behind can hold us up.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,6 +18,8 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::trust::excerpt;
+
 /// How much of a program's output is kept, unless its caller says otherwise.
 pub const OUTPUT_KEPT: usize = 64 * 1024;
 
@@ -25,12 +27,12 @@ pub const OUTPUT_KEPT: usize = 64 * 1024;
 pub const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// How long we read on, at most, once the program itself has ended: what it started may hold its output open for ever.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const LAST_OUTPUT: Duration = Duration::from_millis(200);
 
 /// How much of a command is logged.
 const COMMAND_SHOWN: usize = 400;
 
-/// Where programs are looked for when we have no `PATH` of our own.
+/// Where programs are found when we have no `PATH` of our own.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The `TRUSTSYNC_*` variables that a program is given.
@@ -68,37 +70,31 @@ pub struct Run<'a> {
 /// What became of a program that was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
-    /// How it ended.
+    /// Its exit code, or the signal that ended it.
     pub status: ExitStatus,
     /// The beginning of what it wrote to stdout and stderr, in the order written, with no control characters but line
     /// ends and tabs.
     pub output: String,
     /// It wrote more than was kept.
     pub output_cut: bool,
-    /// It was ended by us, since its time was over.
+    /// We ended it, since its time was over.
     pub timed_out: bool,
 }
 
-/// Why a program could not be run at all.
+/// Why a program could not be run, so that nothing is known of how it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// There is no argument at all.
+    /// The list is empty.
     #[error("the command is empty: it needs at least a program's name")]
     Empty,
-    /// The program could not be started.
-    #[error("{program} could not be started: {source}")]
-    Start {
+    /// The program could not be started, or not watched to its end.
+    #[error("{program} could not be {what}: {source}")]
+    Failed {
         /// Its name, as configured.
         program: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The program was started, and then the system failed us.
-    #[error("lost sight of {program}: {source}")]
-    Watch {
-        /// Its name, as configured.
-        program: String,
-        /// Why.
+        /// `started` or `watched`.
+        what: &'static str,
+        /// What the kernel said.
         source: io::Error,
     },
 }
@@ -110,7 +106,7 @@ impl Ran {
         self.status.success() && !self.timed_out
     }
 
-    /// How it ended and its last words, for people: `exit code 1: nginx: [emerg] ...`.
+    /// How it ended, and what it wrote, for people: `exit code 1: nginx: [emerg] ...`.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut text = if self.timed_out {
@@ -133,7 +129,8 @@ impl Ran {
 }
 
 impl Run<'_> {
-    /// Runs it to its end, or to the end of its time, and logs that. If the future is dropped, the whole group is killed.
+    /// Runs it to its end, or to the end of its time, and logs that. If the future is dropped, the whole group is
+    /// killed.
     pub async fn to_end(&self) -> Result<Ran, RunError> {
         let begun = Instant::now();
         let ran = self.watch().await;
@@ -142,10 +139,9 @@ impl Run<'_> {
             Ok(ran) => ran.status.to_string(),
             Err(error) => error.to_string(),
         };
-        // Everyone on the machine can see the arguments of a process, so they are no secret.
-        let words = self.argv.iter().flat_map(|argument| argument.split_whitespace());
-        let command: String = words.flat_map(|word| [word, " "]).collect();
-        let command: String = printable(command.trim_end().as_bytes()).chars().take(COMMAND_SHOWN).collect();
+        // All users of the machine can see the arguments of a process, so they are not a secret.
+        let words: Vec<&str> = self.argv.iter().flat_map(|argument| argument.split_whitespace()).collect();
+        let command = excerpt::beginning(&words.join(" "), COMMAND_SHOWN);
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         log_line!(CommandEnded, command, took_ms, ended, "a command was run to its end");
         ran
@@ -155,11 +151,12 @@ impl Run<'_> {
         let Some((program, arguments)) = self.argv.split_first() else {
             return Err(RunError::Empty);
         };
-        let lost = |source| RunError::Watch { program: program.clone(), source };
+        let failed = |what| move |source| RunError::Failed { program: program.clone(), what, source };
+        let lost = failed("watched");
         let deadline = Instant::now() + self.limit;
 
         let (reader, writer) = io::pipe().map_err(lost)?;
-        let mut heard = SlotAnswer {
+        let mut output = Output {
             from: pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(lost)?,
             kept: Vec::new(),
             bound: self.output_kept,
@@ -177,27 +174,27 @@ impl Run<'_> {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|source| RunError::Start { program: program.clone(), source })?;
-        // Declared after the child, so dropped before it: as long as the child is not reaped, no other process can bear
+            .map_err(failed("started"))?;
+        // Declared after the child, so dropped before it: as long as the child is not reaped, no other process can have
         // the group's number.
         let mut group = Group::of(&child);
 
         let in_time = tokio::select! {
             // Cancel-safe: `wait` may be called again, and a dropped `read` has read nothing.
             status = timeout_at(deadline, child.wait()) => status.ok(),
-            never = heard.listen_on() => match never {},
+            never = output.read_and_wait() => match never {},
         };
         let (status, timed_out) = match in_time {
             Some(status) => {
                 group.ended();
-                // What it started may live on with its blessing (a restarted server): it is left alone.
-                let _ = timeout(LAST_WORDS, heard.listen()).await;
+                // What it started may live on for a purpose (a restarted server): it is left alone.
+                let _ = timeout(LAST_OUTPUT, output.read()).await;
                 (status, false)
             }
             None => {
                 group.signal(Signal::TERM);
                 let _ = timeout(LAST_GRACE, async {
-                    heard.listen().await;
+                    output.read().await;
                     while !group.leader_has_ended() {
                         sleep(Duration::from_millis(20)).await;
                     }
@@ -209,21 +206,21 @@ impl Run<'_> {
                 (status, true)
             }
         };
-        Ok(Ran { status: status.map_err(lost)?, output: printable(&heard.kept), output_cut: heard.cut, timed_out })
+        Ok(Ran { status: status.map_err(lost)?, output: printable(&output.kept), output_cut: output.cut, timed_out })
     }
 }
 
 /// The output, read as long as there is any and kept as far as is wanted.
-struct SlotAnswer {
+struct Output {
     from: pipe::Receiver,
     kept: Vec<u8>,
     bound: usize,
     cut: bool,
 }
 
-impl SlotAnswer {
+impl Output {
     /// Reads to the end.
-    async fn listen(&mut self) {
+    async fn read(&mut self) {
         let mut chunk = [0; 16 * 1024];
         while let Ok(read @ 1..) = self.from.read(&mut chunk).await {
             let space = self.bound.saturating_sub(self.kept.len());
@@ -233,8 +230,8 @@ impl SlotAnswer {
     }
 
     /// Reads to the end, and then waits for ever: an arm of a `select!` that only the other one ends.
-    async fn listen_on(&mut self) -> std::convert::Infallible {
-        self.listen().await;
+    async fn read_and_wait(&mut self) -> std::convert::Infallible {
+        self.read().await;
         std::future::pending().await
     }
 }
@@ -256,8 +253,8 @@ impl Group {
     /// Whether the leader is gone, without reaping it.
     fn leader_has_ended(&self) -> bool {
         let Some(leader) = self.0 else { return true };
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        !matches!(waitid(WaitId::Pid(leader), look), Ok(None))
+        let without_reaping = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(leader), without_reaping), Ok(None))
     }
 
     fn ended(&mut self) {

@@ -1,12 +1,4 @@
-//! The ways in which a server is checked, told and made to prove itself, as the configuration resolves them.
-
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
+//! The ways in which a server is checked, reloaded and made to prove itself, as the configuration resolves them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,12 +10,12 @@ use crate::targets::endpoint::Endpoint;
 pub struct Check<'a> {
     /// The program and its arguments.
     pub argv: &'a [String],
-    /// How it judges.
+    /// By its exit code, or by a start.
     pub way: CheckWay,
 }
 
 impl Check<'_> {
-    /// The command that judges in place: of a start, the same program's own test.
+    /// The command of a check in place: for a start, the same program's own test.
     #[must_use]
     pub fn in_place(&self) -> Vec<String> {
         let test = match self.way {
@@ -39,35 +31,38 @@ impl Check<'_> {
 pub enum CheckWay {
     /// The command reads the configuration and ends; its exit code is the verdict.
     Test,
-    /// The command is the server's own start, in namespaces of its own; the verdict is whether it comes to serve.
+    /// The command is the server's own start, in namespaces of its own; the verdict is whether it gets ready to serve.
     Start(&'static Start),
 }
 
-/// How a server of some kind is started in private, only to see whether it comes to serve.
+/// How a server of some kind is started in private, only to see whether it gets ready to serve.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Start {
-    /// A script for `sh`: `$1` is an empty folder for its use, `$2` is bound over `$3` unless it is empty, the rest starts
-    /// the server. It prints the line of [`VIEW_STANDS`](crate::targets::check::VIEW_STANDS) once the namespaces stand.
+    /// A script for `sh`: `$1` is an empty folder for its use, `$2` is bound over `$3` unless it is empty, the rest
+    /// starts the server. It prints the line of [`VIEW_STANDS`](crate::targets::check::VIEW_STANDS) once the namespaces
+    /// stand.
     pub script: &'static str,
     /// The argument that makes the same program only test its configuration.
     pub test: &'static str,
+    /// The arguments with which a check of this kind is such a test: it says so by its exit code alone.
+    pub tests: &'static [&'static str],
     /// What that test does not see.
     pub misses: &'static str,
 }
 
-/// How a target is told.
+/// How a target's server is asked to reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
     /// A signal to the server's process.
     Signal {
-        /// `HUP`, `USR1`, `USR2`.
+        /// As configured, or its kind's.
         signal: Signal,
-        /// Who that is, found out anew each time.
+        /// Which process that is, found out anew each time.
         to: Addressee,
     },
     /// `systemctl reload UNIT`.
     Systemd {
-        /// The unit.
+        /// With its suffix: `nginx.service`.
         unit: String,
     },
     /// A command, without a shell.
@@ -76,16 +71,16 @@ pub enum Reload {
     Http(Endpoint),
     /// HAProxy's runtime socket: it takes the files without a reload.
     Haproxy {
-        /// The socket.
+        /// The runtime socket, with the level `admin`.
         socket: PathBuf,
-        /// What is done instead where the socket does not take them.
+        /// The reload instead, where the socket does not take them.
         fallback: Box<Reload>,
     },
     /// A reload of HAProxy, of which its master then says whether it succeeded.
     Watched {
-        /// How it is told.
+        /// How it is asked.
         by: Box<Reload>,
-        /// The master's socket.
+        /// The socket of the master, not of a worker.
         master: PathBuf,
     },
     /// The server watches by itself.
@@ -107,14 +102,14 @@ impl Reload {
 /// How the process is found that gets a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addressee {
-    /// By its pidfile.
+    /// The process that a pidfile names.
     Pidfile {
-        /// The file.
+        /// Absolute; the server writes it.
         pidfile: PathBuf,
-        /// The name that the process must bear (its executable's, or `/proc/PID/comm`).
+        /// The name that the process must have (its executable's, or `/proc/PID/comm`).
         process: String,
     },
-    /// The one process of this name whose parent bears another.
+    /// The one process of this name whose parent has another.
     Process(String),
     /// The main process of this systemd unit.
     Unit(String),
@@ -123,31 +118,31 @@ pub enum Addressee {
 /// The signals that servers know as "reload".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGHUP.
+    /// nginx reloads.
     Hup,
-    /// SIGUSR1.
+    /// Apache reloads, gracefully.
     Usr1,
-    /// SIGUSR2.
+    /// HAProxy's master reloads.
     Usr2,
 }
 
-/// How a target proves what it serves: all ways that are configured must agree, and what one cannot show (the chain, the
-/// allowlist) another may.
+/// How a target proves what it serves: all ways that are configured must agree, and what one cannot show (the chain,
+/// the allowlist) another may.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProofMethods {
-    /// By its handshake and one answer.
+    /// By the server's handshake and one answer.
     pub wire: Option<WireProof>,
-    /// By what a command says of it.
+    /// By the generation that a command names; its program and arguments.
     pub command: Option<Vec<String>>,
-    /// By what it says of itself in an answer to `GET`.
+    /// By the generation that the server names in an answer to `GET`.
     pub http: Option<Endpoint>,
     /// By what Envoy's admin endpoint shows.
     pub envoy: Option<EnvoyProof>,
     /// By HAProxy's runtime socket, which shows what is loaded.
     pub haproxy: Option<PathBuf>,
-    /// For how long fresh looks must all show the new generation.
+    /// For how long every new observation must show the new generation.
     pub settle: Duration,
-    /// How long to wait for that.
+    /// How long that may take in all.
     pub timeout: Duration,
 }
 
@@ -156,35 +151,35 @@ impl ProofMethods {
     #[must_use]
     pub fn shows_chain(&self) -> bool {
         let envoy = self.envoy.as_ref().is_some_and(|envoy| envoy.marker);
-        self.speaks() || envoy || self.wire.as_ref().is_some_and(|wire| wire.marker)
+        self.reports() || envoy || self.wire.as_ref().is_some_and(|wire| wire.marker)
     }
 
     /// Whether the loaded allowlist can.
     #[must_use]
     pub fn shows_allowlist(&self) -> bool {
         let header = self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header);
-        self.speaks() || self.envoy.is_some() || header
+        self.reports() || self.envoy.is_some() || header
     }
 
-    /// Whether the server is asked what it has loaded, which answers for both.
-    fn speaks(&self) -> bool {
+    /// Whether the server reports what it has loaded, which answers for both.
+    fn reports(&self) -> bool {
         self.command.is_some() || self.http.is_some() || self.haproxy.is_some()
     }
 }
 
-/// A look at what Envoy has loaded.
+/// How to see what Envoy has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvoyProof {
-    /// Its admin endpoint.
+    /// The base of its admin endpoint.
     pub admin: Endpoint,
     /// Whether its configuration names the file with the generation marker.
     pub marker: bool,
 }
 
-/// A look from outside: a handshake and one GET.
+/// How to observe a server from outside: a handshake and one GET.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireProof {
-    /// `host:port`; all must agree.
+    /// Each `host:port`; all must agree.
     pub connect: Vec<String>,
     /// SNI and Host; none sends no SNI and the address as Host.
     pub server_name: Option<String>,
@@ -203,14 +198,14 @@ pub struct WireProof {
 pub enum ProxyProtocol {
     /// A line of text.
     V1,
-    /// A binary header.
+    /// A binary header, since HAProxy 1.5.
     V2,
 }
 
 /// How the loaded allowlist names its generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GenerationEvidence {
-    /// In the response header `X-Trustsync-Generation`.
+    /// By the response header `X-Trustsync-Generation`.
     Header,
     /// It cannot: only the chain is proven.
     None,

@@ -1,54 +1,57 @@
-//! Adopts what another's manifest says: nothing of it is believed but what our own policy would have let in. A leaf enters
-//! if it verifies anew, under a slot that is configured here, with the slot's identity; a name rule if its root is an
-//! anchor here and its names are the slot's. A denial is always believed: it can only take away.
+//! Adopts another's manifest. Only what our own policy would have let in is believed: a leaf enters if it verifies
+//! anew, under a slot that is configured here, with the slot's identity; a name rule if its root is an anchor here and
+//! its names are the slot's. A denial is always believed: it can only take away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::{Manifest, ManifestEntry};
+use crate::trust::manifest::Manifest;
 use crate::trust::marker_name::MarkerName;
 use crate::trust::observation::{IdentityRule, SlotRules};
-use crate::trust::planner_state::{Entry, PlannerState, SlotState};
-use crate::trust::refusal::quoted;
+use crate::trust::planner_state::{Entry, PlannerState, TrustedEntry};
+use crate::trust::refusal::{quoted, quoted_list};
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
-use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict};
+use crate::trust::verify::{self, Identity, Policy, Verdict};
 
-/// More entries, slots or denials than any store of ours comes to; what is judged is bounded before it is judged.
+/// More entries and slots, and more denials, than any store of ours has: the work is bounded before it begins.
 const MOST_ENTRIES: usize = 500;
 const MOST_DENIALS: usize = 10_000;
+
+/// How many names of an identity a message shows.
+const SHOWN: usize = 8;
 
 /// Whose generation is adopted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Giver {
-    /// The store of the daemon that polls for us: its first word on an identity is kept, and what has expired stays, as
-    /// the last leaf does.
+    /// The store of the daemon that polls for us: the first identity that it names is kept, and what has expired stays,
+    /// as the last leaf does.
     Daemon,
     /// A copy from another day and place: only what is valid enters, and no identity is learned.
     Seed,
 }
 
-/// What is judged, and by what.
+/// A generation that is offered, and what it must satisfy here.
 #[derive(Debug, Clone)]
 pub struct Input<'a> {
-    /// Whose it is.
+    /// Who offers it.
     pub giver: Giver,
-    /// The manifest.
+    /// The manifest of the generation.
     pub manifest: &'a Manifest,
-    /// The certificates that stand beside it.
+    /// The certificates in the generation's files.
     pub certificates: &'a BTreeMap<Fingerprint, Certificate>,
     /// Of every slot that is configured here; an identity that was kept counts as learned.
     pub rules: &'a [SlotRules],
-    /// What was adopted before: a slot that is configured no longer keeps what it had, while the giver retires it.
+    /// What was adopted before: a slot that is no longer configured keeps what it had, while the giver retires it.
     pub earlier: Option<&'a Manifest>,
-    /// What was denied before: nobody takes a denial back.
+    /// What was denied before: a giver cannot take a denial back.
     pub denied: &'a BTreeMap<Fingerprint, Denial>,
     /// The roots of other clients, configured here.
     pub extra: &'a BTreeMap<Fingerprint, Certificate>,
-    /// The policy.
+    /// What a leaf and its path must satisfy.
     pub policy: &'a Policy,
-    /// The present moment.
+    /// The time by this machine's clock.
     pub now: Timestamp,
 }
 
@@ -57,12 +60,18 @@ pub struct Input<'a> {
 pub struct Adopted {
     /// Whom to trust.
     pub set: TrustSet,
-    /// What is remembered of it.
+    /// What the planner begins from. A daemon's slot has an identity where the configuration leaves it to be learned,
+    /// and leaves entered by it.
     pub planner: PlannerState,
-    /// The identities by which leaves of a daemon's slots entered, where the configuration leaves them to be learned.
-    pub identities: BTreeMap<SlotId, BTreeSet<String>>,
-    /// What was not let in, and why.
+    /// What was not let in, each with the reason.
     pub refused: Vec<String>,
+}
+
+impl Adopted {
+    /// The identities that were learned from the daemon.
+    pub fn identities(&self) -> impl Iterator<Item = (SlotId, BTreeSet<String>)> + '_ {
+        self.planner.slots.iter().filter_map(|(slot, held)| Some((slot.clone(), held.identity.clone()?)))
+    }
 }
 
 /// Nothing of it may be rendered.
@@ -71,33 +80,34 @@ pub enum Withheld {
     /// Its store's id cannot stand in a marker.
     #[error("its manifest has no usable store id")]
     StoreId,
-    /// More than is judged.
+    /// More than we work through.
     #[error("its manifest has more than {most} {what}")]
     TooMany {
-        /// Of what.
+        /// Slots and certificates, or denied certificates.
         what: &'static str,
-        /// The most.
+        /// How many we would work through.
         most: usize,
     },
     /// Another identity than the first one.
     #[error(
-        "its manifest names another identity for {slot} ({}) than the one that was kept from the first time ({}): if the vendor \
-         changed it, set source.{}.identity", list(.named), list(.kept), .slot.source()
+        "its manifest names another identity for {slot} ({}) than the first one, which was kept ({}): if the vendor \
+         changed it, set source.{}.identity",
+        quoted_list(.named, SHOWN), quoted_list(.kept, SHOWN), .slot.source()
     )]
     Identity {
         /// The slot.
         slot: SlotId,
-        /// The one kept.
+        /// The names that were kept from the first time.
         kept: BTreeSet<String>,
-        /// The one named.
+        /// The names in the manifest.
         named: BTreeSet<String>,
     },
-    /// Nothing of it verifies, and it does not say that nobody is to be admitted.
-    #[error("nothing that it trusts may be trusted here{}", .0.iter().map(|why| format!("; {why}")).collect::<String>())]
+    /// Nothing of it verifies, and it does not say that everyone is denied. Why not, each reason.
+    #[error("nothing that it trusts may be trusted here: {}", .0.join("; "))]
     Nothing(Vec<String>),
 }
 
-/// Judges it.
+/// Verifies a generation by our own policy.
 pub fn adopt(input: &Input<'_>) -> Result<Adopted, Withheld> {
     let manifest = input.manifest;
     bounded(manifest)?;
@@ -106,34 +116,39 @@ pub fn adopt(input: &Input<'_>) -> Result<Adopted, Withheld> {
     if denied.len() > MOST_DENIALS {
         return Err(Withheld::TooMany { what: "denied certificates", most: MOST_DENIALS });
     }
-    let mut judge = Judge {
-        input,
-        denied,
-        set: TrustSet::default(),
-        planner: PlannerState::default(),
-        identities: BTreeMap::new(),
-        refused: Vec::new(),
-    };
+    let planner =
+        PlannerState { denied, accepted_issuers: manifest.accepted_issuers.clone(), ..PlannerState::default() };
+    let mut adoption = Adoption { input, planner, certificates: BTreeMap::new() };
+    let mut refused = Vec::new();
     for (slot, held) in &manifest.slots {
         let rules = input.rules.iter().find(|rules| rules.slot == *slot);
         let identity = match rules {
-            Some(rules) => judge.identity(rules, held.identity.as_ref())?,
+            Some(rules) => adoption.identity(rules, held.identity.as_ref())?,
             None => None,
         };
         for (key, entry) in held.entries.iter().filter(|(key, _)| !manifest.denied.contains_key(*key)) {
             let let_in = match rules {
+                None => adoption.as_before(slot, *key, entry),
+                Some(_) if adoption.planner.denied.contains_key(key) => Err(format!("{} is denied here", key.short())),
                 Some(rules) if rules.authority == Authority::Genesys => {
-                    judge.name_rule(rules, identity.as_ref(), *key, entry)
+                    adoption.name_rule(rules, identity.as_ref(), *key, entry)
                 }
-                Some(rules) => judge.leaf(rules, identity.as_ref(), *key, entry, held.entries.len() == 1),
-                None => judge.as_before(slot, *key, entry),
+                Some(rules) => adoption.leaf(rules, identity.as_ref(), *key, entry, held.entries.len() == 1),
             };
             if let Err(why) = let_in {
-                judge.refused.push(format!("{}: {why}", quoted(slot.as_str())));
+                refused.push(format!("{}: {why}", quoted(slot.as_str())));
             }
         }
     }
-    judge.conclude()
+    let Adoption { planner, certificates, .. } = adoption;
+    let set = TrustSet { extra: input.extra.clone(), ..planner.set(&certificates) };
+    let mut named = manifest.slots.values().flat_map(|held| held.entries.keys()).peekable();
+    let says_so = manifest.deny_all || named.peek().is_some();
+    let by_denial = input.giver == Giver::Daemon && says_so && named.all(|key| planner.denied.contains_key(key));
+    if set.is_empty() && !by_denial {
+        return Err(Withheld::Nothing(refused));
+    }
+    Ok(Adopted { set, planner, refused })
 }
 
 fn bounded(manifest: &Manifest) -> Result<(), Withheld> {
@@ -157,19 +172,17 @@ fn bounded(manifest: &Manifest) -> Result<(), Withheld> {
     Ok(())
 }
 
-/// Those given and those kept. A SHA-1 that is none would be text in a server's configuration.
+/// Those given and those kept. A SHA-1 that is not one would be text in a server's configuration.
 fn denials(input: &Input<'_>) -> BTreeMap<Fingerprint, Denial> {
     let is_sha1 =
         |text: &String| text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut denied = input.manifest.denied.clone();
-    for (key, kept) in input.denied {
-        let over = kept.until.is_some_and(|until| until < input.now);
-        if !over {
-            let given = denied.get(key);
-            let sha1 = kept.sha1.clone().or_else(|| given?.sha1.clone());
-            let pem_sha1 = kept.pem_sha1.clone().or_else(|| given?.pem_sha1.clone());
-            denied.insert(*key, Denial { sha1, pem_sha1, ..kept.clone() });
-        }
+    let is_in_force = |kept: &Denial| kept.until.is_none_or(|until| until >= input.now);
+    for (key, kept) in input.denied.iter().filter(|(_, kept)| is_in_force(kept)) {
+        let given = denied.get(key);
+        let sha1 = kept.sha1.clone().or_else(|| given?.sha1.clone());
+        let pem_sha1 = kept.pem_sha1.clone().or_else(|| given?.pem_sha1.clone());
+        denied.insert(*key, Denial { sha1, pem_sha1, ..kept.clone() });
     }
     for denial in denied.values_mut() {
         denial.sha1 = denial.sha1.take().filter(is_sha1);
@@ -178,16 +191,14 @@ fn denials(input: &Input<'_>) -> BTreeMap<Fingerprint, Denial> {
     denied
 }
 
-struct Judge<'a> {
+struct Adoption<'a> {
     input: &'a Input<'a>,
-    denied: BTreeMap<Fingerprint, Denial>,
-    set: TrustSet,
     planner: PlannerState,
-    identities: BTreeMap<SlotId, BTreeSet<String>>,
-    refused: Vec<String>,
+    /// Those that verified, with their paths.
+    certificates: BTreeMap<Fingerprint, Certificate>,
 }
 
-impl Judge<'_> {
+impl Adoption<'_> {
     /// The names that bind the slot here.
     fn identity(&self, rules: &SlotRules, named: Option<&BTreeSet<String>>) -> Result<Option<Identity>, Withheld> {
         let (region_name, learned) = match &rules.identity {
@@ -210,59 +221,50 @@ impl Judge<'_> {
         rules: &SlotRules,
         identity: Option<&Identity>,
         key: Fingerprint,
-        entry: &ManifestEntry,
+        entry: &TrustedEntry,
         alone: bool,
     ) -> Result<(), String> {
-        if self.denied.contains_key(&key) {
-            return Err(format!("{} is denied here", key.short()));
-        }
         let mut word = entry.word.filter(|word| word.until > self.input.now);
         if entry.role == Role::Trusted && word.is_none() {
-            // As the planner has it: the slot's last entry stays.
-            if !(alone && self.had(&rules.slot, key)) {
-                return Err(format!("the operator's word for {} has ended", key.short()));
+            // As in the planner: the slot's last entry stays.
+            if !alone || self.before(&rules.slot, key).is_none() {
+                return Err(format!("the operator's override for {} has ended", key.short()));
             }
             word = entry.word;
         }
         let known = |key: &Fingerprint| self.input.certificates.get(key).cloned();
-        let leaf = known(&key).ok_or_else(|| format!("{} stands in none of its files", key.short()))?;
-        let given: Vec<Certificate> =
-            std::iter::once(leaf).chain(entry.chain.iter().filter(|link| **link != key).filter_map(known)).collect();
-        let candidate = self.candidate(given, rules)?;
+        let leaf = known(&key).ok_or_else(|| format!("{} is in none of its files", key.short()))?;
+        let chain = entry.chain.iter().filter(|link| **link != key).filter_map(known);
+        let given = std::iter::once(leaf).chain(chain).collect();
+        let candidate = match verify::judge_certificates(given, &rules.anchors, self.input.policy, self.input.now) {
+            Verdict::Accepted(candidate) => candidate,
+            // Servers refuse it by themselves; the daemon keeps it as the last one.
+            Verdict::Expired(candidate, _) if self.input.giver == Giver::Daemon => candidate,
+            Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => return Err(refusal.to_string()),
+        };
         let Some(identity) = identity else {
             return Err(format!(
-                "{} has no identity to be judged by: none is learned from a seed; it enters once the vendor lists it, or by \
-                 source.{}.identity",
+                "{} cannot be verified without an identity, and a seed teaches none: it enters once the vendor lists \
+                 it, or by source.{}.identity",
                 key.short(),
                 rules.slot.source()
             ));
         };
         let verified = candidate.admit(identity).map_err(|refusal| {
             let waived = word.is_some_and(|word| word.any_identity);
-            let why =
-                if waived { "; that its identity was waived is not believed: only the configuration can" } else { "" };
+            let why = if waived { "; only the configuration here can waive its identity" } else { "" };
             format!("{refusal}{why}")
         })?;
-        let leaf = verified.leaf();
-        let chain: BTreeSet<Fingerprint> = verified.chain().iter().map(Certificate::fingerprint).collect();
-        self.set.chain.extend(verified.chain().iter().map(|link| (link.fingerprint(), link.clone())));
-        self.set.pin(&rules.slot, leaf, entry.role);
-        self.remember(&rules.slot, key, Entry { chain, word, ..Entry::seen(entry.role, entry.first_seen) });
+        let chain = verified.chain().iter().map(|link| self.let_in(link)).collect();
+        self.let_in(verified.leaf());
+        let seen = TrustedEntry::seen(entry.role, entry.first_seen);
+        self.remember(&rules.slot, key, TrustedEntry { chain, word, ..seen });
         if let (IdentityRule::Learn { .. }, Giver::Daemon, Identity::Names(names)) =
             (&rules.identity, self.input.giver, identity)
         {
-            self.identities.insert(rules.slot.clone(), names.clone());
+            self.planner.slots.entry(rules.slot.clone()).or_default().identity = Some(names.clone());
         }
         Ok(())
-    }
-
-    fn candidate(&self, given: Vec<Certificate>, rules: &SlotRules) -> Result<Candidate, String> {
-        match verify::judge_certificates(given, &rules.anchors, self.input.policy, self.input.now) {
-            Verdict::Accepted(candidate) => Ok(candidate),
-            // Servers refuse it by themselves; the daemon keeps it as the last one.
-            Verdict::Expired(candidate, _) if self.input.giver == Giver::Daemon => Ok(candidate),
-            Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => Err(refusal.to_string()),
-        }
     }
 
     fn name_rule(
@@ -270,108 +272,74 @@ impl Judge<'_> {
         rules: &SlotRules,
         identity: Option<&Identity>,
         key: Fingerprint,
-        entry: &ManifestEntry,
+        entry: &TrustedEntry,
     ) -> Result<(), String> {
-        if self.denied.contains_key(&key) {
-            return Err(format!("{} is denied here", key.short()));
-        }
-        let root = rules.anchors.0.iter().find(|anchor| anchor.fingerprint() == key);
-        let root = root.ok_or_else(|| format!("{} is no anchor here (genesys_anchors)", key.short()))?.clone();
-        let names: BTreeSet<String> = match identity {
+        let anchor = |key: Fingerprint| rules.anchors.0.iter().find(|anchor| anchor.fingerprint() == key);
+        let root = anchor(key).ok_or_else(|| format!("{} is not an anchor here (genesys_anchors)", key.short()))?;
+        let names = match identity {
             Some(Identity::Any) => BTreeSet::new(),
-            Some(Identity::Names(ours)) => {
-                let named = |name: &&String| entry.names.iter().any(|given| given.eq_ignore_ascii_case(name));
-                let foreign =
-                    entry.names.iter().find(|given| !ours.iter().any(|name| name.eq_ignore_ascii_case(given)));
-                if let Some(foreign) = foreign {
-                    return Err(format!("its name rule admits {:?}, which is no name of this slot", quoted(foreign)));
-                }
-                if entry.names.is_empty() {
-                    return Err(format!(
-                        "its name rule admits by the issuer alone; where the vendor's leaf has its name in the SAN only, say so \
-                         here with source.{}.identity = \"any\"",
-                        rules.slot.source()
-                    ));
-                }
-                ours.iter().filter(named).cloned().collect()
-            }
-            None => return Err("it has no identity to be judged by".to_owned()),
+            Some(Identity::Names(ours)) => admitted_names(ours, &entry.names, rules.slot.source())?,
+            None => return Err("it cannot be verified without an identity".to_owned()),
         };
-        // The leaves themselves are not at hand to be judged: whoever admits these one by one admits none of them.
+        // The leaves themselves are not here to be verified: a format that admits them one by one admits none of them.
         let dns_names = match self.input.giver {
-            // Not asking for what the daemon says that no leaf shows would admit by the issuer alone.
+            // Not to ask for what the daemon says that no leaf shows would admit by the issuer alone.
             Giver::Daemon => names.clone(),
-            Giver::Seed => entry.witnesses.dns_names.iter().filter(|name| names.contains(*name)).cloned().collect(),
+            Giver::Seed => entry.witnesses.dns_names.intersection(&names).cloned().collect(),
         };
         let witnesses = Witnesses { dns_names, leaves: BTreeSet::new() };
-        self.set.chain.insert(key, root.clone());
-        self.set.admit_by_name(&rules.slot, &root, &names, &witnesses);
-        // No path but the root itself: a leaf of the region is signed by it directly.
-        let chain =
-            entry.chain.iter().filter(|link| rules.anchors.0.iter().any(|anchor| anchor.fingerprint() == **link));
-        let chain: BTreeSet<Fingerprint> = chain.copied().collect();
-        self.remember(&rules.slot, key, Entry { chain, names, witnesses, ..Entry::seen(entry.role, entry.first_seen) });
+        self.let_in(root);
+        // No path but the root itself: it signs a leaf of the region directly.
+        let chain = entry.chain.iter().copied().filter(|link| anchor(*link).is_some()).collect();
+        let seen = TrustedEntry::seen(entry.role, entry.first_seen);
+        self.remember(&rules.slot, key, TrustedEntry { chain, names, witnesses, ..seen });
         Ok(())
     }
 
-    /// A slot that the configuration has no longer: what was adopted before stays while the giver has it.
-    fn as_before(&mut self, slot: &SlotId, key: Fingerprint, entry: &ManifestEntry) -> Result<(), String> {
-        let unknown = || "it is no slot of this configuration, and nothing of it was adopted before".to_owned();
-        let before = self.input.earlier.and_then(|earlier| earlier.slots.get(slot)?.entries.get(&key).cloned());
-        let before = before.filter(|_| !self.denied.contains_key(&key)).ok_or_else(unknown)?;
-        let certificate = self.input.certificates.get(&key).cloned().ok_or_else(unknown)?;
-        for link in &before.chain {
-            if let Some(certificate) = self.input.certificates.get(link) {
-                self.set.chain.insert(*link, certificate.clone());
-            }
+    /// A slot that is no longer configured: what was adopted before stays while the giver has it.
+    fn as_before(&mut self, slot: &SlotId, key: Fingerprint, entry: &TrustedEntry) -> Result<(), String> {
+        let denied = self.planner.denied.contains_key(&key);
+        let before = self.before(slot, key).filter(|_| !denied);
+        let (Some(before), Some(certificate)) = (before, self.input.certificates.get(&key)) else {
+            return Err("it is not a slot of this configuration, and nothing of it was adopted before".to_owned());
+        };
+        let trusted = TrustedEntry { role: entry.role, first_seen: entry.first_seen, word: None, ..before.clone() };
+        self.let_in(certificate);
+        for link in trusted.chain.iter().filter_map(|link| self.input.certificates.get(link)) {
+            self.let_in(link);
         }
-        match slot.authority() {
-            Authority::DigiCert => self.set.pin(slot, &certificate, entry.role),
-            Authority::Genesys => {
-                self.set.chain.insert(key, certificate.clone());
-                self.set.admit_by_name(slot, &certificate, &before.names, &before.witnesses);
-            }
-        }
-        let ManifestEntry { chain, names, witnesses, .. } = before;
-        self.remember(slot, key, Entry { chain, names, witnesses, ..Entry::seen(entry.role, entry.first_seen) });
+        self.remember(slot, key, trusted);
         Ok(())
     }
 
-    fn had(&self, slot: &SlotId, key: Fingerprint) -> bool {
-        self.input
-            .earlier
-            .and_then(|earlier| earlier.slots.get(slot))
-            .is_some_and(|held| held.entries.contains_key(&key))
+    /// The entry as it was adopted before.
+    fn before(&self, slot: &SlotId, key: Fingerprint) -> Option<&TrustedEntry> {
+        self.input.earlier?.slots.get(slot)?.entries.get(&key)
     }
 
-    fn remember(&mut self, slot: &SlotId, key: Fingerprint, entry: Entry) {
-        let held: &mut SlotState = self.planner.slots.entry(slot.clone()).or_default();
-        held.entries.insert(key, Entry { last_seen: self.input.manifest.committed, ..entry });
+    fn let_in(&mut self, certificate: &Certificate) -> Fingerprint {
+        let fingerprint = certificate.fingerprint();
+        self.certificates.insert(fingerprint, certificate.clone());
+        fingerprint
     }
 
-    fn conclude(mut self) -> Result<Adopted, Withheld> {
-        let manifest = self.input.manifest;
-        let mut named = manifest.slots.values().flat_map(|held| held.entries.keys()).peekable();
-        let says_so = manifest.deny_all || named.peek().is_some();
-        let by_denial = self.input.giver == Giver::Daemon && says_so && named.all(|key| self.denied.contains_key(key));
-        if self.set.is_empty() && !by_denial {
-            return Err(Withheld::Nothing(self.refused));
-        }
-        self.set.denied.clone_from(&self.denied);
-        self.set.extra.clone_from(self.input.extra);
-        self.planner.denied = self.denied;
-        self.planner.accepted_issuers.clone_from(&manifest.accepted_issuers);
-        for (slot, names) in &self.identities {
-            if let Some(held) = self.planner.slots.get_mut(slot) {
-                held.identity = Some(names.clone());
-            }
-        }
-        let Self { set, planner, identities, refused, .. } = self;
-        Ok(Adopted { set, planner, identities, refused })
+    fn remember(&mut self, slot: &SlotId, key: Fingerprint, trusted: TrustedEntry) {
+        let held = self.planner.slots.entry(slot.clone()).or_default();
+        held.entries.insert(key, Entry::of(trusted, self.input.manifest.committed));
     }
 }
 
-fn list(names: &BTreeSet<String>) -> String {
-    let names: Vec<String> = names.iter().take(8).map(|name| format!("\"{}\"", quoted(name))).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+/// The names of a name rule, if all of them are the slot's.
+fn admitted_names(ours: &BTreeSet<String>, given: &BTreeSet<String>, source: &str) -> Result<BTreeSet<String>, String> {
+    let is_in = |names: &BTreeSet<String>, name: &str| names.iter().any(|one| one.eq_ignore_ascii_case(name));
+    if let Some(foreign) = given.iter().find(|name| !is_in(ours, name)) {
+        return Err(format!("its name rule admits {:?}, which is not a name of this slot", quoted(foreign)));
+    }
+    if given.is_empty() {
+        return Err(format!(
+            "its name rule admits by the issuer alone; where the vendor's leaf has its name in the SAN only, say so \
+             here with source.{source}.identity = \"any\""
+        ));
+    }
+    Ok(ours.iter().filter(|name| is_in(given, name)).cloned().collect())
 }

@@ -2,8 +2,9 @@
 //! concern web browsers.
 
 use crate::trust::archive::{self, ArchiveError};
-use crate::trust::certificate::{Certificate, Unreadable};
-use crate::trust::pem::{self, BlockError};
+use crate::trust::certificate::Certificate;
+use crate::trust::fingerprint::Fingerprint;
+use crate::trust::pem;
 
 /// The anchors of one authority, for one slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,29 +17,13 @@ pub enum AnchorError {
     /// Neither PEM nor DER, nor a zip of them.
     #[error("it contains no certificate, neither as PEM nor as DER nor as a zip of them")]
     NoCertificate,
-    /// A block that is none.
-    #[error("block {ordinal} cannot be read: {error}")]
+    /// A block that is not a certificate which can be read.
+    #[error("block {ordinal} {problem}")]
     Block {
         /// Counted from 1.
         ordinal: usize,
-        /// Why.
-        error: BlockError,
-    },
-    /// A block of another kind.
-    #[error("block {ordinal} is no certificate but {label:?}")]
-    Foreign {
-        /// Counted from 1.
-        ordinal: usize,
-        /// Its label.
-        label: String,
-    },
-    /// A certificate that cannot be read.
-    #[error("block {ordinal} is {error}")]
-    Unreadable {
-        /// Counted from 1.
-        ordinal: usize,
-        /// Why.
-        error: Unreadable,
+        /// What is wrong with it, as the rest of a sentence.
+        problem: String,
     },
     /// The zip archive cannot be unpacked.
     #[error(transparent)]
@@ -53,13 +38,13 @@ pub enum AnchorError {
     },
     /// A certificate that may not issue any.
     #[error(
-        "{subject} (sha256 {fingerprint}) is no CA certificate (basicConstraints CA:TRUE), so it cannot be an anchor"
+        "{subject} (sha256 {fingerprint}) is not a CA certificate (basicConstraints CA:TRUE), so it cannot be an anchor"
     )]
     NotACa {
         /// Its subject.
         subject: String,
-        /// Its fingerprint.
-        fingerprint: String,
+        /// SHA-256 of its DER.
+        fingerprint: Fingerprint,
     },
 }
 
@@ -112,12 +97,6 @@ impl Anchors {
         Self::of(self.0)
     }
 
-    /// The certificates.
-    #[must_use]
-    pub fn certificates(&self) -> &[Certificate] {
-        &self.0
-    }
-
     /// Reads a configured file: PEM, the DER of one certificate, or a zip of such files, as the vendor's page has them.
     pub fn read(bytes: &[u8]) -> Result<Self, AnchorError> {
         if archive::is_zip(bytes) {
@@ -129,11 +108,7 @@ impl Anchors {
     fn read_unpacked(bytes: &[u8]) -> Result<Self, AnchorError> {
         match std::str::from_utf8(bytes) {
             Ok(text) if pem::count(text) > 0 => Self::read_pem(text),
-            _ if bytes.first() == Some(&0x30) => {
-                let certificate =
-                    Certificate::parse(bytes).map_err(|error| AnchorError::Unreadable { ordinal: 1, error })?;
-                Ok(Self(vec![must_be_ca(certificate)?]))
-            }
+            _ if bytes.first() == Some(&0x30) => Ok(Self(vec![read_ca(1, bytes)?])),
             _ => Err(AnchorError::NoCertificate),
         }
     }
@@ -156,25 +131,25 @@ impl Anchors {
         let mut certificates = Vec::new();
         for (at, block) in pem::scan(text).into_iter().enumerate() {
             let ordinal = at.saturating_add(1);
-            let der = block.bytes.map_err(|error| AnchorError::Block { ordinal, error })?;
+            let refused = |problem| AnchorError::Block { ordinal, problem };
+            let der = block.bytes.map_err(|error| refused(format!("cannot be read: {error}")))?;
             if block.label != "CERTIFICATE" {
-                return Err(AnchorError::Foreign { ordinal, label: block.label });
+                return Err(refused(format!("is not a certificate but {:?}", block.label)));
             }
-            let certificate = Certificate::parse(&der).map_err(|error| AnchorError::Unreadable { ordinal, error })?;
-            certificates.push(must_be_ca(certificate)?);
+            certificates.push(read_ca(ordinal, &der)?);
         }
         if certificates.is_empty() { Err(AnchorError::NoCertificate) } else { Ok(Self::of(certificates)) }
     }
 }
 
-fn must_be_ca(certificate: Certificate) -> Result<Certificate, AnchorError> {
+fn read_ca(ordinal: usize, der: &[u8]) -> Result<Certificate, AnchorError> {
+    let certificate =
+        Certificate::parse(der).map_err(|error| AnchorError::Block { ordinal, problem: format!("is {error}") })?;
     if certificate.facts().is_ca {
         return Ok(certificate);
     }
-    Err(AnchorError::NotACa {
-        subject: certificate.facts().subject.clone(),
-        fingerprint: certificate.fingerprint().to_string(),
-    })
+    let subject = certificate.facts().subject.clone();
+    Err(AnchorError::NotACa { subject, fingerprint: certificate.fingerprint() })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! DER read in place, for structures of hundreds of thousands of elements: every value is a slice of the input, and
 //! nothing is kept of one when the next is read. X.690, clause 10: definite lengths in their shortest form alone.
 
+use x509_parser::asn1_rs::{ASN1DateTime, ASN1TimeZone};
+
 use crate::trust::timestamp::Timestamp;
 
 pub(crate) const BOOLEAN: u8 = 0x01;
@@ -92,6 +94,15 @@ impl<'a> Reader<'a> {
         if self.rest.first() == Some(&tag) { self.next().map(Some) } else { Ok(None) }
     }
 
+    /// A BOOLEAN of this tag, which DER writes in one way each; false where it is left out.
+    pub fn flag(&mut self, tag: u8) -> Result<bool, NotDer> {
+        match self.optional(tag)?.map(|flag| flag.content) {
+            None | Some([0x00]) => Ok(false),
+            Some([0xff]) => Ok(true),
+            _ => Err(NotDer),
+        }
+    }
+
     /// Nothing may follow.
     pub fn end(&self) -> Result<(), NotDer> {
         if self.rest.is_empty() { Ok(()) } else { Err(NotDer) }
@@ -102,15 +113,6 @@ impl<'a> Value<'a> {
     /// What it consists of.
     pub fn parts(&self) -> Reader<'a> {
         Reader::new(self.content)
-    }
-
-    /// A BOOLEAN, which DER writes in one way each.
-    pub fn boolean(&self) -> Result<bool, NotDer> {
-        match self.content {
-            [0x00] => Ok(false),
-            [0xff] => Ok(true),
-            _ => Err(NotDer),
-        }
     }
 
     /// The octets of a BIT STRING without unused bits.
@@ -131,46 +133,19 @@ impl<'a> Value<'a> {
         if !digits.iter().all(u8::is_ascii_digit) {
             return Err(NotDer);
         }
-        let number = |digits: &[u8]| {
-            digits.iter().fold(0_i64, |number, digit| {
-                number.saturating_mul(10).saturating_add(i64::from(digit.saturating_sub(b'0')))
-            })
+        let number = |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u8>().ok());
+        let mut pairs = digits.chunks(2).map(|pair| number(pair).ok_or(NotDer));
+        let mut pair = || pairs.next().unwrap_or(Err(NotDer));
+        let first = u32::from(pair()?);
+        let year = match first {
+            century if generalized => century.saturating_mul(100).saturating_add(u32::from(pair()?)),
+            50.. => first.saturating_add(1900),
+            _ => first.saturating_add(2000),
         };
-        let (year, rest) = digits.split_at_checked(if generalized { 4 } else { 2 }).ok_or(NotDer)?;
-        let year = match number(year) {
-            year if generalized => year,
-            year if year >= 50 => year.saturating_add(1900),
-            year => year.saturating_add(2000),
-        };
-        let mut pairs = rest.chunks(2).map(number);
-        let mut field =
-            |range: std::ops::RangeInclusive<i64>| pairs.next().filter(|it| range.contains(it)).ok_or(NotDer);
-        let (month, day, hour, minute, second) =
-            (field(1..=12)?, field(1..=31)?, field(0..=23)?, field(0..=59)?, field(0..=59)?);
-        moment(year, month, day, [hour, minute, second]).ok_or(NotDer)
+        let moment = ASN1DateTime::new(year, pair()?, pair()?, pair()?, pair()?, pair()?, None, ASN1TimeZone::Z);
+        let moment = moment.to_datetime().map_err(|_| NotDer)?;
+        Ok(Timestamp::from_unix(moment.unix_timestamp()))
     }
-}
-
-/// Proleptic Gregorian, after Howard Hinnant's `days_from_civil`; none for a day that its month has not.
-#[expect(clippy::arithmetic_side_effects, reason = "years below 10000, and every divisor is a non-zero constant")]
-fn moment(year: i64, month: i64, day: i64, [hour, minute, second]: [i64; 3]) -> Option<Timestamp> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days_of_month = match month {
-        2 => 28 + i64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    if day > days_of_month {
-        return None;
-    }
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let era = shifted_year.div_euclid(400);
-    let year_of_era = shifted_year.rem_euclid(400);
-    let shifted_month = (month + 9) % 12;
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    Some(Timestamp::from_unix(days * 86_400 + hour * 3_600 + minute * 60 + second))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::set::{NameRule, Role, TrustSet};
+use crate::trust::set::{NameRule, Pin, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
 /// What changes.
@@ -48,61 +48,32 @@ impl Difference {
     pub fn between(before: &TrustSet, after: &TrustSet) -> Self {
         let mut changes = Vec::new();
         for (key, pin) in &after.pins {
-            match before.pins.get(key) {
-                None => changes.push(change(Action::Added, pin.role().name(), &pin.leaf)),
-                Some(old) if old.role() != pin.role() => {
-                    changes.push(change(Action::Changed, &format!("{} to {}", old.role(), pin.role()), &pin.leaf));
-                }
-                Some(_) => {}
+            if let Some(old) = before.pins.get(key).map(Pin::role).filter(|old| *old != pin.role()) {
+                changes.push(change(Action::Changed, format!("{old} to {}", pin.role()), &pin.leaf));
             }
         }
-        for pin in before.pins.values().filter(|pin| !after.pins.contains_key(&pin.leaf.fingerprint())) {
-            changes.push(change(Action::Removed, Role::name(pin.role()), &pin.leaf));
+        for (action, set, other) in [(Action::Added, after, before), (Action::Removed, before, after)] {
+            let pins = set.pins.iter().filter(|(key, _)| !other.pins.contains_key(*key));
+            changes.extend(pins.map(|(_, pin)| change(action, pin.role().name(), &pin.leaf)));
+            let is_known =
+                |rule: &&NameRule| other.name_rules.iter().any(|one| one.root == rule.root && one.names == rule.names);
+            let rules = set.name_rules.iter().filter(|rule| !is_known(rule));
+            changes.extend(rules.map(|rule| change(action, name_of(rule), &rule.root)));
+            for (what, ours, theirs) in
+                [("chain", &set.chain, &other.chain), ("extra anchor", &set.extra, &other.extra)]
+            {
+                let new = ours.iter().filter(|(key, _)| !theirs.contains_key(*key));
+                changes.extend(new.map(|(_, certificate)| change(action, what, certificate)));
+            }
+            let denied = set.denied.keys().filter(|key| !other.denied.contains_key(*key));
+            changes.extend(denied.map(|key| Change {
+                action,
+                what: "denied".to_owned(),
+                fingerprint: *key,
+                subject: String::new(),
+                not_after: None,
+            }));
         }
-        let rule = |action, rule: &NameRule| {
-            let names: Vec<&str> = rule.names.iter().map(String::as_str).collect();
-            let what = if names.is_empty() {
-                "name rule: issuer alone".to_owned()
-            } else {
-                format!("name rule: {}", names.join(", "))
-            };
-            change(action, &what, &rule.root)
-        };
-        let same = |one: &NameRule, others: &[NameRule]| {
-            others.iter().any(|other| other.root == one.root && other.names == one.names)
-        };
-        changes.extend(
-            after.name_rules.iter().filter(|one| !same(one, &before.name_rules)).map(|one| rule(Action::Added, one)),
-        );
-        changes.extend(
-            before.name_rules.iter().filter(|one| !same(one, &after.name_rules)).map(|one| rule(Action::Removed, one)),
-        );
-        for (what, old, new) in [("chain", &before.chain, &after.chain), ("extra anchor", &before.extra, &after.extra)]
-        {
-            changes.extend(
-                new.iter()
-                    .filter(|(key, _)| !old.contains_key(*key))
-                    .map(|(_, held)| change(Action::Added, what, held)),
-            );
-            changes.extend(
-                old.iter()
-                    .filter(|(key, _)| !new.contains_key(*key))
-                    .map(|(_, held)| change(Action::Removed, what, held)),
-            );
-        }
-        let denied = |action, fingerprint: &Fingerprint| Change {
-            action,
-            what: "denied".to_owned(),
-            fingerprint: *fingerprint,
-            subject: String::new(),
-            not_after: None,
-        };
-        changes.extend(
-            after.denied.keys().filter(|key| !before.denied.contains_key(*key)).map(|key| denied(Action::Added, key)),
-        );
-        changes.extend(
-            before.denied.keys().filter(|key| !after.denied.contains_key(*key)).map(|key| denied(Action::Removed, key)),
-        );
         changes.sort_by_key(|change| change.action);
         Self { changes }
     }
@@ -129,12 +100,17 @@ impl Difference {
     }
 }
 
-fn change(action: Action, what: &str, certificate: &Certificate) -> Change {
+fn change(action: Action, what: impl Into<String>, certificate: &Certificate) -> Change {
     Change {
         action,
-        what: what.to_owned(),
+        what: what.into(),
         fingerprint: certificate.fingerprint(),
         subject: certificate.facts().subject.clone(),
         not_after: Some(certificate.facts().not_after),
     }
+}
+
+fn name_of(rule: &NameRule) -> String {
+    let names: Vec<&str> = rule.names.iter().map(String::as_str).collect();
+    format!("name rule: {}", if names.is_empty() { "issuer alone".to_owned() } else { names.join(", ") })
 }

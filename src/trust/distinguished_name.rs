@@ -8,139 +8,81 @@
 
 use std::fmt::Write;
 
-use x509_parser::asn1_rs::Any;
-use x509_parser::x509::X509Name;
+use x509_parser::asn1_rs::{Any, Tag, ToDer};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-const BMP_STRING: u32 = 30;
-const IA5_STRING: u32 = 22;
-const NUMERIC_STRING: u32 = 18;
-const PRINTABLE_STRING: u32 = 19;
-const TELETEX_STRING: u32 = 20;
-const UNIVERSAL_STRING: u32 = 28;
-const UTF8_STRING: u32 = 12;
+use crate::trust::fingerprint::hex;
 
 /// The whole name.
 pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
-    let mut text = String::new();
-    let rdns: Vec<_> = name.iter().collect();
-    for (at, rdn) in rdns.into_iter().rev().enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        let values: Vec<_> = rdn.iter().collect();
-        for (at, attribute) in values.into_iter().rev().enumerate() {
-            if at > 0 {
-                text.push('+');
-            }
-            let oid = attribute.attr_type().to_id_string();
-            let known = short_name(&oid);
-            text.push_str(known.unwrap_or(&oid));
-            text.push('=');
-            match known.and_then(|_| characters(attribute.attr_value())) {
-                Some(characters) => escape(&characters, &mut text),
-                None => dump(attribute.attr_value(), &mut text),
-            }
-        }
-    }
-    text
+    let joined = |mut parts: Vec<String>, separator| {
+        parts.reverse();
+        parts.join(separator)
+    };
+    joined(name.iter().map(|rdn| joined(rdn.iter().map(attribute).collect(), "+")).collect(), ",")
 }
 
-/// The value of a string attribute, decoded; nothing where it is no string or not one that can be decoded.
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let oid = attribute.attr_type().to_id_string();
+    let Some(name) = short_name(&oid) else { return format!("{oid}={}", dump(attribute.attr_value())) };
+    match utf8(attribute.attr_value()) {
+        Some(bytes) => format!("{name}={}", escape(&bytes)),
+        None => format!("{name}={}", dump(attribute.attr_value())),
+    }
+}
+
+fn dump(value: &Any<'_>) -> String {
+    format!("#{}", hex(&value.to_der_vec().unwrap_or_default()).to_ascii_uppercase())
+}
+
+/// The value of a string attribute, decoded; nothing where it is not a string or not one that can be decoded.
 pub(super) fn text_of(value: &Any<'_>) -> Option<String> {
-    characters(value)?.into_iter().map(Character::plain).collect()
+    String::from_utf8(utf8(value)?).ok()
 }
 
-/// OpenSSL copies the bytes of a UTF8String without looking at them, so bytes that are no UTF-8 must survive.
-#[derive(Clone, Copy)]
-enum Character {
-    Decoded(char),
-    Byte(u8),
-}
-
-impl Character {
-    fn plain(self) -> Option<char> {
-        match self {
-            Self::Decoded(character) => Some(character),
-            Self::Byte(_) => None,
-        }
-    }
-}
-
-fn characters(value: &Any<'_>) -> Option<Vec<Character>> {
+/// A string in UTF-8. OpenSSL copies the bytes of a UTF8String unread, so those stand here as they are, UTF-8 or not.
+fn utf8(value: &Any<'_>) -> Option<Vec<u8>> {
     let bytes = value.data;
-    let decoded = |code: u32| char::from_u32(code).map(Character::Decoded);
-    match value.tag().0 {
-        UTF8_STRING => Some(match std::str::from_utf8(bytes) {
-            Ok(text) => text.chars().map(Character::Decoded).collect(),
-            Err(_) => bytes.iter().copied().map(Character::Byte).collect(),
-        }),
+    let wide = |width: usize| -> Option<String> {
+        let code = |unit: &[u8]| unit.iter().fold(0, |code, byte| code << 8 | u32::from(*byte));
+        bytes
+            .len()
+            .is_multiple_of(width)
+            .then(|| bytes.chunks(width).map(|unit| char::from_u32(code(unit))).collect())?
+    };
+    match value.tag() {
+        Tag::Utf8String => Some(bytes.to_vec()),
         // One byte a character: Latin-1, which OpenSSL takes a TeletexString to be too.
-        PRINTABLE_STRING | IA5_STRING | NUMERIC_STRING | TELETEX_STRING => {
-            Some(bytes.iter().map(|byte| Character::Decoded(char::from(*byte))).collect())
+        Tag::PrintableString | Tag::Ia5String | Tag::NumericString | Tag::TeletexString => {
+            Some(bytes.iter().copied().map(char::from).collect::<String>().into_bytes())
         }
-        BMP_STRING if bytes.len().is_multiple_of(2) => bytes.chunks(2).map(|pair| decoded(big_endian(pair))).collect(),
-        UNIVERSAL_STRING if bytes.len().is_multiple_of(4) => {
-            bytes.chunks(4).map(|quad| decoded(big_endian(quad))).collect()
-        }
+        Tag::BmpString => wide(2).map(String::into_bytes),
+        Tag::UniversalString => wide(4).map(String::into_bytes),
         _ => None,
     }
 }
 
-fn big_endian(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |code, byte| code << 8 | u32::from(*byte))
-}
-
-fn escape(characters: &[Character], text: &mut String) {
-    let last = characters.len().saturating_sub(1);
-    for (at, character) in characters.iter().enumerate() {
-        match character {
-            Character::Decoded(c @ (',' | '+' | '"' | '\\' | '<' | '>' | ';')) => {
-                text.push('\\');
-                text.push(*c);
-            }
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let last = bytes.len().saturating_sub(1);
+    for (at, byte) in bytes.iter().copied().enumerate() {
+        let escaped = match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => true,
             // A lone `#` is its own last character, for which OpenSSL forgets that it is also the first.
-            Character::Decoded('#') if at == 0 && last > 0 => text.push_str("\\#"),
-            Character::Decoded(' ') if at == 0 || at == last => text.push_str("\\ "),
-            Character::Decoded(c) if c.is_ascii() && !c.is_ascii_control() => text.push(*c),
-            Character::Decoded(c) => {
-                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                    let _ = write!(text, "\\{byte:02X}");
-                }
-            }
-            Character::Byte(byte) if byte.is_ascii_graphic() => {
-                if b",+\"\\<>;".contains(byte) || (at == 0 && last > 0 && *byte == b'#') {
-                    text.push('\\');
-                }
-                text.push(char::from(*byte));
-            }
-            Character::Byte(b' ') => text.push_str(if at == 0 || at == last { "\\ " } else { " " }),
-            Character::Byte(byte) => {
-                let _ = write!(text, "\\{byte:02X}");
-            }
+            b'#' => at == 0 && last > 0,
+            b' ' => at == 0 || at == last,
+            _ => false,
+        };
+        if escaped {
+            text.push('\\');
+        }
+        if byte.is_ascii_graphic() || byte == b' ' {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "\\{byte:02X}");
         }
     }
-}
-
-fn dump(value: &Any<'_>, text: &mut String) {
-    let header = &value.header;
-    let class = (header.class() as u8) << 6;
-    let constructed = u8::from(header.constructed()) << 5;
-    let tag = u8::try_from(header.tag().0).unwrap_or(0x1f) & 0x1f;
-    let _ = write!(text, "#{:02X}", class | constructed | tag);
-    let length = value.data.len();
-    if length < 0x80 {
-        let _ = write!(text, "{length:02X}");
-    } else {
-        let bytes = length.to_be_bytes();
-        let significant: Vec<u8> = bytes.into_iter().skip_while(|byte| *byte == 0).collect();
-        let _ = write!(text, "{:02X}", 0x80 | significant.len());
-        for byte in significant {
-            let _ = write!(text, "{byte:02X}");
-        }
-    }
-    for byte in value.data {
-        let _ = write!(text, "{byte:02X}");
-    }
+    text
 }
 
 /// OpenSSL's short names (`crypto/objects/objects.txt`) of the attributes that a subject can be expected to have.

@@ -40,17 +40,20 @@ pub struct Record {
 }
 
 /// How a generation came to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// When it was committed.
     pub time: Timestamp,
-    /// Why.
+    /// Why: `cycle`, `rollback to generation 41`.
+    #[serde(default)]
     pub cause: String,
-    /// Of its trust set.
+    /// The digest in its manifest.
     pub digest: Fingerprint,
     /// When each source was asked whose answer brought it.
+    #[serde(default)]
     pub observed: BTreeMap<String, Timestamp>,
     /// What it changed, as it was written down.
+    #[serde(default)]
     pub changes: serde_json::Value,
 }
 
@@ -88,24 +91,26 @@ pub struct Event {
 }
 
 /// What the operator said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverrideLine {
     /// When.
     pub time: Timestamp,
     /// What.
+    #[serde(default)]
     pub word: String,
 }
 
 /// Lines that the disk did not take for so long that they had no room to wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// When it took lines again.
     pub time: Timestamp,
     /// How many are missing.
+    #[serde(default)]
     pub lines: u64,
 }
 
-/// A line of the file, as any version has written it; fields of a later one are left alone.
+/// What the lines of the file have in common, whichever version has written them.
 #[derive(Debug, Deserialize)]
 struct Line {
     event: Happened,
@@ -114,17 +119,6 @@ struct Line {
     target: Option<String>,
     #[serde(default)]
     detail: String,
-    #[serde(default)]
-    word: String,
-    #[serde(default)]
-    cause: String,
-    digest: Option<Fingerprint>,
-    #[serde(default)]
-    observed: BTreeMap<String, Timestamp>,
-    #[serde(default)]
-    changes: serde_json::Value,
-    #[serde(default)]
-    lines: u64,
 }
 
 /// What a line says that happened; its stable name stands in the file.
@@ -158,22 +152,11 @@ pub enum Happened {
 }
 
 impl Happened {
-    /// In words: `chain proven`.
+    /// Its stable name with spaces: `chain proven`.
     #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Committed => "committed",
-            Self::OperatorsOverride => "operators word",
-            Self::Told => "told",
-            Self::Owed => "owed",
-            Self::Proven => "proven",
-            Self::ChainProven => "chain proven",
-            Self::AllowlistProven => "allowlist proven",
-            Self::ReloadedNotProven => "reloaded not proven",
-            Self::Confirmed => "confirmed",
-            Self::EvidenceLost => "evidence lost",
-            Self::Unknown => "unknown",
-        }
+    pub fn words(self) -> String {
+        let name = serde_json::to_value(self).unwrap_or_default();
+        name.as_str().unwrap_or_default().replace('_', " ")
     }
 }
 
@@ -194,7 +177,8 @@ impl Records {
             return None;
         }
         self.lines = self.lines.saturating_add(1);
-        let Ok(line) = serde_json::from_slice::<Line>(line) else {
+        let whole = serde_json::from_slice::<serde_json::Value>(line);
+        let Ok((line, whole)) = whole.and_then(|whole| Ok((Line::deserialize(&whole)?, whole))) else {
             self.unreadable = self.unreadable.saturating_add(1);
             return None;
         };
@@ -210,7 +194,7 @@ impl Records {
         let closed =
             if begins { self.open.replace(Record { generation: line.generation, ..Record::default() }) } else { None };
         if let Some(open) = &mut self.open
-            && !open.add(line)
+            && open.add(line, whole).is_none()
         {
             self.unreadable = self.unreadable.saturating_add(1);
         }
@@ -230,49 +214,41 @@ impl Records {
 }
 
 impl Record {
-    /// Whether the line says something that is known.
-    fn add(&mut self, line: Line) -> bool {
+    /// Takes a line, if it says something that is known.
+    fn add(&mut self, line: Line, whole: serde_json::Value) -> Option<()> {
         let Line { event, time, target, detail, .. } = line;
-        match (event, target) {
-            (Happened::Committed, _) => {
-                let Some(digest) = line.digest else { return false };
-                let Line { cause, observed, changes, .. } = line;
-                self.committed = Some(Committed { time, cause, digest, observed, changes });
-            }
-            (Happened::OperatorsOverride, _) => {
-                if self.has_room() {
-                    self.overrides.push(OverrideLine { time, word: line.word });
-                }
-            }
-            (Happened::EvidenceLost, _) => {
-                if self.has_room() {
-                    self.gaps.push(Gap { time, lines: line.lines });
-                }
-            }
-            (Happened::Unknown, _) | (_, None) => return false,
-            (_, Some(target)) => {
+        match event {
+            Happened::Committed => self.committed = Some(serde_json::from_value(whole).ok()?),
+            Happened::OperatorsOverride => {
+                let line = serde_json::from_value(whole).ok()?;
                 let room = self.has_room();
+                self.overrides.extend(room.then_some(line));
+            }
+            Happened::EvidenceLost => {
+                let gap = serde_json::from_value(whole).ok()?;
+                let room = self.has_room();
+                self.gaps.extend(room.then_some(gap));
+            }
+            Happened::Unknown => return None,
+            _ => {
+                let (target, room) = (target?, self.has_room());
                 if !room && !self.targets.contains_key(&target) {
-                    return true;
+                    return Some(());
                 }
                 let at = self.targets.entry(target).or_default();
                 match event {
                     Happened::Told => drop(at.told.get_or_insert(time)),
                     Happened::Owed => at.settled = None,
-                    by => {
-                        let settled = Settled { time, by, detail: detail.clone() };
-                        // A word that a proof has made needless, and the other way round.
-                        if at.settled.as_ref().is_none_or(|known| known.by != settled.by) {
-                            at.settled = Some(settled);
-                        }
+                    // An override that a proof has made needless, and the other way round.
+                    by if at.settled.as_ref().is_none_or(|known| known.by != by) => {
+                        at.settled = Some(Settled { time, by, detail: detail.clone() });
                     }
+                    _ => {}
                 }
-                if room {
-                    at.events.push(Event { time, event, detail });
-                }
+                at.events.extend(room.then_some(Event { time, event, detail }));
             }
         }
-        true
+        Some(())
     }
 
     /// Counts an event; whether it may be listed.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::planner_state::{Entry, Hold, Issuer, PlannerState, SlotState, TrustOverride};
-use crate::trust::set::{Denial, Role, SlotId, TrustSet, Witnesses};
+use crate::trust::planner_state::{Entry, Hold, Issuer, PlannerState, SlotState, TrustedEntry};
+use crate::trust::set::{Denial, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
 /// The schema that this version writes.
@@ -59,27 +60,7 @@ pub struct ManifestSlot {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub issuers: BTreeMap<Fingerprint, Issuer>,
     /// What it trusts: leaves, or roots of name rules.
-    pub entries: BTreeMap<Fingerprint, ManifestEntry>,
-}
-
-/// An entry as it stood.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ManifestEntry {
-    /// Its role.
-    pub role: Role,
-    /// When it was first seen.
-    pub first_seen: Timestamp,
-    /// Its path, leaf excluded.
-    pub chain: BTreeSet<Fingerprint>,
-    /// Names of a name rule.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub names: BTreeSet<String>,
-    /// What the leaves show by which a name rule entered.
-    #[serde(default, skip_serializing_if = "Witnesses::is_empty")]
-    pub witnesses: Witnesses,
-    /// The operator's word for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub word: Option<TrustOverride>,
+    pub entries: BTreeMap<Fingerprint, TrustedEntry>,
 }
 
 /// A certificate in the manifest.
@@ -102,81 +83,69 @@ pub struct CertificateFacts {
     pub pem_sha1: Option<String>,
 }
 
-/// The manifest could not be read.
+/// A manifest or a state could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ManifestError {
+pub enum RecordError {
     /// Not this format.
-    #[error("is no manifest: {0}")]
+    #[error("cannot be read: {0}")]
     Corrupt(String),
     /// Written by a newer trustsync.
     #[error(
-        "has schema {0}, which a newer trustsync wrote; this one reads up to {SCHEMA}: upgrade, or restore the state that this version wrote"
+        "has schema {schema}, which a newer trustsync wrote; this one reads up to {known}: upgrade, or restore what this \
+         version wrote; a state.json that is removed is rebuilt from the manifest"
     )]
-    Newer(u32),
+    Newer {
+        /// The schema of the file.
+        schema: u32,
+        /// The newest that this version reads.
+        known: u32,
+    },
 }
 
-/// Reads a schema number before anything else, so that a newer file is refused in words and not as garbage.
-pub(crate) fn schema_of(bytes: &[u8]) -> Result<u32, String> {
+/// Reads a record of this schema or an older one. The number is read before anything else, so that a newer file is refused
+/// as such and not as garbage.
+pub(crate) fn read_record<T: DeserializeOwned>(bytes: &[u8], known: u32) -> Result<T, RecordError> {
     #[derive(Deserialize)]
     struct Versioned {
         schema: u32,
     }
-    serde_json::from_slice::<Versioned>(bytes).map(|versioned| versioned.schema).map_err(|error| error.to_string())
+    let corrupt = |error: serde_json::Error| RecordError::Corrupt(error.to_string());
+    let Versioned { schema } = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if schema > known {
+        return Err(RecordError::Newer { schema, known });
+    }
+    serde_json::from_slice(bytes).map_err(corrupt)
 }
 
 impl Manifest {
     /// Reads a manifest of this schema or an older one.
-    pub fn read(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let schema = schema_of(bytes).map_err(ManifestError::Corrupt)?;
-        if schema > SCHEMA {
-            return Err(ManifestError::Newer(schema));
-        }
-        serde_json::from_slice(bytes).map_err(|error| ManifestError::Corrupt(error.to_string()))
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        read_record(bytes, SCHEMA)
     }
 
-    /// The slots of a memory, less what changes without a generation.
+    /// The slots of the planner's state, less what changes without a generation.
     #[must_use]
     pub fn slots_of(planner: &PlannerState) -> BTreeMap<SlotId, ManifestSlot> {
-        let entry = |entry: &Entry| ManifestEntry {
-            role: entry.role,
-            first_seen: entry.first_seen,
-            chain: entry.chain.clone(),
-            names: entry.names.clone(),
-            witnesses: entry.witnesses.clone(),
-            word: entry.word,
+        let slot = |held: &SlotState| ManifestSlot {
+            identity: held.identity.clone(),
+            issuers: held.issuers.clone(),
+            entries: held.entries.iter().map(|(key, entry)| (*key, entry.trusted.clone())).collect(),
         };
-        planner
-            .slots
-            .iter()
-            .map(|(slot, held)| {
-                let entries = held.entries.iter().map(|(key, held)| (*key, entry(held))).collect();
-                (slot.clone(), ManifestSlot { identity: held.identity.clone(), issuers: held.issuers.clone(), entries })
-            })
-            .collect()
+        planner.slots.iter().map(|(id, held)| (id.clone(), slot(held))).collect()
     }
 
-    /// The memory that this generation was made from, clean answers and absences counted anew.
+    /// The planner's state that this generation was made from, with clean answers and absences counted anew.
     #[must_use]
     pub fn planner(&self) -> PlannerState {
-        let entry = |held: &ManifestEntry| Entry {
-            chain: held.chain.clone(),
-            names: held.names.clone(),
-            witnesses: held.witnesses.clone(),
-            word: held.word,
-            last_seen: self.committed,
-            ..Entry::seen(held.role, held.first_seen)
+        let entry = |(key, held): (&Fingerprint, &TrustedEntry)| (*key, Entry::of(held.clone(), self.committed));
+        let slot = |held: &ManifestSlot| SlotState {
+            identity: held.identity.clone(),
+            issuers: held.issuers.clone(),
+            entries: held.entries.iter().map(entry).collect(),
+            ..SlotState::default()
         };
-        let slots = self
-            .slots
-            .iter()
-            .map(|(slot, held)| {
-                let entries = held.entries.iter().map(|(key, held)| (*key, entry(held))).collect();
-                let (identity, issuers) = (held.identity.clone(), held.issuers.clone());
-                (slot.clone(), SlotState { identity, issuers, entries, ..SlotState::default() })
-            })
-            .collect();
         PlannerState {
-            slots,
+            slots: self.slots.iter().map(|(id, held)| (id.clone(), slot(held))).collect(),
             denied: self.denied.clone(),
             hold: self.hold.clone(),
             accepted_issuers: self.accepted_issuers.clone(),

@@ -1,5 +1,5 @@
-//! From what the vendor said to what each slot heard: entities are sorted to slots, verified one by one, and given
-//! their identity. Nothing is decided here; [`crate::trust::plan`] does that.
+//! From what the vendor lists to one answer a slot: entities are sorted to slots, verified one by one, and given their
+//! identity. [`crate::trust::plan`] decides what follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::refusal::{Refusal, quoted};
+use crate::trust::refusal::{Refusal, quoted, quoted_list};
 use crate::trust::set::{Authority, SlotId};
 use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict, Verified};
 
-/// One entity of a listing, as the wire had it.
+/// One entity of a listing, as it was on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedEntity<'a> {
     /// `signingAuthority`.
@@ -30,15 +30,15 @@ pub struct ListedEntity<'a> {
 /// What one poll of a source brought: each listing whole, or nothing of it.
 #[derive(Debug, Clone, Default)]
 pub struct Poll<'a> {
-    /// The listing without filter, where it could be had.
+    /// The listing without filter, where it came whole.
     pub unfiltered: Option<Vec<ListedEntity<'a>>>,
-    /// The listing with `status=Upcoming`, where it could be had.
+    /// The listing with `status=Upcoming`, where it came whole.
     pub upcoming: Option<Vec<ListedEntity<'a>>>,
     /// Whether the answer's `Date` agrees with our clock.
     pub clock_agrees: bool,
 }
 
-/// By what a slot judges.
+/// What a slot accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotRules {
     /// The slot.
@@ -51,7 +51,7 @@ pub struct SlotRules {
     pub identity: IdentityRule,
 }
 
-/// How a slot comes to the names its leaves must carry.
+/// How a slot gets the names that its leaves must carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentityRule {
     /// The region's name where Current carries it, else what all Currents of a complete answer agree on.
@@ -65,14 +65,14 @@ pub enum IdentityRule {
     Fixed(Identity),
 }
 
-/// What a slot heard in one poll.
+/// What one poll says about a slot.
 #[derive(Debug, Clone)]
 pub struct SlotAnswer {
     /// The slot.
     pub slot: SlotId,
     /// Its authority.
     pub authority: Authority,
-    /// Each distinct entity of the slot, judged.
+    /// Each distinct entity of the slot, verified.
     pub certificates: Vec<ListedCertificate>,
     /// Both listings came whole, every authority in them is known, and the vendor's clock agrees with ours.
     pub complete: bool,
@@ -88,12 +88,12 @@ pub struct SlotAnswer {
     pub disagreements: u64,
 }
 
-/// One judged entity.
+/// One verified entity.
 #[derive(Debug, Clone)]
 pub struct ListedCertificate {
-    /// How it was listed.
+    /// The status that the vendor gave it.
     pub status: ListedStatus,
-    /// What policy says of it.
+    /// What the policy says of it.
     pub verdict: SlotVerdict,
 }
 
@@ -108,13 +108,15 @@ pub enum ListedStatus {
 
 impl ListedStatus {
     fn named(name: &str) -> Option<Self> {
-        if name.eq_ignore_ascii_case("Current") {
-            Some(Self::Current)
-        } else if name.eq_ignore_ascii_case("Upcoming") {
-            Some(Self::Upcoming)
-        } else {
-            None
-        }
+        let known = [("Current", Self::Current), ("Upcoming", Self::Upcoming)];
+        known.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, status)| status)
+    }
+}
+
+impl SlotAnswer {
+    /// What the policy says of each certificate of this status.
+    pub fn listed(&self, status: ListedStatus) -> impl Iterator<Item = &SlotVerdict> {
+        self.certificates.iter().filter(move |listed| listed.status == status).map(|listed| &listed.verdict)
     }
 }
 
@@ -130,27 +132,42 @@ pub enum SlotVerdict {
 }
 
 impl SlotVerdict {
-    /// The leaf's fingerprint, unless it was refused.
+    /// The leaf with its path, if it may enter.
     #[must_use]
-    pub fn fingerprint(&self) -> Option<Fingerprint> {
+    pub fn accepted(&self) -> Option<&Verified> {
         match self {
-            Self::Accepted(verified) => Some(verified.leaf().fingerprint()),
-            Self::Expired(leaf, _) => Some(leaf.fingerprint()),
+            Self::Accepted(verified) => Some(verified),
+            Self::Expired(..) | Self::Refused(_) => None,
+        }
+    }
+
+    /// The leaf, unless it was refused.
+    #[must_use]
+    pub fn leaf(&self) -> Option<&Certificate> {
+        match self {
+            Self::Accepted(verified) => Some(verified.leaf()),
+            Self::Expired(leaf, _) => Some(leaf),
             Self::Refused(_) => None,
         }
     }
+
+    /// The leaf's fingerprint, unless it was refused.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.leaf().map(Certificate::fingerprint)
+    }
 }
 
-/// What one poll of one source comes to.
+/// What one poll of a source means for its slots.
 #[derive(Debug, Clone)]
 pub struct Interpretation {
     /// By slot, in the order of the rules.
     pub answers: Vec<SlotAnswer>,
-    /// What was worth saying.
+    /// What was found about the listings themselves, and about identities that were learned.
     pub findings: Vec<Finding>,
 }
 
-/// Sorts and judges the entities of one poll. `source` names it in findings.
+/// Sorts and verifies the entities of one poll. `source` names it in findings.
 #[must_use]
 pub fn interpret(
     source: &str,
@@ -160,33 +177,44 @@ pub fn interpret(
     now: Timestamp,
 ) -> Interpretation {
     let mut findings = Vec::new();
-    let unfiltered = sort(source, poll.unfiltered.as_deref().unwrap_or_default(), &mut findings);
-    let upcoming = sort(source, poll.upcoming.as_deref().unwrap_or_default(), &mut findings);
-    let authorities_known = unfiltered.authorities_known && upcoming.authorities_known;
-    let both = poll.unfiltered.is_some() && poll.upcoming.is_some();
-    let answers = rules
-        .iter()
-        .map(|rules| {
-            let first = unfiltered.of(rules.authority);
-            let second = upcoming.of(rules.authority);
-            let disagreements = if both { disagreements(rules, &first, &second, &mut findings) } else { 0 };
-            let entities = first.union(&second).copied().collect();
-            let share = Share { entities, whole: both && authorities_known, disagreements };
-            hear(rules, poll, &share, policy, now, &mut findings)
-        })
-        .collect();
+    let listings = [&poll.unfiltered, &poll.upcoming]
+        .map(|listing| listing.as_deref().map(|entities| sort(source, entities, &mut findings)));
+    let whole = listings.iter().all(|listing| listing.as_ref().is_some_and(|sorted| sorted.authorities_known));
+    let mut answers = Vec::new();
+    for rules in rules {
+        let [unfiltered, upcoming] = listings.each_ref().map(|listing| {
+            listing.as_ref().map(|sorted| sorted.by_authority.get(&rules.authority).cloned().unwrap_or_default())
+        });
+        let disagreements = match (&unfiltered, &upcoming) {
+            (Some(unfiltered), Some(upcoming)) => disagreements(rules, unfiltered, upcoming, &mut findings),
+            _ => 0,
+        };
+        let entities: Entities<'_> = [unfiltered, upcoming].into_iter().flatten().flatten().collect();
+        let verify = |(status, text)| (status, verify::judge(text, &rules.anchors, policy, now));
+        let verdicts: Vec<(ListedStatus, Verdict)> = entities.into_iter().map(verify).collect();
+        let (identity, learned_now) = identity(rules, &verdicts, whole, &mut findings);
+        answers.push(SlotAnswer {
+            slot: rules.slot.clone(),
+            authority: rules.authority,
+            certificates: distinct(verdicts, identity.as_ref()),
+            complete: whole && poll.clock_agrees,
+            unfiltered_came: poll.unfiltered.is_some(),
+            upcoming_came: poll.upcoming.is_some(),
+            identity,
+            learned_now,
+            disagreements,
+        });
+    }
     Interpretation { answers, findings }
 }
 
-struct Sorted<'a> {
-    by_authority: BTreeMap<Authority, BTreeSet<(ListedStatus, &'a str)>>,
-    authorities_known: bool,
-}
+/// Statuses and certificate strings.
+type Entities<'a> = BTreeSet<(ListedStatus, &'a str)>;
 
-impl<'a> Sorted<'a> {
-    fn of(&self, authority: Authority) -> BTreeSet<(ListedStatus, &'a str)> {
-        self.by_authority.get(&authority).cloned().unwrap_or_default()
-    }
+/// The entities of one listing.
+struct Sorted<'a> {
+    by_authority: BTreeMap<Authority, Entities<'a>>,
+    authorities_known: bool,
 }
 
 /// An entity without a type is taken for a client certificate, the only kind that the vendor documents; one without a
@@ -196,15 +224,12 @@ fn sort<'a>(source: &str, entities: &[ListedEntity<'a>], findings: &mut Vec<Find
     for entity in entities {
         let Some(authority) = entity.authority.and_then(Authority::named) else {
             sorted.authorities_known = false;
-            findings.push(Finding::new(
-                Event::EntityOfUnknownAuthority,
-                Subject::source(source),
-                format!(
-                    "The listing has an entity whose signing authority is {}, which trustsync does not know. It was \
-                     skipped, and nothing of this answer counts towards a removal. What is trusted stays.",
-                    shown(entity.authority)
-                ),
-            ));
+            let text = format!(
+                "The listing has an entity whose signing authority is {}, which trustsync does not know: skipped. \
+                 Nothing of this answer counts towards a removal. What is trusted stays.",
+                shown(entity.authority)
+            );
+            findings.push(Finding::new(Event::EntityOfUnknownAuthority, Subject::source(source), text));
             continue;
         };
         if !entity.kind.is_none_or(|kind| kind.eq_ignore_ascii_case("Client")) {
@@ -221,15 +246,12 @@ fn sort<'a>(source: &str, entities: &[ListedEntity<'a>], findings: &mut Vec<Find
 }
 
 fn skipped(source: &str, authority: Authority, field: &str, value: Option<&str>) -> Finding {
-    Finding::new(
-        Event::EntitySkipped,
-        Subject::source(source),
-        format!(
-            "The listing has a {authority} entity whose {field} is {}, which trustsync does not know: skipped. What \
-             is trusted stays.",
-            shown(value)
-        ),
-    )
+    let text = format!(
+        "The listing has a {authority} entity whose {field} is {}, which trustsync does not know: skipped. What is \
+         trusted stays.",
+        shown(value)
+    );
+    Finding::new(Event::EntitySkipped, Subject::source(source), text)
 }
 
 /// The vendor's text, bounded and harmless, for a message.
@@ -237,89 +259,48 @@ fn shown(value: Option<&str>) -> String {
     value.map_or_else(|| "missing".to_owned(), |text| format!("{:?}", quoted(text)))
 }
 
-/// The unfiltered listing may lack Upcoming altogether (nobody documents that it has them); where it has some, they must
-/// be the filtered ones, and no certificate may have two statuses.
+/// The unfiltered listing may lack Upcoming altogether (no document says that it has them). Where it has some, they
+/// must be the filtered ones, and no certificate may have two statuses.
 fn disagreements(
     rules: &SlotRules,
-    unfiltered: &BTreeSet<(ListedStatus, &str)>,
-    filtered: &BTreeSet<(ListedStatus, &str)>,
+    unfiltered: &Entities<'_>,
+    filtered: &Entities<'_>,
     findings: &mut Vec<Finding>,
 ) -> u64 {
-    let texts = |set: &BTreeSet<(ListedStatus, &str)>, listed: ListedStatus| -> BTreeSet<String> {
-        set.iter()
-            .filter(|(status, _)| *status == listed)
-            .map(|(_, text)| text.split_whitespace().collect::<String>())
-            .collect()
+    let texts = |entities: &Entities<'_>, status: ListedStatus| -> BTreeSet<String> {
+        let of_status = entities.iter().filter(|(listed, _)| *listed == status);
+        of_status.map(|(_, text)| text.split_whitespace().collect()).collect()
     };
-    let upcoming_in_unfiltered = texts(unfiltered, ListedStatus::Upcoming);
-    let upcoming_in_filtered = texts(filtered, ListedStatus::Upcoming);
     let current = texts(unfiltered, ListedStatus::Current);
+    let upcoming = [unfiltered, filtered].map(|entities| texts(entities, ListedStatus::Upcoming));
+    let [in_unfiltered, in_filtered] = &upcoming;
     let mut found = Vec::new();
-    if !upcoming_in_unfiltered.is_empty() && upcoming_in_unfiltered != upcoming_in_filtered {
+    if !in_unfiltered.is_empty() && in_unfiltered != in_filtered {
         found.push("they list different upcoming certificates");
     }
-    if current.intersection(&upcoming_in_filtered).next().is_some()
-        || current.intersection(&upcoming_in_unfiltered).next().is_some()
-    {
+    if upcoming.iter().any(|upcoming| !current.is_disjoint(upcoming)) {
         found.push("a certificate is listed as Current and as Upcoming");
     }
     for what in &found {
-        findings.push(Finding::new(
-            Event::ListingDisagreement,
-            &rules.slot,
-            format!(
-                "The vendor's two listings (without filter, and status=Upcoming) contradict each other: {what}. \
-                 Their union counts; the vendor says that this happens while a rotation is in progress."
-            ),
-        ));
+        let text = format!(
+            "The vendor's two listings (without filter, and status=Upcoming) contradict each other: {what}. What \
+             either lists counts; the vendor says that this happens while a rotation is in progress."
+        );
+        findings.push(Finding::new(Event::ListingDisagreement, &rules.slot, text));
     }
     found.len() as u64
 }
 
-/// A slot's share of a poll.
-struct Share<'a> {
-    entities: BTreeSet<(ListedStatus, &'a str)>,
-    /// Both listings came, and every authority in them is known.
-    whole: bool,
-    disagreements: u64,
-}
-
-fn hear(
-    rules: &SlotRules,
-    poll: &Poll<'_>,
-    share: &Share<'_>,
-    policy: &Policy,
-    now: Timestamp,
-    findings: &mut Vec<Finding>,
-) -> SlotAnswer {
-    let verdicts: Vec<(ListedStatus, Verdict)> = share
-        .entities
-        .iter()
-        .map(|(listed, text)| (*listed, verify::judge(text, &rules.anchors, policy, now)))
-        .collect();
-    let (identity, learned_now) = identity(rules, &verdicts, share.whole, findings);
-    let mut certificates: Vec<ListedCertificate> = Vec::new();
-    for (status, verdict) in verdicts {
-        let verdict = with_identity(verdict, identity.as_ref());
-        let seen = |listed: &ListedCertificate| {
-            listed.status == status
-                && verdict.fingerprint().is_some_and(|fingerprint| listed.verdict.fingerprint() == Some(fingerprint))
-        };
-        if !certificates.iter().any(seen) {
-            certificates.push(ListedCertificate { status, verdict });
-        }
-    }
-    SlotAnswer {
-        slot: rules.slot.clone(),
-        authority: rules.authority,
-        certificates,
-        complete: share.whole && poll.clock_agrees,
-        unfiltered_came: poll.unfiltered.is_some(),
-        upcoming_came: poll.upcoming.is_some(),
-        identity,
-        learned_now,
-        disagreements: share.disagreements,
-    }
+/// Each leaf once a status; what was refused may be listed twice.
+fn distinct(verdicts: Vec<(ListedStatus, Verdict)>, identity: Option<&Identity>) -> Vec<ListedCertificate> {
+    let mut seen = BTreeSet::new();
+    let certificates = verdicts.into_iter().map(|(status, verdict)| {
+        let verdict = with_identity(verdict, identity);
+        ListedCertificate { status, verdict }
+    });
+    certificates
+        .filter(|listed| listed.verdict.fingerprint().is_none_or(|leaf| seen.insert((listed.status, leaf))))
+        .collect()
 }
 
 fn with_identity(verdict: Verdict, identity: Option<&Identity>) -> SlotVerdict {
@@ -329,13 +310,10 @@ fn with_identity(verdict: Verdict, identity: Option<&Identity>) -> SlotVerdict {
             None => SlotVerdict::Refused(candidate.without_identity()),
         },
         // Expired *and* a stranger's is a stranger's: it must not pass for the vendor's Current of yesterday.
-        Verdict::Expired(candidate, refusal) => {
-            let leaf = candidate.leaf().clone();
-            match identity.map(|identity| candidate.admit(identity)) {
-                Some(Err(stranger)) => SlotVerdict::Refused(stranger),
-                Some(Ok(_)) | None => SlotVerdict::Expired(leaf, refusal),
-            }
-        }
+        Verdict::Expired(candidate, refusal) => match identity.map(|identity| candidate.clone().admit(identity)) {
+            Some(Err(stranger)) => SlotVerdict::Refused(stranger),
+            Some(Ok(_)) | None => SlotVerdict::Expired(candidate.leaf().clone(), refusal),
+        },
         Verdict::Refused(refusal) => SlotVerdict::Refused(refusal),
     }
 }
@@ -352,22 +330,23 @@ fn identity(
         IdentityRule::Learn { learned: Some(names), .. } => return (Some(Identity::Names(names.clone())), false),
         IdentityRule::Learn { region_name, learned: None } => region_name,
     };
-    let currents: Vec<&Candidate> = verdicts
+    let listed: Vec<&Verdict> =
+        verdicts.iter().filter(|(status, _)| *status == ListedStatus::Current).map(|(_, verdict)| verdict).collect();
+    let currents: Vec<&Candidate> = listed
         .iter()
-        .filter(|(listed, _)| *listed == ListedStatus::Current)
-        .filter_map(|(_, verdict)| match verdict {
+        .filter_map(|verdict| match verdict {
             Verdict::Accepted(candidate) | Verdict::Expired(candidate, _) => Some(candidate),
             Verdict::Refused(_) => None,
         })
         .collect();
+    let carries = |current: &Candidate, identity: &Identity| current.clone().admit(identity).is_ok();
     if let Some(name) = region_name {
         let expected = Identity::Names(BTreeSet::from([name.clone()]));
-        if currents.iter().any(|current| (*current).clone().admit(&expected).is_ok()) {
+        if currents.iter().any(|current| carries(current, &expected)) {
             return (Some(expected), true);
         }
     }
-    let listed_currents = verdicts.iter().filter(|(listed, _)| *listed == ListedStatus::Current).count();
-    if !whole || currents.is_empty() || currents.len() != listed_currents {
+    if !whole || currents.is_empty() || currents.len() != listed.len() {
         return (None, false);
     }
     let agreed = currents
@@ -377,27 +356,20 @@ fn identity(
         .unwrap_or_default();
     // Names that no leaf can be admitted by (none in common, or none that is plain) would bind the slot for ever.
     let learned = Identity::Names(agreed.clone());
-    if !currents.iter().all(|current| (*current).clone().admit(&learned).is_ok()) {
+    if !currents.iter().all(|current| carries(current, &learned)) {
         return (None, false);
     }
-    let line = format!(
-        "identity = [{}]",
-        agreed.iter().map(|name| format!("\"{}\"", quoted(name))).collect::<Vec<_>>().join(", ")
-    );
-    findings.push(Finding::new(
-        Event::IdentityLearned,
-        &rules.slot,
-        format!(
-            "{} Its own names were adopted, and its successors must carry one of them. To pin them in the \
-             configuration: {line}",
-            match region_name {
-                Some(name) => format!(
-                    "The current certificate does not carry the name that the vendor's page gives for the region \
-                     ({name})."
-                ),
-                None => "The vendor publishes no name for the region's current certificate.".to_owned(),
-            }
+    let why = match region_name {
+        Some(name) => format!(
+            "The current certificate does not carry the name that the vendor's page gives for the region ({name})."
         ),
-    ));
+        None => "The vendor publishes no name for the region's current certificate.".to_owned(),
+    };
+    let text = format!(
+        "{why} Its own names were adopted, and its successors must carry one of them. To pin them in the \
+         configuration: identity = [{}]",
+        quoted_list(&agreed, usize::MAX)
+    );
+    findings.push(Finding::new(Event::IdentityLearned, &rules.slot, text));
     (Some(learned), true)
 }

@@ -1,18 +1,16 @@
-//! The operator's words, as changes of what is remembered: for the day when the API is down, or a CRL is not to be had.
+//! The operator's overrides, as changes of the planner's state: for a day when the API is down or a CRL is unavailable.
 //! The planner makes the trust set of them, as of everything else; a hold does not keep them back.
-
-use std::collections::BTreeSet;
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::plan;
-use crate::trust::planner_state::{Entry, PlannerState, TrustOverride};
-use crate::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet, Witnesses};
+use crate::trust::planner_state::{Entry, PlannerState, TrustOverride, TrustedEntry};
+use crate::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
 
-/// `trust`: admits a leaf that the vendor does not list, as long as the word stands. `set` learns its certificates. What
-/// is denied stays so: then `None`; else the role that it has from now on.
+/// `trust`: admits a leaf that the vendor does not list, until the override ends. `set` learns its certificates. What is
+/// denied stays so: then `None`; else the role that the leaf has from now on.
 pub fn trust(
     planner: &mut PlannerState,
     set: &mut TrustSet,
@@ -21,36 +19,35 @@ pub fn trust(
     identity: &Identity,
     word: TrustOverride,
 ) -> Option<Role> {
-    let key = plan::entry_key(slot.authority(), verified);
-    if planner.denied.contains_key(&key) || planner.denied.contains_key(&verified.leaf().fingerprint()) {
+    let (leaf, authority) = (verified.leaf(), slot.authority());
+    let key = plan::entry_key(authority, verified);
+    if planner.denied.contains_key(&key) || planner.denied.contains_key(&leaf.fingerprint()) {
         return None;
     }
     let entries = &mut planner.slots.entry(slot.clone()).or_default().entries;
-    let entry = entries.entry(key).or_insert_with(|| Entry {
-        names: match slot.authority() {
-            Authority::DigiCert => BTreeSet::new(),
-            Authority::Genesys => plan::rule_names(std::iter::once(verified.leaf()), Some(identity)),
-        },
-        witnesses: match slot.authority() {
-            Authority::DigiCert => Witnesses::default(),
-            Authority::Genesys => plan::witnesses(std::iter::once(verified.leaf()), Some(identity)),
-        },
-        ..Entry::seen(Role::Trusted, word.since)
+    let entry = entries.entry(key).or_insert_with(|| {
+        let mut trusted = TrustedEntry::seen(Role::Trusted, word.since);
+        if authority == Authority::Genesys {
+            trusted.names = plan::rule_names(std::iter::once(leaf), Some(identity));
+            trusted.witnesses = plan::witnesses(std::iter::once(leaf), Some(identity));
+        }
+        Entry::of(trusted, word.since)
     });
-    if entry.role == Role::Retiring {
-        entry.role = Role::Trusted;
-    }
     (entry.absence, entry.proposal) = (None, None);
-    entry.word = Some(word);
-    entry.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|link| *link != key));
-    set.chain.extend(verified.chain().iter().map(|link| (link.fingerprint(), link.clone())));
-    if slot.authority() == Authority::DigiCert {
-        set.pin(slot, verified.leaf(), entry.role);
+    let trusted = &mut entry.trusted;
+    if trusted.role == Role::Retiring {
+        trusted.role = Role::Trusted;
     }
-    Some(entry.role)
+    trusted.word = Some(word);
+    trusted.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|link| *link != key));
+    set.chain.extend(verified.chain().iter().map(|link| (link.fingerprint(), link.clone())));
+    if authority == Authority::DigiCert {
+        set.pin(slot, leaf, trusted.role);
+    }
+    Some(trusted.role)
 }
 
-/// By what servers know a certificate that cannot ask for its SHA-256, as far as they are known here.
+/// The digests, where known, by which servers that cannot ask for the SHA-256 deny a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Digests {
     /// The SHA-1 of the DER.
@@ -59,7 +56,7 @@ pub struct Digests {
     pub pem_sha1: Option<String>,
 }
 
-/// `distrust`: denies a certificate for good. Whether that is new.
+/// `distrust`: denies a certificate for good. Returns whether that is new.
 pub fn distrust(planner: &mut PlannerState, fingerprint: Fingerprint, known: Digests, now: Timestamp) -> bool {
     let denial = planner.denied.get(&fingerprint);
     let sha1 = denial.and_then(|denial| denial.sha1.clone()).or(known.sha1);
@@ -70,7 +67,7 @@ pub fn distrust(planner: &mut PlannerState, fingerprint: Fingerprint, known: Dig
     planner.denied.insert(fingerprint, denial.clone()) != Some(denial)
 }
 
-/// `accept-issuer`: lets in what this issuer has signed, in every slot. Whether that is new.
+/// `accept-issuer`: lets in what this issuer has signed, in every slot. Returns whether that is new.
 pub fn accept_issuer(planner: &mut PlannerState, fingerprint: Fingerprint, now: Timestamp) -> bool {
     let new = !planner.accepted_issuers.contains_key(&fingerprint);
     planner.accepted_issuers.entry(fingerprint).or_insert(now);

@@ -12,185 +12,192 @@ use crate::trust::turn::{Owed, Proof};
 /// How much of a check's output is shown; servers say last what broke, so the end is kept.
 const SHOWN: usize = 1_500;
 
+/// A way to owe: the event, a few words for a table, and the text for an engineer, in which `{new}` is the generation,
+/// `{target}` the target, `{why}` the reason and `{again}` says when the turn is taken again.
+type Row = (Event, &'static str, &'static str);
+
 impl Owed {
     /// What it is in the catalogue.
     #[must_use]
     pub fn event(&self) -> Event {
-        match self {
-            Self::Unreadable(_) => Event::TargetGenerationUnreadable,
-            Self::NotSwitched(_) => Event::TargetNotSwitched,
-            Self::Refused(_) | Self::RefusedButKept(_) => Event::TargetCheckRefused,
-            Self::BrokenWithoutUs { .. } | Self::BrokenBefore(_) => Event::TargetBroken,
-            Self::CheckNotRun(_) => Event::TargetCheckNotRun,
-            Self::CheckFailed(_) => Event::TargetCheckFailed,
-            Self::NotReloaded(_) | Self::Unanswered(_) => Event::TargetNotTold,
-            Self::Unproven(Proof::NotWired(_)) => Event::TargetNotWired,
-            Self::Unproven(Proof::ChainOnly(_)) => Event::TargetChainOnly,
-            Self::Unproven(Proof::AllowlistOnly(_)) => Event::TargetAllowlistOnly,
-            Self::Unproven(Proof::NotEnforced(_)) => Event::TargetNotEnforced,
-            Self::Unproven(Proof::Refuted(_)) => Event::TargetRefuted,
-            Self::Unproven(Proof::NotYet(_)) => Event::TargetNotYet,
-            Self::Unproven(Proof::Unreachable(_)) => Event::TargetUnreachable,
-            Self::Unproven(Proof::Unverifiable(_)) | Self::Unproven(Proof::Proven) => Event::TargetUnproven,
-            Self::Withheld(_) => Event::TargetWithheld,
-        }
+        self.row().0
     }
 
     /// The finding for the target `name`, which should serve generation `wanted`.
     #[must_use]
     pub fn finding(&self, name: &str, wanted: u64) -> Finding {
-        let new = format!("generation {wanted:06}");
-        let again = format!("It is tried again in every cycle, and at once by `trustsync reload {name}`.");
-        let text = match self {
-            Self::Unreadable(why) => format!(
-                "The files of {new} did not read back from the disk as they were written: {} The server was not \
-                 touched and goes on with the old trust. Look at the disk, and at who else writes into the store. \
-                 {again}",
-                sentence(why)
-            ),
-            Self::NotSwitched(why) => format!(
-                "The link that the server reads by could not be moved to {new}: {} The server was not told and goes \
-                 on with the old trust. {again}",
-                sentence(why)
-            ),
-            Self::Refused(output) => format!(
-                "The server's own check refuses {new} and passes with the one before it, so that one stays in place: \
-                 the server goes on with the old trust and lacks what the new one brings. {again} The check says: {}",
-                sentence(output)
-            ),
-            Self::RefusedButKept(output) => format!(
-                "The server's own check fails with {new}, which stays in place all the same, since it drops a \
-                 revoked or distrusted certificate. The server was not reloaded: it still admits that certificate. \
-                 Mend what the check names and reload the server, or stop it. {again} The check says: {}",
-                sentence(output)
-            ),
-            Self::BrokenWithoutUs { new: now, old } => format!(
-                "The server's own check fails, with the old generation as with the new one: its configuration is \
-                 broken elsewhere, and the server would not start again with it. It goes on with the old trust; \
-                 {new} is in place for when it loads. Mend the configuration and reload the server as you always do: \
-                 that loads the new trust. {again} {}",
-                if alike(now, old) {
-                    format!("With either the check says: {}", sentence(now))
-                } else {
-                    format!(
-                        "With the new one the check says: {} With the old one it says: {}",
-                        sentence(now),
-                        sentence(old)
-                    )
-                }
-            ),
-            Self::BrokenBefore(output) => format!(
-                "The server's own check fails as things stand, with the generation before {new}: its configuration \
-                 is broken elsewhere, and a reload could end the server. So the link that it reads by stays there, \
-                 and the server was not told. It goes on with the old trust and lacks what {new} brings. Mend what \
-                 the check names; the next cycle then does the rest. {again} The check says: {}",
-                sentence(output)
-            ),
-            Self::CheckNotRun(why) => format!(
-                "The server's own check could not be run, so nobody knows whether the server would load {new}: {} \
-                 The server was not told: it goes on with the old trust and lacks what the new one brings. Mend the \
-                 check, or what it needs; check = [] says that there is none. {again}",
-                sentence(why)
-            ),
-            Self::CheckFailed(output) => format!(
-                "The server's own check fails with {new} in place, so the server was not told: it goes on with what \
-                 it has loaded, and would perhaps not start again. Mend what the check names and reload the server \
-                 as you always do. {again} The check says: {}",
-                sentence(output)
-            ),
-            Self::NotReloaded(why) => format!(
-                "The server could not be told to load {new}, which is in place: {} If it runs, it goes on with the \
-                 old trust; it loads the new one at its next start or reload. {again}",
-                sentence(why)
-            ),
-            Self::Unproven(Proof::NotWired(why)) => format!(
-                "The server does not use this store's files: {} It was told of {new} once and is not told again. Add \
-                 the lines that `trustsync reload {name}` prints to its configuration and reload it; the next cycle \
-                 proves it.",
-                sentence(why)
-            ),
-            Self::Unproven(Proof::ChainOnly(why)) => format!(
-                "The server has loaded the chain of {new}, but its allowlist was not seen: {} The chain alone admits \
-                 strangers, other people's certificates of the same public authority. Include the allowlist too \
-                 (`trustsync reload {name}` prints the lines); where it is, an add_header of the location's own may \
-                 drop ours. {again}",
-                sentence(why)
-            ),
-            Self::Unproven(Proof::AllowlistOnly(why)) => format!(
-                "The server has loaded the allowlist of {new}, but its chain was not seen: {} Does it read the chain \
-                 from somewhere else than this store? Then it may refuse the upcoming certificate. {again}",
-                sentence(why)
-            ),
-            Self::Unproven(Proof::NotEnforced(servers)) => format!(
-                "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, \
-                 but these do not enforce it: {} `trustsync reload {name}` prints the lines that do; on nginx they \
-                 refuse whoever has an empty $trustsync_admit.",
-                sentence(servers)
-            ),
-            Self::Unproven(Proof::Refuted(why)) => format!(
-                "The server was told to load {new}, and still serves another one: {} Did it refuse the reload (look \
-                 into its own log), or does it read a copy of the files? {again}",
-                sentence(why)
-            ),
-            Self::Unproven(Proof::NotYet(why)) => format!(
-                "The server was told to load {new} and does not steadily serve it: {} Are there several servers \
-                 behind the address of the proof, or is it slow to end its old workers? {again}",
-                sentence(why)
-            ),
-            Self::Unproven(Proof::Unreachable(why)) => format!(
-                "The server does not answer where its proof is to be had: {} Whether it runs with {new} is unknown; \
-                 that one is in place for its next start. Is it down, or is proof.connect wrong? {again}",
-                sentence(why)
-            ),
-            Self::Unproven(Proof::Unverifiable(why)) => {
-                format!("The server was told to load {new}, but nothing can be seen there: {} {again}", sentence(why))
+        let (event, _, text) = self.row();
+        let why = match self {
+            Self::BrokenWithoutUs { new, old } if alike(new, old) => {
+                format!("With either the check says: {}", sentence(new))
             }
-            Self::Unanswered(why) => format!(
-                "Nobody did what only root may do for {new}: {} The server goes on with the old trust and lacks what \
-                 the new one brings. {again}",
-                sentence(why)
-            ),
-            Self::Withheld(why) => format!(
-                "The privileged half, which judges anew by root's own configuration, does not let in {new}, or not \
-                 all of it: {} What it did let in is in force; else the server goes on with the old trust. Is root's \
-                 configuration the one of the daemon? If it is, ask who writes into the store. {again}",
-                sentence(why)
-            ),
-            // No turn ends so: a proven target owes nothing.
-            Self::Unproven(Proof::Proven) => format!("{new} is proven. {again}"),
+            Self::BrokenWithoutUs { new, old } => {
+                let (new, old) = (sentence(new), sentence(old));
+                format!("With the new one the check says: {new} With the old one it says: {old}")
+            }
+            Self::Unproven(proof) => sentence(proof.words().1),
+            Self::Unreadable(why)
+            | Self::NotSwitched(why)
+            | Self::Refused(why)
+            | Self::RefusedButKept(why)
+            | Self::BrokenBefore(why)
+            | Self::CheckFailed(why)
+            | Self::CheckNotRun(why)
+            | Self::NotReloaded(why)
+            | Self::Unanswered(why)
+            | Self::Withheld(why) => sentence(why),
         };
-        Finding::new(self.event(), Subject::target(name), text)
+        let text = text
+            .replace("{again}", "It is tried again in every cycle, and at once by `trustsync reload {target}`.")
+            .replace("{new}", &format!("generation {wanted:06}"))
+            .replace("{target}", name)
+            .replace("{why}", &why);
+        Finding::new(event, Subject::target(name), text)
+    }
+
+    // Long because it is a table: a row for each way to owe.
+    fn row(&self) -> Row {
+        match self {
+            Self::Unreadable(_) => (
+                Event::TargetGenerationUnreadable,
+                "the generation did not read back from the disk",
+                "The files of {new} did not read back from the disk as they were written: {why} The server was not \
+                 touched and keeps the old trust. Look at the disk, and at who else writes into the store. {again}",
+            ),
+            Self::NotSwitched(_) => (
+                Event::TargetNotSwitched,
+                "the link could not be moved",
+                "The link that the server reads by could not be moved to {new}: {why} The server was not reloaded and \
+                 keeps the old trust. {again}",
+            ),
+            Self::Refused(_) => (
+                Event::TargetCheckRefused,
+                "its check refuses the generation; the one before it stays",
+                "The server's own check refuses {new} and passes with the one before it, which stays in place: the \
+                 server keeps the old trust and lacks what the new one brings. {again} The check says: {why}",
+            ),
+            Self::RefusedButKept(_) => (
+                Event::TargetCheckRefused,
+                "its check fails; the generation stays since it drops a denied certificate",
+                "The server's own check fails with {new}, which stays in place because it drops a revoked or \
+                 distrusted certificate. The server was not reloaded: it still admits that certificate. Correct what \
+                 the check names and reload the server, or stop it. {again} The check says: {why}",
+            ),
+            Self::BrokenWithoutUs { .. } => (
+                Event::TargetBroken,
+                "its configuration is broken elsewhere; the generation is in place, not loaded",
+                "The server's own check fails with the old generation as with the new one: its configuration is broken \
+                 elsewhere, and the server would not start again with it. It keeps the old trust; {new} is in place \
+                 for when it loads. Correct the configuration and reload the server as you always do: that loads the \
+                 new trust. {again} {why}",
+            ),
+            Self::BrokenBefore(_) => (
+                Event::TargetBroken,
+                "its configuration is broken elsewhere; the generation before it stays",
+                "The server's own check fails as things stand, with the generation before {new}: its configuration is \
+                 broken elsewhere, and a reload could end the server. So its link was not moved, and it was not \
+                 reloaded. It keeps the old trust and lacks what {new} brings. Correct what the check names; the next \
+                 cycle does the rest. {again} The check says: {why}",
+            ),
+            Self::CheckNotRun(_) => (
+                Event::TargetCheckNotRun,
+                "its check could not be run; the generation is not loaded",
+                "The server's own check could not be run, so whether the server would load {new} is unknown: {why} It \
+                 was not reloaded: it keeps the old trust and lacks what the new one brings. Repair the check, or what \
+                 it needs; check = [] says that there is none. {again}",
+            ),
+            Self::CheckFailed(_) => (
+                Event::TargetCheckFailed,
+                "its check fails; the generation is in place, not loaded",
+                "The server's own check fails with {new} in place, so the server was not reloaded: it keeps what it \
+                 has loaded, and might not start again. Correct what the check names and reload the server as you \
+                 always do. {again} The check says: {why}",
+            ),
+            Self::NotReloaded(_) => (
+                Event::TargetNotTold,
+                "it could not be reloaded; the generation is in place, not loaded",
+                "The server could not be asked to load {new}, which is in place: {why} If it runs, it keeps the old \
+                 trust; it loads the new one at its next start or reload. {again}",
+            ),
+            Self::Unanswered(_) => (
+                Event::TargetNotTold,
+                "the privileged helper did not answer; the generation is not in place",
+                "The privileged helper did not do its part for {new}: {why} The server keeps the old trust and lacks \
+                 what the new one brings. {again}",
+            ),
+            Self::Withheld(_) => (
+                Event::TargetWithheld,
+                "the privileged helper does not let in all of it",
+                "The privileged helper, which verifies by root's own configuration, does not let in {new}, or not all \
+                 of it: {why} What it let in is in force; else the server keeps the old trust. Does root's \
+                 configuration agree with the daemon's? If it does, find out who writes into the store. {again}",
+            ),
+            Self::Unproven(proof) => unproven(proof),
+        }
+    }
+}
+
+fn unproven(proof: &Proof) -> Row {
+    match proof {
+        Proof::NotWired(_) => (
+            Event::TargetNotWired,
+            "not wired: it does not use this store's files",
+            "The server does not use this store's files: {why} It was reloaded for {new} once and is not reloaded again. \
+             Add the lines that `trustsync reload {target}` prints to its configuration and reload it; the next cycle \
+             proves it.",
+        ),
+        Proof::ChainOnly(_) => (
+            Event::TargetChainOnly,
+            "chain only: its allowlist was not seen",
+            "The server has loaded the chain of {new}, but its allowlist was not seen: {why} The chain alone admits \
+             strangers, other people's certificates of the same public authority. Include the allowlist too \
+             (`trustsync reload {target}` prints the lines); where it is included, an add_header of the location's own \
+             may drop ours. {again}",
+        ),
+        Proof::AllowlistOnly(_) => (
+            Event::TargetAllowlistOnly,
+            "allowlist only: its chain was not seen",
+            "The server has loaded the allowlist of {new}, but its chain was not seen: {why} Does it read the chain from \
+             somewhere else than this store? Then it may refuse the upcoming certificate. {again}",
+        ),
+        Proof::NotEnforced(_) => (
+            Event::TargetNotEnforced,
+            "not enforced: it admits strangers",
+            "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, but these \
+             do not enforce it: {why} `trustsync reload {target}` prints the lines that do; on nginx they refuse anyone \
+             with an empty $trustsync_admit.",
+        ),
+        Proof::Refuted(_) => (
+            Event::TargetRefuted,
+            "it serves another generation",
+            "The server was asked to load {new}, and still serves another one: {why} Did it refuse the reload (see its \
+             own log), or does it read a copy of the files? {again}",
+        ),
+        Proof::NotYet(_) => (
+            Event::TargetNotYet,
+            "it does not steadily serve the generation",
+            "The server was asked to load {new} and does not steadily serve it: {why} Are there several servers behind \
+             the address of the proof, or is it slow to end its old workers? {again}",
+        ),
+        Proof::Unreachable(_) => (
+            Event::TargetUnreachable,
+            "it does not answer",
+            "The server does not answer where its proof is taken: {why} Whether it runs with {new} is unknown; that one \
+             is in place for its next start. Is it down, or is proof.connect wrong? {again}",
+        ),
+        // No turn ends as proven: a proven target owes nothing.
+        Proof::Unverifiable(_) | Proof::Proven => (
+            Event::TargetUnproven,
+            "it was reloaded, and nothing can be seen there",
+            "The server was asked to load {new}, but nothing can be seen there: {why} {again}",
+        ),
     }
 }
 
 /// In a few words, for a table.
 impl fmt::Display for Owed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unreadable(_) => "the generation did not read back from the disk",
-            Self::NotSwitched(_) => "the link could not be moved",
-            Self::Refused(_) => "its check refuses the generation; the one before it stays",
-            Self::RefusedButKept(_) => "its check fails; the generation stays since it drops a denied certificate",
-            Self::BrokenWithoutUs { .. } => {
-                "its configuration is broken elsewhere; the generation is in place, not loaded"
-            }
-            Self::BrokenBefore(_) => "its configuration is broken elsewhere; the generation before it stays",
-            Self::CheckFailed(_) => "its check fails; the generation is in place, not loaded",
-            Self::CheckNotRun(_) => "its check could not be run; the generation is not loaded",
-            Self::Unanswered(_) => "the privileged half did not answer; the generation is not in place",
-            Self::Withheld(_) => "the privileged half does not let in all of it",
-            Self::NotReloaded(_) => "it could not be told; the generation is in place, not loaded",
-            Self::Unproven(proof) => match proof {
-                Proof::NotWired(_) => "not wired: it does not use this store's files",
-                Proof::ChainOnly(_) => "chain only: its allowlist was not seen",
-                Proof::AllowlistOnly(_) => "allowlist only: its chain was not seen",
-                Proof::NotEnforced(_) => "not enforced: it admits strangers",
-                Proof::Refuted(_) => "it serves another generation",
-                Proof::NotYet(_) => "it does not steadily serve the generation",
-                Proof::Unreachable(_) => "it does not answer",
-                Proof::Unverifiable(_) | Proof::Proven => "it was told, and nothing can be seen there",
-            },
-        })
+        f.write_str(self.row().1)
     }
 }
 
@@ -200,9 +207,9 @@ fn alike(one: &str, other: &str) -> bool {
     words(one) == words(other)
 }
 
-/// Somebody else's words as a sentence on one line, bounded.
-fn sentence(words: &str) -> String {
-    let lines: Vec<&str> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+/// Someone else's text as a sentence on one line, bounded.
+fn sentence(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.join(" / ");
     let mut sentence = excerpt::end(&line, SHOWN);
     if !sentence.ends_with(['.', '?', '!']) {
@@ -245,7 +252,7 @@ mod tests {
         all.extend(proofs.map(Owed::Unproven));
         for owed in all {
             let text = owed.finding("edge", 42).text;
-            assert!(text.contains("generation 000042") && !text.contains('\n') && text.ends_with('.'), "{text}");
+            assert!(text.contains("generation 000042") && !text.contains(['\n', '{']) && text.ends_with('.'), "{text}");
             assert!(!owed.to_string().is_empty() && !owed.to_string().contains('\n'));
         }
     }

@@ -1,5 +1,5 @@
-//! What the planner remembers from poll to poll of each slot: roles, sightings, absences. Written into `state.json`; the
-//! certificates themselves stand in the generation.
+//! What the planner remembers of each slot from poll to poll: roles, when it was listed, absences. Written into
+//! `state.json`; the certificates themselves are in the generation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::trust::timestamp::Timestamp;
 /// How many clean answers must agree before a role changes or a leaf may leave (design, rule 3).
 pub const AGREEING_ANSWERS: u32 = 3;
 
-/// The memory of all slots, and the operator's words that bind them.
+/// What is remembered of all slots, and the operator's overrides that bind them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannerState {
     /// By slot, configured or not.
@@ -28,24 +28,25 @@ pub struct PlannerState {
 }
 
 impl PlannerState {
-    /// The union of what the slots trust, from the certificates that are at hand. An entry whose certificate is nowhere
-    /// to be had cannot be published; recovery says so.
+    /// The union of what the slots trust, from these certificates. An entry whose certificate is missing cannot be
+    /// published; recovery says so.
     #[must_use]
     pub fn set(&self, certificates: &BTreeMap<Fingerprint, Certificate>) -> TrustSet {
         let mut set = TrustSet { denied: self.denied.clone(), ..TrustSet::default() };
         for (slot, held) in &self.slots {
             for (key, entry) in &held.entries {
                 let Some(certificate) = certificates.get(key) else { continue };
-                for link in &entry.chain {
+                for link in &entry.trusted.chain {
                     if let Some(certificate) = certificates.get(link) {
                         set.chain.insert(*link, certificate.clone());
                     }
                 }
+                let TrustedEntry { role, names, witnesses, .. } = &entry.trusted;
                 match slot.authority() {
-                    Authority::DigiCert => set.pin(slot, certificate, entry.role),
+                    Authority::DigiCert => set.pin(slot, certificate, *role),
                     Authority::Genesys => {
                         set.chain.insert(*key, certificate.clone());
-                        set.admit_by_name(slot, certificate, &entry.names, &entry.witnesses);
+                        set.admit_by_name(slot, certificate, names, witnesses);
                     }
                 }
             }
@@ -94,13 +95,7 @@ pub struct Issuer {
     pub key: Fingerprint,
 }
 
-impl From<&Certificate> for Issuer {
-    fn from(certificate: &Certificate) -> Self {
-        Self { subject: certificate.facts().subject.clone(), key: certificate.facts().key_fingerprint }
-    }
-}
-
-/// The operator's word for a leaf that the vendor does not list.
+/// The operator's override for a leaf that the vendor does not list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustOverride {
     /// When it was given.
@@ -112,26 +107,34 @@ pub struct TrustOverride {
     pub any_identity: bool,
 }
 
-/// One trusted thing of a slot: a pinned leaf, or the root of a name rule.
+/// What a slot trusts by one entry, a pinned leaf or the root of a name rule; each change of it makes a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its role.
+pub struct TrustedEntry {
+    /// What the certificate is to its slot.
     pub role: Role,
     /// When it was first seen.
     pub first_seen: Timestamp,
-    /// When it was last listed.
-    pub last_seen: Timestamp,
     /// The certificates of the paths on which it was accepted, leaf excluded.
     pub chain: BTreeSet<Fingerprint>,
-    /// For a name rule: the names that a leaf must bear; empty means the issuer alone.
+    /// For a name rule: the names of which a leaf must have one; empty means the issuer alone.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
     /// For a name rule: what the leaves show by which it entered.
     #[serde(default, skip_serializing_if = "Witnesses::is_empty")]
     pub witnesses: Witnesses,
-    /// The operator's word, as long as it stands: neither absence nor a hold takes the entry away.
+    /// The operator's override, as long as it stands: neither absence nor a hold takes the entry away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word: Option<TrustOverride>,
+}
+
+/// An entry of a slot: what it trusts, and what the answers so far say of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What it trusts.
+    #[serde(flatten)]
+    pub trusted: TrustedEntry,
+    /// When it was last listed.
+    pub last_seen: Timestamp,
     /// The clean answers without it, since it was last listed.
     pub absence: Option<Absence>,
     /// Another role that the latest clean answers give it.
@@ -141,7 +144,7 @@ pub struct Entry {
 /// A run of clean answers without an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absence {
-    /// How many.
+    /// How many clean answers in a row lacked it.
     pub answers: u32,
     /// The first of them.
     pub first: Timestamp,
@@ -152,27 +155,26 @@ pub struct Absence {
 /// A role that clean answers agree on, but not often enough yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// The role.
+    /// The role that they give.
     pub role: Role,
     /// How many clean answers in a row gave it.
     pub answers: u32,
 }
 
-impl Entry {
-    /// An entry that was seen for the first time.
+impl TrustedEntry {
+    /// One that was seen for the first time.
     #[must_use]
-    pub fn seen(role: Role, now: Timestamp) -> Self {
-        Self {
-            role,
-            first_seen: now,
-            last_seen: now,
-            chain: BTreeSet::new(),
-            names: BTreeSet::new(),
-            witnesses: Witnesses::default(),
-            word: None,
-            absence: None,
-            proposal: None,
-        }
+    pub fn seen(role: Role, first_seen: Timestamp) -> Self {
+        let (chain, names, witnesses) = (BTreeSet::new(), BTreeSet::new(), Witnesses::default());
+        Self { role, first_seen, chain, names, witnesses, word: None }
+    }
+}
+
+impl Entry {
+    /// What a slot trusts, as it was last listed at `last_seen`.
+    #[must_use]
+    pub fn of(trusted: TrustedEntry, last_seen: Timestamp) -> Self {
+        Self { trusted, last_seen, absence: None, proposal: None }
     }
 
     /// A clean answer gave it `role` (retiring: it did not list it).
@@ -183,14 +185,14 @@ impl Entry {
             _ => None,
         };
         self.proposal = match self.proposal {
-            _ if role == self.role => None,
+            _ if role == self.trusted.role => None,
             Some(proposal) if proposal.role == role => {
                 Some(Proposal { role, answers: proposal.answers.saturating_add(1) })
             }
             _ => Some(Proposal { role, answers: 1 }),
         };
         if let Some(proposal) = self.proposal.filter(|proposal| proposal.answers >= AGREEING_ANSWERS) {
-            self.role = proposal.role;
+            self.trusted.role = proposal.role;
             self.proposal = None;
         }
     }

@@ -237,21 +237,14 @@ impl TrustSet {
         names: &BTreeSet<String>,
         witnesses: &Witnesses,
     ) {
-        match self.name_rules.iter_mut().find(|rule| rule.root == *root && rule.names == *names) {
-            Some(rule) => {
-                rule.slots.insert(slot.clone());
-                rule.witnesses.join(witnesses);
-            }
-            None => {
-                self.name_rules.push(NameRule {
-                    root: root.clone(),
-                    names: names.clone(),
-                    witnesses: witnesses.clone(),
-                    slots: BTreeSet::from([slot.clone()]),
-                });
-                self.name_rules.sort();
-            }
+        if let Some(rule) = self.name_rules.iter_mut().find(|rule| rule.root == *root && rule.names == *names) {
+            rule.slots.insert(slot.clone());
+            rule.witnesses.join(witnesses);
+            return;
         }
+        let (root, names, witnesses) = (root.clone(), names.clone(), witnesses.clone());
+        self.name_rules.push(NameRule { root, names, witnesses, slots: BTreeSet::from([slot.clone()]) });
+        self.name_rules.sort();
     }
 
     /// What the set says, in one digest: two sets with the same digest need no new generation. Order, bytes of the
@@ -275,11 +268,10 @@ impl TrustSet {
             let pem_sha1 = denial.pem_sha1.as_deref().unwrap_or("unknown");
             let _ = writeln!(text, "denied {fingerprint} {:?} {sha1} {pem_sha1}", denial.reason);
         }
-        for fingerprint in self.chain.keys() {
-            let _ = writeln!(text, "chain {fingerprint}");
-        }
-        for fingerprint in self.extra.keys() {
-            let _ = writeln!(text, "extra {fingerprint}");
+        for (what, held) in [("chain", &self.chain), ("extra", &self.extra)] {
+            for fingerprint in held.keys() {
+                let _ = writeln!(text, "{what} {fingerprint}");
+            }
         }
         Fingerprint::of(text.as_bytes())
     }

@@ -1,5 +1,5 @@
-//! `state.json`: what a store remembers between cycles. The trust itself stands in the generation; lost state costs
-//! counters, never trust.
+//! `state.json`: what a store remembers between cycles. What is trusted is in the generation; lost state costs counters,
+//! never trust.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::trust::clock_doubt::KnownTimes;
 use crate::trust::event::{End, Observation};
 use crate::trust::evidence_backlog::EvidenceBacklog;
 use crate::trust::finding::{Finding, Severity};
-use crate::trust::manifest::{Manifest, schema_of};
+use crate::trust::manifest::{Manifest, RecordError, read_record};
 use crate::trust::planner_state::{PlannerState, SlotState};
 use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
@@ -31,14 +31,14 @@ pub struct State {
     /// What the planner remembers.
     #[serde(rename = "memory")]
     pub planner: PlannerState,
-    /// How each source does.
+    /// Each source, by its name in the configuration.
     pub sources: BTreeMap<String, SourceState>,
-    /// How each target does.
+    /// Each target, by its name in the configuration.
     pub targets: BTreeMap<String, TargetState>,
     /// What is wrong, by alarm id.
     #[serde(deserialize_with = "known_alarms")]
     pub alarms: BTreeMap<String, Alarm>,
-    /// The generation that was not as it was written as soon as it was written: no new one would be better.
+    /// The generation that differed from what was written as soon as it was written: a new one would be no better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfaithful: Option<u64>,
     /// Lines of evidence that the disk did not take yet.
@@ -46,7 +46,7 @@ pub struct State {
     pub evidence_backlog: EvidenceBacklog,
 }
 
-/// How a source does.
+/// What is known of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
     /// The last cycle that asked it.
@@ -63,31 +63,31 @@ pub struct SourceState {
     /// When its clock was last seen to agree with ours.
     #[serde(default)]
     pub clock_agreed: Option<Timestamp>,
-    /// Whether by its latest answer it does not.
+    /// Whether its latest answer says that it does not.
     #[serde(default)]
     pub clock_disagrees: bool,
 }
 
-/// How a target does.
+/// What is known of a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetState {
     /// The generation that the server is known to serve.
     pub acknowledged: Option<u64>,
-    /// By what.
+    /// What shows that it does.
     pub evidence: Option<Evidence>,
     /// When it was last proven.
     pub proven: Option<Timestamp>,
     /// Why the wanted generation is owed.
     pub owed: Option<Owed>,
-    /// Since when.
+    /// Since when it is owed.
     pub owed_since: Option<Timestamp>,
-    /// The generation for which the user was told that the server does not include our files.
+    /// The generation for which it was reported that the server does not include our files.
     #[serde(rename = "told_not_wired")]
     pub reported_not_wired: Option<u64>,
-    /// The generation that, by the operator's word, the server serves.
+    /// The generation that the server serves by the operator's confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<u64>,
-    /// Whether its check sees what is wrong with a generation.
+    /// Whether its check notices a broken generation.
     #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CheckCanary>,
     /// When it last took its turn.
@@ -101,17 +101,17 @@ pub struct TargetState {
 /// A finding that calls for someone, and since when it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// What.
+    /// What was found.
     #[serde(flatten)]
     pub finding: Finding,
-    /// Since when.
+    /// When it was first raised.
     pub since: Timestamp,
-    /// Whether what happened is over, and the alarm stands only until somebody has seen it (`alarms ack`).
+    /// Whether what happened is over, and the alarm stands only until someone has acknowledged it (`alarms ack`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
 }
 
-/// What a cycle looked at: alarms about anything else stand as they stood.
+/// What a cycle observed: alarms about anything else stand as they stood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Looked {
     /// The sources that were asked.
@@ -128,7 +128,7 @@ impl Looked {
         match finding.event.facts().ends.observation() {
             Observation::OfEveryCycle => true,
             Observation::OfLists => self.lists,
-            // What is not configured any more is never observed again: nothing about it would ever end.
+            // What is no longer configured is never observed again: nothing about it would ever end.
             Observation::OfItsSubject => match &finding.subject {
                 Subject::Source(source) => self.sources.contains(source) || !state.sources.contains_key(source),
                 Subject::Slot(slot) => {
@@ -139,19 +139,6 @@ impl Looked {
             },
         }
     }
-}
-
-/// The state could not be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    /// Not this format.
-    #[error("is no state of a store: {0}")]
-    Corrupt(String),
-    /// Written by a newer trustsync.
-    #[error(
-        "has schema {0}, which a newer trustsync wrote; this one reads up to {SCHEMA}: upgrade, or remove the file to have it rebuilt from the manifest"
-    )]
-    Newer(u32),
 }
 
 impl State {
@@ -172,12 +159,8 @@ impl State {
     }
 
     /// Reads a state of this schema or an older one.
-    pub fn read(bytes: &[u8]) -> Result<Self, StateError> {
-        let schema = schema_of(bytes).map_err(StateError::Corrupt)?;
-        if schema > SCHEMA {
-            return Err(StateError::Newer(schema));
-        }
-        serde_json::from_slice(bytes).map_err(|error| StateError::Corrupt(error.to_string()))
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        read_record(bytes, SCHEMA)
     }
 
     /// As written to disk.
@@ -188,49 +171,40 @@ impl State {
         bytes
     }
 
-    /// What is trusted stands in the newest generation; the state contributes its counters. So a crash between the two
-    /// writes, or a state restored from a backup, changes nothing of the trust.
+    /// What is trusted is in the newest generation; the state adds its counters. So a crash between the two writes, or a
+    /// state restored from a backup, does not change what is trusted.
     pub fn follow(&mut self, manifest: &Manifest) {
         let behind = self.generation < manifest.generation;
         self.generation = self.generation.max(manifest.generation);
         self.store.clone_from(&manifest.store);
-        let mut told = manifest.planner();
-        for (slot, held) in &mut told.slots {
-            let Some(remembered) = self.planner.slots.get(slot) else { continue };
+        let before = std::mem::take(&mut self.planner);
+        self.planner = manifest.planner();
+        for (slot, known) in before.slots {
+            // One without entries needs no generation.
+            let held = self.planner.slots.entry(slot).or_default();
             for (key, entry) in &mut held.entries {
-                if let Some(known) = remembered.entries.get(key) {
-                    entry.first_seen = known.first_seen;
-                    entry.last_seen = known.last_seen;
-                    entry.absence = known.absence;
-                    entry.proposal = known.proposal;
-                    // Another leaf of a name rule is no new generation, but where leaves are admitted one by one.
-                    if !behind {
-                        entry.witnesses.leaves.clone_from(&known.witnesses.leaves);
-                    }
+                let Some(known) = known.entries.get(key) else { continue };
+                entry.trusted.first_seen = known.trusted.first_seen;
+                (entry.last_seen, entry.absence, entry.proposal) = (known.last_seen, known.absence, known.proposal);
+                // Another leaf of a name rule is no new generation, but where leaves are admitted one by one.
+                if !behind {
+                    entry.trusted.witnesses.leaves.clone_from(&known.trusted.witnesses.leaves);
                 }
             }
-            let entries = std::mem::take(&mut held.entries);
-            let identity = remembered.identity.clone().or_else(|| held.identity.take());
-            let mut issuers = std::mem::take(&mut held.issuers);
-            issuers.extend(remembered.issuers.clone());
-            *held = SlotState { entries, identity, issuers, ..remembered.clone() };
-        }
-        // A slot without entries stands in no need of a generation.
-        for (slot, remembered) in &self.planner.slots {
-            let counters = SlotState { entries: BTreeMap::new(), ..remembered.clone() };
-            told.slots.entry(slot.clone()).or_insert(counters);
+            let SlotState { entries, identity, mut issuers, .. } = std::mem::take(held);
+            issuers.extend(known.issuers.clone());
+            *held = SlotState { entries, identity: known.identity.clone().or(identity), issuers, ..known };
         }
         // `hold` and `release` write the state alone; a rollback writes the manifest first, and may have died there.
         if !behind {
-            told.hold = self.planner.hold.take();
+            self.planner.hold = before.hold;
         }
-        told.denied.extend(std::mem::take(&mut self.planner.denied));
-        told.accepted_issuers.extend(std::mem::take(&mut self.planner.accepted_issuers));
-        self.planner = told;
+        self.planner.denied.extend(before.denied);
+        self.planner.accepted_issuers.extend(before.accepted_issuers);
     }
 
-    /// Replaces the alarms by those of a cycle that looked at this much; one that persists keeps its beginning, and one on
-    /// an event that is over stays until it is seen.
+    /// Replaces the alarms by those of a cycle that observed this much; one that persists keeps its beginning, and one on an
+    /// event that is over stays until it is acknowledged.
     pub fn raise(&mut self, findings: &[Finding], looked: &Looked, now: Timestamp) {
         let before = std::mem::take(&mut self.alarms);
         self.raise_besides(findings, now);
@@ -244,7 +218,7 @@ impl State {
             let over = looked.covers(&alarm.finding, self);
             alarm.unseen |= over && alarm.finding.event.facts().ends == End::Acknowledged;
             if alarm.unseen {
-                // Somebody should know of it; nobody need get up for it.
+                // Someone should know of it; it wakes no one.
                 alarm.finding.severity = Severity::Warning;
             }
             if alarm.unseen || !over {
@@ -253,8 +227,8 @@ impl State {
         }
     }
 
-    /// Ends alarms on events: whoever says so has seen them. One whose cause is still there is raised again by the next
-    /// cycle. The ids that ended.
+    /// Ends alarms on events that the operator acknowledges. The next cycle raises one again whose cause is still there.
+    /// Returns the ids that ended.
     pub fn acknowledge(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let seen: Vec<String> =
             self.alarms.iter().filter(|(id, alarm)| alarm.unseen && wanted(id)).map(|(id, _)| id.clone()).collect();

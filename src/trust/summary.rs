@@ -7,7 +7,7 @@ use crate::trust::event::Event;
 use crate::trust::finding::Severity;
 use crate::trust::planner_state::Hold;
 use crate::trust::set::{Role, TrustSet};
-use crate::trust::state::{Alarm, State};
+use crate::trust::state::{Alarm, SourceState, State, TargetState};
 use crate::trust::timestamp::Timestamp;
 
 /// How a store stands.
@@ -22,9 +22,9 @@ pub struct StoreSummary {
     /// Each pinned leaf, and each root of a name rule: the slot, its role, its last valid second.
     pub ends: Vec<(String, Role, Timestamp)>,
     /// By source.
-    pub sources: BTreeMap<String, SourceSummary>,
+    pub sources: BTreeMap<String, SourceState>,
     /// By target.
-    pub targets: BTreeMap<String, TargetSummary>,
+    pub targets: BTreeMap<String, TargetState>,
     /// What each alarm is and how bad, by its id.
     pub alarms: BTreeMap<String, (Event, Severity)>,
     /// Those of them that are over, and wait to be seen.
@@ -33,30 +33,6 @@ pub struct StoreSummary {
     pub hold: Option<Hold>,
     /// Since when the store cannot be read or written, and why; then nothing is added, removed, told or proven.
     pub failing: Option<(Timestamp, String)>,
-}
-
-/// How a source stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceSummary {
-    /// The last successful poll.
-    pub last_success: Option<Timestamp>,
-    /// The last poll.
-    pub last_attempt: Option<Timestamp>,
-    /// Polls without success since then.
-    pub failures: u32,
-    /// When it is asked next.
-    pub next_due: Option<Timestamp>,
-}
-
-/// How a target stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetSummary {
-    /// The generation that its server is known to serve.
-    pub serves: Option<u64>,
-    /// Since when it owes the newest one; `None` where it owes nothing.
-    pub owed_since: Option<Timestamp>,
-    /// When it was last proven.
-    pub proven: Option<Timestamp>,
 }
 
 impl StoreSummary {
@@ -71,32 +47,14 @@ impl StoreSummary {
             let end = rule.root.facts().not_after;
             rule.slots.iter().map(move |slot| (slot.to_string(), Role::Current, end))
         });
-        let source = |name: &String| {
-            let known = state.sources.get(name)?;
-            let summary = SourceSummary {
-                last_success: known.last_success,
-                last_attempt: known.last_attempt,
-                failures: known.failures,
-                next_due: known.next_due,
-            };
-            Some((name.clone(), summary))
-        };
-        let target = |(name, known): (&String, &crate::trust::state::TargetState)| {
-            let summary = TargetSummary {
-                serves: known.acknowledged,
-                owed_since: known.owed_since.filter(|_| known.owed.is_some()),
-                proven: known.proven,
-            };
-            (name.clone(), summary)
-        };
         let alarm = |(id, alarm): (&String, &Alarm)| (id.clone(), (alarm.finding.event, alarm.finding.severity));
         Self {
             store: store.to_owned(),
             generation: state.generation,
             deny_all: state.generation > 0 && set.is_empty(),
             ends: pins.chain(rules).collect(),
-            sources: state.sources.keys().filter_map(source).collect(),
-            targets: state.targets.iter().map(target).collect(),
+            sources: state.sources.clone(),
+            targets: state.targets.clone(),
             alarms: state.alarms.iter().map(alarm).collect(),
             over: state.alarms.iter().filter(|(_, alarm)| alarm.unseen).map(|(id, _)| id.clone()).collect(),
             hold: state.planner.hold.clone(),

@@ -87,7 +87,7 @@ fn write_configuration(vendor: &Vendor, folder: &Path) -> std::path::PathBuf {
         std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     };
     write("api-ca.pem", 0o644, vendor.ca_pem());
-    write("root.pem", 0o644, &pem::encode("CERTIFICATE", &vendor.world().digicert_root_der()));
+    write("root.pem", 0o644, &pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der()));
     write("secret", 0o600, vendor.client_secret());
     let text = format!(
         "[source.us]\nregion = \"us-east-1\"\nclient_id = \"{}\"\nclient_secret_file = \"secret\"\napi = \"{api}\"\n\

@@ -63,8 +63,8 @@ async fn nginx() {
 
 async fn haproxy(what: &str, way: Way) {
     let mut stage = Stage::begin().await;
-    let haproxy = stage.serve_haproxy("haproxy", haproxy_stage::PLAIN);
-    stage.configure_haproxy("haproxy", &haproxy, way);
+    let haproxy = stage.serve_haproxy("haproxy", way, haproxy_stage::PLAIN);
+    stage.configure(&[("haproxy", &haproxy, None)]);
     stage.cycle().await;
     haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
@@ -82,7 +82,7 @@ async fn haproxy(what: &str, way: Way) {
 async fn apache() {
     let mut stage = Stage::begin().await;
     let apache = stage.serve_apache("apache", apache_stage::PLAIN);
-    stage.configure_apache(&[("apache", &apache, None)]);
+    stage.configure(&[("apache", &apache, None)]);
     stage.cycle().await;
     apache.rewrite(&stage.wired_apache("apache"));
     apache.reload();
@@ -181,7 +181,7 @@ async fn tell_by_hand(stage: &Stage, target: &str, address: &str, tell: impl Fn(
         tell();
         let (mut first_new, mut since) = (None, None);
         while first_new.is_none_or(|new: Duration| began.elapsed() < new + Duration::from_millis(500)) {
-            let listed = wire::look(address.parse().unwrap(), &by, Duration::from_secs(5)).await;
+            let listed = wire::shake_hands(address.parse().unwrap(), &by, Duration::from_secs(5)).await;
             let is_new = listed.is_ok_and(|listed| {
                 let names = listed.names.unwrap_or_default();
                 marker::find_in(&names).iter().any(|marker| marker.generation == other)

@@ -56,7 +56,8 @@ fn it_shows_a_whole_rotation_in_time_and_leaves_nothing_behind() {
     let temporary = TempDir::new().unwrap();
     let ran = run(&mut demo(temporary.path())).exits(0);
     assert_whole(&ran);
-    assert!(ran.took < Duration::from_secs(20), "{:?}", ran.took);
+    // Seconds, where the machine has nothing else to do.
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
     assert_eq!(left_in(temporary.path()), Vec::<String>::new());
 }
 
@@ -99,7 +100,7 @@ fn it_talks_to_loopback_alone() {
 }
 
 #[test]
-fn whoever_ends_it_early_finds_nothing_left_behind() {
+fn ended_early_it_leaves_nothing_behind() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         for scene in ["between", "Outside the window", "The vendor switches"] {
             let temporary = TempDir::new().unwrap();

@@ -227,7 +227,8 @@ fn pkcs12_that_asks_for_hours_of_hashing_is_refused_at_once() {
     let mac = bytes.len() - usize::from(bytes[usize::from(u16::from_be_bytes([bytes[9], bytes[10]])) + 12]) - 1;
     costly[mac] += 2;
     let ran = inspect(&[&files.file("costly.p12", &costly)]).exits(5);
-    assert!(ran.took < Duration::from_secs(5), "{:?}", ran.took);
+    // Two billion rounds would take many minutes on the fastest machine.
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
     ran.says(&["demands more rounds of hashing"]);
 }
 

@@ -43,8 +43,13 @@ fn distrust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp) -> Decided {
     store.poll_each(now, &[])
 }
 
-fn word_of(store: &MemoryStore, leaf: &Leaf) -> Option<TrustOverride> {
-    store.planner.slots.values().find_map(|held| held.entries.get(&leaf.fingerprint)).and_then(|entry| entry.word)
+fn override_of(store: &MemoryStore, leaf: &Leaf) -> Option<TrustOverride> {
+    store
+        .planner
+        .slots
+        .values()
+        .find_map(|held| held.entries.get(&leaf.fingerprint))
+        .and_then(|entry| entry.trusted.word)
 }
 
 #[test]
@@ -55,14 +60,18 @@ fn a_trusted_leaf_has_a_role_of_its_own_and_survives_polls_that_do_not_list_it()
     assert_eq!(trust(&mut store, &other, day(0), day(30)), Some(Role::Trusted));
     for decided in store.days(1..=29, &Answer::of(&[&current], &[])) {
         assert_eq!(decided.exit, Exit::Done, "{:?}", decided.findings);
-        assert!(decided.text("trusted_by_word").contains("the operator's word until"), "{:?}", decided.findings);
+        assert!(
+            decided.text("trusted_by_word").contains("the operator's override trusts it until"),
+            "{:?}",
+            decided.findings
+        );
     }
     assert_eq!(store.role(&other), Some(Role::Trusted));
     assert_eq!(store.role(&current), Some(Role::Current));
 }
 
 #[test]
-fn a_word_near_its_end_is_a_warning() {
+fn an_override_near_its_end_is_a_warning() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     trust(&mut store, &other, day(0), day(30));
@@ -72,7 +81,7 @@ fn a_word_near_its_end_is_a_warning() {
 }
 
 #[test]
-fn it_leaves_when_the_word_ends_whether_the_vendor_answers_or_not() {
+fn it_leaves_when_the_override_ends_whether_the_vendor_answers_or_not() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let answer = Answer::of(&[&current], &[]);
     for answer in [None, Some(&answer)] {
@@ -82,12 +91,12 @@ fn it_leaves_when_the_word_ends_whether_the_vendor_answers_or_not() {
         assert!(store.trusts(&other));
         let decided = store.poll_each(day(30), &[("us", answer)]);
         assert!(!store.trusts(&other) && store.trusts(&current));
-        assert!(decided.text("certificate_left").contains("the operator's word"), "{:?}", decided.findings);
+        assert!(decided.text("certificate_left").contains("the operator's override"), "{:?}", decided.findings);
     }
 }
 
 #[test]
-fn a_word_does_not_end_by_a_clock_that_cannot_be_believed() {
+fn an_override_does_not_end_by_a_clock_that_cannot_be_believed() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     trust(&mut store, &other, day(0), day(30));
@@ -100,7 +109,7 @@ fn a_word_does_not_end_by_a_clock_that_cannot_be_believed() {
 }
 
 #[test]
-fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_word_takes_nothing_away() {
+fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_override_takes_nothing_away() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.grace(3);
@@ -108,7 +117,7 @@ fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_word_takes_nothing_awa
     store.poll(day(5), &Answer::of(&[&current], &[&other]));
     assert_eq!(store.role(&other), Some(Role::Upcoming), "the first listing decides the role");
     store.days(6..=12, &Answer::of(&[&current], &[&other]));
-    assert_eq!((store.role(&other), word_of(&store, &other)), (Some(Role::Upcoming), None));
+    assert_eq!((store.role(&other), override_of(&store, &other)), (Some(Role::Upcoming), None));
     // From here on by the rules of absence.
     store.days(13..=15, &Answer::of(&[&current], &[]));
     assert_eq!(store.role(&other), Some(Role::Retiring));
@@ -117,7 +126,7 @@ fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_word_takes_nothing_awa
 }
 
 #[test]
-fn a_listing_that_ends_before_the_word_does_leaves_the_word_in_force() {
+fn a_listing_that_ends_before_the_override_does_leaves_the_override_in_force() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.grace(3);
@@ -144,7 +153,7 @@ fn a_retiring_leaf_stays_by_a_word() {
 }
 
 #[test]
-fn the_end_of_a_word_never_empties_the_set() {
+fn the_end_of_an_override_never_empties_the_set() {
     let (one, other, current) = (leaf(-100, 200), leaf(-50, 300), leaf(-10, 350));
     let mut store = MemoryStore::empty();
     trust(&mut store, &one, day(0), day(10));
@@ -157,7 +166,7 @@ fn the_end_of_a_word_never_empties_the_set() {
 }
 
 #[test]
-fn a_hold_does_not_keep_a_word_back_and_delays_its_end() {
+fn a_hold_does_not_keep_an_override_back_and_delays_its_end() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.hold_until(day(20));
@@ -238,7 +247,7 @@ fn a_denial_by_fingerprint_alone_learns_the_sha1_from_the_listing_and_is_publish
 }
 
 #[test]
-fn words_and_issuers_stand_in_the_manifest() {
+fn overrides_and_issuers_stand_in_the_manifest() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     trust(&mut store, &other, day(0), day(10));
@@ -349,7 +358,7 @@ fn an_issuer_of_long_ago_is_remembered_after_its_leaves_have_left() {
 }
 
 #[test]
-fn the_word_for_one_leaf_accepts_no_issuer() {
+fn the_override_for_one_leaf_accepts_no_issuer() {
     let current = leaf(-100, 80);
     let (other, _) = by_another_issuer(-50, 300);
     let mut store = MemoryStore::trusting(&[&current], -1);
@@ -423,7 +432,7 @@ fn trust_admits_what_is_not_listed_and_says_so_everywhere() {
         "as trusted by your override until",
         "published generation 000002",
     ]);
-    assert_eq!(sandbox.told("other"), 2);
+    assert_eq!(sandbox.reload_requests("other"), 2);
     assert_eq!(sandbox.pins()[&fingerprint], "trusted");
     assert!(sandbox.published("nginx/admit.map").contains("\"trusted\";"));
     assert!(sandbox.published("fingerprints.txt").contains(&format!("trusted sha256:{fingerprint}")));
@@ -483,7 +492,7 @@ fn trust_refuses_what_the_policy_refuses_and_only_identity_can_be_waived() {
 }
 
 #[test]
-fn the_end_of_a_word_is_a_moment_of_the_coming_year() {
+fn the_end_of_an_override_is_a_moment_of_the_coming_year() {
     let sandbox = Sandbox::new();
     let (file, _) = leaf_file(&sandbox, "leaf.pem", Impostor::Namesake);
     for (until, says) in [
@@ -534,7 +543,7 @@ fn distrust_denies_at_once_for_good_and_says_what_it_gives_up() {
     sandbox.run(&["hold"]).exits(0);
     let ran = sandbox.run(&["distrust", &pairs.join(":")]).exits(0);
     ran.says(&["denied for good", "given up: current", "nobody is admitted", "published generation 000002: DENY ALL"]);
-    assert_eq!(sandbox.told("other"), 2);
+    assert_eq!(sandbox.reload_requests("other"), 2);
     assert_eq!(manifest(&sandbox)["deny_all"], true);
     assert_eq!(manifest(&sandbox)["denied"][&fingerprint]["reason"], "distrusted");
     let map = sandbox.published("nginx/admit.map");
@@ -573,7 +582,7 @@ fn distrust_takes_any_fingerprint_and_says_how_far_it_reaches() {
     let gone = sandbox.current_leaf();
     sandbox.run(&["distrust", &gone]).exits(0).never_says(&["distrust_is_partial"]);
     // An issuer is no leaf.
-    let issuer = sandbox::fingerprint(&sandbox.world().digicert_intermediate_der());
+    let issuer = sandbox::fingerprint(sandbox.world().pki().digicert_intermediate.der());
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(0);
     sandbox.run(&["distrust", &issuer]).exits(0).says(&["Distrust the leaves"]);
@@ -588,7 +597,7 @@ fn distrust_takes_any_fingerprint_and_says_how_far_it_reaches() {
 fn accept_issuer_is_recorded_in_state_manifest_and_evidence() {
     let sandbox = Sandbox::new();
     sandbox.sync(&[]).exits(0);
-    let issuer = sandbox::fingerprint(&sandbox.world().other_root_der());
+    let issuer = sandbox::fingerprint(sandbox.world().pki().other_root.der());
     sandbox.run(&["accept-issuer", &issuer]).exits(0).says(&[&issuer, "trustsync sync"]);
     assert!(manifest(&sandbox)["accepted_issuers"][&issuer].is_string());
     assert!(sandbox.state()["memory"]["accepted_issuers"][&issuer].is_string());
@@ -733,7 +742,7 @@ fn trust_of_a_witness_opens_the_name_rule_on_the_day_the_vendor_is_down_and_neve
 // --- a damaged store ---
 
 #[test]
-fn a_word_takes_nothing_from_the_servers_that_only_the_disk_has_lost() {
+fn an_override_takes_nothing_from_the_servers_that_only_the_disk_has_lost() {
     let sandbox = Sandbox::new();
     sandbox.sync(&[]).exits(0);
     for lost in ["leaves.pem", "us.us-east-1.digicert/current.pem"] {

@@ -26,7 +26,7 @@ fn sandbox() -> Sandbox {
 
 /// Everything that must stand nowhere, each with its name.
 fn needles(sandbox: &Sandbox) -> Vec<(String, Vec<u8>)> {
-    let id = &sandbox.world().options().client_id;
+    let id = trustsync::simulator::world::CLIENT_ID;
     let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
     let mut needles = vec![
         ("the client secret", SECRET.to_owned()),

@@ -303,7 +303,7 @@ fn what_cannot_be_asked_is_exit_2() {
     let noise = files.file("noise", b"hello");
     verify(&[&chain, "--anchor", &noise]).exits(2).says(&["noise", "contains no certificate"]);
     let leaf = files.file("leaf.pem", files.leaf().pem());
-    verify(&[&chain, "--anchor", &leaf]).exits(2).says(&["is no CA certificate"]);
+    verify(&[&chain, "--anchor", &leaf]).exits(2).says(&["is not a CA certificate"]);
 }
 
 // --- CRLs ---

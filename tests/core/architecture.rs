@@ -124,7 +124,7 @@ fn the_servers_and_the_configuration_import_one_another_in_no_circle() {
 const NAME_KINDS: [&str; 6] = [
     "settings::target",
     "targets::proof",
-    "targets::proof::look",
+    "targets::proof::observer",
     "targets::reload",
     "targets::reload::report",
     "targets::table",

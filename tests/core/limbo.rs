@@ -74,7 +74,7 @@ fn verdict(case: &Case) -> Verdict {
     let lists: Vec<_> = case.crls.iter().map(|text| (case.id.clone(), Crl::read(text.clone().into_bytes()))).collect();
     // As `trustsync verify --crl` asks them; a leaf that no list speaks for is a note there.
     let answer = given::ask(candidate.leaf(), candidate.chain(), &lists, Duration::ZERO, moment(case));
-    Refusal::of_violations(candidate.leaf(), answer.violations).map_or(verdict, Verdict::Refused)
+    Refusal::of_violations(Some(candidate.leaf()), answer.violations).map_or(verdict, Verdict::Refused)
 }
 
 fn wrong(class: &str) -> Vec<String> {

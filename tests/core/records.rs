@@ -10,12 +10,12 @@ use trustsync::trust::difference::{Action, Difference};
 use trustsync::trust::event::Event;
 use trustsync::trust::finding::{Finding, Severity};
 use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::{self, Manifest, ManifestError};
+use trustsync::trust::manifest::{self, Manifest, RecordError};
 use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::planner_state::SlotState;
 use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{DenialReason, SlotId, TrustSet};
-use trustsync::trust::state::{self, Looked, SourceState, State, StateError, TargetState};
+use trustsync::trust::state::{self, Looked, SourceState, State, TargetState};
 use trustsync::trust::subject::Subject;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
@@ -61,10 +61,7 @@ fn a_manifest_gives_back_the_set_and_the_memory_that_it_was_made_from() {
         assert_eq!((&told.identity, told.last_clean), (&held.identity, None), "clean answers are counted anew");
         for (key, entry) in &held.entries {
             let told = &told.entries[key];
-            assert_eq!(
-                (told.role, told.first_seen, &told.chain, &told.names, told.absence, told.proposal),
-                (entry.role, entry.first_seen, &entry.chain, &entry.names, None, None)
-            );
+            assert_eq!((&told.trusted, told.absence, told.proposal), (&entry.trusted, None, None));
         }
     }
     // What is missing beside it is missing in the set, and nothing else.
@@ -86,14 +83,20 @@ fn newer_schemas_are_refused_in_words_and_older_ones_are_read() {
     assert!(State::read(&with(&state, state::SCHEMA)).is_ok());
     assert!(State::read(&with(&state, 0)).is_ok());
     let newer = Manifest::read(&with(&manifest, manifest::SCHEMA + 1)).unwrap_err();
-    assert_eq!(newer, ManifestError::Newer(manifest::SCHEMA + 1));
+    assert_eq!(newer, RecordError::Newer { schema: manifest::SCHEMA + 1, known: manifest::SCHEMA });
     assert!(newer.to_string().contains("upgrade"), "{newer}");
     let newer = State::read(&with(&state, state::SCHEMA + 1)).unwrap_err();
-    assert_eq!(newer, StateError::Newer(state::SCHEMA + 1));
+    assert_eq!(newer, RecordError::Newer { schema: state::SCHEMA + 1, known: state::SCHEMA });
     assert!(newer.to_string().contains("upgrade"), "{newer}");
     // A newer one may have any form: its number is read before all else.
-    assert_eq!(State::read(br#"{"schema": 99, "store": 7, "else": []}"#), Err(StateError::Newer(99)));
-    assert_eq!(Manifest::read(br#"{"schema": 99, "store": 7, "else": []}"#), Err(ManifestError::Newer(99)));
+    assert_eq!(
+        State::read(br#"{"schema": 99, "store": 7, "else": []}"#),
+        Err(RecordError::Newer { schema: 99, known: state::SCHEMA })
+    );
+    assert_eq!(
+        Manifest::read(br#"{"schema": 99, "store": 7, "else": []}"#),
+        Err(RecordError::Newer { schema: 99, known: manifest::SCHEMA })
+    );
 }
 
 #[test]
@@ -109,8 +112,8 @@ fn garbage_is_corrupt_and_never_empty() {
         br#"{"schema": -1}"#,
         &bytes[..bytes.len() / 2],
     ] {
-        assert!(matches!(State::read(garbage), Err(StateError::Corrupt(_))), "{garbage:?}");
-        assert!(matches!(Manifest::read(garbage), Err(ManifestError::Corrupt(_))), "{garbage:?}");
+        assert!(matches!(State::read(garbage), Err(RecordError::Corrupt(_))), "{garbage:?}");
+        assert!(matches!(Manifest::read(garbage), Err(RecordError::Corrupt(_))), "{garbage:?}");
     }
 }
 
@@ -153,8 +156,8 @@ fn a_manifest_newer_than_the_state_wins_after_a_crash_between_the_two() {
         for (key, entry) in &held.entries {
             let Some(now) = state.planner.slots[slot].entries.get(key) else { continue };
             assert_eq!(
-                (now.first_seen, now.last_seen, now.absence),
-                (entry.first_seen, entry.last_seen, entry.absence)
+                (now.trusted.first_seen, now.last_seen, now.absence),
+                (entry.trusted.first_seen, entry.last_seen, entry.absence)
             );
         }
         assert_eq!(state.planner.slots[slot].last_clean, held.last_clean);

@@ -1,67 +1,26 @@
 //! The files of a generation: the same bytes for the same content, never an empty one, read by openssl and nginx
 //! themselves; and what reading back accepts and refuses.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::Command;
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
 use support::leaves::*;
 use support::nginx::Nginx;
-use trustsync::marker;
-use trustsync::store::{Store, generation};
-use trustsync::targets::read_back::read_back;
-use trustsync::targets::table::KINDS;
+use support::rendering::{self, Files, denied_all, new_marker, rich, text, vouched_file, written};
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
-use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::planner_state::PlannerState;
-use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
-type Files = BTreeMap<String, Vec<u8>>;
-
-fn new_marker() -> Certificate {
-    let name = MarkerName { store_id: "0123456789abcdef".into(), generation: 7, digest_head: "01234567".into() };
-    Certificate::parse(&marker::mint(&name).unwrap()).unwrap()
-}
-
 fn render(set: &TrustSet, planner: &PlannerState, marker: &Certificate) -> Files {
-    let outputs = BTreeSet::from([trustsync::targets::nginx::OUTPUT]);
-    let content = Content::of(set, planner, &outputs);
-    content.render(&Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker })
+    rendering::render(&[trustsync::targets::nginx::OUTPUT], set, planner, marker)
 }
 
 fn rendered(store: &MemoryStore) -> Files {
     render(&store.set, &store.planner, &new_marker())
-}
-
-fn text<'a>(files: &'a Files, path: &str) -> &'a str {
-    std::str::from_utf8(&files[path]).unwrap()
-}
-
-/// Two pins, one rule, one denied, one root of somebody else's.
-fn rich() -> (MemoryStore, [Leaf; 3]) {
-    let leaves = [leaf(-200, 80), leaf(-5, 400), leaf(-5, 390)];
-    let mut store = MemoryStore::new([digicert_slot("us"), genesys_slot("us")]);
-    let other = Certificate::parse(WORLD.pki.other_root.der()).unwrap();
-    store.extra.insert(other.fingerprint(), other);
-    store.deny(&leaves[2], DenialReason::Revoked);
-    let witness = genesys_leaf("Genesys", NAME, &[NAME], -30, 300);
-    store.poll(day(0), &Answer::of(&[&leaves[0]], &[&leaves[1]]).and(entity("Genesys", "Current", &witness.text)));
-    (store, leaves)
-}
-
-fn denied_all() -> MemoryStore {
-    let only = leaf(-200, 80);
-    let mut store = MemoryStore::trusting(&[&only], 0);
-    store.deny(&only, DenialReason::Distrusted);
-    store.poll(day(1), &Answer::of(&[&only], &[]));
-    assert!(store.set.is_empty());
-    store
 }
 
 #[test]
@@ -309,29 +268,11 @@ mod reading_back {
     use super::*;
     use trustsync::targets::read_back::ReadBackError;
 
-    fn written(at: &Path, files: &Files) -> Result<(), ReadBackError> {
-        let root = at.join("store");
-        let store = Store::open(&root).unwrap();
-        let _ = std::fs::remove_dir_all(generation::path(store.root(), 7));
-        generation::write(store.root(), 7, files).unwrap();
-        read_back(KINDS, store.root(), 7)
-    }
-
-    /// The same damage in the manifest's own words, so that not the digest but the parser has to see it.
-    fn vouched(mut files: Files, path: &str, bytes: impl Into<Vec<u8>>) -> Files {
-        let bytes = bytes.into();
-        let mut manifest = Manifest::read(&files["manifest.json"]).unwrap();
-        manifest.files.insert(path.to_owned(), Fingerprint::of(&bytes));
-        files.insert(path.to_owned(), bytes);
-        files.insert("manifest.json".to_owned(), serde_json::to_vec(&manifest).unwrap());
-        files
-    }
-
     #[test]
     fn a_file_that_no_kind_of_server_has_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         for path in ["nginx/more.conf", "us/us-east-1/digicert/more.pem", "more.pem", "stranger/allow.list"] {
-            let refused = written(dir.path(), &vouched(rendered(&rich().0), path, "anything")).unwrap_err();
+            let refused = written(dir.path(), &vouched_file(rendered(&rich().0), path, "anything")).unwrap_err();
             assert!(matches!(&refused, ReadBackError::Unknown { path: named } if named == path), "{refused}");
         }
     }
@@ -388,7 +329,7 @@ mod reading_back {
                 ("nothing in it", "\n".to_owned()),
             ];
             for (what, damage) in damages {
-                let read = written(dir.path(), &vouched(files.clone(), path, damage));
+                let read = written(dir.path(), &vouched_file(files.clone(), path, damage));
                 assert!(matches!(read, Err(ReadBackError::Count { .. })), "{path}, {what}: {read:?}");
             }
         }
@@ -431,7 +372,7 @@ mod reading_back {
             ("fingerprints.txt", text(&files, "fingerprints.txt").replace("\ndenied", "\n#denied")),
         ]);
         for (path, damage) in damages {
-            let read = written(dir.path(), &vouched(files.clone(), path, damage.clone()));
+            let read = written(dir.path(), &vouched_file(files.clone(), path, damage.clone()));
             assert!(matches!(read, Err(ReadBackError::Count { .. })), "{path}: {damage:?}: {read:?}");
         }
     }
@@ -449,7 +390,7 @@ mod reading_back {
 }
 
 #[test]
-fn a_list_without_names_has_no_denials_and_a_name_that_is_no_word_admits_nobody() {
+fn a_list_without_names_has_no_denials_and_a_name_that_is_not_a_word_admits_nobody() {
     let only = leaf(-5, 300);
     let mut store = MemoryStore::trusting(&[&only], 0);
     store.deny(&leaf(-5, 400), DenialReason::Distrusted);

@@ -1,7 +1,7 @@
 //! What Apache includes and OpenSSL's hashed directory: the same bytes for the same content, in a form that Apache loads
 //! whatever certificates say, under the very hashes of openssl; and what reading back accepts and refuses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -9,60 +9,20 @@ use std::process::Command;
 use rcgen::string::{BmpString, Ia5String, PrintableString, TeletexString, UniversalString};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair};
 use support::leaves::*;
-use trustsync::marker;
-use trustsync::store::{Store, generation};
+use support::rendering::{self, Files, denied_all, new_marker, rich, text, vouched, vouched_file, written};
 use trustsync::targets::ca_only::subject_hash;
-use trustsync::targets::read_back::{ReadBackError, read_back};
-use trustsync::targets::table::KINDS;
+use trustsync::targets::read_back::ReadBackError;
 use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::planner_state::PlannerState;
-use trustsync::trust::render::{Content, Label};
-use trustsync::trust::set::{Authority, DenialReason, SlotId, TrustSet, Witnesses};
-
-type Files = BTreeMap<String, Vec<u8>>;
-
-fn new_marker() -> Certificate {
-    let name = MarkerName { store_id: "0123456789abcdef".into(), generation: 7, digest_head: "01234567".into() };
-    Certificate::parse(&marker::mint(&name).unwrap()).unwrap()
-}
+use trustsync::trust::set::{Authority, SlotId, TrustSet, Witnesses};
 
 fn render(set: &TrustSet, planner: &PlannerState, marker: &Certificate) -> Files {
-    let outputs = BTreeSet::from([trustsync::targets::apache::OUTPUT, trustsync::targets::ca_only::OUTPUT]);
-    let content = Content::of(set, planner, &outputs);
-    content.render(&Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker })
+    rendering::render(&[trustsync::targets::apache::OUTPUT, trustsync::targets::ca_only::OUTPUT], set, planner, marker)
 }
 
 fn rendered(store: &MemoryStore) -> Files {
     render(&store.set, &store.planner, &new_marker())
-}
-
-fn text<'a>(files: &'a Files, path: &str) -> &'a str {
-    std::str::from_utf8(&files[path]).unwrap()
-}
-
-/// Two pins, one rule, one denied, one root of somebody else's.
-fn rich() -> (MemoryStore, [Leaf; 3]) {
-    let leaves = [leaf(-200, 80), leaf(-5, 400), leaf(-5, 390)];
-    let mut store = MemoryStore::new([digicert_slot("us"), genesys_slot("us")]);
-    let other = Certificate::parse(WORLD.pki.other_root.der()).unwrap();
-    store.extra.insert(other.fingerprint(), other);
-    store.deny(&leaves[2], DenialReason::Revoked);
-    let witness = genesys_leaf("Genesys", NAME, &[NAME], -30, 300);
-    store.poll(day(0), &Answer::of(&[&leaves[0]], &[&leaves[1]]).and(entity("Genesys", "Current", &witness.text)));
-    (store, leaves)
-}
-
-fn denied_all() -> MemoryStore {
-    let only = leaf(-200, 80);
-    let mut store = MemoryStore::trusting(&[&only], 0);
-    store.deny(&only, DenialReason::Distrusted);
-    store.poll(day(1), &Answer::of(&[&only], &[]));
-    assert!(store.set.is_empty());
-    store
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {
@@ -239,7 +199,7 @@ fn a_subjects_hash_is_openssls_for_every_kind_of_string() {
         let blocks = trustsync::trust::pem::scan(&fs::read_to_string(&made).unwrap());
         certificates.push(Certificate::parse(&blocks.into_iter().next().unwrap().bytes.unwrap()).unwrap());
     }
-    certificates.extend(Anchors::digicert().certificates().iter().cloned());
+    certificates.extend(Anchors::digicert().0);
     assert!(certificates.len() > 40);
     for certificate in &certificates {
         let path = dir.path().join("one.pem");
@@ -274,7 +234,7 @@ fn the_hashed_directory_is_what_openssl_rehash_makes_and_verifies_by() {
     let links = fs::read_dir(&theirs).unwrap().flatten().filter(|entry| entry.file_type().unwrap().is_symlink());
     assert_eq!(links.map(|entry| entry.file_name().into_string().unwrap()).collect::<BTreeSet<_>>(), names);
     assert!(names.iter().any(|name| name.ends_with(".1")), "{names:?}");
-    // Every one is found by it, by whoever knows the directory alone.
+    // Every one is found by it, by those who know the directory alone.
     for (name, pem) in files.iter().filter(|(path, _)| path.starts_with("hashed/")).take(3) {
         let path = dir.path().join("one.pem");
         fs::write(&path, pem).unwrap();
@@ -289,24 +249,6 @@ fn the_hashed_directory_is_what_openssl_rehash_makes_and_verifies_by() {
 mod reading_back {
     use super::*;
 
-    fn written(at: &Path, files: &Files) -> Result<(), ReadBackError> {
-        let store = Store::open(&at.join("store")).unwrap();
-        let _ = fs::remove_dir_all(generation::path(store.root(), 7));
-        generation::write(store.root(), 7, files).unwrap();
-        read_back(KINDS, store.root(), 7)
-    }
-
-    /// The same damage in the manifest's own words, so that not the digest but the parser has to see it.
-    fn vouched(files: &Files, change: impl FnOnce(&mut Files)) -> Files {
-        let mut manifest = Manifest::read(&files["manifest.json"]).unwrap();
-        let mut files = files.clone();
-        change(&mut files);
-        files.remove("manifest.json");
-        manifest.files = files.iter().map(|(path, bytes)| (path.clone(), Fingerprint::of(bytes))).collect();
-        files.insert("manifest.json".to_owned(), serde_json::to_vec(&manifest).unwrap());
-        files
-    }
-
     #[test]
     fn what_is_rendered_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
@@ -315,7 +257,7 @@ mod reading_back {
         }
         let mut issuer_alone = rich().0;
         for entry in issuer_alone.planner.slots.values_mut().flat_map(|slot| slot.entries.values_mut()) {
-            entry.names.clear();
+            entry.trusted.names.clear();
         }
         let set = issuer_alone.planner.set(
             &issuer_alone
@@ -379,7 +321,7 @@ mod reading_back {
             ("apache/generation.conf", generation.replace("CONN_REMOTE_ADDR", "REMOTE_ADDR")),
         ]);
         for (path, damage) in damages {
-            let damaged = vouched(&files, |files| drop(files.insert(path.to_owned(), damage.clone().into_bytes())));
+            let damaged = vouched_file(files.clone(), path, damage.clone());
             let read = written(dir.path(), &damaged);
             assert!(matches!(read, Err(ReadBackError::Count { .. })), "{path}:\n{damage}\n{read:?}");
         }
@@ -398,18 +340,18 @@ mod reading_back {
                 files.insert(to, bytes);
             }
         };
-        let whole = vouched(&files, |_| ());
+        let whole = vouched(files.clone(), |_| ());
         written(dir.path(), &whole).unwrap();
         let damaged = [
-            vouched(&files, |files| drop(files.remove(&one))),
-            vouched(&files, |files| drop(files.insert("hashed/01234567.0".to_owned(), pem.clone()))),
-            vouched(&files, |files| drop(files.insert(one.clone(), [&pem[..], &pem[..]].concat()))),
-            vouched(&files, |files| drop(files.insert(one.clone(), b"no certificate\n".to_vec()))),
-            vouched(&files, moved(&one.replace(".0", ".1"))),
-            vouched(&files, moved(&one.replace(".0", ".00"))),
-            vouched(&files, moved(&one.replace(".0", ".pem"))),
-            vouched(&files, moved("hashed/ABCDEF01.0")),
-            vouched(&files, moved("hashed/abcdef01.0")),
+            vouched(files.clone(), |files| drop(files.remove(&one))),
+            vouched(files.clone(), |files| drop(files.insert("hashed/01234567.0".to_owned(), pem.clone()))),
+            vouched(files.clone(), |files| drop(files.insert(one.clone(), [&pem[..], &pem[..]].concat()))),
+            vouched(files.clone(), |files| drop(files.insert(one.clone(), b"no certificate\n".to_vec()))),
+            vouched(files.clone(), moved(&one.replace(".0", ".1"))),
+            vouched(files.clone(), moved(&one.replace(".0", ".00"))),
+            vouched(files.clone(), moved(&one.replace(".0", ".pem"))),
+            vouched(files.clone(), moved("hashed/ABCDEF01.0")),
+            vouched(files.clone(), moved("hashed/abcdef01.0")),
         ];
         for (at, damaged) in damaged.iter().enumerate() {
             let read = written(dir.path(), damaged);

@@ -1,32 +1,25 @@
 //! Envoy's secret: whom it admits for which trust set, and what reading it back refuses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use support::leaves::*;
-use trustsync::marker;
-use trustsync::store::{Store, generation};
-use trustsync::targets::read_back::{ReadBackError, read_back};
-use trustsync::targets::table::KINDS;
+use support::rendering::{self, Files, new_marker, vouched_file};
+use trustsync::targets::read_back::ReadBackError;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::render::{Content, Label};
+use trustsync::trust::render::Content;
 use trustsync::trust::set::DenialReason;
-
-type Files = BTreeMap<String, Vec<u8>>;
 
 const WITH: &str = "envoy/sds.json";
 const WITHOUT: &str = "envoy/sds-without-marker.json";
 
 fn rendered(store: &MemoryStore) -> Files {
-    let name = MarkerName { store_id: "0123456789abcdef".into(), generation: 7, digest_head: "01234567".into() };
-    let marker = Certificate::parse(&marker::mint(&name).unwrap()).unwrap();
-    let outputs = BTreeSet::from([trustsync::targets::envoy::OUTPUT]);
-    let content = Content::of(&store.set, &store.planner, &outputs);
-    let label = Label { store: "0123456789abcdef", generation: 7, committed: day(0), cause: "cycle", marker: &marker };
-    content.render(&label)
+    rendering::render(&[trustsync::targets::envoy::OUTPUT], &store.set, &store.planner, &new_marker())
+}
+
+fn written(files: &Files) -> Result<(), ReadBackError> {
+    rendering::written(tempfile::tempdir().unwrap().path(), files)
 }
 
 fn digest(store: &MemoryStore) -> Fingerprint {
@@ -92,7 +85,7 @@ fn the_marker_stands_before_every_other_authority() {
         let bundle = &mut file["resources"][0]["validation_context"]["trusted_ca"]["inline_string"];
         let (marker, others) = bundle.as_str().unwrap().split_once("-----END CERTIFICATE-----\n").unwrap();
         *bundle = format!("{others}{marker}-----END CERTIFICATE-----\n").into();
-        let read = written(&vouched(files, WITH, file.to_string()));
+        let read = written(&vouched_file(files, WITH, file.to_string()));
         let Err(ReadBackError::Count { expected, .. }) = &read else { panic!("{read:?}") };
         assert_eq!(expected, "the generation's marker first");
     }
@@ -185,22 +178,6 @@ fn deny_all_is_a_list_that_nobody_is_on() {
     }
 }
 
-fn written(files: &Files) -> Result<(), ReadBackError> {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("store")).unwrap();
-    generation::write(store.root(), 7, files).unwrap();
-    read_back(KINDS, store.root(), 7)
-}
-
-/// The same damage in the manifest's own words, so that not the digest but the parser has to see it.
-fn vouched(mut files: Files, path: &str, text: String) -> Files {
-    let mut manifest = Manifest::read(&files["manifest.json"]).unwrap();
-    manifest.files.insert(path.to_owned(), Fingerprint::of(text.as_bytes()));
-    files.insert(path.to_owned(), text.into_bytes());
-    files.insert("manifest.json".to_owned(), serde_json::to_vec(&manifest).unwrap());
-    files
-}
-
 #[test]
 fn what_envoy_would_read_otherwise_than_meant_is_not_read_back() {
     let [current, upcoming] = [leaf(-200, 80), leaf(-5, 400)];
@@ -241,7 +218,7 @@ fn what_envoy_would_read_otherwise_than_meant_is_not_read_back() {
             let text = String::from_utf8(files[path].clone()).unwrap();
             let damaged = damage(&text);
             assert_ne!(damaged, text, "damage {place} does nothing");
-            let read = written(&vouched(files, path, damaged));
+            let read = written(&vouched_file(files, path, damaged));
             assert!(matches!(read, Err(ReadBackError::Count { .. })), "damage {place} of {path}: {read:?}");
         }
     }

@@ -1,7 +1,6 @@
 //! HAProxy's lists: their form, what HAProxy itself loads of them, what reading them back refuses, and what becomes of a
 //! runtime socket that does not answer as it should.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -11,53 +10,20 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
 use support::leaves::*;
+use support::rendering::{self, Files, STORE, denied_all, new_marker, rich, vouched_file, written};
 use support::sandbox;
-use trustsync::marker;
-use trustsync::store::{LinkPath, Store, generation};
+use trustsync::store::{LinkPath, generation};
 use trustsync::targets::haproxy::{snippet, update::update};
-use trustsync::targets::read_back::{ReadBackError, read_back};
-use trustsync::targets::table::KINDS;
+use trustsync::targets::read_back::ReadBackError;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::planner_state::PlannerState;
-use trustsync::trust::render::{Content, Label};
 use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
 
-type Files = BTreeMap<String, Vec<u8>>;
-
-const STORE: &str = "0123456789abcdef";
 const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/pins.list"];
 
-fn new_marker() -> Certificate {
-    let name = MarkerName { store_id: STORE.into(), generation: 7, digest_head: "01234567".into() };
-    Certificate::parse(&marker::mint(&name).unwrap()).unwrap()
-}
-
 fn render(set: &TrustSet, planner: &PlannerState) -> Files {
-    let outputs = BTreeSet::from([trustsync::targets::haproxy::OUTPUT]);
-    let label = Label { store: STORE, generation: 7, committed: day(0), cause: "cycle", marker: &new_marker() };
-    Content::of(set, planner, &outputs).render(&label)
-}
-
-/// Two pins, one rule, one denied.
-fn rich() -> (MemoryStore, [Leaf; 3]) {
-    let leaves = [leaf(-200, 80), leaf(-5, 400), leaf(-5, 390)];
-    let mut store = MemoryStore::new([digicert_slot("us"), genesys_slot("us")]);
-    store.deny(&leaves[2], DenialReason::Revoked);
-    let witness = genesys_leaf("Genesys", NAME, &[NAME], -30, 300);
-    store.poll(day(0), &Answer::of(&[&leaves[0]], &[&leaves[1]]).and(entity("Genesys", "Current", &witness.text)));
-    (store, leaves)
-}
-
-fn denied_all() -> MemoryStore {
-    let only = leaf(-200, 80);
-    let mut store = MemoryStore::trusting(&[&only], 0);
-    store.deny(&only, DenialReason::Distrusted);
-    store.poll(day(1), &Answer::of(&[&only], &[]));
-    assert!(store.set.is_empty());
-    store
+    rendering::render(&[trustsync::targets::haproxy::OUTPUT], set, planner, &new_marker())
 }
 
 /// What stands in a list besides comments.
@@ -87,7 +53,7 @@ fn each_list_names_its_generation_and_then_whom_it_is_about() {
     for path in LISTS {
         assert_eq!(files[path], again[path], "{path}");
     }
-    // Deny all: the own entry, which is no fingerprint, and nothing else but whoever is denied.
+    // Deny all: the own entry, which is not a fingerprint, and nothing else but the denied.
     let files = render(&denied_all().set, &PlannerState::default());
     assert_eq!(LISTS.map(|path| entries(&files, path).len()), [2, 1, 1]);
 }
@@ -163,23 +129,6 @@ fn a_path_of_the_snippet_may_hold_spaces_and_what_a_shell_would_read() {
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 }
 
-fn written(at: &Path, files: &Files) -> Result<(), ReadBackError> {
-    let store = Store::open(&at.join("store")).unwrap();
-    let _ = std::fs::remove_dir_all(generation::path(store.root(), 7));
-    generation::write(store.root(), 7, files).unwrap();
-    read_back(KINDS, store.root(), 7)
-}
-
-/// The damage in the manifest's own words, so that not the digest but the parser has to see it.
-fn vouched(mut files: Files, path: &str, bytes: impl Into<Vec<u8>>) -> Files {
-    let bytes = bytes.into();
-    let mut manifest = Manifest::read(&files["manifest.json"]).unwrap();
-    manifest.files.insert(path.to_owned(), Fingerprint::of(&bytes));
-    files.insert(path.to_owned(), bytes);
-    files.insert("manifest.json".to_owned(), serde_json::to_vec(&manifest).unwrap());
-    files
-}
-
 #[test]
 fn what_is_rendered_is_read_back_and_what_was_not_meant_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -231,7 +180,7 @@ fn what_is_rendered_is_read_back_and_what_was_not_meant_is_refused() {
     ]);
     for (path, damage) in damages {
         assert_ne!(damage, text(path), "{path}");
-        let read = written(dir.path(), &vouched(files.clone(), path, damage.clone()));
+        let read = written(dir.path(), &vouched_file(files.clone(), path, damage.clone()));
         assert!(matches!(read, Err(ReadBackError::Count { .. })), "{path}: {damage:?}: {read:?}");
     }
 }

@@ -293,12 +293,12 @@ fn two_sources_and_two_stores_need_no_file_but_an_empty_one() {
     let mut sandbox = Sandbox::new();
     sandbox.configure("");
     sandbox.run(&["sync"]).exits(3).says(&["there is no [source.NAME]"]);
-    let (url, options) = (sandbox.vendor.url.clone(), sandbox.world().options().clone());
+    let url = sandbox.vendor.url.clone();
     let secret = sandbox.world().client_secret().to_owned();
     for source in ["A", "B"] {
         for (key, value) in [
             ("REGION", "us-east-1"),
-            ("CLIENT_ID", &options.client_id),
+            ("CLIENT_ID", trustsync::simulator::world::CLIENT_ID),
             ("CLIENT_SECRET", &secret),
             ("API", &url),
             ("LOGIN", &url),

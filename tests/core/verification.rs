@@ -660,7 +660,7 @@ fn anchors_are_read_whole_or_not_at_all() {
     let root = Ca::root("Root", no_tweak);
     let other = Ca::root("Other", no_tweak);
     let both = root.pem.clone() + &other.pem;
-    assert_eq!(Anchors::read(both.as_bytes()).unwrap().certificates().len(), 2);
+    assert_eq!(Anchors::read(both.as_bytes()).unwrap().0.len(), 2);
     assert_eq!(Anchors::read(root.pem.repeat(2).as_bytes()).unwrap(), root.anchors());
     assert_eq!(Anchors::read(certificate(&root.pem).der()).unwrap(), root.anchors());
     let not_a_ca = Anchors::read((both.clone() + &root.leaf(no_tweak)).as_bytes());
@@ -684,9 +684,9 @@ fn the_vendors_own_root_and_intermediate_fit_the_built_in_anchors() {
     assert_eq!(client.facts().issuer, root.facts().subject);
     assert_eq!(client.facts().authority_key_id, root.facts().subject_key_id);
     let anchors = Anchors::digicert();
-    assert!(anchors.certificates().contains(&root));
+    assert!(anchors.0.contains(&root));
     assert_eq!(refused(&(client.pem() + &root.pem()), &anchors).rule(), Rule::LeafIsCa);
-    for anchor in anchors.certificates() {
+    for anchor in &anchors.0 {
         assert!(now().days_until(anchor.facts().not_after) > 365, "{anchor:?} ends soon");
     }
 }

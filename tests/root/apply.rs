@@ -2,7 +2,7 @@
 //! root runs, reads, writes or deletes.
 
 use support::host::Host;
-use support::nginx_stage::{PLAIN, knock, told};
+use support::nginx_stage::{PLAIN, knock};
 use support::privilege;
 use support::sandbox;
 use trustsync::simulator::pki::ClientCertificate;
@@ -12,7 +12,7 @@ use trustsync::simulator::world::Impostor;
 fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     let unit = host.path_unit(&["edge"]);
     host.daemon(&["sync"])
         .exits(7)
@@ -27,9 +27,9 @@ fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     assert_eq!((knocks(Impostor::Stranger), knocks(Impostor::OtherCa)), ("403".to_owned(), "400".to_owned()));
 
     host.sandbox.world().set_days_left(60).unwrap();
-    let before = told(&server);
+    let before = server.reload_requests();
     host.daemon(&["sync"]).exits(0).says(&["published generation 000002", "target edge: proven"]);
-    assert_eq!((host.linked("edge"), told(&server)), (Some(2), before + 1));
+    assert_eq!((host.linked("edge"), server.reload_requests()), (Some(2), before + 1));
     let upcoming = host.sandbox.world().upcoming().unwrap().unwrap();
     assert_eq!(knock(&server, Some(&upcoming)), "200");
     assert_eq!(knock(&server, Some(&current)), "200");
@@ -134,7 +134,7 @@ fn neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up() {
         ("rm -r generations/000001; mkfifo generations/000001", 5, "it is no folder"),
         ("truncate -s 6G generations/000001/manifest.json", 5, "larger than 8388608 bytes"),
         ("truncate -s 6G generations/000001/leaves.pem", 5, "larger than 8388608 bytes"),
-        ("yes '[' | head -c 7000000 | tr -d '\\n' > generations/000001/manifest.json", 5, "is no manifest"),
+        ("yes '[' | head -c 7000000 | tr -d '\\n' > generations/000001/manifest.json", 5, "cannot be read"),
         ("rm generations/000001/manifest.json", 4, "No such file"),
     ] {
         host.shell("mkdir saved; cp -a current generations saved/");
@@ -207,7 +207,7 @@ fn folders_renamed_while_root_reads_them_give_a_whole_or_an_error() {
 fn nothing_but_our_own_rendering_reaches_the_servers_allowlist() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     host.sync().exits(7);
     let map = host.link("edge").join("nginx/admit.map");
     let good = std::fs::read_to_string(&map).unwrap();
@@ -237,7 +237,7 @@ fn nothing_but_our_own_rendering_reaches_the_servers_allowlist() {
     let slot = manifest["slots"].as_object().unwrap().values().next().unwrap().clone();
     forged["slots"]["../../../../evil.us-east-1.digicert"] = slot;
     host.forge(&forged);
-    host.apply("edge").exits(5).says(&["no slot of this configuration"]);
+    host.apply("edge").exits(5).says(&["not a slot of this configuration"]);
     assert_eq!(std::fs::read_to_string(&map).unwrap(), good);
 }
 
@@ -329,7 +329,7 @@ fn a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended() {
 fn what_a_broken_server_owes_is_paid_once_it_is_mended() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     let _unit = host.path_unit(&["edge"]);
     host.daemon(&["sync"]).exits(7);
     server.rewrite(&host.wired("edge"));
@@ -619,7 +619,7 @@ fn a_name_rule_enters_by_roots_own_anchors_and_names() {
     let slot = "us.us-east-1.genesys";
     let root = honest["slots"][slot]["entries"].as_object().unwrap().keys().next().unwrap().clone();
     for (names, words) in [
-        (serde_json::json!(["a\"; } evil on; #"]), "which is no name of this slot"),
+        (serde_json::json!(["a\"; } evil on; #"]), "which is not a name of this slot"),
         (serde_json::json!([]), "by the issuer alone"),
     ] {
         let mut forged = honest.clone();
@@ -630,10 +630,10 @@ fn a_name_rule_enters_by_roots_own_anchors_and_names() {
     }
     let mut forged = honest.clone();
     let entry = forged["slots"][slot]["entries"].as_object_mut().unwrap().remove(&root).unwrap();
-    let other = sandbox::fingerprint(&host.sandbox.world().digicert_root_der());
+    let other = sandbox::fingerprint(host.sandbox.world().pki().digicert_root.der());
     forged["slots"][slot]["entries"][&other] = entry;
     host.forge(&forged);
-    host.apply("edge").exits(5).says(&["is no anchor here (genesys_anchors)"]);
+    host.apply("edge").exits(5).says(&["is not an anchor here (genesys_anchors)"]);
     host.forge(&honest);
     host.apply("edge").exits(0);
 }
@@ -660,7 +660,7 @@ fn a_slot_that_left_the_configuration_keeps_what_it_had_while_it_retires() {
     let entry = slots.values_mut().find_map(|slot| slot["entries"].as_object_mut().unwrap().remove(&key)).unwrap();
     slots["us.us-east-1.digicert"]["entries"][&key] = entry;
     host.forge(&manifest);
-    host.apply("edge").exits(5).says(&["no slot of this configuration"]);
+    host.apply("edge").exits(5).says(&["not a slot of this configuration"]);
     assert_eq!(rendered(&host, "edge").len(), 3);
 }
 

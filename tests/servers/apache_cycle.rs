@@ -1,6 +1,5 @@
-//! A configured Apache target through the real cycle, with the snippet as shipped: a new installation, whole rotations with
-//! everybody who might knock, its check by a real start, servers that are broken, badly wired or down, and what the user is
-//! told.
+//! What is Apache's alone on its way through the real cycle (`stories` has what it shares with others): its check by a real
+//! start, lists that are empty, chains by a hashed directory, what it does not show, and Debian's own.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,27 +7,23 @@ use std::time::{Duration, Instant};
 use support::apache::Apache;
 use support::apache_stage::{PLAIN, knock};
 use support::cast;
-use support::doors::{self, Behind, Door};
+use support::foreground::wait_until;
 use support::java;
 use support::privilege;
 use support::report::target;
-use support::server::{assert_cast, whole_rotation};
+use support::server::{Server, assert_cast, assert_proven, proven};
 use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::settings::resolved::{Check, CheckWay};
-use trustsync::simulator::world::Impostor;
 use trustsync::targets::apache::START;
 use trustsync::targets::check::{self, CheckOutcome, Environment, View};
-use trustsync::trust::certificate::Certificate;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
-#[track_caller]
-fn assert_proven(report: &Report) {
-    let line = target(report, "apache");
-    assert_eq!(line.settled, Some(Evidence::Proven), "{line:?}");
-    assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
+/// A wired server that serves generation 1, proven.
+async fn proven_stage() -> (Stage, Apache) {
+    proven(Stage::begin().await, ()).await
 }
 
 /// The text of the one finding of this event.
@@ -38,124 +33,6 @@ fn found<'a>(report: &'a Report, severity: Severity, event: &str) -> &'a str {
     assert_eq!(found.len(), 1, "{:?}", report.findings);
     assert_eq!(found[0].severity, severity);
     &found[0].text
-}
-
-/// A wired server that serves generation 1, proven.
-pub async fn proven_stage() -> (Stage, Apache) {
-    wired(Stage::begin().await).await
-}
-
-async fn wired(mut stage: Stage) -> (Stage, Apache) {
-    let apache = stage.serve_apache("apache", PLAIN);
-    stage.configure_apache(&[("apache", &apache, None)]);
-    let first = stage.cycle().await;
-    assert!(matches!(target(&first, "apache").owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
-    apache.rewrite(&stage.wired_apache("apache"));
-    apache.reload();
-    assert_proven(&stage.cycle().await);
-    (stage, apache)
-}
-
-#[tokio::test]
-async fn a_new_installation_is_synced_then_included_then_reloaded_then_proven() {
-    let mut stage = Stage::begin_now().await;
-    let apache = stage.serve_apache("apache", PLAIN);
-    stage.configure_apache(&[("apache", &apache, None)]);
-    let link = stage.link("apache").display().to_string();
-
-    let first = stage.run(&["sync"]).await;
-    assert_eq!(first.code, 7, "{first:?}");
-    for line in [
-        format!("SSLCACertificateFile \"{link}/trust-bundle.pem\""),
-        format!("Include \"{link}/apache/admit.conf\""),
-        format!("Include \"{link}/apache/generation.conf\""),
-        "SSLVerifyClient optional".to_owned(),
-        "Require all denied".to_owned(),
-    ] {
-        assert!(first.stdout.contains(&line), "{line} in {}", first.stdout);
-    }
-    assert!(!first.stdout.contains("/var/lib/trustsync"), "{}", first.stdout);
-    assert!(first.stdout.contains("OWED: not wired"), "{}", first.stdout);
-    assert_eq!(apache.told(), 1);
-
-    // Still not wired: nobody is told again, and it says so all the same, without the snippet; nor is its check judged by
-    // files that its server does not use.
-    let second = stage.run(&["sync"]).await;
-    assert_eq!((second.code, apache.told()), (7, 1), "{second:?}");
-    assert!(second.stdout.contains("OWED: not wired") && !second.stdout.contains("SSLVerifyClient"), "{second:?}");
-    assert_eq!(stage.alarms(), ["target_not_wired:apache"]);
-
-    apache.rewrite(&stage.wired_apache("apache"));
-    apache.reload();
-    let wired = stage.run(&["sync"]).await;
-    assert_eq!(wired.code, 0, "{wired:?}");
-    assert!(wired.stdout.contains("target apache: proven"), "{}", wired.stdout);
-    assert_eq!(stage.alarms(), Vec::<String>::new());
-    assert_eq!(knock(&apache, Some(&stage.world().current().unwrap())), "200");
-    let told = apache.told();
-    let quiet = stage.run(&["sync"]).await;
-    assert_eq!((quiet.code, apache.told()), (0, told), "{quiet:?}");
-    assert_eq!(quiet.stderr.lines().count(), 1, "a run without change is one line: {}", quiet.stderr);
-    assert_eq!(stage.run(&["status"]).await.code, 0);
-}
-
-#[tokio::test]
-async fn a_whole_rotation_admits_the_right_ones_at_every_step() {
-    let (mut stage, apache) = proven_stage().await;
-    whole_rotation(&mut stage, &apache).await;
-}
-
-#[tokio::test]
-async fn a_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out() {
-    let both = "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
-    let (mut stage, apache) = wired(Stage::begin().await.with_lines(both, "")).await;
-    let (current, genesys) = (stage.world().current().unwrap(), stage.world().genesys().unwrap());
-    stage.world().renew_genesys().unwrap();
-    let renewed = stage.world().genesys().unwrap();
-    assert_ne!(genesys.der(), renewed.der());
-    assert_cast(
-        &stage,
-        &apache,
-        &[
-            ("current", Some(&current), "200"),
-            ("genesys", Some(&genesys), "200"),
-            ("genesys, renewed and never polled", Some(&renewed), "200"),
-        ],
-    );
-    // Denied by name, though the rule would admit it.
-    stage.deny(&genesys);
-    stage.cycle().await;
-    assert_cast(&stage, &apache, &[("genesys, denied", Some(&genesys), "403"), ("renewed", Some(&renewed), "200")]);
-}
-
-#[tokio::test]
-async fn with_the_genesys_root_alone_its_leaf_gets_in_and_the_public_one_does_not() {
-    let genesys_alone = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
-    let (stage, apache) = wired(Stage::begin().await.with_lines(genesys_alone, "")).await;
-    let world = stage.world();
-    assert_eq!(knock(&apache, Some(&world.genesys().unwrap())), "200");
-    world.renew_genesys().unwrap();
-    assert_eq!(knock(&apache, Some(&world.genesys().unwrap())), "200");
-    for who in [world.current().unwrap(), world.impostor(Impostor::Namesake).unwrap()] {
-        assert_eq!(knock(&apache, Some(&who)), "nothing");
-    }
-}
-
-#[tokio::test]
-async fn with_the_only_leaf_denied_every_output_says_deny_all_and_nobody_gets_in() {
-    let (mut stage, apache) = proven_stage().await;
-    let current = stage.world().current().unwrap();
-    stage.deny(&current);
-    let report = stage.cycle().await;
-    assert!(report.deny_all && report.committed);
-    assert_eq!(target(&report, "apache").settled, Some(Evidence::Proven), "{report:?}");
-    let admit = fs::read_to_string(stage.link("apache").join("apache/admit.conf")).unwrap();
-    assert!(admit.contains("deny all"), "{admit}");
-    let stranger = stage.world().impostor(Impostor::Stranger).unwrap();
-    for (who, certificate) in [("current", &current), ("stranger", &stranger)] {
-        assert_eq!(knock(&apache, Some(certificate)), "nothing", "{who}");
-    }
-    assert_eq!(knock(&apache, None), "403");
 }
 
 #[tokio::test]
@@ -175,32 +52,6 @@ async fn an_empty_or_missing_list_admits_nobody() {
     }
 }
 
-#[tokio::test]
-async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it() {
-    let stage = Stage::begin().await.with_lines("", "extra_anchors = [\"other-root.pem\"]");
-    let (mut stage, apache) = wired(stage).await;
-    let world = stage.world();
-    let (current, partner) = (world.current().unwrap(), world.impostor(Impostor::OtherCa).unwrap());
-    let stranger = world.impostor(Impostor::Stranger).unwrap();
-    assert_eq!(knock(&apache, Some(&current)), "200");
-    assert_eq!(knock(&apache, Some(&partner)), "403", "its chain is known, and that is all");
-
-    // As the comments of the snippet describe it.
-    let issuer = Certificate::parse(partner.der()).unwrap().facts().issuer.clone();
-    let example = "#     Require expr \"%{SSL_CLIENT_VERIFY} == 'SUCCESS' && %{SSL_CLIENT_I_DN} == 'CN=Your CA'\"";
-    let snippet = stage.wired_apache("apache");
-    assert!(snippet.contains(example), "the comment has changed");
-    let own = example.replace("#     ", "").replace("CN=Your CA", &issuer);
-    apache.rewrite(&snippet.replace(example, &own));
-    apache.reload();
-    assert_proven(&stage.cycle().await);
-    for (who, certificate, status) in
-        [("current", &current, "200"), ("partner", &partner, "200"), ("stranger", &stranger, "403")]
-    {
-        assert_eq!(knock(&apache, Some(certificate)), status, "{who}");
-    }
-}
-
 /// Waits until no process of this server is left in a namespace of its own; nor is there a mount.
 #[track_caller]
 fn assert_no_trace(stage: &Stage, apache: &Apache) {
@@ -210,7 +61,7 @@ fn assert_no_trace(stage: &Stage, apache: &Apache) {
         let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
         line.contains(folder) && fs::read_link(entry.path().join("ns/pid")).is_ok_and(|namespace| namespace != ours)
     };
-    apache.until(|| !fs::read_dir("/proc").unwrap().flatten().any(is_left));
+    wait_until("its processes have ended", || !fs::read_dir("/proc").unwrap().flatten().any(is_left));
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let ours = ["trustsync-check-", stage.root().to_str().unwrap()];
     assert!(!mounts.lines().any(|line| ours.iter().any(|path| line.contains(path))), "{mounts}");
@@ -242,7 +93,7 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
         assert!(copied.success());
         fs::write(new.join("trust-bundle.pem"), &bundle).unwrap();
         let view = View::Private { new: &new, link: &link };
-        let by = async |argv, way| check::judge(Check { argv, way }, view, &environment, Duration::from_secs(20)).await;
+        let by = async |argv, way| check::run(Check { argv, way }, view, &environment, Duration::from_secs(20)).await;
         let started = by(&start, CheckWay::Start(&START)).await;
         match &started {
             CheckOutcome::Passed if loads => {}
@@ -263,7 +114,7 @@ async fn a_real_start_refuses_what_apaches_own_test_passes_and_leaves_nothing_be
     let argv: Vec<String> = ["apache2", "-f", elsewhere.to_str().unwrap()].map(String::from).to_vec();
     let check = Check { argv: &argv, way: CheckWay::Start(&START) };
     let view = View::Private { new: &link, link: &link };
-    assert_eq!(check::judge(check, view, &environment, Duration::from_secs(20)).await, CheckOutcome::Passed);
+    assert_eq!(check::run(check, view, &environment, Duration::from_secs(20)).await, CheckOutcome::Passed);
     assert_no_trace(&stage, &apache);
     assert!(!apache.has_ended());
     assert_eq!(fs::read(apache.pidfile()).unwrap(), pid, "its pidfile is its own");
@@ -282,117 +133,13 @@ async fn a_start_that_hangs_is_ended_in_time_with_all_that_it_started() {
     let begun = Instant::now();
     let view = View::Private { new: &link, link: &link };
     let check = Check { argv: &argv, way: CheckWay::Start(&START) };
-    let outcome = check::judge(check, view, &Environment::default(), Duration::from_secs(1)).await;
+    let outcome = check::run(check, view, &Environment::default(), Duration::from_secs(1)).await;
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert!(matches!(&outcome, CheckOutcome::CouldNotRun(why) if why.contains("hanging")), "{outcome:?}");
     let is_sleeping =
         |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x006789\0");
-    apache.until(|| !fs::read_dir("/proc").unwrap().flatten().any(is_sleeping));
+    wait_until("they are ended", || !fs::read_dir("/proc").unwrap().flatten().any(is_sleeping));
     assert_no_trace(&stage, &apache);
-}
-
-#[tokio::test]
-async fn a_bad_bundle_is_found_before_any_switch_and_the_running_server_lives_on() {
-    if !privilege::is_root() {
-        return;
-    }
-    let (mut stage, mut apache) = proven_stage().await;
-    // As if the disk had changed the new bundle after it was read back.
-    let script = "if [ -e refuse ] && grep -q 000002 \"$LINK/apache/generation.conf\"; then mount --bind refuse \"$LINK/trust-bundle.pem\" || exit 1; fi";
-    let check = stage.wrapped_start("apache", &apache, script);
-    stage.configure_apache(&[("apache", &apache, Some(check))]);
-    fs::write(stage.root().join("refuse"), "no certificate\n").unwrap();
-    stage.on_day(45);
-    let reloads = apache.told();
-    for _ in 0..2 {
-        let report = stage.cycle().await;
-        assert_eq!(report.exit(false), Exit::Check);
-        assert!(matches!(target(&report, "apache").owed, Some(Owed::Refused(_))), "{report:?}");
-        let text = found(&report, Severity::Critical, "target_check_refused");
-        assert!(text.contains("before it came to serve") && text.contains("the one before it"), "{text}");
-        assert_eq!((stage.linked("apache"), apache.told()), (1, reloads));
-        stage.an_hour_later();
-    }
-    assert!(!apache.has_ended());
-    // Whatever the user reloads meanwhile goes on with the old one.
-    apache.reload();
-    assert_eq!(knock(&apache, Some(&stage.world().current().unwrap())), "200");
-    fs::remove_file(stage.root().join("refuse")).unwrap();
-    assert_proven(&stage.cycle().await);
-    assert_eq!(stage.linked("apache"), 2);
-    assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
-}
-
-#[tokio::test]
-async fn an_unrelated_fault_keeps_no_trust_back_from_whoever_mends_it() {
-    if !privilege::is_root() {
-        return;
-    }
-    let (mut stage, mut apache) = proven_stage().await;
-    // A fault that ends the server at its next reload.
-    let mended = stage.wired_apache("apache");
-    apache.edit(|text| text.replace("/server.key", "/server.pem"));
-    stage.on_day(45);
-    let reloads = apache.told();
-    let report = stage.cycle().await;
-    assert_eq!(report.exit(false), Exit::Check);
-    assert!(matches!(target(&report, "apache").owed, Some(Owed::BrokenWithoutUs { .. })), "{report:?}");
-    let text = found(&report, Severity::Critical, "target_broken");
-    assert!(text.contains("generation 000002"), "{text}");
-    assert_eq!((stage.linked("apache"), apache.told()), (2, reloads), "switched forward, not told");
-    assert!(!apache.has_ended());
-    let upcoming = stage.world().upcoming().unwrap().unwrap();
-    assert_eq!(knock(&apache, Some(&upcoming)), "403", "not loaded yet");
-    apache.rewrite(&mended);
-    apache.reload();
-    assert_eq!(knock(&apache, Some(&upcoming)), "200");
-    assert_proven(&stage.cycle().await);
-    assert_eq!(stage.alarms(), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn a_server_that_is_down_keeps_its_reload_owed_and_proves_itself_after_its_start() {
-    let (mut stage, apache) = proven_stage().await;
-    let pidfile = apache.pidfile();
-    drop(apache);
-    let report = stage.cycle().await;
-    assert!(matches!(target(&report, "apache").settled, Some(Evidence::ProvenEarlier(_))), "{report:?}");
-    assert_eq!((report.exit(false), stage.alarms()), (Exit::Done, vec!["target_unreachable:apache".to_owned()]));
-
-    stage.on_day(45);
-    let report = stage.cycle().await;
-    assert_eq!((report.exit(false), stage.linked("apache")), (Exit::Owed, 2));
-    let text = found(&report, Severity::Critical, "target_not_told");
-    assert!(text.contains("httpd.pid") && text.contains("does not run"), "{text}");
-    // A stale pidfile signals nobody.
-    fs::write(&pidfile, format!("{}\n", std::process::id())).unwrap();
-    let report = stage.cycle().await;
-    assert!(found(&report, Severity::Critical, "target_not_told").contains("nothing was signalled"));
-
-    // Apache itself starts beside no pidfile of a process that runs.
-    fs::remove_file(&pidfile).unwrap();
-    let apache = stage.serve_apache("apache", &stage.wired_apache("apache"));
-    stage.configure_apache(&[("apache", &apache, None)]);
-    let reloads = apache.told();
-    assert_proven(&stage.cycle().await);
-    assert_eq!((apache.told(), stage.alarms()), (reloads, Vec::new()), "it loaded the new one at its start");
-    assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
-}
-
-#[tokio::test]
-async fn a_server_that_was_not_told_is_refuted_by_its_header_and_told_again() {
-    let (mut stage, apache) = proven_stage().await;
-    stage.on_day(45);
-    assert_proven(&stage.cycle().await);
-    let upcoming = stage.world().upcoming().unwrap().unwrap();
-    stage.switch_by_hand("apache", 1);
-    apache.reload();
-    stage.switch_by_hand("apache", 2);
-    assert_eq!(knock(&apache, Some(&upcoming)), "403");
-    let report = stage.cycle().await;
-    assert_proven(&report);
-    assert!(target(&report, "apache").told && !report.committed);
-    assert_eq!(knock(&apache, Some(&upcoming)), "200");
 }
 
 #[tokio::test]
@@ -400,7 +147,8 @@ async fn by_a_hashed_directory_the_same_get_in_and_the_chain_is_proven() {
     let mut stage = Stage::begin().await;
     let apache = stage.serve_apache("apache", PLAIN);
     let more = "outputs = [\"hashed\"]";
-    stage.configure_apache_with(&[("apache", &apache, None)], more);
+    let table = apache.table("apache", &apache.check_command());
+    stage.configure_targets(&format!("{table}{more}\n"));
     stage.cycle().await;
     let link = stage.link("apache").display().to_string();
     let by_file = format!("SSLCACertificateFile \"{link}/trust-bundle.pem\"");
@@ -440,12 +188,12 @@ async fn what_cannot_be_seen_of_a_server_is_said_with_its_reason() {
         apache.reload();
         stage.an_hour_later();
         stage.world().rotate().unwrap();
-        let reloads = apache.told();
+        let reloads = apache.reload_requests();
         let report = stage.cycle().await;
         let line = target(&report, "apache");
         let Some(Evidence::ReloadedNotProven(why)) = &line.settled else { panic!("{what}: {line:?}") };
         assert!(why.contains(reason), "{what}: {why}");
-        assert_eq!((report.exit(false), apache.told()), (Exit::Done, reloads + 1));
+        assert_eq!((report.exit(false), apache.reload_requests()), (Exit::Done, reloads + 1));
         assert_eq!(stage.alarms(), ["target_not_proven:apache"]);
     }
     apache.rewrite(&snippet);
@@ -462,33 +210,6 @@ async fn what_cannot_be_seen_of_a_server_is_said_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_denied_leaf_finds_no_door_open() {
-    let (mut stage, apache) = proven_stage().await;
-    // Static keys, as a cluster shares them: sessions outlive the reload.
-    let keys = stage.root().join("ticket.key");
-    fs::write(&keys, [7_u8; 48]).unwrap();
-    apache.rewrite(&format!("SSLSessionTicketKeyFile \"{}\"\n{}", keys.display(), stage.wired_apache("apache")));
-    apache.reload();
-    stage.on_day(45);
-    assert_proven(&stage.cycle().await);
-    let (current, upcoming) = (stage.world().current().unwrap(), stage.world().upcoming().unwrap().unwrap());
-    let mut doors = doors::VERSIONS.map(|version| Door::open(&apache.address(), &current, version));
-    for door in &mut doors {
-        assert_eq!(door.resume(), (Behind::Status(200), true));
-        assert_eq!(door.ask_again(), Behind::Status(200));
-    }
-    stage.deny(&current);
-    let report = stage.cycle().await;
-    assert_eq!(target(&report, "apache").settled, Some(Evidence::Proven), "{report:?}");
-    for door in &mut doors {
-        assert_eq!(door.ask_again(), Behind::Closed, "its old process has closed it");
-        let (behind, _) = door.resume();
-        assert!(matches!(behind, Behind::Status(403) | Behind::Closed), "{behind:?}");
-    }
-    assert_eq!(knock(&apache, Some(&upcoming)), "200");
-}
-
-#[tokio::test]
 async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that_is_said() {
     if privilege::role().is_some() {
         assert!(!rustix::process::geteuid().is_root());
@@ -496,18 +217,18 @@ async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that
         // It refuses whatever stands there, as long as the file is there, and notes by which words it was asked.
         let runs = stage.root().join("runs");
         let script = format!("echo \"$@\" >> '{}'; [ ! -e refuse ] || exit 1", runs.display());
-        let check = stage.wrapped_start("apache", &apache, &script);
-        stage.configure_apache(&[("apache", &apache, Some(check))]);
+        let check = stage.wrapped_check("apache", &apache, &script);
+        stage.configure(&[("apache", &apache, Some(check))]);
         fs::write(stage.root().join("refuse"), "").unwrap();
         stage.on_day(45);
-        let told = apache.told();
+        let told = apache.reload_requests();
         for _ in 0..2 {
             let report = stage.cycle().await;
             assert!(matches!(target(&report, "apache").owed, Some(Owed::BrokenBefore(_))), "{report:?}");
             assert_eq!(report.exit(false), Exit::Check);
             let text = found(&report, Severity::Warning, "check_unavailable");
             assert!(text.contains("needs root") && text.contains("-t, as things stand"), "{text}");
-            assert_eq!((stage.linked("apache"), apache.told()), (1, told));
+            assert_eq!((stage.linked("apache"), apache.reload_requests()), (1, told));
         }
         fs::remove_file(stage.root().join("refuse")).unwrap();
         assert_proven(&stage.cycle().await);
@@ -516,19 +237,12 @@ async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that
         assert!(runs.lines().count() == 4 && runs.lines().all(|line| line.ends_with(" -t")), "{runs}");
         assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
         // By `check = []` that is as the user wants it.
-        stage.configure_apache(&[("apache", &apache, Some(Vec::new()))]);
+        stage.configure(&[("apache", &apache, Some(Vec::new()))]);
         assert_proven(&stage.cycle().await);
         assert_eq!(stage.alarms(), Vec::<String>::new());
         return;
     }
-    if !privilege::is_root() {
-        return;
-    }
-    let (_directory, program) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
-    let mut role = privilege::as_nobody(&privilege::second_role(&program, "unprivileged", "/".as_ref()));
-    let output = role.env("HOME", "/").env("TMPDIR", "/tmp").current_dir("/").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    privilege::again_as_nobody();
 }
 
 #[tokio::test]
@@ -539,7 +253,7 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
     let mut stage = Stage::begin_now().await;
     let apache = stage.serve_apache("apache", PLAIN);
     let test: Vec<String> = apache.check_command().into_iter().chain(["-t".to_owned()]).collect();
-    stage.configure_apache(&[("apache", &apache, Some(test))]);
+    stage.configure(&[("apache", &apache, Some(test))]);
     assert_eq!(stage.run(&["sync"]).await.code, 7);
     assert_eq!(stage.alarms(), ["target_not_wired:apache"], "not judged by files that nobody uses");
     apache.rewrite(&stage.wired_apache("apache"));
@@ -554,7 +268,7 @@ async fn apaches_own_test_is_found_to_be_blind_and_a_real_start_is_not() {
     assert!(status.stdout.contains("broken on purpose"), "{status:?}");
     assert_eq!(stage.state()["targets"]["apache"]["sight"]["verdict"], "blind");
 
-    stage.configure_apache(&[("apache", &apache, None)]);
+    stage.configure(&[("apache", &apache, None)]);
     let room = stage.root().join("room");
     fs::create_dir(&room).unwrap();
     let mut sync = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustsync"));
@@ -583,12 +297,10 @@ async fn the_presets_fit_debians_own_apache() {
     role.arg(inner.get_program()).args(inner.get_args());
     role.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let was_there = fs::exists("/run/apache2").unwrap();
-    let output = role.output().unwrap();
+    privilege::assert_passes(&mut role);
     if !was_there {
         let _ = fs::remove_dir("/run/apache2");
     }
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 fn shell(script: &str) {

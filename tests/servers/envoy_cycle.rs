@@ -1,24 +1,21 @@
-//! A configured Envoy target through the real cycle, with the configuration as shipped: a new installation, whole rotations
-//! with everybody who might knock, both authorities, and what Envoy refuses or leaves open.
+//! What is Envoy's alone on its way through the real cycle (`stories` has what it shares with others): a start that waits for
+//! its file, both authorities, and what Envoy refuses or leaves open.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use support::cast::{self, knock};
-use support::doors::{self, Behind, Door};
 use support::envoy::{Envoy, Version};
 use support::envoy_stage::table;
-use support::java;
+use support::foreground::wait_until;
 use support::names::{self, NAME, Names};
 use support::report::{alarm, line};
+use support::server::{assert_cast_by_both, assert_proven};
 use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
-use trustsync::simulator::pki::ClientCertificate;
-use trustsync::simulator::world::Impostor;
 use trustsync::targets::envoy::snippet::whole;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;
@@ -40,33 +37,24 @@ macro_rules! stories {
 
 stories! {
     a_new_installation_is_synced_then_started_then_proven,
-    a_server_without_our_lines_is_not_wired_and_they_are_printed,
-    a_whole_rotation_admits_the_right_ones_at_every_step,
     the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out,
     a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical,
     by_a_name_rule_envoy_admits_the_name_and_no_trick,
-    by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else,
+    by_the_issuer_alone_envoy_admits_all_whom_that_root_has_signed_and_nobody_else,
     with_a_store_and_a_listener_each_both_authorities_are_served_and_proven,
     a_listener_that_does_not_watch_the_link_refutes_though_another_serves_the_new_secret,
-    whoever_requires_no_certificate_is_not_enforced,
+    where_no_certificate_is_required_the_list_is_not_enforced,
     a_validator_that_is_joined_with_ours_and_asks_for_no_leaf_of_ours_is_not_enforced,
     a_name_that_is_joined_with_ours_is_not_enforced_and_beside_a_list_of_leaves_it_lets_nobody_in,
-    a_name_that_is_joined_with_ours_lets_in_whoever_bears_it,
+    a_name_that_is_joined_with_ours_lets_in_anyone_who_has_it,
     an_envoy_of_which_only_a_cluster_asks_for_the_secret_is_not_wired,
     a_secret_that_envoy_was_given_and_refused_is_refuted_whatever_its_dump_shows,
     a_secret_that_is_garbage_leaves_the_old_one_and_is_refuted,
     a_secret_of_the_right_number_with_another_content_is_refuted,
-    a_session_of_a_leaf_that_left_is_not_resumed_but_its_connection_stays,
     a_secret_with_other_authorities_than_meant_is_refuted_whatever_its_contexts_show,
     a_listener_whose_secret_is_the_marker_alone_refutes_though_another_serves_the_chain,
     without_the_marker_the_admin_endpoint_proves_what_it_shows,
     the_admin_endpoint_may_be_a_socket,
-}
-
-#[track_caller]
-fn assert_proven(report: &Report) {
-    assert_eq!(line(report).settled, Some(Evidence::Proven), "{report:?}");
-    assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
 }
 
 /// A server that serves generation 1, proven.
@@ -79,31 +67,15 @@ async fn proven(version: Version, mut stage: Stage) -> (Stage, Envoy) {
     stage.configure_targets("[target.envoy]\nkind = \"envoy\"\n");
     stage.cycle().await;
     let envoy = stage.serve_envoy(version);
-    stage.configure_envoy(&envoy, "");
+    stage.configure(&[("envoy", &envoy, None)]);
     assert_proven(&stage.cycle().await);
     (stage, envoy)
-}
-
-/// Who knocks, by openssl and by Java, and who of them is let in; beside them everybody who never is.
-#[track_caller]
-fn assert_cast(stage: &Stage, envoy: &Envoy, knocking: &[(&str, &ClientCertificate, bool)]) {
-    let impostors = Impostor::ALL.map(|who| (who.name(), stage.world().impostor(who).unwrap()));
-    let mut expected: Vec<(&str, Option<&ClientCertificate>, &str)> = knocking
-        .iter()
-        .map(|(who, certificate, admitted)| (*who, Some(*certificate), if *admitted { "200" } else { "nothing" }))
-        .collect();
-    expected.extend(impostors.iter().map(|(who, certificate)| (*who, Some(certificate), "nothing")));
-    expected.push(("nobody", None, "nothing"));
-    for (who, certificate, status) in &expected {
-        assert_eq!(knock(&envoy.address(), *certificate), *status, "{who}");
-    }
-    java::assert_cast_by_java(&envoy.address(), &expected);
 }
 
 async fn a_new_installation_is_synced_then_started_then_proven(version: Version) {
     let stage = {
         let mut stage = Stage::begin_now().await;
-        stage.configure_targets(&table("127.0.0.1:1", "http://127.0.0.1:1", ""));
+        stage.configure_targets(&table("127.0.0.1:1", "http://127.0.0.1:1"));
         stage
     };
     let first = stage.run(&["sync"]).await;
@@ -114,68 +86,12 @@ async fn a_new_installation_is_synced_then_started_then_proven(version: Version)
 
     let envoy = stage.serve_envoy(version);
     let mut stage = stage;
-    stage.configure_envoy(&envoy, "");
+    stage.configure(&[("envoy", &envoy, None)]);
     let second = stage.run(&["sync"]).await;
     assert_eq!(second.code, 0, "{second:?}");
     assert!(second.stdout.contains("target envoy: proven"), "{second:?}");
     assert_eq!(knock(&envoy.address(), Some(&stage.world().current().unwrap())), "200");
     assert_eq!(stage.run(&["status"]).await.code, 0);
-}
-
-async fn a_server_without_our_lines_is_not_wired_and_they_are_printed(version: Version) {
-    let stage = Stage::begin_now().await;
-    let dir = stage.root().join("server");
-    let [before, rest] =
-        [0, 1].map(|at| whole(&stage.link("envoy")).split("          # ---- trustsync").nth(at).unwrap().to_owned());
-    let after = rest.split("            # ----\n").nth(1).unwrap();
-    let plain = format!("{before}          common_tls_context:\n{after}");
-    let mut envoy = Envoy::start_version(version, &dir, &plain);
-    let mut stage = stage;
-    stage.configure_envoy(&envoy, "");
-    let sync = stage.run(&["sync"]).await;
-    assert_eq!(sync.code, 7, "{sync:?}");
-    assert!(sync.stdout.contains("require_client_certificate: true"), "{sync:?}");
-    assert!(sync.stdout.contains(&format!("path: \"{}/envoy/sds.json\"", stage.link("envoy").display())), "{sync:?}");
-
-    // They are what makes the difference.
-    envoy.restart(&whole(&stage.link("envoy")));
-    let again = stage.run(&["sync"]).await;
-    assert_eq!(again.code, 0, "{again:?}");
-}
-
-async fn a_whole_rotation_admits_the_right_ones_at_every_step(version: Version) {
-    let (mut stage, mut envoy) = proven_stage(version).await;
-    let current = stage.world().current().unwrap();
-    assert_cast(&stage, &envoy, &[("current", &current, true)]);
-
-    stage.on_day(45);
-    assert_proven(&stage.cycle().await);
-    let upcoming = stage.world().upcoming().unwrap().unwrap();
-    assert_cast(&stage, &envoy, &[("current", &current, true), ("upcoming", &upcoming, true)]);
-    // What it loads at its start is right, too.
-    envoy.restart(&whole(&stage.link("envoy")));
-    assert_proven(&stage.cycle().await);
-    assert_eq!(knock(&envoy.address(), Some(&upcoming)), "200");
-
-    stage.on_day(100);
-    stage.world().rotate().unwrap();
-    for _ in 0..3 {
-        assert_proven(&stage.cycle().await);
-        stage.an_hour_later();
-    }
-    assert_eq!(knock(&envoy.address(), Some(&current)), "200", "in its grace");
-    stage.on_day(116);
-    assert_proven(&stage.cycle().await);
-    assert_cast(&stage, &envoy, &[("the old one", &current, false), ("current", &upcoming, true)]);
-
-    // Denied by the operator's word, and with it nobody is left.
-    let fingerprint = Fingerprint::of(upcoming.der()).to_string();
-    let distrust = stage.run(&["distrust", &fingerprint]).await;
-    assert_eq!(distrust.code, 0, "{distrust:?}");
-    assert_proven_by_run(&stage).await;
-    assert_cast(&stage, &envoy, &[("the old one", &current, false), ("distrusted", &upcoming, false)]);
-    let file = fs::read_to_string(stage.link("envoy").join("envoy/sds.json")).unwrap();
-    assert!(file.contains(&"0".repeat(64)), "{file}");
 }
 
 /// The turn after an operator's word, in the machine's own time.
@@ -190,10 +106,14 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
     stage.world().renew_genesys().unwrap();
     let renewed = stage.world().genesys().unwrap();
     let public = stage.world().current().unwrap();
-    assert_cast(
+    assert_cast_by_both(
         &stage,
         &envoy,
-        &[("genesys", &genesys, true), ("renewed, never polled", &renewed, true), ("public", &public, false)],
+        &[
+            ("genesys", Some(&genesys), "200"),
+            ("renewed, never polled", Some(&renewed), "200"),
+            ("public", Some(&public), "nothing"),
+        ],
     );
     assert!(!stage.cycle().await.committed, "a renewal is nothing new");
 
@@ -201,7 +121,11 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
     let distrust = stage.run(&["distrust", &Fingerprint::of(genesys.der()).to_string()]).await;
     assert_eq!(distrust.code, 0, "{distrust:?}");
     assert_proven_by_run(&stage).await;
-    assert_cast(&stage, &envoy, &[("distrusted", &genesys, false), ("the one that is listed", &renewed, true)]);
+    assert_cast_by_both(
+        &stage,
+        &envoy,
+        &[("distrusted", Some(&genesys), "nothing"), ("the one that is listed", Some(&renewed), "200")],
+    );
     stage.world().renew_genesys().unwrap();
     let third = stage.world().genesys().unwrap();
     assert_eq!(knock(&envoy.address(), Some(&third)), "nothing", "until it was polled");
@@ -218,10 +142,10 @@ async fn a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical(v
     let genesys = stage.world().genesys().unwrap();
     let distrust = stage.run(&["distrust", &Fingerprint::of(genesys.der()).to_string()]).await;
     assert!(distrust.stderr.contains("event=\"target_admits_nobody\""), "{distrust:?}");
-    assert_cast(&stage, &envoy, &[("distrusted", &genesys, false)]);
+    assert_cast_by_both(&stage, &envoy, &[("distrusted", Some(&genesys), "nothing")]);
     let report = stage.cycle().await;
     let text = alarm(&report, "target_admits_nobody");
-    assert!(text.contains("refuses every client") && text.contains("none is left"), "{text}");
+    assert!(text.contains("refuses every client") && text.contains("all of these are denied"), "{text}");
     assert!(
         report.findings.iter().all(|finding| finding.event.name() != "target_one_by_one"),
         "it would say the opposite"
@@ -249,7 +173,7 @@ async fn by_a_name_rule_envoy_admits_the_name_and_no_trick(version: Version) {
     names.assert_cast(&envoy.address());
 }
 
-async fn by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else(version: Version) {
+async fn by_the_issuer_alone_envoy_admits_all_whom_that_root_has_signed_and_nobody_else(version: Version) {
     let mut names = Names::new(false);
     names.set.denied.clear();
     let others = [
@@ -353,7 +277,7 @@ async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_t
     let (deaf, port) = another_listener(&shipped.replace(&format!("{watching}\n"), ""), "deaf");
     envoy.restart(&format!("{shipped}{deaf}"));
     let deaf = format!("127.0.0.1:{port}");
-    stage.configure_envoy(&envoy, "");
+    stage.configure(&[("envoy", &envoy, None)]);
     assert_proven(&stage.cycle().await);
 
     let current = stage.world().current().unwrap();
@@ -361,7 +285,7 @@ async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_t
     let refuted = |report: &Report| {
         let Some(Owed::Unproven(Proof::Refuted(why))) = &line(report).owed else { panic!("{report:?}") };
         assert!(why.contains("of its 2 secrets \"trustsync\" one is of generation 000001"), "{why}");
-        assert!(why.contains("without watched_directory") && why.ends_with("asked for by deaf"), "{why}");
+        assert!(why.contains("without watched_directory") && why.ends_with(": deaf"), "{why}");
         alarm(report, "target_refuted");
     };
     refuted(&stage.cycle().await);
@@ -384,7 +308,7 @@ async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_t
     assert_proven_by_run(&stage).await;
 }
 
-async fn whoever_requires_no_certificate_is_not_enforced(version: Version) {
+async fn where_no_certificate_is_required_the_list_is_not_enforced(version: Version) {
     // By a list of certificates, or of names, Envoy asks for one all the same.
     let (mut stage, mut envoy) = proven_stage(version).await;
     envoy.restart(&whole(&stage.link("envoy")).replace("certificate: true", "certificate: false"));
@@ -476,7 +400,7 @@ async fn a_name_that_is_joined_with_ours_is_not_enforced_and_beside_a_list_of_le
     assert_proven(&stage.cycle().await);
 }
 
-async fn a_name_that_is_joined_with_ours_lets_in_whoever_bears_it(version: Version) {
+async fn a_name_that_is_joined_with_ours_lets_in_anyone_who_has_it(version: Version) {
     let mut names = Names::new(false);
     names.set.denied.clear();
     names.set.name_rules[0].witnesses.dns_names = BTreeSet::from(["another.example.com".to_owned()]);
@@ -530,7 +454,7 @@ impl Copied {
         let copied = |number: u32, text: &str| put(&copies, number, text);
         copied(1, &good);
         let envoy = Envoy::start_version(version, &stage.root().join("server"), &whole(&copies.join("target/envoy")));
-        stage.configure_envoy(&envoy, "");
+        stage.configure(&[("envoy", &envoy, None)]);
         assert_proven(&stage.cycle().await);
         stage.on_day(45);
         Self { stage, envoy }
@@ -548,10 +472,7 @@ impl Copied {
         let looks = || self.envoy.statistic("sds.trustsync.update_attempt");
         let before = looks();
         put(&self.stage.root().join("copies"), number, text);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while looks() == before {
-            assert!(Instant::now() < deadline, "it does not look: {}", self.envoy.log());
-        }
+        wait_until("it looks", || looks() != before);
     }
 
     /// The next generation arrives as what `spoil` makes of it.
@@ -665,7 +586,7 @@ async fn a_listener_whose_secret_is_the_marker_alone_refutes_though_another_serv
     let current = stage.world().current().unwrap();
     put(&copies, 1, &holding(&good, &[0]));
     envoy.restart(&both);
-    stage.configure_envoy(&envoy, "");
+    stage.configure(&[("envoy", &envoy, None)]);
     let report = stage.cycle().await;
     let Some(Owed::Unproven(Proof::Refuted(why))) = &line(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("holds something else") && why.contains("one of 2"), "{why}");
@@ -676,25 +597,6 @@ async fn a_listener_whose_secret_is_the_marker_alone_refutes_though_another_serv
     envoy.restart(&both);
     assert_proven(&stage.cycle().await);
     assert_eq!(knock(&format!("127.0.0.1:{port}"), Some(&current)), "200");
-}
-
-async fn a_session_of_a_leaf_that_left_is_not_resumed_but_its_connection_stays(version: Version) {
-    let (stage, envoy) = proven_stage(version).await;
-    let current = stage.world().current().unwrap();
-    let mut doors: Vec<Door> =
-        doors::VERSIONS.iter().map(|version| Door::open(&envoy.address(), &current, version)).collect();
-    for door in &doors {
-        assert_eq!(door.resume(), (Behind::Status(200), true), "while it is trusted");
-    }
-    let distrust = stage.run(&["distrust", &Fingerprint::of(current.der()).to_string()]).await;
-    assert_eq!(distrust.code, 0, "{distrust:?}");
-    assert_proven_by_run(&stage).await;
-    for door in &mut doors {
-        assert_eq!(door.resume(), (Behind::Closed, false));
-        // As README says: until max_connection_duration.
-        assert_eq!(door.ask_again(), Behind::Status(200));
-    }
-    stage.an_hour_later();
 }
 
 /// Of the oldest, whose contexts show one authority each, the chain cannot be told then.
@@ -743,7 +645,7 @@ async fn the_admin_endpoint_may_be_a_socket(version: Version) {
     let by_socket = whole(&stage.link("envoy")).replace(tcp, &pipe);
     assert!(by_socket.contains(&pipe));
     envoy.restart_without_admin_port(&by_socket);
-    stage.configure_targets(&table(&envoy.address(), &format!("unix:{}", socket.display()), ""));
+    stage.configure_targets(&table(&envoy.address(), &format!("unix:{}", socket.display())));
     stage.on_day(45);
     assert_proven(&stage.cycle().await);
     fs::remove_file(&socket).unwrap();

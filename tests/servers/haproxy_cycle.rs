@@ -1,84 +1,42 @@
-//! A configured HAProxy target through the real cycle, with the snippets as shipped, told by a reload and without one: a new
-//! installation, whole rotations with everybody who might knock, servers that are broken, badly wired, down or restarted.
+//! What is HAProxy's alone on its way through the real cycle (`stories` has what it shares with others): its runtime socket
+//! and its master's, what they may not or cannot do, and lines that are missing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use support::cast;
-use support::doors::{self, Behind, Door};
-use support::haproxy::{Configuration, Haproxy};
-use support::haproxy_stage::{PLAIN, WAYS, Way, knock};
+use support::haproxy::Configuration;
+use support::haproxy_stage::{HaproxyBy, PLAIN, WAYS, Way, knock};
 use support::privilege;
 use support::report::{alarm, line};
-use support::server::{assert_cast, whole_rotation};
+use support::server::{Server, assert_proven, proven};
 use support::stage::Stage;
-use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
 use trustsync::targets::haproxy::update::update;
 use trustsync::trust::finding::Severity;
 use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::pem;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
-#[track_caller]
-fn assert_proven(report: &Report) {
-    let line = line(report);
-    assert_eq!(line.settled, Some(Evidence::Proven), "{line:?}");
-    assert_eq!(report.exit(false), Exit::Done, "{:?}", report.findings);
-}
-
-#[track_caller]
-fn last_told(stage: &Stage) -> String {
-    stage.told().pop().unwrap()
-}
-
-/// A server that serves generation 1, proven.
-async fn wired(mut stage: Stage, way: Way) -> (Stage, Haproxy) {
-    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
-    stage.configure_haproxy("haproxy", &haproxy, way);
-    let first = stage.cycle().await;
-    assert!(matches!(line(&first).owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");
-    haproxy.rewrite(stage.wired_haproxy("haproxy"));
-    haproxy.reload();
-    assert_proven(&stage.cycle().await);
-    (stage, haproxy)
-}
-
-pub async fn proven_stage(way: Way) -> (Stage, Haproxy) {
-    wired(Stage::begin().await, way).await
+/// A wired server that serves generation 1, proven.
+async fn proven_stage(way: Way) -> (Stage, HaproxyBy) {
+    proven(Stage::begin().await, way).await
 }
 
 #[tokio::test]
-async fn a_new_installation_is_synced_then_included_then_proven() {
+async fn what_is_not_loaded_yet_is_loaded_by_a_reload_and_then_updated_without_one() {
     let mut stage = Stage::begin_now().await;
-    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
-    stage.configure_haproxy("haproxy", &haproxy, Way::Runtime);
-    let link = stage.link("haproxy").display().to_string();
-
-    let first = stage.run(&["sync"]).await;
-    assert_eq!(first.code, 7, "{first:?}");
-    for line in [
-        format!("ca-file \"{link}/trust-bundle.pem\" verify required"),
-        format!("-f \"{link}/haproxy/pins.list\""),
-        format!("-f \"{link}/haproxy/denied.list\""),
-        format!("-f \"{link}/haproxy/names.list\""),
-        "http-request deny deny_status 403 unless trustsync_admitted".to_owned(),
-    ] {
-        assert!(first.stdout.contains(&line), "{line} in {}", first.stdout);
-    }
-    assert!(!first.stdout.contains("/var/lib/trustsync"), "{}", first.stdout);
-    assert!(first.stdout.contains("OWED: not wired"), "{}", first.stdout);
-    // There was nothing to be updated, so what the user may have written meanwhile is loaded.
-    let words = last_told(&stage);
+    let haproxy = stage.serve_haproxy("haproxy", Way::Runtime, PLAIN);
+    stage.configure(&[("haproxy", &haproxy, None)]);
+    assert_eq!(stage.run(&["sync"]).await.code, 7);
+    // There was nothing to be updated, so what its operator may have written meanwhile is loaded.
+    let words = stage.last_reload_report();
     assert!(words.contains("HAProxy has loaded no file beneath") && words.contains("USR2 was sent"), "{words}");
     assert_eq!(haproxy.reloads(), (1, 0));
-
     let second = stage.run(&["sync"]).await;
     assert_eq!((second.code, haproxy.reloads()), (7, (1, 0)), "{second:?}");
-    assert_eq!(stage.alarms(), ["target_not_wired:haproxy"]);
 
     // The lines are included, and the next turn loads them.
     haproxy.rewrite(stage.wired_haproxy("haproxy"));
@@ -89,118 +47,20 @@ async fn a_new_installation_is_synced_then_included_then_proven() {
     assert_eq!(stage.alarms(), Vec::<String>::new());
     let quiet = stage.run(&["sync"]).await;
     assert_eq!((quiet.code, haproxy.reloads()), (0, (2, 0)), "{quiet:?}");
-    // Whoever asks for the whole turn gets it, by now without a reload.
+    // Those who ask for the whole turn get it, by now without a reload.
     assert_eq!(stage.run(&["reload", "haproxy"]).await.code, 0);
-    assert!(last_told(&stage).contains("4 lists and 1 CA files"), "{}", last_told(&stage));
+    assert!(stage.last_reload_report().contains("4 lists and 1 CA files"), "{}", stage.last_reload_report());
     assert_eq!(haproxy.reloads(), (2, 0));
 }
 
 #[tokio::test]
-async fn a_whole_rotation_admits_the_right_ones_at_every_step_by_a_reload() {
-    rotation(Way::Reload).await;
-}
-
-#[tokio::test]
-async fn a_whole_rotation_admits_the_right_ones_at_every_step_without_a_reload() {
-    rotation(Way::Runtime).await;
-}
-
-async fn rotation(way: Way) {
-    let (mut stage, mut haproxy) = proven_stage(way).await;
-    let reloads = haproxy.reloads().0;
-    if rustix::process::geteuid().is_root() {
-        assert_eq!(stage.state()["targets"]["haproxy"]["sight"]["verdict"], "sees", "the check is no blind one");
-    }
-    let [current, upcoming] = whole_rotation(&mut stage, &haproxy).await;
-    match way {
-        Way::Reload => {
-            assert!(haproxy.reloads().0 > reloads && haproxy.reloads().1 == 0, "{:?}", haproxy.reloads());
-            assert!(last_told(&stage).contains("by its master's word"), "{}", last_told(&stage));
-        }
-        // What it took at run time stands on the disk too.
-        Way::Runtime => {
-            assert_eq!(haproxy.reloads(), (reloads, 0), "{:?}", stage.told());
-            haproxy.stop();
-            haproxy.start_again();
-            let times = stage.told().len();
-            assert_proven(&stage.cycle().await);
-            assert_eq!(stage.told().len(), times);
-            assert_cast(
-                &stage,
-                &haproxy,
-                &[("the old one", Some(&current), "403"), ("current", Some(&upcoming), "200")],
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out() {
+async fn were_the_chain_there_still_the_lists_of_deny_all_would_refuse_by_themselves() {
     for way in WAYS {
-        let both = "authorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
-        let (mut stage, haproxy) = wired(Stage::begin().await.with_lines(both, ""), way).await;
-        let (current, genesys) = (stage.world().current().unwrap(), stage.world().genesys().unwrap());
-        stage.world().renew_genesys().unwrap();
-        let renewed = stage.world().genesys().unwrap();
-        assert_ne!(genesys.der(), renewed.der());
-        let everybody = [
-            ("current", Some(&current), "200"),
-            ("genesys", Some(&genesys), "200"),
-            ("genesys, renewed and never polled", Some(&renewed), "200"),
-        ];
-        assert_cast(&stage, &haproxy, &everybody);
-        // One of them is denied, though its name would let it in.
-        stage.deny(&genesys);
-        stage.on_day(45);
-        let report = stage.cycle().await;
-        assert_eq!(line(&report).settled, Some(Evidence::Proven), "{report:?}");
-        let upcoming = stage.world().upcoming().unwrap().unwrap();
-        assert_cast(
-            &stage,
-            &haproxy,
-            &[
-                ("current", Some(&current), "200"),
-                ("upcoming", Some(&upcoming), "200"),
-                ("genesys, denied", Some(&genesys), "403"),
-                ("genesys, renewed", Some(&renewed), "200"),
-            ],
-        );
-    }
-}
-
-#[tokio::test]
-async fn with_the_genesys_root_alone_its_leaf_gets_in_and_the_public_one_does_not() {
-    let genesys_alone = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
-    let (stage, haproxy) = wired(Stage::begin().await.with_lines(genesys_alone, ""), Way::Runtime).await;
-    let world = stage.world();
-    assert_eq!(knock(&haproxy, Some(&world.genesys().unwrap())), "200");
-    world.renew_genesys().unwrap();
-    assert_eq!(knock(&haproxy, Some(&world.genesys().unwrap())), "200");
-    for who in [world.current().unwrap(), world.impostor(Impostor::Namesake).unwrap()] {
-        assert_eq!(knock(&haproxy, Some(&who)), "nothing");
-    }
-}
-
-#[tokio::test]
-async fn with_the_only_leaf_denied_the_lists_load_and_nobody_gets_in() {
-    for way in WAYS {
-        let (mut stage, mut haproxy) = proven_stage(way).await;
+        let (mut stage, haproxy) = proven_stage(way).await;
         let current = stage.world().current().unwrap();
         stage.deny(&current);
-        let report = stage.cycle().await;
-        assert!(report.deny_all && report.committed);
-        assert_eq!(line(&report).settled, Some(Evidence::Proven), "{report:?}");
+        assert!(stage.cycle().await.deny_all);
         let stranger = stage.world().impostor(Impostor::Stranger).unwrap();
-        for again in 0..2 {
-            for who in [Some(&current), Some(&stranger), None] {
-                assert_eq!(knock(&haproxy, who), "nothing", "{way:?}");
-            }
-            if again == 0 {
-                haproxy.stop();
-                haproxy.start_again();
-            }
-        }
-        // Were the chain there still, the lists alone would refuse.
         let link = stage.link("haproxy");
         let chain = stage.root().join("store/generations/000001/trust-bundle.pem");
         let without_chain = format!("\"{}/trust-bundle.pem\"", link.display());
@@ -209,143 +69,6 @@ async fn with_the_only_leaf_denied_the_lists_load_and_nobody_gets_in() {
         for who in [&current, &stranger] {
             assert_eq!(knock(&haproxy, Some(who)), "403", "{way:?}");
         }
-    }
-}
-
-#[tokio::test]
-async fn a_distrusted_leaf_finds_no_door_open_neither_its_connection_nor_its_session() {
-    for way in WAYS {
-        let (mut stage, haproxy) = proven_stage(way).await;
-        // The worst case: ticket keys that outlive the reload, as servers that share them have.
-        let keys = haproxy.dir().join("ticket.keys");
-        fs::write(&keys, [7, 8, 9].map(|byte: u8| base64(&[byte; 48])).join("\n") + "\n").unwrap();
-        let with_keys = format!("verify required tls-ticket-keys {}", keys.display());
-        haproxy.rewrite(stage.wired_haproxy("haproxy").replace("verify required", &with_keys));
-        haproxy.reload();
-        stage.on_day(45);
-        assert_proven(&stage.cycle().await);
-        let (current, upcoming) = (stage.world().current().unwrap(), stage.world().upcoming().unwrap().unwrap());
-        let mut doors = doors::VERSIONS.map(|version| Door::open(&haproxy.address(), &current, version));
-        for door in &mut doors {
-            assert_eq!(door.resume(), (Behind::Status(200), true));
-            assert_eq!(door.ask_again(), Behind::Status(200));
-        }
-        stage.deny(&current);
-        let report = stage.cycle().await;
-        assert_eq!(line(&report).settled, Some(Evidence::Proven), "{report:?}");
-        for door in &mut doors {
-            let behind = door.ask_again();
-            match way {
-                Way::Runtime => assert_eq!(behind, Behind::Status(403), "the same worker asks the new list"),
-                Way::Reload => assert_eq!(behind, Behind::Closed, "its old worker has ended"),
-            }
-            let (behind, resumed) = door.resume();
-            assert_eq!((behind, resumed), (Behind::Status(403), true), "{way:?}: resumed, and refused by the list");
-        }
-        assert_eq!(knock(&haproxy, Some(&current)), "403");
-        assert_eq!(knock(&haproxy, Some(&upcoming)), "200");
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    let pem = pem::encode("KEY", bytes);
-    pem.lines().filter(|line| !line.starts_with('-')).collect()
-}
-
-#[tokio::test]
-async fn another_clients_own_rule_works_beside_ours_and_ours_does_not_admit_it() {
-    for way in WAYS {
-        let stage = Stage::begin().await.with_lines("", "extra_anchors = [\"other-root.pem\"]");
-        let (mut stage, haproxy) = wired(stage, way).await;
-        let world = stage.world();
-        let (current, partner) = (world.current().unwrap(), world.impostor(Impostor::OtherCa).unwrap());
-        let stranger = world.impostor(Impostor::Stranger).unwrap();
-        assert_eq!(knock(&haproxy, Some(&current)), "200");
-        assert_eq!(knock(&haproxy, Some(&partner)), "403", "its chain is known, and that is all");
-
-        // As the comments of the snippet describe it.
-        let combined = "unless trustsync_admitted or your_acl";
-        assert!(stage.wired_haproxy("haproxy").contains(combined), "the comment has changed");
-        let sha256 = Fingerprint::of(partner.der()).to_string().to_uppercase();
-        let own = format!(
-            "acl your_acl ssl_c_der,sha2(256),hex -m str {sha256}\n    http-request deny deny_status 403 {combined}"
-        );
-        let sections = stage
-            .wired_haproxy("haproxy")
-            .replace("    http-request deny deny_status 403 unless trustsync_admitted\n", &format!("    {own}\n"));
-        haproxy.rewrite(sections);
-        haproxy.reload();
-        stage.on_day(45);
-        assert_proven(&stage.cycle().await);
-        let upcoming = stage.world().upcoming().unwrap().unwrap();
-        for (who, certificate, status) in [
-            ("current", &current, "200"),
-            ("upcoming", &upcoming, "200"),
-            ("partner", &partner, "200"),
-            ("stranger", &stranger, "403"),
-        ] {
-            assert_eq!(knock(&haproxy, Some(certificate)), status, "{who}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_unrelated_broken_section_keeps_no_trust_back_from_whoever_mends_it() {
-    let (mut stage, haproxy) = proven_stage(Way::Reload).await;
-    haproxy.rewrite(format!("{}\nfrontend other\n    no_such_keyword", stage.wired_haproxy("haproxy")));
-    stage.on_day(45);
-    let reloads = haproxy.reloads();
-    let report = stage.cycle().await;
-    assert_eq!(report.exit(false), Exit::Check);
-    assert!(matches!(line(&report).owed, Some(Owed::BrokenWithoutUs { .. })), "{report:?}");
-    let text = alarm(&report, "target_broken");
-    assert!(text.contains("no_such_keyword") && text.contains("generation 000002"), "{text}");
-    assert_eq!((stage.linked("haproxy"), haproxy.reloads()), (2, reloads), "switched forward, not told");
-    let upcoming = stage.world().upcoming().unwrap().unwrap();
-    assert_eq!(knock(&haproxy, Some(&upcoming)), "403", "not loaded yet");
-
-    haproxy.rewrite(stage.wired_haproxy("haproxy"));
-    haproxy.reload();
-    assert_eq!(knock(&haproxy, Some(&upcoming)), "200");
-    assert_proven(&stage.cycle().await);
-    assert_eq!(stage.alarms(), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn a_generation_that_the_check_refuses_stays_out_and_is_tried_again_in_every_cycle() {
-    for way in WAYS {
-        let (mut stage, haproxy) = proven_stage(way).await;
-        let script = stage.root().join("check");
-        let text = format!(
-            "if [ -e '{}' ] && grep -q 000002 '{}/haproxy/generation.map'; then echo 'not this one' >&2; exit 1; fi\nexec \"$@\"\n",
-            stage.root().join("refuse").display(),
-            stage.link("haproxy").display()
-        );
-        fs::write(&script, text).unwrap();
-        let mut check = vec!["sh".to_owned(), script.display().to_string()];
-        check.extend(haproxy.check_command());
-        stage.configure_targets(&format!(
-            "[target.haproxy]\nkind = \"haproxy\"\ncheck = {}\n{}proof = {{ haproxy = {:?}, timeout = \"6s\" }}\n",
-            serde_json::to_string(&check).unwrap(),
-            way.lines(&haproxy),
-            haproxy.socket(),
-        ));
-        fs::write(stage.root().join("refuse"), "").unwrap();
-        stage.on_day(45);
-        let times = stage.told().len();
-        for _ in 0..2 {
-            let report = stage.cycle().await;
-            assert_eq!(report.exit(false), Exit::Check);
-            assert!(matches!(line(&report).owed, Some(Owed::Refused(_))), "{report:?}");
-            assert!(alarm(&report, "target_check_refused").contains("not this one"));
-            assert_eq!((stage.linked("haproxy"), stage.told().len()), (1, times));
-            stage.an_hour_later();
-        }
-        assert_eq!(knock(&haproxy, Some(&stage.world().current().unwrap())), "200");
-        assert_eq!(knock(&haproxy, Some(&stage.world().upcoming().unwrap().unwrap())), "403");
-        fs::remove_file(stage.root().join("refuse")).unwrap();
-        assert_proven(&stage.cycle().await);
-        assert_eq!(knock(&haproxy, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
     }
 }
 
@@ -392,14 +115,14 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
         .collect();
     let stage = Stage::begin().await.with_lines("", "extra_anchors = [\"partners.pem\"]");
     fs::write(stage.root().join("partners.pem"), anchors.concat()).unwrap();
-    let (mut stage, haproxy) = wired(stage, Way::Runtime).await;
+    let (mut stage, haproxy) = proven::<HaproxyBy>(stage, Way::Runtime).await;
     let reloads = haproxy.reloads().0;
     assert!(fs::metadata(stage.link("haproxy").join("trust-bundle.pem")).unwrap().len() > 16 * 1024);
     stage.on_day(45);
     let report = stage.cycle().await;
     assert_proven(&report);
     assert_eq!(haproxy.reloads(), (reloads + 1, 0));
-    let words = last_told(&stage);
+    let words = stage.last_reload_report();
     assert!(words.contains("tune.bufsize") && words.contains("so it was reloaded instead"), "{words}");
     let note = report.findings.iter().find(|finding| finding.event.name() == "target_reloaded_instead").unwrap();
     assert!(note.text.contains("tune.bufsize"), "{}", note.text);
@@ -408,7 +131,7 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
     // Without a reload to fall back on it stays owed, in words, and what is served is the old one.
     let proof = format!("haproxy = {:?}", haproxy.socket());
     let lines = format!("reload = {{ haproxy = {:?}, fallback = \"none\" }}\n", haproxy.socket());
-    stage.configure_haproxy_with("haproxy", &haproxy, &lines, &proof);
+    stage.configure_haproxy("haproxy", &haproxy, &lines, &proof);
     stage.on_day(100);
     stage.world().rotate().unwrap();
     for _ in 0..2 {
@@ -428,7 +151,7 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
     haproxy.reload();
     let report = stage.cycle().await;
     assert_proven(&report);
-    assert!(last_told(&stage).contains("without a reload"), "{}", last_told(&stage));
+    assert!(stage.last_reload_report().contains("without a reload"), "{}", stage.last_reload_report());
 }
 
 #[tokio::test]
@@ -443,47 +166,21 @@ async fn a_socket_that_may_not_or_is_gone_goes_by_a_reload_and_says_so() {
     haproxy.reload();
     let lines = format!("reload = {{ haproxy = {other:?}, fallback = {{ pidfile = {:?} }} }}\n", haproxy.pidfile());
     let proof = format!("haproxy = {other:?}");
-    stage.configure_haproxy_with("haproxy", &haproxy, &lines, &proof);
+    stage.configure_haproxy("haproxy", &haproxy, &lines, &proof);
     stage.on_day(45);
     let reloads = haproxy.reloads().0;
     // To look, the lesser level is enough.
     assert_proven(&stage.cycle().await);
     assert_eq!(haproxy.reloads().0, reloads + 1);
-    assert!(last_told(&stage).contains("Permission denied"), "{}", last_told(&stage));
+    assert!(stage.last_reload_report().contains("Permission denied"), "{}", stage.last_reload_report());
 
     haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
     let proof = format!("haproxy = {:?}", haproxy.socket());
-    stage.configure_haproxy_with("haproxy", &haproxy, &lines, &proof);
+    stage.configure_haproxy("haproxy", &haproxy, &lines, &proof);
     stage.switch_by_hand("haproxy", 1);
     assert_proven(&stage.cycle().await);
-    assert!(last_told(&stage).contains("cannot be reached"), "{}", last_told(&stage));
-}
-
-#[tokio::test]
-async fn a_server_that_is_down_keeps_its_change_owed_and_proves_itself_after_its_start() {
-    for way in WAYS {
-        let (mut stage, mut haproxy) = proven_stage(way).await;
-        haproxy.stop();
-        let report = stage.cycle().await;
-        assert!(matches!(line(&report).settled, Some(Evidence::ProvenEarlier(_))), "{report:?}");
-        assert_eq!((report.exit(false), stage.alarms()), (Exit::Done, vec!["target_unreachable:haproxy".to_owned()]));
-
-        stage.on_day(45);
-        let report = stage.cycle().await;
-        assert_eq!((report.exit(false), stage.linked("haproxy")), (Exit::Owed, 2));
-        let text = alarm(&report, "target_not_told");
-        let words = match way {
-            Way::Reload => "master.sock cannot be reached",
-            Way::Runtime => "admin.sock cannot be reached",
-        };
-        assert!(text.contains(words), "{text}");
-        let times = stage.told().len();
-        haproxy.start_again();
-        assert_proven(&stage.cycle().await);
-        assert_eq!((stage.told().len(), stage.alarms()), (times, Vec::new()), "it loaded the new one at its start");
-        assert_eq!(knock(&haproxy, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
-    }
+    assert!(stage.last_reload_report().contains("cannot be reached"), "{}", stage.last_reload_report());
 }
 
 #[tokio::test]
@@ -494,23 +191,10 @@ async fn what_somebody_else_changes_by_the_socket_is_found_by_the_next_proof_and
     let sha256 = Fingerprint::of(stranger.der()).to_string().to_uppercase();
     assert_eq!(haproxy.ask(&format!("add acl {} {sha256}", pins.display())).trim(), "");
     assert_eq!(knock(&haproxy, Some(&stranger)), "200", "that is what it is about");
-    let times = stage.told().len();
+    let times = stage.reload_reports().len();
     assert_proven(&stage.cycle().await);
-    assert_eq!(stage.told().len(), times + 1);
+    assert_eq!(stage.reload_reports().len(), times + 1);
     assert_eq!(knock(&haproxy, Some(&stranger)), "403");
-
-    // An old list, which names its generation.
-    stage.on_day(45);
-    assert_proven(&stage.cycle().await);
-    stage.switch_by_hand("haproxy", 1);
-    haproxy.reload();
-    stage.switch_by_hand("haproxy", 2);
-    let upcoming = stage.world().upcoming().unwrap().unwrap();
-    assert_eq!(knock(&haproxy, Some(&upcoming)), "403");
-    let report = stage.cycle().await;
-    assert_proven(&report);
-    assert!(line(&report).told && !report.committed);
-    assert_eq!(knock(&haproxy, Some(&upcoming)), "200");
 }
 
 #[tokio::test]
@@ -525,12 +209,12 @@ async fn lines_that_are_missing_are_missed_whichever_they_are() {
     haproxy.rewrite(whole.replace(&chain, &copy.display().to_string()));
     haproxy.reload();
     let by_socket = format!("haproxy = {:?}", haproxy.socket());
-    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
+    stage.configure_haproxy("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
     let report = stage.cycle().await;
     let Some(Owed::Unproven(Proof::AllowlistOnly(why))) = &line(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("no CA file"), "{why}");
 
-    // The list of the denied is missing: whoever is denied could be let in by name.
+    // The list of the denied is missing: the denied could be let in by name.
     haproxy.rewrite(
         whole
             .lines()
@@ -574,7 +258,7 @@ async fn where_the_wire_cannot_show_the_chain_it_says_why() {
     }
     // By its socket alone the same server can show it.
     let by_socket = format!("haproxy = {:?}", haproxy.socket());
-    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
+    stage.configure_haproxy("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &by_socket);
     assert_proven(&stage.cycle().await);
     stage.on_day(45);
     assert_proven(&stage.cycle().await);
@@ -588,7 +272,7 @@ async fn where_nobody_needs_a_certificate_the_wire_alone_proves_the_allowlist() 
         haproxy.rewrite(stage.wired_haproxy("haproxy").replace("verify required", "verify optional"));
         haproxy.reload();
         let proof = format!("connect = [\"{}\"], generation = \"header\"", haproxy.address());
-        stage.configure_haproxy_with("haproxy", &haproxy, &way.lines(&haproxy), &proof);
+        stage.configure_haproxy("haproxy", &haproxy, &way.lines(&haproxy), &proof);
         assert_proven(&stage.cycle().await);
         stage.on_day(45);
         assert_proven(&stage.cycle().await);
@@ -607,7 +291,7 @@ async fn where_nobody_needs_a_certificate_the_wire_alone_proves_the_allowlist() 
 async fn by_the_wire_alone_a_server_that_needs_a_certificate_is_chain_only() {
     let (mut stage, haproxy) = proven_stage(Way::Reload).await;
     let proof = format!("connect = [\"{}\"]", haproxy.address());
-    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Reload.lines(&haproxy), &proof);
+    stage.configure_haproxy("haproxy", &haproxy, &Way::Reload.lines(&haproxy), &proof);
     stage.on_day(45);
     let report = stage.cycle().await;
     assert!(matches!(line(&report).settled, Some(Evidence::ChainOnly(_))), "{report:?}");
@@ -617,9 +301,9 @@ async fn by_the_wire_alone_a_server_that_needs_a_certificate_is_chain_only() {
 async fn the_wire_and_the_socket_must_agree() {
     let (mut stage, haproxy) = proven_stage(Way::Runtime).await;
     // The address leads to another one, which nobody tells.
-    let other = stage.serve_haproxy("other", stage.wired_haproxy("haproxy"));
+    let other = stage.serve_haproxy("other", Way::Runtime, stage.wired_haproxy("haproxy"));
     let proof = format!("connect = [\"{}\"], haproxy = {:?}", other.address(), haproxy.socket());
-    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
+    stage.configure_haproxy("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
     assert_proven(&stage.cycle().await);
     stage.on_day(45);
     let report = stage.cycle().await;
@@ -630,7 +314,7 @@ async fn the_wire_and_the_socket_must_agree() {
     // And the other way round: what is advertised is new, and the lists of the socket are old.
     other.reload();
     let proof = format!("connect = [\"{}\"], haproxy = {:?}", other.address(), haproxy.socket());
-    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
+    stage.configure_haproxy("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
     assert_proven(&stage.cycle().await);
     let names = stage.link("haproxy").join("haproxy/names.list");
     assert_eq!(haproxy.ask(&format!("clear acl {}", names.display())).trim(), "");
@@ -662,11 +346,11 @@ async fn every_frontend_that_has_the_lines_gets_the_change_at_once() {
     haproxy.reload();
     let addresses = [haproxy.address(), format!("127.0.0.1:{port}")];
     let proof = format!("connect = {addresses:?}, server_name = \"api.example.com\", haproxy = {:?}", haproxy.socket());
-    stage.configure_haproxy_with("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
+    stage.configure_haproxy("haproxy", &haproxy, &Way::Runtime.lines(&haproxy), &proof);
     assert_proven(&stage.cycle().await);
     stage.on_day(45);
     assert_proven(&stage.cycle().await);
-    assert!(last_told(&stage).contains("4 lists and 1 CA files"), "{}", last_told(&stage));
+    assert!(stage.last_reload_report().contains("4 lists and 1 CA files"), "{}", stage.last_reload_report());
     let (upcoming, stranger) =
         (stage.world().upcoming().unwrap().unwrap(), stage.world().impostor(Impostor::Stranger).unwrap());
     for address in &addresses {
@@ -677,9 +361,9 @@ async fn every_frontend_that_has_the_lines_gets_the_change_at_once() {
 }
 
 #[tokio::test]
-async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_changes_a_ca_file() {
+async fn two_targets_of_one_server_wait_for_each_other_and_for_anyone_else_who_changes_a_ca_file() {
     let mut stage = Stage::begin().await;
-    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
+    let haproxy = stage.serve_haproxy("haproxy", Way::Runtime, PLAIN);
     let check = serde_json::to_string(&haproxy.check_command()).unwrap();
     let lines = Way::Runtime.lines(&haproxy);
     let target = |name: &str| {
@@ -698,7 +382,11 @@ async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_chan
     let reloads = haproxy.reloads();
     stage.on_day(45);
     assert_eq!(stage.cycle().await.exit(false), Exit::Done);
-    assert!(stage.told().iter().rev().take(2).all(|words| words.contains("without a reload")), "{:?}", stage.told());
+    assert!(
+        stage.reload_reports().iter().rev().take(2).all(|words| words.contains("without a reload")),
+        "{:?}",
+        stage.reload_reports()
+    );
 
     let socket = haproxy.socket();
     let links = [stage.link("haproxy"), stage.link("second")];
@@ -738,14 +426,14 @@ async fn behind_a_proxy_that_begins_with_its_header_it_is_proven_and_else_says_w
     haproxy.reload();
     let lines = Way::Runtime.lines(&haproxy);
     let by = |more: &str| format!("connect = [\"{}\"], haproxy = {:?}{more}", haproxy.address(), haproxy.socket());
-    stage.configure_haproxy_with("haproxy", &haproxy, &lines, &by(""));
+    stage.configure_haproxy("haproxy", &haproxy, &lines, &by(""));
     let report = stage.cycle().await;
     let Some(Evidence::ReloadedNotProven(why)) = &line(&report).settled else { panic!("{report:?}") };
     assert!(why.contains("PROXY protocol"), "{why}");
     for (day, version) in [(45, "v1"), (116, "v2")] {
         stage.on_day(day);
         stage.world().rotate().unwrap();
-        stage.configure_haproxy_with("haproxy", &haproxy, &lines, &by(&format!(", proxy_protocol = \"{version}\"")));
+        stage.configure_haproxy("haproxy", &haproxy, &lines, &by(&format!(", proxy_protocol = \"{version}\"")));
         assert_proven(&stage.cycle().await);
     }
 }
@@ -757,7 +445,7 @@ async fn a_target_without_the_marker_is_proven_by_its_socket() {
         haproxy.rewrite(stage.wired_haproxy("haproxy").replace("trust-bundle.pem", "chain.pem"));
         haproxy.reload();
         let lines = format!("marker = false\n{}", way.lines(&haproxy));
-        stage.configure_haproxy_with("haproxy", &haproxy, &lines, &format!("haproxy = {:?}", haproxy.socket()));
+        stage.configure_haproxy("haproxy", &haproxy, &lines, &format!("haproxy = {:?}", haproxy.socket()));
         assert_proven(&stage.cycle().await);
         stage.on_day(45);
         assert_proven(&stage.cycle().await);
@@ -768,7 +456,7 @@ async fn a_target_without_the_marker_is_proven_by_its_socket() {
 #[tokio::test]
 async fn a_generic_target_is_told_and_proven_by_the_socket_too() {
     let mut stage = Stage::begin().await;
-    let haproxy = stage.serve_haproxy("haproxy", PLAIN);
+    let haproxy = stage.serve_haproxy("haproxy", Way::Runtime, PLAIN);
     stage.configure_targets(&format!(
         "[target.haproxy]\nkind = \"generic\"\noutputs = [\"haproxy\"]\nreload = {{ haproxy = {socket:?} }}\nproof = {{ haproxy = {socket:?}, timeout = \"6s\" }}\n",
         socket = haproxy.socket()
@@ -799,12 +487,5 @@ async fn as_the_servers_own_user_it_is_told_and_proven_by_the_socket() {
         assert!(why.contains("let this user be in the group"), "{why}");
         return;
     }
-    if !privilege::is_root() {
-        return;
-    }
-    let (_directory, program) = privilege::binary_for_everyone(&std::env::current_exe().unwrap());
-    let mut role = privilege::as_nobody(&privilege::second_role(&program, "unprivileged", "/".as_ref()));
-    let output = role.env("HOME", "/").env("TMPDIR", "/tmp").current_dir("/").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    privilege::again_as_nobody();
 }

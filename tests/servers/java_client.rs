@@ -29,8 +29,8 @@ fn java_keeps_silent_where_openssl_presents_a_certificate_that_nobody_asked_for(
         Nginx::start(&dir.path().join(format!("server-{name}")), &http)
     };
     let current = world.current().unwrap();
-    let own = asking_for("own", &world.digicert_root_der());
-    let other = asking_for("other", &world.other_root_der());
+    let own = asking_for("own", world.pki().digicert_root.der());
+    let other = asking_for("other", world.pki().other_root.der());
     let knocking = [("current", Some(&current)), ("nobody", None)];
     assert_eq!(cast::knock(&own.address(), Some(&current)), "200");
     assert_eq!(cast::knock(&other.address(), Some(&current)), "202");

@@ -9,15 +9,14 @@ use std::time::Duration;
 use support::stage::Stage;
 use trustsync::settings::{self, SettingsError};
 use trustsync::store::generation;
-use trustsync::targets::generic::Generic;
-use trustsync::targets::kind::{Kind, Kinds, ServerKind};
-use trustsync::targets::nginx::Nginx;
+use trustsync::targets::generic::GENERIC;
+use trustsync::targets::kind::{Kinds, ServerKind};
+use trustsync::targets::nginx::NGINX;
 use trustsync::targets::read_back::{ReadBackError, read_back};
-use trustsync::targets::snippet;
 use trustsync::targets::table::KINDS;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
-use trustsync::trust::render::{Family, Files, Label, Odd, Output, Place};
+use trustsync::trust::render::{Family, Files, Label, Odd, Place};
 use trustsync::trust::set::TrustSet;
 use trustsync::trust::turn::{Evidence, Owed};
 
@@ -26,31 +25,14 @@ struct Edge;
 
 const LIST: &str = "edge/pins.list";
 
-impl ServerKind for Edge {
-    fn name(&self) -> &'static str {
-        "edge"
-    }
-
-    fn output(&self) -> Option<Output> {
-        Some(Output::of(&Edge))
-    }
-
-    fn reads(&self, path: &str) -> bool {
-        path.starts_with("edge/")
-    }
-
-    fn snippet(&self, link: &Path) -> Option<String> {
-        Some(format!("trust \"{link}/trust-bundle.pem\" pins \"{link}/{LIST}\"\n", link = link.display()))
-    }
-
-    fn check(&self) -> Option<&'static [&'static str]> {
-        Some(&["sh", "-c", "grep -q '^edge generation' \"$TRUSTSYNC_DIRECTORY/edge/pins.list\""])
-    }
-
-    fn settle(&self) -> Duration {
-        Duration::ZERO
-    }
-}
+static EDGE: ServerKind = ServerKind {
+    output: Some(&Edge),
+    reads: &["edge/"],
+    snippet: Some(|link| format!("trust \"{link}/trust-bundle.pem\" pins \"{link}/{LIST}\"\n", link = link.display())),
+    check: Some(&["sh", "-c", "grep -q '^edge generation' \"$TRUSTSYNC_DIRECTORY/edge/pins.list\""]),
+    settle: Duration::ZERO,
+    ..ServerKind::unknown("edge")
+};
 
 impl Family for Edge {
     fn name(&self) -> &'static str {
@@ -80,7 +62,7 @@ impl Family for Edge {
     }
 }
 
-const WITH_EDGE: Kinds = Kinds::of(&[Kind::of(&Nginx), Kind::of(&Edge), Kind::of(&Generic)]);
+const WITH_EDGE: Kinds = Kinds(&[&NGINX, &EDGE, &GENERIC]);
 
 /// A stage whose one target is an `edge`.
 async fn configured(lines: &str) -> Stage {
@@ -97,7 +79,7 @@ async fn it_is_configured_by_its_name_and_its_preset() {
 
     let settings = read(WITH_EDGE).unwrap().settings;
     let target = &settings.stores["main"].targets[0];
-    assert_eq!((target.kind.name(), target.outputs.len()), ("edge", 1));
+    assert_eq!((target.kind.name, target.outputs.len()), ("edge", 1));
     assert_eq!(target.check.as_ref().unwrap()[0], "sh");
 
     let Err(SettingsError::Wrong { problems, .. }) = read(KINDS) else { panic!("our own table has no such kind") };
@@ -121,7 +103,7 @@ async fn what_its_format_cannot_express_is_a_problem_of_the_configuration() {
 
 #[test]
 fn its_snippet_names_the_targets_link_with_and_without_the_marker() {
-    let of = |marker| snippet::of(Kind::of(&Edge), marker, Path::new("/srv/target/front")).unwrap();
+    let of = |marker| EDGE.snippet(marker, Path::new("/srv/target/front")).unwrap();
     assert_eq!(of(true), "trust \"/srv/target/front/trust-bundle.pem\" pins \"/srv/target/front/edge/pins.list\"\n");
     assert_eq!(of(false), of(true).replace("trust-bundle", "chain"));
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::foreground::wait_until;
 use support::privilege;
 use tempfile::TempDir;
 use trustsync::settings::resolved::{Addressee, Reload, Signal};
@@ -21,14 +22,6 @@ async fn hang_up(to: Addressee) -> Result<ReloadReport, ReloadError> {
 
 async fn hang_up_by_name(name: &str) -> Result<ReloadReport, ReloadError> {
     hang_up(Addressee::Process(name.to_owned())).await
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A name of at most 15 bytes, which is all that the kernel keeps, that nobody else on this machine bears: not even this
@@ -125,7 +118,7 @@ async fn by_its_name_alone_the_master_is_told_and_no_worker() {
 #[tokio::test]
 async fn none_or_several_of_a_name_are_told_apart_and_nobody_is_signalled() {
     let none = hang_up_by_name("ts-no-such-server").await.unwrap_err();
-    assert!(matches!(none, ReloadError::NoProcess { .. }), "{none:?}");
+    assert!(matches!(&none, ReloadError::Process { why, .. } if why.contains("not found")), "{none:?}");
     assert!(none.to_string().contains("interpreter") && none.to_string().contains("owed"), "{none}");
 
     let name = own_name("ts-twin");
@@ -134,7 +127,7 @@ async fn none_or_several_of_a_name_are_told_apart_and_nobody_is_signalled() {
     let several = hang_up_by_name(&name).await.unwrap_err();
     let mut pids = vec![one.pid("master").unwrap(), other.pid("master").unwrap()];
     pids.sort_unstable();
-    assert!(matches!(&several, ReloadError::SeveralProcesses { pids: found, .. } if *found == pids), "{several:?}");
+    assert!(matches!(&several, ReloadError::Process { why, .. } if why.contains(&format!("{pids:?}"))), "{several:?}");
     assert!(several.to_string().contains("pidfile"), "{several}");
     drop(other);
     hang_up_by_name(&name).await.unwrap();
@@ -174,7 +167,7 @@ async fn where_proc_is_hidden_no_name_is_looked_for() {
         return;
     }
     let hidden = hang_up_by_name("sh").await.unwrap_err();
-    assert!(matches!(hidden, ReloadError::AllHidden { .. }), "{hidden:?}");
+    assert!(matches!(hidden, ReloadError::Process { .. }), "{hidden:?}");
     assert!(hidden.to_string().contains("hidepid") && hidden.to_string().contains("systemd unit"), "{hidden}");
 }
 
@@ -187,12 +180,12 @@ async fn another_users_server_is_known_by_name_and_parent_and_may_not_be_signall
             hang_up(Addressee::Pidfile { pidfile, process: name.clone() }).await.unwrap_err()
         };
         let worker = by_pidfile("worker").await;
-        assert!(matches!(worker, ReloadError::Worker { .. }), "{worker:?}");
+        assert!(matches!(&worker, ReloadError::Pidfile { why, .. } if why.contains("not the master")), "{worker:?}");
         let master = by_pidfile("master").await;
-        assert!(matches!(master, ReloadError::NotPermitted { .. }), "{master:?}");
+        assert!(matches!(master, ReloadError::Signal { .. }), "{master:?}");
         assert!(master.to_string().contains("privileged = true"), "{master}");
         let by_name = hang_up_by_name(&name).await.unwrap_err();
-        assert!(matches!(by_name, ReloadError::NotPermitted { .. }), "{by_name:?}");
+        assert!(by_name.to_string().contains("privileged = true"), "{by_name:?}");
         return;
     }
     if !privilege::is_root() {
@@ -252,13 +245,16 @@ async fn the_main_process_of_a_unit_is_told_if_it_is_that_still() {
     // 0 is what systemd says of a unit that does not run, or that it does not know; 1 would be itself.
     for nobody in ["0\n", "1\n", "-5\n", "\n", "x\n", "4294967297\n"] {
         let refused = of_unit("none.service", nobody).await.unwrap_err();
-        assert!(matches!(refused, ReloadError::NoMainProcess { .. }), "{nobody:?}: {refused:?}");
+        assert!(
+            matches!(&refused, ReloadError::Unit { why, .. } if why.contains("no main process")),
+            "{nobody:?}: {refused:?}"
+        );
     }
     let gone = of_unit("gone.service", "2147483646\n").await.unwrap_err();
-    assert!(matches!(gone, ReloadError::Restarted { .. }), "{gone:?}");
+    assert!(matches!(&gone, ReloadError::Unit { why, .. } if why.contains("restarted")), "{gone:?}");
     let restarted = of_unit("restarted.service", &format!("{pid}\n{another}\n")).await.unwrap_err();
-    assert!(matches!(restarted, ReloadError::Restarted { .. }), "{restarted:?}");
+    assert!(matches!(&restarted, ReloadError::Unit { why, .. } if why.contains("restarted")), "{restarted:?}");
     let unseen = of_unit("unseen.service", "").await.unwrap_err();
-    assert!(matches!(&unseen, ReloadError::UnitNotShown { how, .. } if how.contains("no bus")), "{unseen:?}");
+    assert!(matches!(&unseen, ReloadError::Unit { why, .. } if why.contains("no bus")), "{unseen:?}");
     assert_eq!((server.told("master"), other.told("master")), (1, 0), "nobody else was signalled");
 }

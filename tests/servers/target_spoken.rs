@@ -10,12 +10,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use trustsync::settings::resolved::{self as settings, Endpoint, Reload};
+use trustsync::targets::generic::GENERIC;
 use trustsync::targets::http::HttpError;
+use trustsync::targets::kind::Kind;
 use trustsync::targets::process::Environment;
-use trustsync::targets::proof::{Part, Patience, Seen, Wanted, prove};
+use trustsync::targets::proof::{NOT_OURS, Patience, Wanted, of_generation, prove};
 use trustsync::targets::reload::{ReloadError, ReloadReport, request};
+use trustsync::trust::turn::Proof;
 
 const STORE: &str = "9f86d081884c7d65";
+const KIND: Kind = &GENERIC;
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn wanted() -> Wanted {
@@ -39,8 +43,8 @@ fn ways(command: Option<&[&str]>, http: Option<&str>) -> settings::ProofMethods 
     }
 }
 
-async fn proof_by(command: Option<&[&str]>, http: Option<&str>) -> Seen {
-    prove(&ways(command, http), &wanted(), Patience::LongRunning).await.proof
+async fn proof_by(command: Option<&[&str]>, http: Option<&str>) -> Proof {
+    prove(KIND, &ways(command, http), &wanted(), Patience::LongRunning).await.proof
 }
 
 /// Answers every request with what stands in it at that time; says how the last one began.
@@ -90,17 +94,17 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
 #[tokio::test]
 async fn a_command_proves_by_what_it_says_and_never_by_its_exit_code() {
     for says in ["000042", "000042 9f86d081884c7d65", "# trustsync generation 000042 store 9f86d081884c7d65"] {
-        assert_eq!(proof_by(Some(&["echo", says]), None).await, Seen::Proven, "{says}");
+        assert_eq!(proof_by(Some(&["echo", says]), None).await, Proof::Proven, "{says}");
     }
     let nothing = proof_by(Some(&["true"]), None).await;
-    assert!(matches!(&nothing, Seen::Unverifiable(reason) if reason.contains("names no generation")), "{nothing:?}");
+    assert!(matches!(&nothing, Proof::Unverifiable(reason) if reason.contains("names no generation")), "{nothing:?}");
     let older = proof_by(Some(&["echo", "000041"]), None).await;
-    assert_eq!(older, Seen::Refuted { generation: 41, part: Part::SelfReport });
-    assert_eq!(proof_by(Some(&["echo", "000042 0123456789abcdef"]), None).await, Seen::NotWired);
+    assert_eq!(older, of_generation("what it says of itself", 41));
+    assert_eq!(proof_by(Some(&["echo", "000042 0123456789abcdef"]), None).await, Proof::NotWired(NOT_OURS.to_owned()));
     // It names the generation, and fails: whatever it means by that is no proof.
     for failing in [&["sh", "-c", "echo 000042; exit 1"][..], &["/does/not/exist"]] {
         let failed = proof_by(Some(failing), None).await;
-        assert!(matches!(failed, Seen::Unreachable(_)), "{failing:?}: {failed:?}");
+        assert!(matches!(failed, Proof::Unreachable(_)), "{failing:?}: {failed:?}");
     }
 }
 
@@ -113,8 +117,8 @@ async fn a_command_is_told_what_is_wanted_and_asked_until_it_is_steadily_said() 
         "echo >> {count}; n=$(wc -l < {count}); case $n in 1|2|3|5) echo 000041;; *) echo $TRUSTSYNC_GENERATION;; esac",
         count = count.display()
     );
-    let report = prove(&ways(Some(&["sh", "-c", &script]), None), &wanted(), Patience::JustReloaded).await;
-    assert_eq!(report.proof, Seen::Proven);
+    let report = prove(KIND, &ways(Some(&["sh", "-c", &script]), None), &wanted(), Patience::JustReloaded).await;
+    assert_eq!(report.proof, Proof::Proven);
     let asked = fs::read_to_string(&count).unwrap().lines().count();
     assert!(asked >= 8, "a streak of three after the fifth: {asked}");
 }
@@ -123,7 +127,7 @@ async fn a_command_is_told_what_is_wanted_and_asked_until_it_is_steadily_said() 
 async fn a_command_that_hangs_is_ended_and_holds_nobody_up() {
     let began = Instant::now();
     let hung = proof_by(Some(&["sh", "-c", "trap '' TERM; sleep 1000; sleep 1000"]), None).await;
-    assert!(matches!(&hung, Seen::Unreachable(reason) if reason.contains("did not end in time")), "{hung:?}");
+    assert!(matches!(&hung, Proof::Unreachable(reason) if reason.contains("did not end in time")), "{hung:?}");
     assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
 }
 
@@ -133,15 +137,15 @@ async fn an_answer_proves_by_its_header_or_its_first_line_and_never_by_its_statu
     let url = format!("http://127.0.0.1:{}/-/trust?q=1", application.on_tcp());
     let header = "X-Trustsync-Generation: 000042 9f86d081884c7d65\r\n";
     for (says, proof) in [
-        (answer("200 OK", "X-Trustsync-Generation: 000042\r\n", "whatever"), Some(Seen::Proven)),
+        (answer("200 OK", "X-Trustsync-Generation: 000042\r\n", "whatever"), Some(Proof::Proven)),
         // It may well refuse us otherwise.
-        (answer("403 Forbidden", header, ""), Some(Seen::Proven)),
-        (answer("200 OK", "", "000042\nmore"), Some(Seen::Proven)),
-        (answer("200 OK", "", "000041"), Some(Seen::Refuted { generation: 41, part: Part::SelfReport })),
+        (answer("403 Forbidden", header, ""), Some(Proof::Proven)),
+        (answer("200 OK", "", "000042\nmore"), Some(Proof::Proven)),
+        (answer("200 OK", "", "000041"), Some(of_generation("what it says of itself", 41))),
         // The header wins.
         (
             answer("200 OK", "X-Trustsync-Generation: 000041\r\n", "000042"),
-            Some(Seen::Refuted { generation: 41, part: Part::SelfReport }),
+            Some(of_generation("what it says of itself", 41)),
         ),
         (answer("404 Not Found", "", "000042"), None),
         (answer("200 OK", "", "ok"), None),
@@ -151,11 +155,11 @@ async fn an_answer_proves_by_its_header_or_its_first_line_and_never_by_its_statu
         let shown = proof_by(None, Some(&url)).await;
         match proof {
             Some(proof) => assert_eq!(shown, proof, "{says}"),
-            None => assert!(matches!(shown, Seen::Unverifiable(_)), "{says}: {shown:?}"),
+            None => assert!(matches!(shown, Proof::Unverifiable(_)), "{says}: {shown:?}"),
         }
     }
     application.answers(&answer("503 Service Unavailable", "", ""));
-    assert!(matches!(proof_by(None, Some(&url)).await, Seen::Unreachable(_)));
+    assert!(matches!(proof_by(None, Some(&url)).await, Proof::Unreachable(_)));
     let asked = application.asked.lock().unwrap();
     assert!(asked.iter().all(|head| head.starts_with("GET /-/trust?q=1 HTTP/1.1\r\n")), "{asked:?}");
 }
@@ -166,7 +170,7 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
     let socket = folder.path().join("app.sock");
     let at = |path: &str| format!("unix:{}:{path}", socket.display());
     let unreachable = proof_by(None, Some(&at("/trust"))).await;
-    assert!(matches!(&unreachable, Seen::Unreachable(reason) if reason.contains("app.sock")), "{unreachable:?}");
+    assert!(matches!(&unreachable, Proof::Unreachable(reason) if reason.contains("app.sock")), "{unreachable:?}");
     let post = async |limit| {
         request(&Reload::Http(Endpoint::parse(&at("/-/reload?t=hunter2")).unwrap()), &Environment::default(), limit)
             .await
@@ -177,7 +181,7 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
 
     let application = Application::new(&answer("200 OK", "", "000042"));
     application.on_socket(&socket);
-    assert_eq!(proof_by(None, Some(&at("/trust"))).await, Seen::Proven);
+    assert_eq!(proof_by(None, Some(&at("/trust"))).await, Proof::Proven);
     assert_eq!(post(LIMIT).await.unwrap(), ReloadReport::Answered { status: 200 });
     let last = application.asked.lock().unwrap().last().unwrap().clone();
     assert!(
@@ -194,7 +198,7 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
     assert!(!refused.to_string().contains("hunter2"), "{refused}");
     // A flood is not read to its end, and what is no HTTP is said to be none.
     application.answers(&format!("HTTP/1.1 200 OK\r\n\r\n000042\n{}", "x".repeat(3_000_000)));
-    assert_eq!(proof_by(None, Some(&at("/trust"))).await, Seen::Proven);
+    assert_eq!(proof_by(None, Some(&at("/trust"))).await, Proof::Proven);
     application.answers("SSH-2.0-000042\r\n");
     assert!(matches!(post(LIMIT).await, Err(ReloadError::NotAsked(_))));
 }
@@ -218,13 +222,13 @@ async fn a_server_that_takes_a_request_and_never_answers_has_its_limit() {
 async fn several_ways_must_agree() {
     let application = Application::new(&answer("200 OK", "", "000041"));
     let url = format!("http://127.0.0.1:{}/", application.on_tcp());
-    let report = prove(&ways(Some(&["echo", "000042"]), Some(&url)), &wanted(), Patience::LongRunning).await;
-    assert_eq!(report.proof, Seen::Refuted { generation: 41, part: Part::SelfReport });
-    let named: Vec<&str> = report.addresses.iter().map(|way| way.connect.as_str()).collect();
+    let report = prove(KIND, &ways(Some(&["echo", "000042"]), Some(&url)), &wanted(), Patience::LongRunning).await;
+    assert_eq!(report.proof, of_generation("what it says of itself", 41));
+    let named: Vec<&str> = report.places.iter().map(|way| way.place.as_str()).collect();
     assert_eq!(named, ["command", url.as_str()]);
     application.answers(&answer("200 OK", "", "000042"));
-    let report = prove(&ways(Some(&["echo", "000042"]), Some(&url)), &wanted(), Patience::LongRunning).await;
-    assert_eq!(report.proof, Seen::Proven);
+    let report = prove(KIND, &ways(Some(&["echo", "000042"]), Some(&url)), &wanted(), Patience::LongRunning).await;
+    assert_eq!(report.proof, Proof::Proven);
 }
 
 #[tokio::test]
@@ -232,6 +236,6 @@ async fn a_command_that_goes_a_long_way_is_asked_as_often_as_a_quick_one() {
     // Longer than a third of what a quick one that nobody told lately is given in all.
     let slow = ["sh", "-c", "sleep 1.4; echo 000042"];
     let settings = settings::ProofMethods { timeout: Duration::from_secs(30), ..ways(Some(&slow), None) };
-    let report = prove(&settings, &wanted(), Patience::LongRunning).await;
-    assert_eq!((report.proof, report.addresses[0].looks), (Seen::Proven, 3));
+    let report = prove(KIND, &settings, &wanted(), Patience::LongRunning).await;
+    assert_eq!((report.proof, report.places[0].observations), (Proof::Proven, 3));
 }

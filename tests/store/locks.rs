@@ -21,7 +21,7 @@ fn a_second_sync_waits_for_the_first() {
     let lock = held(&stage);
     let mut second = stage.command(&["sync"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let asked = stage.world.request_counts().listing;
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while stage.world.request_counts().listing < asked + 2 {
         assert!(Instant::now() < deadline, "the vendor was never asked: is it asked under the lock?");
         thread::sleep(Duration::from_millis(10));
@@ -69,7 +69,7 @@ fn a_slow_vendor_keeps_no_operator_waiting() {
     let begun = Instant::now();
     let slow = stage.command(&["sync"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while stage.world.request_counts().listing == asked {
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(60));
         thread::sleep(Duration::from_millis(5));
     }
     for command in [&["hold"][..], &["release"], &["rollback", "--for", "1h"], &["release"]] {

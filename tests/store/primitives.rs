@@ -12,9 +12,7 @@ use std::time::Duration;
 use support::privilege::{Tmpfs, as_nobody, binary_for_everyone, is_root, role, second_role};
 use tempfile::TempDir;
 use trustsync::store::file::{self, Replaced};
-use trustsync::store::{
-    Cause, Files, Link, LinkPath, Lock, LockError, Store, StoreError, generation, link, remove, sweep,
-};
+use trustsync::store::{Files, Link, LinkPath, Lock, LockError, Store, StoreError, generation, link, remove, sweep};
 use trustsync::trust::timestamp::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_unix(1_795_446_000);
@@ -115,10 +113,10 @@ fn a_published_generation_is_never_written_again() {
     let directory = TempDir::new().unwrap();
     let root = store_with_one(directory.path());
     let error = generation::write(&root, 1, &files("two")).unwrap_err();
-    assert!(matches!(error, StoreError::AlreadyThere { .. }), "{error}");
+    assert!(matches!(&error, StoreError::Unfit { what, .. } if what.contains("already there")), "{error}");
     assert_first_is_untouched(&root);
     fs::create_dir(root.join("generations/000002")).unwrap();
-    assert!(matches!(generation::write(&root, 2, &files("two")), Err(StoreError::AlreadyThere { .. })));
+    assert!(generation::write(&root, 2, &files("two")).unwrap_err().to_string().contains("already there"));
 }
 
 #[test]
@@ -223,7 +221,7 @@ fn a_link_that_is_not_ours_is_foreign_and_never_followed() {
     assert!(matches!(current.switch(1), Err(StoreError::Unfit { .. })));
     fs::remove_dir(current.path()).unwrap();
     let error = current.switch(2).unwrap_err();
-    assert!(matches!(error, StoreError::NoSuchGeneration { .. }), "{error}");
+    assert!(error.to_string().contains("names no generation"), "{error}");
     assert_eq!(current.read().unwrap(), Link::Missing);
 }
 
@@ -334,15 +332,15 @@ fn a_root_that_cannot_be_a_store_is_refused_in_words() {
     let root = store_in(directory.path());
     symlink(&root, at("link")).unwrap();
     Store::open(&at("link")).unwrap();
-    assert_eq!(Store::look(&at("none")).unwrap(), None);
+    assert_eq!(Store::find(&at("none")).unwrap(), None);
     assert!(!at("none").exists());
     fs::set_permissions(root.join("target"), Permissions::from_mode(0o777)).unwrap();
     let text = Store::open(&root).unwrap_err().to_string();
     assert!(text.contains("target is writable by others"), "{text}");
 }
 
-/// Tries every kind of write on a store with generation 1; each must fail with `expected` and leave it untouched.
-fn assert_every_write_fails(root: &Path, said: &[&str], expected: impl Fn(&Cause) -> bool) {
+/// Tries every kind of write on a store with generation 1; each must fail with these words and leave it untouched.
+fn assert_every_write_fails(root: &Path, said: &[&str]) {
     let judge = |what: &str, result: Result<(), StoreError>| {
         let error = result.expect_err(what);
         let text = error.to_string();
@@ -350,7 +348,7 @@ fn assert_every_write_fails(root: &Path, said: &[&str], expected: impl Fn(&Cause
         for part in said.iter().chain(&["No published generation was touched"]) {
             assert!(text.contains(part), "{what}: {part:?} is not in: {text}");
         }
-        assert!(matches!(&error, StoreError::Io { cause, .. } if expected(cause)), "{what}: {error:?}");
+        assert!(matches!(&error, StoreError::Io { .. }), "{what}: {error:?}");
         assert_first_is_untouched(root);
     };
     judge("generation", generation::write(root, 2, &files("two")));
@@ -372,9 +370,7 @@ fn a_full_disk_is_named_and_the_old_generation_stays() {
     let ballast = disk.path().join("ballast");
     // Takes what is left, to the last page.
     assert!(fs::write(&ballast, vec![0; 70_000]).is_err());
-    assert_every_write_fails(&root, &["the disk is full", "Free space"], |cause| {
-        matches!(cause, Cause::DiskFull { .. })
-    });
+    assert_every_write_fails(&root, &["the disk is full", "Free space"]);
     assert_eq!(hidden(&root), Vec::<PathBuf>::new(), "the failed write gave its space back");
     Lock::acquire(&root, "test", NOW, Duration::ZERO).expect("a full disk does not keep us from the lock");
     fs::remove_file(&ballast).unwrap();
@@ -393,7 +389,7 @@ fn a_disk_without_inodes_is_named_and_the_old_generation_stays() {
     while fs::write(ballast.join(count.to_string()), "").is_ok() {
         count += 1;
     }
-    assert_every_write_fails(&root, &["no inodes left", "their number counts"], |cause| *cause == Cause::NoInodes);
+    assert_every_write_fails(&root, &["no inodes left", "their number counts"]);
     let error = LinkPath::current(&root).switch(1).unwrap_err();
     assert!(error.to_string().contains("no inodes left"), "{error}");
     assert_first_is_untouched(&root);
@@ -432,12 +428,12 @@ fn a_read_only_disk_is_named_and_the_old_generation_stays() {
     };
     let root = store_with_one(disk.path());
     disk.remount("ro");
-    assert_every_write_fails(&root, &["is read-only", "read-write"], |cause| *cause == Cause::ReadOnly);
+    assert_every_write_fails(&root, &["is read-only", "read-write"]);
     let error = LinkPath::current(&root).switch(1).unwrap_err();
     assert!(error.to_string().contains("is read-only"), "{error}");
     let error = Lock::acquire(&root, "test", NOW, Duration::ZERO).unwrap_err();
     assert!(error.to_string().contains("is read-only"), "{error}");
-    Store::look(&root).unwrap().expect("readers need no write access");
+    Store::find(&root).unwrap().expect("readers need no write access");
     disk.remount("rw");
     generation::write(&root, 2, &files("two")).unwrap();
 }
@@ -446,9 +442,7 @@ fn a_read_only_disk_is_named_and_the_old_generation_stays() {
 fn a_store_of_another_user_is_named_with_its_owner_and_ours() {
     if let Some((_, root)) = role() {
         let said = ["belongs to uid 4711", "mode 0755", "we run as uid 65534", "chown"];
-        assert_every_write_fails(&root, &said, |cause| {
-            matches!(cause, Cause::WrongOwner { owner: 4711, euid: 65534, .. })
-        });
+        assert_every_write_fails(&root, &said);
         let error = LinkPath::current(&root).switch(1).unwrap_err();
         assert!(error.to_string().contains("belongs to uid 4711"), "{error}");
         let error = Lock::acquire(&root, "test", NOW, Duration::ZERO).unwrap_err();

@@ -1,20 +1,18 @@
 //! A real Apache httpd in the foreground, on loopback, with everything of it in one folder; stopped when dropped.
 
 use std::fs::{self, Permissions};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
+use crate::foreground::{self, Foreground, answers, wait_until};
 use crate::port;
 
 /// See the head of this file.
 pub struct Apache {
     dir: PathBuf,
     port: u16,
-    master: Child,
+    master: Foreground,
 }
 
 impl Apache {
@@ -30,26 +28,21 @@ impl Apache {
             fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         }
         fs::write(dir.join("www/index.html"), "in\n").unwrap();
-        let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(dir.join("server.pem"), server.cert.pem()).unwrap();
-        fs::write(dir.join("server.key"), server.signing_key.serialize_pem()).unwrap();
-        // Somebody else may take the port between our look and Apache's start: then another one.
-        for _ in 0..5 {
-            let port = port::free_port();
-            write_configuration(&dir, port, virtual_host);
-            let master = Command::new("apache2")
-                .args(["-d", dir.to_str().unwrap(), "-f", "httpd.conf", "-D", "FOREGROUND"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("Apache is needed for this test: apt-get install apache2");
-            let mut apache = Self { dir: dir.clone(), port, master };
-            if apache.comes_up() {
-                return apache;
-            }
-        }
-        panic!("Apache did not start: {}", fs::read_to_string(dir.join("error.log")).unwrap_or_default());
+        foreground::own_certificate(&dir, "localhost");
+        let port = port::free_port();
+        write_configuration(&dir, port, virtual_host);
+        let master = launch(&dir, port);
+        Self { dir, port, master }
+    }
+
+    /// Ends it, whole.
+    pub fn stop(&mut self) {
+        self.master.stop();
+    }
+
+    /// Starts it again after [`Apache::stop`], at the same port.
+    pub fn start_again(&mut self) {
+        self.master = launch(&self.dir, self.port);
     }
 
     /// Writes the configuration anew, for the next check or reload.
@@ -73,17 +66,7 @@ impl Apache {
             .output()
             .unwrap();
         assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
-        self.until(|| self.resumed() > resumed);
-    }
-
-    /// Waits for something.
-    #[track_caller]
-    pub fn until(&self, is_so: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !is_so() {
-            assert!(Instant::now() < deadline, "it never came to be so: {}", self.log());
-            sleep(Duration::from_millis(5));
-        }
+        wait_until("it serves by the new configuration", || self.resumed() > resumed);
     }
 
     fn resumed(&self) -> usize {
@@ -110,14 +93,9 @@ impl Apache {
         &self.dir
     }
 
-    /// The number of its master.
-    pub fn pid(&self) -> u32 {
-        self.master.id()
-    }
-
     /// Whether its master has ended.
     pub fn has_ended(&mut self) -> bool {
-        self.master.try_wait().unwrap().is_some()
+        self.master.has_ended()
     }
 
     /// What it wrote to its error log.
@@ -125,40 +103,22 @@ impl Apache {
         fs::read_to_string(self.dir.join("error.log")).unwrap_or_default()
     }
 
-    /// How often it was told.
-    pub fn told(&self) -> usize {
+    /// How often it was asked to reload.
+    pub fn reload_requests(&self) -> usize {
         self.log().matches("SIGUSR1 received").count()
-    }
-
-    fn comes_up(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            if self.master.try_wait().unwrap().is_some() {
-                return false;
-            }
-            let answers = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
-            if answers && fs::read_to_string(self.pidfile()).is_ok_and(|pid| pid.trim() == self.master.id().to_string())
-            {
-                return true;
-            }
-            sleep(Duration::from_millis(5));
-        }
-        false
     }
 }
 
-impl Drop for Apache {
-    fn drop(&mut self) {
-        let master = rustix::process::Pid::from_child(&self.master);
-        // TERM lets the master end its children; KILL would orphan them.
-        let _ = rustix::process::kill_process(master, rustix::process::Signal::TERM);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline && matches!(self.master.try_wait(), Ok(None)) {
-            sleep(Duration::from_millis(5));
-        }
-        let _ = self.master.kill();
-        let _ = self.master.wait();
-    }
+fn launch(dir: &Path, port: u16) -> Foreground {
+    let mut command = Command::new("apache2");
+    command.args(["-d", dir.to_str().unwrap(), "-f", "httpd.conf", "-D", "FOREGROUND"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut master = Foreground::spawn(&mut command, "Apache is needed for this test: apt-get install apache2");
+    let pid = master.pid().to_string();
+    let writes = || fs::read_to_string(dir.join("run/httpd.pid")).is_ok_and(|written| written.trim() == pid);
+    let log = || fs::read_to_string(dir.join("error.log")).unwrap_or_default();
+    master.wait_until(|| answers(port) && writes(), log);
+    master
 }
 
 fn write_configuration(dir: &Path, port: u16, virtual_host: &str) {

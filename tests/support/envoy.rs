@@ -1,12 +1,10 @@
 //! A real Envoy in the foreground, on loopback, with the configuration that is shipped; stopped when dropped.
 
 use std::fs::{self, File};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
+use crate::foreground::{self, Foreground, answers};
 use crate::port;
 
 /// Which of those that are tested. They differ in what their admin endpoint shows of the authorities that they hold.
@@ -55,7 +53,8 @@ pub struct Envoy {
     version: Version,
     dir: PathBuf,
     ports: [u16; 2],
-    process: Child,
+    configuration: String,
+    process: Foreground,
 }
 
 impl Envoy {
@@ -69,46 +68,38 @@ impl Envoy {
     pub fn start_version(version: Version, dir: &Path, configuration: &str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let dir = dir.canonicalize().unwrap();
-        let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(dir.join("server.pem"), server.cert.pem()).unwrap();
-        fs::write(dir.join("server.key"), server.signing_key.serialize_pem()).unwrap();
-        // Somebody else may take a port between our look and Envoy's start: then others.
-        let mut log = String::new();
-        for _ in 0..5 {
-            let ports = [port::free_port(), port::free_port()];
-            let process = spawn(version, &dir, configuration, ports);
-            let mut envoy = Self { version, dir: dir.clone(), ports, process };
-            if envoy.comes_up() {
-                return envoy;
-            }
-            log = envoy.log();
-        }
-        panic!("envoy does not start: {log}");
+        foreground::own_certificate(&dir, "localhost");
+        let ports = [port::free_port(), port::free_port()];
+        let process = launch(version, &dir, configuration, ports, &ports);
+        Self { version, dir, ports, configuration: configuration.to_owned(), process }
     }
 
     /// Ends it and starts it anew, at the same ports.
     pub fn restart(&mut self, configuration: &str) {
         self.stop();
-        self.process = spawn(self.version, &self.dir, configuration, self.ports);
-        assert!(self.comes_up(), "envoy does not start: {}", self.log());
+        self.configuration = configuration.to_owned();
+        self.start_again();
     }
 
-    /// The same, where the admin endpoint is no port.
+    /// Starts it again after [`Envoy::stop`], as it was.
+    pub fn start_again(&mut self) {
+        self.process = launch(self.version, &self.dir, &self.configuration, self.ports, &self.ports);
+    }
+
+    /// The same, where the admin endpoint is not a port.
     pub fn restart_without_admin_port(&mut self, configuration: &str) {
         self.stop();
-        self.process = spawn(self.version, &self.dir, configuration, self.ports);
-        let port = self.ports[0];
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "envoy does not start: {}", self.log());
-            sleep(Duration::from_millis(5));
-        }
+        self.process = launch(self.version, &self.dir, configuration, self.ports, &self.ports[..1]);
     }
 
     /// Ends it.
     pub fn stop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.stop();
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.has_ended()
     }
 
     /// `127.0.0.1:` and the listener's port.
@@ -145,30 +136,10 @@ impl Envoy {
         let output = Command::new("curl").args(["-s", "-g", &format!("{}/{path}", self.admin())]).output();
         String::from_utf8(output.expect("curl").stdout).unwrap()
     }
-
-    fn comes_up(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
-            if self.process.try_wait().unwrap().is_some() {
-                return false;
-            }
-            // The listener is opened once its secrets are there or given up.
-            if self.ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
-                return true;
-            }
-            sleep(Duration::from_millis(5));
-        }
-        false
-    }
 }
 
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn spawn(version: Version, dir: &Path, configuration: &str, [port, admin]: [u16; 2]) -> Child {
+/// Starts it, and waits until it answers at `answering`: the listener is opened once its secrets are there or given up.
+fn launch(version: Version, dir: &Path, configuration: &str, [port, admin]: [u16; 2], answering: &[u16]) -> Foreground {
     let replaced = |text: &str, from: &str, to: &str| {
         assert!(text.contains(from), "{from} is not in the configuration");
         text.replace(from, to)
@@ -183,13 +154,12 @@ fn spawn(version: Version, dir: &Path, configuration: &str, [port, admin]: [u16;
     let file = dir.join("envoy.yaml");
     fs::write(&file, text).unwrap();
     let log = File::create(dir.join("envoy.log")).unwrap();
-    Command::new(version.binary())
-        .arg("-c")
-        .arg(file)
-        .args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "info"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{error}: {}", version.needed()))
+    let mut command = Command::new(version.binary());
+    command.arg("-c").arg(file);
+    command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "info"]);
+    command.stdout(Stdio::null()).stderr(log);
+    let mut process = Foreground::spawn(&mut command, &version.needed());
+    let log = || fs::read_to_string(dir.join("envoy.log")).unwrap_or_default();
+    process.wait_until(|| answering.iter().all(|port| answers(*port)), log);
+    process
 }

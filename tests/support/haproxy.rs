@@ -3,20 +3,22 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
+use rustix::process::Signal;
+
+use crate::foreground::{self, Foreground, answers, wait_until};
 use crate::port;
 
 /// See the head of this file.
 pub struct Haproxy {
     dir: PathBuf,
     port: u16,
-    master: Child,
+    master: Foreground,
 }
 
 /// A configuration: what stands in `global`, and what follows `defaults`. In both `@PORT@` stands for a free port and
@@ -42,59 +44,28 @@ impl From<String> for Configuration {
 impl Haproxy {
     /// Starts HAProxy in `dir` (made if need be). Returns once its worker is up.
     pub fn start(dir: &Path, configuration: impl Into<Configuration>) -> Self {
-        let configuration = configuration.into();
         fs::create_dir_all(dir).unwrap();
         let dir = dir.canonicalize().unwrap();
-        let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(dir.join("server.pem"), server.cert.pem() + &server.signing_key.serialize_pem()).unwrap();
-        // Somebody else may take the port between our look and HAProxy's start: then another one.
-        for _ in 0..5 {
-            let port = port::free_port();
-            write_configuration(&dir, port, &configuration);
-            if let Some(haproxy) = Self::launch(&dir, port) {
-                return haproxy;
-            }
-        }
-        panic!("HAProxy did not start: {}", log_of(&dir));
-    }
-
-    fn launch(dir: &Path, port: u16) -> Option<Self> {
-        let log = File::options().create(true).append(true).open(dir.join("haproxy.log")).unwrap();
-        let master = Command::new("haproxy")
-            .args(["-W", "-S"])
-            .arg(dir.join("master.sock"))
-            .arg("-p")
-            .arg(dir.join("haproxy.pid"))
-            .arg("-f")
-            .arg(dir.join("haproxy.cfg"))
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("HAProxy is needed for this test: apt-get install haproxy");
-        let mut haproxy = Self { dir: dir.to_owned(), port, master };
-        haproxy.comes_up().then_some(haproxy)
+        foreground::own_certificate_with_key(&dir, "localhost");
+        let port = port::free_port();
+        write_configuration(&dir, port, &configuration.into());
+        let master = launch(&dir, port);
+        Self { dir, port, master }
     }
 
     /// Ends it, whole.
     pub fn stop(&mut self) {
-        let master = rustix::process::Pid::from_child(&self.master);
-        // TERM lets the master end its workers; KILL might orphan them.
-        if matches!(self.master.try_wait(), Ok(None)) {
-            let _ = rustix::process::kill_process(master, rustix::process::Signal::TERM);
-        }
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline && matches!(self.master.try_wait(), Ok(None)) {
-            sleep(Duration::from_millis(5));
-        }
-        let _ = self.master.kill();
-        let _ = self.master.wait();
+        self.master.stop();
     }
 
     /// Starts it again after [`Haproxy::stop`], at the same port.
     pub fn start_again(&mut self) {
-        *self = Self::launch(&self.dir, self.port).unwrap_or_else(|| panic!("{}", self.log()));
+        self.master = launch(&self.dir, self.port);
+    }
+
+    /// Whether its master has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.master.has_ended()
     }
 
     /// Writes the configuration anew, for the next check or reload.
@@ -105,9 +76,8 @@ impl Haproxy {
     /// Reloads as an operator would. Returns once the new worker is up and the old one has ended.
     pub fn reload(&self) {
         let before = self.reloads().0;
-        let master = rustix::process::Pid::from_child(&self.master);
-        rustix::process::kill_process(master, rustix::process::Signal::USR2).unwrap();
-        self.until("the new worker alone is there", || {
+        self.master.signal(Signal::USR2);
+        wait_until("the new worker alone is there", || {
             let shown = self.ask_master("show proc").unwrap_or_default();
             let workers = shown.lines().filter(|line| line.split_whitespace().nth(1) == Some("worker")).count();
             workers == 1 && reloads_in(&shown).is_some_and(|now| now.0 > before && now.1 == 0)
@@ -116,23 +86,12 @@ impl Haproxy {
 
     /// How often it was told to reload, and how many of the last ones in a row failed.
     pub fn reloads(&self) -> (usize, usize) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            if let Some(found) = self.ask_master("show proc").ok().and_then(|shown| reloads_in(&shown)) {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "the master does not answer: {}", self.log());
-            sleep(Duration::from_millis(5));
-        }
-    }
-
-    #[track_caller]
-    fn until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !is_so() {
-            assert!(Instant::now() < deadline, "{what}: never; {}", self.log());
-            sleep(Duration::from_millis(5));
-        }
+        let mut found = None;
+        wait_until("the master answers", || {
+            found = self.ask_master("show proc").ok().and_then(|shown| reloads_in(&shown));
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     /// What the runtime socket answers.
@@ -178,27 +137,18 @@ impl Haproxy {
     pub fn log(&self) -> String {
         log_of(&self.dir)
     }
-
-    fn comes_up(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            if self.master.try_wait().unwrap().is_some() {
-                return false;
-            }
-            let answers = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
-            if answers && ask(&self.socket(), "show info").is_ok_and(|shown| shown.contains("Name: HAProxy")) {
-                return true;
-            }
-            sleep(Duration::from_millis(5));
-        }
-        false
-    }
 }
 
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        self.stop();
-    }
+fn launch(dir: &Path, port: u16) -> Foreground {
+    let log = File::options().create(true).append(true).open(dir.join("haproxy.log")).unwrap();
+    let mut command = Command::new("haproxy");
+    command.args(["-W", "-S"]).arg(dir.join("master.sock")).arg("-p").arg(dir.join("haproxy.pid"));
+    command.arg("-f").arg(dir.join("haproxy.cfg")).current_dir(dir);
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    let mut master = Foreground::spawn(&mut command, "HAProxy is needed for this test: apt-get install haproxy");
+    let shows = || ask(&dir.join("admin.sock"), "show info").is_ok_and(|shown| shown.contains("Name: HAProxy"));
+    master.wait_until(|| answers(port) && shows(), || log_of(dir));
+    master
 }
 
 /// One command at one of its sockets.

@@ -1,12 +1,10 @@
 //! A real Java server, wired as `deploy/java/` ships it, on loopback; stopped when dropped.
 
 use std::fs::{self, File};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
+use crate::foreground::{self, Foreground, answers};
 use crate::port;
 use crate::repository;
 
@@ -29,7 +27,9 @@ pub struct Jvm {
     flavour: Flavour,
     dir: PathBuf,
     port: u16,
-    process: Child,
+    link: PathBuf,
+    truststore: String,
+    process: Foreground,
 }
 
 impl Jvm {
@@ -39,49 +39,29 @@ impl Jvm {
         let dir = dir.canonicalize().unwrap();
         compile(flavour, &dir);
         own_certificate(&dir);
-        for _ in 0..5 {
-            let port = port::free_port();
-            let process = spawn(flavour, &dir, port, link, truststore);
-            let mut jvm = Self { flavour, process, dir: dir.clone(), port };
-            if jvm.comes_up() {
-                return jvm;
-            }
-        }
-        panic!("the server does not start: {}", fs::read_to_string(dir.join("log")).unwrap());
+        let port = port::free_port();
+        let process = launch(flavour, &dir, port, link, truststore);
+        Self { flavour, dir, port, link: link.to_owned(), truststore: truststore.to_owned(), process }
     }
 
-    /// Ends it and starts it anew, at the same port.
-    pub fn restart(&mut self, link: &Path, truststore: &str) {
-        self.stop();
-        self.process = spawn(self.flavour, &self.dir, self.port, link, truststore);
-        assert!(self.comes_up(), "{}", fs::read_to_string(self.dir.join("log")).unwrap());
+    /// Starts it again after [`Jvm::stop`], at the same port.
+    pub fn start_again(&mut self) {
+        self.process = launch(self.flavour, &self.dir, self.port, &self.link, &self.truststore);
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.has_ended()
     }
 
     /// `127.0.0.1:` and its port.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    fn stop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-
-    fn comes_up(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline && self.process.try_wait().unwrap().is_none() {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return true;
-            }
-            sleep(Duration::from_millis(10));
-        }
-        false
-    }
-}
-
-impl Drop for Jvm {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 
@@ -103,8 +83,7 @@ fn compile(flavour: Flavour, dir: &Path) {
 }
 
 fn own_certificate(dir: &Path) {
-    let server = rcgen::generate_simple_self_signed(["api.example.com".to_owned()]).unwrap();
-    fs::write(dir.join("server.pem"), server.cert.pem() + &server.signing_key.serialize_pem()).unwrap();
+    foreground::own_certificate_with_key(dir, "api.example.com");
     let output = Command::new("openssl")
         .args(["pkcs12", "-export", "-passout", "pass:secret", "-in", "server.pem", "-out", "server.p12"])
         .current_dir(dir)
@@ -113,7 +92,7 @@ fn own_certificate(dir: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn spawn(flavour: Flavour, dir: &Path, port: u16, link: &Path, truststore: &str) -> Child {
+fn launch(flavour: Flavour, dir: &Path, port: u16, link: &Path, truststore: &str) -> Foreground {
     let mut java = Command::new("java");
     java.arg("-XX:TieredStopAtLevel=1");
     let of_server = [&port.to_string(), "server.p12", "secret"];
@@ -125,10 +104,8 @@ fn spawn(flavour: Flavour, dir: &Path, port: u16, link: &Path, truststore: &str)
             .args(["-cp", &format!(".:{TOMCAT}"), "TomcatServer"])
             .args(of_server),
     };
-    java.current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(dir.join("log")).unwrap())
-        .spawn()
-        .expect(NEEDED)
+    java.current_dir(dir).stdout(Stdio::null()).stderr(File::create(dir.join("log")).unwrap());
+    let mut process = Foreground::spawn(&mut java, NEEDED);
+    process.wait_until(|| answers(port), || fs::read_to_string(dir.join("log")).unwrap_or_default());
+    process
 }

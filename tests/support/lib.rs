@@ -2,9 +2,11 @@
 //!
 //! - The program and the world around it: [`sandbox`] (a folder, a vendor, the real binary), [`daemon`], [`rotation`],
 //!   [`host`] (root and the daemon's user), [`privilege`], [`strace`].
-//! - Cycles without the binary: [`leaves`] (no disk), [`stage`] (a store, a story in simulated time), [`report`].
-//! - Servers: [`nginx`], [`haproxy`], [`apache`], [`envoy`], [`jvm`], [`service`], each alone; the `_stage` of each puts it
-//!   on a [`stage`], and [`server`] tells the stories of all kinds. [`raw_server`] answers as a test says.
+//! - Cycles without the binary: [`leaves`] (no disk), [`rendering`] (their files), [`stage`] (a store, a story in simulated
+//!   time), [`report`].
+//! - Servers: [`nginx`], [`haproxy`], [`apache`], [`envoy`], [`jvm`], [`service`], each alone and each in the [`foreground`];
+//!   the `_stage` of each puts it on a [`stage`] and says what the stories of all kinds ask of a [`server`]. [`raw_server`]
+//!   answers as a test says.
 //! - Clients: [`cast`], [`doors`], [`java`], [`load`], [`names`].
 //! - Ports for servers: [`port`].
 //! - Every parser that is fuzzed: [`parsers`].
@@ -16,11 +18,13 @@ pub mod daemon;
 pub mod doors;
 pub mod envoy;
 pub mod envoy_stage;
+pub mod foreground;
 pub mod haproxy;
 pub mod haproxy_stage;
 pub mod host;
 pub mod java;
 pub mod jvm;
+pub mod jvm_stage;
 pub mod leaves;
 pub mod load;
 pub mod names;
@@ -30,6 +34,7 @@ pub mod parsers;
 pub mod port;
 pub mod privilege;
 pub mod raw_server;
+pub mod rendering;
 pub mod report;
 pub mod rotation;
 pub mod sandbox;

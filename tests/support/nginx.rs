@@ -1,12 +1,10 @@
 //! A real nginx in the foreground, on loopback, with everything of it in one folder; stopped when dropped.
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
+use crate::foreground::{self, Foreground, answers, wait_until};
 use crate::port;
 
 const WORKERS: usize = 2;
@@ -15,7 +13,7 @@ const WORKERS: usize = 2;
 pub struct Nginx {
     dir: PathBuf,
     port: u16,
-    master: Child,
+    master: Foreground,
 }
 
 impl Nginx {
@@ -25,26 +23,26 @@ impl Nginx {
     pub fn start(dir: &Path, http: &str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let dir = dir.canonicalize().unwrap();
-        let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(dir.join("server.pem"), server.cert.pem()).unwrap();
-        fs::write(dir.join("server.key"), server.signing_key.serialize_pem()).unwrap();
-        // Somebody else may take the port between our look and nginx's start: then another one.
-        for _ in 0..5 {
-            let port = port::free_port();
-            write_configuration(&dir, port, http);
-            let master = Command::new("nginx")
-                .args(["-p", dir.to_str().unwrap(), "-c", "nginx.conf", "-g", "daemon off;"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("nginx is needed for this test: apt-get install nginx-light");
-            let mut nginx = Self { dir: dir.clone(), port, master };
-            if nginx.comes_up() {
-                return nginx;
-            }
-        }
-        panic!("nginx did not start: {}", fs::read_to_string(dir.join("error.log")).unwrap_or_default());
+        foreground::own_certificate(&dir, "localhost");
+        let port = port::free_port();
+        write_configuration(&dir, port, http);
+        let master = launch(&dir, port);
+        Self { dir, port, master }
+    }
+
+    /// Ends it, whole.
+    pub fn stop(&mut self) {
+        self.master.stop();
+    }
+
+    /// Starts it again after [`Nginx::stop`], at the same port.
+    pub fn start_again(&mut self) {
+        self.master = launch(&self.dir, self.port);
+    }
+
+    /// Whether its master has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.master.has_ended()
     }
 
     /// Writes the configuration anew, for the next check or reload.
@@ -60,11 +58,7 @@ impl Nginx {
             .output()
             .unwrap();
         assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.workers_ended() < ended + WORKERS {
-            assert!(Instant::now() < deadline, "the old workers did not end: {}", self.log());
-            sleep(Duration::from_millis(5));
-        }
+        wait_until("the old workers end", || self.workers_ended() >= ended + WORKERS);
     }
 
     fn workers_ended(&self) -> usize {
@@ -101,36 +95,23 @@ impl Nginx {
         fs::read_to_string(self.dir.join("error.log")).unwrap_or_default()
     }
 
-    fn comes_up(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            if self.master.try_wait().unwrap().is_some() {
-                return false;
-            }
-            let answers = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
-            // The pidfile is written last.
-            if answers && fs::read_to_string(self.pidfile()).is_ok_and(|pid| pid.trim() == self.master.id().to_string())
-            {
-                return true;
-            }
-            sleep(Duration::from_millis(5));
-        }
-        false
+    /// How often it was asked to reload.
+    pub fn reload_requests(&self) -> usize {
+        self.log().matches("signal 1 (SIGHUP) received").count()
     }
 }
 
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let master = rustix::process::Pid::from_child(&self.master);
-        // TERM lets the master end its workers; KILL would orphan them.
-        let _ = rustix::process::kill_process(master, rustix::process::Signal::TERM);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline && matches!(self.master.try_wait(), Ok(None)) {
-            sleep(Duration::from_millis(5));
-        }
-        let _ = self.master.kill();
-        let _ = self.master.wait();
-    }
+fn launch(dir: &Path, port: u16) -> Foreground {
+    let mut command = Command::new("nginx");
+    command.args(["-p", dir.to_str().unwrap(), "-c", "nginx.conf", "-g", "daemon off;"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut master = Foreground::spawn(&mut command, "nginx is needed for this test: apt-get install nginx-light");
+    let pid = master.pid().to_string();
+    // The pidfile is written last.
+    let writes = || fs::read_to_string(dir.join("nginx.pid")).is_ok_and(|written| written.trim() == pid);
+    let log = || fs::read_to_string(dir.join("error.log")).unwrap_or_default();
+    master.wait_until(|| answers(port) && writes(), log);
+    master
 }
 
 fn write_configuration(dir: &Path, port: u16, http: &str) {

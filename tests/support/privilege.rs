@@ -125,6 +125,25 @@ pub fn as_nobody(command: &Command) -> Command {
     other
 }
 
+/// Runs the calling test again as a user that owns nothing, in its role `unprivileged`, where this is root.
+#[track_caller]
+pub fn again_as_nobody() {
+    if !is_root() {
+        return;
+    }
+    let (_directory, program) = binary_for_everyone(&std::env::current_exe().unwrap());
+    let mut role = as_nobody(&second_role(&program, "unprivileged", "/".as_ref()));
+    assert_passes(role.env("HOME", "/").env("TMPDIR", "/tmp").current_dir("/"));
+}
+
+/// Runs the calling test in its second role, which must pass.
+#[track_caller]
+pub fn assert_passes(role: &mut Command) {
+    let output = role.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
 /// The same command as root without CAP_SYS_ADMIN, as in a container with Docker's default capabilities: no namespaces, no
 /// mounts.
 pub fn without_namespaces(command: &Command) -> Command {

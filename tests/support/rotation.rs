@@ -19,7 +19,7 @@ use trustsync::clock::{Clock, SystemClock};
 use trustsync::simulator::control::OffsetClock;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::present::{Admission, present};
-use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, VendorOptions, World};
 use trustsync::trust::fingerprint::Fingerprint;
@@ -72,7 +72,7 @@ impl Stage {
                 options.rate_limit = 100_000;
                 options.slow = SLOW;
                 let vendor = Vendor::start(options).await.unwrap();
-                let server = TlsServer::start(TlsServerOptions::new(link, Arc::new(SystemClock))).await.unwrap();
+                let server = TlsServer::start(link, Arc::new(SystemClock)).await.unwrap();
                 let said = (vendor.world().clone(), vendor.api_url(), vendor.ca_pem().to_owned());
                 told.send((said, server.address(), server.reload_url())).unwrap();
                 let _ = ended.await;
@@ -82,12 +82,12 @@ impl Stage {
         let reloads = Reloads::start(&reload);
         let stage = Self { dir, store, world, server, reloads, clock, ends: Some((end, thread)) };
         stage.write("api-ca.pem", &ca);
-        let root = trustsync::trust::pem::encode("CERTIFICATE", &stage.world.digicert_root_der());
+        let root = trustsync::trust::pem::encode("CERTIFICATE", stage.world.pki().digicert_root.der());
         stage.write("digicert-root.pem", &root);
         stage.write("client-secret", stage.world.client_secret());
         let secret = stage.dir.path().join("client-secret");
         fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
-        stage.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", &stage.world.other_root_der()));
+        stage.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", stage.world.pki().other_root.der()));
         stage.write("api", &api);
         stage.configure(&stage.embedded_target());
         stage
@@ -114,7 +114,7 @@ impl Stage {
             "[source.demo]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"client-secret\"\n\
              api = \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n\
              [crl]\npolicy = \"off\"\n[store.main]\npath = \"{store}\"\ngrace = \"14d\"\nkeep = 2\nextra_anchors = [\"extra.pem\"]\n{targets}",
-            id = self.world.options().client_id,
+            id = trustsync::simulator::world::CLIENT_ID,
             store = self.store.display(),
         );
         self.write("config.toml", &text);
@@ -153,7 +153,7 @@ impl Stage {
     /// the third comes. Then the window opens.
     pub fn up_to_the_rotation(&self) {
         self.sync().expect(0);
-        self.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", &self.world.genesys_root_der()));
+        self.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", self.world.pki().genesys_root.der()));
         self.sync().expect(0);
         assert_eq!(self.linked("current"), Some(2));
         self.open_window();

@@ -203,8 +203,8 @@ impl Sandbox {
             let pem = trustsync::trust::pem::encode("CERTIFICATE", der);
             fs::write(sandbox.path(name), pem).unwrap();
         };
-        root("digicert-root.pem", &sandbox.vendor.world.digicert_root_der());
-        root("genesys-root.pem", &sandbox.vendor.world.genesys_root_der());
+        root("digicert-root.pem", sandbox.vendor.world.pki().digicert_root.der());
+        root("genesys-root.pem", sandbox.vendor.world.pki().genesys_root.der());
         write_secret(&sandbox.path("client-secret"), &format!("{}\n", sandbox.vendor.world.client_secret()));
         sandbox.configure(&format!(
             "[crl]\npolicy = \"off\"\n{}\n[store.main]\npath = \"store\"\n",
@@ -218,7 +218,7 @@ impl Sandbox {
         format!(
             "[source.{name}]\nregion = \"{region}\"\nclient_id = \"{}\"\nclient_secret_file = \"client-secret\"\n\
              api = \"{url}\"\nlogin = \"{url}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n",
-            self.vendor.world.options().client_id,
+            trustsync::simulator::world::CLIENT_ID,
             url = self.vendor.url,
         )
     }
@@ -260,7 +260,7 @@ impl Sandbox {
     }
 
     /// How often that target was told.
-    pub fn told(&self, name: &str) -> usize {
+    pub fn reload_requests(&self, name: &str) -> usize {
         fs::read_to_string(self.path(&format!("told-{name}"))).unwrap_or_default().lines().count()
     }
 

@@ -2,12 +2,10 @@
 //! dropped.
 
 use std::fs::{self, File};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use crate::foreground::{self, Foreground, answers};
 use crate::port;
 use crate::{program, repository};
 
@@ -52,7 +50,7 @@ impl Language {
     }
 }
 
-/// Built once for all tests; whoever comes while it is built waits.
+/// Built once for all tests; those who come while it is built wait.
 pub fn built_by_go(source: &Path) -> PathBuf {
     let dir = program().with_file_name("built-by-go");
     fs::create_dir_all(&dir).unwrap();
@@ -84,69 +82,39 @@ pub fn built_by_go(source: &Path) -> PathBuf {
 pub struct Service {
     dir: PathBuf,
     port: u16,
-    process: Child,
+    process: Foreground,
 }
 
 impl Service {
     /// Starts it in `dir` (made if need be), with the trust of this link. Returns once its port answers.
     pub fn start(language: Language, dir: &Path, link: &Path) -> Self {
-        // Somebody else may take the port between our look and its start: then another one.
-        for _ in 0..5 {
-            let mut service = Self::begin(language, dir, link);
-            if service.comes_up() {
-                return service;
-            }
-        }
-        panic!("{language:?} did not start: {}", fs::read_to_string(dir.join("log")).unwrap_or_default());
+        let mut service = Self::launch(language, dir, link);
+        let log = dir.join("log");
+        let port = service.port;
+        service.process.wait_until(|| answers(port), || fs::read_to_string(&log).unwrap_or_default());
+        service
     }
 
     /// Starts it, and waits until it has ended by itself: its exit code.
     pub fn fails_to_start(language: Language, dir: &Path, link: &Path) -> i32 {
-        let mut service = Self::begin(language, dir, link);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            if let Some(status) = service.process.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
-            }
-            assert!(Instant::now() < deadline, "it runs");
-            sleep(Duration::from_millis(5));
-        }
+        Self::launch(language, dir, link).process.wait()
     }
 
-    fn begin(language: Language, dir: &Path, link: &Path) -> Self {
+    fn launch(language: Language, dir: &Path, link: &Path) -> Self {
         fs::create_dir_all(dir).unwrap();
-        let server = rcgen::generate_simple_self_signed(["api.example.com".to_owned()]).unwrap();
-        fs::write(dir.join("server.pem"), server.cert.pem()).unwrap();
-        fs::write(dir.join("server.key"), server.signing_key.serialize_pem()).unwrap();
+        foreground::own_certificate(dir, "api.example.com");
         let port = port::free_port();
         let log = File::create(dir.join("log")).unwrap();
-        let process = language
-            .command()
-            .arg(format!("127.0.0.1:{port}"))
-            .arg(link)
-            .arg(dir.join("server.pem"))
-            .arg(dir.join("server.key"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{language:?} is needed for this test ({error}): tests/run installs it"));
+        let mut command = language.command();
+        command.arg(format!("127.0.0.1:{port}")).arg(link).arg(dir.join("server.pem")).arg(dir.join("server.key"));
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let needed = format!("{language:?} is needed for this test: tests/run installs it");
+        let process = Foreground::spawn(&mut command, &needed);
         Self { dir: dir.to_owned(), port, process }
     }
 
-    fn comes_up(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline && self.is_alive() {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return true;
-            }
-            sleep(Duration::from_millis(5));
-        }
-        false
-    }
-
     pub fn is_alive(&mut self) -> bool {
-        self.process.try_wait().unwrap().is_none()
+        !self.process.has_ended()
     }
 
     /// `127.0.0.1:` and its port.
@@ -157,12 +125,5 @@ impl Service {
     /// What it wrote.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

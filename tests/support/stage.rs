@@ -74,9 +74,9 @@ impl Stage {
         let root = dir.path().canonicalize().unwrap();
         let write = |name: &str, text: &str| fs::write(root.join(name), text).unwrap();
         write("api-ca.pem", vendor.ca_pem());
-        write("digicert-root.pem", &pem::encode("CERTIFICATE", &vendor.world().digicert_root_der()));
-        write("genesys-root.pem", &pem::encode("CERTIFICATE", &vendor.world().genesys_root_der()));
-        write("other-root.pem", &pem::encode("CERTIFICATE", &vendor.world().other_root_der()));
+        write("digicert-root.pem", &pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der()));
+        write("genesys-root.pem", &pem::encode("CERTIFICATE", vendor.world().pki().genesys_root.der()));
+        write("other-root.pem", &pem::encode("CERTIFICATE", vendor.world().pki().other_root.der()));
         write("client-secret", vendor.client_secret());
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(root.join("client-secret"), mode).unwrap();
@@ -218,10 +218,16 @@ grace = "14d"
     }
 
     /// How the servers were told, each time, as evidence has it.
-    pub fn told(&self) -> Vec<String> {
+    pub fn reload_reports(&self) -> Vec<String> {
         let evidence = fs::read_to_string(self.root.join("store/evidence.jsonl")).unwrap();
         let lines = evidence.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter(|line| line["event"] == "told").map(|line| line["detail"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The last of them.
+    #[track_caller]
+    pub fn last_reload_report(&self) -> String {
+        self.reload_reports().pop().unwrap()
     }
 
     /// Denies a leaf in `state.json`, as `distrust` does.

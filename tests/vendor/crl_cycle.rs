@@ -17,6 +17,7 @@ use trustsync::exit::Exit;
 use trustsync::settings::resolve;
 use trustsync::settings::resolved::Settings;
 use trustsync::simulator::crls::CrlPlace;
+use trustsync::simulator::pki::Validity;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::VendorOptions;
 use trustsync::store::contents::Contents;
@@ -77,8 +78,8 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("api-ca.pem", vendor.ca_pem());
-        write("digicert.pem", &pem::encode("CERTIFICATE", &vendor.world().digicert_root_der()));
-        write("genesys.pem", &pem::encode("CERTIFICATE", &vendor.world().genesys_root_der()));
+        write("digicert.pem", &pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der()));
+        write("genesys.pem", &pem::encode("CERTIFICATE", vendor.world().pki().genesys_root.der()));
         write("secret", vendor.client_secret());
         std::fs::set_permissions(folder.path().join("secret"), Permissions::from_mode(0o600)).unwrap();
         write(
@@ -103,7 +104,16 @@ impl Stage {
 
     /// Lays a fresh list of this CA at its distribution point.
     fn publish(&self, name: &str, revoked: &[Vec<u8>]) {
-        let list = self.vendor.world().revocation_list(name, revoked, self.clock.now()).unwrap().unwrap();
+        let pki = self.vendor.world().pki();
+        let issuer = match name {
+            "digicert-root" => &pki.digicert_root,
+            "digicert-intermediate" => &pki.digicert_intermediate,
+            _ => &pki.genesys_root,
+        };
+        let since = self.clock.now();
+        let revoked: Vec<_> = revoked.iter().map(|der| (der.clone(), since)).collect();
+        let week = Validity::of(since, Duration::from_secs(7 * DAY));
+        let list = issuer.revocation_list(&revoked, u64::try_from(since.unix()).unwrap(), week).unwrap();
         self.lists.lock().unwrap().insert(name.to_owned(), list);
     }
 
@@ -216,7 +226,7 @@ async fn a_revoked_intermediate_takes_its_leaves_along() {
     let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
     stage.cycle().await;
     stage.later(2 * HOUR);
-    stage.publish("digicert-root", &[stage.vendor.world().digicert_intermediate_der()]);
+    stage.publish("digicert-root", &[stage.vendor.world().pki().digicert_intermediate.der().to_vec()]);
     let report = stage.cycle().await;
     assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical));
     assert!(report.deny_all && stage.pins().is_empty());
@@ -247,7 +257,7 @@ async fn a_revoked_genesys_witness_is_denied_while_its_root_still_admits() {
 }
 
 #[tokio::test]
-async fn soft_warns_of_a_list_that_is_not_to_be_had_and_lets_in() {
+async fn soft_warns_of_a_list_that_is_unavailable_and_lets_in() {
     let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
     stage.outage();
     let report = stage.cycle().await;
@@ -437,7 +447,7 @@ fn the_drill_of_a_revocation_from_the_command_line() {
 }
 
 #[tokio::test]
-async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
+async fn the_operators_override_admits_nobody_whom_a_kept_list_names() {
     let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
     let world = stage.vendor.world().clone();
     let namesake = world.impostor(trustsync::simulator::world::Impostor::Namesake).unwrap();

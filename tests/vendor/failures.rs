@@ -509,7 +509,7 @@ async fn bodies_that_break_off_are_refused_and_asked_again() {
         vec![Step::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"entities\":[{}]}".to_vec()), Step::End],
         vec![Step::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"entities\":".to_vec()), Step::Drop],
         vec![Step::Bytes([&chunked[..], b"11\r\n", full, b"\r\n"].concat()), Step::End],
-        // Ended by the connection alone, and that without TLS's goodbye: whoever cut it may have cut an entity off.
+        // Ended by the connection alone, and that without TLS's goodbye: it may have been cut within an entity.
         vec![Step::Bytes([&b"HTTP/1.1 200 OK\r\n\r\n"[..], full].concat()), Step::Drop],
         vec![Step::Bytes([&chunked[..], b"zz\r\n"].concat()), Step::End],
     ] {
@@ -534,7 +534,7 @@ async fn bodies_that_break_off_are_refused_and_asked_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_refused() {
+async fn what_is_not_http_is_refused() {
     for bytes in [&b"SSH-2.0-OpenSSH_9\r\n"[..], b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"] {
         let world = World::new();
         let server = world.api(move |_| vec![Step::Bytes(bytes.to_vec()), Step::End]).await;

@@ -16,12 +16,13 @@ use serde_json::Value;
 use trustsync::clock::{Clock, SimulatedClock, SystemClock};
 use trustsync::simulator::control::{Control, OffsetClock};
 use trustsync::simulator::crls::{CrlMode, CrlPlace, Revoke};
+use trustsync::simulator::error::SimulatorError;
 use trustsync::simulator::failure::{Endpoint, Failure, Mode};
-use trustsync::simulator::folder::{Folder, FolderError};
+use trustsync::simulator::folder::Folder;
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::{ClientCertificate, DAY, LeafRequest, Validity, self_signed};
 use trustsync::simulator::present::{Admission, Refusal, present, present_by};
-use trustsync::simulator::tls_server::{TlsServer, TlsServerError, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, LISTING_PATH, TOKEN_PATH, VendorOptions};
 use trustsync::trust::fingerprint::Fingerprint;
@@ -403,13 +404,13 @@ async fn the_genesys_leaf_is_renewed_without_notice_under_the_same_root() {
     let world = stage.vendor.world();
     let first = world.genesys().unwrap();
     assert_eq!(first.presented().len(), 1, "signed by the root directly");
-    assert_eq!(first.with_issuers()[1], world.genesys_root_der());
+    assert_eq!(first.with_issuers()[1], world.pki().genesys_root.der().to_vec());
     stage.later(169);
     assert_eq!(world.genesys().unwrap(), first);
     stage.later(2);
     let second = world.genesys().unwrap();
     assert_ne!(second, first);
-    assert_eq!(second.with_issuers()[1], world.genesys_root_der());
+    assert_eq!(second.with_issuers()[1], world.pki().genesys_root.der().to_vec());
     world.renew_genesys().unwrap();
     assert_ne!(world.genesys().unwrap(), second);
     assert!(stage.summary("?status=Upcoming").await.iter().all(|(authority, _, _)| authority == "DigiCert"));
@@ -683,7 +684,7 @@ async fn odd_listings_say_what_they_are_told_to() {
 #[test]
 fn every_failure_is_known_by_its_name_and_says_what_it_does() {
     for failure in Failure::ALL {
-        assert_eq!(failure.name().parse(), Ok(*failure));
+        assert_eq!(failure.name().parse(), Ok(failure));
         assert!(failure.name().chars().all(|one| one.is_ascii_lowercase() || one == '-'));
         assert!(failure.meaning().len() > 10);
     }
@@ -728,8 +729,8 @@ async fn the_cas_serve_their_lists_and_openssl_finds_in_them_who_was_revoked() {
     let write = |name: &str, label: &str, der: &[u8]| {
         fs::write(place.path().join(name), PemForm::Canonical.labelled(label, der)).unwrap();
     };
-    write("root.pem", "CERTIFICATE", &world.digicert_root_der());
-    write("middle.pem", "CERTIFICATE", &world.digicert_intermediate_der());
+    write("root.pem", "CERTIFICATE", world.pki().digicert_root.der());
+    write("middle.pem", "CERTIFICATE", world.pki().digicert_intermediate.der());
     write("current.pem", "CERTIFICATE", world.current().unwrap().der());
     write("upcoming.pem", "CERTIFICATE", world.upcoming().unwrap().unwrap().der());
     let fetch = async || {
@@ -908,7 +909,7 @@ async fn a_folder_that_is_not_the_simulators_is_left_alone() {
     fs::write(place.path().join("thesis.txt"), "precious").unwrap();
     let before = fs::metadata(place.path()).unwrap().permissions();
     let refused = Folder::create(place.path(), &vendor);
-    assert!(matches!(refused, Err(FolderError::NotOurs { .. })));
+    assert!(matches!(refused, Err(SimulatorError::NotOurs(_))));
     assert_eq!(fs::metadata(place.path()).unwrap().permissions(), before);
     let ours = place.path().join("ours");
     Folder::create(&ours, &vendor).unwrap();
@@ -922,7 +923,7 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
     let path = place.path().join("simulator");
     let folder = Folder::create(&path, &vendor).unwrap();
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let control = Control::start(loopback, &vendor, Some(clock.clone()), Some(folder)).await.unwrap();
+    let control = Control::start(loopback, &vendor, clock.clone(), folder.clone()).await.unwrap();
     let client = client(vendor.ca_pem());
     let url = control.url();
     let post = async |path: &str| {
@@ -936,7 +937,7 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
         "POST /revoke/NAME",
         "POST /revoke/none",
         "POST /crl/NAME",
-        "crls      http://",
+        "crls            http://",
         "gzip-bomb",
         "current ",
         "lists-all",
@@ -997,7 +998,7 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
         ("/mode/none", 400, "lists-all"),
         ("/revoke/everybody", 400, "current, upcoming, previous"),
         ("/revoke/upcoming", 400, "no such certificate"),
-        ("/crl/lost", 400, "served, blocked or expired"),
+        ("/crl/lost", 400, "served, blocked, expired"),
         ("/explode", 404, "POST /rotate"),
     ] {
         let (got, said) = post(wrong).await;
@@ -1007,7 +1008,7 @@ async fn people_drive_it_over_the_control_endpoint_and_the_files_follow() {
     let page = client.post(format!("{url}/rotate")).header("origin", "https://evil.example").send().await.unwrap();
     assert_eq!(page.status(), 403);
     let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    let refused = Control::start(everywhere, &vendor, None, None).await;
+    let refused = Control::start(everywhere, &vendor, clock.clone(), folder).await;
     assert!(refused.unwrap_err().to_string().contains("loopback address only"));
     control.stop().await;
     assert!(client.get(&url).send().await.is_err());
@@ -1132,13 +1133,11 @@ async fn the_embedded_server_admits_the_pinned_and_nobody_else() {
     let world = stage.vendor.world();
     let current = world.current().unwrap();
     let upcoming = world.upcoming().unwrap().unwrap();
-    let chain = [world.digicert_intermediate_der(), world.digicert_root_der()];
+    let chain = [world.pki().digicert_intermediate.der().to_vec(), world.pki().digicert_root.der().to_vec()];
     let store = Store::new();
     let expired = world.impostor(Impostor::Expired).unwrap();
     store.publish(42, &chain, &[("current", &current), ("upcoming", &upcoming), ("retiring", &expired)]);
-    let options = TlsServerOptions::new(store.link(), Arc::new(stage.clock.clone()));
-    let server = TlsServer::start(options).await.unwrap();
-    assert_eq!(server.generation().as_deref(), Some("000042"));
+    let server = TlsServer::start(store.link(), Arc::new(stage.clock.clone())).await.unwrap();
     let address = server.address();
     let tls12: &[_] = &[&rustls::version::TLS12];
     let tls13: &[_] = &[&rustls::version::TLS13];
@@ -1174,10 +1173,9 @@ async fn the_embedded_server_changes_its_mind_only_when_told() {
     let world = stage.vendor.world();
     let current = world.current().unwrap();
     let upcoming = world.upcoming().unwrap().unwrap();
-    let chain = [world.digicert_intermediate_der(), world.digicert_root_der()];
+    let chain = [world.pki().digicert_intermediate.der().to_vec(), world.pki().digicert_root.der().to_vec()];
     let store = Store::new();
-    let options = TlsServerOptions::new(store.link(), Arc::new(stage.clock.clone()));
-    let server = TlsServer::start(options).await.unwrap();
+    let server = TlsServer::start(store.link(), Arc::new(stage.clock.clone())).await.unwrap();
     let show = async |who| present(server.address(), who).await;
     assert_eq!(show(Some(&current)).await, refused_with(400, "000000"));
     let (status, said) = reload(&server).await;
@@ -1211,8 +1209,10 @@ async fn the_embedded_server_changes_its_mind_only_when_told() {
         assert_eq!(show(Some(&current)).await, admitted_by("000002"));
     }
     // Nor does a server start on it.
-    let options = TlsServerOptions::new(store.link(), Arc::new(stage.clock.clone()));
-    assert!(matches!(TlsServer::start(options).await, Err(TlsServerError::Load(_))));
+    assert!(matches!(
+        TlsServer::start(store.link(), Arc::new(stage.clock.clone())).await,
+        Err(SimulatorError::Load(_))
+    ));
     // Deny all: the marker alone, and a list of comments.
     store.publish(4, &[], &[]);
     assert_eq!(reload(&server).await.0, 200);
@@ -1224,11 +1224,10 @@ async fn the_embedded_server_changes_its_mind_only_when_told() {
 async fn the_marker_shows_in_the_certificate_request() {
     let stage = Stage::new().await;
     let world = stage.vendor.world();
-    let chain = [world.digicert_intermediate_der(), world.digicert_root_der()];
+    let chain = [world.pki().digicert_intermediate.der().to_vec(), world.pki().digicert_root.der().to_vec()];
     let store = Store::new();
     store.publish(7, &chain, &[]);
-    let options = TlsServerOptions::new(store.link(), Arc::new(SystemClock));
-    let server = TlsServer::start(options).await.unwrap();
+    let server = TlsServer::start(store.link(), Arc::new(SystemClock)).await.unwrap();
     let address = server.address().to_string();
     for version in ["-tls1_2", "-tls1_3"] {
         let address = address.clone();

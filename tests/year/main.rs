@@ -29,7 +29,7 @@ use trustsync::simulator::crls::Revoke;
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::present::{Admission, present};
-use trustsync::simulator::tls_server::{TlsServer, TlsServerOptions};
+use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, VendorOptions, World};
 use trustsync::trust::finding::Severity;
@@ -217,7 +217,7 @@ impl Script {
                 self.at(hour, Act::Rotate);
                 let hour = hour + jitter.between(HEARD + 1, 2 * DAY);
                 self.at(hour, Act::Unannounced(length));
-                // In the middle of it, the vendor is down for some hours, and so is whoever waits for the new one.
+                // In the middle of it, the vendor is down for some hours, and so are those who wait for the new one.
                 if jitter.between(0, 1) == 1 {
                     self.outage(jitter, hour, 1, 20);
                 }
@@ -463,7 +463,7 @@ impl Year {
         let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
         let folder = folder.or_else(|_| TempDir::new()).unwrap();
         let link = folder.path().join("store/target/server");
-        let server = TlsServer::start(TlsServerOptions::new(link, shared)).await.unwrap();
+        let server = TlsServer::start(link, shared).await.unwrap();
         let settings = configure(folder.path(), &vendor, &server);
         let clients = Clients::of(&settings).unwrap();
         let world = vendor.world().clone();
@@ -628,7 +628,8 @@ impl Year {
             "{what}"
         );
         // Chain, and marker: nobody else's CA.
-        let ours = [self.world.digicert_root_der(), self.world.digicert_intermediate_der()];
+        let ours =
+            [self.world.pki().digicert_root.der().to_vec(), self.world.pki().digicert_intermediate.der().to_vec()];
         let others = files.bundle.iter().filter(|der| !ours.contains(der)).count();
         assert_eq!(others, 1, "{what}: the bundle has the generation's marker and no other CA");
         let chain = ours.iter().all(|der| files.bundle.contains(der));
@@ -712,7 +713,7 @@ fn configure(folder: &Path, vendor: &Vendor, server: &TlsServer) -> Settings {
         path
     };
     write("api-ca.pem", vendor.ca_pem());
-    write("root.pem", &pem::encode("CERTIFICATE", &vendor.world().digicert_root_der()));
+    write("root.pem", &pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der()));
     let secret = write("client-secret", vendor.client_secret());
     fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let text = format!(

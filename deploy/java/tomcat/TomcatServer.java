@@ -12,8 +12,8 @@ public class TomcatServer {
     public static void main(String[] arguments) throws Exception {
         SSLHostConfig tls = new SSLHostConfig();
         // In server.xml: <SSLHostConfig certificateVerification="optional"
-        // trustManagerClassName="TrustsyncTrustManager">. Optional, so that the filter answers whoever shows no
-        // certificate, and shows there which generation is loaded.
+        // trustManagerClassName="TrustsyncTrustManager">. Optional, so that the filter answers clients without a
+        // certificate too, and shows the loaded generation there.
         tls.setCertificateVerification("optional");
         tls.setTrustManagerClassName("TrustsyncTrustManager");
         SSLHostConfigCertificate own = new SSLHostConfigCertificate(tls, SSLHostConfigCertificate.Type.UNDEFINED);

@@ -4,7 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.security.cert.X509Certificate;
 
-/** The request's part, in Tomcat, Spring Boot and wherever servlets are; without it, whoever shows nothing gets in. */
+/** The request's part, for Tomcat, Spring Boot and other servlets; without it, clients without a certificate get in. */
 public final class TrustsyncServletFilter implements Filter {
     private final TrustsyncPins pins = new TrustsyncPins(TrustsyncTrustManager.link());
 
@@ -13,7 +13,7 @@ public final class TrustsyncServletFilter implements Filter {
         HttpServletResponse answer = (HttpServletResponse) response;
         try {
             answer.setHeader("X-Trustsync-Generation", pins.generation());
-        } catch (Exception unreadable) { } // then nobody is admitted either
+        } catch (Exception unreadable) { } // then no client is admitted either
         X509Certificate[] shown = (X509Certificate[]) request.getAttribute("jakarta.servlet.request.X509Certificate");
         if (shown != null && shown.length > 0 && pins.admits(shown[0])) {
             chain.doFilter(request, response);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
 use super::answer::{ApplyOutcome, Rendered, Verdict};
+use super::folder::{Privileged, Request};
 use crate::clock::Clock;
 use crate::cycle::steps::{self, Hand, Server, trusts_denied};
 use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe};
@@ -22,7 +23,6 @@ use crate::exit::Exit;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError, Foreign};
 use crate::store::ownership::{self, NotRoots};
-use crate::store::privileged::{Privileged, Request};
 use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep_in};
 use crate::targets::enforcement;
 use crate::targets::process::Environment;
@@ -236,7 +236,7 @@ impl Apply<'_> {
             generations: files.generations(),
             environment: environment.clone(),
         };
-        let forced = request.is_none_or(|request| request.tell);
+        let forced = request.is_none_or(|request| request.reload);
         let begin = server.situation(number, linked, acknowledged, state.canary.as_ref(), forced);
         let verdict = ByRoot::take(server, Situation { drops_denied, ..begin }).await;
         let mut outcome = ApplyOutcome::new(request, now, verdict);
@@ -248,7 +248,7 @@ impl Apply<'_> {
             let store = given.manifest.store.clone();
             outcome.rendered = Some(Rendered { store, generation: number, digest: rendered });
         }
-        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration(), &self.target.check) {
+        if let (Some(configuration), Some(argv)) = (self.target.kind.configuration, &self.target.check) {
             let (link, limit) = (link.path(), self.target.check_timeout);
             outcome.enforcement = Some(enforcement::look(configuration, argv, link, &environment, limit).await);
         }
@@ -290,7 +290,7 @@ impl Apply<'_> {
         })?;
         state.store = Some(given.manifest.store.clone());
         state.generation = given.manifest.generation;
-        state.identities.extend(adopted.identities.clone());
+        state.identities.extend(adopted.identities());
         state.denied.clone_from(&adopted.set.denied);
         Ok(adopted)
     }

@@ -1,33 +1,39 @@
-//! What the listing says: what there is now, under the failures that strike.
+//! What the listing says: the leaves that there are now, as failures distort them.
 
-use super::World;
-use super::requests::Strike;
+use serde::Serialize;
+
+use super::requests::{Strike, is_struck};
+use super::{State, World};
 use crate::simulator::failure::{Failure, Mode};
-use crate::simulator::pki::PkiError;
+use crate::simulator::pki::{ClientCertificate, PkiError};
 use crate::trust::set::Authority;
 
 /// One entity of the listing.
-#[derive(Debug, Clone)]
+#[derive(Serialize)]
 pub(in crate::simulator) struct Listed {
-    pub(in crate::simulator) authority: Option<String>,
-    pub(in crate::simulator) certificate: String,
-    pub(in crate::simulator) status: String,
-    pub(in crate::simulator) kind: String,
+    #[serde(rename = "signingAuthority", skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
+    certificate: String,
+    status: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
 }
 
 impl Listed {
-    fn new(authority: Authority, certificate: String, status: &str) -> Self {
-        Self {
-            authority: Some(authority.name().to_owned()),
-            certificate,
-            status: status.to_owned(),
-            kind: "Client".to_owned(),
-        }
+    fn new(authority: Authority, certificate: String, status: &'static str) -> Self {
+        Self { authority: Some(authority.name().to_owned()), certificate, status, kind: "Client" }
     }
 }
 
+/// The leaves that a listing shows, before anything is written.
+struct Leaves {
+    current: Option<ClientCertificate>,
+    upcoming: Option<ClientCertificate>,
+    genesys: ClientCertificate,
+}
+
 impl World {
-    /// What the listing says of this filter, under these failures.
+    /// What the listing says under this filter and these failures.
     pub(in crate::simulator) fn listed(
         &self,
         status: Option<&str>,
@@ -35,91 +41,101 @@ impl World {
         strikes: &[Strike],
     ) -> Result<Vec<Listed>, PkiError> {
         let mut state = self.advanced()?;
-        let struck = |failure| strikes.iter().any(|strike| strike.failure == failure);
-        let flapped = |failure| strikes.iter().any(|strike| strike.failure == failure && strike.odd);
-        let mut current = Some(state.current.clone());
-        let mut upcoming = state.upcoming.clone();
-        let mut genesys = state.genesys.clone();
-        for strike in strikes {
-            match strike.failure {
-                Failure::EmptyUpcoming => upcoming = None,
-                Failure::CurrentAbsent => current = None,
-                failure @ (Failure::UpcomingWrongName
-                | Failure::UpcomingStranger
-                | Failure::UpcomingExpired
-                | Failure::UpcomingNotYetValid
-                | Failure::UpcomingCa
-                | Failure::UpcomingOtherCa) => upcoming = Some(self.odd(&mut state, failure)?),
-                failure @ (Failure::CurrentExpired | Failure::CurrentWrongName | Failure::CurrentOtherCa) => {
-                    current = Some(self.odd(&mut state, failure)?)
-                }
-                failure @ Failure::GenesysOtherRoot => genesys = self.odd(&mut state, failure)?,
-                _ => {}
-            }
-        }
-        if flapped(Failure::FlappingCurrent) {
-            current = None;
-        }
-        if flapped(Failure::FlappingUpcoming) {
-            upcoming = None;
-        }
+        let leaves = self.leaves(&mut state, strikes)?;
         let form = state.pem;
         let mut listed = Vec::new();
-        if let Some(current) = current {
-            let mut text = form.text(&current.with_issuers());
-            if struck(Failure::TwoLeaves) {
-                let second = self.odd(&mut state, Failure::TwoLeaves)?;
-                let both: Vec<Vec<u8>> = std::iter::once(second.der().to_vec()).chain(current.with_issuers()).collect();
-                text = form.text(&both);
-            }
-            if struck(Failure::PrivateKeyInPem) {
-                let stranger = self.odd(&mut state, Failure::PrivateKeyInPem)?;
-                text.push_str("\r\n ");
-                text.push_str(&form.labelled("PRIVATE KEY", stranger.key_der()));
-            }
-            if struck(Failure::TruncatedPem) {
-                let head: String = text.chars().take(200).collect();
-                text = format!("{head}...\r\n-----END CERTIFICATE-----");
-            }
+        if let Some(current) = leaves.current {
+            let text = self.text_of_current(&mut state, &current, strikes)?;
             listed.push(Listed::new(Authority::DigiCert, text, "Current"));
         }
-        if let Some(upcoming) = upcoming {
-            let text = form.text(&upcoming.with_issuers());
-            listed.push(Listed::new(Authority::DigiCert, text, "Upcoming"));
+        if let Some(upcoming) = leaves.upcoming {
+            listed.push(Listed::new(Authority::DigiCert, form.text(&upcoming.with_issuers()), "Upcoming"));
         }
         if self.0.options.genesys {
-            let text = form.text(&genesys.presented());
-            listed.push(Listed::new(Authority::Genesys, text, "Current"));
+            listed.push(Listed::new(Authority::Genesys, form.text(&leaves.genesys.presented()), "Current"));
         }
         for failure in
             [Failure::UnknownStatus, Failure::UnknownType, Failure::UnknownAuthority, Failure::MissingAuthority]
         {
-            if struck(failure) {
+            if is_struck(strikes, failure) {
                 let leaf = self.odd(&mut state, failure)?;
                 let mut more = Listed::new(Authority::DigiCert, form.text(&leaf.with_issuers()), "Current");
                 match failure {
-                    Failure::UnknownStatus => more.status = "Superseded".into(),
-                    Failure::UnknownType => more.kind = "Server".into(),
+                    Failure::UnknownStatus => more.status = "Superseded",
+                    Failure::UnknownType => more.kind = "Server",
                     Failure::UnknownAuthority => more.authority = Some("Verisign".into()),
                     _ => more.authority = None,
                 }
                 listed.push(more);
             }
         }
-        if struck(Failure::LowerCaseAuthority) {
-            for one in &mut listed {
-                one.authority = one.authority.take().map(|text| text.to_ascii_lowercase());
-            }
+        if is_struck(strikes, Failure::LowerCaseAuthority) {
+            listed.iter_mut().filter_map(|one| one.authority.as_mut()).for_each(|name| name.make_ascii_lowercase());
         }
-        let mode = state.mode;
+        let shows_upcoming = state.mode == Mode::ListsAll;
         listed.retain(|one| match status {
             Some(status) => one.status == status,
-            None => mode == Mode::ListsAll || one.status != "Upcoming",
+            None => shows_upcoming || one.status != "Upcoming",
         });
         listed.retain(|one| kind.is_none_or(|kind| one.kind == kind));
-        if struck(Failure::EmptyEntities) {
+        if is_struck(strikes, Failure::EmptyEntities) {
             listed.clear();
         }
         Ok(listed)
+    }
+
+    fn leaves(&self, state: &mut State, strikes: &[Strike]) -> Result<Leaves, PkiError> {
+        let mut leaves = Leaves {
+            current: Some(state.current.clone()),
+            upcoming: state.upcoming.clone(),
+            genesys: state.genesys.clone(),
+        };
+        for strike in strikes {
+            match strike.failure {
+                Failure::EmptyUpcoming => leaves.upcoming = None,
+                Failure::CurrentAbsent => leaves.current = None,
+                failure @ (Failure::UpcomingWrongName
+                | Failure::UpcomingStranger
+                | Failure::UpcomingExpired
+                | Failure::UpcomingNotYetValid
+                | Failure::UpcomingCa
+                | Failure::UpcomingOtherCa) => leaves.upcoming = Some(self.odd(state, failure)?),
+                failure @ (Failure::CurrentExpired | Failure::CurrentWrongName | Failure::CurrentOtherCa) => {
+                    leaves.current = Some(self.odd(state, failure)?);
+                }
+                failure @ Failure::GenesysOtherRoot => leaves.genesys = self.odd(state, failure)?,
+                _ => {}
+            }
+        }
+        // These come last: they hide what another failure lists.
+        let is_hidden = |failure| strikes.iter().any(|strike| strike.failure == failure && strike.odd);
+        leaves.current.take_if(|_| is_hidden(Failure::FlappingCurrent));
+        leaves.upcoming.take_if(|_| is_hidden(Failure::FlappingUpcoming));
+        Ok(leaves)
+    }
+
+    /// The Current as PEM, or what a failure makes of it.
+    fn text_of_current(
+        &self,
+        state: &mut State,
+        current: &ClientCertificate,
+        strikes: &[Strike],
+    ) -> Result<String, PkiError> {
+        let form = state.pem;
+        let mut chain = current.with_issuers();
+        if is_struck(strikes, Failure::TwoLeaves) {
+            chain.insert(0, self.odd(state, Failure::TwoLeaves)?.der().to_vec());
+        }
+        let mut text = form.text(&chain);
+        if is_struck(strikes, Failure::PrivateKeyInPem) {
+            let stranger = self.odd(state, Failure::PrivateKeyInPem)?;
+            text.push_str("\r\n ");
+            text.push_str(&form.labelled("PRIVATE KEY", stranger.key_der()));
+        }
+        if is_struck(strikes, Failure::TruncatedPem) {
+            let head: String = text.chars().take(200).collect();
+            text = format!("{head}...\r\n-----END CERTIFICATE-----");
+        }
+        Ok(text)
     }
 }

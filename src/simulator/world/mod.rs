@@ -1,7 +1,7 @@
 //! The vendor's world: which certificates exist now, what the listing says of them, and which failures are in force.
 //!
-//! It advances whenever it is looked at, by the clock it was given: the Upcoming is issued when the window opens, becomes Current when
-//! the old Current ends (or when told), and the Genesys leaf is renewed without notice a month before its end.
+//! It advances by its clock whenever it is read: the Upcoming is issued when the window opens and becomes Current when
+//! the old Current ends (or on command); the Genesys leaf is renewed without notice a month before its end.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::simulator::crls::{CrlMode, CrlPlace, ListName, Published, Revoke, RevokeError, Revoked};
 use crate::simulator::failure::{Endpoint, Failure, Mode};
 use crate::simulator::pem_form::PemForm;
-use crate::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, PkiError, Validity, self_signed};
+use crate::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, PkiError, Validity};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::timestamp::Timestamp;
 
@@ -24,10 +24,9 @@ mod listing;
 mod requests;
 
 use leaves::ending;
-pub(super) use listing::Listed;
 use requests::Token;
 pub use requests::{RequestCounts, SeenRequest};
-pub(super) use requests::{Strike, TokenState, random_text};
+pub(super) use requests::{Strike, is_struck, random_text};
 
 /// The vendor's organisation, as in the subjects of its leaves.
 const VENDOR: &str = "Simulated Genesys Cloud Services, Inc.";
@@ -37,8 +36,10 @@ const REMEMBERED: usize = 1_000;
 pub const LISTING_PATH: &str = "/api/v2/integrations/actions/certificates";
 /// The path of the token endpoint.
 pub const TOKEN_PATH: &str = "/oauth/token";
+/// The id of the OAuth client.
+pub const CLIENT_ID: &str = "5b7c8f3e-0000-4000-8000-51a71a7ed000";
 
-/// How a vendor is to be. Start from [`VendorOptions::new`].
+/// What a vendor is made from. Start from [`VendorOptions::new`].
 #[derive(Clone)]
 pub struct VendorOptions {
     /// Where HTTPS listens; port 0 takes any.
@@ -49,9 +50,7 @@ pub struct VendorOptions {
     pub region: String,
     /// The name in the leaves.
     pub certificate_name: String,
-    /// The OAuth client's id.
-    pub client_id: String,
-    /// The OAuth client's secret; none makes one up.
+    /// The secret of the OAuth client; none makes one up.
     pub client_secret: Option<String>,
     /// `expires_in` of a token.
     pub token_lifetime: Duration,
@@ -59,9 +58,8 @@ pub struct VendorOptions {
     pub certificate_lifetime: Duration,
     /// How many days the first Current has left; none: eleven twelfths of its life.
     pub days_left: Option<u32>,
-    /// Upcoming is listed when Current has less than this left (or less than half its life, where that is shorter).
-    pub window: Duration,
-    /// Promote the Upcoming by itself when Current has this many days left or fewer (0: when it has ended); none: only when told.
+    /// The Upcoming becomes Current when Current has this many days left or fewer (0: when it has ended); none: only by
+    /// [`World::rotate`].
     pub rotate_at_days_left: Option<u32>,
     /// What an unfiltered listing shows.
     pub mode: Mode,
@@ -79,10 +77,10 @@ pub struct VendorOptions {
     pub slow: Duration,
     /// How long [`Failure::SlowBody`] waits between two bytes.
     pub drip: Duration,
-    /// Where the CRLs lie that the certificates name. In a running vendor's world, [`CrlPlace::Vendor`] has become the URL.
+    /// Where the certificates say that the CRLs are. A running vendor has replaced [`CrlPlace::Vendor`] by the URL.
     pub crls: CrlPlace,
-    /// The life of a CRL; half of it after its issue, the next one is issued. Short, so that trustsync asks again within a
-    /// minute, and an outage of the lists shows soon.
+    /// The life of a CRL; the next one is issued after half of it. Short, so that trustsync asks again within a minute
+    /// and an outage of the lists shows soon.
     pub crl_lifetime: Duration,
     /// More names for the HTTPS certificate, besides localhost and the loopback addresses.
     pub tls_names: Vec<String>,
@@ -97,12 +95,10 @@ impl VendorOptions {
             clock,
             region: "us-east-1".into(),
             certificate_name: "dataactions.prod.us-east-1.mypurecloud.com".into(),
-            client_id: "5b7c8f3e-0000-4000-8000-51a71a7ed000".into(),
             client_secret: None,
             token_lifetime: DAY,
             certificate_lifetime: DAY.saturating_mul(397),
             days_left: None,
-            window: DAY.saturating_mul(90),
             rotate_at_days_left: Some(0),
             mode: Mode::default(),
             pem: PemForm::default(),
@@ -118,65 +114,59 @@ impl VendorOptions {
         }
     }
 
-    /// Upcoming is listed when Current has less than this left.
-    fn effective_window(&self) -> Duration {
-        self.window.min(self.certificate_lifetime / 2)
+    /// Upcoming is listed when Current has less than this left: 90 days, or half its life where that is shorter.
+    fn window(&self) -> Duration {
+        DAY.saturating_mul(90).min(self.certificate_lifetime / 2)
+    }
+
+    /// The http URL below which the revocation lists are, if there are any.
+    pub(super) fn crl_base(&self) -> Option<&str> {
+        match &self.crls {
+            CrlPlace::At(url) => Some(url),
+            CrlPlace::Vendor | CrlPlace::Nowhere => None,
+        }
     }
 }
 
-/// Certificates that are not the vendor's, for those who try to get in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Impostor {
-    /// Another leaf of the vendor's own public intermediate, with another name.
-    Stranger,
-    /// Another leaf of the vendor's own public intermediate that even carries the region's name.
-    Namesake,
-    /// Self-signed, with the very subject of the vendor's.
-    Twin,
-    /// The region's name, signed by a CA that nobody configured.
-    OtherCa,
-    /// Once the vendor's, expired since a month.
-    Expired,
-}
-
-impl Impostor {
-    /// Every impostor.
-    pub const ALL: [Self; 5] = [Self::Stranger, Self::Namesake, Self::Twin, Self::OtherCa, Self::Expired];
-
-    /// Its name, which is its file's.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stranger => "stranger",
-            Self::Namesake => "namesake",
-            Self::Twin => "twin",
-            Self::OtherCa => "other-ca",
-            Self::Expired => "expired",
-        }
+named! {
+    /// Certificates that are not the vendor's, for those who try to get in. Each name is also that of a file in the
+    /// simulator's folder.
+    pub enum Impostor("impostor") {
+        /// Another leaf of the vendor's own public intermediate, with another name.
+        Stranger = "stranger",
+        /// Another leaf of the vendor's own public intermediate that even carries the region's name.
+        Namesake = "namesake",
+        /// Self-signed, with the very subject of the vendor's.
+        Twin = "twin",
+        /// The region's name, signed by a CA that no configuration names.
+        OtherCa = "other-ca",
+        /// Once the vendor's; it expired a month ago.
+        Expired = "expired",
     }
 }
 
 /// A failure in force.
 #[derive(Debug, Clone)]
 pub struct ActiveFailure {
-    /// What happens.
+    /// How the vendor fails.
     pub failure: Failure,
-    /// Where.
+    /// Whose requests it strikes.
     pub endpoint: Endpoint,
-    /// To how many more requests; none: until cleared.
+    /// How many more requests it strikes; none: all until cleared.
     pub remaining: Option<u64>,
+    /// How many it struck, by the status that was asked for.
     answers: BTreeMap<&'static str, u64>,
 }
 
 struct State {
-    pki: Pki,
     current: ClientCertificate,
     /// What was Current, the latest last.
     retired: VecDeque<ClientCertificate>,
     upcoming: Option<ClientCertificate>,
     genesys: ClientCertificate,
-    impostors: BTreeMap<Impostor, ClientCertificate>,
-    odd: BTreeMap<Failure, ClientCertificate>,
+    /// Leaves that are not what the vendor presents, by the name of the impostor who holds one or the failure that
+    /// lists it.
+    odd: BTreeMap<&'static str, ClientCertificate>,
     revoked: BTreeMap<Fingerprint, Revoked>,
     published: BTreeMap<ListName, Published>,
     crls_issued: u64,
@@ -192,14 +182,11 @@ struct State {
 
 impl State {
     fn succeed(&mut self, next: ClientCertificate) {
-        if self.retired.len() >= REMEMBERED {
-            self.retired.pop_front();
-        }
-        self.retired.push_back(std::mem::replace(&mut self.current, next));
+        remember(&mut self.retired, std::mem::replace(&mut self.current, next));
     }
 
-    /// The leaf that is meant.
-    fn sought(&self, which: Revoke) -> Option<&ClientCertificate> {
+    /// The leaf that is to be revoked.
+    fn leaf(&self, which: Revoke) -> Option<&ClientCertificate> {
         match which {
             Revoke::Current => Some(&self.current),
             Revoke::Upcoming => self.upcoming.as_ref(),
@@ -210,7 +197,6 @@ impl State {
                 .into_iter()
                 .chain(&self.upcoming)
                 .chain(&self.retired)
-                .chain(self.impostors.values())
                 .chain(self.odd.values())
                 .find(|leaf| Fingerprint::of(leaf.der()) == sought),
         }
@@ -219,8 +205,16 @@ impl State {
 
 struct Shared {
     options: VendorOptions,
+    pki: Pki,
     client_secret: String,
     state: Mutex<State>,
+}
+
+fn remember<T>(queue: &mut VecDeque<T>, latest: T) {
+    if queue.len() >= REMEMBERED {
+        queue.pop_front();
+    }
+    queue.push_back(latest);
 }
 
 /// A handle on the vendor's world; clones share it.
@@ -234,36 +228,22 @@ impl fmt::Debug for World {
 }
 
 impl World {
-    /// A fresh world with its own PKI.
+    /// A fresh world with a PKI of its own.
     pub fn new(options: VendorOptions) -> Result<Self, PkiError> {
         let now = options.clock.now();
-        let crl_base = match &options.crls {
-            CrlPlace::At(url) => Some(url.as_str()),
-            CrlPlace::Vendor | CrlPlace::Nowhere => None,
-        };
-        let pki = Pki::new(&options.region, now, crl_base)?;
+        let pki = Pki::new(&options.region, now, options.crl_base())?;
         let left = match options.days_left {
             Some(days) => DAY.saturating_mul(days),
             None => options.certificate_lifetime / 12 * 11,
         };
-        let current = pki.digicert_intermediate.issue(
-            VENDOR,
-            &LeafRequest::client(&options.certificate_name, ending(now, left, options.certificate_lifetime)),
-        )?;
-        let genesys = pki.genesys_root.issue(
-            VENDOR,
-            &LeafRequest::client(
-                &options.certificate_name,
-                ending(now, DAY.saturating_mul(200), DAY.saturating_mul(397)),
-            ),
-        )?;
+        let name = options.certificate_name.as_str();
+        let current = LeafRequest::client(name, ending(now, left, options.certificate_lifetime));
+        let genesys = LeafRequest::client(name, ending(now, DAY.saturating_mul(200), DAY.saturating_mul(397)));
         let state = State {
-            pki,
-            current,
+            current: pki.digicert_intermediate.issue(VENDOR, &current)?,
             retired: VecDeque::new(),
             upcoming: None,
-            genesys,
-            impostors: BTreeMap::new(),
+            genesys: pki.genesys_root.issue(VENDOR, &genesys)?,
             odd: BTreeMap::new(),
             revoked: BTreeMap::new(),
             published: BTreeMap::new(),
@@ -278,22 +258,28 @@ impl World {
             minute: None,
         };
         let client_secret = options.client_secret.clone().unwrap_or_else(random_text);
-        Ok(Self(Arc::new(Shared { options, client_secret, state: Mutex::new(state) })))
+        Ok(Self(Arc::new(Shared { options, pki, client_secret, state: Mutex::new(state) })))
     }
 
-    /// How it was made.
+    /// The options that it was made from.
     #[must_use]
     pub fn options(&self) -> &VendorOptions {
         &self.0.options
     }
 
-    /// What time it is in it.
+    /// Its authorities, the vendor's and a stranger's.
+    #[must_use]
+    pub fn pki(&self) -> &Pki {
+        &self.0.pki
+    }
+
+    /// The time by its clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.options.clock.now()
     }
 
-    /// The OAuth client's secret.
+    /// The secret of the OAuth client, as given or made up.
     #[must_use]
     pub fn client_secret(&self) -> &str {
         &self.0.client_secret
@@ -314,96 +300,32 @@ impl World {
         Ok(self.advanced()?.genesys.clone())
     }
 
-    /// Somebody who is not the vendor. The same one each time, until its validity would give it away.
-    pub fn impostor(&self, who: Impostor) -> Result<ClientCertificate, PkiError> {
-        let now = self.now();
-        let mut state = self.advanced()?;
-        if let Some(known) = state.impostors.get(&who)
-            && (who == Impostor::Expired) == (known.validity().not_after < now)
-            && known.validity().not_before <= now
-        {
-            return Ok(known.clone());
-        }
-        let name = self.0.options.certificate_name.as_str();
-        let valid = Validity::of(now.minus(DAY), DAY.saturating_mul(397));
-        let made = match who {
-            Impostor::Stranger => state
-                .pki
-                .digicert_intermediate
-                .issue("A Stranger, Ltd.", &LeafRequest::client("mail.stranger.example", valid)),
-            Impostor::Namesake => state.pki.digicert_intermediate.issue(VENDOR, &LeafRequest::client(name, valid)),
-            Impostor::Twin => self_signed(VENDOR, &LeafRequest::client(name, valid)),
-            Impostor::OtherCa => state.pki.other_root.issue(VENDOR, &LeafRequest::client(name, valid)),
-            Impostor::Expired => {
-                let over = Validity::of(now.minus(DAY.saturating_mul(427)), DAY.saturating_mul(397));
-                state.pki.digicert_intermediate.issue(VENDOR, &LeafRequest::client(name, over))
-            }
-        }?;
-        state.impostors.insert(who, made.clone());
-        Ok(made)
-    }
-
-    /// The public root, DER.
-    #[must_use]
-    pub fn digicert_root_der(&self) -> Vec<u8> {
-        self.locked().pki.digicert_root.der().to_vec()
-    }
-
-    /// The public intermediate, DER.
-    #[must_use]
-    pub fn digicert_intermediate_der(&self) -> Vec<u8> {
-        self.locked().pki.digicert_intermediate.der().to_vec()
-    }
-
-    /// The region's private root, DER.
-    #[must_use]
-    pub fn genesys_root_der(&self) -> Vec<u8> {
-        self.locked().pki.genesys_root.der().to_vec()
-    }
-
-    /// A revocation list by the CA whose lists lie at `NAME.crl` at [`VendorOptions::crls`] (`digicert-root`,
-    /// `digicert-intermediate`, `genesys-root`): of these certificates (DER), in force for a week from `since`. None for
-    /// another name.
-    pub fn revocation_list(
-        &self,
-        name: &str,
-        revoked: &[Vec<u8>],
-        since: Timestamp,
-    ) -> Result<Option<Vec<u8>>, PkiError> {
-        let Some(list) = ListName::called(name) else { return Ok(None) };
-        let revoked: Vec<_> = revoked.iter().map(|der| (der.clone(), since)).collect();
-        let number = u64::try_from(since.unix()).unwrap_or(0);
-        let validity = Validity::of(since, DAY.saturating_mul(7));
-        list.issuer(&self.locked().pki).revocation_list(&revoked, number, validity).map(Some)
-    }
-
     /// Lets the CA that signed it revoke a certificate, from now on; the vendor lists it all the same.
     pub fn revoke(&self, which: Revoke) -> Result<Fingerprint, RevokeError> {
-        let now = self.now();
+        let pki = &self.0.pki;
         let mut state = self.advanced()?;
-        let absent = || RevokeError::Absent(which);
         let (der, issuer) = if which == Revoke::Intermediate {
-            (state.pki.digicert_intermediate.der().to_vec(), Some(state.pki.digicert_root.der().to_vec()))
+            (pki.digicert_intermediate.der().to_vec(), Some(pki.digicert_root.der().to_vec()))
         } else {
-            let leaf = state.sought(which).ok_or_else(absent)?;
+            let leaf = state.leaf(which).ok_or(RevokeError::Absent(which))?;
             (leaf.der().to_vec(), leaf.with_issuers().into_iter().nth(1))
         };
-        let list = ListName::ALL.into_iter().find(|list| Some(list.issuer(&state.pki).der()) == issuer.as_deref());
+        let list = ListName::ALL.into_iter().find(|list| Some(list.issuer(pki).der()) == issuer.as_deref());
         let list = list.ok_or(RevokeError::NoList(which))?;
         let fingerprint = Fingerprint::of(&der);
-        state.revoked.entry(fingerprint).or_insert(Revoked { list, der, since: now });
+        state.revoked.entry(fingerprint).or_insert(Revoked { list, der, since: self.now() });
         state.published.clear();
         Ok(fingerprint)
     }
 
-    /// Issues lists that name nobody any more.
+    /// Lifts every revocation: the next lists are empty.
     pub fn unrevoke_all(&self) {
         let mut state = self.locked();
         state.revoked.clear();
         state.published.clear();
     }
 
-    /// Whom the lists name.
+    /// The certificates that the lists name.
     #[must_use]
     pub fn revoked(&self) -> Vec<Fingerprint> {
         self.locked().revoked.keys().copied().collect()
@@ -420,7 +342,7 @@ impl World {
         self.locked().crl_mode
     }
 
-    /// The list as it lies there now; a new one is signed when half of its life is over, or somebody was revoked.
+    /// The list as it is now; a new one is signed when half of its life is over, or after a revocation.
     pub(super) fn published(&self, list: ListName) -> Result<Published, PkiError> {
         let now = self.now();
         let life = self.0.options.crl_lifetime;
@@ -432,12 +354,12 @@ impl World {
         {
             return Ok(known.clone());
         }
-        // Of two lists of one second, the number tells which is the newer one.
+        // The number shows which of two lists of one second is newer.
         let number = state.crls_issued.saturating_add(1);
         let since = if expired { now.minus(life.saturating_mul(2)) } else { now };
         let names = state.revoked.values().filter(|revoked| revoked.list == list);
         let revoked: Vec<_> = names.map(|revoked| (revoked.der.clone(), revoked.since)).collect();
-        let der = list.issuer(&state.pki).revocation_list(&revoked, number, Validity::of(since, life))?;
+        let der = list.issuer(&self.0.pki).revocation_list(&revoked, number, Validity::of(since, life))?;
         let published = Published { der, since };
         state.crls_issued = number;
         if !expired {
@@ -446,53 +368,47 @@ impl World {
         Ok(published)
     }
 
-    /// A root that nobody configured, DER.
-    #[must_use]
-    pub fn other_root_der(&self) -> Vec<u8> {
-        self.locked().pki.other_root.der().to_vec()
-    }
-
     /// Promotes the Upcoming to Current now; without one, a fresh leaf is Current at once: an unscheduled rotation.
     pub fn rotate(&self) -> Result<(), PkiError> {
         let now = self.now();
         let mut state = self.advanced()?;
         let next = match state.upcoming.take() {
             Some(upcoming) => upcoming,
-            None => self.leaf(&state.pki, Validity::of(now, self.0.options.certificate_lifetime))?,
+            None => self.leaf(Validity::of(now, self.0.options.certificate_lifetime))?,
         };
         state.succeed(next);
         self.advance(&mut state, now)
     }
 
-    /// Re-issues Current so that it has `days` left now, and Upcoming so that it fits: none outside the window, a fresh one in it.
+    /// Issues Current anew with `days` left, and with it Upcoming: none outside the window, a fresh one within.
     pub fn set_days_left(&self, days: u32) -> Result<(), PkiError> {
         let now = self.now();
         let mut state = self.locked();
         let validity = ending(now, DAY.saturating_mul(days), self.0.options.certificate_lifetime);
-        let fresh = self.leaf(&state.pki, validity)?;
+        let fresh = self.leaf(validity)?;
         state.succeed(fresh);
         state.upcoming = None;
         self.advance(&mut state, now)
     }
 
-    /// Lists another Upcoming from now on, that has `days` left now: be it before the window, or ending before Current.
+    /// Issues Upcoming anew with `days` left, even before the window, or ending before Current.
     pub fn set_upcoming_days_left(&self, days: u32) -> Result<(), PkiError> {
         let now = self.now();
         let mut state = self.advanced()?;
         let validity = ending(now, DAY.saturating_mul(days), self.0.options.certificate_lifetime);
-        state.upcoming = Some(self.leaf(&state.pki, validity)?);
+        state.upcoming = Some(self.leaf(validity)?);
         Ok(())
     }
 
-    /// Renews the Genesys leaf under the same root and name, without telling anyone.
+    /// Renews the Genesys leaf under the same root and name, without notice.
     pub fn renew_genesys(&self) -> Result<(), PkiError> {
         let mut state = self.locked();
-        state.genesys = self.genesys_leaf(&state.pki, self.now())?;
+        state.genesys = self.genesys_leaf(self.now())?;
         Ok(())
     }
 
-    /// Fails in this way from now on, for `count` requests to `endpoint` or until [`World::clear`]. Asking again for a failure that is in
-    /// force replaces it; what changes the listing's content strikes the listing alone.
+    /// Fails in this way from now on, for `count` requests to `endpoint` or until [`World::clear`]. A failure that is
+    /// in force already is replaced; one that changes the listing's content strikes the listing alone.
     pub fn fail(&self, failure: Failure, endpoint: Endpoint, count: Option<u64>) {
         let mut state = self.locked();
         state.failures.retain(|active| active.failure != failure);

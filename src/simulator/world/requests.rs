@@ -1,11 +1,11 @@
-//! What the vendor keeps of those who ask: tokens, requests and their number, and the failures that strike them.
+//! What the vendor keeps of its clients: tokens, requests and their number, and the failures that strike them.
 
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
-use super::{REMEMBERED, World};
+use super::{World, remember};
 use crate::simulator::failure::{Endpoint, Failure};
 use crate::trust::fingerprint::hex;
 use crate::trust::timestamp::Timestamp;
@@ -13,17 +13,15 @@ use crate::trust::timestamp::Timestamp;
 /// A request that the vendor saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenRequest {
-    /// When, by the world's clock.
-    pub at: Timestamp,
-    /// The endpoint, where it is one of the two.
+    /// Which of the two endpoints, if either.
     pub endpoint: Option<Endpoint>,
-    /// The method.
+    /// `GET`, `POST`...
     pub method: String,
-    /// The path.
+    /// The path, without the query.
     pub path: String,
-    /// The query, as sent.
+    /// The query as sent, still escaped.
     pub query: String,
-    /// The Host header.
+    /// The Host header, empty without one.
     pub host: String,
     /// Whether it carried an Authorization header.
     pub authorization: bool,
@@ -31,30 +29,22 @@ pub struct SeenRequest {
     pub status: Option<u16>,
 }
 
-/// How many requests came.
+/// How many requests came since the world began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCounts {
-    /// To the token endpoint.
+    /// To [`TOKEN_PATH`](super::TOKEN_PATH).
     pub token: u64,
-    /// To the listing.
+    /// To [`LISTING_PATH`](super::LISTING_PATH).
     pub listing: u64,
-    /// For a CRL.
+    /// To the CRLs' listener, for any path.
     pub crl: u64,
-    /// Elsewhere.
+    /// To any other path of the API.
     pub other: u64,
 }
 
 pub(super) struct Token {
     pub(super) text: String,
     pub(super) expires: Timestamp,
-}
-
-/// What a Bearer token is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::simulator) enum TokenState {
-    Good,
-    Expired,
-    Unknown,
 }
 
 /// A failure that strikes a request, and whether it is the first, third... of its kind.
@@ -64,13 +54,17 @@ pub(in crate::simulator) struct Strike {
     pub(super) odd: bool,
 }
 
+pub(in crate::simulator) fn is_struck(strikes: &[Strike], failure: Failure) -> bool {
+    strikes.iter().any(|strike| strike.failure == failure)
+}
+
 impl World {
     /// Forgets every token: the next listing gets 401.
     pub fn revoke_tokens(&self) {
         self.locked().tokens.clear();
     }
 
-    /// The tokens that were given out, oldest first, for tests that look for them where they must not be.
+    /// The latest tokens that were issued, oldest first: tests search for them where they must not be.
     #[must_use]
     pub fn tokens(&self) -> Vec<String> {
         self.locked().tokens.iter().map(|token| token.text.clone()).collect()
@@ -82,7 +76,7 @@ impl World {
         self.locked().seen.iter().cloned().collect()
     }
 
-    /// How many requests came, since the beginning.
+    /// How many requests came, by endpoint.
     #[must_use]
     pub fn request_counts(&self) -> RequestCounts {
         self.locked().counts
@@ -96,33 +90,30 @@ impl World {
             Some(Endpoint::Both) | None => &mut state.counts.other,
         };
         *counter = counter.saturating_add(1);
-        if state.seen.len() >= REMEMBERED {
-            state.seen.pop_front();
-        }
-        state.seen.push_back(request);
+        remember(&mut state.seen, request);
     }
 
     pub(in crate::simulator) fn issue_token(&self) -> String {
-        let token = Token { text: random_text(), expires: self.now().plus(self.0.options.token_lifetime) };
-        let text = token.text.clone();
-        let mut state = self.locked();
-        if state.tokens.len() >= REMEMBERED {
-            state.tokens.pop_front();
-        }
-        state.tokens.push_back(token);
+        let text = random_text();
+        let expires = self.now().plus(self.0.options.token_lifetime);
+        remember(&mut self.locked().tokens, Token { text: text.clone(), expires });
         text
     }
 
-    pub(in crate::simulator) fn judge_token(&self, text: &str) -> TokenState {
-        let now = self.now();
+    /// Whether a Bearer token is good now; else the code and the message of the refusal.
+    pub(in crate::simulator) fn check_token(&self, text: Option<&str>) -> Result<(), (&'static str, &'static str)> {
+        let Some(text) = text else {
+            let message = "No authentication bearer token specified in authorization header.";
+            return Err(("authentication.required", message));
+        };
         match self.locked().tokens.iter().find(|token| token.text == text) {
-            None => TokenState::Unknown,
-            Some(token) if token.expires <= now => TokenState::Expired,
-            Some(_) => TokenState::Good,
+            None => Err(("bad.credentials", "Invalid login credentials.")),
+            Some(token) if token.expires <= self.now() => Err(("credentials.expired", "The token has expired.")),
+            Some(_) => Ok(()),
         }
     }
 
-    /// Counts one listing against the minute's allowance: how many were made, and when the minute ends.
+    /// Counts one listing against the minute's allowance: how many there were, and how long the minute still lasts.
     pub(in crate::simulator) fn count_against_limit(&self) -> (u32, Duration) {
         const MINUTE: Duration = Duration::from_secs(60);
         let now = Instant::now();
@@ -143,7 +134,7 @@ impl World {
 
     /// The failures that strike this request; each counts it.
     pub(in crate::simulator) fn strike(&self, endpoint: Endpoint, status: Option<&str>) -> Vec<Strike> {
-        // Each filter is counted by itself, so that a client that always asks twice sees the listing flap.
+        // Counted by filter, so that a client that always asks twice sees the listing flap.
         let asked = match status {
             None => "all",
             Some("Current") => "current",
@@ -168,7 +159,7 @@ impl World {
     }
 }
 
-/// 32 random hex digits. Without randomness from the kernel there is no TLS either, so that zeros would never be served.
+/// 32 random hex digits. Where the kernel has no randomness, TLS fails before any zeros are served.
 pub(in crate::simulator) fn random_text() -> String {
     let mut bytes = [0; 16];
     let _ = SystemRandom::new().fill(&mut bytes);

@@ -1,6 +1,7 @@
-//! Reads what Apache includes. It may hold any directive, so every line must be one of the few that are meant, and in its
-//! place.
+//! Reads what Apache includes. It may hold any directive, so every line must be one of the few that are meant, and in
+//! its place.
 
+use crate::targets::read_back::meant::exactly;
 use crate::trust::render::Odd;
 
 /// How many lines are meant that deny and that admit.
@@ -15,10 +16,7 @@ pub(super) struct Meant {
 pub(super) fn admit(text: &str, meant: Meant) -> Result<(), Odd> {
     let (mut denied, mut pinned, mut named) = (0_usize, 0_usize, 0_usize);
     let mut lines = directives(text)?.into_iter().peekable();
-    let expect = |lines: &mut dyn Iterator<Item = &str>, line: &str| match lines.next() {
-        Some(found) if found == line => Ok(()),
-        found => Err((format!("{:?}", found.unwrap_or_default()), format!("{line:?}"))),
-    };
+    let expect = |lines: &mut dyn Iterator<Item = &str>, line| exactly(lines.next().unwrap_or_default(), line);
     expect(&mut lines, "<RequireAll>")?;
     expect(&mut lines, "Require expr \"%{SSL_CLIENT_VERIFY} == 'SUCCESS'\"")?;
     while lines.next_if(|line| is_hash(line, "!=")).is_some() {
@@ -32,23 +30,20 @@ pub(super) fn admit(text: &str, meant: Meant) -> Result<(), Odd> {
     }
     expect(&mut lines, "</RequireAny>")?;
     expect(&mut lines, "</RequireAll>")?;
-    if let Some(odd) = lines.next() {
-        return Err((format!("{odd:?}"), "nothing after the end".to_owned()));
-    }
-    let found = Meant { denied, pinned, named };
-    if found == meant { Ok(()) } else { Err((in_words(found), in_words(meant))) }
+    exactly(lines.next(), None::<&str>)?;
+    exactly(Meant { denied, pinned, named }, meant)
 }
 
 /// The header that names this generation, shown to this machine alone.
 pub(super) fn generation(text: &str, number: u64) -> Result<(), Odd> {
     let meant = format!(
-        "Header always set X-Trustsync-Generation \"{number:06}\" \"expr=%{{CONN_REMOTE_ADDR}} in {{ '127.0.0.1', '::1' }}\""
+        "Header always set X-Trustsync-Generation \"{number:06}\" \"expr=%{{CONN_REMOTE_ADDR}} in {{ '127.0.0.1', \
+         '::1' }}\""
     );
-    let found = directives(text)?;
-    if found == [meant.as_str()] { Ok(()) } else { Err((format!("{found:?}"), format!("{meant:?}"))) }
+    exactly(directives(text)?, [meant.as_str()])
 }
 
-/// The lines that are no comments. A backslash at a line's end would take the next line along.
+/// The lines that are not comments. A backslash at a line's end would take the next line along.
 fn directives(text: &str) -> Result<Vec<&str>, Odd> {
     let odd = text.lines().find(|line| line.ends_with('\\') || line.chars().any(|each| !(' '..='~').contains(&each)));
     match odd {
@@ -98,8 +93,4 @@ fn is_literal(text: &str) -> bool {
         rest = rest.get(size..).unwrap_or_default();
     }
     !text.is_empty()
-}
-
-fn in_words(Meant { denied, pinned, named }: Meant) -> String {
-    format!("{denied} denied, {pinned} pinned and {named} named")
 }

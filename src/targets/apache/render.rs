@@ -1,18 +1,18 @@
 //! For Apache httpd: an allowlist to include where `Require` stands, and the header that names its generation.
 //!
-//! The allowlist is whole in itself: a client must have passed the verification of the chain, be denied by no line, and be
-//! admitted by one. Its lines carry nothing of a certificate but hashes, and names of which every byte that could mean
-//! something to Apache (quotes, `${...}`, `%{...}`, backslashes, non-ASCII) is written as `\xHH`.
+//! The allowlist is whole in itself: a client must have passed the verification of the chain, be denied by no line, and
+//! be admitted by one. Its lines carry nothing of a certificate but hashes, and names of which every byte that could
+//! mean something to Apache (quotes, `${...}`, `%{...}`, backslashes, non-ASCII) is written as `\xHH`.
 
 use std::fmt::Write;
 
 use crate::trust::render::{Files, Label};
 use crate::trust::set::{NameRule, TrustSet};
 
-/// Who is admitted.
+/// The allowlist, to include where `Require` stands.
 pub(super) const ADMIT: &str = "apache/admit.conf";
 
-/// The header with the generation's number.
+/// The header that shows the generation's number.
 pub(super) const GENERATION: &str = "apache/generation.conf";
 
 /// Both files.
@@ -51,18 +51,19 @@ fn admit(set: &TrustSet, label: &Label<'_>) -> String {
     text
 }
 
-/// To this machine alone: the peer of the connection, whatever X-Forwarded-For mod_remoteip was told.
+/// To this machine alone: by the peer of the connection, whatever mod_remoteip makes of X-Forwarded-For.
 fn generation(label: &Label<'_>) -> String {
     format!(
         "# trustsync generation {generation:06} store {store}\n\
-         Header always set X-Trustsync-Generation \"{generation:06}\" \"expr=%{{CONN_REMOTE_ADDR}} in {{ '127.0.0.1', '::1' }}\"\n",
+         Header always set X-Trustsync-Generation \"{generation:06}\" \"expr=%{{CONN_REMOTE_ADDR}} in {{ '127.0.0.1', \
+         '::1' }}\"\n",
         generation = label.generation,
         store = label.store,
     )
 }
 
-/// Issuer DN and subject DN, both RFC 2253 with the common name first; other attributes may change at a renewal, but none
-/// of their values can hold an unescaped comma.
+/// Issuer DN and subject DN, both RFC 2253 with the common name first; other attributes may change at a renewal, but
+/// none of their values can hold an unescaped comma.
 fn name_conditions(rule: &NameRule) -> Vec<String> {
     let issuer = format!("%{{SSL_CLIENT_I_DN}} =~ m#^{}\\z#", literal(&shown(&rule.root.facts().subject)));
     if rule.names.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// `deploy/apache/trustsync.conf`, for each `VirtualHost` that asks for client certificates.
 const VIRTUAL_HOST: &str = include_str!("../../../deploy/apache/trustsync.conf");
@@ -10,7 +10,7 @@ const VIRTUAL_HOST: &str = include_str!("../../../deploy/apache/trustsync.conf")
 /// The path that stands for the link in that file.
 const DEFAULT_LINK: &str = "/var/lib/trustsync/target/apache";
 
-/// What goes into each virtual host.
+/// The lines for each virtual host.
 #[must_use]
 pub fn virtual_host(link: &Path) -> String {
     // Every path of the snippet stands in double quotes.

@@ -4,8 +4,8 @@
 //!  unshare mount, network, processes, IPC ─▶ bind NEW over OLD ─▶ a tmpfs for what it would write ─▶ start
 //!     ─▶ its pid file appears: it has loaded everything, and would serve ─▶ end it; the namespaces end with it
 //! ```
-//! It binds its ports in a network of its own, where every address may be bound, and nobody can reach it. What it writes where
-//! it logs, it writes.
+//! It binds its ports in a network of its own, where every address may be bound, and nobody can reach it. What it
+//! writes where it logs, it writes.
 
 use crate::targets::ways::Start;
 
@@ -13,11 +13,13 @@ use crate::targets::ways::Start;
 pub const START: Start = Start {
     script: SCRIPT,
     test: "-t",
+    tests: &["-t", "-S", "configtest"],
     misses: "reads neither certificates nor keys nor CRLs, and a bad one of these ends the server at its reload",
 };
 
-/// Apache's own options come last and win: a pid file, runtime folder and log of its own, and no session cache, whose file
-/// the running server may have at the same place. Folders that other modules write to by their full names are covered.
+/// Apache's own options come last and win: a pid file, runtime folder and log of its own, and no session cache, whose
+/// file the running server may have at the same place. Folders that other modules write to by their full names are
+/// covered.
 const SCRIPT: &str = r#"room=$1 new=$2 old=$3
 shift 3
 mount -t tmpfs -o mode=0755 trustsync "$room" || exit 1

@@ -1,12 +1,12 @@
-//! Reads a directory of certificates by the hash of their subject: as many files as there are authorities and a marker, in
-//! each one certificate, of those that share a hash none passed over. A reader asks for `.0`, `.1` and so on, and stops at
-//! the first that is missing.
+//! Reads a directory of certificates by the hash of their subject: as many files as there are authorities and a marker,
+//! in each one certificate, of those that share a hash none passed over. A reader asks for `.0`, `.1` and so on, and
+//! stops at the first that is missing.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::render::{FOLDER, subject_hash};
-use crate::targets::read_back::meant::certificates;
+use crate::targets::read_back::meant::{certificates, counted};
 use crate::trust::manifest::Manifest;
 use crate::trust::render::Odd;
 
@@ -20,20 +20,15 @@ pub(super) fn file(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), 
     if !folder_and_hash.strip_prefix(FOLDER).is_some_and(is_hash) {
         return odd("another name", "<hash>.<n>");
     }
-    match place.parse::<u32>() {
-        Ok(number) if number.to_string() != place => return odd("no place in its name", "<hash>.<n>"),
-        Ok(0) => {}
-        Ok(number) => {
-            let before = format!("{folder_and_hash}.{}", number.saturating_sub(1));
-            if !manifest.files.contains_key(&before) {
-                return odd("a place without the one before it", "places in a row");
-            }
-        }
-        Err(_) => return odd("no place in its name", "<hash>.<n>"),
+    let Some(number) = place.parse::<u32>().ok().filter(|number| number.to_string() == place) else {
+        return odd("no place in its name", "<hash>.<n>");
+    };
+    let before = number.checked_sub(1).map(|before| format!("{folder_and_hash}.{before}"));
+    if before.is_some_and(|before| !manifest.files.contains_key(&before)) {
+        return odd("a place without the one before it", "places in a row");
     }
     match certificates(bytes) {
-        Ok(1) => {}
-        Ok(found) => return odd(&format!("{found} certificates"), "1"),
+        Ok(found) => counted(found, 1, "certificates")?,
         Err(why) => return odd(&why, "one certificate"),
     }
     // What openssl would call it: the renderer's own reckoning, which tests hold against openssl's.
@@ -47,5 +42,5 @@ pub(super) fn file(path: &str, bytes: &[u8], manifest: &Manifest) -> Result<(), 
     }
     let meant = manifest.chain.union(&manifest.extra).count().saturating_add(1);
     let found = manifest.files.keys().filter(|path| path.starts_with(FOLDER)).count();
-    if found == meant { Ok(()) } else { odd(&format!("one of {found} files"), &meant.to_string()) }
+    counted(found, meant, "files in its folder")
 }

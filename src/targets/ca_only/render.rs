@@ -1,14 +1,15 @@
-//! OpenSSL's directory of certificates: each in a file called by a hash of its subject, so that a program finds an issuer
-//! without reading them all (`SSLCACertificatePath`, `openssl -CApath`).
+//! OpenSSL's directory of certificates: each in a file called by a hash of its subject, so that a program finds an
+//! issuer without reading them all (`SSLCACertificatePath`, `openssl -CApath`).
 //!
-//! The hash is OpenSSL's `X509_NAME_hash`: the first four bytes, little-endian, of the SHA-1 of the name's canonical form
-//! (`crypto/x509/x_name.c`): the RDNs one after the other, without the sequence around them, each string as UTF-8 in lower
-//! case, without spaces at its ends and with single ones within. Lower case and spaces are ASCII's alone.
+//! The hash is OpenSSL's `X509_NAME_hash`: the first four bytes, little-endian, of the SHA-1 of the name's canonical
+//! form (`crypto/x509/x_name.c`): the RDNs one after the other, without the sequence around them, each string as UTF-8
+//! in lower case, without spaces at its ends and with single ones within. Lower case and spaces are ASCII's alone.
 
 use std::collections::BTreeMap;
 
+use crate::targets::der::tlv;
 use crate::trust::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value};
-use crate::trust::render::{Files, Label, pem_of};
+use crate::trust::render::{Files, Label};
 use crate::trust::set::TrustSet;
 
 const UTF8_STRING: u8 = 0x0c;
@@ -26,7 +27,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let mut taken: BTreeMap<u32, u32> = BTreeMap::new();
     let authorities =
         set.chain.values().chain(set.extra.values().filter(|held| !set.chain.contains_key(&held.fingerprint())));
-    // A name that no hash can be made of cannot be found by one; that its file is missing, reading back will say.
+    // A name without a hash has no file, and reading back reports the missing one.
     authorities
         .chain([label.marker])
         .filter_map(|held| Some((subject_hash(&held.facts().subject_der)?, held)))
@@ -34,12 +35,12 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
             let place = taken.entry(hash).or_default();
             let path = format!("{FOLDER}{hash:08x}.{place}");
             *place = place.saturating_add(1);
-            (path, pem_of(held).into_bytes())
+            (path, held.pem().into_bytes())
         })
         .collect()
 }
 
-/// OpenSSL's hash of a name, from its DER; none where that is no name.
+/// OpenSSL's hash of a name, from its DER; none where that is not a name.
 #[must_use]
 pub fn subject_hash(name: &[u8]) -> Option<u32> {
     let canonical = canonical(name).ok()?;
@@ -59,11 +60,11 @@ fn canonical(name: &[u8]) -> Result<Vec<u8>, NotDer> {
             let kind = attribute.expect(OID)?;
             let value = attribute.next()?;
             attribute.end()?;
-            written.push(encoded(SEQUENCE, &[kind.whole, &canonical_value(&value)].concat()));
+            written.push(tlv(SEQUENCE, &[kind.whole, &canonical_value(&value)]));
         }
         // DER's order of a SET OF.
         written.sort();
-        whole.extend(encoded(SET, &written.concat()));
+        whole.extend(tlv(SET, &written));
     }
     Ok(whole)
 }
@@ -86,23 +87,5 @@ fn canonical_value(value: &Value<'_>) -> Vec<u8> {
     };
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let words = text.split(is_space).filter(|word| !word.is_empty());
-    encoded(UTF8_STRING, &words.map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>().join(&b' '))
-}
-
-/// Identifier, length, content.
-fn encoded(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let digits: Vec<u8> = length.iter().copied().skip_while(|byte| *byte == 0).collect();
-    let mut written = vec![tag];
-    match (digits.as_slice(), u8::try_from(digits.len())) {
-        ([], _) => written.push(0),
-        ([short @ ..=0x7f], _) => written.push(*short),
-        (long, Ok(size)) => {
-            written.push(0x80 | size);
-            written.extend(long);
-        }
-        (_, Err(_)) => {}
-    }
-    written.extend(content);
-    written
+    tlv(UTF8_STRING, &[words.map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>().join(&b' ')])
 }

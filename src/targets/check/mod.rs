@@ -6,63 +6,108 @@
 //!  a start (root):      unshare the network, processes, IPC too ─▶ bind ─▶ the server itself, until it serves
 //!  no namespaces:       of a start, the same program's own test is left: apache2ctl -t, in place
 //! ```
-//! Whether a check looks at the files at all is seen by showing it broken ones: see [`canary`].
+//! Whether a check notices a broken file is seen by showing it one: see [`canary`].
 
 pub mod canary;
-mod start;
-mod verdict;
+mod room;
 
 use std::path::Path;
 use std::time::Duration;
 
 pub use crate::targets::process::Environment;
-use crate::targets::process::{OUTPUT_KEPT, Run, RunError};
-use crate::targets::ways::{Check, CheckWay};
-pub use verdict::{CheckOutcome, VIEW_STANDS};
-use verdict::{judged, run_in_view};
+use crate::targets::process::{OUTPUT_KEPT, Ran, Run, RunError};
+use crate::targets::ways::{Check, CheckWay, Start};
+use room::Room;
 
-/// How long a server's check may take: a big configuration with slow name resolution takes tens of seconds.
-pub const CHECK_LIMIT: Duration = Duration::from_secs(60);
-
-/// Which files a check is to judge.
+/// Which files a check reads.
 #[derive(Debug, Clone, Copy)]
 pub enum View<'a> {
     /// Those that stand there.
     AsItStands,
     /// Those of the folder `new`, where `link` leads, seen by nobody else.
     Private {
-        /// The generation.
+        /// The folder of one generation.
         new: &'a Path,
-        /// What the server's files name.
+        /// The path that the server's configuration names.
         link: &'a Path,
     },
 }
 
-/// Judges by the check's own way. A start is private in any case, and only the files are as they stand; where it is not to
-/// be had, what stands is judged by the same program's own test, which sees less, but what it refuses would end the server.
-pub async fn judge(check: Check<'_>, view: View<'_>, environment: &Environment, limit: Duration) -> CheckOutcome {
-    match (check.way, view) {
-        (CheckWay::Test, View::AsItStands) => in_place(check.argv, environment, limit).await,
-        (CheckWay::Test, View::Private { new, link }) => in_private(check.argv, new, link, environment, limit).await,
-        (CheckWay::Start(start), View::AsItStands) => {
-            match start::judge(start, check.argv, None, environment, limit).await {
-                CheckOutcome::PrivateUnavailable(_) => in_place(&check.in_place(), environment, limit).await,
-                judged => judged,
+/// What the server's own check says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// The server would load this.
+    Passed,
+    /// The server would refuse this.
+    Failed {
+        /// How the check ended, and what it said.
+        output: String,
+    },
+    /// The check itself could not be run, so nothing is known of the generation.
+    CouldNotRun(String),
+    /// No private view of the files could be made; a check in place may still work.
+    PrivateUnavailable(String),
+}
+
+/// Runs the check in its own way. A start is private in any case, and only the files are as they stand. Where a start
+/// of those is unavailable, the same program's own test takes its place: it sees less, but what it refuses would end
+/// the server.
+pub async fn run(check: Check<'_>, view: View<'_>, environment: &Environment, limit: Duration) -> CheckOutcome {
+    if check.argv.is_empty() {
+        return CheckOutcome::CouldNotRun(RunError::Empty.to_string());
+    }
+    let bound = match view {
+        View::AsItStands => None,
+        View::Private { new, link } => match resolved(new).and_then(|new| Ok([new, resolved(link)?])) {
+            Ok(bound) => Some(bound),
+            Err(why) => return CheckOutcome::PrivateUnavailable(why),
+        },
+    };
+    match (check.way, bound) {
+        (CheckWay::Test, None) => in_place(check.argv, environment, limit).await,
+        (CheckWay::Test, Some([new, old])) => {
+            let argv = in_namespaces(&["--mount"], IN_PRIVATE, &[&new, &old], check.argv);
+            in_view(&argv, environment, limit, "no private mount namespace with the new files over the old").await
+        }
+        (CheckWay::Start(start), bound) => {
+            let is_as_it_stands = bound.is_none();
+            match started(start, check.argv, bound.unwrap_or_default(), environment, limit).await {
+                CheckOutcome::PrivateUnavailable(_) if is_as_it_stands => {
+                    in_place(&check.in_place(), environment, limit).await
+                }
+                outcome => outcome,
             }
         }
-        (CheckWay::Start(start), View::Private { new, link }) => match resolved(new, link) {
-            Ok((new, old)) => start::judge(start, check.argv, Some((&new, &old)), environment, limit).await,
-            Err(reason) => CheckOutcome::PrivateUnavailable(reason),
-        },
     }
 }
 
-/// Runs the check with the files as they stand.
-pub async fn in_place(argv: &[String], environment: &Environment, limit: Duration) -> CheckOutcome {
+async fn in_place(argv: &[String], environment: &Environment, limit: Duration) -> CheckOutcome {
     match (Run { argv, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
-        Ok(ran) => judged(&ran, &ran.output),
+        Ok(ran) => verdict(ran),
         Err(error) => CheckOutcome::CouldNotRun(error.to_string()),
     }
+}
+
+/// Starts the server in private, with the first of the `bound` folders where the second stands, and ends it once it
+/// would serve.
+async fn started(
+    start: &Start,
+    argv: &[String],
+    bound: [String; 2],
+    environment: &Environment,
+    limit: Duration,
+) -> CheckOutcome {
+    if !rustix::process::geteuid().is_root() {
+        return CheckOutcome::PrivateUnavailable("a start in namespaces of its own needs root".to_owned());
+    }
+    let room = match Room::new() {
+        Ok(room) => room,
+        Err(why) => return CheckOutcome::PrivateUnavailable(why),
+    };
+    let [new, old] = bound;
+    let flags = ["--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child"];
+    let argv = in_namespaces(&flags, start.script, &[&room.path().to_string_lossy(), &new, &old], argv);
+    in_view(&argv, environment, limit, "no namespaces of its own with the new files over the old").await
 }
 
 /// `$1` is bound over `$2`, then the rest is run.
@@ -71,37 +116,41 @@ printf '%s\n' 'trustsync: the private view stands'
 shift 2
 exec "$@""#;
 
-/// Runs the check in a mount namespace of its own, where the directory that `link` resolves to shows the content of
-/// `new`. The rest of the machine goes on seeing the old one. Needs root and util-linux.
-pub async fn in_private(
-    argv: &[String],
-    new: &Path,
-    link: &Path,
-    environment: &Environment,
-    limit: Duration,
-) -> CheckOutcome {
-    if argv.is_empty() {
-        return CheckOutcome::CouldNotRun(RunError::Empty.to_string());
-    }
-    let (new, old) = match resolved(new, link) {
-        Ok(resolved) => resolved,
-        Err(reason) => return CheckOutcome::PrivateUnavailable(reason),
-    };
-    let mut wrapped: Vec<String> =
-        ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", IN_PRIVATE, "sh"]
-            .map(String::from)
-            .to_vec();
-    wrapped.extend([new, old]);
-    wrapped.extend_from_slice(argv);
-    run_in_view(&wrapped, environment, limit, "no private mount namespace with the new files over the old").await
+/// The command that runs `script` in new namespaces, with `arguments` and then the check's own command.
+fn in_namespaces(flags: &[&str], script: &str, arguments: &[&str], argv: &[String]) -> Vec<String> {
+    let shell = ["--propagation", "private", "--", "sh", "-c", script, "sh"];
+    let unshare = ["unshare"].iter().chain(flags).chain(&shell).chain(arguments).map(ToString::to_string);
+    unshare.chain(argv.iter().cloned()).collect()
 }
 
-/// Where the new folder stands and the one that the link resolves to.
-fn resolved(new: &Path, link: &Path) -> Result<(String, String), String> {
-    let stands = |path: &Path| {
-        path.canonicalize()
-            .map_err(|error| format!("{} cannot be resolved: {error}", path.display()))
-            .and_then(|path| path.into_os_string().into_string().map_err(|path| format!("{path:?} is no UTF-8")))
+/// Says that the private view stands: what failed before this line was ours, what fails after it is the check.
+pub const VIEW_STANDS: &str = "trustsync: the private view stands";
+
+/// Runs what makes a private view, says so by [`VIEW_STANDS`], and then is the check. `missing` is what could not be
+/// made if that line never comes.
+async fn in_view(argv: &[String], environment: &Environment, limit: Duration, missing: &str) -> CheckOutcome {
+    let ran = match (Run { argv, environment, limit, output_kept: OUTPUT_KEPT }).to_end().await {
+        Ok(ran) => ran,
+        Err(error) => return CheckOutcome::PrivateUnavailable(error.to_string()),
     };
-    Ok((stands(new)?, stands(link)?))
+    match ran.output.split_once(VIEW_STANDS).map(|(_, output)| output.to_owned()) {
+        Some(output) => verdict(Ran { output, ..ran }),
+        None => CheckOutcome::PrivateUnavailable(format!("{missing} could be made ({})", ran.describe())),
+    }
+}
+
+/// 126 and 127 are what `exec` of a shell, and every wrapper after its model, say of a program that cannot be run.
+fn verdict(ran: Ran) -> CheckOutcome {
+    match ran.status.code() {
+        _ if ran.timed_out => CheckOutcome::CouldNotRun(ran.describe()),
+        Some(0) => CheckOutcome::Passed,
+        Some(126 | 127) => CheckOutcome::CouldNotRun(ran.describe()),
+        _ => CheckOutcome::Failed { output: ran.describe() },
+    }
+}
+
+/// Where a path leads, without symlinks.
+fn resolved(path: &Path) -> Result<String, String> {
+    let whole = path.canonicalize().map_err(|error| format!("{} cannot be resolved: {error}", path.display()))?;
+    whole.into_os_string().into_string().map_err(|path| format!("{path:?} is not UTF-8"))
 }

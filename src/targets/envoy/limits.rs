@@ -16,15 +16,16 @@ pub(super) fn of_names(target: &str, manifest: &Manifest, read: &dyn Fn(&str) ->
         return None;
     }
     if read(render::WITH_MARKER).is_some_and(|secret| render::admits_nobody(&secret)) {
-        let text = "This Envoy refuses every client, though a Genesys name is trusted. It can take no single certificate \
-                    out of those whose name it admits: as long as one is denied, it admits those that the vendor lists, \
-                    one by one, and of these none is left that is not denied. The first one that is polled gets in at \
-                    once; see `trustsync status` for what is denied.";
+        let text = "This Envoy refuses every client, though a Genesys name is trusted. Envoy cannot exclude a single \
+                    certificate of a name that it admits: while one is denied, it admits one by one those that the \
+                    vendor lists, and all of these are denied. The next one that a poll finds gets in at once; see \
+                    `trustsync status` for what is denied.";
         return Some(Finding::new(Event::TargetAdmitsNobody, Subject::target(target), text));
     }
     if !manifest.denied.is_empty() {
-        let text = "Envoy can take no single certificate out of those whose name it admits. As long as one is denied, it \
-                    admits those that the vendor lists, one by one: a renewed one gets in only once it was polled.";
+        let text = "Envoy cannot exclude a single certificate of a name that it admits. While one is denied, it \
+                    admits one by one those that the vendor lists: a renewed one gets in only after a poll has \
+                    found it.";
         return Some(Finding::new(Event::TargetOneByOne, Subject::target(target), text));
     }
     rules.iter().any(|rule| rule.witnesses.dns_names.is_empty()).then(|| {
@@ -34,29 +35,30 @@ pub(super) fn of_names(target: &str, manifest: &Manifest, read: &dyn Fn(&str) ->
     })
 }
 
-/// It asks a list of certificates *and* names, never one or the other.
+/// A validation context asks a list of certificates *and* names, never one or the other.
 pub(super) fn one_authority(place: &Place<'_>) -> Option<String> {
     place.digicert.and(place.genesys)?;
     let Place { target: name, store, .. } = place;
     Some(format!(
-        "target.{name} is an Envoy, and store.{store} takes certificates of both DigiCert and Genesys. A validation context of \
-         Envoy's admits who is on its list of certificates *and* bears a name; it has no \"or\". Give each authority a \
-         source, a store and a listener of its own (another port, or a filter chain by server name): [source.SOURCE] \
-         authorities = [\"DigiCert\"], [source.SOURCE-genesys] authorities = [\"Genesys\"]; [store.{store}] sources = \
-         [\"SOURCE\"], [store.{store}-genesys] sources = [\"SOURCE-genesys\"]; [target.{name}] store = \"{store}\", \
-         [target.{name}-genesys] kind = \"envoy\", store = \"{store}-genesys\"; and let each listener ask for the secret \
-         \"trustsync\" at its own target's path"
+        "target.{name} is an Envoy, and store.{store} takes certificates of both DigiCert and Genesys. A validation \
+         context of Envoy's admits a client that is on its list of certificates *and* has a name; it has no \"or\". \
+         Give each authority a source, a store and a listener of its own (another port, or a filter chain by server \
+         name): [source.SOURCE] authorities = [\"DigiCert\"], [source.SOURCE-genesys] authorities = [\"Genesys\"]; \
+         [store.{store}] sources = [\"SOURCE\"], [store.{store}-genesys] sources = [\"SOURCE-genesys\"]; \
+         [target.{name}] store = \"{store}\", [target.{name}-genesys] kind = \"envoy\", store = \"{store}-genesys\"; \
+         and let each listener ask for the secret \"trustsync\" at its own target's path"
     ))
 }
 
-/// Root's half is told of no single leaf under a name rule, and Envoy can be told of nothing else once one is denied.
+/// The privileged helper learns of no single leaf under a name rule, and once one is denied, Envoy can admit only
+/// leaves.
 pub(super) fn named_by_root(place: &Place<'_>) -> Option<String> {
     let Place { target: name, privileged: true, genesys: Some(source), .. } = place else { return None };
     Some(format!(
-        "target.{name} is an Envoy and privileged, and source.{source} takes certificates of Genesys, which are trusted by \
-         their name. Envoy sees no common name and can take nobody out of a name: it needs the leaves themselves, and \
-         root's half, which judges anew, is given none, so that it would shut out every client once one is denied. Leave \
-         target.{name}.privileged out: Envoy needs neither root nor a reload, it watches the link, and reads as its own \
-         user"
+        "target.{name} is an Envoy and privileged, and source.{source} takes certificates of Genesys, which are \
+         trusted by their name. Envoy sees no common name and cannot exclude one client of a name: it needs the leaves \
+         themselves, and the privileged helper, which verifies anew, gets none: once one is denied, every client would \
+         be shut out. Leave target.{name}.privileged out: Envoy needs neither root nor a reload, it watches the link, \
+         and reads as its own user"
     ))
 }

@@ -1,21 +1,12 @@
-//! Envoy: a file of its secret discovery service, which it watches, so that nobody tells it; and its admin endpoint, which
-//! shows what it has loaded.
+//! Envoy: a file of its secret discovery service, which it watches, so that it needs no reload; and its admin endpoint,
+//! which shows what it has loaded.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
+pub(super) mod admin;
 mod limits;
-pub(super) mod look;
 mod read_back;
 mod render;
 pub mod snippet;
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::kind::ServerKind;
@@ -24,42 +15,21 @@ use crate::trust::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output, Place};
 use crate::trust::set::TrustSet;
 
-/// See the head of this file.
-#[derive(Debug)]
-pub struct Envoy;
+struct Envoy;
 
 /// `envoy/`: a file of its secret discovery service.
-pub const OUTPUT: Output = Output::of(&Envoy);
+pub const OUTPUT: Output = &Envoy;
 
-impl ServerKind for Envoy {
-    fn name(&self) -> &'static str {
-        "envoy"
-    }
-
-    fn output(&self) -> Option<Output> {
-        Some(OUTPUT)
-    }
-
-    fn reads(&self, path: &str) -> bool {
-        path.starts_with("envoy/")
-    }
-
-    fn snippet(&self, link: &Path) -> Option<String> {
-        Some(snippet::lines(link))
-    }
-
-    fn without_marker(&self, lines: &str) -> String {
-        lines.replace(render::WITH_MARKER, render::WITHOUT_MARKER)
-    }
-
-    fn settle(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn reads_at_requests(&self) -> bool {
-        true
-    }
-}
+/// The kind of server.
+pub static ENVOY: ServerKind = ServerKind {
+    output: Some(OUTPUT),
+    reads: &["envoy/"],
+    snippet: Some(snippet::lines),
+    marker_file: (render::WITH_MARKER, render::WITHOUT_MARKER),
+    settle: Duration::ZERO,
+    reads_at_requests: true,
+    ..ServerKind::unknown("envoy")
+};
 
 impl Family for Envoy {
     fn name(&self) -> &'static str {

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
-use crate::targets::read_back::meant::{certificates, name_rules, pinned_leaves};
+use crate::targets::read_back::meant::{certificates, counted, exactly, name_rules, pinned_leaves, same};
 use crate::trust::manifest::Manifest;
 use crate::trust::marker_name::MarkerName;
 use crate::trust::render::Odd;
@@ -62,9 +62,7 @@ pub(super) fn secret(bytes: &[u8], manifest: &Manifest, marker: bool) -> Result<
         Ok(response) => response,
         Err(error) => return odd(error.to_string(), "one secret"),
     };
-    if version_info.parse() != Ok(manifest.generation) {
-        return odd(format!("generation {version_info:?}"), &manifest.generation.to_string());
-    }
+    exactly(version_info.parse(), Ok(manifest.generation))?;
     if resource.name != "trustsync" || !resource.kind.ends_with(".tls.v3.Secret") {
         return odd(format!("{:?} of {:?}", resource.name, resource.kind), "the secret \"trustsync\"");
     }
@@ -78,8 +76,7 @@ pub(super) fn secret(bytes: &[u8], manifest: &Manifest, marker: bool) -> Result<
     let meant = meant.saturating_add(usize::from(marker)).max(1);
     let authorities = context.trusted_ca.inline_string.as_bytes();
     match certificates(authorities) {
-        Ok(found) if found == meant => {}
-        Ok(found) => return odd(format!("{found} authorities"), &meant.to_string()),
+        Ok(found) => counted(found, meant, "authorities")?,
         Err(why) => return odd(why, "authorities"),
     }
     if marker && !begins_with_marker(authorities, manifest) {
@@ -94,13 +91,10 @@ pub(super) fn secret(bytes: &[u8], manifest: &Manifest, marker: bool) -> Result<
             // An empty list would admit everybody.
             meant.insert("0".repeat(64));
         }
-        return match context.verify_certificate_hash {
-            Some(found) if found == meant && context.match_typed_subject_alt_names.is_none() => Ok(()),
-            found => odd(
-                format!("{} hashes", found.unwrap_or_default().len()),
-                &format!("{} hashes and no name", meant.len()),
-            ),
-        };
+        if context.match_typed_subject_alt_names.is_some() {
+            return odd("a list of names".to_owned(), "hashes alone");
+        }
+        return same(&context.verify_certificate_hash.unwrap_or_default(), &meant, "hashes");
     }
     let issuer_alone = rules.iter().any(|rule| rule.witnesses.dns_names.is_empty());
     let meant: Option<BTreeSet<String>> =
@@ -109,10 +103,7 @@ pub(super) fn secret(bytes: &[u8], manifest: &Manifest, marker: bool) -> Result<
         let exact = |name: Name| (name.san_type == "DNS" && name.matcher.ignore_case).then_some(name.matcher.exact);
         names.into_iter().filter_map(exact).collect::<BTreeSet<String>>()
     });
-    if found == meant && context.verify_certificate_hash.is_none() {
-        return Ok(());
-    }
-    odd(format!("the names {found:?}"), &format!("{meant:?} and no hash"))
+    exactly((found, context.verify_certificate_hash), (meant, None))
 }
 
 fn begins_with_marker(authorities: &[u8], manifest: &Manifest) -> bool {

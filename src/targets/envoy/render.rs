@@ -1,10 +1,10 @@
-//! For Envoy: a file of its secret discovery service, with authorities and admission in one, so that Envoy takes both or
-//! neither.
+//! For Envoy: a file of its secret discovery service, with authorities and admission in one, so that Envoy takes both
+//! or neither.
 //!
-//! A validation context *ands* what it is told: the chain, a list of certificates by their hash, names. It can admit the
-//! pinned, or whoever bears a name, and it can take nobody out. So names are admitted where they stand alone and nobody is
-//! denied; else the leaves that the vendor lists are, one by one. Its lists admit everybody when they are empty: they never
-//! are.
+//! A validation context *ands* its conditions: the chain, a list of certificates by their hash, names. It can admit the
+//! pinned leaves, or all who have a name, and it cannot exclude one of them. So names are admitted where they stand
+//! alone and nobody is denied; else the leaves that the vendor lists are admitted, one by one. An empty list would
+//! admit everybody: none is ever written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,20 +12,20 @@ use serde_json::{Value, json};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::render::{Files, Label, pem_of};
+use crate::trust::render::{Files, Label};
 use crate::trust::set::TrustSet;
 
-/// With the generation marker as the first of the authorities: an Envoy below 1.40 shows the first alone of those that it
-/// holds.
+/// With the generation marker as the first of the authorities: an Envoy below 1.40 shows the first alone of those that
+/// it holds.
 pub(super) const WITH_MARKER: &str = "envoy/sds.json";
 
-/// Without it.
+/// Without the marker.
 pub(super) const WITHOUT_MARKER: &str = "envoy/sds-without-marker.json";
 
 /// The secret's name, which the server's configuration asks for.
 pub(super) const SECRET: &str = "trustsync";
 
-/// The hash of no certificate: Envoy admits nobody by it, and everybody by an empty list.
+/// The hash of no certificate: with it Envoy admits nobody, and with an empty list everybody.
 const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
@@ -33,8 +33,8 @@ const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_socket
 /// `envoy/sds.json`, `envoy/sds-without-marker.json`.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let admission = Admission::of(set);
-    let authorities: String = admission.authorities(set).into_values().map(pem_of).collect();
-    let marker = pem_of(label.marker);
+    let authorities: String = admission.authorities(set).into_values().map(Certificate::pem).collect();
+    let marker = label.marker.pem();
     let without = if authorities.is_empty() { marker.clone() } else { authorities.clone() };
     [(WITH_MARKER, format!("{marker}{authorities}")), (WITHOUT_MARKER, without)]
         .into_iter()
@@ -50,20 +50,20 @@ pub(super) fn one_by_one(set: &TrustSet) -> Option<BTreeSet<Fingerprint>> {
     }
 }
 
-/// Whether nobody gets in by this file of ours.
+/// Whether this file of ours admits nobody.
 pub(super) fn admits_nobody(file: &[u8]) -> bool {
     let file: Value = serde_json::from_slice(file).unwrap_or_default();
     let listed = file.pointer("/resources/0/validation_context/verify_certificate_hash");
     listed == Some(&json!([NOBODY]))
 }
 
-/// Who of those whom the authorities have signed gets in.
+/// Which clients of those whom the authorities have signed get in.
 enum Admission {
-    /// These certificates.
+    /// Those with one of these certificates.
     Leaves(BTreeSet<Fingerprint>),
-    /// Whoever bears one of these as dNSName.
+    /// Those with one of these as dNSName.
     Names(BTreeSet<String>),
-    /// Everybody.
+    /// All whom the roots have signed.
     Issuer,
 }
 

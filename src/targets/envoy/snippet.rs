@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// `deploy/envoy/envoy.yaml`: a whole Envoy, ours between two lines of dashes.
 const WHOLE: &str = include_str!("../../../deploy/envoy/envoy.yaml");
@@ -10,13 +10,13 @@ const WHOLE: &str = include_str!("../../../deploy/envoy/envoy.yaml");
 /// The path that stands for the link there.
 const DEFAULT_LINK: &str = "/var/lib/trustsync/target/envoy";
 
-/// And the folder that is watched.
+/// The folder that is watched there.
 const DEFAULT_FOLDER: &str = "/var/lib/trustsync/target";
 
-/// How ours begins and ends.
+/// The lines between which ours stand.
 const DASHES: &str = "# ----";
 
-/// The whole file.
+/// The whole file, for an Envoy that has no other configuration.
 #[must_use]
 pub fn whole(link: &Path) -> String {
     let folder = link.parent().unwrap_or(link);

@@ -3,21 +3,21 @@
 use std::path::Path;
 
 use super::on_disk::OnDisk;
-use super::socket::{SocketError, ask, ask_in_turn, word};
+use super::socket::{HaproxyError, argument, ask, ask_in_turn};
 
-/// What kind of list.
+/// The two forms of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Entries alone.
+    /// A list of entries.
     Acl,
-    /// Entries with values.
+    /// A list of keys, each with a value.
     Map,
 }
 
 impl Form {
-    /// Its word in a command.
+    /// As commands name it.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn keyword(self) -> &'static str {
         match self {
             Self::Acl => "acl",
             Self::Map => "map",
@@ -25,21 +25,21 @@ impl Form {
     }
 }
 
-/// A list or a map.
+/// A list or a map that HAProxy has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
-    /// Which of the two.
+    /// Which decides how commands name it.
     pub form: Form,
-    /// By this number a command names it: `#3`.
+    /// By which a command names it: `#3`.
     pub id: String,
     /// Its path within the target's folder.
     pub path: String,
 }
 
-/// A CA file.
+/// A CA file that HAProxy has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaFile {
-    /// By this name a command names it.
+    /// By which a command names it: its path, as the configuration has it.
     pub name: String,
     /// Its path within the target's folder.
     pub path: String,
@@ -50,16 +50,16 @@ pub struct CaFile {
 pub struct Loaded {
     /// The lists, in the order of their numbers, acls before maps.
     pub lists: Vec<List>,
-    /// The CA files.
+    /// In the order in which HAProxy names them.
     pub ca_files: Vec<CaFile>,
 }
 
 impl Loaded {
-    /// Asks the socket.
-    pub async fn of(socket: &Path, disk: &OnDisk) -> Result<Self, SocketError> {
+    /// Asks HAProxy by its runtime socket.
+    pub async fn of(socket: &Path, disk: &OnDisk) -> Result<Self, HaproxyError> {
         let mut loaded = Self::default();
         for form in [Form::Acl, Form::Map] {
-            let shown = ask(socket, &format!("show {}", form.word()), None).await?;
+            let shown = ask(socket, &format!("show {}", form.keyword()), None).await?;
             loaded.lists.extend(shown.lines().filter_map(|line| list(form, line, disk)));
         }
         let shown = ask_in_turn(socket, "show ssl ca-file", None).await?;
@@ -67,7 +67,7 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Whether it is nothing.
+    /// Whether HAProxy has loaded none of our files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lists.is_empty() && self.ca_files.is_empty()
@@ -90,9 +90,9 @@ fn ca_file(line: &str, disk: &OnDisk) -> Option<CaFile> {
 }
 
 /// The entries of a list in force, or of one of its versions, in order.
-pub async fn entries(socket: &Path, list: &List, version: Option<&str>) -> Result<Vec<String>, SocketError> {
+pub async fn entries(socket: &Path, list: &List, version: Option<&str>) -> Result<Vec<String>, HaproxyError> {
     let at = version.map(|version| format!("@{version} ")).unwrap_or_default();
-    let shown = ask(socket, &format!("show {} {at}{}", list.form.word(), list.id), None).await?;
+    let shown = ask(socket, &format!("show {} {at}{}", list.form.keyword(), list.id), None).await?;
     // An address comes before each entry.
     Ok(shown
         .lines()
@@ -111,8 +111,8 @@ pub struct Certificates {
 }
 
 /// The certificates of a CA file in force.
-pub async fn certificates(socket: &Path, name: &str) -> Result<Certificates, SocketError> {
-    let shown = ask_in_turn(socket, &format!("show ssl ca-file {}", word(name)), None).await?;
+pub async fn certificates(socket: &Path, name: &str) -> Result<Certificates, HaproxyError> {
+    let shown = ask_in_turn(socket, &format!("show ssl ca-file {}", argument(name)), None).await?;
     let of = |what: &'static str| {
         shown.lines().filter_map(move |line| line.strip_prefix(what)).map(|value| value.trim().to_owned())
     };

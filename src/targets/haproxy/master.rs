@@ -1,96 +1,74 @@
-//! What HAProxy's master says of a reload. USR2 and `systemctl reload` succeed whatever the new configuration is: that its
-//! worker did not come up shows nowhere but in the master's `show proc`, as `[failed: N]`.
+//! What HAProxy's master says of a reload. USR2 and `systemctl reload` succeed whatever the new configuration is: that
+//! its worker did not come up shows nowhere but in the master's `show proc`, as `[failed: N]`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::socket::{SocketError, ask};
+use super::socket::{HaproxyError, Trouble, ask};
+use crate::trust::excerpt;
 
-/// For how long the master may not answer before it is told: it listens to nobody while it starts and at the end of each
+/// For how long the master may not answer before the reload: it does not listen while it starts, nor at the end of each
 /// reload, when it executes itself anew.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Between two looks.
+/// Between two questions.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Why a reload is not known to have succeeded.
-#[derive(Debug, thiserror::Error)]
-pub enum MasterError {
-    /// No answer before the reload: then it was not told.
-    #[error("the master could not be asked before the reload, so it was not told: {0}")]
-    Socket(#[from] SocketError),
-    /// The answer names no master.
-    #[error("{path} is no socket of a HAProxy master: `show proc` answers {answer:?}")]
-    NoMaster {
-        /// The socket.
-        path: PathBuf,
-        /// What it said.
-        answer: String,
-    },
-    /// The new worker did not come up.
-    #[error(
-        "HAProxy was told to reload and could not (`show proc` of its master: failed reloads in a row: {failed}); the worker with the old trust goes on: its own log says why, and `haproxy -c` may"
-    )]
-    Failed {
-        /// How many in a row by now.
-        failed: u64,
-    },
-    /// The master has not reloaded yet.
-    #[error("HAProxy's master did not reload in time ({last})")]
-    Slow {
-        /// What it said last.
-        last: String,
-    },
-}
+/// How much of an answer is quoted that names no master.
+const ANSWER_SHOWN: usize = 200;
 
 /// The master's counts of reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reloads {
-    /// All of them.
+    /// Since the master was started.
     pub tried: u64,
     /// Those in a row that failed.
     pub failed: u64,
 }
 
-/// Asks the master before it is told.
-pub async fn reloads(socket: &Path) -> Result<Reloads, MasterError> {
+/// Asks the master before it is to reload.
+pub async fn reloads(socket: &Path) -> Result<Reloads, HaproxyError> {
     let deadline = Instant::now() + BUSY;
     loop {
         match reloads_now(socket).await {
-            Err(MasterError::Socket(
-                SocketError::Unreachable { .. } | SocketError::Broken { .. } | SocketError::Empty { .. },
-            )) if Instant::now() < deadline => {
-                sleep(PAUSE).await;
-            }
+            Err(HaproxyError { trouble: Trouble::Silent, .. }) if Instant::now() < deadline => sleep(PAUSE).await,
             decided => return decided,
         }
     }
 }
 
-async fn reloads_now(socket: &Path) -> Result<Reloads, MasterError> {
+async fn reloads_now(socket: &Path) -> Result<Reloads, HaproxyError> {
     let answer = ask(socket, "show proc", None).await?;
-    parse(&answer)
-        .ok_or_else(|| MasterError::NoMaster { path: socket.to_owned(), answer: answer.chars().take(200).collect() })
+    parse(&answer).ok_or_else(|| {
+        let answer = excerpt::beginning(&answer, ANSWER_SHOWN);
+        let path = socket.display();
+        HaproxyError::lasting(format!("{path} is not a socket of a HAProxy master: `show proc` answers {answer:?}"))
+    })
 }
 
-/// Waits for the reload after that of `before`, until `deadline`, and judges it. While it reloads, the master does not listen.
-pub async fn reloaded(socket: &Path, before: Reloads, deadline: Instant) -> Result<(), MasterError> {
+/// Waits for the reload after that of `before`, until `deadline`, and says whether it succeeded. While it reloads, the
+/// master does not listen.
+pub async fn reloaded(socket: &Path, before: Reloads, deadline: Instant) -> Result<(), HaproxyError> {
     loop {
         let last = match reloads_now(socket).await {
-            Ok(now) if now.tried != before.tried && now.failed == 0 => return Ok(()),
-            Ok(now) if now.tried != before.tried => return Err(MasterError::Failed { failed: now.failed }),
+            Ok(Reloads { tried, failed: 0 }) if tried != before.tried => return Ok(()),
+            Ok(Reloads { tried, failed }) if tried != before.tried => {
+                return Err(HaproxyError::lasting(format!(
+                    "HAProxy was asked to reload and could not (`show proc` of its master: failed reloads in a row: \
+                     {failed}); the worker with the old trust goes on: its own log says why, and `haproxy -c` may"
+                )));
+            }
             Ok(_) => "it counts no new reload".to_owned(),
             Err(error) => error.to_string(),
         };
         if Instant::now() >= deadline {
-            return Err(MasterError::Slow { last });
+            return Err(HaproxyError::lasting(format!("HAProxy's master did not reload in time ({last})")));
         }
         sleep(PAUSE).await;
     }
 }
-
 /// `1162            master          5 [failed: 0]   0d00h02m07s     2.5`
 fn parse(answer: &str) -> Option<Reloads> {
     let line = answer.lines().find(|line| line.split_whitespace().nth(1) == Some("master"))?;

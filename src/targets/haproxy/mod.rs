@@ -1,13 +1,13 @@
-//! HAProxy: chain bundle and lists; `haproxy -c`; SIGUSR2 to its master; and the two sockets by which it can be asked and
-//! told without a reload.
+//! HAProxy: chain bundle and lists; `haproxy -c`; SIGUSR2 to its master; and the two sockets by which it answers, and
+//! takes files without a reload.
 //!
 //! ```text
 //!  runtime socket:  loaded (what it has of our files) ─▶ update (our files as they stand now)
 //!  master socket:   whether the worker of a reload came up
 //! ```
 
+pub(super) mod compare;
 pub mod loaded;
-pub(super) mod look;
 pub mod master;
 pub mod on_disk;
 mod read_back;
@@ -16,54 +16,31 @@ pub mod snippet;
 pub mod socket;
 pub mod update;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::kind::ServerKind;
-use super::read_back::meant::{is_chain, named, pinned_leaves, text};
-use super::ways::{Addressee, Reload, Signal};
+use super::read_back::meant::{named, pinned_leaves, text};
+use super::ways::Signal;
 use crate::trust::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output};
 use crate::trust::set::TrustSet;
 
-/// See the head of this file.
-#[derive(Debug)]
-pub struct Haproxy;
+struct Haproxy;
 
 /// `haproxy/`: lists of fingerprints and names.
-pub const OUTPUT: Output = Output::of(&Haproxy);
+pub const OUTPUT: Output = &Haproxy;
 
-impl ServerKind for Haproxy {
-    fn name(&self) -> &'static str {
-        "haproxy"
-    }
-
-    fn output(&self) -> Option<Output> {
-        Some(OUTPUT)
-    }
-
-    fn reads(&self, path: &str) -> bool {
-        is_chain(path) || path.starts_with("haproxy/")
-    }
-
-    fn snippet(&self, link: &Path) -> Option<String> {
-        Some(format!("{}\n{}", snippet::bind(link), snippet::frontend(link)))
-    }
-
-    /// Not `-q`: it keeps the reason to itself.
-    fn check(&self) -> Option<&'static [&'static str]> {
-        Some(&["haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"])
-    }
-
-    fn reload(&self) -> Reload {
-        let pidfile = PathBuf::from("/run/haproxy.pid");
-        Reload::Signal { signal: Signal::Usr2, to: Addressee::Pidfile { pidfile, process: "haproxy".to_owned() } }
-    }
-
-    fn settle(&self) -> Duration {
-        Duration::ZERO
-    }
-}
+/// The kind of server.
+pub static HAPROXY: ServerKind = ServerKind {
+    output: Some(OUTPUT),
+    reads: &["trust-bundle.pem", "chain.pem", "haproxy/"],
+    snippet: Some(|link| format!("{}\n{}", snippet::bind(link), snippet::frontend(link))),
+    // Not `-q`, which says no reason.
+    check: Some(&["haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"]),
+    signal: Some((Signal::Usr2, "/run/haproxy.pid", "haproxy")),
+    settle: Duration::ZERO,
+    ..ServerKind::unknown("haproxy")
+};
 
 impl Family for Haproxy {
     fn name(&self) -> &'static str {

@@ -1,7 +1,7 @@
 //! A target's files as HAProxy reads them: by the paths that its configuration names.
 //!
-//! Who answers on HAProxy's socket is not known: whoever may write in its folder may have put another there. So its word
-//! chooses among the files that the generation's manifest lists, and nothing else is ever read, whatever it names.
+//! It is not known which program answers on HAProxy's socket: anyone who may write in its folder may have put another
+//! there. So its answer chooses among the files that the generation's manifest lists, and nothing else is ever read.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,7 +59,7 @@ impl OnDisk {
         Ok(lines.map(str::to_owned).collect())
     }
 
-    /// Its text.
+    /// Its text, if the manifest lists it.
     pub fn text(&self, path: &str) -> io::Result<String> {
         if !self.files.contains(path) {
             return Err(io::Error::new(ErrorKind::NotFound, "the generation's manifest lists no such file"));

@@ -1,15 +1,8 @@
 //! Reads HAProxy's lists, as HAProxy does: a line is an entry, unless it is empty or begins with `#`.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::collections::BTreeSet;
 
+use crate::targets::read_back::meant::{counted, exactly};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
 use crate::trust::render::Odd;
@@ -17,29 +10,29 @@ use crate::trust::render::Odd;
 /// The generation's own entry, and besides these fingerprints, each once, in the case in which HAProxy prints them.
 pub(super) fn fingerprints(text: &str, manifest: &Manifest, meant: &BTreeSet<&Fingerprint>) -> Result<(), Odd> {
     let (own, entries) = split(text)?;
-    first(own, &own_entry(manifest))?;
+    exactly(own, own_entry(manifest))?;
     let meant: BTreeSet<String> = meant.iter().map(|key| key.to_string().to_ascii_uppercase()).collect();
     let found: BTreeSet<&str> = entries.iter().copied().collect();
     if let Some(odd) = entries.iter().find(|entry| !meant.contains(**entry)) {
         return Err((format!("{odd:?}"), "fingerprints of its manifest".to_owned()));
     }
-    counted(found.len().max(entries.len()), meant.len())
+    counted(found.len(), meant.len(), "different entries")?;
+    counted(entries.len(), meant.len(), "entries")
 }
 
 /// The generation's own entry, and so many expressions that are anchored and ask for an issuer.
 pub(super) fn names(text: &str, manifest: &Manifest, meant: usize) -> Result<(), Odd> {
     let (own, entries) = split(text)?;
-    first(own, &format!("^{}$", own_entry(manifest)))?;
+    exactly(own, format!("^{}$", own_entry(manifest)))?;
     if let Some(odd) = entries.iter().find(|entry| !is_rule(entry)) {
         return Err((format!("{odd:?}"), "anchored rules of issuer and subject".to_owned()));
     }
-    counted(entries.len(), meant)
+    counted(entries.len(), meant, "entries")
 }
 
 /// One line, which names the generation.
 pub(super) fn generation(text: &str, manifest: &Manifest) -> Result<(), Odd> {
-    let meant = format!("generation {:06}\n", manifest.generation);
-    if text == meant { Ok(()) } else { Err((format!("{text:?}"), format!("{meant:?}"))) }
+    exactly(text, format!("generation {:06}\n", manifest.generation))
 }
 
 fn own_entry(manifest: &Manifest) -> String {
@@ -64,17 +57,9 @@ fn is_printable(character: char) -> bool {
     character.is_ascii_graphic() || character == ' '
 }
 
-fn first(found: &str, meant: &str) -> Result<(), Odd> {
-    if found == meant { Ok(()) } else { Err((format!("{found:?} at first"), format!("{meant:?}"))) }
-}
-
 fn is_rule(entry: &str) -> bool {
     let Some((issuer, subject)) = entry.strip_prefix('^').and_then(|entry| entry.split_once(r"\|")) else {
         return false;
     };
     !issuer.is_empty() && (subject.is_empty() || subject.starts_with("CN=") && subject.ends_with('$'))
-}
-
-fn counted(found: usize, meant: usize) -> Result<(), Odd> {
-    if found == meant { Ok(()) } else { Err((format!("{found} entries"), meant.to_string())) }
 }

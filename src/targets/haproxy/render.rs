@@ -1,14 +1,6 @@
-//! For HAProxy: three lists that its rules ask, and a map that names the generation. The first entry of each list is the
-//! generation's own, in a form that no certificate can match: so no list is ever empty, and `show acl` on the runtime
-//! socket names the generation of every list by itself.
-
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
+//! For HAProxy: three lists that its rules ask, and a map that names the generation. The first entry of each list is
+//! the generation's own, in a form that no certificate can match: so no list is ever empty, and `show acl` on the
+//! runtime socket names the generation of every list by itself.
 
 use std::fmt::Write;
 
@@ -18,16 +10,16 @@ use crate::trust::set::{NameRule, TrustSet};
 /// What the generation's own entry begins with, but for the `^` of a regular expression.
 pub(super) const GENERATION_ENTRY: &str = "trustsync generation ";
 
-/// The denied certificates.
+/// SHA-256 of the denied certificates.
 pub(super) const DENIED: &str = "haproxy/denied.list";
 
-/// The pinned ones.
+/// SHA-256 of the pinned certificates.
 pub(super) const PINS: &str = "haproxy/pins.list";
 
-/// Who is admitted by a name.
+/// The issuers and subjects of those who are admitted by a name.
 pub(super) const NAMES: &str = "haproxy/names.list";
 
-/// The generation's number.
+/// One line, which names the generation.
 pub(super) const GENERATION: &str = "haproxy/generation.map";
 
 /// All four files.
@@ -40,7 +32,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     Files::from([
         (DENIED.to_owned(), list("SHA-256 of each denied certificate", own_first(&own, denied))),
         (PINS.to_owned(), list("SHA-256 of each pinned certificate", own_first(&own, pins))),
-        (NAMES.to_owned(), list("issuer|subject of whoever is admitted by name", names)),
+        (NAMES.to_owned(), list("issuer|subject of all who are admitted by name", names)),
         (GENERATION.to_owned(), format!("generation {:06}\n", label.generation).into_bytes()),
     ])
 }
@@ -57,9 +49,9 @@ fn list(what: &str, entries: impl Iterator<Item = String>) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Issuer DN and subject DN, both RFC 2253 with the common name first; other attributes may change at a renewal, but none
-/// of their values can hold an unescaped comma. Written for both of the engines that HAProxy is built with, PCRE and
-/// POSIX's extended expressions: so only what is special in both is escaped, and case is spelled out.
+/// Issuer DN and subject DN, both RFC 2253 with the common name first; other attributes may change at a renewal, but
+/// none of their values can hold an unescaped comma. Written for both of the engines that HAProxy is built with, PCRE
+/// and POSIX's extended expressions: so only what is special in both is escaped, and case is spelled out.
 fn name_patterns(rule: &NameRule) -> Vec<String> {
     let issuer = literal(&rule.root.facts().subject);
     if rule.names.is_empty() {

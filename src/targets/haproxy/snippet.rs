@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// `deploy/haproxy/trustsync-bind.cfg`, for each `bind` that asks for client certificates.
 const BIND: &str = include_str!("../../../deploy/haproxy/trustsync-bind.cfg");
@@ -13,13 +13,13 @@ const FRONTEND: &str = include_str!("../../../deploy/haproxy/trustsync-frontend.
 /// The path that stands for the link in those files.
 const DEFAULT_LINK: &str = "/var/lib/trustsync/target/haproxy";
 
-/// What goes to the `bind` line.
+/// The options of the `bind` line.
 #[must_use]
 pub fn bind(link: &Path) -> String {
     BIND.replace(DEFAULT_LINK, &quoted(link))
 }
 
-/// What goes into the `frontend`.
+/// The rules of the `frontend`.
 #[must_use]
 pub fn frontend(link: &Path) -> String {
     FRONTEND.replace(DEFAULT_LINK, &quoted(link))

@@ -1,23 +1,22 @@
-//! Reads Java's truststores, by the reader of whatever PKCS#12 people bring.
+//! Reads Java's truststores, by the reader of the PKCS#12 files that people bring.
 
 use std::collections::BTreeSet;
 
+use crate::targets::read_back::meant::counted;
 use crate::trust::certificate::Certificate;
 use crate::trust::pkcs12;
 use crate::trust::render::Odd;
 
-/// That many different certificates, and nothing else; opened and found unchanged by the password that everybody knows.
+/// That many different certificates, and nothing else; the password that everybody knows opens it and finds it
+/// unchanged.
 pub(super) fn truststore(bytes: &[u8], meant: usize) -> Result<(), Odd> {
-    let expected = || format!("{meant} certificates");
-    let contents =
-        pkcs12::read(bytes, &["changeit"], pkcs12::MOST_WORK).map_err(|error| (error.to_string(), expected()))?;
+    let contents = pkcs12::read(bytes, &["changeit"], pkcs12::MOST_WORK)
+        .map_err(|error| (error.to_string(), format!("{meant} certificates")))?;
     let odd = contents.secrets.into_iter().chain(contents.oddities).next();
     if let Some(odd) = odd.or_else(|| (!contents.crls.is_empty()).then(|| "a revocation list".to_owned())) {
         return Err((odd, "certificates alone".to_owned()));
     }
     let different: BTreeSet<_> = contents.certificates.iter().map(Certificate::fingerprint).collect();
-    if different.len() == meant && contents.certificates.len() == meant {
-        return Ok(());
-    }
-    Err((format!("{} certificates", contents.certificates.len()), expected()))
+    counted(different.len(), meant, "different certificates")?;
+    counted(contents.certificates.len(), meant, "certificates")
 }

@@ -1,8 +1,9 @@
-//! For Java: PKCS#12 truststores. No secret is in them, so that nothing is encrypted; the password is what tools expect, and
-//! the integrity check is made with it. Java takes for trusted only what bears an attribute of Oracle's.
+//! For Java: PKCS#12 truststores. They hold no secret, so nothing is encrypted; the password is what tools expect, and
+//! the integrity check is made with it. Java trusts only entries with an attribute of Oracle's.
 
 use std::collections::BTreeMap;
 
+use crate::targets::der::tlv;
 use crate::trust::certificate::Certificate;
 use crate::trust::der;
 use crate::trust::fingerprint::Fingerprint;
@@ -16,10 +17,10 @@ pub(super) const WITHOUT_MARKER: &str = "truststore.p12";
 /// With it, for servers that pin.
 pub(super) const WITH_MARKER: &str = "truststore-with-marker.p12";
 
-/// Java's own, for what is no secret.
+/// Java's own, for files without a secret.
 pub(super) const PASSWORD: &str = "changeit";
 
-/// `truststore.p12`, `truststore-with-marker.p12`. Java refuses to start by an empty one: then the marker stands in it,
+/// `truststore.p12`, `truststore-with-marker.p12`. Java does not start with an empty one: then it holds the marker,
 /// whose key nobody has.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let authorities: BTreeMap<&Fingerprint, &Certificate> = set.chain.iter().chain(&set.extra).collect();
@@ -31,7 +32,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     Files::from([(WITHOUT_MARKER.to_owned(), truststore(&without)), (WITH_MARKER.to_owned(), truststore(&with))])
 }
 
-/// Enough of a fingerprint to tell the entries of a store apart, for ever under the same alias.
+/// Enough of a fingerprint for an alias that is unique in a store and stays the same.
 fn head(fingerprint: &Fingerprint) -> String {
     fingerprint.to_string().chars().take(16).collect()
 }
@@ -41,21 +42,22 @@ fn truststore(entries: &[(String, &Certificate)]) -> Vec<u8> {
     let bags: Vec<Vec<u8>> = entries.iter().map(|(alias, held)| bag(alias, held)).collect();
     let safe = content(&tlv(der::SEQUENCE, &bags));
     let safes = tlv(der::SEQUENCE, &[safe]);
-    // A salt keeps equal passwords apart, and this one everybody knows; taken from the content, it keeps the file the same.
+    // A salt keeps equal passwords apart, and everybody knows this one; taken from the content, it keeps the file the
+    // same.
     let salt: Vec<u8> = ring::digest::digest(&ring::digest::SHA256, &safes).as_ref().iter().take(20).copied().collect();
     let mac = pkcs12::mac(&safes, PASSWORD, &salt, ITERATIONS);
-    let algorithm = tlv(der::SEQUENCE, &[tlv(der::OID, &[SHA256.to_vec()]), tlv(NULL, &[])]);
+    let algorithm = tlv(der::SEQUENCE, &[tlv(der::OID, &[SHA256]), NULL.to_vec()]);
     let digest = tlv(der::SEQUENCE, &[algorithm, tlv(der::OCTET_STRING, &[mac])]);
     let [.., high, low] = ITERATIONS.to_be_bytes();
-    let iterations = tlv(der::INTEGER, &[vec![high, low]]);
+    let iterations = tlv(der::INTEGER, &[[high, low]]);
     let mac = tlv(der::SEQUENCE, &[digest, tlv(der::OCTET_STRING, &[salt]), iterations]);
-    tlv(der::SEQUENCE, &[tlv(der::INTEGER, &[vec![3]]), content(&safes), mac])
+    tlv(der::SEQUENCE, &[tlv(der::INTEGER, &[[3]]), content(&safes), mac])
 }
 
 /// As Java's own files.
 const ITERATIONS: u32 = 10_000;
 
-const NULL: u8 = 0x05;
+const NULL: [u8; 2] = [0x05, 0x00];
 /// Context-specific, constructed, 0.
 const EXPLICIT: u8 = 0xa0;
 
@@ -71,43 +73,23 @@ const ANY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0];
 
 /// ContentInfo of octets in the clear.
 fn content(octets: &[u8]) -> Vec<u8> {
-    let octets = tlv(der::OCTET_STRING, &[octets.to_vec()]);
-    tlv(der::SEQUENCE, &[tlv(der::OID, &[DATA.to_vec()]), tlv(EXPLICIT, &[octets])])
+    let octets = tlv(der::OCTET_STRING, &[octets]);
+    tlv(der::SEQUENCE, &[tlv(der::OID, &[DATA]), tlv(EXPLICIT, &[octets])])
 }
 
 fn bag(alias: &str, certificate: &Certificate) -> Vec<u8> {
-    let octets = tlv(der::OCTET_STRING, &[certificate.der().to_vec()]);
-    let held = tlv(der::SEQUENCE, &[tlv(der::OID, &[X509_CERTIFICATE.to_vec()]), tlv(EXPLICIT, &[octets])]);
+    let octets = tlv(der::OCTET_STRING, &[certificate.der()]);
+    let held = tlv(der::SEQUENCE, &[tlv(der::OID, &[X509_CERTIFICATE]), tlv(EXPLICIT, &[octets])]);
     let name: Vec<u8> = alias.encode_utf16().flat_map(u16::to_be_bytes).collect();
     let mut attributes = [
         attribute(FRIENDLY_NAME, tlv(der::BMP_STRING, &[name])),
-        attribute(TRUSTED_KEY_USAGE, tlv(der::OID, &[ANY_USAGE.to_vec()])),
+        attribute(TRUSTED_KEY_USAGE, tlv(der::OID, &[ANY_USAGE])),
     ];
     // DER puts a SET OF in the order of its bytes.
     attributes.sort();
-    tlv(
-        der::SEQUENCE,
-        &[tlv(der::OID, &[CERTIFICATE_BAG.to_vec()]), tlv(EXPLICIT, &[held]), tlv(der::SET, &attributes)],
-    )
+    tlv(der::SEQUENCE, &[tlv(der::OID, &[CERTIFICATE_BAG]), tlv(EXPLICIT, &[held]), tlv(der::SET, &attributes)])
 }
 
 fn attribute(kind: &[u8], value: Vec<u8>) -> Vec<u8> {
-    tlv(der::SEQUENCE, &[tlv(der::OID, &[kind.to_vec()]), tlv(der::SET, &[value])])
-}
-
-/// A value of DER: its tag, its length, its parts.
-fn tlv(tag: u8, parts: &[Vec<u8>]) -> Vec<u8> {
-    let content = parts.concat();
-    let mut value = vec![tag];
-    match u8::try_from(content.len()) {
-        Ok(short) if short < 0x80 => value.push(short),
-        _ => {
-            let length: Vec<u8> = content.len().to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
-            // At most eight bytes.
-            value.push(0x80 | u8::try_from(length.len()).unwrap_or_default());
-            value.extend(length);
-        }
-    }
-    value.extend(content);
-    value
+    tlv(der::SEQUENCE, &[tlv(der::OID, &[kind]), tlv(der::SET, &[value])])
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// How the classes of `deploy/java/` are put to use; `Server.java` there is a whole server.
 #[must_use]

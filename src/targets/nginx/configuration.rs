@@ -1,7 +1,7 @@
 //! nginx's configuration language, as `ngx_conf_read_token` reads it. Pure.
 //!
-//! It is read to be judged, never to be written: comments and quoting are dropped. Lua blocks (`..._by_lua_block { }`)
-//! follow Lua's own lexical rules and are kept as one piece of text.
+//! It is read to be assessed, never to be written: comments and quoting are dropped. Lua blocks (`..._by_lua_block {
+//! }`) follow Lua's own lexical rules and are kept as one piece of code.
 
 use std::iter::Peekable;
 use std::path::Path;
@@ -13,16 +13,22 @@ use std::sync::Arc;
 pub struct Directive {
     /// Its name; in the body of a `map` or `geo` the key.
     pub name: String,
-    /// Its arguments, unquoted. A Lua block's text is the last of them.
+    /// Its arguments, unquoted.
     pub arguments: Vec<String>,
+    /// The code of a `..._by_lua_block`, and the arguments of a `..._by_lua`, one of which is code.
+    pub lua: Option<Lua>,
     /// What stands between its braces.
     pub block: Option<Vec<Directive>>,
-    /// The file it stands in.
+    /// The absolute path of the file that it stands in.
     pub file: Arc<Path>,
 }
 
+/// Code that nginx runs; comments are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lua(pub String);
+
 impl Directive {
-    /// The first argument.
+    /// The first argument, if there is one.
     #[must_use]
     pub fn argument(&self) -> Option<&str> {
         self.arguments.first().map(String::as_str)
@@ -35,7 +41,7 @@ impl Directive {
     }
 }
 
-/// Why a text is no nginx configuration. As nginx itself printed it, that means that we read it wrongly.
+/// Why a text is not an nginx configuration. As nginx itself printed it, that means that we read it wrongly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// The text ended within something.
@@ -94,20 +100,17 @@ impl Reader<'_> {
 
     fn directive(&mut self, name: String, depth: usize) -> Result<Directive, Unreadable> {
         let mut arguments = Vec::new();
-        let block = loop {
+        let (lua, block) = loop {
             match self.token()? {
                 Token::Word(word) => arguments.push(word),
-                Token::Semicolon => break None,
-                Token::Open if name.ends_with("_by_lua_block") => {
-                    arguments.push(self.lua()?);
-                    break None;
-                }
-                Token::Open => break Some(self.block(depth.saturating_add(1))?),
+                Token::Semicolon => break (name.ends_with("_by_lua").then(|| Lua(arguments.join(" "))), None),
+                Token::Open if name.ends_with("_by_lua_block") => break (Some(self.lua()?), None),
+                Token::Open => break (None, Some(self.block(depth.saturating_add(1))?)),
                 Token::Close => return Err(Unreadable::Unexpected('}')),
                 Token::End => return Err(Unreadable::Ends("a directive")),
             }
         };
-        Ok(Directive { name, arguments, block, file: self.file.clone() })
+        Ok(Directive { name, arguments, lua, block, file: self.file.clone() })
     }
 
     fn token(&mut self) -> Result<Token, Unreadable> {
@@ -178,77 +181,62 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Lua text up to the brace that closes the block; strings and comments of Lua may hold braces. Comments are left out.
-    fn lua(&mut self) -> Result<String, Unreadable> {
+    /// Code up to the brace that closes the block; strings and comments of Lua may hold braces.
+    fn lua(&mut self) -> Result<Lua, Unreadable> {
         const WITHIN: Unreadable = Unreadable::Ends("a Lua block");
-        let mut text = String::new();
+        let mut code = String::new();
         let mut open = 1_usize;
         while let Some(c) = self.rest.next() {
             match c {
                 '{' => open = open.saturating_add(1),
-                '}' => {
-                    open = open.saturating_sub(1);
-                    if open == 0 {
-                        return Ok(text);
-                    }
-                }
-                '-' if self.rest.peek() == Some(&'-') => {
-                    self.rest.next();
-                    if !(self.rest.peek() == Some(&'[') && self.lua_long(None)?) {
-                        while self.rest.peek().is_some_and(|c| *c != '\n') {
-                            self.rest.next();
-                        }
-                    }
+                '}' => open = open.saturating_sub(1),
+                '-' if self.rest.next_if_eq(&'-').is_some() => {
+                    let is_long = self.rest.next_if_eq(&'[').is_some() && self.lua_long()?.is_some();
+                    while !is_long && self.rest.next_if(|c| *c != '\n').is_some() {}
                     continue;
                 }
                 '"' | '\'' => {
-                    text.push(c);
+                    code.push(c);
                     loop {
                         match self.rest.next().ok_or(WITHIN)? {
-                            '\\' => text.extend(['\\', self.rest.next().ok_or(WITHIN)?]),
+                            '\\' => code.extend(['\\', self.rest.next().ok_or(WITHIN)?]),
                             end if end == c => break,
-                            other => text.push(other),
+                            other => code.push(other),
                         }
                     }
                 }
-                '[' if matches!(self.rest.peek(), Some('[' | '=')) => {
-                    // `lua_long` reads the first bracket too, so it is put in front of it by hand.
-                    text.push(' ');
-                    self.lua_long_after_first(Some(&mut text))?;
-                    continue;
+                '[' => {
+                    if let Some(text) = self.lua_long()? {
+                        code.push_str(&text);
+                        continue;
+                    }
                 }
                 _ => {}
             }
-            text.push(c);
+            if open == 0 {
+                return Ok(Lua(code));
+            }
+            code.push(c);
         }
         Err(WITHIN)
     }
 
-    /// A long bracket (`[[...]]`, `[=[...]=]`) whose first `[` is next; false, having read that and any `=`, if it is none.
-    fn lua_long(&mut self, text: Option<&mut String>) -> Result<bool, Unreadable> {
-        self.rest.next();
-        self.lua_long_after_first(text)
-    }
-
-    fn lua_long_after_first(&mut self, mut text: Option<&mut String>) -> Result<bool, Unreadable> {
-        let mut level = 0_usize;
-        while self.rest.peek() == Some(&'=') {
-            self.rest.next();
-            level = level.saturating_add(1);
+    /// The rest of a long bracket (`[[...]]`, `[=[...]=]`) whose first `[` was read; none, having read any `=`, if it
+    /// is another bracket.
+    fn lua_long(&mut self) -> Result<Option<String>, Unreadable> {
+        let mut end = String::from("]");
+        while self.rest.next_if_eq(&'=').is_some() {
+            end.push('=');
         }
-        if self.rest.peek() != Some(&'[') {
-            return Ok(false);
+        end.push(']');
+        if self.rest.next_if_eq(&'[').is_none() {
+            return Ok(None);
         }
-        self.rest.next();
-        let end = format!("]{}]", "=".repeat(level));
-        let mut read = String::new();
-        while !read.ends_with(&end) {
-            read.push(self.rest.next().ok_or(Unreadable::Ends("a Lua string"))?);
+        let mut text = String::new();
+        while !text.ends_with(&end) {
+            text.push(self.rest.next().ok_or(Unreadable::Ends("a Lua string"))?);
         }
-        if let Some(text) = text.as_mut() {
-            text.push_str(&read);
-        }
-        Ok(true)
+        Ok(Some(text))
     }
 }
 
@@ -262,7 +250,7 @@ mod tests {
 
     fn leaf(name: &str, arguments: &[&str]) -> Directive {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Directive { name: name.into(), arguments, block: None, file: here() }
+        Directive { name: name.into(), arguments, lua: None, block: None, file: here() }
     }
 
     #[test]
@@ -300,13 +288,14 @@ mod tests {
     #[test]
     fn lua_blocks_are_one_text_whatever_braces_their_strings_and_comments_hold() {
         let read = read(
-            "access_by_lua_block { local a = {1, '}'} -- } comment\n --[[ } ]] if ngx.var.x == [[}]] then x[1] = 2 end }\nlisten 1;",
+            "access_by_lua_block { local a = {1, '}'} -- } comment\n --[[ } ]] if ngx.var.x == [[}]] then x[1] = 2 \
+             end }\nlisten 1;",
             &here(),
         )
         .unwrap();
         assert_eq!(read.len(), 2);
-        assert!(read[0].arguments[0].contains("ngx.var.x"), "{read:?}");
-        assert!(!read[0].arguments[0].contains("comment"));
+        let Some(Lua(code)) = &read[0].lua else { panic!("{read:?}") };
+        assert!(code.contains("ngx.var.x") && !code.contains("comment"), "{read:?}");
         assert_eq!(read[1], leaf("listen", &["1"]));
     }
 

@@ -1,8 +1,8 @@
 //! What `nginx -T` prints, put together again. Pure.
 //!
-//! It prints the main file and then each included one, once, under a heading, includes not in place. Here each `include`
-//! is followed by what it stands for, also within the bodies of `map` and `geo`. The directive itself stays, with the
-//! whole path, so that it can be seen which file was asked for even if that is empty.
+//! It prints the main file and then each included one, once, under a heading, includes not in place. Here each
+//! `include` is followed by what it stands for, also within the bodies of `map` and `geo`. The directive itself stays,
+//! with the whole path, so that it can be seen which file was asked for even if that is empty.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -26,18 +26,18 @@ pub struct Configuration {
     pub prefix: PathBuf,
 }
 
-/// Why the dump cannot be understood.
+/// Why the dump cannot be put together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DumpError {
-    /// There is no heading.
+    /// It has no heading.
     #[error("it names no configuration file")]
     Empty,
-    /// A file cannot be read as nginx would.
+    /// A file is not as nginx would read one.
     #[error("{}: {reason}", .path.display())]
     File {
-        /// The file.
+        /// As its heading names it.
         path: PathBuf,
-        /// Why.
+        /// What in it is unexpected.
         reason: Unreadable,
     },
     /// An include names a file that was not printed.
@@ -121,7 +121,7 @@ fn in_place(
 }
 
 impl Files<'_> {
-    /// As glob(3) would find them, in its order; a pattern that matches nothing is no error, a plain name is.
+    /// As glob(3) would find them, in its order; a plain name that matches nothing is an error, a pattern is not.
     fn matching(&self, pattern: &Path) -> Result<Vec<&Vec<Directive>>, DumpError> {
         if pattern.to_string_lossy().contains(['*', '?', '[']) {
             Ok(self.files.iter().filter(|(file, _)| path_matches(pattern, file)).map(|(_, content)| content).collect())
@@ -137,22 +137,13 @@ pub(super) fn tidy(path: &Path) -> PathBuf {
 }
 
 fn path_matches(pattern: &Path, path: &Path) -> bool {
-    let mut patterns = pattern.components();
-    let mut names = path.components();
-    loop {
-        match (patterns.next(), names.next()) {
-            (None, None) => return true,
-            (Some(pattern), Some(name)) => {
-                let pattern: Vec<char> = pattern.as_os_str().to_string_lossy().chars().collect();
-                let name: Vec<char> = name.as_os_str().to_string_lossy().chars().collect();
-                let hidden = name.first() == Some(&'.') && pattern.first() != Some(&'.');
-                if hidden || !name_matches(&pattern, &name) {
-                    return false;
-                }
-            }
-            _ => return false,
-        }
-    }
+    let characters = |part: Component<'_>| part.as_os_str().to_string_lossy().chars().collect::<Vec<char>>();
+    pattern.components().count() == path.components().count()
+        && pattern.components().zip(path.components()).all(|(pattern, name)| {
+            let (pattern, name) = (characters(pattern), characters(name));
+            let is_hidden = name.first() == Some(&'.') && pattern.first() != Some(&'.');
+            !is_hidden && name_matches(&pattern, &name)
+        })
 }
 
 /// glob(7) within one name: `*`, `?`, `[abc]`, `[a-z]`, `[!abc]`, `\x`.
@@ -232,7 +223,8 @@ mod tests {
         ]);
         let put_together = assemble(&format!("nginx: the configuration file is ok\n{text}")).unwrap();
         let plain = read_plain(
-            "user x; http { map $a $b { default ''; one 1; } server { root /srv; listen 1; } server { root /srv; listen 2; } }",
+            "user x; http { map $a $b { default ''; one 1; } server { root /srv; listen 1; } server { root /srv; \
+             listen 2; } }",
         );
         assert_eq!(without_origin(put_together.directives), plain);
         assert_eq!(put_together.prefix, Path::new("/etc/nginx"));

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::targets::enforcement::Enforcement;
-use crate::targets::nginx::configuration::Directive;
+use crate::targets::nginx::configuration::{Directive, Lua};
 use crate::targets::nginx::dump::{Configuration, tidy};
 
 /// The file of the store that says who is admitted.
@@ -17,9 +17,10 @@ const ALLOWLIST: &str = "admit.map";
 /// The directives that name a CA file for clients; the names in the second are not advertised.
 const CA_FILES: [&str; 2] = ["ssl_client_certificate", "ssl_trusted_certificate"];
 
-/// Judges a configuration: `roots` are the paths by which it may name the target's link.
+/// Whether each server of a configuration asks the allowlist: `roots` are the paths by which it may name the target's
+/// link.
 #[must_use]
-pub fn judge(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
+pub fn assess(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
     let ours = |path: &str| {
         let path = tidy(&configuration.prefix.join(path));
         roots.iter().any(|root| path.starts_with(root))
@@ -49,7 +50,7 @@ pub fn judge(configuration: &Configuration, roots: &[PathBuf]) -> Enforcement {
                 places if places.is_empty() => {
                     if asked.handed_on {
                         notes.push(format!(
-                            "{name} hands the allowlist's verdict to what stands behind it, and refuses nobody itself"
+                            "{name} hands the allowlist's verdict to the server behind it, and refuses nobody itself"
                         ));
                     }
                     strangers.push(name);
@@ -114,8 +115,8 @@ impl<'a> Context<'a> {
         all(self.body, "server")
     }
 
-    /// Whether this server asks for client certificates, of authorities that our files name. What it does not say itself,
-    /// the level above says.
+    /// Whether this server asks for client certificates, of authorities that our files name. What it does not say
+    /// itself, the level above says.
     fn asks_by_our_file(&self, server: &Directive, ours: &dyn Fn(&str) -> bool) -> bool {
         let said = |name: &str| {
             all(server.body(), name).last().or_else(|| all(self.body, name).last()).and_then(Directive::argument)
@@ -132,7 +133,7 @@ impl<'a> Context<'a> {
     fn asked_in(&self, server: &Directive) -> Asked {
         let variables = self.derived(server);
         let mut asked = Asked::default();
-        look_for(&variables, server.body(), None, &mut asked);
+        find_questions(&variables, server.body(), None, &mut asked);
         // What the level above says is handed down, unless the server says something of its own by the same name.
         asked.everywhere |= self.body.iter().any(|directive| {
             directive.name != "server"
@@ -151,10 +152,8 @@ impl<'a> Context<'a> {
             for map in
                 self.body.iter().filter(|directive| matches!(directive.name.as_str(), "map" | "split_clients" | "geo"))
             {
-                let sources = map.arguments.len().saturating_sub(1);
-                let hangs = map.arguments.iter().take(sources).any(|source| mentions(source, &variables))
-                    || map.body().iter().any(|entry| mentions_any(entry, &variables));
-                if hangs {
+                // That it mentions the variable that it fills adds nothing.
+                if mentions_any(map, &variables) || map.body().iter().any(|entry| mentions_any(entry, &variables)) {
                     variables.extend(destination(map));
                 }
             }
@@ -195,17 +194,17 @@ fn address(listen: &Directive) -> Option<String> {
 
 fn add_set(body: &[Directive], variables: &mut BTreeSet<String>) {
     for directive in body {
-        if (matches!(directive.name.as_str(), "set" | "auth_request_set") || directive.name.starts_with("set_by_lua"))
-            && let Some((variable, value)) = directive.arguments.split_first()
-            && value.iter().any(|value| mentions(value, variables) || mentions_in_lua(value, variables))
-        {
-            variables.extend(variable.strip_prefix('$').map(str::to_ascii_lowercase));
+        let sets =
+            matches!(directive.name.as_str(), "set" | "auth_request_set") || directive.name.starts_with("set_by_lua");
+        if sets && mentions_any(directive, variables) {
+            let variable = directive.argument().and_then(|variable| variable.strip_prefix('$'));
+            variables.extend(variable.map(str::to_ascii_lowercase));
         }
         add_set(directive.body(), variables);
     }
 }
 
-fn look_for(variables: &BTreeSet<String>, body: &[Directive], location: Option<&str>, asked: &mut Asked) {
+fn find_questions(variables: &BTreeSet<String>, body: &[Directive], location: Option<&str>, asked: &mut Asked) {
     for directive in body {
         if mentions_any(directive, variables) {
             if decides(&directive.name) {
@@ -221,9 +220,9 @@ fn look_for(variables: &BTreeSet<String>, body: &[Directive], location: Option<&
         }
         if directive.name == "location" {
             let name = format!("location {}", directive.arguments.join(" "));
-            look_for(variables, directive.body(), Some(&name), asked);
+            find_questions(variables, directive.body(), Some(&name), asked);
         } else {
-            look_for(variables, directive.body(), location, asked);
+            find_questions(variables, directive.body(), location, asked);
         }
     }
 }
@@ -239,8 +238,8 @@ fn decides(directive: &str) -> bool {
 }
 
 fn mentions_any(directive: &Directive, variables: &BTreeSet<String>) -> bool {
-    let lua = directive.name.contains("_by_lua");
-    directive.arguments.iter().any(|text| mentions(text, variables) || (lua && mentions_in_lua(text, variables)))
+    directive.arguments.iter().any(|text| mentions(text, variables))
+        || directive.lua.as_ref().is_some_and(|code| mentions_in_lua(code, variables))
 }
 
 /// `$name` or `${name}`; names know no case.
@@ -253,9 +252,9 @@ fn mentions(text: &str, variables: &BTreeSet<String>) -> bool {
 }
 
 /// `ngx.var.name` or `ngx.var["name"]`: the name as a word of its own.
-fn mentions_in_lua(text: &str, variables: &BTreeSet<String>) -> bool {
-    text.contains("ngx.var")
-        && text
+fn mentions_in_lua(Lua(code): &Lua, variables: &BTreeSet<String>) -> bool {
+    code.contains("ngx.var")
+        && code
             .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
             .any(|word| variables.contains(&word.to_ascii_lowercase()))
 }
@@ -280,14 +279,16 @@ mod tests {
     const LINK: &str = "/store/target/nginx";
     const MAP: &str =
         "map \"$ssl_client_verify|$x\" $trustsync_admit { default ''; include /store/target/nginx/nginx/admit.map; }";
-    const TLS: &str = "listen 443 ssl; server_name a.example; ssl_client_certificate /store/target/nginx/trust-bundle.pem; ssl_verify_client on;";
+    const TLS: &str = "listen 443 ssl; server_name a.example; ssl_client_certificate \
+                       /store/target/nginx/trust-bundle.pem; ssl_verify_client on;";
 
-    /// The judgement on an http block with these contents.
+    /// What is found of an http block with these contents.
     fn of(http: &str) -> Enforcement {
         let dump = format!(
-            "# configuration file /etc/nginx/nginx.conf:\nhttp {{ {http} }}\n\n# configuration file {LINK}/nginx/admit.map:\n# nobody\n"
+            "# configuration file /etc/nginx/nginx.conf:\nhttp {{ {http} }}\n\n# configuration file \
+             {LINK}/nginx/admit.map:\n# nobody\n"
         );
-        judge(&assemble(&dump).unwrap(), &[LINK.into()])
+        assess(&assemble(&dump).unwrap(), &[LINK.into()])
     }
 
     fn enforced(http: &str) -> bool {
@@ -311,7 +312,8 @@ mod tests {
             "proxy_pass http://$also_ours;",
             "access_by_lua_block { if ngx.var.trustsync_admit == '' then ngx.exit(403) end }",
         ] {
-            let maps = "map \"$host:$trustsync_admit\" $both { default 1; } map $both $also_ours { default 0; ~x 1; } map $host $chosen { default $trustsync_admit; }";
+            let maps = "map \"$host:$trustsync_admit\" $both { default 1; } map $both $also_ours { default 0; ~x 1; } \
+                        map $host $chosen { default $trustsync_admit; }";
             assert!(enforced(&format!("{MAP} {maps} server {{ {TLS} {test} }}")), "{test}");
         }
         assert!(enforced(&format!(
@@ -358,7 +360,8 @@ mod tests {
     fn set_acts_in_its_own_server_only_and_each_server_is_judged() {
         let other = TLS.replace("a.example", "b.example");
         let judged = of(&format!(
-            "{MAP} server {{ {TLS} set $d $trustsync_admit; if ($d = '') {{ return 403; }} }} server {{ {other} if ($d = '') {{ return 403; }} }}"
+            "{MAP} server {{ {TLS} set $d $trustsync_admit; if ($d = '') {{ return 403; }} }} server {{ {other} if \
+             ($d = '') {{ return 403; }} }}"
         ));
         let Enforcement::NotEnforced { servers, .. } = judged else { panic!("{judged:?}") };
         assert_eq!(servers, ["server b.example on 443 in /etc/nginx/nginx.conf"]);
@@ -378,23 +381,29 @@ mod tests {
         let down = "ssl_client_certificate /store/target/nginx/trust-bundle.pem; ssl_verify_client optional;";
         assert!(!enforced(&format!("{MAP} {down} server {{ listen 1 ssl; }}")));
         assert!(!enforced(&format!(
-            "{MAP} {down} server {{ listen 1 ssl; server_name a; if ($trustsync_admit = '') {{ return 403; }} }} server {{ listen *:1; server_name b; }}"
+            "{MAP} {down} server {{ listen 1 ssl; server_name a; if ($trustsync_admit = '') {{ return 403; }} }} \
+             server {{ listen *:1; server_name b; }}"
         )));
         assert!(enforced(&format!(
-            "{MAP} {down} server {{ listen 1 ssl; if ($trustsync_admit = '') {{ return 403; }} }} server {{ listen 2; }} server {{ listen 3 ssl; ssl_verify_client off; }} server {{ listen 4 ssl; ssl_client_certificate other.pem; }}"
+            "{MAP} {down} server {{ listen 1 ssl; if ($trustsync_admit = '') {{ return 403; }} }} server {{ listen 2; \
+             }} server {{ listen 3 ssl; ssl_verify_client off; }} server {{ listen 4 ssl; ssl_client_certificate \
+             other.pem; }}"
         )));
         assert!(enforced(&format!(
-            "{MAP} {down} access_by_lua 'if ngx.var.trustsync_admit == \"\" then ngx.exit(403) end'; server {{ listen 1 ssl; }}"
+            "{MAP} {down} access_by_lua 'if ngx.var.trustsync_admit == \"\" then ngx.exit(403) end'; server {{ listen \
+             1 ssl; }}"
         )));
         assert!(!enforced(&format!(
-            "{MAP} {down} access_by_lua 'if ngx.var.trustsync_admit == \"\" then ngx.exit(403) end'; server {{ listen 1 ssl; access_by_lua 'x()'; }}"
+            "{MAP} {down} access_by_lua 'if ngx.var.trustsync_admit == \"\" then ngx.exit(403) end'; server {{ listen \
+             1 ssl; access_by_lua 'x()'; }}"
         )));
     }
 
     #[test]
     fn the_trusted_file_verifies_clients_too() {
         assert!(!enforced(&format!(
-            "{MAP} server {{ listen 1 ssl; ssl_verify_client on; ssl_client_certificate mine.pem; ssl_trusted_certificate {LINK}/chain.pem; }}"
+            "{MAP} server {{ listen 1 ssl; ssl_verify_client on; ssl_client_certificate mine.pem; \
+             ssl_trusted_certificate {LINK}/chain.pem; }}"
         )));
     }
 
@@ -403,8 +412,10 @@ mod tests {
         for http in [
             "",
             MAP,
-            "server { listen 1 ssl; ssl_verify_client on; ssl_client_certificate /store/target/nginx-two/trust-bundle.pem; }",
-            "# server { listen 1 ssl; ssl_verify_client on; ssl_client_certificate /store/target/nginx/trust-bundle.pem; }",
+            "server { listen 1 ssl; ssl_verify_client on; ssl_client_certificate \
+             /store/target/nginx-two/trust-bundle.pem; }",
+            "# server { listen 1 ssl; ssl_verify_client on; ssl_client_certificate \
+             /store/target/nginx/trust-bundle.pem; }",
         ] {
             let http = if http == MAP { http.to_owned() } else { format!("{MAP} {http}\n") };
             assert_eq!(of(&http), Enforcement::NotIncluded, "{http}");

@@ -1,14 +1,6 @@
 //! nginx: chain bundle, the bodies of two maps, the generation's header; `nginx -t`; SIGHUP. Its configuration, which
 //! `nginx -T` prints, shows whether each server asks the allowlist.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 pub mod configuration;
 pub mod dump;
 pub mod enforcement;
@@ -20,53 +12,30 @@ use std::path::{Path, PathBuf};
 
 use super::enforcement::{Configuration, Enforcement};
 use super::kind::ServerKind;
-use super::read_back::meant::{is_chain, named, pinned, text};
-use super::ways::{Addressee, GenerationEvidence, Reload, Signal};
+use super::read_back::meant::{named, pinned, text};
+use super::ways::{GenerationEvidence, Signal};
 use crate::trust::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output};
 use crate::trust::set::{Denial, TrustSet};
 
-/// See the head of this file.
+/// Its files, and how its configuration is read.
 #[derive(Debug)]
 pub struct Nginx;
 
 /// `nginx/`: the bodies of two maps.
-pub const OUTPUT: Output = Output::of(&Nginx);
+pub const OUTPUT: Output = &Nginx;
 
-impl ServerKind for Nginx {
-    fn name(&self) -> &'static str {
-        "nginx"
-    }
-
-    fn output(&self) -> Option<Output> {
-        Some(OUTPUT)
-    }
-
-    fn reads(&self, path: &str) -> bool {
-        is_chain(path) || path.starts_with("nginx/")
-    }
-
-    fn snippet(&self, link: &Path) -> Option<String> {
-        Some(format!("{}\n{}", snippet::http(link), snippet::server(link)))
-    }
-
-    fn check(&self) -> Option<&'static [&'static str]> {
-        Some(&["nginx", "-t"])
-    }
-
-    fn reload(&self) -> Reload {
-        let pidfile = PathBuf::from("/run/nginx.pid");
-        Reload::Signal { signal: Signal::Hup, to: Addressee::Pidfile { pidfile, process: "nginx".to_owned() } }
-    }
-
-    fn evidence(&self) -> GenerationEvidence {
-        GenerationEvidence::Header
-    }
-
-    fn configuration(&self) -> Option<&'static dyn Configuration> {
-        Some(&Nginx)
-    }
-}
+/// The kind of server.
+pub static NGINX: ServerKind = ServerKind {
+    output: Some(OUTPUT),
+    reads: &["trust-bundle.pem", "chain.pem", "nginx/"],
+    snippet: Some(|link| format!("{}\n{}", snippet::http(link), snippet::server(link))),
+    check: Some(&["nginx", "-t"]),
+    signal: Some((Signal::Hup, "/run/nginx.pid", "nginx")),
+    evidence: GenerationEvidence::Header,
+    configuration: Some(&Nginx),
+    ..ServerKind::unknown("nginx")
+};
 
 impl Family for Nginx {
     fn name(&self) -> &'static str {
@@ -110,7 +79,7 @@ impl Configuration for Nginx {
 
     fn judge(&self, printed: &str, link: &Path) -> Result<Enforcement, String> {
         let configuration = dump::assemble(printed).map_err(|error| error.to_string())?;
-        Ok(enforcement::judge(&configuration, &names_of(link)))
+        Ok(enforcement::assess(&configuration, &names_of(link)))
     }
 
     fn does_not_ask(&self) -> &'static str {
@@ -118,8 +87,8 @@ impl Configuration for Nginx {
     }
 
     fn advertises(&self) -> &'static str {
-        "nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block answers \
-         there"
+        "nginx advertises those of ssl_client_certificate, never of ssl_trusted_certificate; or another server block \
+         answers there"
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads the bodies of nginx's maps.
 
+use crate::targets::read_back::meant::counted;
 use crate::trust::render::Odd;
 
 /// That many lines of a map, and besides only comments.
@@ -8,8 +9,7 @@ pub(super) fn map(text: &str, meant: usize) -> Result<(), Odd> {
     if let Some(odd) = lines().find(|line| !is_map_line(line)) {
         return Err((format!("{odd:?}"), "lines of a map".to_owned()));
     }
-    let found = lines().count();
-    if found == meant { Ok(()) } else { Err((format!("{found} lines"), meant.to_string())) }
+    counted(lines().count(), meant, "lines")
 }
 
 /// `"key" "value";` or `default "value";`: nothing that could be a directive, and no quote left open.

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use crate::trust::render::{Files, Label};
 use crate::trust::set::{NameRule, TrustSet};
 
-/// Who is admitted.
+/// The lines of the map that admits.
 pub(super) const ADMIT: &str = "nginx/admit.map";
 
-/// The generation's number.
+/// The line of the map that shows the generation's number.
 pub(super) const GENERATION: &str = "nginx/generation.map";
 
 /// Both files.
@@ -40,8 +40,8 @@ fn admit(set: &TrustSet, label: &Label<'_>) -> String {
     text
 }
 
-/// Issuer DN and subject DN, both RFC 2253 with the common name first; other attributes may change at a renewal, but none
-/// of their values can hold an unescaped comma.
+/// Issuer DN and subject DN, both RFC 2253 with the common name first; other attributes may change at a renewal, but
+/// none of their values can hold an unescaped comma.
 fn name_patterns(rule: &NameRule) -> Vec<String> {
     let issuer = escaped(&rule.root.facts().subject);
     if rule.names.is_empty() {

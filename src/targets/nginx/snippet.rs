@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::targets::quoting::within_quotes;
+use crate::targets::snippet::within_quotes;
 
 /// `deploy/nginx/trustsync-http.conf`, for the `http` level.
 const HTTP: &str = include_str!("../../../deploy/nginx/trustsync-http.conf");
@@ -13,7 +13,7 @@ const SERVER: &str = include_str!("../../../deploy/nginx/trustsync-server.conf")
 /// The path that stands for the link in those files.
 const DEFAULT_LINK: &str = "/var/lib/trustsync/target/nginx";
 
-/// What goes to the `http` level.
+/// The maps of the `http` level.
 #[must_use]
 pub fn http(link: &Path) -> String {
     HTTP.replace(DEFAULT_LINK, &within_quotes(link))

@@ -1,21 +1,21 @@
 //! Evidence, taken from outside and without the client's key, that a server serves a generation.
 //!
 //! ```text
-//!  look ─▶ judge ─▶ streak of new sightings as long as `settle`? ─▶ proven (or chain only)
+//!  observe ─▶ streak of new observations as long as `settle`? ─▶ proven (or chain only)
 //!   ▲                       │ no: an old one begins it anew
 //!   └──── 10 to 500 ms ─────┴─▶ the end of `timeout`: what was seen last is the outcome
 //! ```
-//! nginx answers with the old set up to 300 ms after the first new answer, from workers that are still to end: so one
-//! sighting proves nothing, and a streak counts only if it is unbroken and lasts. Two parts are told apart: the *chain*
-//! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined
-//! beside it); who is asked which generation it has loaded (`spoken`) answers for both. What one way of looking cannot show
+//! nginx answers with the old set up to 300 ms after the first new answer, from workers that have yet to end. So one
+//! observation proves nothing, and a streak counts only if it is unbroken and lasts. There are two parts: the *chain* (the
+//! generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined beside
+//! it). A server that reports which generation it has loaded (`self_report`) answers for both. What one way cannot show,
 //! another may; where several are configured, all must agree. That the server enforces the allowlist is not claimed: see
 //! [`crate::targets::nginx`].
 
-mod look;
 pub mod marker;
+mod observer;
 pub(super) mod seen;
-mod spoken;
+mod self_report;
 mod watch;
 pub mod wire;
 
@@ -26,130 +26,137 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::targets::envoy::look::Admin;
+use crate::targets::envoy::admin::Admin;
 use crate::targets::haproxy;
 use crate::targets::http::Asker;
-use crate::targets::proof::look::Looker;
-pub use crate::targets::proof::seen::{Part, Patience, Seen, Wanted};
+use crate::targets::kind::Kind;
+use crate::targets::proof::observer::{Expected, Observer};
+use crate::targets::proof::seen::Seen;
+pub use crate::targets::proof::seen::{NOT_OURS, Patience, Wanted, of_generation};
 use crate::targets::proof::watch::Watch;
 use crate::targets::proof::wire::HANDSHAKE_LIMIT;
-use crate::targets::ways;
+use crate::targets::ways::ProofMethods;
+use crate::trust::turn::Proof;
 
-/// Of a place whose look came to no end.
-const NOT_LOOKED_AT: &str = "it was not looked at";
+/// Of a place that no observation came to an end at.
+const NOT_OBSERVED: &str = "it was not observed";
 
-/// The most addresses that one proof looks at.
+/// The most addresses that one proof observes.
 const ADDRESSES: usize = 64;
 
-/// What one look-out proves: an address, or another way of looking.
+/// What one place proves: an address, or another way of observing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddressProof {
+pub struct PlaceProof {
     /// As configured.
-    pub connect: String,
+    pub place: String,
     /// What that resolved to; none if it did not, or is no address.
     pub address: Option<SocketAddr>,
     /// What it proves.
-    pub proof: Seen,
-    /// How many times it was looked at.
-    pub looks: u32,
+    pub proof: Proof,
+    /// How many times it was observed.
+    pub observations: u32,
 }
 
 /// What a target proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProofReport {
-    /// Over all addresses: they must agree, so the highest of theirs.
-    pub proof: Seen,
-    /// Each address, in the order configured.
-    pub addresses: Vec<AddressProof>,
+    /// Over all places: they must agree, so the highest of theirs.
+    pub proof: Proof,
+    /// Each place, in the order configured.
+    pub places: Vec<PlaceProof>,
 }
 
-/// Looks in every way that `proof` names (each IP of each name, both families), all at once, until each has shown what the
-/// server serves.
-pub async fn prove(proof: &ways::ProofMethods, wanted: &Wanted, patience: Patience) -> ProofReport {
-    let mut addresses = Vec::new();
-    let mut lookers = Vec::new();
-    let unlooked = |connect: &str, address, reason: String| AddressProof {
-        connect: connect.to_owned(),
-        address,
-        proof: Seen::Unreachable(reason),
-        looks: 0,
+/// A place to observe, or why that cannot be.
+struct Place {
+    name: String,
+    address: Option<SocketAddr>,
+    observer: Result<Observer, String>,
+    is_on_the_wire: bool,
+}
+
+/// Observes a server of this kind in every way that `methods` names (each IP of each name, both families), all at once, until
+/// each has shown what the server serves.
+pub async fn prove(kind: Kind, methods: &ProofMethods, wanted: &Wanted, patience: Patience) -> ProofReport {
+    let places = places(kind, methods).await;
+    let on_the_wire = places.iter().take_while(|place| place.is_on_the_wire).count();
+    let (settle, timeout) = (methods.settle, methods.timeout);
+    let mut running = JoinSet::new();
+    let mut seen: Vec<(Seen, u32)> = Vec::new();
+    for (index, place) in places.iter().enumerate() {
+        let unseen = place.observer.as_ref().err().cloned().unwrap_or_else(|| NOT_OBSERVED.to_owned());
+        seen.push((Proof::Unreachable(unseen).into(), 0));
+        if let Ok(observer) = place.observer.clone() {
+            let mut watch = Watch { observer, settle, timeout, wanted: wanted.clone(), patience, observations: 0 };
+            running.spawn(async move { (index, watch.until_settled().await, watch.observations) });
+        }
+    }
+    while let Some(done) = running.join_next().await {
+        if let Ok((index, shown, observations)) = done
+            && let Some(slot) = seen.get_mut(index)
+        {
+            *slot = (shown, observations);
+        }
+    }
+    let (wire, others) = seen.split_at(on_the_wire.min(seen.len()));
+    // Of several addresses the worst stands: they are to show the same.
+    let wire = wire.iter().map(|(shown, _)| shown.clone()).max_by_key(Seen::rank).map(|wire| match &methods.haproxy {
+        Some(_) => haproxy::compare::unadvertised(wire, others.iter().map(|(other, _)| other)),
+        None => wire,
+    });
+    let proof = together(wire.into_iter().chain(others.iter().map(|(other, _)| other.clone())));
+    let place = |(place, (shown, observations)): (Place, (Seen, u32))| PlaceProof {
+        place: place.name,
+        address: place.address,
+        proof: shown.proof,
+        observations,
     };
-    if let Some(wire) = &proof.wire {
+    ProofReport { proof, places: places.into_iter().zip(seen).map(place).collect() }
+}
+
+/// Every place, those on the wire first.
+async fn places(kind: Kind, methods: &ProofMethods) -> Vec<Place> {
+    let mut places = Vec::new();
+    if let Some(wire) = &methods.wire {
         for connect in &wire.connect {
+            let place = |address, observer| Place { name: connect.clone(), address, observer, is_on_the_wire: true };
             match resolve(connect).await {
                 Ok(found) => {
-                    for address in found.into_iter().take(ADDRESSES.saturating_sub(lookers.len())) {
-                        lookers.push((addresses.len(), Looker::Wire { address, settings: wire.clone() }));
-                        addresses.push(unlooked(connect, Some(address), NOT_LOOKED_AT.to_owned()));
+                    for address in found.into_iter().take(ADDRESSES.saturating_sub(places.len())) {
+                        let (settings, expected) = (wire.clone(), Expected::of(kind, methods));
+                        places.push(place(Some(address), Ok(Observer::Wire { address, settings, expected })));
                     }
                 }
-                Err(reason) => addresses.push(unlooked(connect, None, reason)),
+                Err(reason) => places.push(place(None, Err(reason))),
             }
         }
     }
-    let on_the_wire = addresses.len();
-    let command = proof.command.as_ref().map(|argv| ("command".to_owned(), Ok(Looker::Command(argv.clone()))));
-    let envoy = proof.envoy.as_ref().map(|settings| {
-        let looker = Admin::of(settings).map(|admin| Looker::Envoy(Box::new(admin)));
-        (settings.admin.to_string(), looker.map_err(|error| error.to_string()))
+    let command = methods.command.as_ref().map(|argv| ("command".to_owned(), Ok(Observer::Command(argv.clone()))));
+    let envoy = methods.envoy.as_ref().map(|settings| {
+        let observer = Admin::of(settings).map(|admin| Observer::Envoy(Box::new(admin)));
+        (settings.admin.to_string(), observer.map_err(|error| error.to_string()))
     });
-    let http = proof.http.as_ref().map(|endpoint| {
-        (endpoint.to_string(), Asker::of(endpoint).map(Looker::Http).map_err(|error| error.to_string()))
+    let http = methods.http.as_ref().map(|endpoint| {
+        (endpoint.to_string(), Asker::of(endpoint).map(Observer::Http).map_err(|error| error.to_string()))
     });
-    let haproxy = proof
+    let haproxy = methods
         .haproxy
         .as_ref()
-        .map(|socket| (socket.to_string_lossy().into_owned(), Ok(Looker::Haproxy(socket.clone()))));
-    for (place, looker) in [command, envoy, http, haproxy].into_iter().flatten() {
-        let reason = match looker {
-            Ok(looker) => {
-                lookers.push((addresses.len(), looker));
-                NOT_LOOKED_AT.to_owned()
-            }
-            Err(why) => why,
-        };
-        addresses.push(unlooked(&place, None, reason));
-    }
-    let mut looks = JoinSet::new();
-    for (place, looker) in lookers {
-        let (settle, timeout) = (proof.settle, proof.timeout);
-        let mut watch = Watch { looker, settle, timeout, wanted: wanted.clone(), patience, looks: 0 };
-        looks.spawn(async move { (place, watch.look_until_settled().await, watch.looks) });
-    }
-    while let Some(done) = looks.join_next().await {
-        if let Ok((place, proof, looks)) = done
-            && let Some(slot) = addresses.get_mut(place)
-        {
-            slot.proof = proof;
-            slot.looks = looks;
-        }
-    }
-    let (wire, others) = addresses.split_at(on_the_wire.min(addresses.len()));
-    // Of several addresses the worst stands: they are to show the same.
-    let wire = wire.iter().map(|address| address.proof.clone()).max();
-    let wire = wire.map(|wire| {
-        if proof.haproxy.is_some() {
-            haproxy::look::unadvertised(wire, others.iter().map(|other| &other.proof))
-        } else {
-            wire
-        }
-    });
-    let proof = together(wire.into_iter().chain(others.iter().map(|other| other.proof.clone())));
-    ProofReport { proof, addresses }
+        .map(|socket| (socket.to_string_lossy().into_owned(), Ok(Observer::Haproxy(socket.clone()))));
+    let others = [command, envoy, http, haproxy].into_iter().flatten();
+    places.extend(others.map(|(name, observer)| Place { name, address: None, observer, is_on_the_wire: false }));
+    places
 }
 
-/// What different ways of looking prove together: the worst of them, unless each saw the wanted generation in a part.
-fn together(ways: impl Iterator<Item = Seen>) -> Seen {
-    let (mut chain, mut allowlist, mut worst) = (false, false, None);
-    for proof in ways {
-        chain |= matches!(proof, Seen::Proven | Seen::ChainOnly(_));
-        allowlist |= matches!(proof, Seen::Proven | Seen::AllowlistOnly(_));
-        worst = worst.max(Some(proof));
-    }
-    match worst {
-        Some(Seen::ChainOnly(_) | Seen::AllowlistOnly(_)) if chain && allowlist => Seen::Proven,
+/// What different ways prove together: the worst of them, unless each saw the wanted generation in a part.
+fn together(ways: impl Iterator<Item = Seen>) -> Proof {
+    let ways: Vec<Seen> = ways.collect();
+    let chain = ways.iter().any(|seen| matches!(seen.proof, Proof::Proven | Proof::ChainOnly(_)));
+    let allowlist = ways.iter().any(|seen| matches!(seen.proof, Proof::Proven | Proof::AllowlistOnly(_)));
+    let complete = chain && allowlist && !ways.iter().any(|seen| seen.lacks_a_part);
+    match ways.into_iter().max_by_key(Seen::rank).map(|worst| worst.proof) {
+        Some(Proof::ChainOnly(_) | Proof::AllowlistOnly(_)) if complete => Proof::Proven,
         Some(worst) => worst,
-        None => Seen::Unverifiable("no address to look at is configured".into()),
+        None => Proof::Unverifiable("no address to observe is configured".into()),
     }
 }
 
@@ -170,36 +177,37 @@ mod tests {
 
     #[test]
     fn what_one_way_cannot_show_another_may_and_all_must_agree() {
-        let chain = || Seen::ChainOnly(String::new());
-        let allowlist = || Seen::AllowlistOnly(String::new());
+        let chain = || Seen::from(Proof::ChainOnly(String::new()));
+        let allowlist = || Seen::from(Proof::AllowlistOnly(String::new()));
+        let proven = || Seen::from(Proof::Proven);
         let of = |ways: &[Seen]| together(ways.iter().cloned());
-        assert_eq!(of(&[chain(), allowlist()]), Seen::Proven);
-        assert_eq!(of(&[chain(), Seen::Proven]), Seen::Proven);
-        assert_eq!(of(&[chain(), chain()]), chain());
-        assert_eq!(of(&[allowlist()]), allowlist());
+        assert_eq!(of(&[chain(), allowlist()]), Proof::Proven);
+        assert_eq!(of(&[chain(), proven()]), Proof::Proven);
+        assert_eq!(of(&[chain(), chain()]), chain().proof);
+        assert_eq!(of(&[allowlist()]), allowlist().proof);
         // One of several listeners lacks the snippet.
-        let lacking = || Seen::Lacking(String::new());
-        assert_eq!(of(&[lacking(), Seen::Proven]), lacking());
-        assert_eq!(of(&[lacking(), allowlist()]), lacking());
-        for bad in [Seen::NotWired, Seen::Refuted { generation: 1, part: Part::Allowlist }] {
-            assert_eq!(of(&[chain(), bad.clone(), Seen::Proven]), bad);
+        let lacking = || Seen::without_allowlist(String::new());
+        assert_eq!(of(&[lacking(), proven()]), lacking().proof);
+        assert_eq!(of(&[lacking(), allowlist()]), lacking().proof);
+        for bad in [Proof::NotWired(String::new()), of_generation("the allowlist", 1)] {
+            assert_eq!(of(&[chain(), bad.clone().into(), proven()]), bad);
         }
-        assert!(matches!(of(&[]), Seen::Unverifiable(_)));
+        assert!(matches!(of(&[]), Proof::Unverifiable(_)));
     }
 
     #[test]
     fn over_several_addresses_the_worst_outcome_stands() {
         let mut proofs = [
-            Seen::Refuted { generation: 1, part: Part::Chain },
-            Seen::Proven,
-            Seen::NotWired,
-            Seen::Unverifiable(String::new()),
-            Seen::ChainOnly(String::new()),
-            Seen::NotYet(String::new()),
-            Seen::Unreachable(String::new()),
+            of_generation("the chain", 1),
+            Proof::Proven,
+            Proof::NotWired(String::new()),
+            Proof::Unverifiable(String::new()),
+            Proof::ChainOnly(String::new()),
+            Proof::NotYet(String::new()),
+            Proof::Unreachable(String::new()),
         ];
         proofs.sort();
-        assert_eq!(proofs.first(), Some(&Seen::Proven));
-        assert_eq!(proofs.last(), Some(&Seen::Refuted { generation: 1, part: Part::Chain }));
+        assert_eq!(proofs.first(), Some(&Proof::Proven));
+        assert_eq!(proofs.last(), Some(&of_generation("the chain", 1)));
     }
 }

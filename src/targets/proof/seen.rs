@@ -1,25 +1,13 @@
-//! What is seen of a generation at a server: by one look, by many, in several ways together. One word for each, from the
-//! first look to what the turn makes of it.
+//! What one observation of a server shows of a generation: a proof, and how far one may build on it.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use crate::targets::kind::Kind;
 use crate::targets::process::Environment;
-use crate::targets::ways;
 use crate::trust::turn::Proof;
 
 /// Of a server that advertises no marker of the store.
-const NOT_OURS: &str = "what it shows (its request for client certificates, or its own word) is not of this store";
-
-/// Why nothing is seen of a server without a CertificateRequest and without our header.
-const NOT_ASKED: &str =
-    "the server does not ask for a client certificate in its handshake, at this address and by this name";
-
-/// Why the chain is not seen of one that asks by other names, and shows our header.
-const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of this store's \
-     bundle (another CA file at this address, or a list of names of its own, as Apache's SSLCADNRequestFile), so which authorities \
-     it accepts cannot be seen";
+pub const NOT_OURS: &str =
+    "what it shows (its request for client certificates, or its own report) is not of this store";
 
 /// The generation to be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,131 +27,69 @@ pub struct Wanted {
 /// How long to be patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// The server was told just now: `settle` and `timeout` as configured.
+    /// The server was asked to reload just now: `settle` and `timeout` as configured.
     JustReloaded,
-    /// Nobody told it lately: three looks in a row that agree decide, whichever way.
+    /// Nobody asked it lately: three observations in a row that agree decide, whichever way.
     LongRunning,
 }
 
-/// What was seen. Ranked: of several addresses the highest counts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Seen {
-    /// Chain and allowlist are of the wanted generation.
-    Proven,
-    /// The allowlist is; the chain cannot be seen there, for this reason.
-    AllowlistOnly(String),
-    /// The chain is; the allowlist cannot be seen there, for this reason.
-    ChainOnly(String),
-    /// The chain is; the allowlist should show its generation there, and does not, for this reason. No other way of looking
-    /// makes up for it.
-    Lacking(String),
-    /// No CertificateRequest and no header of ours.
-    NotAsked,
-    /// The allowlist is; the names that the server advertises are others than the chain's.
-    OtherNames,
-    /// Nothing can be seen there, for this reason.
-    Unverifiable(String),
-    /// It asks for client certificates, and shows no marker of this store: its configuration does not name our files.
-    NotWired,
-    /// No answer, for this reason.
-    Unreachable(String),
-    /// The wanted generation, but not for long enough without an older one in between; what was seen last.
-    NotYet(String),
-    /// Another generation.
-    Refuted {
-        /// Which.
-        generation: u64,
-        /// What shows it.
-        part: Part,
-    },
-    /// Something else than the wanted generation, which names none.
-    Otherwise(String),
-    /// Not the wanted generation, nor will it be by waiting, for this reason.
-    Kept(String),
-    /// The wanted generation, but the server lets others in beside it: where, and why.
-    NotEnforced(String),
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What it proves.
+    pub proof: Proof,
+    /// Whether it will be so however long one waits: the server has refused the generation, and keeps what it has.
+    pub is_final: bool,
+    /// Whether a part is missing that this very place should show, so that no other way makes up for it.
+    pub lacks_a_part: bool,
 }
 
-/// What a generation was seen in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// The marker in the CertificateRequest.
-    Chain,
-    /// The header beside the allowlist.
-    Allowlist,
-    /// What it says of itself.
-    SelfReport,
-    /// The secret that an Envoy has taken.
-    Secret,
+impl From<Proof> for Seen {
+    fn from(proof: Proof) -> Self {
+        Self { proof, is_final: false, lacks_a_part: false }
+    }
 }
 
 impl Seen {
+    /// Another generation than the wanted one, or other content, which waiting does not change.
+    #[must_use]
+    pub fn refuted_for_good(why: String) -> Self {
+        Self { is_final: true, ..Proof::Refuted(why).into() }
+    }
+
+    /// The chain of the wanted generation, without the allowlist that this place should show with it.
+    #[must_use]
+    pub fn without_allowlist(why: String) -> Self {
+        Self { lacks_a_part: true, ..Proof::ChainOnly(why).into() }
+    }
+
+    /// Where several places must agree, the one of the highest rank counts: as [`Proof`] is ranked, what is final last.
+    #[must_use]
+    pub fn rank(&self) -> (Proof, bool) {
+        (self.proof.clone().bare(), self.is_final || self.lacks_a_part)
+    }
+
     /// The wanted generation, in all that can be seen there.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        matches!(self, Self::Proven | Self::ChainOnly(_) | Self::AllowlistOnly(_))
+        !self.lacks_a_part && matches!(self.proof, Proof::Proven | Proof::ChainOnly(_) | Proof::AllowlistOnly(_))
     }
 
     /// Whether `later` says the same; two failures are alike whatever their texts.
     #[must_use]
     pub fn continues(&self, later: &Self) -> bool {
-        self == later || matches!((self, later), (Self::Unreachable(_), Self::Unreachable(_)))
-    }
-
-    /// What it proves of a server of this kind, looked at in these ways.
-    #[must_use]
-    pub fn proves(self, kind: Kind, ways: &ways::ProofMethods) -> Proof {
-        match self {
-            Self::Proven => Proof::Proven,
-            Self::ChainOnly(why) | Self::Lacking(why) => Proof::ChainOnly(why),
-            Self::AllowlistOnly(why) => Proof::AllowlistOnly(why),
-            Self::NotAsked if kind.asks_every_client() && ways.shows_allowlist() => {
-                Proof::NotWired(format!("{NOT_ASKED}, and shows no generation of the allowlist"))
-            }
-            Self::OtherNames if !kind.advertises_other_names() => Proof::NotWired(NOT_OURS.to_owned()),
-            Self::NotAsked => Proof::Unverifiable(NOT_ASKED.to_owned()),
-            Self::OtherNames => Proof::Unverifiable(OTHER_NAMES.to_owned()),
-            Self::Unverifiable(why) => Proof::Unverifiable(why),
-            Self::NotWired => Proof::NotWired(NOT_OURS.to_owned()),
-            Self::Unreachable(why) => Proof::Unreachable(why),
-            Self::NotYet(why) => Proof::NotYet(why),
-            Self::Otherwise(why) | Self::Kept(why) => Proof::Refuted(why),
-            Self::Refuted { generation, part } => Proof::Refuted(format!("{part} is of generation {generation:06}")),
-            Self::NotEnforced(places) => Proof::NotEnforced(places),
-        }
+        self == later || matches!((&self.proof, &later.proof), (Proof::Unreachable(_), Proof::Unreachable(_)))
     }
 }
 
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Proven => f.write_str("proven"),
-            Self::ChainOnly(reason) | Self::Lacking(reason) => write!(f, "chain only: {reason}"),
-            Self::AllowlistOnly(reason) => write!(f, "allowlist only: {reason}"),
-            Self::NotAsked => write!(f, "unverifiable: {NOT_ASKED}"),
-            Self::OtherNames => write!(f, "unverifiable: {OTHER_NAMES}"),
-            Self::Unverifiable(reason) => write!(f, "unverifiable: {reason}"),
-            Self::NotWired => f.write_str("not wired: the server shows no marker of this store"),
-            Self::Unreachable(reason) => write!(f, "unreachable: {reason}"),
-            Self::NotYet(reason) => {
-                write!(f, "not yet: the wanted generation was seen, but not steadily ({reason})")
-            }
-            Self::Refuted { generation, part } => {
-                write!(f, "refuted: generation {generation:06} is served in {part}")
-            }
-            Self::Otherwise(reason) | Self::Kept(reason) => write!(f, "refuted: {reason}"),
-            Self::NotEnforced(places) => write!(f, "not enforced: {places}"),
-        }
-    }
+/// That `part` of what the server serves is of another generation.
+#[must_use]
+pub fn of_generation(part: &str, generation: u64) -> Proof {
+    Proof::Refuted(format!("{part} is of generation {generation:06}"))
 }
 
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Chain => "the chain",
-            Self::Allowlist => "the allowlist",
-            Self::SelfReport => "what it says of itself",
-            Self::Secret => "its secret",
-        })
-    }
+/// That the server shows nothing of this store.
+#[must_use]
+pub fn not_ours() -> Proof {
+    Proof::NotWired(NOT_OURS.to_owned())
 }

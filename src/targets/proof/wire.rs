@@ -1,4 +1,4 @@
-//! One look at a server from outside: a full handshake, the names it advertises, one GET, one header.
+//! One observation of a server from outside: a full handshake, the names it advertises, one GET, one header.
 //!
 //! Nothing secret is sent and nothing received is trusted for more than a report, so the server's certificate is not
 //! judged: a proof must not fail because the server's own certificate is private, expired, or for another name. We
@@ -28,7 +28,7 @@ pub const GENERATION_HEADER: &str = "X-Trustsync-Generation";
 /// How much of an answer is read to find it.
 const ANSWER_READ: u64 = 16 * 1024;
 
-/// How long one look may take.
+/// How long one observation may take.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What was seen of a server once.
@@ -62,15 +62,15 @@ pub enum WireError {
     ServerName(String),
 }
 
-/// Looks once, at one address, by a fresh connection and a full handshake.
-pub async fn look(address: SocketAddr, settings: &WireProof, limit: Duration) -> Result<Handshake, WireError> {
+/// Observes one address once, by a fresh connection and a full handshake.
+pub async fn shake_hands(address: SocketAddr, settings: &WireProof, limit: Duration) -> Result<Handshake, WireError> {
     let until = Instant::now() + limit;
     // A little more, so that it is known where its time went.
     let whole = limit.saturating_add(Duration::from_millis(50));
-    timeout(whole, look_until(address, settings, until)).await.unwrap_or(Err(WireError::Timeout(limit)))
+    timeout(whole, shake_hands_until(address, settings, until)).await.unwrap_or(Err(WireError::Timeout(limit)))
 }
 
-async fn look_until(address: SocketAddr, settings: &WireProof, until: Instant) -> Result<Handshake, WireError> {
+async fn shake_hands_until(address: SocketAddr, settings: &WireProof, until: Instant) -> Result<Handshake, WireError> {
     let began = Instant::now();
     let (server_name, path) = (settings.server_name.as_deref(), &settings.path);
     let name = match server_name {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::meant::{name_rules, pinned};
+use super::meant::{counted, name_rules, pinned, same};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
 use crate::trust::render::{Odd, is_one_word};
@@ -34,14 +34,9 @@ pub(super) fn list(text: &str, manifest: &Manifest) -> Result<(), Odd> {
         meant.extend(of_rule.iter().filter(|name| is_one_word(name)).map(|name| (*rule.root, name.clone())));
     }
     let meant_denied = if rules.is_empty() { BTreeSet::new() } else { manifest.denied.keys().copied().collect() };
-    if names != meant {
-        return Err((format!("{} names", names.len()), format!("{} names of the manifest", meant.len())));
-    }
-    if denied != meant_denied {
-        return Err((format!("{} denials", denied.len()), format!("{} denials of the manifest", meant_denied.len())));
-    }
-    let meant = pinned(manifest);
-    if pins.len() == meant { Ok(()) } else { Err((format!("{} pins", pins.len()), format!("{meant} pins"))) }
+    same(&names, &meant, "names")?;
+    same(&denied, &meant_denied, "denials")?;
+    counted(pins.len(), pinned(manifest), "pins")
 }
 
 fn hash(word: &str, prefix: &str) -> Option<Fingerprint> {

@@ -1,17 +1,32 @@
 //! What is meant to stand in a generation's files, by its manifest, and the parser that counts certificates.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
+use crate::trust::render::Odd;
 use crate::trust::set::{Authority, Witnesses};
 
-/// Whether this is one of the bundles of authorities that every generation has.
-pub fn is_chain(path: &str) -> bool {
-    matches!(path, "trust-bundle.pem" | "chain.pem")
+/// As many as are meant; else how many of what.
+pub fn counted(found: usize, meant: usize, what: &str) -> Result<(), Odd> {
+    if found == meant { Ok(()) } else { Err((format!("{found} {what}"), format!("{meant} {what}"))) }
+}
+
+/// Just those that are meant, of which there may be hundreds; else how many of what.
+pub fn same<T: Ord>(found: &BTreeSet<T>, meant: &BTreeSet<T>, what: &str) -> Result<(), Odd> {
+    if found == meant {
+        return Ok(());
+    }
+    Err((format!("{} {what}", found.len()), format!("{} {what} of the manifest", meant.len())))
+}
+
+/// Just what is meant; else both, quoted.
+pub fn exactly<Found: Debug + PartialEq<Meant>, Meant: Debug>(found: Found, meant: Meant) -> Result<(), Odd> {
+    if found == meant { Ok(()) } else { Err((format!("{found:?}"), format!("{meant:?}"))) }
 }
 
 /// How many certificates the bundle of authorities holds.
@@ -38,7 +53,7 @@ pub fn named(manifest: &Manifest) -> usize {
 /// A root that admits by name.
 pub struct NameRule<'a> {
     pub root: &'a Fingerprint,
-    /// None: its word alone decides.
+    /// Empty: the root alone decides.
     pub names: &'a BTreeSet<String>,
     pub witnesses: Witnesses,
 }
@@ -56,7 +71,7 @@ pub fn name_rules(manifest: &Manifest) -> Vec<NameRule<'_>> {
     rules
 }
 
-/// Not our own scanner: a fault in that one must not judge itself.
+/// Counts certificates, but not by our own scanner: a fault in that one must not confirm itself.
 pub fn certificates(bytes: &[u8]) -> Result<usize, String> {
     let mut found = 0_usize;
     for certificate in CertificateDer::pem_slice_iter(bytes) {
@@ -67,11 +82,12 @@ pub fn certificates(bytes: &[u8]) -> Result<usize, String> {
         }
         found = found.saturating_add(1);
     }
+    // One under another label, or that begins within a line, is passed over in silence.
     let markers = text(bytes).matches("-----BEGIN").count();
     if markers == found { Ok(found) } else { Err(format!("{found} readable certificates under {markers} markers")) }
 }
 
-/// The file as a text; what is not UTF-8 fits no line that is meant.
+/// The file as a text; no line that is meant has what is not UTF-8.
 pub fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }

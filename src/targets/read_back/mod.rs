@@ -1,14 +1,6 @@
 //! Reads a generation back before any server is shown it: every file by an independent strict parser, and counted. Some
-//! servers load one certificate of two and say nothing, one dies of a bad file that its own check passed (servers.md); so
-//! what stands on the disk is judged, not what was meant.
-
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
+//! servers load one certificate of two and say nothing, one dies of a bad file that its own check passed (servers.md);
+//! so what stands on the disk is checked, not what was meant.
 
 mod fingerprints;
 pub(super) mod meant;
@@ -21,48 +13,48 @@ use crate::store::{StoreError, generation};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::Manifest;
 use crate::trust::render::Odd;
-use meant::{authorities, certificates, pinned, text};
+use meant::{authorities, certificates, counted, pinned, text};
 
 const LARGEST: u64 = 32 * 1024 * 1024;
 
 /// What did not read back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
-    /// The disk said no.
+    /// A file could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The manifest cannot be used.
     #[error(transparent)]
     Contents(#[from] ContentsError),
-    /// There is no such generation any more.
+    /// The generation was swept, or lost its manifest.
     #[error("generation {0:06} has no manifest.")]
     NoManifest(u64),
     /// A file is not what the manifest says.
     #[error("{path} is not as it was written.")]
     Changed {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file is missing.
     #[error("{path} is missing.")]
     Missing {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file that no kind of server reads, so that nobody could say what it should hold.
-    #[error("{path} is a file that no kind of server has: nothing reads it back, so the generation is not used.")]
+    #[error("{path} is not a file of any kind of server: nothing reads it back, so the generation is not used.")]
     Unknown {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file does not hold what it should.
     #[error("{path} holds {found} where {expected} are meant.")]
     Count {
-        /// The file.
+        /// Within the generation.
         path: String,
-        /// What was found.
+        /// How many of what, or a line, quoted.
         found: String,
-        /// What should be.
+        /// The same, by the manifest.
         expected: String,
     },
 }
@@ -81,9 +73,9 @@ pub fn read_back_in(kinds: Kinds, generations: &Path, number: u64) -> Result<(),
         if Fingerprint::of(&bytes) != *digest {
             return Err(ReadBackError::Changed { path: path.clone() });
         }
-        let judged = of_every_generation(path, &bytes, &manifest)
+        let read = of_every_generation(path, &bytes, &manifest)
             .or_else(|| kinds.outputs().find_map(|output| output.read_back(path, &bytes, &manifest)));
-        match judged {
+        match read {
             Some(Ok(())) => {}
             Some(Err((found, expected))) => return Err(ReadBackError::Count { path: path.clone(), found, expected }),
             None => return Err(ReadBackError::Unknown { path: path.clone() }),
@@ -92,7 +84,7 @@ pub fn read_back_in(kinds: Kinds, generations: &Path, number: u64) -> Result<(),
     Ok(())
 }
 
-/// One of the files that every generation has; `None` if this is none of them.
+/// One of the files that every generation has; `None` if it is not one of them.
 fn of_every_generation(path: &str, bytes: &[u8], manifest: &Manifest) -> Option<Result<(), Odd>> {
     let expected = match path {
         "trust-bundle.pem" => authorities(manifest).saturating_add(1),
@@ -105,8 +97,7 @@ fn of_every_generation(path: &str, bytes: &[u8], manifest: &Manifest) -> Option<
         _ => return None,
     };
     Some(match certificates(bytes) {
-        Ok(found) if found == expected => Ok(()),
-        Ok(found) => Err((format!("{found} certificates"), expected.to_string())),
+        Ok(found) => counted(found, expected, "certificates"),
         Err(why) => Err((why, format!("{expected} certificates"))),
     })
 }

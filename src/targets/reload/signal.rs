@@ -1,13 +1,14 @@
-//! A reload by a signal to the server's process: the one that a pidfile names, the one that bears a name, or the main
+//! A reload by a signal to the server's process: the one that a pidfile names, the one of a name, or the main
 //! process of a systemd unit.
 //!
 //! ```text
 //!  find its number ─▶ hold it by a pidfd ─▶ is it still who is meant? ─▶ signal through the pidfd
 //! ```
 //! A pidfile outlives its process and numbers are used again: a pidfd can come to mean no other process, so whatever is
-//! looked at while it is held is true of whom the signal reaches. Nothing is remembered from one time to the next.
+//! read while it is held is true of the process that the signal reaches. Nothing is remembered from one time to the
+//! next.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -44,36 +45,46 @@ pub(super) async fn send(
 }
 
 fn by_pidfile(signal: Signal, pidfile: &Path, process: &str) -> Result<ReloadReport, ReloadError> {
-    let pid = read_pidfile(pidfile)?;
+    let refused = |why: String| ReloadError::Pidfile { path: pidfile.to_owned(), why };
+    let pid = read_pidfile(pidfile).map_err(refused)?;
     let number = pid.as_raw_nonzero().get();
-    let path = || pidfile.to_owned();
-    let stale = || ReloadError::Stale { path: path(), pid: number };
+    let names = |what: String| refused(format!("names process {number}, which {what}"));
+    let stale = || names("does not exist: the server has stopped or crashed".to_owned());
     let held = Held::of(pid)?.ok_or_else(stale)?;
     let name = name_of(number, process);
     let is_worker =
         || parent_of(number).is_ok_and(|parent| name_of(parent, process).is_ok_and(|name| name.is(process)));
     let is_worker = matches!(&name, Ok(Name::Comm(_))) && is_worker();
-    // A zombie still has a name, and one that ended while we looked has none.
+    // A zombie still has a name, and one that ended meanwhile has none.
     if held.has_ended() {
         return Err(stale());
     }
     match name {
-        // Whoever can only be told by a name that any process may give itself is told by its parent too.
+        // A process that is known only by a name that any process may give itself is known by its parent too.
         Ok(name) if name.is(process) && is_worker => {
-            Err(ReloadError::Worker { path: path(), pid: number, process: process.to_owned() })
+            Err(names(format!("is a child of another {process:?}, and so not the master")))
         }
         Ok(name) if name.is(process) => held.send(signal)?.ok_or_else(stale),
         Ok(Name::Executable(found) | Name::Comm(found)) => {
-            Err(ReloadError::OtherProcess { path: path(), pid: number, found, wanted: process.to_owned() })
+            Err(names(format!("is {found:?} and not {process:?}: a stale pidfile, or `process` is wrong")))
         }
-        Err(error) => Err(ReloadError::Hidden { path: path(), pid: number, reason: error.to_string() }),
+        Err(error) => Err(names(format!(
+            "exists, but /proc/{number} does not show its name ({error}): /proc is hidden (hidepid, ProtectProc=) or \
+             not mounted, and it might be any program"
+        ))),
     }
 }
 
-/// The one process of this name whose parent bears another: what its workers are children of.
+/// The one process of this name whose parent has another: what its workers are children of.
 fn by_name(signal: Signal, process: &str) -> Result<ReloadReport, ReloadError> {
-    let hidden = |error: io::Error| ReloadError::AllHidden { process: process.to_owned(), reason: error.to_string() };
-    // Whoever may not see init does not see everybody.
+    let refused = |why: String| ReloadError::Process { process: process.to_owned(), why };
+    let hidden = |error: io::Error| {
+        refused(format!(
+            "cannot be looked for ({error}): /proc is hidden (hidepid, ProtectProc=) or not mounted, and there might \
+             be several. Give its pidfile, or its systemd unit"
+        ))
+    };
+    // Those who may not see init do not see every process.
     fs::read_to_string("/proc/1/comm").map_err(hidden)?;
     let mut masters = Vec::new();
     for entry in fs::read_dir("/proc").map_err(hidden)? {
@@ -83,25 +94,34 @@ fn by_name(signal: Signal, process: &str) -> Result<ReloadReport, ReloadError> {
             continue;
         };
         let Some(held) = Held::of(pid)? else { continue };
-        // Again, of whom we hold.
+        // Again, of the one that we hold.
         if is_master(held.number, process) && !held.has_ended() {
             masters.push(held);
         }
     }
     match masters.as_slice() {
-        [] => Err(ReloadError::NoProcess { process: process.to_owned() }),
-        [master] => master.send(signal)?.ok_or(ReloadError::Ended { pid: master.number }),
+        [] => Err(refused(
+            "was not found: the server does not run, or has another name (that of its program's file; a script has its \
+             interpreter's)"
+                .to_owned(),
+        )),
+        [master] => {
+            let ended = || ReloadError::Signal { pid: master.number, why: "ended just now".to_owned() };
+            master.send(signal)?.ok_or_else(ended)
+        }
         several => {
             let mut pids: Vec<i32> = several.iter().map(|master| master.number).collect();
             pids.sort_unstable();
-            Err(ReloadError::SeveralProcesses { process: process.to_owned(), pids })
+            Err(refused(format!(
+                "might be any of {pids:?}, which are not children of one: give its pidfile, or its systemd unit"
+            )))
         }
     }
 }
 
 fn is_master(pid: i32, process: &str) -> bool {
-    let bears = |pid| name_of(pid, process).is_ok_and(|name| name.is(process));
-    bears(pid) && parent_of(pid).is_ok_and(|parent| !bears(parent))
+    let has_name = |pid| name_of(pid, process).is_ok_and(|name| name.is(process));
+    has_name(pid) && parent_of(pid).is_ok_and(|parent| !has_name(parent))
 }
 
 async fn by_unit(
@@ -110,13 +130,17 @@ async fn by_unit(
     environment: &Environment,
     limit: Duration,
 ) -> Result<ReloadReport, ReloadError> {
+    let refused = |why: String| ReloadError::Unit { unit: unit.to_owned(), why };
     let found = systemd::main_pid(unit, environment, limit).await?;
     // 1 would be the service manager itself.
-    let number = found.parse::<i32>().ok().filter(|number| *number > 1);
-    let none = || ReloadError::NoMainProcess { unit: unit.to_owned(), found: printable(found.as_bytes()) };
-    let pid = number.and_then(Pid::from_raw).ok_or_else(none)?;
-    let number = pid.as_raw_nonzero().get();
-    let restarted = || ReloadError::Restarted { unit: unit.to_owned(), pid: number };
+    let pid = found.parse().ok().filter(|number| *number > 1).and_then(Pid::from_raw).ok_or_else(|| {
+        let found = printable(found.as_bytes());
+        refused(format!("has no main process ({found}): it does not run, or there is no such unit"))
+    })?;
+    let restarted = || {
+        let number = pid.as_raw_nonzero();
+        refused(format!("was restarted just now (process {number} is no longer its main process)"))
+    };
     let held = Held::of(pid)?.ok_or_else(restarted)?;
     if systemd::main_pid(unit, environment, limit).await? != found {
         return Err(restarted());
@@ -137,7 +161,7 @@ impl Held {
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Some(Self { number, pidfd })),
             Err(Errno::SRCH) => Ok(None),
-            Err(errno) => Err(ReloadError::Signal { pid: number, reason: errno.to_string() }),
+            Err(errno) => Err(not_signalled(number, errno)),
         }
     }
 
@@ -158,33 +182,49 @@ impl Held {
         match pidfd_send_signal(&self.pidfd, sent) {
             Ok(()) => Ok(Some(ReloadReport::Signalled { pid, signal })),
             Err(Errno::SRCH) => Ok(None),
-            Err(errno @ Errno::PERM) => Err(ReloadError::NotPermitted { pid, reason: errno.to_string() }),
-            Err(errno) => Err(ReloadError::Signal { pid, reason: errno.to_string() }),
+            Err(errno) => Err(not_signalled(pid, errno)),
         }
     }
 }
 
+fn not_signalled(pid: i32, errno: Errno) -> ReloadError {
+    let advice = match errno {
+        Errno::PERM => {
+            ": only root or the server's own user may do so; use `reload = { systemd = ... }` or `privileged = true`"
+        }
+        _ => "",
+    };
+    ReloadError::Signal { pid, why: format!("could not be signalled ({errno}){advice}") }
+}
+
 /// One decimal number above 1 (0 and negative ones mean groups to kill(2), 1 is init), with a line end at most.
-fn read_pidfile(path: &Path) -> Result<Pid, ReloadError> {
-    let unreadable = |source| ReloadError::PidfileUnreadable { path: path.to_owned(), source };
+fn read_pidfile(path: &Path) -> Result<Pid, String> {
+    let content = read_little(path).map_err(|error| {
+        format!("cannot be read ({error}): the server does not run, or writes its pidfile elsewhere")
+    })?;
+    if content.trim_ascii().is_empty() {
+        return Err("is empty: the server does not run (nginx -t leaves such a file where it does not)".to_owned());
+    }
+    let is_short = content.len() as u64 <= PIDFILE_LENGTH;
+    let digits = std::str::from_utf8(content.trim_ascii()).ok().filter(|text| is_short && !text.starts_with('+'));
+    let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number > 1);
+    number.and_then(Pid::from_raw).ok_or_else(|| {
+        let found: String = printable(&content).chars().take(40).collect();
+        format!("holds {found:?}, which is not the number of a server process")
+    })
+}
+
+/// A little more than a pidfile holds, of a regular file.
+fn read_little(path: &Path) -> io::Result<Vec<u8>> {
     // NONBLOCK: a FIFO in its place must not hold us up.
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
-    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("it is no regular file")));
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut content = Vec::new();
-    file.take(PIDFILE_LENGTH + 1).read_to_end(&mut content).map_err(unreadable)?;
-    let digits = content.trim_ascii();
-    let number =
-        (content.len() as u64 <= PIDFILE_LENGTH && digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit))
-            .then(|| std::str::from_utf8(digits).ok()?.parse::<i32>().ok())
-            .flatten()
-            .filter(|number| *number > 1);
-    number.and_then(Pid::from_raw).ok_or_else(|| ReloadError::PidfileGarbage {
-        path: path.to_owned(),
-        found: printable(&content).chars().take(40).collect(),
-    })
+    file.take(PIDFILE_LENGTH.saturating_add(1)).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// By what a process is known.

@@ -1,5 +1,5 @@
-//! systemd: `systemctl reload UNIT`, which as an unprivileged user needs a polkit rule, and a unit's main process, which
-//! everybody may ask for.
+//! systemd: `systemctl reload UNIT`, which as an unprivileged user needs a polkit rule, and a unit's main process,
+//! which anyone may ask for.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use super::command;
 use super::report::{ReloadError, ReloadReport};
 use crate::targets::process::{Environment, OUTPUT_KEPT, Run};
 
-fn systemctl(words: &[&str]) -> Vec<String> {
-    ["systemctl", "--no-ask-password"].iter().chain(words).map(|word| (*word).to_owned()).collect()
+fn systemctl(arguments: &[&str]) -> Vec<String> {
+    ["systemctl", "--no-ask-password"].iter().chain(arguments).map(ToString::to_string).collect()
 }
 
 pub(super) async fn reload(
@@ -26,6 +26,7 @@ pub(super) async fn main_pid(unit: &str, environment: &Environment, limit: Durat
     if ran.succeeded() {
         Ok(ran.output.trim().chars().take(40).collect())
     } else {
-        Err(ReloadError::UnitNotShown { unit: unit.to_owned(), how: ran.describe() })
+        let why = format!("could not be looked up: systemd did not show its main process ({})", ran.describe());
+        Err(ReloadError::Unit { unit: unit.to_owned(), why })
     }
 }

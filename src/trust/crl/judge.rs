@@ -1,6 +1,5 @@
 //! Whether a list may be believed: by whom it was signed, whether it is of today, and whether all of it is understood.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::trust::certificate::{Certificate, SignatureKind};
@@ -13,9 +12,9 @@ use crate::trust::verify::signed::{self, SignatureProblem};
 /// A list that an issuer on an accepted path signed, and that is in force. Only [`judge`] makes one.
 #[derive(Debug, Clone)]
 pub struct VerifiedCrl {
-    crl: Crl,
+    pub(super) crl: Crl,
     /// The key that signed it: of two CAs of one name, it speaks for one.
-    issuer_key: Fingerprint,
+    pub(super) issuer_key: Fingerprint,
     next_update: Timestamp,
 }
 
@@ -30,14 +29,6 @@ impl VerifiedCrl {
     #[must_use]
     pub fn next_update(&self) -> Timestamp {
         self.next_update
-    }
-
-    pub(super) fn crl(&self) -> &Crl {
-        &self.crl
-    }
-
-    pub(super) fn issuer_key(&self) -> Fingerprint {
-        self.issuer_key
     }
 }
 
@@ -89,20 +80,19 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// What to do about it.
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    fn remedy(&self) -> &'static str {
         match self {
-            Self::NotYetValid(_) => "Check this machine's clock; the list is judged again in every cycle.",
+            Self::NotYetValid(_) => "Check this machine's clock; the list is read again in every cycle.",
             Self::Stale(_) => {
-                "Check this machine's clock, and whether the distribution point can be reached and is kept up; it is asked again in \
-                 every cycle."
+                "Check this machine's clock, and whether the distribution point can be reached and is kept up; it is \
+                 asked again in every cycle."
             }
             Self::OtherIssuer | Self::KeyIdentifier | Self::BadSignature => {
-                "Something else than this issuer's list lies at its distribution point, or stands between: fetch it by hand and compare."
+                "Its distribution point, or something on the way, serves another list: fetch it by hand and compare."
             }
             _ => {
-                "The CA publishes what trustsync cannot use: tell its maintainers, and watch this CA's revocations by other means."
+                "The CA publishes what trustsync cannot use: tell its maintainers, and watch this CA's revocations by \
+                 other means."
             }
         }
     }
@@ -110,27 +100,18 @@ impl Problem {
 
 /// A list that is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the CRL of {} (issued {this_update}) was refused: {problem}. It revokes nothing and vouches for nothing; what is \
+     trusted stays, and what was found revoked before stays out. {}",
+    quoted(.issuer), .problem.remedy()
+)]
 pub struct Refused {
-    /// The issuer that it names.
+    /// The issuer that it names, RFC 2253 text.
     pub issuer: String,
     /// When it says that it was issued.
     pub this_update: Timestamp,
-    /// Why.
+    /// What keeps it from being believed.
     pub problem: Problem,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the CRL of {} (issued {}) was refused: {}. It revokes nothing and vouches for nothing; what is trusted stays, and what \
-             was found revoked before stays out. {}",
-            quoted(&self.issuer),
-            self.this_update,
-            self.problem,
-            self.problem.remedy()
-        )
-    }
 }
 
 /// Judges a list against the certificates of accepted paths, one of which must have signed it. `clock_skew` is granted to
@@ -158,17 +139,14 @@ pub fn judge(crl: &Crl, issuers: &[Certificate], clock_skew: Duration, now: Time
 }
 
 fn of_its_kind(facts: &CrlFacts) -> Result<(), Problem> {
-    if facts.delta {
-        return Err(Problem::Delta);
-    }
-    if facts.scope.indirect {
-        return Err(Problem::Indirect);
-    }
-    if facts.scope.only_some_reasons {
-        return Err(Problem::SomeReasons);
-    }
-    if facts.scope.kind == CoveredKind::Attributes {
-        return Err(Problem::AttributeCertificates);
+    let unusable = [
+        (facts.delta, Problem::Delta),
+        (facts.scope.indirect, Problem::Indirect),
+        (facts.scope.only_some_reasons, Problem::SomeReasons),
+        (facts.scope.kind == CoveredKind::Attributes, Problem::AttributeCertificates),
+    ];
+    if let Some((_, problem)) = unusable.into_iter().find(|(is_so, _)| *is_so) {
+        return Err(problem);
     }
     if !facts.unknown_critical_extensions.is_empty() {
         return Err(Problem::UnknownCriticalExtension(facts.unknown_critical_extensions.clone()));

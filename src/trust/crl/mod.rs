@@ -141,7 +141,7 @@ impl Scope {
     }
 }
 
-/// The bytes were no list that can be read.
+/// The bytes were not a list that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a readable CRL: {0}")]
 pub struct UnreadableCrl(pub String);
@@ -166,14 +166,14 @@ impl Crl {
             )));
         }
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        if pem::count(text) != 1 {
-            let what = format!("it is no DER, and has {} PEM blocks where one is expected", pem::count(text));
+        let mut blocks = pem::scan(text);
+        let (1, Some(block)) = (blocks.len(), blocks.pop()) else {
+            let what = format!("it is not DER, and has {} PEM blocks where one is expected", pem::count(text));
             return Err(UnreadableCrl(what));
-        }
-        let block = pem::scan(text).pop().ok_or_else(|| UnreadableCrl("it has no PEM block".into()))?;
+        };
         match block.bytes {
             Ok(_) if block.label != "X509 CRL" => {
-                Err(UnreadableCrl(format!("its PEM block is no X509 CRL but {:?}", block.label)))
+                Err(UnreadableCrl(format!("its PEM block is not an X509 CRL but {:?}", block.label)))
             }
             Ok(der) => Self::parse(der),
             Err(error) => Err(UnreadableCrl(format!("its PEM block cannot be read: {error}"))),
@@ -186,14 +186,18 @@ impl Crl {
         if der.len() > LARGEST {
             return Err(UnreadableCrl(format!("{} bytes are more than a list may have ({LARGEST})", der.len())));
         }
-        let outline = Outline::read(&der)?;
-        let facts = outline.facts(&der)?;
+        let mut outer = Reader::only(&der, der::SEQUENCE).map_err(wrong("its outer SEQUENCE"))?.parts();
+        let signed = outer.expect(der::SEQUENCE).map_err(wrong("its signed part"))?;
+        let algorithm = outer.expect(der::SEQUENCE).map_err(wrong("its signature algorithm"))?;
+        let signature = outer.expect(der::BIT_STRING).and_then(|bits| bits.octets()).map_err(wrong("its signature"))?;
+        outer.end().map_err(wrong("what follows its signature"))?;
+        let (facts, entries) = read_signed(&signed, &algorithm, Fingerprint::of(&der))?;
         let part = |part: &[u8]| der.slice_ref(part);
         Ok(Self {
-            signed: part(outline.signed),
-            entries: part(outline.entries),
-            algorithm: part(outline.algorithm.content),
-            signature: part(outline.signature),
+            signed: part(signed.whole),
+            entries: part(entries),
+            algorithm: part(algorithm.content),
+            signature: part(signature),
             facts: Arc::new(facts),
             der,
         })
@@ -244,115 +248,85 @@ fn significant(mut octets: &[u8]) -> &[u8] {
     octets
 }
 
-/// The parts of a list, in place.
-struct Outline<'a> {
-    signed: &'a [u8],
-    issuer: &'a [u8],
-    this_update: Timestamp,
-    next_update: Option<Timestamp>,
-    entries: &'a [u8],
-    extensions: Option<Value<'a>>,
-    algorithm: Value<'a>,
-    signature: &'a [u8],
-}
-
 fn wrong(what: &'static str) -> impl Fn(NotDer) -> UnreadableCrl {
     move |NotDer| UnreadableCrl(format!("{what} is malformed, missing or cut off"))
 }
 
-impl<'a> Outline<'a> {
-    fn read(der: &'a [u8]) -> Result<Self, UnreadableCrl> {
-        let list = Reader::only(der, der::SEQUENCE).map_err(wrong("its outer SEQUENCE"))?;
-        let mut outer = list.parts();
-        let tbs = outer.expect(der::SEQUENCE).map_err(wrong("its signed part"))?;
-        let algorithm = outer.expect(der::SEQUENCE).map_err(wrong("its signature algorithm"))?;
-        let signature = outer.expect(der::BIT_STRING).and_then(|bits| bits.octets()).map_err(wrong("its signature"))?;
-        outer.end().map_err(wrong("what follows its signature"))?;
-
-        let mut inner = tbs.parts();
-        let version = inner.optional(der::INTEGER).map_err(wrong("its version"))?;
-        if version.is_some_and(|version| version.content != [1]) {
-            return Err(UnreadableCrl("it is of a version that RFC 5280 does not know".into()));
-        }
-        let signed_algorithm = inner.expect(der::SEQUENCE).map_err(wrong("its signed algorithm"))?;
-        if signed_algorithm.whole != algorithm.whole {
-            return Err(UnreadableCrl("it names two different signature algorithms".into()));
-        }
-        let issuer = inner.expect(der::SEQUENCE).map_err(wrong("its issuer"))?.whole;
-        let this_update = inner.next().and_then(|value| value.time()).map_err(wrong("its thisUpdate"))?;
-        let next_update = match inner.clone().next() {
-            Ok(Value { tag: der::UTC_TIME | der::GENERALIZED_TIME, .. }) => {
-                Some(inner.next().and_then(|value| value.time()).map_err(wrong("its nextUpdate"))?)
-            }
-            _ => None,
-        };
-        if next_update.is_some_and(|next| next < this_update) {
-            return Err(UnreadableCrl("its nextUpdate is before its thisUpdate".into()));
-        }
-        let entries = inner.optional(der::SEQUENCE).map_err(wrong("its list of entries"))?;
-        let extensions = inner.optional(0xa0).map_err(wrong("its extensions"))?;
-        inner.end().map_err(wrong("what follows its extensions"))?;
-        if version.is_none() && extensions.is_some() {
-            return Err(UnreadableCrl("it has extensions, but is of version 1".into()));
-        }
-        Ok(Self {
-            signed: tbs.whole,
-            issuer,
-            this_update,
-            next_update,
-            entries: entries.map_or(&[], |entries| entries.content),
-            extensions,
-            algorithm,
-            signature,
-        })
+/// What the signed part says, and its entries in place. `algorithm` is the one that stands beside the signature.
+fn read_signed<'a>(
+    signed: &Value<'a>,
+    algorithm: &Value<'_>,
+    fingerprint: Fingerprint,
+) -> Result<(CrlFacts, &'a [u8]), UnreadableCrl> {
+    let mut parts = signed.parts();
+    let version = parts.optional(der::INTEGER).map_err(wrong("its version"))?;
+    if version.is_some_and(|version| version.content != [1]) {
+        return Err(UnreadableCrl("it is of a version that RFC 5280 does not know".into()));
     }
-
-    fn facts(&self, der: &[u8]) -> Result<CrlFacts, UnreadableCrl> {
-        let issuer = match X509Name::from_der(self.issuer) {
-            Ok(([], name)) => distinguished_name::rfc2253(&name),
-            _ => return Err(UnreadableCrl("its issuer is no name".into())),
-        };
-        let (signature, signature_kind) = match AlgorithmIdentifier::from_der(self.algorithm.whole) {
-            Ok((_, algorithm)) => certificate::signature(&algorithm),
-            Err(_) => return Err(UnreadableCrl("its signature algorithm is malformed".into())),
-        };
-        let mut facts = CrlFacts {
-            fingerprint: Fingerprint::of(der),
-            issuer,
-            issuer_der: self.issuer.to_vec(),
-            this_update: self.this_update,
-            next_update: self.next_update,
-            number: None,
-            authority_key_id: None,
-            scope: Scope::default(),
-            delta: false,
-            signature,
-            signature_kind,
-            count: 0,
-            unknown_critical_extensions: Vec::new(),
-        };
-        if let Some(explicit) = &self.extensions {
-            let extensions = Reader::only(explicit.content, der::SEQUENCE).map_err(wrong("its extensions"))?;
-            read_extensions(&extensions, &mut facts)?;
-        }
-        self.walk_entries(&mut facts)?;
-        Ok(facts)
+    if parts.expect(der::SEQUENCE).map_err(wrong("its signed algorithm"))?.whole != algorithm.whole {
+        return Err(UnreadableCrl("it names two different signature algorithms".into()));
     }
-
-    /// Every entry can be read, or the list is none.
-    fn walk_entries(&self, facts: &mut CrlFacts) -> Result<(), UnreadableCrl> {
-        let mut entries = Reader::new(self.entries);
-        while !entries.is_empty() {
-            facts.count = facts.count.saturating_add(1);
-            let indirect = entries
-                .expect(der::SEQUENCE)
-                .and_then(|entry| read_entry(&entry, &mut facts.unknown_critical_extensions))
-                .map(|(_, indirect)| indirect)
-                .map_err(|NotDer| UnreadableCrl(format!("its entry {} is malformed or cut off", facts.count)))?;
-            facts.scope.indirect |= indirect;
+    let issuer_der = parts.expect(der::SEQUENCE).map_err(wrong("its issuer"))?.whole;
+    let this_update = parts.next().and_then(|value| value.time()).map_err(wrong("its thisUpdate"))?;
+    let next_update = match parts.clone().next() {
+        Ok(Value { tag: der::UTC_TIME | der::GENERALIZED_TIME, .. }) => {
+            Some(parts.next().and_then(|value| value.time()).map_err(wrong("its nextUpdate"))?)
         }
-        Ok(())
+        _ => None,
+    };
+    if next_update.is_some_and(|next| next < this_update) {
+        return Err(UnreadableCrl("its nextUpdate is before its thisUpdate".into()));
     }
+    let entries = parts.optional(der::SEQUENCE).map_err(wrong("its list of entries"))?;
+    let entries = entries.map_or(&[][..], |entries| entries.content);
+    let extensions = parts.optional(0xa0).map_err(wrong("its extensions"))?;
+    parts.end().map_err(wrong("what follows its extensions"))?;
+    if version.is_none() && extensions.is_some() {
+        return Err(UnreadableCrl("it has extensions, but is of version 1".into()));
+    }
+    let issuer = match X509Name::from_der(issuer_der) {
+        Ok(([], name)) => distinguished_name::rfc2253(&name),
+        _ => return Err(UnreadableCrl("its issuer is not a name".into())),
+    };
+    let (signature, signature_kind) = match AlgorithmIdentifier::from_der(algorithm.whole) {
+        Ok((_, algorithm)) => certificate::signature(&algorithm),
+        Err(_) => return Err(UnreadableCrl("its signature algorithm is malformed".into())),
+    };
+    let mut facts = CrlFacts {
+        fingerprint,
+        issuer,
+        issuer_der: issuer_der.to_vec(),
+        this_update,
+        next_update,
+        number: None,
+        authority_key_id: None,
+        scope: Scope::default(),
+        delta: false,
+        signature,
+        signature_kind,
+        count: 0,
+        unknown_critical_extensions: Vec::new(),
+    };
+    if let Some(extensions) = extensions {
+        let extensions = Reader::only(extensions.content, der::SEQUENCE).map_err(wrong("its extensions"))?;
+        read_extensions(&extensions, &mut facts)?;
+    }
+    walk_entries(entries, &mut facts)?;
+    Ok((facts, entries))
+}
+
+/// Every entry can be read, or the list cannot.
+fn walk_entries(entries: &[u8], facts: &mut CrlFacts) -> Result<(), UnreadableCrl> {
+    let mut entries = Reader::new(entries);
+    while !entries.is_empty() {
+        facts.count = facts.count.saturating_add(1);
+        let (_, indirect) = entries
+            .expect(der::SEQUENCE)
+            .and_then(|entry| read_entry(&entry, &mut facts.unknown_critical_extensions))
+            .map_err(|NotDer| UnreadableCrl(format!("its entry {} is malformed or cut off", facts.count)))?;
+        facts.scope.indirect |= indirect;
+    }
+    Ok(())
 }
 
 /// An entry, and whether it names an issuer of its own, as those of indirect lists do.
@@ -394,7 +368,7 @@ impl<'a> Extension<'a> {
     fn read(extension: &Value<'a>) -> Result<Self, NotDer> {
         let mut parts = extension.parts();
         let oid = parts.expect(der::OID)?.content;
-        let critical = parts.optional(der::BOOLEAN)?.map_or(Ok(false), |critical| critical.boolean())?;
+        let critical = parts.flag(der::BOOLEAN)?;
         let content = parts.expect(der::OCTET_STRING)?.content;
         parts.end()?;
         Ok(Self { oid, critical, content })
@@ -479,13 +453,11 @@ fn read_scope(content: &[u8]) -> Result<Scope, NotDer> {
         scope.urls.dedup();
         scope.unnamed_point = scope.urls.is_empty();
     }
-    let mut flag = |tag| parts.optional(tag).and_then(|flag| flag.map_or(Ok(false), |flag| flag.boolean()));
-    let (leaves, authorities) = (flag(0x81)?, flag(0x82)?);
+    let (leaves, authorities) = (parts.flag(0x81)?, parts.flag(0x82)?);
     scope.only_some_reasons = parts.optional(0x83)?.is_some();
-    let mut flag = |tag| parts.optional(tag).and_then(|flag| flag.map_or(Ok(false), |flag| flag.boolean()));
-    let (indirect, attributes) = (flag(0x84)?, flag(0x85)?);
+    scope.indirect = parts.flag(0x84)?;
+    let attributes = parts.flag(0x85)?;
     parts.end()?;
-    scope.indirect = indirect;
     scope.kind = match (leaves, authorities, attributes) {
         (false, false, false) => CoveredKind::All,
         (true, false, false) => CoveredKind::Leaves,

@@ -25,8 +25,7 @@ impl Freshest {
     /// Takes a list in, unless it has a fresher one of the same issuer and scope; tells whether it did.
     pub fn add(&mut self, crl: VerifiedCrl) -> bool {
         let facts = crl.facts();
-        let key =
-            Key { issuer_der: facts.issuer_der.clone(), issuer_key: crl.issuer_key(), scope: facts.scope.clone() };
+        let key = Key { issuer_der: facts.issuer_der.clone(), issuer_key: crl.issuer_key, scope: facts.scope.clone() };
         if self.0.get(&key).is_some_and(|known| age(known) > age(&crl)) {
             return false;
         }
@@ -61,16 +60,6 @@ impl Freshest {
     }
 }
 
-impl FromIterator<VerifiedCrl> for Freshest {
-    fn from_iter<T: IntoIterator<Item = VerifiedCrl>>(lists: T) -> Self {
-        let mut freshest = Self::default();
-        for list in lists {
-            freshest.add(list);
-        }
-        freshest
-    }
-}
-
 /// By thisUpdate, then by number; of two that still agree, the one that revokes more is the safer.
 fn age(crl: &VerifiedCrl) -> (Timestamp, usize, &[u8], usize) {
     let facts = crl.facts();
@@ -78,17 +67,11 @@ fn age(crl: &VerifiedCrl) -> (Timestamp, usize, &[u8], usize) {
     (facts.this_update, number.len(), number, facts.count)
 }
 
-/// Why a certificate was revoked (RFC 5280, 5.3.1).
+/// Why a certificate was revoked: the code of RFC 5280, 5.3.1, or 0 where the list gives none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reason(u8);
+pub struct Reason(pub u8);
 
 impl Reason {
-    /// The code, 0 where the list gives none.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        self.0
-    }
-
     /// Its name in RFC 5280.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -105,12 +88,6 @@ impl Reason {
             10 => "aACompromise",
             _ => "a reason that RFC 5280 does not know",
         }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -140,7 +117,7 @@ impl fmt::Display for Revocation {
             self.fingerprint,
             quoted(&self.by),
             self.since,
-            self.reason,
+            self.reason.name(),
             self.listed
         )
     }
@@ -195,13 +172,13 @@ fn issued(issuer: &Certificate, certificate: &Certificate) -> bool {
 /// Whether a list is by the issuer of a certificate: by its name, and by a key that the certificate's path has under it.
 fn speaks_for(crl: &VerifiedCrl, certificate: &Certificate, chain: &[Certificate]) -> bool {
     crl.facts().issuer_der == certificate.facts().issuer_der
-        && chain.iter().any(|issuer| issuer.facts().key_fingerprint == crl.issuer_key() && issued(issuer, certificate))
+        && chain.iter().any(|issuer| issuer.facts().key_fingerprint == crl.issuer_key && issued(issuer, certificate))
 }
 
 fn revocation(certificate: &Certificate, chain: &[Certificate], crls: &Freshest) -> Option<Revocation> {
     let facts = certificate.facts();
     crls.iter().filter(|crl| speaks_for(crl, certificate, chain)).find_map(|crl| {
-        let RawEntry { since, reason } = crl.crl().entry(&facts.serial_octets)?;
+        let RawEntry { since, reason } = crl.crl.entry(&facts.serial_octets)?;
         Some(Revocation {
             fingerprint: certificate.fingerprint(),
             subject: facts.subject.clone(),

@@ -1,19 +1,6 @@
 //! Lines of the log that report no finding: what a process does, and what failed of a command.
 
-use std::fmt;
-
-/// The level of a line. Lines below `Info` are written with `-v`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// What a command came to is not what was asked for.
-    Error,
-    /// Someone should look.
-    Warn,
-    /// What happens.
-    Info,
-    /// For those who look closer.
-    Debug,
-}
+use tracing::Level;
 
 macro_rules! lines {
     ($($line:ident = ($name:literal, $level:ident)),+ $(,)?) => {
@@ -36,7 +23,7 @@ macro_rules! lines {
                 }
             }
 
-            /// Its level.
+            /// Its level. Lines below `INFO` are written with `-v`.
             #[must_use]
             pub const fn level(self) -> Level {
                 match self {
@@ -49,54 +36,48 @@ macro_rules! lines {
 
 lines!(
     // --- the daemon ---
-    Started = ("started", Info),
-    Listening = ("listening", Info),
-    ListenLost = ("listen_lost", Error),
-    PollNow = ("poll_now", Info),
-    ConfigurationReloaded = ("configuration_reloaded", Info),
-    ConfigurationRestored = ("configuration_restored", Info),
-    ConfigurationRefused = ("configuration_refused", Error),
-    WatchUnavailable = ("watch_unavailable", Warn),
-    NoProgress = ("no_progress", Error),
-    ServiceManagerUnreachable = ("service_manager_unreachable", Debug),
-    Ending = ("ending", Info),
-    CutOff = ("cut_off", Warn),
-    Ended = ("ended", Info),
+    Started = ("started", INFO),
+    Listening = ("listening", INFO),
+    ListenLost = ("listen_lost", ERROR),
+    PollNow = ("poll_now", INFO),
+    ConfigurationReloaded = ("configuration_reloaded", INFO),
+    ConfigurationRestored = ("configuration_restored", INFO),
+    ConfigurationRefused = ("configuration_refused", ERROR),
+    WatchUnavailable = ("watch_unavailable", WARN),
+    NoProgress = ("no_progress", ERROR),
+    ServiceManagerUnreachable = ("service_manager_unreachable", DEBUG),
+    Ending = ("ending", INFO),
+    CutOff = ("cut_off", WARN),
+    Ended = ("ended", INFO),
     // --- a cycle ---
-    Published = ("published", Info),
-    Unchanged = ("unchanged", Info),
+    Published = ("published", INFO),
+    Unchanged = ("unchanged", INFO),
     // The daemon, which comes here every few minutes.
-    UnchangedBetweenPolls = ("unchanged", Debug),
-    Rehearsed = ("rehearsed", Info),
-    CycleFailed = ("cycle_failed", Error),
-    ListsUnavailable = ("lists_unavailable", Error),
-    CommandEnded = ("command_ended", Debug),
-    SeedNotNeeded = ("seed_not_needed", Info),
+    UnchangedBetweenPolls = ("unchanged", DEBUG),
+    Rehearsed = ("rehearsed", INFO),
+    CycleFailed = ("cycle_failed", ERROR),
+    ListsUnavailable = ("lists_unavailable", ERROR),
+    CommandEnded = ("command_ended", DEBUG),
+    SeedNotNeeded = ("seed_not_needed", INFO),
     // --- the network ---
-    ListingsRead = ("listings_read", Debug),
-    TokenTaken = ("token_taken", Debug),
-    TokenRefused = ("token_refused", Info),
-    VendorRequestFailed = ("vendor_request_failed", Debug),
-    VendorRequestRetried = ("vendor_request_retried", Info),
-    CrlRequestRetried = ("crl_request_retried", Info),
+    ListingsRead = ("listings_read", DEBUG),
+    TokenTaken = ("token_taken", DEBUG),
+    TokenRefused = ("token_refused", INFO),
+    VendorRequestFailed = ("vendor_request_failed", DEBUG),
+    VendorRequestRetried = ("vendor_request_retried", INFO),
+    CrlRequestRetried = ("crl_request_retried", INFO),
     // --- root's half ---
-    PrivilegedPathUnfit = ("privileged_path_unfit", Warn),
-    RequestStuck = ("request_stuck", Error),
-    ApplyFailed = ("apply_failed", Error),
+    PrivilegedPathUnfit = ("privileged_path_unfit", WARN),
+    RequestStuck = ("request_stuck", ERROR),
+    ApplyFailed = ("apply_failed", ERROR),
     // --- commands ---
-    Failed = ("failed", Error),
-    StatusUnknown = ("status_unknown", Error),
-    AlarmsUnknown = ("alarms_unknown", Error),
-    LeafRefused = ("leaf_refused", Error),
-    LeafDenied = ("leaf_denied", Error),
-    GenerationDamaged = ("generation_damaged", Warn),
-    EvidenceDamaged = ("evidence_damaged", Warn),
-    OutputCut = ("output_cut", Warn),
-    JournaldUnreachable = ("journald_unreachable", Warn),
+    Failed = ("failed", ERROR),
+    StatusUnknown = ("status_unknown", ERROR),
+    AlarmsUnknown = ("alarms_unknown", ERROR),
+    LeafRefused = ("leaf_refused", ERROR),
+    LeafDenied = ("leaf_denied", ERROR),
+    GenerationDamaged = ("generation_damaged", WARN),
+    EvidenceDamaged = ("evidence_damaged", WARN),
+    OutputCut = ("output_cut", WARN),
+    JournaldUnreachable = ("journald_unreachable", WARN),
 );
-
-impl fmt::Display for LogLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}

@@ -4,9 +4,9 @@
 //! ```text
 //!  catalogue (one row an event) ─▶ Event::facts() ─▶ Finding (event, subject, text) ─▶ log · alarm · exit · runbook
 //! ```
-//! An event that is a *condition* ends by itself: when the observation that would raise it again does not. Any other is
-//! something that *happened*: its alarm stays until somebody has acknowledged it. An event cannot be added without its
-//! facts, and nothing outside asks for one by its text.
+//! An event that is a *condition* ends by itself: when the observation that would raise it again does not. Any other
+//! *happened*: its alarm stays until someone has acknowledged it. An event cannot be added without its facts, and nothing
+//! outside asks for one by its text.
 
 use std::fmt;
 
@@ -19,12 +19,12 @@ mod catalogue;
 mod log_line;
 
 pub use catalogue::Event;
-pub use log_line::{Level, LogLine};
+pub use log_line::LogLine;
 
-/// What is known of an event, whatever it happens to.
+/// What is known of an event, whatever its subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// Its stable name in snake_case.
+    /// Its stable name in snake_case, in every output.
     pub name: &'static str,
     /// How bad it can be; the most urgent first.
     pub severities: &'static [Severity],
@@ -36,9 +36,9 @@ pub struct Facts {
     pub means: &'static str,
     /// What to do.
     pub action: &'static str,
-    /// Whether the text of each finding already says what it means and what to do.
+    /// Whether the text of each finding already says what it means and what to do, so that outputs need not add it.
     pub text_explains: bool,
-    /// What it makes a command fail by.
+    /// Why it makes a command fail, if it does.
     pub failure: Option<Failure>,
 }
 
@@ -57,11 +57,11 @@ pub enum End {
     Release,
     /// The operator accepts the issuer.
     IssuerAccepted,
-    /// The vendor lists the leaf, or the operator's word changes.
-    Word,
+    /// The vendor lists the leaf, or the operator's override changes.
+    Override,
     /// The first generation is published.
     FirstGeneration,
-    /// The subject was observed again, and it is not so any more.
+    /// The subject was observed again, and it is no longer so.
     Observed,
     /// As [`End::Observed`], by any cycle, whether its source was asked or not.
     AnyCycle,
@@ -71,11 +71,11 @@ pub enum End {
     Settled,
     /// The target's server was seen to refuse strangers.
     Enforced,
-    /// It happened, and somebody acknowledged it.
+    /// It happened, and someone acknowledged it.
     Acknowledged,
 }
 
-/// What has to be observed before the absence of an event means that it is over.
+/// What must be observed before the absence of an event means that it is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observation {
     /// Its subject: the source was asked, the target took its turn, the store was read.
@@ -86,7 +86,7 @@ pub enum Observation {
     OfEveryCycle,
 }
 
-/// What an event makes a command fail by.
+/// Why an event makes a command fail; each is one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// The configuration is wrong.
@@ -109,12 +109,6 @@ impl Event {
     pub const fn name(self) -> &'static str {
         self.facts().name
     }
-
-    /// The event of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|event| event.name() == name)
-    }
 }
 
 impl fmt::Display for Event {
@@ -132,7 +126,11 @@ impl Serialize for Event {
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Self::named(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no event {name:?}")))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|event| event.name() == name)
+            .ok_or_else(|| serde::de::Error::custom(format!("there is no event {name:?}")))
     }
 }
 
@@ -145,11 +143,11 @@ impl Facts {
 }
 
 impl End {
-    /// What has to be observed before its absence means that it is over.
+    /// What must be observed before its absence means that it is over.
     #[must_use]
     pub const fn observation(self) -> Observation {
         match self {
-            Self::AnyCycle | Self::Word => Observation::OfEveryCycle,
+            Self::AnyCycle | Self::Override => Observation::OfEveryCycle,
             Self::List => Observation::OfLists,
             _ => Observation::OfItsSubject,
         }
@@ -157,15 +155,15 @@ impl End {
 
     /// When it ends, as the rest of a sentence; `{subject}` stands for the subject.
     #[must_use]
-    pub const fn words(self) -> &'static str {
+    pub const fn when(self) -> &'static str {
         match self {
             Self::Note | Self::PassingNote => "at once: it raises no alarm",
             Self::Poll => "with the next successful poll",
             Self::ClocksAgree => "with the next poll at which both clocks agree",
             Self::Release => "with the hold: trustsync release",
             Self::IssuerAccepted => "when the issuer is accepted: trustsync accept-issuer",
-            Self::Word => {
-                "when the vendor lists the certificate, or with another word: trustsync trust, trustsync distrust"
+            Self::Override => {
+                "when the vendor lists the certificate, or with another override: trustsync trust, trustsync distrust"
             }
             Self::FirstGeneration => "with the first generation",
             Self::Observed | Self::AnyCycle | Self::Acknowledged => "with the next cycle that no longer finds it",
@@ -174,7 +172,7 @@ impl End {
                 "with a turn that settles the target: trustsync reload {subject}, or trustsync confirm {subject}"
             }
             Self::Enforced => {
-                "when the server refuses everyone whom the allowlist does not name, and a proof of {subject} has seen it"
+                "when the server refuses everyone that the allowlist does not name, and a proof of {subject} saw it"
             }
         }
     }
@@ -190,10 +188,10 @@ mod tests {
     /// `deploy/RUNBOOK.md`, as the catalogue has it.
     fn runbook() -> String {
         let mut text = "# What trustsync reports\n\n\
-            Each finding has an `event` by one of these names, in the log, in `state.json`, in `trustsync status` and in \
-            `trustsync alarms`. Findings that are warnings or critical are alarms. A *condition* ends by itself. An \
-            *event* happened: its alarm stays until somebody has acknowledged it with `trustsync alarms ack ID`. A *note* \
-            is a line of the log and raises no alarm. NAME stands for the name of the subject.\n\n\
+            Each finding has an `event` by one of these names, in the log, in `state.json`, in `trustsync status` and \
+            in `trustsync alarms`. Findings that are warnings or critical are alarms. A *condition* ends by itself. An \
+            *event* happened: its alarm stays until someone has acknowledged it with `trustsync alarms ack ID`. A \
+            *note* is a line of the log and raises no alarm. NAME stands for the name of the subject.\n\n\
             This file is made from the catalogue (`src/trust/event/catalogue.rs`); a test compares them.\n"
             .to_owned();
         let mut events = Event::ALL.to_vec();
@@ -205,9 +203,9 @@ mod tests {
             let (kind, ends) = match ends {
                 End::Note | End::PassingNote => ("note", "It raises no alarm.".to_owned()),
                 End::Acknowledged => {
-                    ("event", "It ends when its cause is over and somebody has acknowledged it.".to_owned())
+                    ("event", "It ends when its cause is over and someone has acknowledged it.".to_owned())
                 }
-                _ => ("condition", format!("It ends {}.", ends.words().replace("{subject}", "NAME"))),
+                _ => ("condition", format!("It ends {}.", ends.when().replace("{subject}", "NAME"))),
             };
             let (severities, subjects) = (severities.join(" or "), subjects.join(" or "));
             let what = if severities == kind { severities } else { format!("{severities}, {kind}") };
@@ -217,7 +215,7 @@ mod tests {
         let mut lines: Vec<_> = LogLine::ALL.iter().map(|line| (line.name(), line.level())).collect();
         lines.sort_by_key(|(name, _)| *name);
         for (name, level) in lines {
-            let _ = writeln!(text, "| `{name}` | {} |", format!("{level:?}").to_lowercase());
+            let _ = writeln!(text, "| `{name}` | {} |", level.to_string().to_lowercase());
         }
         text
     }
@@ -242,7 +240,7 @@ mod tests {
                 .skip(1)
                 .collect();
             assert_eq!(snake, facts.name);
-            assert_eq!(Event::named(facts.name), Some(*event));
+            assert_eq!(serde_json::from_value::<Event>(facts.name.into()).unwrap(), *event);
             assert!(facts.severities.is_sorted_by(|one, other| one > other) && !facts.severities.is_empty());
             assert!(!facts.subjects.is_empty(), "{event}");
             let alarms = facts.worst() > Severity::Note;

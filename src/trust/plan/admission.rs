@@ -1,20 +1,60 @@
-//! What enters: verified leaves, unless too many come at once or their issuer is another than ever before.
+//! What enters: verified leaves, unless they are denied or held back, too many come at once, or their issuer changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ChangedIssuer, Planner, name};
+use super::{ChangedIssuer, CurrentListing, Entering, Planner, entry_key, name, rule_names, witnesses};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::observation::SlotAnswer;
-use crate::trust::planner_state::{Entry, Issuer, SlotState};
+use crate::trust::observation::{ListedStatus, SlotAnswer};
+use crate::trust::planner_state::{Entry, Issuer, SlotState, TrustedEntry};
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, Role};
-use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::Verified;
 
 impl Planner<'_> {
+    /// The verified leaves that the design's table lets in, less those that are denied or that a hold keeps out; and
+    /// whether the answer lists a denied one.
+    pub(super) fn entering<'a>(
+        &mut self,
+        slot: &SlotState,
+        answer: &'a SlotAnswer,
+        current: CurrentListing,
+        roles: &BTreeMap<Fingerprint, Role>,
+    ) -> (Entering<'a>, bool) {
+        let (mut entering, mut denied_listed) = (Vec::new(), false);
+        if current == CurrentListing::RefusedOrAbsent && slot.entries.is_empty() {
+            return (entering, denied_listed);
+        }
+        let may_enter =
+            |status: ListedStatus| answer.authority == Authority::DigiCert || status == ListedStatus::Current;
+        let listed = answer.certificates.iter().filter(|listed| may_enter(listed.status));
+        let leaves: BTreeMap<Fingerprint, &Verified> = listed
+            .filter_map(|listed| listed.verdict.accepted())
+            .map(|verified| (verified.leaf().fingerprint(), verified))
+            .collect();
+        let denied = &self.input.planner.denied;
+        for (fingerprint, verified) in leaves {
+            let (key, leaf) = (entry_key(answer.authority, verified), name(verified.leaf()));
+            let Some(role) = roles.get(&fingerprint).copied() else { continue };
+            if denied.contains_key(&fingerprint) || denied.contains_key(&key) {
+                denied_listed = true;
+                let text =
+                    format!("The vendor lists {leaf}, which is denied here (revoked or distrusted): it stays out.");
+                self.report(Event::DeniedCertificateListed, &answer.slot, text);
+            } else if self.held && !slot.entries.contains_key(&key) {
+                let text = format!(
+                    "{leaf} verified as {role}, but a hold keeps it out. Calls will fail once the vendor presents it. \
+                     To let it in: trustsync release"
+                );
+                self.report(Event::AdditionHeldBack, &answer.slot, text);
+            } else {
+                entering.push((key, role, verified));
+            }
+        }
+        (entering, denied_listed)
+    }
+
     pub(super) fn admit(
         &mut self,
         slot: &mut SlotState,
@@ -23,41 +63,58 @@ impl Planner<'_> {
         role: Role,
         verified: &Verified,
     ) {
-        let entry = slot.entries.entry(key).or_insert_with(|| Entry::seen(role, self.input.now));
-        // What the operator vouched for is an ordinary entry from its first listing on.
-        if entry.role == Role::Trusted {
-            (entry.role, entry.proposal) = (role, None);
+        let entry = slot
+            .entries
+            .entry(key)
+            .or_insert_with(|| Entry::of(TrustedEntry::seen(role, self.input.now), self.input.now));
+        // What an override trusts is an ordinary entry from its first listing on.
+        if entry.trusted.role == Role::Trusted {
+            (entry.trusted.role, entry.proposal) = (role, None);
         }
         for certificate in verified.chain() {
             self.certificates.entry(certificate.fingerprint()).or_insert_with(|| certificate.clone());
         }
-        // Growing alone: a vendor that lists now one cross-signed path, now another, makes no new generation each time.
-        entry.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|chain| *chain != key));
+        // It only grows: a vendor that lists now one cross-signed path, now another, makes no new generation each time.
+        entry.trusted.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|chain| *chain != key));
         if authority == Authority::DigiCert {
             self.certificates.entry(key).or_insert_with(|| verified.leaf().clone());
         }
     }
 
-    /// Under `confirm`, takes out new leaves of an issuer that neither the slot nor the operator has accepted. A name rule
-    /// has a configured anchor as its issuer, which is accepted by being configured.
+    /// Names and witnesses of name rules, by the leaves that the answer lists for each.
+    pub(super) fn renew_name_rules(&self, slot: &mut SlotState, answer: &SlotAnswer, entering: &Entering<'_>) {
+        for (key, entry) in &mut slot.entries {
+            let leaves = entering.iter().filter(|(root, ..)| root == key).map(|(.., verified)| verified.leaf());
+            if leaves.clone().next().is_none() {
+                continue;
+            }
+            entry.trusted.names = rule_names(leaves.clone(), answer.identity.as_ref());
+            // Where these are admitted one by one, a hold admits no other.
+            if !self.held || entry.trusted.witnesses.is_empty() {
+                entry.trusted.witnesses = witnesses(leaves, answer.identity.as_ref());
+            }
+        }
+    }
+
+    /// Under `confirm`, takes out new leaves of an issuer that neither the slot nor the operator has accepted. The
+    /// issuer of a name rule's leaves is a configured anchor, and so accepted.
     pub(super) fn refuse_changed_issuers(
         &mut self,
         slot: &SlotState,
         answer: &SlotAnswer,
-        accepted: &BTreeMap<Fingerprint, Timestamp>,
-        entering: &mut Vec<(Fingerprint, Role, &Verified)>,
+        entering: &mut Entering<'_>,
     ) {
         let confirm = self.input.policy.changed_issuer == ChangedIssuer::Confirm;
+        let accepted = &self.input.planner.accepted_issuers;
         let mut before = slot.issuers.clone();
         before.extend(self.issuers_of_entries(slot));
         if !confirm || answer.authority == Authority::Genesys || before.is_empty() {
             return;
         }
-        let known = before
+        let known: Vec<String> = before
             .iter()
             .map(|(fingerprint, issuer)| format!("{} (sha256 {fingerprint})", quoted(&issuer.subject)))
-            .collect::<Vec<_>>()
-            .join(", ");
+            .collect();
         entering.retain(|(key, role, verified)| {
             let Some(issuer) = verified.chain().first() else { return true };
             let (fingerprint, facts) = (issuer.fingerprint(), issuer.facts());
@@ -68,29 +125,22 @@ impl Planner<'_> {
             {
                 return true;
             }
-            self.findings.push(Finding::new(
-                Event::IssuerChanged,
-                &answer.slot,
-                format!(
-                    "{} verified as {role}, but its issuer is another one than before: {} (sha256 {fingerprint}); so \
-                     far it was {known}. verify.changed_issuer = \"confirm\" keeps it out; what is trusted stays. \
-                     Ask the vendor; if the new issuer is theirs: trustsync accept-issuer {fingerprint}",
-                    name(verified.leaf()),
-                    quoted(&facts.subject),
-                ),
-            ));
+            let text = format!(
+                "{} verified as {role}, but its issuer is new: {} (sha256 {fingerprint}); so far it was {}. \
+                 verify.changed_issuer = \"confirm\" keeps it out; what is trusted stays. Ask the vendor; if the new \
+                 issuer is theirs: trustsync accept-issuer {fingerprint}",
+                name(verified.leaf()),
+                quoted(&facts.subject),
+                known.join(", ")
+            );
+            self.report(Event::IssuerChanged, &answer.slot, text);
             false
         });
     }
 
-    /// All new leaves are kept out, where there are more of them than one answer may add: which of them are the vendor's,
-    /// nobody can tell.
-    pub(super) fn refuse_too_many(
-        &mut self,
-        slot: &SlotState,
-        answer: &SlotAnswer,
-        entering: &mut Vec<(Fingerprint, Role, &Verified)>,
-    ) {
+    /// Keeps all new leaves out where there are more of them than one answer may add: which of them are the vendor's is
+    /// unknown.
+    pub(super) fn refuse_too_many(&mut self, slot: &SlotState, answer: &SlotAnswer, entering: &mut Entering<'_>) {
         let new: BTreeSet<Fingerprint> =
             entering.iter().map(|(key, ..)| *key).filter(|key| !slot.entries.contains_key(key)).collect();
         let most = self.input.policy.max_new_leaves;
@@ -99,20 +149,17 @@ impl Planner<'_> {
         }
         entering.retain(|(key, ..)| !new.contains(key));
         let heads: Vec<String> = new.iter().take(10).map(Fingerprint::short).collect();
-        self.findings.push(Finding::new(
-            Event::TooManyNewLeaves,
-            &answer.slot,
-            format!(
-                "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer \
-                 may add: none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
-                 verify.max_new_leaves for one cycle.",
-                new.len(),
-                heads.join(", "),
-            ),
-        ));
+        let text = format!(
+            "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer may add: \
+             none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
+             verify.max_new_leaves for one cycle.",
+            new.len(),
+            heads.join(", "),
+        );
+        self.report(Event::TooManyNewLeaves, &answer.slot, text);
     }
 
-    /// Remembers who issued what the vendor listed; the operator's word for one leaf accepts no issuer.
+    /// Remembers who issued what the vendor listed; an override for one leaf accepts no issuer.
     pub(super) fn learn_issuers(&self, slot: &mut SlotState, authority: Authority) {
         if authority == Authority::DigiCert {
             let issuers: Vec<(Fingerprint, Issuer)> = self.issuers_of_entries(slot).collect();
@@ -120,17 +167,17 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn issuers_of_entries<'b>(
-        &'b self,
-        slot: &'b SlotState,
-    ) -> impl Iterator<Item = (Fingerprint, Issuer)> + 'b {
-        let listed = slot.entries.iter().filter(|(_, entry)| entry.role != Role::Trusted);
+    fn issuers_of_entries<'b>(&'b self, slot: &'b SlotState) -> impl Iterator<Item = (Fingerprint, Issuer)> + 'b {
+        let listed = slot.entries.iter().filter(|(_, entry)| entry.trusted.role != Role::Trusted);
         listed.flat_map(move |(key, entry)| {
             let leaf = self.certificates.get(key);
-            let above = entry.chain.iter().filter_map(|link| self.certificates.get(link));
+            let above = entry.trusted.chain.iter().filter_map(|link| self.certificates.get(link));
             above
                 .filter(move |issuer| leaf.is_some_and(|leaf| leaf.facts().issuer_der == issuer.facts().subject_der))
-                .map(|issuer| (issuer.fingerprint(), Issuer::from(issuer)))
+                .map(|issuer| {
+                    let facts = issuer.facts();
+                    (facts.fingerprint, Issuer { subject: facts.subject.clone(), key: facts.key_fingerprint })
+                })
         })
     }
 }

@@ -11,107 +11,98 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::observation::{ListedStatus, SlotAnswer, SlotVerdict};
 use crate::trust::planner_state::SlotState;
 use crate::trust::refusal::quoted;
-use crate::trust::set::{Authority, Role, SlotId};
+use crate::trust::set::{Role, SlotId};
 use crate::trust::timestamp::Timestamp;
+use crate::trust::verify::Verified;
 
 /// How long before a root's end it is a warning, and how long before it is critical: a root is replaced by agreement
 /// with the vendor, which takes months.
 const ROOT_ENDS_WARNING: Duration = Duration::from_secs(180 * 86_400);
 const ROOT_ENDS_CRITICAL: Duration = Duration::from_secs(30 * 86_400);
 
-/// How long before the end of the operator's word it is a warning that the vendor still does not list the leaf.
-const WORD_ENDS_WARNING: Duration = Duration::from_secs(3 * 86_400);
+/// How long before the end of an override it is a warning that the vendor still does not list the leaf.
+const OVERRIDE_ENDS_WARNING: Duration = Duration::from_secs(3 * 86_400);
+
+/// The more urgent of the two thresholds that `left` has reached.
+fn severity(left: Duration, critical: Duration, warning: Duration) -> Option<Severity> {
+    let reached = [(critical, Severity::Critical), (warning, Severity::Warning)];
+    reached.into_iter().find(|(threshold, _)| left <= *threshold).map(|(_, severity)| severity)
+}
 
 impl Planner<'_> {
     pub(super) fn report_certificates(&mut self, answer: &SlotAnswer, current: CurrentListing) {
         for listed in &answer.certificates {
-            let (event, which, refusal) = match (listed.status, &listed.verdict) {
-                (_, SlotVerdict::Accepted(_)) => continue,
-                (ListedStatus::Current, SlotVerdict::Expired(_, refusal)) => {
-                    (Event::CurrentExpired, "current", refusal)
-                }
-                (ListedStatus::Current, SlotVerdict::Refused(refusal)) => (Event::CurrentRefused, "current", refusal),
-                (ListedStatus::Upcoming, SlotVerdict::Expired(_, refusal)) => {
-                    (Event::UpcomingExpired, "upcoming", refusal)
-                }
-                (ListedStatus::Upcoming, SlotVerdict::Refused(refusal)) => {
-                    (Event::UpcomingRefused, "upcoming", refusal)
-                }
+            let (which, refused, expired) = match listed.status {
+                ListedStatus::Current => ("current", Event::CurrentRefused, Event::CurrentExpired),
+                ListedStatus::Upcoming => ("upcoming", Event::UpcomingRefused, Event::UpcomingExpired),
             };
-            let text = format!("The vendor's {which} certificate: {refusal}");
-            self.findings.push(Finding::new(event, &answer.slot, text));
+            let (event, refusal) = match &listed.verdict {
+                SlotVerdict::Accepted(_) => continue,
+                SlotVerdict::Expired(_, refusal) => (expired, refusal),
+                SlotVerdict::Refused(refusal) => (refused, refusal),
+            };
+            self.report(event, &answer.slot, format!("The vendor's {which} certificate: {refusal}"));
         }
         if answer.unfiltered_came
             && current == CurrentListing::RefusedOrAbsent
-            && !answer.certificates.iter().any(|listed| listed.status == ListedStatus::Current)
+            && answer.listed(ListedStatus::Current).next().is_none()
         {
-            self.findings.push(Finding::new(
-                Event::CurrentAbsent,
-                &answer.slot,
-                format!("The vendor's answer has no current {} certificate. What is trusted stays.", answer.authority),
-            ));
+            let text =
+                format!("The vendor's answer has no current {} certificate. What is trusted stays.", answer.authority);
+            self.report(Event::CurrentAbsent, &answer.slot, text);
         }
     }
 
-    /// The conditions of the slot as it stands now, heard or silent: last leaf expired, retirement blocked.
+    /// The conditions of the slot as it stands now, whether it was answered for or not.
     pub(super) fn report_slot(&mut self, slot: &SlotId, held: &SlotState) {
         let now = self.input.now;
         for (key, entry) in &held.entries {
-            let Some(certificate) = self.certificates.get(key).cloned() else {
-                continue;
-            };
-            let end = certificate.facts().not_after;
-            if let Some(word) = entry.word.filter(|word| word.until > now && entry.role == Role::Trusted) {
-                let severity =
-                    if word.until.since(now) <= WORD_ENDS_WARNING { Severity::Warning } else { Severity::Note };
+            let Some(certificate) = self.certificates.get(key) else { continue };
+            let (name, end) = (name(certificate), certificate.facts().not_after);
+            if let Some(word) =
+                entry.trusted.word.filter(|word| word.until > now && entry.trusted.role == Role::Trusted)
+            {
+                let ends_soon = word.until.since(now) <= OVERRIDE_ENDS_WARNING;
+                let severity = if ends_soon { Severity::Warning } else { Severity::Note };
                 let text = format!(
-                    "{} is not listed by the vendor, and trusted by the operator's word until {}. To go on: \
+                    "{name} is not listed by the vendor; the operator's override trusts it until {}. To extend it: \
                      trustsync trust.",
-                    name(&certificate),
                     word.until
                 );
                 self.findings.push(Finding::graded(severity, Event::TrustedByWord, slot, text));
             }
             if held.entries.len() == 1 {
                 if end < now {
-                    self.findings.push(Finding::new(
-                        Event::LastCertificateExpired,
-                        slot,
-                        format!(
-                            "{} expired on {end} and is the last that the slot trusts: it stays published, but \
-                             servers refuse it.",
-                            name(&certificate)
-                        ),
-                    ));
+                    let text = format!(
+                        "{name} expired on {end} and is the last that the slot trusts: it stays published, but servers \
+                         refuse it."
+                    );
+                    self.report(Event::LastCertificateExpired, slot, text);
                 }
                 continue;
             }
             let over = now > entry.last_seen.plus(self.input.policy.grace);
             if over
-                && entry.word.is_none()
+                && entry.trusted.word.is_none()
                 && entry.absence.is_none_or(|run| held.last_answer.is_none_or(|answer| run.last < answer))
             {
-                self.findings.push(Finding::new(
-                    Event::RetirementBlocked,
-                    slot,
-                    format!(
-                        "{} was last listed on {}, but no clean answer lets it leave. It stays trusted, at the \
-                         latest until it expires on {end}.",
-                        name(&certificate),
-                        entry.last_seen
-                    ),
-                ));
+                let text = format!(
+                    "{name} was last listed on {}, but no clean answer lets it leave. It stays trusted until it expires \
+                     on {end} at the latest.",
+                    entry.last_seen
+                );
+                self.report(Event::RetirementBlocked, slot, text);
             }
         }
     }
 
-    /// A root near its own end takes every leaf below along: servers refuse the whole path.
+    /// A root that ends takes every leaf below it along: servers refuse the whole path.
     pub(super) fn report_roots(&mut self, slot: &SlotId, held: &SlotState) {
         let now = self.input.now;
         let mut ending: BTreeMap<Fingerprint, Certificate> = BTreeMap::new();
         for (key, entry) in &held.entries {
             let path: Vec<&Certificate> =
-                entry.chain.iter().chain([key]).filter_map(|link| self.certificates.get(link)).collect();
+                entry.trusted.chain.iter().chain([key]).filter_map(|link| self.certificates.get(link)).collect();
             let is_top = |certificate: &Certificate| {
                 let facts = certificate.facts();
                 facts.is_ca
@@ -124,30 +115,16 @@ impl Planner<'_> {
         }
         for root in ending.values() {
             let end = root.facts().not_after;
-            let left = end.since(now);
-            let severity = if left <= ROOT_ENDS_CRITICAL {
-                Severity::Critical
-            } else if left <= ROOT_ENDS_WARNING {
-                Severity::Warning
-            } else {
-                continue;
-            };
-            let setting = match slot.authority() {
-                Authority::DigiCert => "digicert_anchors",
-                Authority::Genesys => "genesys_anchors",
-            };
-            self.findings.push(Finding::graded(
-                severity,
-                Event::RootEnds,
-                slot,
-                format!(
-                    "The root {} (sha256 {}) ends on {end} ({} days): from then on servers refuse every certificate \
-                     below it. Ask the vendor for its successor, and add that to the source's {setting}.",
-                    quoted(&root.facts().subject),
-                    root.fingerprint(),
-                    now.days_until(end)
-                ),
-            ));
+            let Some(severity) = severity(end.since(now), ROOT_ENDS_CRITICAL, ROOT_ENDS_WARNING) else { continue };
+            let text = format!(
+                "The root {} (sha256 {}) ends on {end} ({} days): from then on servers refuse every certificate below \
+                 it. Ask the vendor for its successor, and add that to the source's {}_anchors.",
+                quoted(&root.facts().subject),
+                root.fingerprint(),
+                now.days_until(end),
+                slot.authority().name().to_ascii_lowercase()
+            );
+            self.findings.push(Finding::graded(severity, Event::RootEnds, slot, text));
         }
     }
 
@@ -158,76 +135,48 @@ impl Planner<'_> {
         answer: &SlotAnswer,
         roles: &BTreeMap<Fingerprint, Role>,
     ) {
-        let now = self.input.now;
-        let accepted = |status: ListedStatus| {
-            answer.certificates.iter().filter(move |listed| listed.status == status).filter_map(|listed| match &listed
-                .verdict
-            {
-                SlotVerdict::Accepted(verified) => Some(verified.leaf()),
-                _ => None,
-            })
-        };
-        let Some(current) = accepted(ListedStatus::Current).max_by_key(|leaf| leaf.facts().not_after) else {
-            return;
-        };
+        let (now, policy) = (self.input.now, self.input.policy);
+        let accepted = |status| answer.listed(status).filter_map(SlotVerdict::accepted).map(Verified::leaf);
+        let Some(current) = accepted(ListedStatus::Current).max_by_key(|leaf| leaf.facts().not_after) else { return };
         let facts = current.facts();
-        let left = facts.not_after.since(now);
+        let (left, days_left) = (facts.not_after.since(now), now.days_until(facts.not_after));
         self.report_ending_early(slot, answer, roles, facts.not_after);
-        let successor = accepted(ListedStatus::Upcoming)
-            .find(|leaf| leaf.fingerprint() != current.fingerprint() && leaf.facts().not_after > facts.not_after);
-        if let Some(successor) = successor {
-            if left > self.input.policy.window {
-                self.findings.push(Finding::new(
-                    Event::UpcomingEarly,
-                    &answer.slot,
-                    format!(
-                        "{} is listed as upcoming although the current certificate has {} days left: accepted.",
-                        name(successor),
-                        now.days_until(facts.not_after)
-                    ),
-                ));
+        let is_later = |leaf: &Certificate| leaf.facts().not_after > facts.not_after;
+        if let Some(successor) = accepted(ListedStatus::Upcoming).find(|leaf| is_later(leaf)) {
+            if left > policy.window {
+                let text = format!(
+                    "{} is listed as upcoming, although the current certificate has {days_left} days left: accepted.",
+                    name(successor)
+                );
+                self.report(Event::UpcomingEarly, &answer.slot, text);
             }
             return;
         }
         // A listing that did not come says nothing: what is trusted from an earlier one stands.
-        let known = |key: &Fingerprint| {
-            self.certificates.get(key).is_some_and(|certificate| certificate.facts().not_after > facts.not_after)
-        };
-        if !answer.upcoming_came && slot.entries.keys().any(known) {
+        let is_known = |key: &Fingerprint| self.certificates.get(key).is_some_and(is_later);
+        if !answer.upcoming_came && slot.entries.keys().any(is_known) {
             return;
         }
         let is_current = |leaf: &&Certificate| roles.get(&leaf.fingerprint()) == Some(&Role::Current);
         if let Some(same) = accepted(ListedStatus::Upcoming).find(is_current) {
-            self.findings.push(Finding::new(
-                Event::UpcomingIsNoSuccessor,
-                &answer.slot,
-                format!("{} is listed as upcoming, but is a current one: it does not count as upcoming.", name(same)),
-            ));
+            let text = format!("{} is listed as upcoming, but is a current one: it does not count.", name(same));
+            self.report(Event::UpcomingIsNoSuccessor, &answer.slot, text);
         }
         let half_life = facts.not_after.since(facts.not_before).checked_div(2).unwrap_or_default();
-        let policy = self.input.policy;
-        let severity = if left <= policy.upcoming_missing_critical.min(half_life) {
-            Severity::Critical
-        } else if left <= policy.upcoming_missing_warning.min(half_life) {
-            Severity::Warning
-        } else {
-            return;
-        };
-        self.findings.push(Finding::graded(
-            severity,
-            Event::UpcomingMissing,
-            &answer.slot,
-            format!(
-                "The current certificate ends on {} ({} days), and no valid upcoming one was seen that ends later. \
-                 Calls fail from then on unless one appears; ask the vendor.",
-                facts.not_after,
-                now.days_until(facts.not_after)
-            ),
-        ));
+        let [critical, warning] =
+            [policy.upcoming_missing_critical, policy.upcoming_missing_warning].map(|limit| limit.min(half_life));
+        if let Some(severity) = severity(left, critical, warning) {
+            let text = format!(
+                "The current certificate ends on {} ({days_left} days), and no valid upcoming one was seen that ends \
+                 later. Calls fail from then on unless one appears; ask the vendor.",
+                facts.not_after
+            );
+            self.findings.push(Finding::graded(severity, Event::UpcomingMissing, &answer.slot, text));
+        }
     }
 
-    /// An Upcoming that ends before Current is trusted, since the vendor may present it any day; but it covers no day that
-    /// Current does not.
+    /// An Upcoming that ends before Current is trusted, since the vendor may present it any day; but it covers no day
+    /// that Current does not.
     fn report_ending_early(
         &mut self,
         slot: &SlotState,
@@ -243,23 +192,19 @@ impl Planner<'_> {
         let early: Vec<String> = slot
             .entries
             .iter()
-            .filter(|(key, entry)| is_upcoming(key, entry.role))
+            .filter(|(key, entry)| is_upcoming(key, entry.trusted.role))
             .filter_map(|(key, _)| self.certificates.get(key))
             .filter(|leaf| leaf.facts().not_after <= current_ends)
             .map(name)
             .collect();
-        if early.is_empty() {
-            return;
-        }
-        self.findings.push(Finding::new(
-            Event::UpcomingEndsEarly,
-            &answer.slot,
-            format!(
-                "Listed as upcoming, but ending no later than the current certificate ({current_ends}): {}. What is \
-                 listed is trusted, so that calls go on if the vendor presents it; but on the day that the current \
-                 one ends, another is needed. Ask the vendor whether a later one follows.",
+        if !early.is_empty() {
+            let text = format!(
+                "Listed as upcoming, but ending no later than the current certificate ({current_ends}): {}. It is \
+                 trusted, so that calls go on if the vendor presents it; but another is needed on the day that the \
+                 current one ends. Ask the vendor whether a later one follows.",
                 early.join(", ")
-            ),
-        ));
+            );
+            self.report(Event::UpcomingEndsEarly, &answer.slot, text);
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The planner: what to trust after a poll. Pure and total; slot by slot, no slot disturbs another.
 //!
 //! ```text
-//!   memory + what each slot heard ──▶ slot: additions (the table) · roles · absences · expiry ──▶ memory'
-//!   committed set + verified leaves ─────────────────────────────────── union of memory' ──▶ trust set'
+//!   planner state + each slot's answer ──▶ slot: additions (the table) · roles · absences · expiry ──▶ state'
+//!   committed set + verified leaves ───────────────────────────────────── union of state' ──▶ trust set'
 //! ```
 //!
 //! Its promises (design, rules 2 to 5): an addition needs only itself to be verified; a removal needs three clean
@@ -20,13 +20,13 @@ use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::observation::{ListedCertificate, ListedStatus, SlotAnswer, SlotVerdict};
+use crate::trust::observation::{ListedStatus, SlotAnswer, SlotVerdict};
 use crate::trust::planner_state::{PlannerState, SlotState};
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
 
-/// How long things may last before they are said or done.
+/// How long things may last before they are reported or done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// How long a leaf that is no longer listed stays trusted.
@@ -37,16 +37,17 @@ pub struct Policy {
     pub upcoming_missing_warning: Duration,
     /// How long before Current's end a missing Upcoming is critical.
     pub upcoming_missing_critical: Duration,
-    /// How many new leaves one answer may add to a slot. 4: the vendor has one Current and one Upcoming, and may have two of
-    /// each while it rotates. Whoever can make the endpoint list more would open the door to as many as they like.
+    /// How many new leaves one answer may add to a slot. 4: the vendor has one Current and one Upcoming, and may have
+    /// two of each while it rotates. Anyone who can make the endpoint list more could otherwise add as many as they
+    /// like.
     pub max_new_leaves: usize,
     /// What is done about a leaf of an issuer that the slot has never seen.
     pub changed_issuer: ChangedIssuer,
 }
 
 /// What is done about a new leaf of another issuer than before. The chain ends in a configured anchor all the same, and
-/// CAs replace their intermediates without notice, so it is accepted by default: to wait for a person is safer against a
-/// CA that errs, and worse against an outage.
+/// CAs replace their intermediates without notice, so it is accepted by default: to wait for a person is safer against
+/// a CA that errs, and worse against an outage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ChangedIssuer {
     /// It enters.
@@ -70,7 +71,7 @@ impl Default for Policy {
     }
 }
 
-/// Everything that the planner looks at.
+/// Everything that the planner reads.
 #[derive(Debug, Clone)]
 pub struct Input<'a> {
     /// What is remembered of earlier polls.
@@ -79,26 +80,26 @@ pub struct Input<'a> {
     pub committed: &'a TrustSet,
     /// Every slot of the configuration.
     pub configured: &'a BTreeSet<SlotId>,
-    /// What the slots heard; one that is configured and not here was silent, and contributes what it had.
+    /// The slots' answers; one that is configured and not here was silent, and contributes what it had.
     pub answers: &'a [SlotAnswer],
     /// Roots of other clients of the same virtual host.
     pub extra_anchors: &'a BTreeMap<Fingerprint, Certificate>,
-    /// The policy.
+    /// How long things may last.
     pub policy: &'a Policy,
-    /// The present moment.
+    /// The time by this machine's clock.
     pub now: Timestamp,
     /// Whether the clock that shows it is to be doubted: then nothing ends by the clock alone.
     pub clock_doubted: bool,
 }
 
-/// What is to be trusted, what is to be remembered, and what was found.
+/// What to trust, what to remember, and what was found.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The trust set from now on.
     pub set: TrustSet,
-    /// The memory from now on.
+    /// The planner's state from now on.
     pub planner: PlannerState,
-    /// What was found.
+    /// What was found about the slots.
     pub findings: Vec<Finding>,
     /// Whether an entity of some slot was refused, or an answer lacks a valid Current: exit 5.
     pub answer_refused: bool,
@@ -108,11 +109,8 @@ impl Plan {
     /// Whether the latest-ending current leaf of the source's slots is within `window` of its end.
     #[must_use]
     pub fn in_window(&self, source: &str, window: Duration, now: Timestamp) -> bool {
-        let pins = self
-            .set
-            .pins
-            .values()
-            .filter(|pin| pin.roles.iter().any(|(slot, role)| slot.source() == source && *role == Role::Current));
+        let of_source = |(slot, role): (&SlotId, &Role)| slot.source() == source && *role == Role::Current;
+        let pins = self.set.pins.values().filter(|pin| pin.roles.iter().any(of_source));
         let end = pins.map(|pin| pin.leaf.facts().not_after).max();
         end.is_some_and(|end| end.since(now) <= window)
     }
@@ -121,33 +119,32 @@ impl Plan {
 /// Plans one cycle.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
-    let mut planner = input.planner.clone();
-    if !input.clock_doubted && planner.hold.as_ref().is_some_and(|hold| hold.until <= input.now) {
-        planner.hold = None;
+    let mut state = input.planner.clone();
+    if !input.clock_doubted && state.hold.as_ref().is_some_and(|hold| hold.until <= input.now) {
+        state.hold = None;
     }
-    let mut turn =
-        Planner { input, held: planner.hold.is_some(), certificates: known(input.committed), findings: Vec::new() };
+    let mut planner =
+        Planner { input, held: state.hold.is_some(), certificates: known(input.committed), findings: Vec::new() };
     let mut answer_refused = false;
 
-    // First, so that what is about to be dropped keeps nothing else from being the last entry that stays.
-    turn.drop_denied(&mut planner);
-    complete_denials(&mut planner.denied, input.answers);
-    let overrides = Overrides { denied: &planner.denied, accepted_issuers: &planner.accepted_issuers };
+    // First, so that what is about to leave does not let another entry leave that would be the last.
+    planner.drop_denied(&mut state);
+    complete_denials(&mut state.denied, input.answers);
     for answer in input.answers {
-        let slot = planner.slots.entry(answer.slot.clone()).or_default();
-        answer_refused |= turn.take_answer(slot, answer, overrides);
+        let slot = state.slots.entry(answer.slot.clone()).or_default();
+        answer_refused |= planner.take_answer(slot, answer);
     }
-    turn.end_overrides(&mut planner);
-    turn.retire_unconfigured(&mut planner);
-    for (slot, held) in planner.slots.iter().filter(|(slot, _)| input.configured.contains(*slot)) {
-        turn.report_slot(slot, held);
-        turn.report_roots(slot, held);
+    planner.end_overrides(&mut state);
+    planner.retire_unconfigured(&mut state);
+    for (slot, held) in state.slots.iter().filter(|(slot, _)| input.configured.contains(*slot)) {
+        planner.report_slot(slot, held);
+        planner.report_roots(slot, held);
     }
 
-    let set = turn.union(&planner);
-    // A slot that is configured no longer and holds nothing any more is forgotten.
-    planner.slots.retain(|slot, held| input.configured.contains(slot) || !held.entries.is_empty());
-    Plan { set, planner, findings: turn.findings, answer_refused }
+    let set = TrustSet { extra: input.extra_anchors.clone(), ..state.set(&planner.certificates) };
+    // A slot that is no longer configured is forgotten once it holds nothing.
+    state.slots.retain(|slot, held| input.configured.contains(slot) || !held.entries.is_empty());
+    Plan { set, planner: state, findings: planner.findings, answer_refused }
 }
 
 fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
@@ -162,16 +159,10 @@ fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
 
 struct Planner<'a> {
     input: &'a Input<'a>,
+    /// Whether a hold is in force.
     held: bool,
     certificates: BTreeMap<Fingerprint, Certificate>,
     findings: Vec<Finding>,
-}
-
-/// The words that bind every slot.
-#[derive(Clone, Copy)]
-struct Overrides<'a> {
-    denied: &'a BTreeMap<Fingerprint, Denial>,
-    accepted_issuers: &'a BTreeMap<Fingerprint, Timestamp>,
 }
 
 /// The best that the answer says of Current: the row of the design's table.
@@ -182,83 +173,39 @@ enum CurrentListing {
     Valid,
 }
 
+/// A verified leaf that is to enter: the key of its entry, and its role.
+type Entering<'a> = Vec<(Fingerprint, Role, &'a Verified)>;
+
 impl Planner<'_> {
-    /// Whether something of it was refused.
-    fn take_answer(&mut self, slot: &mut SlotState, answer: &SlotAnswer, overrides: Overrides<'_>) -> bool {
+    /// Takes a slot's answer. Whether something of it was refused.
+    fn take_answer(&mut self, slot: &mut SlotState, answer: &SlotAnswer) -> bool {
         let now = self.input.now;
-        let denied = overrides.denied;
         slot.last_answer = Some(now);
         slot.disagreements = slot.disagreements.saturating_add(answer.disagreements);
         if let (true, Some(Identity::Names(names))) = (answer.learned_now, &answer.identity) {
             slot.identity = Some(names.clone());
         }
-
         let current = current(answer);
-        let mut all_accepted =
-            answer.certificates.iter().all(|listed| matches!(listed.verdict, SlotVerdict::Accepted(_)));
         self.report_certificates(answer, current);
 
-        let admissible = admissible(answer, current, slot.entries.is_empty());
         let roles = listed_roles(answer);
-        let mut denied_listed = false;
-        let mut entering: Vec<(Fingerprint, Role, &Verified)> = Vec::new();
-        for (fingerprint, verified) in &admissible {
-            let key = entry_key(answer.authority, verified);
-            if denied.contains_key(fingerprint) || denied.contains_key(&key) {
-                denied_listed = true;
-                self.findings.push(Finding::new(
-                    Event::DeniedCertificateListed,
-                    &answer.slot,
-                    format!(
-                        "{} is listed by the vendor, but denied here (revoked or distrusted): it stays out.",
-                        name(verified.leaf())
-                    ),
-                ));
-                continue;
-            }
-            let Some(role) = roles.get(fingerprint).copied() else {
-                continue;
-            };
-            if !slot.entries.contains_key(&key) && self.held {
-                self.findings.push(Finding::new(
-                    Event::AdditionHeldBack,
-                    &answer.slot,
-                    format!(
-                        "{} verified as {role}, but a hold keeps it out. Calls will fail once the vendor presents \
-                         it. To let it in: trustsync release",
-                        name(verified.leaf())
-                    ),
-                ));
-                continue;
-            }
-            entering.push((key, role, verified));
-        }
+        let (mut entering, denied_listed) = self.entering(slot, answer, current, &roles);
         let listed = entering.len();
-        self.refuse_changed_issuers(slot, answer, overrides.accepted_issuers, &mut entering);
+        self.refuse_changed_issuers(slot, answer, &mut entering);
         self.refuse_too_many(slot, answer, &mut entering);
-        all_accepted &= entering.len() == listed;
+        let all_accepted =
+            entering.len() == listed && answer.certificates.iter().all(|listed| listed.verdict.accepted().is_some());
         for (key, role, verified) in &entering {
             self.admit(slot, answer.authority, *key, *role, verified);
         }
-        if answer.authority == Authority::Genesys {
-            for (key, ..) in &entering {
-                let leaves = entering.iter().filter(|(root, ..)| root == key).map(|(.., verified)| verified.leaf());
-                if let Some(entry) = slot.entries.get_mut(key) {
-                    entry.names = rule_names(leaves.clone(), answer.identity.as_ref());
-                    // Where these are admitted one by one, a hold admits no other.
-                    if !self.held || entry.witnesses.is_empty() {
-                        entry.witnesses = witnesses(leaves, answer.identity.as_ref());
-                    }
-                }
-            }
-        }
         self.learn_issuers(slot, answer.authority);
+        if answer.authority == Authority::Genesys {
+            self.renew_name_rules(slot, answer, &entering);
+        }
         let alive = alive(answer);
-        for (key, entry) in &mut slot.entries {
-            if alive.contains(key) {
-                entry.last_seen = now;
-                entry.absence = None;
-            }
+        for entry in slot.entries.iter_mut().filter(|(key, _)| alive.contains(key)).map(|(_, entry)| entry) {
+            entry.last_seen = now;
+            entry.absence = None;
         }
 
         if answer.complete && all_accepted && current == CurrentListing::Valid {
@@ -287,13 +234,13 @@ impl Planner<'_> {
                 Authority::DigiCert => roles.get(key).copied(),
                 Authority::Genesys => alive.contains(key).then_some(Role::Current),
             };
-            let unlisted = if entry.word.is_some() { Role::Trusted } else { Role::Retiring };
+            let unlisted = if entry.trusted.word.is_some() { Role::Trusted } else { Role::Retiring };
             entry.take_answer(role.unwrap_or(unlisted), self.input.now);
         }
     }
 
-    fn union(&self, planner: &PlannerState) -> TrustSet {
-        TrustSet { extra: self.input.extra_anchors.clone(), ..planner.set(&self.certificates) }
+    fn report(&mut self, event: Event, slot: &SlotId, text: String) {
+        self.findings.push(Finding::new(event, slot, text));
     }
 
     fn named(&self, key: &Fingerprint) -> String {
@@ -310,12 +257,8 @@ fn name(certificate: &Certificate) -> String {
 
 /// A denial by fingerprint alone learns what nginx and Apache ask for instead, once the vendor lists the certificate.
 fn complete_denials(denied: &mut BTreeMap<Fingerprint, Denial>, answers: &[SlotAnswer]) {
-    let leaves = answers.iter().flat_map(|answer| &answer.certificates).filter_map(|listed| match &listed.verdict {
-        SlotVerdict::Accepted(verified) => Some(verified.leaf()),
-        SlotVerdict::Expired(leaf, _) => Some(leaf),
-        SlotVerdict::Refused(_) => None,
-    });
-    for leaf in leaves {
+    let listed = answers.iter().flat_map(|answer| &answer.certificates);
+    for leaf in listed.filter_map(|listed| listed.verdict.leaf()) {
         if let Some(denial) = denied.get_mut(&leaf.fingerprint()) {
             denial.sha1.get_or_insert_with(|| leaf.facts().sha1.clone());
             denial.pem_sha1.get_or_insert_with(|| leaf.pem_sha1());
@@ -324,61 +267,29 @@ fn complete_denials(denied: &mut BTreeMap<Fingerprint, Denial>, answers: &[SlotA
 }
 
 fn current(answer: &SlotAnswer) -> CurrentListing {
-    answer
-        .certificates
-        .iter()
-        .filter(|listed| listed.status == ListedStatus::Current)
-        .map(|listed| match listed.verdict {
-            SlotVerdict::Accepted(_) => CurrentListing::Valid,
-            SlotVerdict::Expired(..) => CurrentListing::Expired,
-            SlotVerdict::Refused(_) => CurrentListing::RefusedOrAbsent,
-        })
-        .max()
-        .unwrap_or(CurrentListing::RefusedOrAbsent)
+    let listings = answer.listed(ListedStatus::Current).map(|verdict| match verdict {
+        SlotVerdict::Accepted(_) => CurrentListing::Valid,
+        SlotVerdict::Expired(..) => CurrentListing::Expired,
+        SlotVerdict::Refused(_) => CurrentListing::RefusedOrAbsent,
+    });
+    listings.max().unwrap_or(CurrentListing::RefusedOrAbsent)
 }
 
-/// The verified leaves that the table lets in.
-fn admissible(answer: &SlotAnswer, current: CurrentListing, empty: bool) -> BTreeMap<Fingerprint, &Verified> {
-    if current == CurrentListing::RefusedOrAbsent && empty {
-        return BTreeMap::new();
-    }
-    answer
-        .certificates
-        .iter()
-        .filter(|listed| answer.authority == Authority::DigiCert || listed.status == ListedStatus::Current)
-        .filter_map(accepted)
-        .map(|verified| (verified.leaf().fingerprint(), verified))
-        .collect()
-}
-
-fn accepted(listed: &ListedCertificate) -> Option<&Verified> {
-    match &listed.verdict {
-        SlotVerdict::Accepted(verified) => Some(verified),
-        _ => None,
-    }
-}
-
-/// The keys of the entries that the answer lists, whatever their status and even if expired or refused by now: listed is
-/// not absent.
+/// The keys of the entries that the answer lists, whatever their status and even if expired or refused by now: listed
+/// is not absent.
 fn alive(answer: &SlotAnswer) -> BTreeSet<Fingerprint> {
-    answer
-        .certificates
-        .iter()
-        .filter_map(|listed| match &listed.verdict {
-            SlotVerdict::Accepted(verified) => Some(entry_key(answer.authority, verified)),
-            SlotVerdict::Expired(leaf, _) => Some(leaf.fingerprint()),
-            SlotVerdict::Refused(refusal) => refusal.leaf.as_ref().map(|(_, fingerprint)| *fingerprint),
-        })
-        .collect()
+    let keys = answer.certificates.iter().filter_map(|listed| match &listed.verdict {
+        SlotVerdict::Accepted(verified) => Some(entry_key(answer.authority, verified)),
+        SlotVerdict::Expired(leaf, _) => Some(leaf.fingerprint()),
+        SlotVerdict::Refused(refusal) => refusal.leaf.as_ref().map(|(_, fingerprint)| *fingerprint),
+    });
+    keys.collect()
 }
 
-/// The role that the answer gives each listed, unrefused leaf. An Upcoming that is also Current is Current. When one ends
-/// takes no role from it: the vendor may present any of them.
+/// The role that the answer gives each listed, unrefused leaf. An Upcoming that is also Current is Current. The end of
+/// a leaf takes no role from it: the vendor may present any of them.
 fn listed_roles(answer: &SlotAnswer) -> BTreeMap<Fingerprint, Role> {
-    let of = |status: ListedStatus, role: Role| {
-        let certificates = answer.certificates.iter().filter(move |listed| listed.status == status);
-        certificates.filter_map(|listed| listed.verdict.fingerprint()).map(move |leaf| (leaf, role))
-    };
+    let of = |status, role| answer.listed(status).filter_map(SlotVerdict::fingerprint).map(move |leaf| (leaf, role));
     of(ListedStatus::Upcoming, Role::Upcoming).chain(of(ListedStatus::Current, Role::Current)).collect()
 }
 
@@ -390,9 +301,9 @@ pub(super) fn entry_key(authority: Authority, verified: &Verified) -> Fingerprin
     }
 }
 
-/// The names of a name rule: all that bind, where each witness bears one of them as its common name, so that a renewal
-/// under another of them changes nothing. Servers cannot see a name that stands in the SAN alone: then none, and the
-/// issuer alone decides there.
+/// The names of a name rule: all that bind, where each witness has one of them as its common name, so that a renewal
+/// under another of them changes nothing. Servers cannot see a name that is in the SAN alone: then none, and the issuer
+/// alone decides.
 pub(super) fn rule_names<'a>(
     mut witnesses: impl Iterator<Item = &'a Certificate>,
     identity: Option<&Identity>,
@@ -400,11 +311,11 @@ pub(super) fn rule_names<'a>(
     let Some(Identity::Names(names)) = identity else {
         return BTreeSet::new();
     };
-    let bears_one = |witness: &Certificate| {
+    let has_one = |witness: &Certificate| {
         let common = &witness.facts().common_names;
         common.iter().any(|common| names.iter().any(|name| name.eq_ignore_ascii_case(common)))
     };
-    if witnesses.all(bears_one) { names.clone() } else { BTreeSet::new() }
+    if witnesses.all(has_one) { names.clone() } else { BTreeSet::new() }
 }
 
 /// What the leaves by which a name rule enters show beside their common names.

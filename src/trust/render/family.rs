@@ -80,46 +80,29 @@ pub struct Place<'a> {
 }
 
 /// A family that a target asks for. Two are the same if they have the same name.
-#[derive(Clone, Copy)]
-pub struct Output(&'static dyn Family);
+pub type Output = &'static dyn Family;
 
-impl Output {
-    /// This family.
-    #[must_use]
-    pub const fn of(family: &'static dyn Family) -> Self {
-        Self(family)
-    }
-}
-
-impl std::ops::Deref for Output {
-    type Target = dyn Family;
-
-    fn deref(&self) -> &Self::Target {
-        self.0
-    }
-}
-
-impl fmt::Debug for Output {
+impl fmt::Debug for dyn Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl PartialEq for Output {
+impl PartialEq for dyn Family {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
     }
 }
 
-impl Eq for Output {}
+impl Eq for dyn Family {}
 
-impl PartialOrd for Output {
+impl PartialOrd for dyn Family {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Output {
+impl Ord for dyn Family {
     fn cmp(&self, other: &Self) -> Ordering {
         self.name().cmp(other.name())
     }

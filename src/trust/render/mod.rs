@@ -4,7 +4,7 @@
 mod family;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub use family::{Family, Files, Label, Odd, Output, Place};
@@ -12,9 +12,8 @@ pub use family::{Family, Files, Label, Odd, Output, Place};
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::{CertificateFacts, Manifest, SCHEMA};
-use crate::trust::pem;
 use crate::trust::planner_state::PlannerState;
-use crate::trust::set::{DenialReason, Role, SlotId, TrustSet};
+use crate::trust::set::{DenialReason, Role, TrustSet};
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
 const FORM: u32 = 3;
@@ -49,7 +48,8 @@ impl<'a> Content<'a> {
         let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
         // The operator's words change no file but the manifest, and must stand there.
         for (slot, held) in &self.planner.slots {
-            for (key, role, word) in held.entries.iter().filter_map(|(key, entry)| Some((key, entry.role, entry.word?)))
+            for (key, role, word) in
+                held.entries.iter().filter_map(|(key, entry)| Some((key, entry.trusted.role, entry.trusted.word?)))
             {
                 let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
             }
@@ -74,15 +74,17 @@ impl<'a> Content<'a> {
     pub fn render_those(&self, label: &Label<'_>, needed: impl Fn(&str) -> bool) -> Files {
         let set = self.set;
         let authorities = bundle(set);
-        let marker = pem_of(label.marker);
-        let mut texts: BTreeMap<String, String> = BTreeMap::new();
-        texts.insert("trust-bundle.pem".into(), format!("{authorities}{marker}"));
-        texts.insert("chain.pem".into(), if authorities.is_empty() { marker.clone() } else { authorities });
-        let leaves: String = set.pins.values().map(|pin| pem_of(&pin.leaf)).collect();
-        texts.insert("leaves.pem".into(), if leaves.is_empty() { marker } else { leaves });
-        texts.insert("fingerprints.txt".into(), fingerprints(set, label));
-        texts.extend(self.slot_files());
-        let mut files: Files = texts.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
+        let marker = label.marker.pem();
+        let leaves: String = set.pins.values().map(|pin| pin.leaf.pem()).collect();
+        let mut files = self.slot_files();
+        for (path, text) in [
+            ("trust-bundle.pem", format!("{authorities}{marker}")),
+            ("chain.pem", if authorities.is_empty() { marker.clone() } else { authorities }),
+            ("leaves.pem", if leaves.is_empty() { marker } else { leaves }),
+            ("fingerprints.txt", fingerprints(set, label)),
+        ] {
+            files.insert(path.to_owned(), text.into_bytes());
+        }
         for output in self.outputs {
             files.extend(output.files(set, label));
         }
@@ -95,21 +97,18 @@ impl<'a> Content<'a> {
     }
 
     /// `<slot>/current.pem` and `upcoming.pem`: leaf and chain, for people and for tools that want one file.
-    fn slot_files(&self) -> BTreeMap<String, String> {
-        let mut files: BTreeMap<String, String> = BTreeMap::new();
+    fn slot_files(&self) -> Files {
+        let mut files = Files::new();
         for (slot, held) in &self.planner.slots {
             for (key, entry) in &held.entries {
-                let Some(pin) = self.set.pins.get(key) else {
+                let Some(pin) = self.set.pins.get(key).filter(|_| entry.trusted.role != Role::Retiring) else {
                     continue;
                 };
-                if entry.role == Role::Retiring {
-                    continue;
-                }
-                let chain = entry.chain.iter().filter_map(|link| self.set.chain.get(link));
-                let ordered = path_order(&pin.leaf, chain.collect());
-                let text: String = std::iter::once(&pin.leaf).chain(ordered).map(pem_of).collect();
+                let chain = entry.trusted.chain.iter().filter_map(|link| self.set.chain.get(link));
+                let path = std::iter::once(&pin.leaf).chain(path_order(&pin.leaf, chain.collect()));
                 // Two currents in one slot: both, one after the other.
-                files.entry(slot_path(slot, entry.role)).or_default().push_str(&text);
+                let file = files.entry(format!("{slot}/{}.pem", entry.trusted.role)).or_default();
+                file.extend(path.flat_map(|certificate| certificate.pem().into_bytes()));
             }
         }
         files
@@ -139,22 +138,12 @@ impl<'a> Content<'a> {
     }
 }
 
-fn slot_path(slot: &SlotId, role: Role) -> String {
-    format!("{slot}/{role}.pem")
-}
-
-/// A certificate as it stands in a bundle.
-#[must_use]
-pub fn pem_of(certificate: &Certificate) -> String {
-    pem::encode("CERTIFICATE", certificate.der())
-}
-
 /// Roots and intermediates, ours and the operator's; nothing where nobody is admitted and nobody else is served.
 fn bundle(set: &TrustSet) -> String {
     set.chain
         .iter()
         .chain(set.extra.iter().filter(|(key, _)| !set.chain.contains_key(*key)))
-        .map(|(_, held)| pem_of(held))
+        .map(|(_, held)| held.pem())
         .collect()
 }
 

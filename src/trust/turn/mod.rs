@@ -5,13 +5,13 @@
 //!  link ≠ wanted:  read back ─▶ check privately ─▶ switch ─▶ reload ─▶ prove
 //!                                 │ fails: blame needs *new fails, old passes, new fails*: then the link stays
 //!                                 │ old fails too: the server is broken without us: switch forward, reload owed
-//!                                 └ not to be had, or blind: check as things stand ─▶ switch ─▶ check again ─▶ reload
+//!                                 └ unavailable, or blind: check as things stand ─▶ switch ─▶ check again ─▶ reload
 //!                                     fails before: broken without us; fails after: the same blame by switching back
 //!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
-//! A server that reads some files at each request is not switched to be judged: where its check fails before anything has
-//! moved, the link stays, and where it fails after, the link goes back once. Nobody is told whose last check did not pass:
-//! a reload of an Apache whose own test fails ends it.
+//! The link of a server that reads some files at each request is not switched only to check: where its check fails before
+//! anything has moved, the link stays, and where it fails after, the link goes back once. No server is reloaded whose last
+//! check did not pass: a reload ends an Apache whose own test fails.
 
 mod outcome;
 
@@ -29,20 +29,20 @@ pub struct Situation {
     pub linked: Option<Number>,
     /// The one that the server is known to serve.
     pub acknowledged: Option<Number>,
-    /// The one for which the user was told that the server does not include our files.
+    /// The generation for which it was reported that the server does not include our files.
     pub reported_not_wired: Option<Number>,
     /// Whether the server has a configuration test.
     pub checkable: bool,
-    /// Whether that is worth making in private. It is not where it is known to be blind to our files: it can then say no
-    /// more than that the server is broken without us, and says that of what stands there.
+    /// Whether the test is worth running in private. It is not where it is known to be blind to our files: it can then only
+    /// say that the server is broken without us, and it can say so of what stands there.
     pub checkable_privately: bool,
-    /// Whether it may judge what the link was switched to for that alone. It may not where the server reads some files at
-    /// each request: those would act before they are judged.
+    /// Whether the link may be switched only to test what it then names. It may not where the server reads some files at
+    /// each request: those would act before they are tested.
     pub checkable_in_place: bool,
-    /// Whether the generation that the link names reads back. One that does not may be why the check fails as things stand,
-    /// and only a switch mends that.
+    /// Whether the generation that the link names reads back. If it does not, that may be why the check fails as things
+    /// stand, and only a switch mends it.
     pub linked_reads_back: bool,
-    /// Whether the server can be told at all; one that watches by itself cannot.
+    /// Whether the server can be asked to reload; one that watches its files cannot.
     pub can_be_reloaded: bool,
     /// Whether a proof is configured.
     pub provable: bool,
@@ -50,7 +50,7 @@ pub struct Situation {
     pub chain_provable: bool,
     /// Whether the loaded allowlist can show its generation, so that the chain alone is not enough.
     pub allowlist_provable: bool,
-    /// Whether the operator said that the server serves the wanted generation.
+    /// Whether the operator confirmed that the server serves the wanted generation.
     pub confirmed: bool,
     /// Whether `wanted` drops a revoked or distrusted leaf that the linked or the acknowledged generation trusts: such a
     /// generation is never taken back.
@@ -66,15 +66,15 @@ pub enum Step {
     ReadBack,
     /// Run the server's check with this generation where the link leads, seen by nobody else.
     CheckPrivately(Number),
-    /// Run the server's check as things stand, by the best way that is to be had.
+    /// Run the server's check as things stand, in the best way available.
     Check,
     /// Let the target's link name this generation.
     Switch(Number),
-    /// Tell the server.
+    /// Ask the server to reload.
     Reload,
-    /// Ask the server what it serves. `reloaded`: it was told just now, so wait for it.
+    /// Observe what the server serves.
     Prove {
-        /// Whether a reload has just happened.
+        /// Whether it was asked to reload just now, so that it needs time.
         reloaded: bool,
     },
     /// The turn is over.
@@ -86,13 +86,13 @@ pub enum Step {
 pub enum Event {
     /// It worked.
     Succeeded,
-    /// It did not, in these words.
+    /// It failed, for this reason.
     Failed(String),
-    /// A private check is not to be had here, for this reason.
+    /// A private check is unavailable here, for this reason.
     NoNamespace(String),
-    /// The check could not be run, or not to its end, so that it says nothing.
+    /// The check could not be run to its end, so it says nothing.
     NotRun(String),
-    /// What the proof came to.
+    /// What was seen at the server.
     Proof(Proof),
 }
 
@@ -127,12 +127,12 @@ enum Then {
     Finish(Owed),
 }
 
-/// Why a check says nothing any more, and what it had said of the wanted generation before.
+/// Why a check no longer says anything, and what it had said of the wanted generation before.
 fn after(why: &str, new: &str) -> String {
     format!("{why}; of the new generation it had said before: {new}")
 }
 
-/// Why nothing is seen of a target without `proof`.
+/// Why nothing can be seen of a target without `proof`.
 const NO_PROOF: &str = "no proof is configured";
 
 /// A turn under way.
@@ -140,8 +140,8 @@ const NO_PROOF: &str = "no proof is configured";
 pub struct Turn {
     situation: Situation,
     phase: Phase,
-    /// Where the link stands by now.
-    standing: Option<Number>,
+    /// The generation that the link names by now.
+    at: Option<Number>,
 }
 
 impl Turn {
@@ -149,7 +149,7 @@ impl Turn {
     #[must_use]
     pub fn begin(situation: Situation) -> (Self, Step) {
         let placed = situation.linked == Some(situation.wanted);
-        let mut turn = Self { standing: situation.linked, situation, phase: Phase::Finished };
+        let mut turn = Self { at: situation.linked, situation, phase: Phase::Finished };
         let step = if placed && turn.situation.provable && !turn.situation.forced {
             turn.enter(Phase::ProvingFirst, Step::Prove { reloaded: false })
         } else if placed && !turn.situation.forced && turn.situation.confirmed {
@@ -162,7 +162,8 @@ impl Turn {
         (turn, step)
     }
 
-    /// Takes what came of the last step; says the next one.
+    /// Takes what came of the last step, and gives the next one.
+    // Long because it is the table of the state machine, one line for each phase and event.
     pub fn on(&mut self, event: Event) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Finished);
         match (phase, event) {
@@ -183,8 +184,8 @@ impl Turn {
             (Phase::PrivateOld { new, .. } | Phase::OldAsItStands { new, .. }, Event::Failed(old)) => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
             }
-            // It can be judged where it stands all the same, if it stands there.
-            (Phase::PrivateOld { old, new }, Event::NoNamespace(_)) if self.standing == Some(old) => {
+            // The old one can still be checked where it stands, if it stands there.
+            (Phase::PrivateOld { old, new }, Event::NoNamespace(_)) if self.at == Some(old) => {
                 self.enter(Phase::OldAsItStands { old, new }, Step::Check)
             }
             (Phase::PrivateOld { new, .. }, Event::NoNamespace(_)) => self.owe(Owed::CheckFailed(new)),
@@ -209,7 +210,7 @@ impl Turn {
             (Phase::AsItStands, Event::NotRun(why)) => self.not_run(why),
 
             (Phase::SwitchingForward(then), Event::Succeeded) => {
-                self.standing = Some(self.situation.wanted);
+                self.at = Some(self.situation.wanted);
                 self.placed(then)
             }
             (
@@ -230,14 +231,14 @@ impl Turn {
             },
             (Phase::InPlaceNew { .. }, Event::NotRun(why)) => self.owe(Owed::CheckNotRun(why)),
             (Phase::SwitchingBack { old, new }, Event::Succeeded) => {
-                self.standing = Some(old);
+                self.at = Some(old);
                 self.enter(Phase::InPlaceOld { old, new }, Step::Check)
             }
             (Phase::InPlaceOld { old, new }, Event::Succeeded) if self.situation.checkable_in_place => {
                 let wanted = self.situation.wanted;
                 self.enter(Phase::SwitchingForwardAgain { old, new }, Step::Switch(wanted))
             }
-            // The old one passed before it, too: it need not be put there a second time to be blamed.
+            // The old one passed before it, too, so the new one need not be put there a second time.
             (Phase::InPlaceOld { new, .. }, Event::Succeeded) => self.owe(Owed::Refused(new)),
             (Phase::InPlaceOld { new, .. }, Event::Failed(old)) if self.situation.checkable_in_place => {
                 self.forward(Then::Finish(Owed::BrokenWithoutUs { new, old }))
@@ -245,7 +246,7 @@ impl Turn {
             (Phase::InPlaceOld { .. }, Event::Failed(old)) => self.owe(Owed::BrokenBefore(old)),
             (Phase::InPlaceOld { new, .. }, Event::NotRun(why)) => self.not_run(after(&why, &new)),
             (Phase::SwitchingForwardAgain { old, new }, Event::Succeeded) => {
-                self.standing = Some(self.situation.wanted);
+                self.at = Some(self.situation.wanted);
                 self.enter(Phase::InPlaceNewAgain { old, new }, Step::Check)
             }
             (Phase::InPlaceNewAgain { old, new }, Event::Failed(_)) => {
@@ -264,7 +265,7 @@ impl Turn {
             (Phase::Reloading, Event::Failed(why)) => self.owe(Owed::NotReloaded(why)),
             (Phase::Proving, Event::Proof(proof)) => self.proven(proof),
 
-            // An event that answers no step says that the interpreter is wrong; owing is always safe.
+            // An event that answers no step means that the interpreter is wrong; owing is always safe.
             (phase, event) => self.owe(Owed::NotReloaded(format!("unexpected {event:?} in {phase:?}"))),
         }
     }
@@ -285,7 +286,7 @@ impl Turn {
     /// Lets the link name the wanted generation, unless it does already.
     fn forward(&mut self, then: Then) -> Step {
         let wanted = self.situation.wanted;
-        if self.standing == Some(wanted) {
+        if self.at == Some(wanted) {
             self.placed(then)
         } else {
             self.enter(Phase::SwitchingForward(then), Step::Switch(wanted))
@@ -300,16 +301,16 @@ impl Turn {
         }
     }
 
-    /// The generation to compare with and to go back to: where the link stands, or, where it was switched forward although
-    /// the check failed, what the server is known to have loaded.
+    /// The generation to compare with and to go back to: the one that the link names, or, where the link was switched although
+    /// the check failed, the one that the server is known to have loaded.
     fn old(&self) -> Option<Number> {
         let Situation { wanted, linked, acknowledged, .. } = self.situation;
         let other = |number: &Number| *number != wanted;
         linked.filter(other).or_else(|| acknowledged.filter(|known| linked.is_some() && other(known)))
     }
 
-    /// The generation reads back well: bring it where it will stand. On the first turn there is nothing to go back to, and
-    /// what stands there already and can be compared with nothing is judged as it stands.
+    /// The generation reads back: put it in place. On the first turn there is nothing to go back to, and a generation that is
+    /// in place already and can be compared with nothing is checked as it stands.
     fn place(&mut self) -> Step {
         let Situation { wanted, checkable, checkable_privately, .. } = self.situation;
         match self.old() {
@@ -322,15 +323,15 @@ impl Turn {
 
     /// The next weaker check: before anything moves, and again once the wanted generation stands there.
     fn check_as_it_stands(&mut self) -> Step {
-        if self.standing == Some(self.situation.wanted) {
+        if self.at == Some(self.situation.wanted) {
             self.placed(Then::Check { before: None })
         } else {
             self.enter(Phase::AsItStands, Step::Check)
         }
     }
 
-    /// Whether the link goes forward although no check has passed: so that whoever mends the server and reloads it gets the
-    /// right trust. Not where some of the files would act at once, unless they take a certificate out.
+    /// Whether the link goes forward although no check has passed, so that a server that is mended and reloaded by hand gets
+    /// the right trust. It does not where some of the files would act at once, unless they take a certificate out.
     fn goes_forward_unjudged(&self) -> bool {
         self.situation.checkable_in_place || self.situation.drops_denied
     }
@@ -341,13 +342,13 @@ impl Turn {
         if self.goes_forward_unjudged() { self.forward(Then::Finish(owed)) } else { self.owe(owed) }
     }
 
-    /// The check has refused the generation, as `new` says, and passed with the old one: there the link stays or goes,
-    /// unless the generation drops what is denied.
+    /// The check has refused the generation, as `new` says, and passed with the old one: the link stays at the old one or goes
+    /// back to it, unless the generation drops what is denied.
     fn keep_out(&mut self, old: Number, new: String, owed: Owed) -> Step {
         if self.situation.drops_denied {
             let kept = if let Owed::Refused(new) = owed { Owed::RefusedButKept(new) } else { owed };
             self.forward(Then::Finish(kept))
-        } else if self.standing == Some(self.situation.wanted) {
+        } else if self.at == Some(self.situation.wanted) {
             self.enter(Phase::TakingBack { new, owed }, Step::Switch(old))
         } else {
             self.owe(owed)
@@ -366,64 +367,52 @@ impl Turn {
         }
     }
 
-    /// Asked before anything was done: after a crash, and in every cycle without change.
+    /// Seen before anything was done: after a crash, and in every cycle without change.
     fn proven_first(&mut self, proof: Proof) -> Step {
         let acknowledged = self.situation.acknowledged == Some(self.situation.wanted);
-        match proof {
-            Proof::Proven => self.finish(TurnOutcome::Settled(Evidence::Proven)),
-            Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
-                self.finish(TurnOutcome::Settled(Evidence::ChainOnly(why)))
-            }
-            Proof::AllowlistOnly(why) if !self.situation.chain_provable => {
-                self.finish(TurnOutcome::Settled(Evidence::AllowlistOnly(why)))
-            }
-            ref unseen if self.confirms(unseen) => {
-                self.finish(TurnOutcome::Settled(Evidence::Confirmed(unseen.said())))
-            }
-            Proof::Unverifiable(why) if acknowledged => {
-                self.finish(TurnOutcome::Settled(Evidence::ReloadedNotProven(why)))
-            }
-            Proof::Unreachable(why) if acknowledged => self.finish(TurnOutcome::Settled(Evidence::ProvenEarlier(why))),
-            // Loaded as it is; telling it again would change nothing.
-            Proof::NotEnforced(_) => self.owe(Owed::Unproven(proof)),
-            Proof::NotWired(_) if self.situation.reported_not_wired == Some(self.situation.wanted) => {
-                self.owe(Owed::Unproven(proof))
-            }
-            _ => {
-                // The word was about what was seen to be otherwise just now.
+        let evidence = self.settled_by(&proof).or_else(|| match &proof {
+            Proof::Unverifiable(why) if acknowledged => Some(Evidence::ReloadedNotProven(why.clone())),
+            Proof::Unreachable(why) if acknowledged => Some(Evidence::ProvenEarlier(why.clone())),
+            _ => None,
+        });
+        let reported = self.situation.reported_not_wired == Some(self.situation.wanted);
+        match (evidence, &proof) {
+            (Some(evidence), _) => self.finish(TurnOutcome::Settled(evidence)),
+            // It is loaded as it is; another reload would change nothing.
+            (None, Proof::NotEnforced(_)) => self.owe(Owed::Unproven(proof)),
+            (None, Proof::NotWired(_)) if reported => self.owe(Owed::Unproven(proof)),
+            (None, _) => {
+                // The operator's override was about what was just seen to be otherwise.
                 self.situation.confirmed = false;
                 self.enter(Phase::ReadingBack, Step::ReadBack)
             }
         }
     }
 
-    /// Whether the operator's word stands against this: against what shows nothing, never against what shows something else.
-    fn confirms(&self, proof: &Proof) -> bool {
-        let unseen = matches!(
-            proof,
-            Proof::ChainOnly(_)
-                | Proof::AllowlistOnly(_)
-                | Proof::NotWired(_)
-                | Proof::Unverifiable(_)
-                | Proof::Unreachable(_)
-        );
-        self.situation.confirmed && unseen
+    fn proven(&mut self, proof: Proof) -> Step {
+        if let Proof::Unverifiable(why) = proof {
+            return self.finish(TurnOutcome::Settled(Evidence::ReloadedNotProven(why)));
+        }
+        match self.settled_by(&proof) {
+            Some(evidence) => self.finish(TurnOutcome::Settled(evidence)),
+            None => self.owe(Owed::Unproven(proof)),
+        }
     }
 
-    fn proven(&mut self, proof: Proof) -> Step {
+    /// The evidence that this proof is, if it settles the turn. The operator's override stands against a proof that shows
+    /// nothing, never against one that shows something else.
+    fn settled_by(&self, proof: &Proof) -> Option<Evidence> {
+        let Situation { confirmed, chain_provable, allowlist_provable, .. } = self.situation;
         match proof {
-            Proof::Proven => self.finish(TurnOutcome::Settled(Evidence::Proven)),
-            Proof::ChainOnly(why) if !self.situation.allowlist_provable => {
-                self.finish(TurnOutcome::Settled(Evidence::ChainOnly(why)))
-            }
-            Proof::AllowlistOnly(why) if !self.situation.chain_provable => {
-                self.finish(TurnOutcome::Settled(Evidence::AllowlistOnly(why)))
-            }
-            Proof::Unverifiable(why) => self.finish(TurnOutcome::Settled(Evidence::ReloadedNotProven(why))),
-            ref unseen if self.confirms(unseen) => {
-                self.finish(TurnOutcome::Settled(Evidence::Confirmed(unseen.said())))
-            }
-            proof => self.owe(Owed::Unproven(proof)),
+            Proof::Proven => Some(Evidence::Proven),
+            Proof::ChainOnly(why) if !allowlist_provable => Some(Evidence::ChainOnly(why.clone())),
+            Proof::AllowlistOnly(why) if !chain_provable => Some(Evidence::AllowlistOnly(why.clone())),
+            Proof::ChainOnly(why)
+            | Proof::AllowlistOnly(why)
+            | Proof::NotWired(why)
+            | Proof::Unverifiable(why)
+            | Proof::Unreachable(why) => confirmed.then(|| Evidence::Confirmed(why.clone())),
+            Proof::NotYet(_) | Proof::Refuted(_) | Proof::NotEnforced(_) => None,
         }
     }
 }

@@ -1,46 +1,49 @@
-//! What a turn can come to: what was seen of the server, by what it is settled, why it stays owed.
+//! How a turn can end: what was seen of the server, which evidence settles the turn, why it stays owed.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::trust::excerpt;
 
-/// No reason of an outcome is longer, whoever gave it: it is kept in files that must stay readable.
+/// The longest reason that is kept, in bytes, whatever gave it: it is kept in files that must stay readable.
 pub const LONGEST_REASON: usize = 4_000;
 
-/// What a proof can come to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What was seen of a generation at a server: by one observation, by many, in several ways together. Ranked: where several
+/// addresses must agree, the last of these counts. Each carries the reason why it is not more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
     /// Chain and allowlist are those of the wanted generation.
     Proven,
-    /// The chain is; the allowlist does not show itself, for this reason.
-    ChainOnly(String),
-    /// The allowlist is; the chain does not show itself, for this reason.
+    /// The allowlist is; the chain does not show itself.
     AllowlistOnly(String),
-    /// Loaded, but these servers never ask our variable.
-    NotEnforced(String),
+    /// The chain is; the allowlist does not show itself.
+    ChainOnly(String),
+    /// Nothing can be seen there.
+    Unverifiable(String),
     /// The server never showed a marker of this store.
     NotWired(String),
-    /// It still answers with both, or not steadily with the new.
-    NotYet(String),
-    /// It serves another generation.
-    Refuted(String),
-    /// Nothing can be seen there, for this reason.
-    Unverifiable(String),
     /// Nobody answers.
     Unreachable(String),
+    /// It still answers with both, or not steadily with the new.
+    NotYet(String),
+    /// It serves something else than the wanted generation.
+    Refuted(String),
+    /// It has loaded the wanted generation, but these places never ask the allowlist.
+    NotEnforced(String),
 }
 
 /// How a turn ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TurnOutcome {
-    /// The server serves what is wanted, by this evidence.
+    /// The server serves what is wanted, as this evidence shows.
     Settled(Evidence),
-    /// It does not, or nobody knows: the reload stays owed.
+    /// It does not, or that is unknown: the reload stays owed.
     Owed(Owed),
 }
 
-/// By what a generation was acknowledged.
+/// What a generation was acknowledged by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
@@ -54,7 +57,7 @@ pub enum Evidence {
     ReloadedNotProven(String),
     /// Proven earlier; now nobody answers.
     ProvenEarlier(String),
-    /// The operator said so, where nothing shows it, for this reason.
+    /// The operator confirmed it; nothing shows it, for this reason.
     Confirmed(String),
 }
 
@@ -81,16 +84,16 @@ pub enum Owed {
     BrokenBefore(String),
     /// The check fails, and there is nothing that it may be compared with.
     CheckFailed(String),
-    /// The check could not be run: nobody knows.
+    /// The check could not be run, so nothing is known.
     CheckNotRun(String),
-    /// The server could not be told.
+    /// The server could not be asked to reload.
     #[serde(rename = "not_told")]
     NotReloaded(String),
-    /// It was told, and the proof says otherwise.
+    /// It was asked to reload, and was seen to serve something else, or nothing.
     Unproven(Proof),
-    /// The privileged half did not answer, so that nothing was switched.
+    /// The privileged helper did not answer, so nothing was switched.
     Unanswered(String),
-    /// The privileged half does not let the generation in, or not all of it.
+    /// The privileged helper refuses the generation, or a part of it.
     Withheld(String),
 }
 
@@ -124,17 +127,7 @@ impl Owed {
             | Self::NotReloaded(why)
             | Self::Unanswered(why)
             | Self::Withheld(why) => bound(why),
-            Self::Unproven(proof) => match proof {
-                Proof::Proven => {}
-                Proof::ChainOnly(why)
-                | Proof::AllowlistOnly(why)
-                | Proof::NotEnforced(why)
-                | Proof::NotWired(why)
-                | Proof::NotYet(why)
-                | Proof::Refuted(why)
-                | Proof::Unverifiable(why)
-                | Proof::Unreachable(why) => bound(why),
-            },
+            Self::Unproven(proof) => proof.reason_mut().into_iter().for_each(bound),
         }
         self
     }
@@ -145,19 +138,49 @@ fn bound(reason: &mut String) {
 }
 
 impl Proof {
-    /// What was seen instead, in the words of who looked.
+    /// What it is, in a few words, and why it is not more, in the words of who looked.
     #[must_use]
-    pub fn said(&self) -> String {
+    pub fn words(&self) -> (&'static str, &str) {
         match self {
-            Self::Proven => String::new(),
-            Self::ChainOnly(why)
-            | Self::AllowlistOnly(why)
-            | Self::NotEnforced(why)
+            Self::Proven => ("proven", ""),
+            Self::AllowlistOnly(why) => ("allowlist only", why),
+            Self::ChainOnly(why) => ("chain only", why),
+            Self::Unverifiable(why) => ("unverifiable", why),
+            Self::NotWired(why) => ("not wired", why),
+            Self::Unreachable(why) => ("unreachable", why),
+            Self::NotYet(why) => ("not yet", why),
+            Self::Refuted(why) => ("refuted", why),
+            Self::NotEnforced(why) => ("not enforced", why),
+        }
+    }
+
+    /// Without its reason: two proofs are ranked by what they are, not by their texts.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.reason_mut().into_iter().for_each(String::clear);
+        self
+    }
+
+    fn reason_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Proven => None,
+            Self::AllowlistOnly(why)
+            | Self::ChainOnly(why)
+            | Self::Unverifiable(why)
             | Self::NotWired(why)
+            | Self::Unreachable(why)
             | Self::NotYet(why)
             | Self::Refuted(why)
-            | Self::Unverifiable(why)
-            | Self::Unreachable(why) => why.clone(),
+            | Self::NotEnforced(why) => Some(why),
+        }
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.words() {
+            (words, "") => f.write_str(words),
+            (words, why) => write!(f, "{words}: {why}"),
         }
     }
 }

@@ -23,9 +23,9 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::trust::anchor::Anchors;
-use crate::trust::certificate::{Certificate, Curve, SOUND_SIGNATURES};
+use crate::trust::certificate::{Certificate, Curve, sound_signatures};
 use crate::trust::pem::{self, BlockError};
-use crate::trust::refusal::{Refusal, Rule, Violation, quoted};
+use crate::trust::refusal::{Refusal, Rule, Violation, quoted, quoted_list};
 use crate::trust::timestamp::Timestamp;
 
 use path::Path;
@@ -36,6 +36,9 @@ const LONGEST_TEXT: usize = 1024 * 1024;
 /// vendor's string has one path.
 const MOST_PATHS: usize = 64;
 
+/// How many names of an identity a message shows.
+const SHOWN: usize = 8;
+
 /// `[verify]`: what a leaf and its path must satisfy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -44,7 +47,7 @@ pub struct Policy {
     /// The curves that a key may be on, besides Ed25519, which is always fine. All three by default; a P-521 key can only
     /// be a leaf's, since ring cannot check its signatures.
     pub curves: BTreeSet<Curve>,
-    /// The signature algorithms that may stand below the anchor, of [`SOUND_SIGNATURES`]. All of them by default: none has a
+    /// The signature algorithms that may stand below the anchor, of [`sound_signatures`]. All of them by default: none has a
     /// known weakness, and the vendor may change among them.
     pub signatures: BTreeSet<&'static str>,
     /// Whether a leaf may name extended key usages besides clientAuth. It may by default: public CAs sell one certificate
@@ -68,7 +71,7 @@ impl Default for Policy {
         Self {
             min_rsa_bits: 2048,
             curves: BTreeSet::from([Curve::P256, Curve::P384, Curve::P521]),
-            signatures: BTreeSet::from(SOUND_SIGNATURES),
+            signatures: sound_signatures().collect(),
             other_usages: true,
             max_validity: Duration::from_secs(825 * 86_400),
             max_chain: 4,
@@ -113,7 +116,7 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
-/// Judges one certificate string (a leaf and its chain, in any order) by every rule but identity.
+/// Verifies one certificate string (a leaf and its chain, in any order) by every rule but identity.
 #[must_use]
 pub fn judge(text: &str, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
     match read(text, policy) {
@@ -122,55 +125,47 @@ pub fn judge(text: &str, anchors: &Anchors, policy: &Policy, now: Timestamp) -> 
     }
 }
 
-/// Judges certificates that were read before, such as a recorded leaf and its chain, by the same rules.
+/// Verifies certificates that were read before, such as a recorded leaf and its chain, by the same rules.
 #[must_use]
-pub fn judge_certificates(
-    certificates: Vec<Certificate>,
-    anchors: &Anchors,
-    policy: &Policy,
-    now: Timestamp,
-) -> Verdict {
-    judge_read(certificates, Vec::new(), anchors, policy, now)
+pub fn judge_certificates(given: Vec<Certificate>, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
+    judge_read(given, Vec::new(), anchors, policy, now)
 }
 
-/// Every block of the text as a certificate, or the reason why one is none; and what was odd but not wrong.
+/// Every block of the text as a certificate, or the reason why one cannot be read as such; and what was odd but not wrong.
 fn read(text: &str, policy: &Policy) -> Result<(Vec<Certificate>, Vec<String>), Violation> {
+    let refused = |rule, what: String| Err(Violation::of(rule, what));
     if text.len() > LONGEST_TEXT {
-        let what = format!("it has {} bytes, more than {LONGEST_TEXT}", text.len());
-        return Err(Violation::of(Rule::TooLarge, what));
+        return refused(Rule::TooLarge, format!("it has {} bytes, more than {LONGEST_TEXT}", text.len()));
     }
     let blocks = pem::scan(text);
+    let (count, most) = (blocks.len(), policy.max_certificates);
     let is_key = |block: &pem::Block| pem::is_private(&block.label) || block.bytes == Err(BlockError::PrivateKey);
     if let Some(at) = blocks.iter().position(is_key) {
-        let what = format!("block {} of {} is a private key", at.saturating_add(1), blocks.len());
-        return Err(Violation::of(Rule::PrivateKey, what));
+        let ordinal = at.saturating_add(1);
+        return refused(Rule::PrivateKey, format!("block {ordinal} of {count} is a private key"));
     }
-    if blocks.len() > policy.max_certificates {
-        let what = format!("it has {} PEM blocks, more than {}", blocks.len(), policy.max_certificates);
-        return Err(Violation::of(Rule::TooManyCertificates, what));
+    if count > most {
+        return refused(Rule::TooManyCertificates, format!("it has {count} PEM blocks, more than {most}"));
     }
-    let expected = pem::count(text);
     let mut certificates = Vec::new();
     let mut notes = Vec::new();
     for (at, block) in blocks.into_iter().enumerate() {
-        let which = format!("block {} of {expected}", at.saturating_add(1));
+        let which = format!("block {} of {count}", at.saturating_add(1));
         if !block.label.is_empty() && block.label != "CERTIFICATE" {
-            let what = format!("{which} is no certificate but \"{}\"", quoted(&block.label));
-            return Err(Violation::of(Rule::ForeignBlock, what));
+            let label = quoted(&block.label);
+            return refused(Rule::ForeignBlock, format!("{which} is not a certificate but \"{label}\""));
         }
-        let der =
-            block.bytes.map_err(|error| Violation::of(Rule::BrokenPem, format!("{which} cannot be read: {error}")))?;
-        let certificate = Certificate::parse(&der)
-            .map_err(|error| Violation::of(Rule::UnreadableCertificate, format!("{which} is {error}")))?;
-        certificates.push(certificate);
+        let broken = |error| Violation::of(Rule::BrokenPem, format!("{which} cannot be read: {error}"));
+        let unreadable = |error| Violation::of(Rule::UnreadableCertificate, format!("{which} is {error}"));
+        certificates.push(Certificate::parse(&block.bytes.map_err(broken)?).map_err(unreadable)?);
         notes.extend(block.oddities.into_iter().map(|oddity| format!("{which} has {}", oddity.text())));
     }
     if certificates.is_empty() {
-        return Err(Violation::of(Rule::NoCertificate, "it has no BEGIN CERTIFICATE marker"));
+        return refused(Rule::NoCertificate, "it has no BEGIN CERTIFICATE marker".to_owned());
     }
-    if certificates.len() != expected {
-        let what = format!("of {expected} BEGIN markers only {} could be read", certificates.len());
-        return Err(Violation::of(Rule::BrokenPem, what));
+    let (read, markers) = (certificates.len(), pem::count(text));
+    if read != markers {
+        return refused(Rule::BrokenPem, format!("of {markers} BEGIN markers only {read} could be read"));
     }
     Ok((certificates, notes))
 }
@@ -182,13 +177,14 @@ fn judge_read(
     policy: &Policy,
     now: Timestamp,
 ) -> Verdict {
-    let given = certificates.len();
+    let (given, most) = (certificates.len(), policy.max_certificates);
     let distinct: BTreeSet<Certificate> = certificates.into_iter().collect();
-    if distinct.len() < given {
-        notes.push(format!("{} certificates stand in it more than once", given.saturating_sub(distinct.len())));
+    let repeated = given.saturating_sub(distinct.len());
+    if repeated > 0 {
+        notes.push(format!("{repeated} certificates stand in it more than once"));
     }
-    if distinct.len() > policy.max_certificates {
-        let what = format!("it has {} certificates, more than {}", distinct.len(), policy.max_certificates);
+    if distinct.len() > most {
+        let what = format!("it has {} certificates, more than {most}", distinct.len());
         return Verdict::Refused(Refusal::because(None, Violation::of(Rule::TooManyCertificates, what)));
     }
     let leaf = match the_leaf(&distinct) {
@@ -198,22 +194,18 @@ fn judge_read(
     let others: Vec<Certificate> = distinct.into_iter().filter(|other| *other != leaf).collect();
 
     let mut violations = rules::of_leaf(&leaf, policy, now);
-    // What the path looks like is asked for the last moment at which the leaf was valid, so that "only expired" means it.
+    // The path is verified for the last moment at which the leaf was valid, so that "only expired" means it.
     let moment = now.min(leaf.facts().not_after);
-    let found = find_path(&leaf, &others, anchors, policy, moment);
-    let chain = match found {
-        Ok(chain) => chain,
-        Err(of_path) => {
-            violations.extend(of_path);
-            Vec::new()
-        }
-    };
+    let chain = find_path(&leaf, &others, anchors, policy, moment).unwrap_or_else(|of_path| {
+        violations.extend(of_path);
+        Vec::new()
+    });
     let surplus = others.iter().filter(|other| !chain.contains(other) && !anchors.0.contains(other)).count();
     if surplus > 0 {
         notes.push(format!("{surplus} certificates in it are not on the accepted path, and were left out"));
     }
     let only_expired = violations.iter().all(|violation| violation.rule == Rule::Expired);
-    match Refusal::from_violations(Some(&leaf), violations) {
+    match Refusal::of_violations(Some(&leaf), violations) {
         None => Verdict::Accepted(Candidate { leaf, chain, notes }),
         Some(refusal) if only_expired => Verdict::Expired(Candidate { leaf, chain, notes }, refusal),
         Some(refusal) => Verdict::Refused(refusal),
@@ -244,7 +236,7 @@ fn the_leaf(certificates: &BTreeSet<Certificate>) -> Result<&Certificate, Refusa
                 several.iter().any(|other| other != *issuer && other.facts().issuer_der == issuer.facts().subject_der)
             });
             if let Some(issuer) = issuer {
-                let what = "a certificate has the name of another's issuer but is no CA (basicConstraints CA:TRUE)";
+                let what = "a certificate has the name of another's issuer but is not a CA (basicConstraints CA:TRUE)";
                 return Err(Refusal::because(None, Violation::by(issuer, Rule::IssuerNotCa, what)));
             }
             let names: Vec<String> = several
@@ -293,17 +285,16 @@ fn find_path(
     let mut violations = least_wrong.unwrap_or_default();
     if judged > MOST_PATHS || outcome.gave_up {
         let what =
-            "too many of its certificates bear the same names: no path was found in a bounded number of attempts";
+            "too many of its certificates have the same names: no path was found in a bounded number of attempts";
         violations.push(Violation::of(Rule::TooManyPaths, what));
     } else if violations.is_empty() && outcome.too_long {
         let what = format!("its only paths have more than {} certificates, leaf and anchor included", policy.max_chain);
         violations.push(Violation::of(Rule::ChainTooLong, what));
     } else if violations.is_empty() {
-        let missing = outcome.missing.map_or_else(|| leaf.facts().issuer.clone(), |end| end.facts().issuer.clone());
+        let missing = quoted(&outcome.missing.unwrap_or(leaf).facts().issuer);
+        let anchors = anchors.0.len();
         let what = format!(
-            "no certificate of the string and none of the {} anchors has the name of its issuer, {}",
-            anchors.0.len(),
-            quoted(&missing)
+            "no certificate of the string and none of the {anchors} anchors has the name of its issuer, {missing}"
         );
         violations.push(Violation::of(Rule::UnknownIssuer, what));
     }
@@ -336,7 +327,7 @@ impl Candidate {
         &self.notes
     }
 
-    /// Judges the identity rule: one identity name equals, without ASCII case, one of the leaf's dNSName SANs, or its CN
+    /// Applies the identity rule: one identity name equals, without ASCII case, one of the leaf's dNSName SANs, or its CN
     /// where it has no dNSName. Nothing else is equal: no wildcard, no final dot, no Unicode folding, and a name with an
     /// embedded NUL equals none. A leaf with several CNs and no dNSName must match with each of them, since servers differ
     /// in which one they look at.
@@ -347,27 +338,32 @@ impl Candidate {
         let matches = |found: &String| expected.iter().any(|name| is_plain(name) && name.eq_ignore_ascii_case(found));
         let found = self.leaf.identity_names();
         let by_dns_name = !self.leaf.facts().dns_names.is_empty();
-        let admitted =
-            if by_dns_name { found.iter().any(matches) } else { !found.is_empty() && found.iter().all(matches) };
-        if admitted {
+        if found.iter().any(matches) && (by_dns_name || found.iter().all(matches)) {
             return Ok(Verified { leaf: self.leaf, chain: self.chain });
         }
-        let list = |names: &mut dyn Iterator<Item = &String>| {
-            let names: Vec<String> = names.take(8).map(|name| format!("\"{}\"", quoted(name))).collect();
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        };
         let kind = if by_dns_name { "dNSName" } else { "CN" };
         let line = if found.is_empty() || !found.iter().all(|name| is_plain(name)) {
             "no identity list accepts a leaf without a plain name; identity = \"any\" switches the check off".to_owned()
         } else {
-            format!("the line that would accept it: identity = [{}]", list(&mut found.iter()))
+            format!("the line that would accept it: identity = [{}]", quoted_list(found, SHOWN))
         };
         let what = format!(
             "its identity is not the expected one: expected {}, found {} ({kind}); {line}",
-            list(&mut expected.iter()),
-            list(&mut found.iter()),
+            quoted_list(expected, SHOWN),
+            quoted_list(found, SHOWN),
         );
-        Err(Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what)))
+        Err(self.refused_by_identity(what))
+    }
+
+    /// The refusal of a leaf whose slot has no identity yet: nothing could be learned from this answer.
+    #[must_use]
+    pub fn without_identity(&self) -> Refusal {
+        let what = "the slot has no identity yet, and this answer is not complete and agreed enough to learn one from";
+        self.refused_by_identity(what.to_owned())
+    }
+
+    fn refused_by_identity(&self, what: String) -> Refusal {
+        Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what))
     }
 }
 
@@ -377,15 +373,6 @@ fn is_plain(name: &str) -> bool {
         && name.len() <= 253
         && name.chars().all(|character| character.is_ascii_graphic() || character == ' ')
         && !name.contains(['"', '\\'])
-}
-
-impl Candidate {
-    /// The refusal of a leaf whose slot has no identity yet: nothing could be learned from this answer.
-    #[must_use]
-    pub fn without_identity(&self) -> Refusal {
-        let what = "the slot has no identity yet, and this answer is not complete and agreed enough to learn one from";
-        Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what))
-    }
 }
 
 impl Verified {

@@ -9,48 +9,28 @@ use crate::trust::verify::path::Path;
 /// What is wrong with the leaf itself.
 pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Vec<Violation> {
     let facts = leaf.facts();
-    let mut found = Vec::new();
+    let rules = [Rule::Expired, Rule::NotYetValid];
+    let mut found = Vec::from_iter(of_validity("it", leaf, rules, policy, now));
     let mut violates = |rule, what: String| found.push(Violation::by(leaf, rule, what));
-    if facts.not_before > facts.not_after {
-        violates(
-            Rule::ValidityReversed,
-            format!("its validity begins ({}) after it ends ({})", facts.not_before, facts.not_after),
-        );
-    } else {
-        if now > facts.not_after {
-            violates(Rule::Expired, format!("it expired {}, on {}", ago(facts.not_after, now), facts.not_after));
-        }
-        if facts.not_before > now.plus(policy.clock_skew) {
-            violates(
-                Rule::NotYetValid,
-                format!("it is not valid before {}, and it is {now} by this machine's clock", facts.not_before),
-            );
-        }
-        let validity = facts.not_after.since(facts.not_before);
-        if validity > policy.max_validity {
-            let days = |duration: std::time::Duration| duration.as_secs() / 86_400;
-            let (has, may) = (days(validity), days(policy.max_validity));
-            violates(Rule::ValidityTooLong, format!("it is valid for {has} days, more than {may}"));
-        }
+    let validity = facts.not_after.since(facts.not_before);
+    if validity > policy.max_validity {
+        let [has, may] = [validity, policy.max_validity].map(|duration| duration.as_secs() / 86_400);
+        violates(Rule::ValidityTooLong, format!("it is valid for {has} days, more than {may}"));
     }
-    if !facts.extended_key_usages.iter().any(|usage| usage == "clientAuth") {
-        let present = if facts.extended_key_usages.is_empty() {
-            "it has no extended key usage, and needs clientAuth".to_owned()
-        } else {
-            format!("its extended key usages are {}, without clientAuth", facts.extended_key_usages.join(", "))
-        };
-        violates(Rule::NoClientAuth, present);
-    } else if facts.extended_key_usages.iter().any(|usage| usage == "anyExtendedKeyUsage") {
+    let usages = &facts.extended_key_usages;
+    let others: Vec<&str> = usages.iter().map(String::as_str).filter(|usage| *usage != "clientAuth").collect();
+    if usages.is_empty() {
+        violates(Rule::NoClientAuth, "it has no extended key usage, and needs clientAuth".to_owned());
+    } else if others.len() == usages.len() {
+        let usages = usages.join(", ");
+        violates(Rule::NoClientAuth, format!("its extended key usages are {usages}, without clientAuth"));
+    } else if others.contains(&"anyExtendedKeyUsage") {
         // CA/Browser Forum S/MIME requirements, 7.1.2.3 f: it shall not be present.
         violates(Rule::NoClientAuth, "its extended key usages have anyExtendedKeyUsage besides clientAuth".to_owned());
     }
-    let others: Vec<&str> =
-        facts.extended_key_usages.iter().map(String::as_str).filter(|usage| *usage != "clientAuth").collect();
     if !policy.other_usages && !others.is_empty() {
-        let what = format!(
-            "its extended key usages have {} besides clientAuth, which [verify] other_usages refuses",
-            others.join(", ")
-        );
+        let others = others.join(", ");
+        let what = format!("its extended key usages also have {others}, which [verify] other_usages refuses");
         violates(Rule::NoClientAuth, what);
     }
     if let Some(usages) = &facts.key_usages {
@@ -58,7 +38,7 @@ pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Ve
             violates(Rule::LeafKeyUsage, format!("its key usages ({}) lack digitalSignature", usages.join(", ")));
         }
         if usages.contains(&"keyCertSign") {
-            violates(Rule::LeafKeyUsage, "it is no CA, and yet its key usages have keyCertSign".to_owned());
+            violates(Rule::LeafKeyUsage, "it is not a CA, and yet its key usages have keyCertSign".to_owned());
         }
     }
     if facts.name_constraints.is_some() {
@@ -72,21 +52,36 @@ pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Ve
 /// What is wrong with the issuers and the anchor of a path, in their places.
 pub(super) fn of_path(path: &Path<'_>, policy: &Policy, moment: Timestamp) -> Vec<Violation> {
     let mut found = Vec::new();
-    let mut child = path.below.first().copied();
     let mut issuers_below = 0_usize;
-    for issuer in path.above() {
+    for (child, issuer) in path.below.iter().zip(path.above()) {
         let is_anchor = std::ptr::eq(issuer, path.anchor);
         found.extend(of_issuer(issuer, is_anchor, issuers_below, policy, moment));
-        if let Some(child) = child {
-            found.extend(of_link(child, issuer));
-        }
+        found.extend(of_link(child, issuer));
         found.extend(path.below.first().and_then(|leaf| of_common_names(leaf, issuer)));
-        if !issuer.facts().self_issued() {
-            issuers_below = issuers_below.saturating_add(1);
-        }
-        child = Some(issuer);
+        issuers_below = issuers_below.saturating_add(usize::from(!issuer.facts().self_issued()));
     }
     found
+}
+
+/// Whether `who` is within its validity; the rules are those of one that has expired, and of one that is not valid yet.
+fn of_validity(
+    who: &str,
+    certificate: &Certificate,
+    [expired, not_yet_valid]: [Rule; 2],
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Violation> {
+    let (begin, end) = (certificate.facts().not_before, certificate.facts().not_after);
+    let (rule, what) = if begin > end {
+        (Rule::ValidityReversed, format!("has a validity that begins ({begin}) after it ends ({end})"))
+    } else if now > end {
+        (expired, format!("expired {}, on {end}", ago(end, now)))
+    } else if begin > now.plus(policy.clock_skew) {
+        (not_yet_valid, format!("is not valid before {begin}, and was verified for {now}"))
+    } else {
+        return None;
+    };
+    Some(Violation::by(certificate, rule, format!("{who} {what}")))
 }
 
 /// One issuer, `issuers_below` others (self-issued ones not counted) between it and the leaf.
@@ -99,20 +94,11 @@ fn of_issuer(
 ) -> Vec<Violation> {
     let facts = issuer.facts();
     let who = if is_anchor { "the anchor" } else { "an intermediate" };
-    let mut found = Vec::new();
+    let rules = [Rule::IssuerExpired, Rule::IssuerNotYetValid];
+    let mut found = Vec::from_iter(of_validity(who, issuer, rules, policy, moment));
     let mut violates = |rule, what: String| found.push(Violation::by(issuer, rule, what));
-    if facts.not_before > facts.not_after {
-        violates(Rule::ValidityReversed, format!("the validity of {who} begins after it ends"));
-    } else if moment > facts.not_after {
-        violates(
-            Rule::IssuerExpired,
-            format!("{who} expired {}, on {}", ago(facts.not_after, moment), facts.not_after),
-        );
-    } else if facts.not_before > moment.plus(policy.clock_skew) {
-        violates(Rule::IssuerNotYetValid, format!("{who} is not valid before {}", facts.not_before));
-    }
     if !facts.is_ca {
-        violates(Rule::IssuerNotCa, format!("{who} is no CA (basicConstraints CA:TRUE)"));
+        violates(Rule::IssuerNotCa, format!("{who} is not a CA (basicConstraints CA:TRUE)"));
     }
     if let Some(usages) = &facts.key_usages
         && !usages.contains(&"keyCertSign")
@@ -122,18 +108,14 @@ fn of_issuer(
     // Unlike a leaf's, an issuer's anyExtendedKeyUsage is the absence of a constraint, as is a missing extension.
     let usages = &facts.extended_key_usages;
     if !usages.is_empty() && !usages.iter().any(|usage| usage == "clientAuth" || usage == "anyExtendedKeyUsage") {
-        violates(
-            Rule::IssuerExtendedKeyUsage,
-            format!("the extended key usages of {who} ({}) exclude clientAuth", usages.join(", ")),
-        );
+        let usages = usages.join(", ");
+        violates(Rule::IssuerExtendedKeyUsage, format!("the extended key usages of {who} ({usages}) lack clientAuth"));
     }
     if let Some(most) = facts.path_len
         && usize::try_from(most).is_ok_and(|most| issuers_below > most)
     {
-        violates(
-            Rule::PathLength,
-            format!("{who} allows {most} intermediates below it, and the path has {issuers_below}"),
-        );
+        let what = format!("{who} allows {most} intermediates below it, and the path has {issuers_below}");
+        violates(Rule::PathLength, what);
     }
     found.extend(of_any(issuer, policy));
     if !is_anchor {
@@ -144,8 +126,8 @@ fn of_issuer(
     found
 }
 
-/// A leaf without dNSName is identified by its CN, which name constraints do not reach by themselves: without this rule,
-/// a CA that may only issue for its own domain could issue the vendor's name. OpenSSL has the same rule.
+/// A leaf without dNSName is identified by its CN, which name constraints do not reach by themselves: without this rule, a
+/// CA that may only issue for its own domain could issue the vendor's name. OpenSSL has the same rule.
 fn of_common_names(leaf: &Certificate, issuer: &Certificate) -> Option<Violation> {
     let constraints = issuer.facts().name_constraints.as_ref()?;
     if !leaf.facts().dns_names.is_empty() || leaf.identity_names().iter().all(|name| constraints.allow(name)) {
@@ -164,16 +146,15 @@ fn of_link(child: &Certificate, issuer: &Certificate) -> Option<Violation> {
         return Some(Violation::by(child, Rule::KeyIdentifier, what));
     }
     let unchecked = match issuer.facts().key_kind {
-        KeyKind::Ec(Curve::P521) => "an issuer has a P-521 key: ring, which checks signatures here, cannot check those",
+        KeyKind::Ec(Curve::P521) => "has a P-521 key",
         KeyKind::Ec(_) if child.facts().signature == "SHA-512 with ECDSA" => {
-            "an issuer signs with ECDSA and SHA-512 on a smaller curve: ring, which checks signatures here, cannot check it"
+            "signs with ECDSA and SHA-512 on a smaller curve"
         }
-        KeyKind::Rsa { bits, .. } if bits > 8192 => {
-            "an issuer has an RSA key of more than 8192 bits: ring, which checks signatures here, cannot check those"
-        }
+        KeyKind::Rsa { bits, .. } if bits > 8192 => "has an RSA key of more than 8192 bits",
         _ => return None,
     };
-    Some(Violation::by(issuer, Rule::UncheckableIssuerKey, unchecked))
+    let what = format!("an issuer {unchecked}: ring, which checks signatures here, cannot check those");
+    Some(Violation::by(issuer, Rule::UncheckableIssuerKey, what))
 }
 
 /// What holds for every certificate on a path, leaf and anchor included.
@@ -188,25 +169,25 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
         KeyKind::Rsa { sound: false, .. } => {
             violates(Rule::BadRsaKey, "an RSA key has a modulus or exponent that no RSA key can have".to_owned());
         }
-        KeyKind::Ec(curve) if !policy.curves.contains(curve) => {
+        KeyKind::Ec(curve) if policy.curves.contains(curve) => {}
+        KeyKind::Rsa { .. } | KeyKind::Ed25519 => {}
+        KeyKind::Ec(_) | KeyKind::Other(_) => {
             violates(Rule::WeakKey, format!("a key is {}, which the policy excludes", facts.key));
         }
-        KeyKind::Other(_) => violates(Rule::WeakKey, format!("a key is {}, which the policy excludes", facts.key)),
-        KeyKind::Rsa { .. } | KeyKind::Ec(_) | KeyKind::Ed25519 => {}
     }
-    if !facts.duplicate_extensions.is_empty() {
-        let which = facts.duplicate_extensions.join(", ");
-        violates(Rule::DuplicateExtension, format!("a certificate has more than one extension {which}"));
-    }
-    if !facts.unknown_critical_extensions.is_empty() {
-        let which = facts.unknown_critical_extensions.join(", ");
-        violates(Rule::UnknownCriticalExtension, format!("a certificate has the unknown critical extension {which}"));
-    }
-    let malformed: Vec<&str> =
-        facts.malformed_extensions.iter().map(String::as_str).filter(|oid| RELEVANT.contains(oid)).collect();
-    if !malformed.is_empty() {
-        let which = malformed.join(", ");
-        violates(Rule::Malformed, format!("the content of a certificate's extension {which} is malformed"));
+    let malformed = facts.malformed_extensions.iter().filter(|oid| RELEVANT.contains(&oid.as_str())).cloned().collect();
+    for (rule, oids, what) in [
+        (Rule::DuplicateExtension, &facts.duplicate_extensions, "a certificate has more than one extension"),
+        (
+            Rule::UnknownCriticalExtension,
+            &facts.unknown_critical_extensions,
+            "a certificate has the unknown critical extension",
+        ),
+        (Rule::Malformed, &malformed, "a certificate has malformed content in its extension"),
+    ] {
+        if !oids.is_empty() {
+            violates(rule, format!("{what} {}", oids.join(", ")));
+        }
     }
     if facts.version != 3 {
         violates(Rule::Malformed, format!("a certificate is of X.509 version {}, not 3", facts.version));
@@ -215,13 +196,10 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
         violates(Rule::Malformed, "a certificate's issuer, or an issuer's own name, is empty".to_owned());
     }
     // Positive, and at most 20 octets as its DER stands (RFC 5280, 4.1.2.2).
-    let serial = facts.serial.strip_prefix("00").unwrap_or(&facts.serial);
-    let negative = facts.serial.chars().next().and_then(|digit| digit.to_digit(16)).is_none_or(|digit| digit >= 8);
-    if negative || serial.chars().all(|digit| digit == '0') || facts.serial.len() > 40 {
-        violates(
-            Rule::Malformed,
-            "a certificate's serial number is negative, zero or longer than 20 octets".to_owned(),
-        );
+    let serial = &facts.serial_octets;
+    let negative = serial.first().is_none_or(|first| *first >= 0x80);
+    if negative || serial.iter().all(|octet| *octet == 0) || serial.len() > 20 {
+        violates(Rule::Malformed, "a certificate's serial number is not positive, or longer than 20 octets".to_owned());
     }
     found
 }
@@ -230,24 +208,16 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
 /// malformed one of another kind (a policy's text, say) decides nothing, and refusing it would only cost an outage.
 const RELEVANT: [&str; 7] = ["2.5.29.19", "2.5.29.15", "2.5.29.37", "2.5.29.17", "2.5.29.30", "2.5.29.14", "2.5.29.35"];
 
-/// The signature that somebody else made on it; an anchor's own is not asked for.
+/// The signature on a certificate by its issuer; nobody asks for an anchor's own.
 fn of_signature(certificate: &Certificate, policy: &Policy) -> Option<Violation> {
     let facts = certificate.facts();
-    match facts.signature_kind {
-        SignatureKind::Sound if policy.signatures.contains(facts.signature.as_str()) => None,
-        SignatureKind::Sound => {
-            let what = format!("a certificate is signed by {}, which [verify] signatures leaves out", facts.signature);
-            Some(Violation::by(certificate, Rule::WeakSignature, what))
-        }
-        SignatureKind::Weak => {
-            let what = format!("a certificate is signed by {}, which can be forged", facts.signature);
-            Some(Violation::by(certificate, Rule::WeakSignature, what))
-        }
-        SignatureKind::Unknown => {
-            let what = format!("a certificate is signed by {}, which is not known here", facts.signature);
-            Some(Violation::by(certificate, Rule::UnsupportedSignature, what))
-        }
-    }
+    let (rule, why) = match facts.signature_kind {
+        SignatureKind::Sound if policy.signatures.contains(facts.signature.as_str()) => return None,
+        SignatureKind::Sound => (Rule::WeakSignature, "[verify] signatures leaves out"),
+        SignatureKind::Weak => (Rule::WeakSignature, "can be forged"),
+        SignatureKind::Unknown => (Rule::UnsupportedSignature, "is not known here"),
+    };
+    Some(Violation::by(certificate, rule, format!("a certificate is signed by {}, which {why}", facts.signature)))
 }
 
 /// `3 days ago`.

@@ -28,7 +28,7 @@ pub(super) fn check(path: &Path<'_>, moment: Timestamp) -> Result<(), Violation>
         return Err(Violation::of(Rule::UnknownIssuer, "the path is empty"));
     };
     let refused = |error: Error| {
-        let (rule, what) = words(&error);
+        let (rule, what) = rule_of(&error);
         // webpki does not say which certificate it was, so only the anchor or the leaf could be named wrongly.
         Violation::of(rule, format!("{what} (on the path to {})", path.anchor.fingerprint().short()))
     };
@@ -42,11 +42,7 @@ pub(super) fn check(path: &Path<'_>, moment: Timestamp) -> Result<(), Violation>
     let moment = latest_beginning.map_or(moment, |beginning| beginning.max(moment));
     let seconds = u64::try_from(moment.unix()).unwrap_or(0);
     let same_path = |found: &VerifiedPath<'_>| {
-        let same = found.intermediate_certificates().count() == intermediates.len()
-            && found
-                .intermediate_certificates()
-                .zip(&intermediate_ders)
-                .all(|(found, expected)| found.der() == *expected);
+        let same = found.intermediate_certificates().map(|issuer| issuer.der()).eq(intermediate_ders.iter().cloned());
         if same { Ok(()) } else { Err(Error::UnknownIssuer) }
     };
     leaf.verify_for_usage(
@@ -63,7 +59,7 @@ pub(super) fn check(path: &Path<'_>, moment: Timestamp) -> Result<(), Violation>
 }
 
 /// webpki's error as a rule of ours and a clause.
-fn words(error: &Error) -> (Rule, String) {
+fn rule_of(error: &Error) -> (Rule, String) {
     let (rule, what) = match error {
         Error::InvalidSignatureForPublicKey => (Rule::BadSignature, "a signature is wrong"),
         Error::SignatureAlgorithmMismatch => {
@@ -71,8 +67,8 @@ fn words(error: &Error) -> (Rule, String) {
         }
         Error::NameConstraintViolation => (
             Rule::NameConstraints,
-            "a name is outside an issuer's name constraints, or these are of a kind (directory name, email) that only a \
-             refusal is safe for here",
+            "a name is outside an issuer's name constraints, or these are of a kind (directory name, email) that is \
+             always refused here",
         ),
         Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint => {
             (Rule::NameConstraints, "an issuer's name constraints are malformed")
@@ -85,31 +81,26 @@ fn words(error: &Error) -> (Rule, String) {
         Error::CertNotValidYet { .. } => (Rule::IssuerNotYetValid, "a certificate of the path is not valid yet"),
         Error::InvalidCertValidity => (Rule::ValidityReversed, "a certificate's validity begins after it ends"),
         Error::CaUsedAsEndEntity => (Rule::LeafIsCa, "the leaf is a CA"),
-        Error::EndEntityUsedAsCa => (Rule::IssuerNotCa, "an issuer is no CA"),
+        Error::EndEntityUsedAsCa => (Rule::IssuerNotCa, "an issuer is not a CA"),
         Error::UnsupportedCriticalExtension => {
             (Rule::UnknownCriticalExtension, "a certificate has an unknown critical extension")
         }
         Error::UnsupportedSignatureAlgorithmContext(_) | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            (
-                Rule::UnsupportedSignature,
-                "a signature algorithm, or its combination with the issuer's key, is not known",
-            )
+            (Rule::UnsupportedSignature, "a signature algorithm is unknown, alone or with the issuer's kind of key")
         }
         Error::MaximumPathBuildCallsExceeded
         | Error::MaximumPathDepthExceeded
         | Error::MaximumSignatureChecksExceeded => (Rule::TooManyPaths, "checking its path takes too much work"),
         Error::UnknownIssuer => (Rule::UnknownIssuer, "no issuer on the path fits"),
-        other => {
-            return (Rule::Malformed, format!("webpki finds a certificate of the path malformed: {other:?}"));
-        }
+        other => return (Rule::Malformed, format!("webpki finds a certificate of the path malformed: {other:?}")),
     };
     (rule, what.to_owned())
 }
 
-/// Why something that is no certificate is not signed by a certificate's key.
+/// Why something other than a certificate is not signed by a certificate's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::trust) enum SignatureProblem {
-    /// Nobody here knows the algorithm, or not for this kind of key.
+    /// The algorithm is unknown here, alone or for this kind of key.
     Unsupported,
     /// Another key made it, or what was signed has changed.
     Wrong,

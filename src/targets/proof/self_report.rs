@@ -17,44 +17,45 @@ use reqwest::Method;
 
 use crate::targets::http::{Answer, Asker};
 use crate::targets::process::{Run, printable};
-use crate::targets::proof::seen::{Part, Seen, Wanted};
+use crate::targets::proof::seen::{Wanted, not_ours, of_generation};
 use crate::targets::proof::wire::GENERATION_HEADER;
+use crate::trust::turn::Proof;
 
 /// More than a first line of the contract has.
 const READ: usize = 4 * 1024;
 
 /// What a command says.
-pub(super) async fn by_command(argv: &[String], wanted: &Wanted, limit: Duration) -> Seen {
+pub(super) async fn by_command(argv: &[String], wanted: &Wanted, limit: Duration) -> Proof {
     let Wanted { environment, .. } = wanted;
     let program = argv.first().cloned().unwrap_or_default();
     match (Run { argv, environment, limit, output_kept: READ }).to_end().await {
-        Ok(ran) if ran.succeeded() => judge(
+        Ok(ran) if ran.succeeded() => read_line(
             first_line(ran.output.as_bytes()),
             wanted,
             &format!("the first line of what {program} says names no generation"),
         ),
-        Ok(ran) => Seen::Unreachable(format!("the proof command {program} failed: {}", ran.describe())),
-        Err(error) => Seen::Unreachable(format!("the proof command: {error}")),
+        Ok(ran) => Proof::Unreachable(format!("the proof command {program} failed: {}", ran.describe())),
+        Err(error) => Proof::Unreachable(format!("the proof command: {error}")),
     }
 }
 
 /// What an answer says.
-pub(super) async fn by_http(asker: &Asker, wanted: &Wanted, limit: Duration) -> Seen {
+pub(super) async fn by_http(asker: &Asker, wanted: &Wanted, limit: Duration) -> Proof {
     let answer = match asker.ask(Method::GET, limit, READ).await {
         Ok(answer) => answer,
-        Err(error) => return Seen::Unreachable(error.to_string()),
+        Err(error) => return Proof::Unreachable(error.to_string()),
     };
     let status = answer.status;
     let header = in_header(&answer);
     match header {
-        Some(value) => judge(&value, wanted, &format!("its {GENERATION_HEADER} names no generation")),
-        None if (200..300).contains(&status) => judge(
+        Some(value) => read_line(&value, wanted, &format!("its {GENERATION_HEADER} names no generation")),
+        None if (200..300).contains(&status) => read_line(
             first_line(&answer.body),
             wanted,
             &format!("it has no {GENERATION_HEADER}, and the first line of its body names no generation"),
         ),
-        None if status >= 500 => Seen::Unreachable(format!("it was answered with {status}")),
-        None => Seen::Unverifiable(format!("it was answered with {status}, without {GENERATION_HEADER}")),
+        None if status >= 500 => Proof::Unreachable(format!("it was answered with {status}")),
+        None => Proof::Unverifiable(format!("it was answered with {status}, without {GENERATION_HEADER}")),
     }
 }
 
@@ -72,12 +73,12 @@ fn first_line(text: &[u8]) -> &str {
     std::str::from_utf8(line).unwrap_or_default()
 }
 
-fn judge(line: &str, wanted: &Wanted, nothing: &str) -> Seen {
+fn read_line(line: &str, wanted: &Wanted, nothing: &str) -> Proof {
     match read(line) {
-        Some((_, Some(store))) if store != wanted.store_id => Seen::NotWired,
-        Some((generation, _)) if generation == wanted.generation => Seen::Proven,
-        Some((generation, _)) => Seen::Refuted { generation, part: Part::SelfReport },
-        None => Seen::Unverifiable(nothing.to_owned()),
+        Some((_, Some(store))) if store != wanted.store_id => not_ours(),
+        Some((generation, _)) if generation == wanted.generation => Proof::Proven,
+        Some((generation, _)) => of_generation("what it says of itself", generation),
+        None => Proof::Unverifiable(nothing.to_owned()),
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
     use crate::targets::process::Environment;
 
-    fn said(line: &str) -> Seen {
+    fn said(line: &str) -> Proof {
         let wanted = Wanted {
             store_id: "9f86d081884c7d65".into(),
             generation: 42,
@@ -106,7 +107,7 @@ mod tests {
             environment: Environment::default(),
             directory: "/nowhere".into(),
         };
-        judge(line, &wanted, "nothing")
+        read_line(line, &wanted, "nothing")
     }
 
     #[test]
@@ -114,7 +115,7 @@ mod tests {
         for good in
             ["000042", "  000042\r", "000042 9f86d081884c7d65", "# trustsync generation 000042 store 9f86d081884c7d65"]
         {
-            assert_eq!(said(good), Seen::Proven, "{good}");
+            assert_eq!(said(good), Proof::Proven, "{good}");
         }
         for nothing in [
             "",
@@ -127,10 +128,10 @@ mod tests {
             "00004２",
             "99999999999999999999999",
         ] {
-            assert_eq!(said(nothing), Seen::Unverifiable("nothing".into()), "{nothing}");
+            assert_eq!(said(nothing), Proof::Unverifiable("nothing".into()), "{nothing}");
         }
-        assert_eq!(said("000041"), Seen::Refuted { generation: 41, part: Part::SelfReport });
-        assert_eq!(said("000042 another"), Seen::NotWired);
+        assert_eq!(said("000041"), of_generation("what it says of itself", 41));
+        assert_eq!(said("000042 another"), not_ours());
     }
 
     #[test]

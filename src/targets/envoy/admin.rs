@@ -6,12 +6,13 @@
 //!  /certs         the authorities that its TLS contexts hold; below 1.40 the first of each context alone
 //!  /config_dump   the listeners that ask for the secret, and whether they ask for a certificate at all
 //! ```
-//! No one of them is enough. A secret whose authorities cannot be read is shown by the first although the one before it is
-//! served (measured on 1.39 and 1.40; 1.36 goes on showing the one before it); so the other two must agree with it, and its
-//! content with the file that the link names. The first authority of that file is the generation's marker, by which alone its
-//! context can be told.
+//! No one of them is enough. A secret whose authorities cannot be read is shown by the first although the one before it
+//! is served (measured on 1.39 and 1.40; 1.36 goes on showing the one before it); so the other two must agree with it,
+//! and its content with the file that the link names. The first authority of that file is the generation's marker, by
+//! which alone its context is known.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,9 +25,10 @@ use super::render::{SECRET, WITH_MARKER, WITHOUT_MARKER};
 use crate::targets::http::{Asker, HttpError};
 use crate::targets::process::printable;
 use crate::targets::proof::marker;
-use crate::targets::proof::seen::{Part, Seen, Wanted};
+use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
 use crate::targets::ways::EnvoyProof;
 use crate::trust::certificate::Certificate;
+use crate::trust::turn::Proof;
 
 /// More than the dump of a large mesh's listeners.
 const READ: usize = 32 * 1024 * 1024;
@@ -34,113 +36,128 @@ const READ: usize = 32 * 1024 * 1024;
 /// Asks one Envoy's admin endpoint.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    secrets: Asker,
-    statistics: Asker,
-    certificates: Asker,
-    /// Those of the bootstrap, and those that came later.
-    listeners: [Asker; 2],
+    endpoint: Asker,
+    /// The file that the server's configuration names, beneath the target's link.
     file: &'static str,
 }
 
 impl Admin {
     pub fn of(settings: &EnvoyProof) -> Result<Self, HttpError> {
-        let admin = Asker::of(&settings.admin)?;
-        let dump = |resource: &str| admin.below(&format!("config_dump?resource={resource}"));
-        Ok(Self {
-            secrets: dump("dynamic_active_secrets"),
-            statistics: admin.below(&format!("stats?filter=%5Esds%5C.{SECRET}%5C.")),
-            certificates: admin.below("certs"),
-            listeners: [dump("static_listeners"), dump("dynamic_listeners")],
-            file: if settings.marker { WITH_MARKER } else { WITHOUT_MARKER },
-        })
+        let file = if settings.marker { WITH_MARKER } else { WITHOUT_MARKER };
+        Ok(Self { endpoint: Asker::of(&settings.admin)?, file })
     }
 
-    pub async fn look(&self, wanted: &Wanted, limit: Duration) -> Seen {
-        self.compared(wanted, limit).await.unwrap_or_else(Seen::Unreachable)
+    /// What it shows of the wanted generation.
+    pub async fn compare(&self, wanted: &Wanted, limit: Duration) -> Seen {
+        self.compared(wanted, limit).await.unwrap_or_else(|why| Proof::Unreachable(why).into())
     }
 
     async fn compared(&self, wanted: &Wanted, limit: Duration) -> Result<Seen, String> {
         let meant = Meant::read(&wanted.directory.join(self.file), wanted)?;
-        let [fixed, later] = &self.listeners;
+        let counters = format!("stats?filter=%5Esds%5C.{SECRET}%5C.");
         let (dump, statistics, contexts, fixed, later) = tokio::try_join!(
-            json(&self.secrets, limit),
-            text(&self.statistics, limit),
-            json(&self.certificates, limit),
-            json(fixed, limit),
-            json(later, limit),
+            self.json("config_dump?resource=dynamic_active_secrets", limit),
+            self.text(&counters, limit),
+            self.json("certs", limit),
+            self.json("config_dump?resource=static_listeners", limit),
+            self.json("config_dump?resource=dynamic_listeners", limit),
         )?;
-        let statistics = Statistics::read(&statistics);
         let mut places = Vec::new();
         for listeners in [&fixed, &later] {
             find_asking(listeners, "a listener", &mut places);
         }
         // A cluster may have the secret, for a server that Envoy connects to.
         if places.is_empty() {
-            return Ok(Seen::NotWired);
+            return Ok(not_ours().into());
         }
         let secrets = secrets(&dump);
         // Listeners that ask for it in different words have one each, and each serves by its own.
         let ours: Vec<&Value> = secrets.iter().filter(|secret| !is_anothers(secret, wanted)).copied().collect();
-        let Some(first) = ours.first() else {
-            return Ok(match statistics.attempts {
-                // It asks for the secret, and has none: then its listeners let nobody in.
-                Some(_) => Seen::Kept(format!(
-                    "it has loaded none of the secret {SECRET:?} yet: {}",
-                    statistics.refusals("whoever connects is refused")
-                )),
-                None => Seen::NotWired,
-            });
-        };
-        let Some(versions) = ours.iter().map(|secret| version_of(secret)).collect::<Option<Vec<u64>>>() else {
-            return Err(format!("its admin endpoint names no version of the secret {SECRET:?}"));
-        };
-        let of_another = versions.iter().copied().find(|version| *version != wanted.generation);
-        if let Some(other) = of_another.filter(|_| versions.contains(&wanted.generation)) {
-            return Ok(Seen::Otherwise(parted(&places, ours.len(), other)));
-        }
-        let given = of_another.unwrap_or(wanted.generation);
-        // With another store's secret of this name the counters are one.
-        let taken = if ours.len() == secrets.len() {
-            statistics.version.as_deref().and_then(|version| version.parse::<u64>().ok())
-        } else {
-            version_of(first)
-        };
-        match taken {
-            Some(taken) if taken == wanted.generation && given == wanted.generation => {}
-            Some(taken) if given == wanted.generation => {
-                return Ok(Seen::Kept(format!(
-                    "it was given generation {given:06} and refused it, and goes on with {taken:06}: {}",
-                    statistics.refusals("its log says why")
-                )));
-            }
-            Some(taken) => return Ok(Seen::Refuted { generation: taken, part: Part::Secret }),
-            None => return Err(format!("its admin endpoint names no version of the secret {SECRET:?}")),
+        let is_alone = ours.len() == secrets.len();
+        if let Some(otherwise) = not_taken(&ours, is_alone, &Statistics::read(&statistics), &places, wanted)? {
+            return Ok(otherwise);
         }
         if ours.iter().any(|secret| context_of(secret) != Some(&meant.context)) {
             let several = if ours.len() == 1 { String::new() } else { format!(" (one of {}; {SEVERAL})", ours.len()) };
-            return Ok(Seen::Kept(format!(
-                "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file that the link names{several}",
+            return Ok(Seen::refuted_for_good(format!(
+                "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file \
+                 that the link names{several}",
                 wanted.generation
             )));
         }
         let shown = match meant.held_in(&contexts) {
-            Held::All | Held::Marker => Seen::Proven,
-            Held::First if self.file == WITHOUT_MARKER => Seen::AllowlistOnly(FIRST_ALONE.to_owned()),
+            Held::All | Held::Marker => Proof::Proven,
+            Held::First if self.file == WITHOUT_MARKER => Proof::AllowlistOnly(FIRST_ALONE.to_owned()),
             Held::First | Held::Otherwise => {
-                return Ok(Seen::Kept(format!(
-                    "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the secret",
+                return Ok(Seen::refuted_for_good(format!(
+                    "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the \
+                     secret",
                     wanted.generation
                 )));
             }
         };
         let open: Vec<String> = places.iter().filter_map(|place| place.why_open(&meant.context)).collect();
-        Ok(if open.is_empty() { shown } else { Seen::NotEnforced(open.join("; ")) })
+        Ok(if open.is_empty() { shown } else { Proof::NotEnforced(open.join("; ")) }.into())
+    }
+
+    async fn text(&self, path: &str, limit: Duration) -> Result<String, String> {
+        let answer =
+            self.endpoint.below(path).ask(Method::GET, limit, READ).await.map_err(|error| error.to_string())?;
+        if answer.status != 200 {
+            return Err(format!("its admin endpoint answered with {}", answer.status));
+        }
+        String::from_utf8(answer.body).map_err(|_| "its admin endpoint did not answer with a text".to_owned())
+    }
+
+    /// `{}` for an empty body: Envoy has nothing of the kind.
+    async fn json(&self, path: &str, limit: Duration) -> Result<Value, String> {
+        let text = self.text(path, limit).await?;
+        let text = if text.trim().is_empty() { "{}" } else { &text };
+        serde_json::from_str(text).map_err(|error| format!("its admin endpoint's answer is not JSON: {error}"))
     }
 }
 
+/// What it shows instead of having taken the wanted generation's secret, if so. `is_alone`: no other store's secret has
+/// the same name, so that the counters are ours.
+fn not_taken(
+    ours: &[&Value],
+    is_alone: bool,
+    statistics: &Statistics,
+    places: &[Asking<'_>],
+    wanted: &Wanted,
+) -> Result<Option<Seen>, String> {
+    let Some(first) = ours.first() else {
+        return Ok(Some(match statistics.attempts {
+            // It asks for the secret, and has none: then its listeners let nobody in.
+            Some(_) => Seen::refuted_for_good(format!(
+                "it has loaded none of the secret {SECRET:?} yet: {}",
+                statistics.refusals("every client is refused")
+            )),
+            None => not_ours().into(),
+        }));
+    };
+    let unnamed = || format!("its admin endpoint names no version of the secret {SECRET:?}");
+    let versions = ours.iter().map(|secret| version_of(secret)).collect::<Option<Vec<u64>>>().ok_or_else(unnamed)?;
+    let of_another = versions.iter().copied().find(|version| *version != wanted.generation);
+    if let Some(other) = of_another.filter(|_| versions.contains(&wanted.generation)) {
+        return Ok(Some(Proof::Refuted(parted(places, ours.len(), other)).into()));
+    }
+    let taken = if is_alone { statistics.version } else { version_of(first) }.ok_or_else(unnamed)?;
+    Ok(match of_another {
+        None if taken == wanted.generation => None,
+        None => Some(Seen::refuted_for_good(format!(
+            "it was given generation {:06} and refused it, and goes on with {taken:06}: {}",
+            wanted.generation,
+            statistics.refusals("its log says why")
+        ))),
+        Some(_) => Some(of_generation("its secret", taken).into()),
+    })
+}
+
 /// Why the chain is not seen of an old Envoy whose file has no marker.
-const FIRST_ALONE: &str = "it has taken the secret, but of each TLS context its admin endpoint shows one authority, as every Envoy below \
-     1.40 does; without the generation marker (marker = false) that tells no generation";
+const FIRST_ALONE: &str = "it has taken the secret, but of each TLS context its admin endpoint shows one authority, as \
+                           every Envoy below 1.40 does; without the generation marker (marker = false) that tells no \
+                           generation";
 
 /// What the file of the wanted generation says.
 struct Meant {
@@ -166,15 +183,15 @@ enum Held {
 
 impl Meant {
     fn read(path: &Path, wanted: &Wanted) -> Result<Self, String> {
-        let unread = |why: String| format!("{}, which it is to have loaded, cannot be read ({why})", path.display());
-        let bytes = std::fs::read(path).map_err(|error| unread(error.to_string()))?;
-        let file: Value = serde_json::from_slice(&bytes).map_err(|error| unread(error.to_string()))?;
+        let unread =
+            |why: &dyn Display| format!("{}, which it should have loaded, cannot be read ({why})", path.display());
+        let bytes = std::fs::read(path).map_err(|error| unread(&error))?;
+        let file: Value = serde_json::from_slice(&bytes).map_err(|error| unread(&error))?;
         let context = file.pointer("/resources/0/validation_context").cloned().unwrap_or_default();
-        let bundle = context.pointer("/trusted_ca/inline_string").and_then(Value::as_str).unwrap_or_default();
         let mut authorities = Vec::new();
-        for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-            let der = certificate.map_err(|error| unread(error.to_string()))?;
-            authorities.push(Certificate::parse(&der).map_err(|error| unread(error.to_string()))?);
+        for certificate in CertificateDer::pem_slice_iter(bundle_of(&context)) {
+            let der = certificate.map_err(|error| unread(&error))?;
+            authorities.push(Certificate::parse(&der).map_err(|error| unread(&error))?);
         }
         let serial = |authority: &Certificate| plain(&authority.facts().serial);
         let marker = authorities.first().filter(|first| is_marker_of(first, wanted)).map(serial);
@@ -207,7 +224,7 @@ fn is_marker_of(certificate: &Certificate, wanted: &Wanted) -> bool {
     markers.iter().any(|marker| marker.store_id == wanted.store_id && marker.generation == wanted.generation)
 }
 
-/// A serial number without what only its form needs.
+/// A serial number without leading zeros, in lower case.
 fn plain(serial: &str) -> String {
     serial.trim_start_matches('0').to_ascii_lowercase()
 }
@@ -215,7 +232,7 @@ fn plain(serial: &str) -> String {
 /// Counters of the secret's subscription.
 #[derive(Debug, Default)]
 struct Statistics {
-    version: Option<String>,
+    version: Option<u64>,
     attempts: Option<u64>,
     rejected: u64,
     failed: u64,
@@ -227,7 +244,7 @@ impl Statistics {
         for (name, value) in text.lines().filter_map(|line| line.split_once(": ")) {
             let number = value.parse::<u64>();
             match name.rsplit('.').next() {
-                Some("version_text") => statistics.version = Some(value.trim_matches('"').to_owned()),
+                Some("version_text") => statistics.version = value.trim_matches('"').parse().ok(),
                 Some("update_attempt") => statistics.attempts = number.ok(),
                 Some("update_rejected") => statistics.rejected = number.unwrap_or_default(),
                 Some("update_failure") => statistics.failed = number.unwrap_or_default(),
@@ -245,7 +262,7 @@ impl Statistics {
     }
 }
 
-/// Those of our name.
+/// The secrets of our name.
 fn secrets(dump: &Value) -> Vec<&Value> {
     let secrets = dump.get("configs").and_then(Value::as_array).into_iter().flatten();
     secrets.filter(|secret| secret.get("name").and_then(Value::as_str) == Some(SECRET)).collect()
@@ -255,23 +272,26 @@ fn context_of(secret: &Value) -> Option<&Value> {
     secret.get("secret")?.get("validation_context")
 }
 
+fn bundle_of(context: &Value) -> &[u8] {
+    context.pointer("/trusted_ca/inline_string").and_then(Value::as_str).unwrap_or_default().as_bytes()
+}
+
 fn version_of(secret: &Value) -> Option<u64> {
     secret.get("version_info")?.as_str()?.parse().ok()
 }
 
 /// Whether no marker but other stores' is in it.
 fn is_anothers(secret: &Value, wanted: &Wanted) -> bool {
-    let bundle = context_of(secret).and_then(|context| context.pointer("/trusted_ca/inline_string"));
-    let ders = CertificateDer::pem_slice_iter(bundle.and_then(Value::as_str).unwrap_or_default().as_bytes());
+    let ders = CertificateDer::pem_slice_iter(context_of(secret).map(bundle_of).unwrap_or_default());
     let subjects: Vec<Vec<u8>> =
         ders.filter_map(|der| Some(Certificate::parse(&der.ok()?).ok()?.facts().subject_der.clone())).collect();
     let markers = marker::find_in(&subjects);
     !markers.is_empty() && markers.iter().all(|marker| marker.store_id != wanted.store_id)
 }
 
-/// Why an Envoy has several secrets of our name, and what tells those of different stores apart.
-const SEVERAL: &str = "listeners that ask for it in different words have one each; if it is another store's, its file must hold that \
-     store's marker";
+/// Why an Envoy has several secrets of our name, and by what those of different stores are known.
+const SEVERAL: &str = "listeners that ask for it in different words have one each; if it is another store's, its file \
+                       must hold that store's marker";
 
 /// What of a validation context beside ours would let others in.
 const WIDENING: [&str; 6] = [
@@ -315,7 +335,7 @@ fn find_asking<'a>(value: &'a Value, listener: &'a str, found: &mut Vec<Asking<'
 }
 
 impl<'a> Asking<'a> {
-    /// How it asks.
+    /// The part of the context that asks for the secret.
     fn secret(&self) -> Option<&'a Value> {
         let combined = self.context.get("combined_validation_context");
         [Some(self.context), combined].into_iter().flatten().find_map(|at| {
@@ -332,10 +352,10 @@ impl<'a> Asking<'a> {
 
     fn why_open(&self, ours: &Value) -> Option<String> {
         let names = ours.get("match_typed_subject_alt_names").is_some();
-        // Where certificates or names are listed, Envoy refuses whoever shows none, required or not (measured).
+        // Where certificates or names are listed, Envoy refuses a client that shows none, required or not (measured).
         let listed = names || ours.get("verify_certificate_hash").is_some();
         let why = if !listed && self.required != Some(&Value::Bool(true)) {
-            "require_client_certificate is not set, so that whoever shows no certificate gets in".to_owned()
+            "require_client_certificate is not set, so that a client without a certificate gets in".to_owned()
         } else {
             let default = self.context.pointer("/combined_validation_context/default_validation_context")?;
             let mut keys = WIDENING.into_iter().chain(NAMING.into_iter().filter(|_| names));
@@ -350,34 +370,17 @@ impl<'a> Asking<'a> {
 
 /// Of secrets of several generations.
 fn parted(places: &[Asking<'_>], count: usize, other: u64) -> String {
-    let unwatched: BTreeSet<String> = places
-        .iter()
-        .filter(|place| place.is_unwatched())
-        .map(|place| printable(place.listener.as_bytes()).to_string())
-        .collect();
+    let unwatched = places.iter().filter(|place| place.is_unwatched());
+    let unwatched: BTreeSet<String> = unwatched.map(|place| printable(place.listener.as_bytes())).collect();
     let mut text = format!("of its {count} secrets {SECRET:?} one is of generation {other:06} ({SEVERAL})");
     if !unwatched.is_empty() {
         let listeners = unwatched.into_iter().collect::<Vec<_>>().join(", ");
         text.push_str(&format!(
-            "; without watched_directory, by which alone Envoy sees a new generation, it is asked for by {listeners}"
+            "; these listeners ask for it without watched_directory, by which alone Envoy sees a new generation: \
+             {listeners}"
         ));
     }
     text
-}
-
-async fn text(asker: &Asker, limit: Duration) -> Result<String, String> {
-    let answer = asker.ask(Method::GET, limit, READ).await.map_err(|error| error.to_string())?;
-    if answer.status != 200 {
-        return Err(format!("its admin endpoint answered with {}", answer.status));
-    }
-    String::from_utf8(answer.body).map_err(|_| "its admin endpoint answered with no text".to_owned())
-}
-
-/// `{}` for an empty body: Envoy has nothing of the kind.
-async fn json(asker: &Asker, limit: Duration) -> Result<Value, String> {
-    let text = text(asker, limit).await?;
-    let text = if text.trim().is_empty() { "{}" } else { &text };
-    serde_json::from_str(text).map_err(|error| format!("its admin endpoint's answer is no JSON: {error}"))
 }
 
 #[cfg(test)]

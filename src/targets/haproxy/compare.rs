@@ -1,47 +1,50 @@
-//! One look at what HAProxy has loaded, by its runtime socket: the very certificates and the very entries, compared with the
-//! files of the wanted generation.
+//! Compares what HAProxy has loaded, by its runtime socket, with the files of the wanted generation: certificate by
+//! certificate and entry by entry.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::targets::haproxy::loaded::{self, CaFile, List, Loaded};
 use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
-use crate::targets::haproxy::socket::SocketError;
-use crate::targets::proof::seen::{Part, Seen, Wanted};
+use crate::targets::haproxy::socket::{HaproxyError, Trouble};
+use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
+use crate::trust::turn::Proof;
 
 /// The lists that decide, of which none may be missing.
 const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/pins.list"];
 
 /// What HAProxy has loaded, against what it should have.
-pub async fn look(socket: &Path, wanted: &Wanted) -> Seen {
-    match seen(socket, wanted).await {
+pub async fn compare(socket: &Path, wanted: &Wanted) -> Seen {
+    match compared(socket, wanted).await {
         Ok(seen) => seen,
-        Err(error @ SocketError::NotPermitted { .. }) => Seen::Unverifiable(error.to_string()),
-        Err(error) => Seen::Unreachable(error.to_string()),
+        Err(error @ HaproxyError { trouble: Trouble::NotPermitted, .. }) => {
+            Proof::Unverifiable(error.to_string()).into()
+        }
+        Err(error) => Proof::Unreachable(error.to_string()).into(),
     }
 }
 
-async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, SocketError> {
+async fn compared(socket: &Path, wanted: &Wanted) -> Result<Seen, HaproxyError> {
     let disk = match OnDisk::of(&wanted.directory) {
         Ok(disk) => disk,
-        Err(error) => return Ok(Seen::Otherwise(format!("the files to compare with cannot be read: {error}"))),
+        Err(error) => return Ok(Proof::Refuted(format!("the files to compare with cannot be read: {error}")).into()),
     };
     if let Some(why) = LISTS.iter().find_map(|path| is_not_wanted(&disk, path, wanted)) {
-        return Ok(Seen::Otherwise(why));
+        return Ok(Proof::Refuted(why).into());
     }
     let loaded = Loaded::of(socket, &disk).await?;
     if loaded.is_empty() {
-        return Ok(Seen::NotWired);
+        return Ok(not_ours().into());
     }
     for list in &loaded.lists {
         if let Some(seen) = other_list(socket, list, &disk, wanted).await? {
-            return Ok(seen);
+            return Ok(seen.into());
         }
     }
     for ca_file in &loaded.ca_files {
         if let Some(seen) = other_chain(socket, ca_file, &disk, wanted).await? {
-            return Ok(seen);
+            return Ok(seen.into());
         }
     }
     let paths: BTreeSet<&str> = loaded.lists.iter().map(|list| list.path.as_str()).collect();
@@ -50,11 +53,11 @@ async fn seen(socket: &Path, wanted: &Wanted) -> Result<Seen, SocketError> {
         format!("HAProxy has not loaded {}: are all lines of the snippet in its configuration?", missing.join(" and "))
     });
     Ok(match (loaded.ca_files.is_empty(), missing) {
-        (false, None) => Seen::Proven,
-        (false, Some(missing)) => Seen::Lacking(missing),
-        (true, None) => Seen::AllowlistOnly("HAProxy has loaded no CA file of this target".into()),
+        (false, None) => Proof::Proven.into(),
+        (false, Some(missing)) => Seen::without_allowlist(missing),
+        (true, None) => Proof::AllowlistOnly("HAProxy has loaded no CA file of this target".into()).into(),
         (true, Some(missing)) => {
-            Seen::Unverifiable(format!("HAProxy has loaded no CA file of this target, and {missing}"))
+            Proof::Unverifiable(format!("HAProxy has loaded no CA file of this target, and {missing}")).into()
         }
     })
 }
@@ -72,7 +75,7 @@ fn is_not_wanted(disk: &OnDisk, path: &str, wanted: &Wanted) -> Option<String> {
 }
 
 /// What this list shows instead of the wanted entries, if so.
-async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Seen>, SocketError> {
+async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Proof>, HaproxyError> {
     let shown = loaded::entries(socket, list, None).await?;
     let meant = disk.entries(&list.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown) {
@@ -81,8 +84,8 @@ async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) 
     let other =
         generation_of(&shown).filter(|(number, store)| *store == wanted.store_id && *number != wanted.generation);
     Ok(Some(match other {
-        Some((number, _)) => Seen::Refuted { generation: number, part: Part::Allowlist },
-        None => Seen::Otherwise(format!("HAProxy has other entries of {} than stand on the disk", list.path)),
+        Some((number, _)) => of_generation("the allowlist", number),
+        None => Proof::Refuted(format!("HAProxy has other entries of {} than stand on the disk", list.path)),
     }))
 }
 
@@ -92,7 +95,7 @@ async fn other_chain(
     ca_file: &CaFile,
     disk: &OnDisk,
     wanted: &Wanted,
-) -> Result<Option<Seen>, SocketError> {
+) -> Result<Option<Proof>, HaproxyError> {
     let shown = loaded::certificates(socket, &ca_file.name).await?;
     let meant = disk.certificates(&ca_file.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown.fingerprints) {
@@ -104,25 +107,26 @@ async fn other_chain(
         .filter_map(|subject| marker_in(subject))
         .find(|marker| marker.store_id == wanted.store_id && marker.generation != wanted.generation);
     Ok(Some(match other {
-        Some(marker) => Seen::Refuted { generation: marker.generation, part: Part::Chain },
-        None => Seen::Otherwise(format!("HAProxy has other certificates of {} than stand on the disk", ca_file.path)),
+        Some(marker) => of_generation("the chain", marker.generation),
+        None => Proof::Refuted(format!("HAProxy has other certificates of {} than stand on the disk", ca_file.path)),
     }))
 }
 
-/// `/O=trustsync generation marker/CN=...`: a hint which generation it is, and no more, since this form can be feigned.
+/// `/O=trustsync generation marker/CN=...`: only a hint which generation it is, since this form can be feigned.
 fn marker_in(subject: &str) -> Option<MarkerName> {
     MarkerName::parse(subject.strip_prefix("/O=")?.strip_prefix(MARKER_ORGANIZATION)?.strip_prefix("/CN=")?)
 }
 
 /// What the wire shows of a HAProxy that has our chain loaded by what it says of itself, and advertises nothing of it.
 pub fn unadvertised<'a>(wire: Seen, mut others: impl Iterator<Item = &'a Seen>) -> Seen {
-    let is_loaded = |other: &Seen| matches!(other, Seen::Proven | Seen::ChainOnly(_));
-    if wire == Seen::NotWired && others.any(is_loaded) {
-        return Seen::Unverifiable(
+    let is_loaded = |other: &Seen| matches!(other.proof, Proof::Proven | Proof::ChainOnly(_));
+    if wire.proof == not_ours() && others.any(is_loaded) {
+        return Proof::Unverifiable(
             "this target's files are loaded, but at this address and by this name none of their names is advertised: \
              HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"
                 .into(),
-        );
+        )
+        .into();
     }
     wire
 }
