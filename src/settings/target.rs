@@ -369,6 +369,7 @@ impl Resolver {
     }
 
     /// What the privileged helper writes and runs must be out of the daemon's reach.
+    // Long because each way to a program or a socket of root's is named.
     pub(super) fn privileged(&mut self, store: &Store) {
         let (path, privileged_path) = (&store.path, &store.privileged_path);
         if store.targets.iter().any(|target| target.privileged) {
