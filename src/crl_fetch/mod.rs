@@ -159,7 +159,7 @@ pub fn due(fetched: Option<Timestamp>, next_update: Option<Timestamp>, now: Time
         return true;
     }
     let life = next_update.map_or(Duration::ZERO, |next| next.since(fetched));
-    let rest = (life / 2).clamp(Duration::from_secs(60), Duration::from_secs(3_600));
+    let rest = life.checked_div(2).unwrap_or(life).clamp(Duration::from_secs(60), Duration::from_secs(3_600));
     now.since(fetched) >= rest
 }
 

@@ -294,6 +294,7 @@ impl Resolver {
         Crl { policy, allow_private: self.flag("crl.allow_private", raw.allow_private, false) }
     }
 
+    // Long because it is the list of a source's keys, and of what goes with what.
     fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
         let key = |field: &str| format!("source.{name}.{field}");
         let Some(region_name) = &raw.region else {

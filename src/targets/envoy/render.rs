@@ -59,11 +59,11 @@ pub(super) fn admits_nobody(file: &[u8]) -> bool {
 
 /// Which clients of those whom the authorities have signed get in.
 enum Admission {
-    /// These certificates.
+    /// Those with one of these certificates.
     Leaves(BTreeSet<Fingerprint>),
     /// Those with one of these as dNSName.
     Names(BTreeSet<String>),
-    /// All of them.
+    /// All whom the roots have signed.
     Issuer,
 }
 
