@@ -135,7 +135,7 @@ fn judge(
     at: Timestamp,
 ) -> Judged {
     let (mut path, mut notes) = (Vec::new(), Vec::new());
-    let (candidate, refusal) = match verify::judge(text, anchors, policy, at) {
+    let (candidate, refusal) = match verify::verify_string(text, anchors, policy, at) {
         Verdict::Accepted(candidate) => (Some(candidate), None),
         Verdict::Expired(candidate, refusal) => (Some(candidate), Some(refusal)),
         Verdict::Refused(refusal) => (None, Some(refusal)),

@@ -372,7 +372,7 @@ fn judge(
     now: Timestamp,
 ) -> Result<VerifiedCrl, Trouble> {
     let crl = Crl::read(bytes).map_err(|error| Trouble::Unreadable { url: shown.to_owned(), error })?;
-    crl::judge(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.to_owned(), refused })
+    crl::believe(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.to_owned(), refused })
 }
 
 /// Looks up what is kept, and whether the server is to be asked. `issuers` are the certificates of accepted paths.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::store::{Link, LinkPath, StoreError, file, generation, link};
+use super::{Link, LinkPath, StoreError, file, generation, link};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
@@ -263,7 +263,7 @@ pub fn manifest_of(root: &Path, number: u64) -> Result<Option<Manifest>, Content
 
 /// As [`manifest_of`], of a folder of generations.
 pub fn manifest_in(generations: &Path, number: u64) -> Result<Option<Manifest>, ContentsError> {
-    let Some(bytes) = generation::read_file_in(generations, number, "manifest.json", LARGEST)? else { return Ok(None) };
+    let Some(bytes) = generation::read_file(generations, number, "manifest.json", LARGEST)? else { return Ok(None) };
     Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Record {
         path: generations.join(generation::name(number)).join("manifest.json"),
         source,
@@ -298,9 +298,10 @@ pub fn certificates_of(root: &Path, number: u64) -> Result<BTreeMap<Fingerprint,
     let named = manifest_of(root, number).ok().flatten().map(|manifest| manifest.files).unwrap_or_default();
     let always = ["leaves.pem", "chain.pem"].map(str::to_owned);
     let paths: BTreeSet<String> = named.into_keys().filter(|path| path.ends_with(".pem")).chain(always).collect();
+    let generations = root.join(generation::DIRECTORY);
     let mut certificates = BTreeMap::new();
     for path in paths {
-        let bytes = generation::read_file(root, number, &path, LARGEST).unwrap_or_default().unwrap_or_default();
+        let bytes = generation::read_file(&generations, number, &path, LARGEST).unwrap_or_default().unwrap_or_default();
         let blocks = pem::scan(&String::from_utf8_lossy(&bytes));
         let parsed = blocks.into_iter().filter_map(|block| Certificate::parse(&block.bytes.ok()?).ok());
         certificates.extend(parsed.map(|certificate| (certificate.fingerprint(), certificate)));

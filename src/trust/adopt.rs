@@ -236,7 +236,7 @@ impl Adoption<'_> {
         let leaf = known(&key).ok_or_else(|| format!("{} is in none of its files", key.short()))?;
         let chain = entry.chain.iter().filter(|link| **link != key).filter_map(known);
         let given = std::iter::once(leaf).chain(chain).collect();
-        let candidate = match verify::judge_certificates(given, &rules.anchors, self.input.policy, self.input.now) {
+        let candidate = match verify::verify_certificates(given, &rules.anchors, self.input.policy, self.input.now) {
             Verdict::Accepted(candidate) => candidate,
             // Servers refuse it by themselves; the daemon keeps it as the last one.
             Verdict::Expired(candidate, _) if self.input.giver == Giver::Daemon => candidate,

@@ -85,7 +85,7 @@ pub struct Facts {
     pub name_constraints: Option<DnsConstraints>,
     /// Critical extensions that nothing here processes, by OID.
     pub unknown_critical_extensions: Vec<String>,
-    /// Extensions that stand in it more than once, by OID; RFC 5280, 4.2 forbids it.
+    /// Extensions that it has more than once, by OID; RFC 5280, 4.2 forbids it.
     pub duplicate_extensions: Vec<String>,
     /// Extensions whose content could not be read, by OID, whether policy reads them or not.
     pub malformed_extensions: Vec<String>,
@@ -137,7 +137,7 @@ pub enum KeyKind {
     Ec(Curve),
     /// Ed25519.
     Ed25519,
-    /// Anything else, in words.
+    /// Anything else, described for people.
     Other(String),
 }
 
@@ -218,7 +218,7 @@ impl Certificate {
         hex(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, self.pem().as_bytes()).as_ref())
     }
 
-    /// What it says of itself.
+    /// What was read from it.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -237,7 +237,7 @@ impl Certificate {
     }
 }
 
-/// Short: a certificate stands in many structures that are printed in tests and logs.
+/// Short, because it is in structures that tests and logs print.
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({} {})", self.fingerprint().short(), self.facts.subject)
@@ -360,7 +360,8 @@ fn read_extension(facts: &mut Facts, extension: &X509Extension<'_>) {
                 permitted: dns_names(&constraints.permitted_subtrees),
                 excluded: dns_names(&constraints.excluded_subtrees),
             };
-            // A constraint for hosts has no leading period, unlike one for URIs (RFC 5280, 4.2.1.10); readers differ on it.
+            // A constraint for hosts has no leading period, unlike one for URIs (RFC 5280, 4.2.1.10); readers differ on
+            // it.
             malformed = read.permitted.iter().chain(&read.excluded).any(|name| name.starts_with('.'));
             facts.name_constraints = Some(read);
         }

@@ -1,5 +1,5 @@
-//! What `evidence.jsonl` says of each generation, put together for an auditor: when it was observed, committed, told and
-//! proven, by which evidence a target, what was owed meanwhile, what the operator said.
+//! What `evidence.jsonl` says of each generation, put together for an auditor: when it was observed, committed,
+//! reloaded and proven, by which evidence at each target, what was owed meanwhile, what the operator overrode.
 //!
 //! ```text
 //!  line ─▶ [`Records::take`] ─▶ the record of the generation before, once another one begins
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::timestamp::Timestamp;
 
-/// How many events one record lists; a target that owes for months, each time in other words, must not fill
-/// the memory.
+/// How many events one record lists; a target that owes for months, each time for another reason, must not fill the
+/// memory.
 pub const MOST_EVENTS: usize = 1_000;
 
 /// What is on record of one generation.
@@ -26,7 +26,7 @@ pub struct Record {
     pub committed: Option<Committed>,
     /// By target.
     pub targets: BTreeMap<String, TargetRecord>,
-    /// What the operator said while it was the newest.
+    /// The operator's overrides while it was the newest.
     #[serde(rename = "words")]
     pub overrides: Vec<OverrideLine>,
     /// Where evidence is missing.
@@ -60,7 +60,7 @@ pub struct Committed {
 /// What became of a generation at a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TargetRecord {
-    /// When its server was first told.
+    /// When its server was first asked to reload.
     pub told: Option<Timestamp>,
     /// Since when it is settled by the evidence that it has now; `None` while it is owed.
     pub settled: Option<Settled>,
@@ -68,32 +68,32 @@ pub struct TargetRecord {
     pub events: Vec<Event>,
 }
 
-/// By what a target was settled.
+/// What settled a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Settled {
-    /// When.
+    /// When it happened.
     pub time: Timestamp,
-    /// By what.
+    /// The evidence.
     pub by: Happened,
-    /// In words.
+    /// The reason, in words.
     pub detail: String,
 }
 
 /// Something that happened at a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub time: Timestamp,
-    /// That it was told, that it owes, or by what it was settled.
+    /// A reload, a debt, or the evidence that settled it.
     pub event: Happened,
-    /// In words.
+    /// The reason, in words.
     pub detail: String,
 }
 
-/// What the operator said.
+/// What the operator overrode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverrideLine {
-    /// When.
+    /// When it happened.
     pub time: Timestamp,
     /// What.
     #[serde(default)]
@@ -121,16 +121,16 @@ struct Line {
     detail: String,
 }
 
-/// What a line says that happened; its stable name stands in the file.
+/// What a line records; the file has its stable name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Happened {
     /// A generation was committed.
     Committed,
-    /// The operator said something that changes what is trusted, or will.
+    /// The operator overrode what is trusted, or will be.
     #[serde(rename = "operators_word")]
     OperatorsOverride,
-    /// A target's server was told.
+    /// A target's server was asked to reload.
     Told,
     /// A target owes a generation.
     Owed,
@@ -140,9 +140,9 @@ pub enum Happened {
     ChainProven,
     /// The allowlist alone was.
     AllowlistProven,
-    /// It was told, and nothing can prove more.
+    /// It was reloaded, and nothing can prove more.
     ReloadedNotProven,
-    /// It was settled by the operator's word.
+    /// The operator confirmed it.
     Confirmed,
     /// Lines were lost while the disk took none.
     EvidenceLost,

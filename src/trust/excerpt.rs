@@ -1,5 +1,5 @@
-//! Someone else's text (a server's, a check's, a socket's) before it is kept or shown: printable, and never longer than what
-//! keeps it can read again.
+//! Someone else's text (a server's, a check's, a socket's) before it is kept or shown: printable, and never longer than
+//! what keeps it can read again.
 
 const CUT: &str = "[...]";
 

@@ -190,7 +190,7 @@ pub fn interpret(
             _ => 0,
         };
         let entities: Entities<'_> = [unfiltered, upcoming].into_iter().flatten().flatten().collect();
-        let verify = |(status, text)| (status, verify::judge(text, &rules.anchors, policy, now));
+        let verify = |(status, text)| (status, verify::verify_string(text, &rules.anchors, policy, now));
         let verdicts: Vec<(ListedStatus, Verdict)> = entities.into_iter().map(verify).collect();
         let (identity, learned_now) = identity(rules, &verdicts, whole, &mut findings);
         answers.push(SlotAnswer {

@@ -2,8 +2,8 @@
 //!
 //! Every reader we measured (OpenSSL, Go, rustls-pki-types, x509-parser) silently skips or merges blocks on some input:
 //! a space before `-----BEGIN` is enough. Here every BEGIN marker, wherever it stands, yields one [`Block`], read or
-//! refused, so that nothing can go missing between what was sent and what was judged. What RFC 7468 allows is read, and
-//! so is any ASCII whitespace around markers and within the base64; everything else is an error of its block.
+//! refused, so that nothing can go missing between what was sent and what is verified. What RFC 7468 allows is read,
+//! and so is any ASCII whitespace around markers and within the base64; everything else is an error of its block.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl Block {
     }
 }
 
-/// Never the bytes: nobody should have to wonder what a block contains before logging it.
+/// Never the bytes: a block must be safe to log, whatever it contains.
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Block")
@@ -97,7 +97,7 @@ pub enum Oddity {
 }
 
 impl Oddity {
-    /// The words for it.
+    /// What was read over, in words.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

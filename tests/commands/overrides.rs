@@ -28,7 +28,8 @@ use trustsync::trust::verify::{self, Policy, Verdict};
 fn trust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp, until: Timestamp) -> Option<Role> {
     let rules = store.slots[0].clone();
     let identity = names([NAME]);
-    let Verdict::Accepted(candidate) = verify::judge(&leaf.text, &rules.anchors, &Policy::default(), now) else {
+    let Verdict::Accepted(candidate) = verify::verify_string(&leaf.text, &rules.anchors, &Policy::default(), now)
+    else {
         panic!("the policy refuses {}", leaf.certificate.facts().subject)
     };
     let verified = candidate.admit(&identity).unwrap();

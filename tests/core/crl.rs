@@ -18,7 +18,7 @@ use support::privilege;
 use trustsync::trust::anchor::Anchors;
 use trustsync::trust::certificate::Certificate;
 use trustsync::trust::crl::{
-    CoveredKind, Crl, Freshest, LARGEST, Problem, Revocation, VerifiedCrl, judge, revocations,
+    CoveredKind, Crl, Freshest, LARGEST, Problem, Revocation, VerifiedCrl, believe as judge, revocations,
 };
 use trustsync::trust::pem;
 use trustsync::trust::timestamp::Timestamp;
@@ -219,7 +219,7 @@ impl World {
         for leaf in [&world.leaf, &world.other_leaf] {
             let text = leaf.pem() + &world.intermediate.certificate.pem();
             let anchors = Anchors::of(vec![world.root.certificate.clone()]);
-            let Verdict::Accepted(candidate) = verify::judge(&text, &anchors, &Policy::default(), now()) else {
+            let Verdict::Accepted(candidate) = verify::verify_string(&text, &anchors, &Policy::default(), now()) else {
                 panic!("the path is not accepted");
             };
             assert_eq!(candidate.chain(), world.chain());

@@ -19,7 +19,7 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::pem;
 use trustsync::trust::refusal::{Refusal, Rule};
 use trustsync::trust::timestamp::Timestamp;
-use trustsync::trust::verify::{Candidate, Identity, Policy, Verdict, judge, judge_certificates};
+use trustsync::trust::verify::{Candidate, Identity, Policy, Verdict, verify_certificates, verify_string as judge};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
@@ -397,7 +397,7 @@ fn the_order_of_the_string_does_not_matter_and_only_the_path_is_kept() {
     assert!(doubled.notes().iter().any(|note| note.contains("more than once")), "{:?}", doubled.notes());
 
     let recorded = vec![certificate(&middle.pem), certificate(&leaf)];
-    let Verdict::Accepted(again) = judge_certificates(recorded, &root.anchors(), &Policy::default(), now()) else {
+    let Verdict::Accepted(again) = verify_certificates(recorded, &root.anchors(), &Policy::default(), now()) else {
         panic!("the same certificates, read before, are judged the same")
     };
     assert_eq!(again.chain(), doubled.chain());

@@ -131,7 +131,7 @@ fn neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up() {
         ("rm generations/000001/manifest.json; mkfifo generations/000001/manifest.json", 5, "not a regular file"),
         ("rm generations/000001/leaves.pem; mkfifo generations/000001/leaves.pem", 5, "not a regular file"),
         ("rm generations/000001/chain.pem; mkdir generations/000001/chain.pem", 5, "not a regular file"),
-        ("rm -r generations/000001; mkfifo generations/000001", 5, "it is no folder"),
+        ("rm -r generations/000001; mkfifo generations/000001", 5, "it is not a folder"),
         ("truncate -s 6G generations/000001/manifest.json", 5, "larger than 8388608 bytes"),
         ("truncate -s 6G generations/000001/leaves.pem", 5, "larger than 8388608 bytes"),
         ("yes '[' | head -c 7000000 | tr -d '\\n' > generations/000001/manifest.json", 5, "cannot be read"),
@@ -274,7 +274,7 @@ fn a_manifest_with_another_identity_is_refused_whole() {
     slot["entries"][sandbox::fingerprint(stranger.der())]["word"] =
         serde_json::json!({"since": "2026-01-01T00:00:00Z", "until": "2099-01-01T00:00:00Z", "any_identity": true});
     host.forge(&manifest);
-    host.apply("edge").exits(5).says(&["that its identity was waived is not believed"]);
+    host.apply("edge").exits(5).says(&["only the configuration here can waive its identity"]);
     assert_eq!(rendered(&host, "edge"), [host.sandbox.current_leaf()]);
 }
 
@@ -427,7 +427,10 @@ fn an_arrangement_in_which_root_would_do_the_daemons_bidding_is_refused() {
             target(&format!("check = [{:?}]", host.sandbox.store().join("check"))),
             "root would run what the daemon wrote",
         ),
-        (target("reload = { signal = \"HUP\", process = \"x\", pidfile = \"store/pid\" }"), "root would signal whom"),
+        (
+            target("reload = { signal = \"HUP\", process = \"x\", pidfile = \"store/pid\" }"),
+            "root would signal the process that the daemon names",
+        ),
         (target("").replace("target.edge", "target.requests"), "choose another name"),
     ] {
         host.sandbox.configure(&text);
@@ -573,7 +576,7 @@ fn what_root_did_not_let_in_is_owed_and_enters_once_its_configuration_says_so() 
     let file = file.to_str().unwrap();
     host.daemon(&["trust", file, "--until", "30d", "--any-identity"])
         .exits(7)
-        .says(&["target_withheld", "that its identity was waived is not believed"]);
+        .says(&["target_withheld", "only the configuration here can waive its identity"]);
     assert_eq!(rendered(&host, "edge"), [host.sandbox.current_leaf()]);
     let told = host.told_by("edge").len();
     // Tried again in every cycle, and the server is not told again of the same.

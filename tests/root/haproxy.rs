@@ -58,7 +58,7 @@ fn a_rotation_reaches_a_server_whose_key_and_socket_are_roots_alone() {
         match way {
             Way::Reload => {
                 assert_eq!(reloads, (before.0 + 1, 0));
-                assert!(told.contains("by its master's word"), "{told}");
+                assert!(told.contains("its master says that the reload succeeded"), "{told}");
             }
             Way::Runtime => {
                 assert_eq!(reloads, before);

@@ -91,7 +91,7 @@ pub fn judge(data: &[u8]) {
         (text.as_ref(), anchors),
         (encode("CERTIFICATE", data).as_str(), DIGICERT.clone()),
     ] {
-        match verify::judge(text, &anchors, &Policy::default(), now()) {
+        match verify::verify_string(text, &anchors, &Policy::default(), now()) {
             Verdict::Accepted(candidate) => {
                 assert!(candidate.leaf().facts().extended_key_usages.contains(&"clientAuth".to_owned()));
                 assert!(candidate.chain().last().is_some_and(|root| anchors.0.contains(root)));
@@ -112,7 +112,7 @@ pub fn crl(data: &[u8]) {
         // An entry has a serial number and a date, and so no fewer than 20 octets.
         assert!(facts.count <= crl.der().len() / 20);
         assert_eq!(Crl::parse(crl.der().to_vec()).unwrap().facts(), facts);
-        let refused = crl::judge(&crl, &DIGICERT.0, Duration::ZERO, now());
+        let refused = crl::believe(&crl, &DIGICERT.0, Duration::ZERO, now());
         assert!(refused.unwrap_err().to_string().is_ascii());
     }
 }

@@ -26,7 +26,7 @@ use crate::store::ownership::{self, NotRoots};
 use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep_in};
 use crate::targets::enforcement;
 use crate::targets::process::Environment;
-use crate::targets::read_back::read_back_in;
+use crate::targets::read_back::read_back;
 use crate::trust::adopt::{Adopted, Giver, Input, Withheld, adopt as judge};
 use crate::trust::canary::CheckCanary;
 use crate::trust::event;
@@ -364,7 +364,7 @@ impl Apply<'_> {
         let generations = files.generations();
         let rendered = contents::manifest_in(&generations, number).ok().flatten();
         let is_there = rendered.is_some_and(|rendered| rendered.digest == digest && rendered.store == given.store);
-        if is_there && read_back_in(self.store.kinds, &generations, number).is_ok() {
+        if is_there && read_back(self.store.kinds, &generations, number).is_ok() {
             return Ok(digest);
         }
         let marker = commit::marker(&given.store, number, digest)?;

@@ -64,7 +64,7 @@ impl OnDisk {
         if !self.files.contains(path) {
             return Err(io::Error::new(ErrorKind::NotFound, "the generation's manifest lists no such file"));
         }
-        let bytes = generation::read_file_in(&self.generations, self.number, path, LARGEST)
+        let bytes = generation::read_file(&self.generations, self.number, path, LARGEST)
             .map_err(|error| io::Error::other(error.to_string()))?
             .ok_or(ErrorKind::NotFound)?;
         String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))

@@ -59,17 +59,12 @@ pub enum ReadBackError {
     },
 }
 
-/// Reads generation `number` of the store at `root` back, by the kinds that are known.
-pub fn read_back(kinds: Kinds, root: &Path, number: u64) -> Result<(), ReadBackError> {
-    read_back_in(kinds, &root.join(generation::DIRECTORY), number)
-}
-
-/// As [`read_back`], of a folder of generations.
-pub fn read_back_in(kinds: Kinds, generations: &Path, number: u64) -> Result<(), ReadBackError> {
+/// Reads generation `number` of a folder of generations back, by the kinds that are known.
+pub fn read_back(kinds: Kinds, generations: &Path, number: u64) -> Result<(), ReadBackError> {
     let manifest = contents::manifest_in(generations, number)?.ok_or(ReadBackError::NoManifest(number))?;
     for (path, digest) in &manifest.files {
         let missing = || ReadBackError::Missing { path: path.clone() };
-        let bytes = generation::read_file_in(generations, number, path, LARGEST)?.ok_or_else(missing)?;
+        let bytes = generation::read_file(generations, number, path, LARGEST)?.ok_or_else(missing)?;
         if Fingerprint::of(&bytes) != *digest {
             return Err(ReadBackError::Changed { path: path.clone() });
         }

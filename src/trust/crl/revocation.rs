@@ -9,8 +9,8 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::refusal::quoted;
 use crate::trust::timestamp::Timestamp;
 
-/// Of each issuer and scope the freshest list. Two distribution points of one issuer are two scopes: a fresh list of the
-/// one says nothing about the other's certificates.
+/// Of each issuer and scope the freshest list. Two distribution points of one issuer are two scopes: a fresh list of
+/// the one says nothing about the other's certificates.
 #[derive(Debug, Clone, Default)]
 pub struct Freshest(BTreeMap<Key, VerifiedCrl>);
 
@@ -22,7 +22,7 @@ struct Key {
 }
 
 impl Freshest {
-    /// Takes a list in, unless it has a fresher one of the same issuer and scope; tells whether it did.
+    /// Takes a list in, unless it has a fresher one of the same issuer and scope; returns whether it did.
     pub fn add(&mut self, crl: VerifiedCrl) -> bool {
         let facts = crl.facts();
         let key = Key { issuer_der: facts.issuer_der.clone(), issuer_key: crl.issuer_key, scope: facts.scope.clone() };
@@ -47,7 +47,7 @@ impl Freshest {
         self.0.values()
     }
 
-    /// Those of `leaf` and `chain` (no anchor: nobody but the operator answers for it) for which no list here speaks.
+    /// Those of `leaf` and `chain` (not the anchor: only the operator answers for it) for which no list here speaks.
     #[must_use]
     pub fn uncovered<'a>(&self, leaf: &'a Certificate, chain: &'a [Certificate]) -> Vec<&'a Certificate> {
         std::iter::once(leaf)
@@ -104,7 +104,7 @@ pub struct Revocation {
     pub listed: Timestamp,
     /// revocationDate.
     pub since: Timestamp,
-    /// Why.
+    /// The reason that the list gives.
     pub reason: Reason,
 }
 
@@ -126,9 +126,9 @@ impl fmt::Display for Revocation {
 /// Why a leaf is revoked: empty where it is not. `chain` holds the issuers of its accepted paths, in any order, anchors
 /// included.
 ///
-/// A leaf is revoked with its own certificate, or when each of its paths leads through a revoked one. Whoever is listed is
+/// A leaf is revoked with its own certificate, or when each of its paths leads through a revoked one. What is listed is
 /// revoked, whatever the reason (on hold too), and whatever the list's scope: an issuer gives a serial number once (RFC
-/// 5280, 4.1.2.2), so a list that names it means it. An anchor is revoked by nobody but the operator.
+/// 5280, 4.1.2.2), so a list that names it means it. Only the operator revokes an anchor.
 #[must_use]
 pub fn revocations(leaf: &Certificate, chain: &[Certificate], crls: &Freshest) -> Vec<Revocation> {
     if let Some(revoked) = revocation(leaf, chain, crls) {
@@ -169,7 +169,8 @@ fn issued(issuer: &Certificate, certificate: &Certificate) -> bool {
     above.subject_der == below.issuer_der && keys_agree && issuer != certificate
 }
 
-/// Whether a list is by the issuer of a certificate: by its name, and by a key that the certificate's path has under it.
+/// Whether a list is by the issuer of a certificate: by its name, and by a key that the certificate's path has under
+/// it.
 fn speaks_for(crl: &VerifiedCrl, certificate: &Certificate, chain: &[Certificate]) -> bool {
     crl.facts().issuer_der == certificate.facts().issuer_der
         && chain.iter().any(|issuer| issuer.facts().key_fingerprint == crl.issuer_key && issued(issuer, certificate))

@@ -66,7 +66,7 @@ lines!(
     VendorRequestFailed = ("vendor_request_failed", DEBUG),
     VendorRequestRetried = ("vendor_request_retried", INFO),
     CrlRequestRetried = ("crl_request_retried", INFO),
-    // --- root's half ---
+    // --- the privileged helper ---
     PrivilegedPathUnfit = ("privileged_path_unfit", WARN),
     RequestStuck = ("request_stuck", ERROR),
     ApplyFailed = ("apply_failed", ERROR),

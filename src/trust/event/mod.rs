@@ -4,9 +4,9 @@
 //! ```text
 //!  catalogue (one row an event) ─▶ Event::facts() ─▶ Finding (event, subject, text) ─▶ log · alarm · exit · runbook
 //! ```
-//! An event that is a *condition* ends by itself: when the observation that would raise it again does not. Any other
-//! *happened*: its alarm stays until someone has acknowledged it. An event cannot be added without its facts, and nothing
-//! outside asks for one by its text.
+//! An event that is a *condition* ends by itself: when the observation that would raise it again does not. Any other is
+//! something that *happened*: its alarm stays until someone has acknowledged it. An event cannot be added without its
+//! facts, and nothing outside asks for one by its text.
 
 use std::fmt;
 

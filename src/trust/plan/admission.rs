@@ -150,8 +150,8 @@ impl Planner<'_> {
         entering.retain(|(key, ..)| !new.contains(key));
         let heads: Vec<String> = new.iter().take(10).map(Fingerprint::short).collect();
         let text = format!(
-            "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer may add: \
-             none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
+            "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer may \
+             add: none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
              verify.max_new_leaves for one cycle.",
             new.len(),
             heads.join(", "),

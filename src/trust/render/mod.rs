@@ -1,5 +1,5 @@
 //! From a trust set to the files of a generation: named bytes, the same for the same set, number and marker. No file is
-//! ever empty; a set that admits nobody says *deny all* in a form that its server still loads.
+//! ever empty; a set that admits no one says *deny all* in a form that its server still loads.
 
 mod family;
 
@@ -46,7 +46,7 @@ impl<'a> Content<'a> {
 
     fn work_out_digest(&self) -> Fingerprint {
         let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
-        // The operator's words change no file but the manifest, and must stand there.
+        // The operator's overrides change no file but the manifest, and must be in it.
         for (slot, held) in &self.planner.slots {
             for (key, role, word) in
                 held.entries.iter().filter_map(|(key, entry)| Some((key, entry.trusted.role, entry.trusted.word?)))
@@ -138,7 +138,7 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Roots and intermediates, ours and the operator's; nothing where nobody is admitted and nobody else is served.
+/// Roots and intermediates, ours and the operator's; nothing where no one is admitted and no other client is served.
 fn bundle(set: &TrustSet) -> String {
     set.chain
         .iter()
@@ -160,8 +160,9 @@ fn path_order<'a>(leaf: &'a Certificate, mut chain: Vec<&'a Certificate>) -> Vec
     ordered
 }
 
-/// A line for each pin, each name of each name rule, and beside name rules each denial; a reader that finds only comments
-/// admits nobody. Only a pin's line has `sha256:` in it, so that whoever looks for that alone takes nothing else for a pin.
+/// A line for each pin, each name of each name rule, and beside name rules each denial; a reader that finds only
+/// comments admits no one. Only a pin's line has `sha256:` in it, so that a reader of that alone takes nothing else for
+/// a pin.
 fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
     let mut text = format!("# trustsync generation {:06} store {}\n", label.generation, label.store);
     text.push_str("# role, SHA-256 and SHA-1 of the certificate, its last valid second, its name\n");
@@ -189,7 +190,7 @@ fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
     text.push_str(NAMES);
     for rule in &set.name_rules {
         let root = rule.root.fingerprint();
-        // Who reads this sees dNSNames too, where others see nothing that binds.
+        // Readers of this file see dNSNames too, where servers see nothing that binds.
         let names = if rule.names.is_empty() { &rule.witnesses.dns_names } else { &rule.names };
         if names.is_empty() {
             let _ = writeln!(text, "name root={root} *");
@@ -218,7 +219,7 @@ const NAMES: &str =
 
 const DENIED: &str = "# denied: nobody is admitted by a name whose certificate has this SHA-256, and why\n";
 
-/// Whether a name can stand on a line as it is. One that cannot is left out, and so admits nobody.
+/// Whether a name can stand on a line as it is. One that cannot is left out, and so admits no one.
 #[must_use]
 pub fn is_one_word(name: &str) -> bool {
     !name.is_empty() && name != "*" && name.bytes().all(|byte| byte.is_ascii_graphic())

@@ -126,8 +126,8 @@ fn of_issuer(
     found
 }
 
-/// A leaf without dNSName is identified by its CN, which name constraints do not reach by themselves: without this rule, a
-/// CA that may only issue for its own domain could issue the vendor's name. OpenSSL has the same rule.
+/// A leaf without dNSName is identified by its CN, which name constraints do not reach by themselves: without this
+/// rule, a CA that may only issue for its own domain could issue the vendor's name. OpenSSL has the same rule.
 fn of_common_names(leaf: &Certificate, issuer: &Certificate) -> Option<Violation> {
     let constraints = issuer.facts().name_constraints.as_ref()?;
     if !leaf.facts().dns_names.is_empty() || leaf.identity_names().iter().all(|name| constraints.allow(name)) {
@@ -208,7 +208,7 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
 /// malformed one of another kind (a policy's text, say) decides nothing, and refusing it would only cost an outage.
 const RELEVANT: [&str; 7] = ["2.5.29.19", "2.5.29.15", "2.5.29.37", "2.5.29.17", "2.5.29.30", "2.5.29.14", "2.5.29.35"];
 
-/// The signature on a certificate by its issuer; nobody asks for an anchor's own.
+/// The issuer's signature on a certificate; an anchor's own does not matter.
 fn of_signature(certificate: &Certificate, policy: &Policy) -> Option<Violation> {
     let facts = certificate.facts();
     let (rule, why) = match facts.signature_kind {

@@ -5,11 +5,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::store::error::StoreError;
-use crate::store::{TARGETS, file, generation};
+use super::error::StoreError;
+use super::{file, generation};
 
 /// The link for readers that are not a target.
 pub const CURRENT: &str = "current";
+
+/// The folder of the targets' links.
+pub const TARGETS: &str = "target";
 
 /// The folders that stand beside the links of privileged targets, so that no target can have such a name.
 pub const PRIVILEGED_FOLDERS: [&str; 5] = [generation::DIRECTORY, REQUESTS, CONSUMED, OUTCOMES, STATE];
@@ -97,7 +100,7 @@ impl LinkPath {
     pub fn read(&self) -> Result<Link, StoreError> {
         let Some(found) = file::look_up(&self.path)? else { return Ok(Link::Missing) };
         if !found.is_symlink() {
-            return Ok(Link::Foreign(format!("({})", super::kind(&found))));
+            return Ok(Link::Foreign(format!("({})", file::kind(&found))));
         }
         let target = fs::read_link(&self.path).map_err(|error| StoreError::io("read the link", &self.path, error))?;
         let number = target.to_str().and_then(|text| text.strip_prefix(&*self.prefix)).and_then(generation::number);
@@ -115,7 +118,7 @@ impl LinkPath {
         if let Ok(found) = fs::symlink_metadata(&self.path)
             && !found.is_symlink()
         {
-            let found = format!("is {}, where our own link belongs", super::kind(&found));
+            let found = format!("is {}, where our own link belongs", file::kind(&found));
             return Err(StoreError::foreign(&self.path, &found));
         }
         let temporary = file::free_temporary(&self.path)?;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-use crate::store::error::StoreError;
-use crate::store::file;
+use super::error::StoreError;
+use super::file;
 use crate::trust::timestamp::{Timestamp, span};
 
 /// The lock's file. It is never removed: a second file of that name would be a second lock.

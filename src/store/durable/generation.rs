@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::store::error::StoreError;
-use crate::store::file;
+use super::error::StoreError;
+use super::file;
 use crate::trust::fingerprint::Fingerprint;
 
 /// The folder of all generations.
@@ -171,19 +171,9 @@ pub fn list_in(generations: &Path) -> Result<BTreeSet<u64>, StoreError> {
     Ok(directories.filter_map(|(name, _)| number(&name)).collect())
 }
 
-/// Reads a file of a generation, at most `limit` bytes; `None` where the generation or the file is missing. No part of
-/// the path beneath the generation may be a symlink.
-pub fn read_file(root: &Path, number: u64, relative: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    read_file_in(&root.join(DIRECTORY), number, relative, limit)
-}
-
-/// As [`read_file`], of a folder of generations.
-pub fn read_file_in(
-    generations: &Path,
-    number: u64,
-    relative: &str,
-    limit: u64,
-) -> Result<Option<Vec<u8>>, StoreError> {
+/// Reads a file of a generation in a folder of generations, at most `limit` bytes; `None` where the generation or the
+/// file is missing. No part of the path beneath the generation may be a symlink.
+pub fn read_file(generations: &Path, number: u64, relative: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     let Some((file, at)) = open_file(generations, number, relative)? else { return Ok(None) };
     file::read_bounded(&file, &at, limit).map(Some)
 }

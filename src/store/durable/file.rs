@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::store::error::StoreError;
+use super::error::StoreError;
 
 /// The longest line that [`append`] takes, without its newline.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -78,7 +78,7 @@ pub(super) fn regular(file: &File, path: &Path) -> Result<fs::Metadata, StoreErr
     if found.is_file() {
         return Ok(found);
     }
-    Err(StoreError::foreign(path, &format!("is {}, not a regular file", super::kind(&found))))
+    Err(StoreError::foreign(path, &format!("is {}, not a regular file", kind(&found))))
 }
 
 /// Reads the last `limit` bytes of a regular file; nothing where there is none.
@@ -100,7 +100,7 @@ pub(super) fn read_bounded(file: &File, path: &Path, limit: u64) -> Result<Vec<u
 }
 
 /// Reads a file whole; `None` if it has more than `limit` bytes.
-pub(super) fn at_most(file: &File, limit: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn at_most(file: &File, limit: u64) -> io::Result<Option<Vec<u8>>> {
     if file.metadata()?.len() > limit {
         return Ok(None);
     }
@@ -330,4 +330,17 @@ pub(super) fn is(error: &io::Error, errno: Errno) -> bool {
 
 pub(super) fn flags(flags: OFlags) -> i32 {
     i32::try_from(flags.bits()).unwrap_or(0)
+}
+
+/// What kind of thing stands at a path, with its article.
+pub(crate) fn kind(found: &fs::Metadata) -> &'static str {
+    if found.is_symlink() {
+        "a symlink"
+    } else if found.is_dir() {
+        "a directory"
+    } else if found.is_file() {
+        "a regular file"
+    } else {
+        "a special file"
+    }
 }
