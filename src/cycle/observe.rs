@@ -24,8 +24,8 @@ use crate::trust::subject::Subject;
 use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::verify::Identity;
 
-/// A client for each source, which keeps tokens and connections from cycle to cycle; and for each store, once a revocation
-/// list is due, one for lists.
+/// A client for each source, which keeps tokens and connections from cycle to cycle; and for each store, once a
+/// revocation list is due, one for lists.
 #[derive(Default)]
 pub struct Clients {
     sources: BTreeMap<String, Client>,
@@ -133,8 +133,8 @@ pub struct Assessed {
     pub interpreted: Interpretation,
 }
 
-/// Judges what the sources said, by what is remembered; a source that failed is silent. What was judged `before` is judged
-/// again only where the rules are others by now.
+/// Judges what the sources said, by what is remembered; a source that failed is silent. What was judged `before` is
+/// judged again only where the rules are others by now.
 pub fn assess(
     settings: &Settings,
     observed: &[Observed],

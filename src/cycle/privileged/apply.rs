@@ -218,7 +218,8 @@ impl Apply<'_> {
         };
         let earlier = linked.and_then(|linked| contents::manifest_in(&files.generations(), linked).ok().flatten());
         let adopted = self.adopt(&mut state, &given, earlier.as_ref())?;
-        // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be admitted.
+        // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be
+        // admitted.
         let mut unsaved = state.write(&files.state()).err();
 
         let outputs = self.store.outputs();
@@ -334,9 +335,9 @@ impl Apply<'_> {
                 Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
                     paths.extend(pidfile.parent().map(Path::to_owned));
                 }
-                // HAProxy's own user may have made its sockets, and anyone who may write in their folder may put others there.
-                // Such a one is given nothing but files that the generation's manifest lists (`haproxy::on_disk`), which
-                // are public, whatever it names; and what it says is bounded.
+                // HAProxy's own user may have made its sockets, and anyone who may write in their folder may put others
+                // there. Such a one is given nothing but files that the generation's manifest lists
+                // (`haproxy::on_disk`), which are public, whatever it names; and what it says is bounded.
                 Reload::Haproxy { .. } | Reload::Watched { .. } => {}
                 Reload::Signal { .. } | Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
             }
