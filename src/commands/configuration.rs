@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Failure, environment, load, options, print};
 use crate::cli::{Config, Global};
 use crate::clock::SystemClock;
+use crate::cycle::privileged::folder::Privileged;
 use crate::cycle::{self, Clients};
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
@@ -14,7 +15,6 @@ use crate::log;
 use crate::settings::resolved::Settings;
 use crate::settings::{self, Loaded};
 use crate::store::ownership;
-use crate::store::privileged::Privileged;
 
 pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
     match command {

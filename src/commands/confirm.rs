@@ -1,7 +1,7 @@
 //! `trustsync confirm TARGET`: the operator confirms that the target's server serves the wanted generation. It ends an owed
 //! reload where nothing can prove; a proof of the contrary overrides it.
 
-use super::{Failure, load, open, print, store_of_target, the_stores};
+use super::{Failure, load, open, print, published, store_of_target, the_stores};
 use crate::cli::Global;
 use crate::cycle::Report;
 use crate::exit::Exit;
@@ -14,9 +14,7 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     let stores = the_stores(global, &loaded)?;
     let store = store_of_target(&stores, target)?;
     let mut session = open(global, store, "trustsync confirm")?;
-    let Some(wanted) = session.contents.manifest.as_ref().map(|manifest| manifest.generation) else {
-        return Err(Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned()));
-    };
+    let wanted = published(&session.contents)?.generation;
     let named = match LinkPath::target(&store.path, target)?.read()? {
         Link::Generation(number) if number == wanted => None,
         Link::Generation(number) => Some(format!("names generation {number:06}")),

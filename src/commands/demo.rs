@@ -1,6 +1,7 @@
 //! `trustsync demo`: the main job on embedded parts. A simulated vendor with its own PKI, a simulated clock, an embedded
 //! TLS server that requires client certificates, and between them the real cycle, through a whole rotation.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use crate::exit::Exit;
 use crate::settings;
 use crate::signals::Signals;
 use crate::simulator::crls::Revoke;
+use crate::simulator::folder as simulator;
 use crate::simulator::pki::{ClientCertificate, DAY};
 use crate::simulator::present::{Admission, present};
 use crate::simulator::tls_server::TlsServer;
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
-use crate::store::file;
 use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
@@ -271,45 +272,21 @@ impl Folder {
         Ok(Self { path })
     }
 
+    /// The vendor's files, and its configuration with the server as a target.
     fn configure(&self, vendor: &Vendor, server: &TlsServer) -> Result<PathBuf, Failure> {
-        let write = |name: &str, text: &str| file::replace(&self.path.join(name), text.as_bytes()).map(drop);
-        let root = crate::trust::pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der());
-        write("api-ca.pem", vendor.ca_pem())?;
-        write("digicert-root.pem", &root)?;
-        write_secret(&self.path.join("client-secret"), vendor.client_secret())
-            .map_err(|error| Failure::Other(format!("the demo's client secret cannot be written: {error}")))?;
-        let text = format!(
+        let path = simulator::Folder::create(&self.path, vendor).map_err(Failure::other)?.configuration();
+        let target = format!(
             r#"
-[source.demo]
-region = "us-east-1"
-client_id = "{id}"
-client_secret_file = "client-secret"
-api = "{api}"
-login = "{api}"
-ca_file = "api-ca.pem"
-digicert_anchors = ["digicert-root.pem"]
-
-# The simulated CAs' lists lie on this machine.
-[crl]
-policy = "soft"
-allow_private = true
-
-[store.main]
-path = "store"
-grace = "14d"
-
 [target.server]
 kind = "generic"
 reload = {{ http = "{reload}" }}
 proof = {{ connect = ["{server}"], generation = "header", settle = "60ms", timeout = "2s" }}
 "#,
-            id = vendor.client_id(),
-            api = vendor.api_url(),
             server = server.address(),
             reload = server.reload_url(),
         );
-        write("config.toml", &text)?;
-        Ok(self.path.join("config.toml"))
+        OpenOptions::new().append(true).open(&path)?.write_all(target.as_bytes())?;
+        Ok(path)
     }
 }
 
@@ -318,11 +295,6 @@ impl Drop for Folder {
         // The system's temporary folder is swept by others where this fails.
         let _ = std::fs::remove_dir_all(&self.path);
     }
-}
-
-fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(secret.as_bytes())
 }
 
 /// What the demo prints on.

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::inspect::read_bounded;
-use super::{Failure, load, print, the_store};
+use super::{Failure, load, print, published, the_store};
 use crate::cli::Global;
 use crate::cycle;
 use crate::exit::Exit;
@@ -21,9 +21,7 @@ pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<
     let loaded = load(global)?;
     let store = the_store(global, &loaded)?;
     let held = cycle::read(store)?;
-    let Some(current) = &held.manifest else {
-        return Err(Failure::Usage("the store has no generation yet: run trustsync sync".to_owned()));
-    };
+    let current = published(&held)?;
     if let Some(file) = with {
         return against_file(global, &held.set, file);
     }

@@ -42,9 +42,10 @@ use crate::log;
 use crate::settings::resolved::Store;
 use crate::settings::{self, Loaded, SettingsError};
 use crate::store::StoreError;
-use crate::store::contents::ContentsError;
+use crate::store::contents::{Contents, ContentsError};
 use crate::store::ownership::NotRoots;
 use crate::trust::finding::Finding;
+use crate::trust::manifest::Manifest;
 use crate::trust::planner_state::PlannerState;
 
 /// Parses the command line, runs the command, says why where it fails.
@@ -211,19 +212,23 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The one of these that is named, or the only one there is.
+fn the_one<T: Copy>(what: &str, name: Option<&str>, all: &[(&str, T)]) -> Result<T, Failure> {
+    let names = || all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let named = name.map(|name| (name, all.iter().find(|(known, _)| *known == name)));
+    match (named, all) {
+        (Some((_, Some((_, found)))), _) | (None, [(_, found)]) => Ok(*found),
+        (Some((name, None)), _) => {
+            Err(Failure::Usage(format!("there is no {what} {name:?}; configured are: {}", names())))
+        }
+        (None, _) => Err(Failure::Usage(format!("several are configured: choose one with --{what}: {}", names()))),
+    }
+}
+
 /// The store that the command is about.
 fn the_store<'a>(global: &Global, loaded: &'a Loaded) -> Result<&'a Store, Failure> {
-    let stores = &loaded.settings.stores;
-    let names = || stores.keys().cloned().collect::<Vec<_>>().join(", ");
-    match &global.store {
-        Some(name) => stores
-            .get(name)
-            .ok_or_else(|| Failure::Usage(format!("there is no store {name:?}; configured are {}", names()))),
-        None if stores.len() == 1 => {
-            stores.values().next().ok_or_else(|| Failure::Usage("no store is configured".to_owned()))
-        }
-        None => Err(Failure::Usage(format!("several stores are configured: choose one with --store: {}", names()))),
-    }
+    let stores: Vec<_> = loaded.settings.stores.iter().map(|(name, store)| (name.as_str(), store)).collect();
+    the_one("store", global.store.as_deref(), &stores)
 }
 
 /// Every store that the command is about.
@@ -237,11 +242,15 @@ fn the_stores<'a>(global: &Global, loaded: &'a Loaded) -> Result<Vec<&'a Store>,
 
 /// The store that has the target of this name.
 fn store_of_target<'a>(stores: &[&'a Store], target: &str) -> Result<&'a Store, Failure> {
-    stores.iter().copied().find(|store| store.targets.iter().any(|known| known.name == target)).ok_or_else(|| {
-        let known = stores.iter().flat_map(|store| &store.targets);
-        let known: Vec<&str> = known.map(|known| known.name.as_str()).collect();
-        Failure::Usage(format!("there is no target {target:?}; configured are: {}", known.join(", ")))
-    })
+    let targets =
+        |store: &&'a Store| store.targets.iter().map(|known| (known.name.as_str(), *store)).collect::<Vec<_>>();
+    the_one("target", Some(target), &stores.iter().flat_map(targets).collect::<Vec<_>>())
+}
+
+/// The newest generation's manifest.
+fn published(contents: &Contents) -> Result<&Manifest, Failure> {
+    let missing = || Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned());
+    contents.manifest.as_ref().ok_or_else(missing)
 }
 
 fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {

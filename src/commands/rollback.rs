@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, load, open, print, the_store};
+use super::{Failure, load, open, print, published, the_store};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::Report;
@@ -73,9 +73,7 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
 
 /// The generation asked for, or the newest one with another set.
 fn choose(root: &std::path::Path, contents: &Contents, number: Option<u64>) -> Result<Manifest, Failure> {
-    let Some(current) = &contents.manifest else {
-        return Err(Failure::Usage("the store has no generation yet".to_owned()));
-    };
+    let current = published(contents)?;
     let on_disk = generation::list(root)?;
     let kept = || on_disk.iter().map(|number| format!("{number:06}")).collect::<Vec<_>>().join(", ");
     if let Some(number) = number {

@@ -341,6 +341,7 @@ pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
     }
 }
 
+// Long because it is the page itself, line by line.
 fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
     let mut text = String::new();
     let generation = match (status.generation, status.committed) {

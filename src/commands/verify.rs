@@ -79,7 +79,7 @@ fn anchors(files: &[PathBuf], authority: Authority) -> Result<Anchors, Failure> 
 }
 
 fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {
-    let mut held: Vec<&Certificate> = anchors.certificates().iter().collect();
+    let mut held: Vec<&Certificate> = anchors.0.iter().collect();
     held.sort_by_key(|anchor| &anchor.facts().subject);
     let rows: Vec<_> = held
         .iter()
@@ -135,7 +135,7 @@ fn judge(
     at: Timestamp,
 ) -> Judged {
     let (mut path, mut notes) = (Vec::new(), Vec::new());
-    let (candidate, refusal) = match verify::judge(text, anchors, policy, at) {
+    let (candidate, refusal) = match verify::verify_string(text, anchors, policy, at) {
         Verdict::Accepted(candidate) => (Some(candidate), None),
         Verdict::Expired(candidate, refusal) => (Some(candidate), Some(refusal)),
         Verdict::Refused(refusal) => (None, Some(refusal)),

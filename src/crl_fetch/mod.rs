@@ -159,7 +159,7 @@ pub fn due(fetched: Option<Timestamp>, next_update: Option<Timestamp>, now: Time
         return true;
     }
     let life = next_update.map_or(Duration::ZERO, |next| next.since(fetched));
-    let rest = (life / 2).clamp(Duration::from_secs(60), Duration::from_secs(3_600));
+    let rest = life.checked_div(2).unwrap_or(life).clamp(Duration::from_secs(60), Duration::from_secs(3_600));
     now.since(fetched) >= rest
 }
 
@@ -372,7 +372,7 @@ fn judge(
     now: Timestamp,
 ) -> Result<VerifiedCrl, Trouble> {
     let crl = Crl::read(bytes).map_err(|error| Trouble::Unreadable { url: shown.to_owned(), error })?;
-    crl::judge(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.to_owned(), refused })
+    crl::believe(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.to_owned(), refused })
 }
 
 /// Looks up what is kept, and whether the server is to be asked. `issuers` are the certificates of accepted paths.

@@ -206,7 +206,7 @@ pub async fn act(
         let mut report = Report::of(&session.contents, &answers.observed, &plan);
         report.looked.lists = answers.lists.were_asked_for();
         let sources = session.contents.state.sources.clone();
-        session.note_sources(settings, &plan, &report);
+        session.note_sources(settings, &plan, &answers.observed);
         if session.would_lose_by_damage(&plan) {
             report.deny_all = session.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
             session.remember(&plan);

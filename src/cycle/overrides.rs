@@ -47,14 +47,14 @@ impl Session<'_> {
                 }
             };
             let now = self.clock.now();
-            let mut verdict = verify::judge(text, &rules.anchors, &settings.verify, now);
+            let mut verdict = verify::verify_string(text, &rules.anchors, &settings.verify, now);
             // Who hands in a leaf without its chain means the chain that is known.
             if let Verdict::Refused(refusal) = &verdict
                 && refusal.breaks(Rule::UnknownIssuer)
             {
                 let known = self.contents.set.chain.values();
                 let known: String = known.map(|link| pem::encode("CERTIFICATE", link.der())).collect();
-                match verify::judge(&format!("{text}\n{known}"), &rules.anchors, &settings.verify, now) {
+                match verify::verify_string(&format!("{text}\n{known}"), &rules.anchors, &settings.verify, now) {
                     Verdict::Refused(_) => {}
                     better => verdict = better,
                 }

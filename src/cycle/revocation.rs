@@ -76,6 +76,7 @@ pub struct Asked<'a> {
 
 /// The lists of everything that the sources said and the store has. With `fetch` (the clients, and how long it may take), what
 /// is due is fetched; without, no server is asked and nothing is written.
+// Long because each step may end it, with what was found until then.
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,

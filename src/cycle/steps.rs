@@ -10,7 +10,7 @@ use crate::settings::resolved::{Kinds, Reload, Target};
 use crate::store::{LinkPath, contents, generation};
 use crate::targets::check::{self, CheckOutcome, View};
 use crate::targets::process::Environment;
-use crate::targets::read_back::read_back_in;
+use crate::targets::read_back::read_back;
 use crate::targets::reload::{self, ReloadError, ReloadReport};
 use crate::trust::canary::CheckCanary;
 use crate::trust::fingerprint::Fingerprint;
@@ -52,7 +52,7 @@ pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, b
             Step::Finish(outcome) => return (outcome, reloaded),
             Step::ReadBack => {
                 let server = hand.server();
-                succeeded(read_back_in(server.kinds, &server.generations, wanted))
+                succeeded(read_back(server.kinds, &server.generations, wanted))
             }
             Step::CheckPrivately(number) => hand.server().check_privately(number).await,
             Step::Check => hand.server().check(View::AsItStands).await,
@@ -91,7 +91,7 @@ impl Server<'_> {
             checkable_in_place: !target.kind.reads_at_requests,
             linked_reads_back: linked
                 .filter(|linked| *linked != wanted)
-                .is_none_or(|old| read_back_in(self.kinds, &self.generations, old).is_ok()),
+                .is_none_or(|old| read_back(self.kinds, &self.generations, old).is_ok()),
             can_be_reloaded: target.reload != Reload::None,
             provable: false,
             chain_provable: false,

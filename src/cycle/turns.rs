@@ -14,8 +14,8 @@ use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
+use crate::cycle::privileged::folder::{Privileged, Purpose};
 use crate::settings::resolved::{ProofMethods, Reload, Store as StoreSettings, Target};
-use crate::store::privileged::{Asked, Privileged};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
@@ -78,7 +78,7 @@ impl<'a> Turns<'a> {
         {
             // Root's configuration may have been mended since; if so, the server was reloaded for more.
             let mended = !helper.was_asked() && {
-                let _ = helper.ask(Asked::ToLook).await;
+                let _ = helper.ask(Purpose::ToFollow).await;
                 helper.withheld().is_none()
             };
             if mended {
@@ -105,7 +105,7 @@ impl<'a> Turns<'a> {
             (Some(helper), _) => {
                 if is_due(helper.last().and_then(|last| last.canary).as_ref()) {
                     // Where it does not answer, nothing is known yet.
-                    let _ = helper.ask(Asked::ToSeeTheCheck).await;
+                    let _ = helper.ask(Purpose::ToTryCheck).await;
                 }
                 state.canary = helper.last().and_then(|last| last.canary).or(state.canary.take());
             }
@@ -238,7 +238,7 @@ impl<'a> Turns<'a> {
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
         if !last.as_ref().is_some_and(is_good) && !helper.was_asked() {
-            if let Err(why) = helper.ask(Asked::ToLook).await {
+            if let Err(why) = helper.ask(Purpose::ToFollow).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
                 report.findings.push(self.finding(Event::TargetHalfSilent, text));
             }
@@ -340,6 +340,7 @@ impl<'a> Turns<'a> {
         }
     }
 
+    /// Keeps and reports the outcome of the turn.
     fn conclude(
         &self,
         state: &mut TargetState,
@@ -348,72 +349,77 @@ impl<'a> Turns<'a> {
         forced: bool,
         report: &mut Report,
     ) {
+        let (target, wanted) = (self.target.name.clone(), self.manifest.generation);
+        let mut line = TargetReport { target, wanted, settled: None, owed: None, told: reloaded, to_add: None };
         // What a server answers is kept from here on.
-        let outcome = outcome.bounded();
-        let now = self.clock.now();
-        let wanted = self.manifest.generation;
-        let name = &self.target.name;
-        let mut line =
-            TargetReport { target: name.clone(), wanted, settled: None, owed: None, told: reloaded, to_add: None };
-        match outcome {
+        match outcome.bounded() {
             TurnOutcome::Settled(evidence) => {
-                let confirmed = matches!(evidence, Evidence::Confirmed(_));
-                let was_confirmed = matches!(state.evidence, Some(Evidence::Confirmed(_)));
-                if state.acknowledged != Some(wanted) || reloaded || confirmed != was_confirmed {
-                    let (event, detail) = match &evidence {
-                        Evidence::Proven => (Happened::Proven, "chain and allowlist".to_owned()),
-                        Evidence::ChainOnly(why) => (Happened::ChainProven, why.clone()),
-                        Evidence::AllowlistOnly(why) => (Happened::AllowlistProven, why.clone()),
-                        Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
-                            (Happened::ReloadedNotProven, why.clone())
-                        }
-                        Evidence::Confirmed(why) => (Happened::Confirmed, why.clone()),
-                    };
-                    report.noted(self.evidence(event, wanted, &detail));
-                }
-                self.find_weak_evidence(&evidence, report);
-                let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
-                let proven = seen.then_some(now);
-                *state = TargetState {
-                    acknowledged: Some(wanted),
-                    evidence: Some(evidence.clone()),
-                    proven: proven.or(state.proven),
-                    // A proof is more than a confirmation, and holds by itself from then on.
-                    confirmed: confirmed.then_some(wanted),
-                    last_turn: Some(now),
-                    canary: state.canary.take(),
-                    ..TargetState::default()
-                };
+                self.settle(state, &evidence, reloaded, report);
                 line.settled = Some(evidence);
             }
             TurnOutcome::Owed(owed) => {
-                let finding = owed.finding(name, wanted);
-                if state.owed.as_ref() != Some(&owed) {
-                    report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
-                }
-                report.fail_by(finding);
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
                 let is_news = self.target.reload == Reload::None && state.owed.as_ref() != Some(&owed);
                 if lacks_lines && (reloaded || forced || is_news) {
-                    line.to_add = self.snippet();
+                    line.to_add = self.target.kind.snippet(self.target.marker, &self.link_path());
                 }
-                if let Owed::Unproven(Proof::NotWired(_)) = owed {
-                    state.reported_not_wired = Some(wanted);
-                }
-                // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a
-                // new confirmation says so again.
-                state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
-                state.confirmed = None;
-                state.owed_since.get_or_insert(now);
-                state.last_turn = Some(now);
-                state.tries = state.tries.saturating_add(1);
-                state.owed = Some(owed.clone());
+                self.owe(state, &owed, report);
                 line.owed = Some(owed);
             }
         }
         report.targets.push(line);
+    }
+
+    fn settle(&self, state: &mut TargetState, evidence: &Evidence, reloaded: bool, report: &mut Report) {
+        let (now, wanted) = (self.clock.now(), self.manifest.generation);
+        let confirmed = matches!(evidence, Evidence::Confirmed(_));
+        let was_confirmed = matches!(state.evidence, Some(Evidence::Confirmed(_)));
+        if state.acknowledged != Some(wanted) || reloaded || confirmed != was_confirmed {
+            let (event, detail) = match evidence {
+                Evidence::Proven => (Happened::Proven, "chain and allowlist"),
+                Evidence::ChainOnly(why) => (Happened::ChainProven, &**why),
+                Evidence::AllowlistOnly(why) => (Happened::AllowlistProven, &**why),
+                Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
+                    (Happened::ReloadedNotProven, &**why)
+                }
+                Evidence::Confirmed(why) => (Happened::Confirmed, &**why),
+            };
+            report.noted(self.evidence(event, wanted, detail));
+        }
+        self.find_weak_evidence(evidence, report);
+        let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
+        *state = TargetState {
+            acknowledged: Some(wanted),
+            evidence: Some(evidence.clone()),
+            proven: seen.then_some(now).or(state.proven),
+            // A proof is more than a confirmation, and holds by itself from then on.
+            confirmed: confirmed.then_some(wanted),
+            last_turn: Some(now),
+            canary: state.canary.take(),
+            ..TargetState::default()
+        };
+    }
+
+    fn owe(&self, state: &mut TargetState, owed: &Owed, report: &mut Report) {
+        let (now, wanted) = (self.clock.now(), self.manifest.generation);
+        let finding = owed.finding(&self.target.name, wanted);
+        if state.owed.as_ref() != Some(owed) {
+            report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
+        }
+        report.fail_by(finding);
+        if let Owed::Unproven(Proof::NotWired(_)) = owed {
+            state.reported_not_wired = Some(wanted);
+        }
+        // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a new
+        // confirmation says so again.
+        state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
+        state.confirmed = None;
+        state.owed_since.get_or_insert(now);
+        state.last_turn = Some(now);
+        state.tries = state.tries.saturating_add(1);
+        state.owed = Some(owed.clone());
     }
 
     /// What the formats of its files cannot express of this generation.
@@ -490,9 +496,5 @@ impl<'a> Turns<'a> {
             }
         };
         report.findings.push(Finding::graded(severity, event, Subject::target(&self.target.name), text));
-    }
-
-    fn snippet(&self) -> Option<String> {
-        self.target.kind.snippet(self.target.marker, &self.link_path())
     }
 }

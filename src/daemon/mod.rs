@@ -94,7 +94,7 @@ pub enum DaemonError {
     Signals(std::io::Error),
 }
 
-/// Works by the configuration until it is told to end.
+/// Works by the configuration until a signal ends it.
 pub async fn run(origin: Origin, clock: Arc<dyn Clock>, least_gap: Duration) -> Result<(), DaemonError> {
     let signals = [
         (Signal::End("SIGTERM"), SignalKind::terminate()),
@@ -126,42 +126,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, least_gap: Duration) -> 
     tell(&[NotifyState::Ready]);
     let mut daemon =
         Daemon { origin, configuration, engine, around, manager, server, refused: None, stamp: Stamp::new() };
-    let mut next = daemon.around.rhythm.next();
-    loop {
-        daemon.say_status();
-        // Whatever else happens meanwhile, and however often.
-        if next <= tokio::time::Instant::now() {
-            daemon.feed_watchdog();
-            next = daemon.around.rhythm.next();
-        }
-        let flow = tokio::select! {
-            signal = signals.next() => match signal {
-                Signal::End(name) => {
-                    log_line!(Ending, signal = name, "told to end");
-                    ControlFlow::Break(())
-                }
-                Signal::Reload => daemon.reload(&mut signals).await,
-                Signal::PollNow => {
-                    log_line!(PollNow, "told to poll now");
-                    daemon.engine.poll_now();
-                    ControlFlow::Continue(())
-                }
-            },
-            () = changed.notified() => tokio::select! {
-                () = sleep(SETTLE) => daemon.reload_if_changed(&mut signals).await,
-                // The end does not wait for an editor.
-                _ = signals.next_of(|signal| matches!(signal, Signal::End(_))) => {
-                    log_line!(Ending, "told to end");
-                    ControlFlow::Break(())
-                }
-            },
-            () = daemon.around.news.notified() => ControlFlow::Continue(()),
-            () = sleep_until(next) => daemon.reload_if_changed(&mut signals).await,
-        };
-        if flow.is_break() {
-            break;
-        }
-    }
+    daemon.serve(&mut signals, &changed).await;
     tell(&[NotifyState::Stopping]);
     daemon.engine.stop(LAST_TURN).await;
     log_line!(Ended, "ended; what is published stays, and what is owed is taken up at the next start");
@@ -188,6 +153,46 @@ struct RefusedNow {
 }
 
 impl Daemon {
+    /// Serves until a signal ends it.
+    async fn serve(&mut self, signals: &mut Signals<Signal>, changed: &Notify) {
+        let mut next = self.around.rhythm.next();
+        loop {
+            self.say_status();
+            // Whatever else happens meanwhile, and however often.
+            if next <= tokio::time::Instant::now() {
+                self.feed_watchdog();
+                next = self.around.rhythm.next();
+            }
+            let flow = tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::End(name) => {
+                        log_line!(Ending, signal = name, "told to end");
+                        ControlFlow::Break(())
+                    }
+                    Signal::Reload => self.reload(signals).await,
+                    Signal::PollNow => {
+                        log_line!(PollNow, "told to poll now");
+                        self.engine.poll_now();
+                        ControlFlow::Continue(())
+                    }
+                },
+                () = changed.notified() => tokio::select! {
+                    () = sleep(SETTLE) => self.reload_if_changed(signals).await,
+                    // The end does not wait for an editor.
+                    _ = signals.next_of(|signal| matches!(signal, Signal::End(_))) => {
+                        log_line!(Ending, "told to end");
+                        ControlFlow::Break(())
+                    }
+                },
+                () = self.around.news.notified() => ControlFlow::Continue(()),
+                () = sleep_until(next) => self.reload_if_changed(signals).await,
+            };
+            if flow.is_break() {
+                return;
+            }
+        }
+    }
+
     async fn reload_if_changed(&mut self, signals: &mut Signals<Signal>) -> ControlFlow<()> {
         let stamp = self.origin.stamp(&self.configuration.settings);
         let judged = self.refused.as_ref().map(|refused| refused.read_from);

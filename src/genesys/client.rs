@@ -141,7 +141,8 @@ impl Client {
                 // Half of what is left, so that its retries leave time for the other.
                 Filter::Unfiltered => {
                     let start = Instant::now();
-                    start.checked_add(ends.saturating_duration_since(start) / 2).unwrap_or(ends)
+                    let half = ends.saturating_duration_since(start).checked_div(2);
+                    half.and_then(|half| start.checked_add(half)).unwrap_or(ends)
                 }
                 Filter::Upcoming => ends,
             };

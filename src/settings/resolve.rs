@@ -16,7 +16,7 @@ use super::resolved::{
 };
 use crate::genesys::region::Region;
 use crate::http_client;
-use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
+use crate::trust::certificate::{Curve, sound_signatures};
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::schedule::Schedule;
 use crate::trust::set::Authority;
@@ -249,7 +249,7 @@ impl Resolver {
     fn verify(&mut self, raw: &RawVerify) -> verify::Policy {
         let default = verify::Policy::default();
         let max_chain = self.count("verify.max_chain", raw.max_chain, 2..=8, default.max_chain);
-        let signatures = SOUND_SIGNATURES.map(|name| (name, name));
+        let signatures: Vec<_> = sound_signatures().map(|name| (name, name)).collect();
         if raw.signatures.as_ref().is_some_and(|List(names)| names.is_empty()) {
             self.problem("verify.signatures is empty: nothing could be verified".into());
         }
@@ -294,6 +294,7 @@ impl Resolver {
         Crl { policy, allow_private: self.flag("crl.allow_private", raw.allow_private, false) }
     }
 
+    // Long because it is the list of a source's keys, and of what goes with what.
     fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
         let key = |field: &str| format!("source.{name}.{field}");
         let Some(region_name) = &raw.region else {

@@ -11,7 +11,7 @@ use super::resolved::{
     Source, Store, Target, WireProof,
 };
 use crate::http_client::is_loopback;
-use crate::store::privileged::RESERVED;
+use crate::store::link::PRIVILEGED_FOLDERS;
 use crate::targets::haproxy;
 use crate::trust::render::{Output, Place};
 use crate::trust::set::Authority;
@@ -369,6 +369,7 @@ impl Resolver {
     }
 
     /// What the privileged helper writes and runs must be out of the daemon's reach.
+    // Long because each way to a program or a socket of root's is named.
     pub(super) fn privileged(&mut self, store: &Store) {
         let (path, privileged_path) = (&store.path, &store.privileged_path);
         if store.targets.iter().any(|target| target.privileged) {
@@ -385,7 +386,7 @@ impl Resolver {
                     path.display()
                 ));
             }
-            if RESERVED.contains(&name.as_str()) {
+            if PRIVILEGED_FOLDERS.contains(&name.as_str()) {
                 self.problem(format!(
                     "target.{name} is privileged, but {name} is a folder of the privileged helper: choose another name"
                 ));

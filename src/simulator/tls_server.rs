@@ -5,10 +5,10 @@
 //!  <store>/target/NAME/fingerprints.txt   which of those are admitted
 //! ```
 //! It reads these two files when it starts and when its admin listener gets `POST /reload`, and at no other time;
-//! nothing else decides which clients it trusts. Like nginx with `ssl_verify_client`, it ends every handshake and answers over
-//! HTTP: 200 to the admitted, 403 to a good certificate that is not on the list, 400 without a certificate or where it
-//! does not verify. Each answer has `X-Trustsync-Generation`. There is no resumption, and a connection serves one
-//! request, so each admission is decided afresh.
+//! nothing else decides which clients it trusts. Like nginx with `ssl_verify_client`, it ends every handshake and
+//! answers over HTTP: 200 to the admitted, 403 to a good certificate that is not on the list, 400 without a certificate
+//! or where it does not verify. Each answer has `X-Trustsync-Generation`. There is no resumption, and a connection
+//! serves one request, so each admission is decided afresh.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -71,7 +71,7 @@ pub enum Reload {
     Http(Endpoint),
     /// HAProxy's runtime socket: it takes the files without a reload.
     Haproxy {
-        /// The runtime socket.
+        /// The runtime socket, with the level `admin`.
         socket: PathBuf,
         /// The reload instead, where the socket does not take them.
         fallback: Box<Reload>,
@@ -102,7 +102,7 @@ impl Reload {
 /// How the process is found that gets a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addressee {
-    /// By its pidfile.
+    /// The process that a pidfile names.
     Pidfile {
         /// Absolute; the server writes it.
         pidfile: PathBuf,
@@ -198,7 +198,7 @@ pub struct WireProof {
 pub enum ProxyProtocol {
     /// A line of text.
     V1,
-    /// A binary header.
+    /// A binary header, since HAProxy 1.5.
     V2,
 }
 

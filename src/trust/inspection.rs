@@ -1,5 +1,5 @@
-//! What is in a file: certificates, revocation lists and keys in any of the usual wrappings, and what is odd about them.
-//! Nothing is believed or verified; bytes in, facts out, at a bounded cost.
+//! What is in a file: certificates, revocation lists and keys in any of the usual wrappings, and what is odd about
+//! them. Nothing is believed or verified; bytes in, facts out, at a bounded cost.
 
 use crate::trust::archive;
 use crate::trust::certificate::Certificate;

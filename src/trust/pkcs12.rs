@@ -1,7 +1,7 @@
 //! PKCS#12 (RFC 7292), as far as certificates go: keys in it are counted and named, and never decrypted.
 //!
-//! The format lets a file say how much work it is to open it, and a hostile one asks for hours. So every derivation is paid
-//! for from a budget of the caller's, before it is begun. No general reader does that.
+//! The format lets a file say how much work it is to open it, and a hostile one asks for hours. So every derivation is
+//! paid for from a budget of the caller's, before it is begun. No general reader does that.
 
 use std::num::NonZeroU32;
 
@@ -155,7 +155,7 @@ fn forms(passwords: &[&str]) -> Vec<Password> {
     let form = |text: &&str| Password { utf8: text.as_bytes().to_vec(), utf16: utf16(text) };
     let mut forms: Vec<Password> = passwords.iter().map(form).collect();
     if passwords.contains(&"") {
-        // Some write no password as nothing at all, without the NUL.
+        // Some programs write no password as nothing, without the NUL.
         forms.push(Password { utf8: Vec::new(), utf16: Vec::new() });
     }
     forms

@@ -49,7 +49,7 @@ rules!(
     PrivateKey = (
         "private-key",
         "a certificate string contains no private key",
-        "Treat that key as disclosed: tell whoever owns it, and the vendor, at once. It was not read or stored.",
+        "Treat that key as disclosed: tell its owner and the vendor at once. It was not read or stored.",
     ),
     ForeignBlock = ("foreign-block", "a certificate string contains certificates only", VENDOR),
     // RFC 7468.
@@ -83,13 +83,13 @@ rules!(
     ),
     RevocationUnknown = (
         "revocation-unknown",
-        "under crl.policy = \"hard\", a CRL in force speaks for whatever enters",
-        "It is judged again in every cycle; make the CRL's distribution point reachable, or set crl.policy = \"soft\".",
+        "under crl.policy = \"hard\", a CRL in force covers what enters",
+        "It is verified again in every cycle; make the distribution point reachable, or set crl.policy = \"soft\".",
     ),
     UnusableCrl = (
         "unusable-crl",
         "a CRL that is handed in can answer for the path",
-        "Fetch the issuer's current CRL from the address in its certificates and judge again, or leave it out.",
+        "Fetch the issuer's current CRL from the address in its certificates and verify again, or leave it out.",
     ),
     // And not anyExtendedKeyUsage, alone or besides.
     NoClientAuth =
@@ -99,7 +99,7 @@ rules!(
     ValidityTooLong = ("validity-too-long", "a leaf's validity is within the policy's maximum", POLICY),
     WeakKey = ("weak-key", "keys are strong enough", POLICY),
     BadRsaKey = ("bad-rsa-key", "an RSA key has an odd modulus and an odd exponent from 3 to 2^33", VENDOR),
-    // Nobody checks the anchor's own signature.
+    // The anchor's own signature is never checked.
     WeakSignature =
         ("weak-signature", "no signature below the anchor uses MD5, SHA-1 or what the policy leaves out", VENDOR,),
     UnsupportedSignature = ("unsupported-signature", "signature algorithms are known", VENDOR),
@@ -123,7 +123,7 @@ rules!(
     UncheckableIssuerKey = (
         "uncheckable-issuer-key",
         "an issuer's key is of a kind whose signatures can be checked here",
-        "trustsync cannot vouch for this issuer; tell its maintainers, and pin the leaf by hand meanwhile.",
+        "trustsync cannot check this issuer; tell its maintainers, and pin the leaf by hand meanwhile.",
     ),
     // RFC 5280, 6.1.4 g.
     NameConstraints = ("name-constraints", "every name is within the issuers' name constraints", VENDOR),

@@ -162,7 +162,7 @@ fn it_fails_if_publishing_or_reloading_is_broken() {
 
     let (as_expected, text) = performed(|folder| {
         // The server is never reloaded.
-        let path = folder.join("config.toml");
+        let path = folder.join("trustsync.toml");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\nreload = ", "\n# reload = ")).unwrap();
     });

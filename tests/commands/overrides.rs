@@ -28,7 +28,8 @@ use trustsync::trust::verify::{self, Policy, Verdict};
 fn trust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp, until: Timestamp) -> Option<Role> {
     let rules = store.slots[0].clone();
     let identity = names([NAME]);
-    let Verdict::Accepted(candidate) = verify::judge(&leaf.text, &rules.anchors, &Policy::default(), now) else {
+    let Verdict::Accepted(candidate) = verify::verify_string(&leaf.text, &rules.anchors, &Policy::default(), now)
+    else {
         panic!("the policy refuses {}", leaf.certificate.facts().subject)
     };
     let verified = candidate.admit(&identity).unwrap();
@@ -505,7 +506,7 @@ fn the_end_of_an_override_is_a_moment_of_the_coming_year() {
         sandbox.run(&["trust", &file, "--until", until]).exits(2).says(&[says]);
     }
     sandbox.run(&["trust", &file]).exits(2).says(&["--until"]);
-    sandbox.run(&["trust", &file, "--until", "1d", "--source", "nobody"]).exits(2).says(&["configured are us"]);
+    sandbox.run(&["trust", &file, "--until", "1d", "--source", "nobody"]).exits(2).says(&["configured are: us"]);
     sandbox.append(&sandbox.source("second", "us-east-1"));
     sandbox.run(&["trust", &file, "--until", "1d"]).exits(2).says(&["--source", "second, us"]);
     assert!(!sandbox.store().join("current").exists());

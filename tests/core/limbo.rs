@@ -12,7 +12,7 @@ use trustsync::trust::crl::{Crl, given};
 use trustsync::trust::pem;
 use trustsync::trust::refusal::Refusal;
 use trustsync::trust::timestamp::Timestamp;
-use trustsync::trust::verify::{Policy, Verdict, judge};
+use trustsync::trust::verify::{Policy, Verdict, verify_string as judge};
 
 #[derive(Deserialize)]
 struct Corpus {

@@ -194,7 +194,7 @@ fn an_alarm_whose_cause_is_there_cannot_be_acknowledged() {
     let refused = sandbox.run(&["alarms", "ack", id]).exits(2);
     refused.says(&[&format!("{id} cannot be acknowledged, its cause is still there; it ends "), "no longer finds it"]);
     sandbox.run(&["alarms", "ack", "--all"]).exits(0).says(&["These stand", id]);
-    let explained = ["stands", "means: What the vendor will present does not pass the policy", "do: Read the reason"];
+    let explained = ["stands", "means: What the vendor will present fails the policy", "do: Read the reason"];
     sandbox.run(&["alarms"]).exits(2).says(&explained);
 
     // Over, then seen; and when its cause is there again, it is there again.

@@ -138,5 +138,8 @@ async fn a_public_authority_admits_strangers_there_and_status_says_whose_word_it
     assert!(report.committed && report.targets[0].told, "{report:?}");
     assert_chain(&report);
     let status = stage.run(&["status"]).await;
-    assert!(status.stdout.contains("strangers too") && status.stdout.contains("cannot be seen from here"), "{status:?}");
+    assert!(
+        status.stdout.contains("strangers too") && status.stdout.contains("cannot be seen from here"),
+        "{status:?}"
+    );
 }

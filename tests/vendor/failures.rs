@@ -477,7 +477,7 @@ async fn answers_that_are_no_listing_are_refused_whole() {
         (json(&format!(r#"{{"entities":["{TOKEN}"]}}"#)), "another type"),
         (json(r#"{"entities":[],"entities":[]}"#), "stands twice"),
         (json(r#"{"entities":[],"total":3}"#), "empty answer never empties trust"),
-        (json(r#"{"entities":[{}],"nextUri":[]}"#), "nextUri is no text"),
+        (json(r#"{"entities":[{}],"nextUri":[]}"#), "nextUri is not a text"),
         (json(&many), "more than 1000 entities"),
         (answer("200 OK", "Content-Type: text/html\r\n", "welcome"), "captive portal"),
         (json("\n <html>"), "captive portal"),

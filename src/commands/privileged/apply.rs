@@ -9,13 +9,13 @@ use crate::clock::{Clock, SystemClock};
 use crate::commands::{Failure, environment, print};
 use crate::cycle::privileged::answer::{ApplyOutcome, Verdict};
 use crate::cycle::privileged::apply::Apply;
+use crate::cycle::privileged::folder::{Privileged, Request};
 use crate::exit::Exit;
 use crate::log;
 use crate::settings::resolve::PRIVILEGED_PATH;
 use crate::settings::resolved::{Settings, Store, Target};
 use crate::settings::{self, SettingsError};
 use crate::store::ownership;
-use crate::store::privileged::{Privileged, Request};
 
 pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     if !rustix::process::geteuid().is_root() {

@@ -19,13 +19,13 @@ use super::apply;
 use super::run_as_owner::{Child, Owner};
 use crate::cli::{Cli, Command, Global};
 use crate::commands::{Failure, environment};
+use crate::cycle::privileged::folder::Privileged;
 use crate::daemon;
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::settings;
 use crate::settings::resolved::{SecretOrigin, Store};
 use crate::store::ownership;
-use crate::store::privileged::Privileged;
 
 /// How often a command looks for requests, and how often the daemon does: it is in no hurry, and idle for hours.
 const SOON: Duration = Duration::from_millis(20);

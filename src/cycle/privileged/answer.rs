@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::privileged::{Privileged, Request};
+use super::folder::{Privileged, Request};
 use crate::targets::enforcement::Enforcement;
 use crate::trust::canary::CheckCanary;
 use crate::trust::excerpt;

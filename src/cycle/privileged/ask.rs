@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::answer::ApplyOutcome;
+use super::folder::{Privileged, Purpose};
 use crate::settings::resolved::{Store as StoreSettings, Target};
 use crate::store::StoreError;
-use crate::store::privileged::{Asked, Privileged};
 use crate::targets::process::LAST_GRACE;
 use crate::trust::manifest::Manifest;
 
@@ -56,10 +56,10 @@ impl<'a> PrivilegedHelper<'a> {
     }
 
     /// Asks the privileged helper and waits for its answer, for as long as its work can take; why there is none.
-    pub async fn ask(&self, asked: Asked) -> Result<ApplyOutcome, String> {
+    pub async fn ask(&self, purpose: Purpose) -> Result<ApplyOutcome, String> {
         self.asked.store(true, Ordering::Relaxed);
         let request =
-            self.files.ask(asked).map_err(|error| self.files.problem().unwrap_or_else(|| error.to_string()))?;
+            self.files.ask(purpose).map_err(|error| self.files.problem().unwrap_or_else(|| error.to_string()))?;
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);

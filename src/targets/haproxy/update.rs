@@ -17,7 +17,7 @@ use super::loaded::{CaFile, Form, List, Loaded, certificates, entries};
 use super::on_disk::OnDisk;
 use super::socket::{HaproxyError, argument, ask, ask_in_turn};
 
-/// What HAProxy took.
+/// How many of our files HAProxy took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Updated {
     /// How many lists and maps.

@@ -1,5 +1,5 @@
-//! What a family of files must say of itself: how it is rendered, how it is read back, what it cannot express. The
-//! families themselves stand in the folders of the servers that read them.
+//! What a family of files must provide: how it is rendered, how it is read back, what it cannot express. The families
+//! are in the folders of the servers that read them.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -19,13 +19,13 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 pub struct Label<'a> {
     /// The store's id.
     pub store: &'a str,
-    /// The number.
+    /// Its number.
     pub generation: u64,
     /// When it is committed.
     pub committed: Timestamp,
-    /// Why.
+    /// Why it is made: `cycle`, `rollback to generation 41`.
     pub cause: &'a str,
-    /// The generation marker, which servers advertise and nobody can present.
+    /// The generation marker, which servers advertise and no one can present.
     pub marker: &'a Certificate,
 }
 
@@ -69,7 +69,7 @@ pub trait Family: Sync {
 pub struct Place<'a> {
     /// The target.
     pub target: &'a str,
-    /// Whether its files are rendered by root's half.
+    /// Whether its files are rendered by the privileged helper.
     pub privileged: bool,
     /// The target's store.
     pub store: &'a str,

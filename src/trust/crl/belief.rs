@@ -9,7 +9,7 @@ use crate::trust::refusal::quoted;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::signed::{self, SignatureProblem};
 
-/// A list that an issuer on an accepted path signed, and that is in force. Only [`judge`] makes one.
+/// A list that an issuer on an accepted path signed, and that is in force. Only [`believe`] makes one.
 #[derive(Debug, Clone)]
 pub struct VerifiedCrl {
     pub(super) crl: Crl,
@@ -39,13 +39,13 @@ pub enum Problem {
     #[error("no certificate on the accepted paths has the name of its issuer")]
     OtherIssuer,
     /// A delta list (RFC 5280, 5.2.4).
-    #[error("it is a delta list, which only tells what changed since another; trustsync reads complete lists only")]
+    #[error("it is a delta list, which only says what changed since another; trustsync reads complete lists only")]
     Delta,
     /// An indirect list (RFC 5280, 5.2.5 and 5.3.3).
     #[error("it is an indirect list, which speaks for other issuers than its own; trustsync reads direct lists only")]
     Indirect,
     /// onlySomeReasons.
-    #[error("it lists revocations for some reasons only, so whom it does not list may be revoked all the same")]
+    #[error("it lists revocations for some reasons only, so a certificate that it does not list may still be revoked")]
     SomeReasons,
     /// onlyContainsAttributeCerts.
     #[error("it lists attribute certificates only")]
@@ -72,7 +72,7 @@ pub enum Problem {
     #[error("it is of {0}, which lies in the future")]
     NotYetValid(Timestamp),
     /// RFC 5280, 5.1.2.5 demands a nextUpdate.
-    #[error("it has no nextUpdate, so nobody can tell whether it is still in force")]
+    #[error("it has no nextUpdate, so whether it is still in force is unknown")]
     NoNextUpdate,
     /// nextUpdate has passed.
     #[error("it was in force until {0} only: it is stale")]
@@ -114,9 +114,14 @@ pub struct Refused {
     pub problem: Problem,
 }
 
-/// Judges a list against the certificates of accepted paths, one of which must have signed it. `clock_skew` is granted to
-/// thisUpdate alone, as to a certificate's notBefore.
-pub fn judge(crl: &Crl, issuers: &[Certificate], clock_skew: Duration, now: Timestamp) -> Result<VerifiedCrl, Refused> {
+/// Judges a list against the certificates of accepted paths, one of which must have signed it. `clock_skew` is granted
+/// to thisUpdate alone, as to a certificate's notBefore.
+pub fn believe(
+    crl: &Crl,
+    issuers: &[Certificate],
+    clock_skew: Duration,
+    now: Timestamp,
+) -> Result<VerifiedCrl, Refused> {
     let facts = crl.facts();
     let refused = |problem| Refused { issuer: facts.issuer.clone(), this_update: facts.this_update, problem };
     let mut named = issuers.iter().filter(|issuer| issuer.facts().subject_der == facts.issuer_der).peekable();
@@ -124,7 +129,7 @@ pub fn judge(crl: &Crl, issuers: &[Certificate], clock_skew: Duration, now: Time
         return Err(refused(Problem::OtherIssuer));
     }
     of_its_kind(facts).map_err(refused)?;
-    // Of several CAs of that name, the problem of the one that comes nearest is told.
+    // Of several CAs of that name, the problem of the one that comes nearest is reported.
     let mut nearest = Problem::OtherIssuer;
     for issuer in named {
         match signed_by(crl, issuer) {
