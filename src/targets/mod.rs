@@ -17,6 +17,8 @@
     clippy::arithmetic_side_effects
 )]
 
+use std::pin::Pin;
+
 pub mod apache;
 pub mod ca_only;
 pub mod check;
@@ -37,3 +39,6 @@ pub mod reload;
 pub mod snippet;
 pub mod table;
 pub mod ways;
+
+/// What a way that is chosen at run time does.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
