@@ -33,7 +33,7 @@ pub(super) static RELOAD: OwnReload = OwnReload {
             })?;
             let by = request(by, environment, deadline.saturating_duration_since(Instant::now())).await?;
             reloaded(socket, before, deadline).await.map_err(|error| ReloadError::Own(error.to_string()))?;
-            Ok(ReloadReport::Succeeded { by: Box::new(by), says: "its master" })
+            Ok(ReloadReport::Own(format!("{by}, and its master says that the reload succeeded")))
         })
     },
 };

@@ -35,8 +35,9 @@ pub(super) static RELOAD: OwnReload = OwnReload {
             };
             let why = match timeout(half, update(socket, environment.directory())).await.unwrap_or_else(slow) {
                 Ok(Updated { lists, ca_files }) => {
-                    let took = format!("HAProxy took {lists} lists and {ca_files} CA files through its runtime socket");
-                    return Ok(ReloadReport::Took(took));
+                    return Ok(ReloadReport::Own(format!(
+                        "HAProxy took {lists} lists and {ca_files} CA files through its runtime socket, without a reload"
+                    )));
                 }
                 Err(why) => why,
             };
@@ -45,8 +46,8 @@ pub(super) static RELOAD: OwnReload = OwnReload {
             }
             let why = format!("the runtime socket did not do it ({why})");
             match request(fallback, environment, limit.saturating_sub(began.elapsed())).await {
-                Ok(by) => Ok(ReloadReport::Reloaded { why, by: Box::new(by) }),
-                Err(reload) => Err(ReloadError::Neither { why, reload: Box::new(reload) }),
+                Ok(by) => Ok(ReloadReport::Reloaded(format!("{why}, so it was reloaded instead: {by}"))),
+                Err(reload) => Err(ReloadError::Neither(format!("{why}, and the reload instead failed too: {reload}"))),
             }
         })
     },

@@ -37,22 +37,10 @@ pub enum ReloadReport {
         /// 200 to 299.
         status: u16,
     },
-    /// The server took the files without a reload: what it took, and how.
-    Took(String),
-    /// It did not take them, so it was asked to reload.
-    Reloaded {
-        /// By what it did not, and why.
-        why: String,
-        /// How it was asked instead.
-        by: Box<ReloadReport>,
-    },
-    /// It was asked, and says that the reload succeeded.
-    Succeeded {
-        /// How it was asked.
-        by: Box<ReloadReport>,
-        /// Who says so.
-        says: &'static str,
-    },
+    /// A way of the kind's own did it: how, in a sentence.
+    Own(String),
+    /// A way of the kind's own failed, so its fallback did it: why and how, in a sentence.
+    Reloaded(String),
     /// Nobody was asked: this server watches its files by itself.
     Nobody,
 }
@@ -71,9 +59,7 @@ impl fmt::Display for ReloadReport {
             Self::Ran { output } if output.trim().is_empty() => f.write_str("the command ended well"),
             Self::Ran { output } => write!(f, "the command ended well: {}", output.trim()),
             Self::Answered { status } => write!(f, "answered with {status}"),
-            Self::Took(what) => write!(f, "{what}, without a reload"),
-            Self::Reloaded { why, by } => write!(f, "{why}, so it was reloaded instead: {by}"),
-            Self::Succeeded { by, says } => write!(f, "{by}, and {says} says that the reload succeeded"),
+            Self::Own(how) | Self::Reloaded(how) => f.write_str(how),
             Self::Nobody => f.write_str("nothing was asked of it: it watches its files by itself"),
         }
     }
@@ -141,15 +127,10 @@ pub enum ReloadError {
         /// The beginning of the body.
         body: String,
     },
-    /// A way that one kind of server has alone failed.
+    /// A way of the kind's own failed.
     #[error("{0}; the reload stays owed")]
     Own(String),
-    /// The server did not take the files, and did not reload instead.
-    #[error("{why}, and the reload instead failed too: {reload}")]
-    Neither {
-        /// By what it did not, and why.
-        why: String,
-        /// Of the reload.
-        reload: Box<ReloadError>,
-    },
+    /// A way of the kind's own failed, and its fallback too: the whole sentence, which ends with the error of that.
+    #[error("{0}")]
+    Neither(String),
 }
