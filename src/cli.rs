@@ -27,7 +27,7 @@ pub struct Cli {
 /// What every command knows.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// The configuration file.
+    /// The configuration's file.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/trustsync/config.toml")]
     pub config: PathBuf,
     /// How results are printed.
@@ -50,7 +50,7 @@ pub struct Global {
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Text for people.
     Text,
     /// For programs: one JSON document.
     Json,
@@ -70,9 +70,9 @@ pub enum LogFormat {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask the vendor, publish what verifies, tell the servers, prove it; once
+    /// Ask the vendor, publish what verifies, reload the servers, prove it; once
     Sync(Sync),
-    /// Do the same for years: poll, publish, tell and prove by a schedule, until told to end
+    /// Do the same for years: poll, publish, reload and prove by a schedule, until a signal ends it
     Run,
     /// What is trusted, a timeline of it, sources, targets, alarms (exit 0 ok, 1 warning, 2 critical, 3 unknown)
     Status {
@@ -85,12 +85,12 @@ pub enum Command {
         /// The target's name in the configuration.
         target: String,
     },
-    /// The privileged half of a target's turn, as root: adopt the daemon's store, check, switch, reload (for the path unit)
+    /// The privileged part of a target's turn, as root: adopt the daemon's store, check, switch, reload (for the path unit)
     Apply {
         /// The target's name in the configuration.
         target: String,
     },
-    /// Judge a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
+    /// Check a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
     Verify(Verify),
     /// What is in a file: certificates, CRLs and keys in PEM, DER, PKCS#12 or zip (exit 5 if nothing can be read)
     Inspect(Inspect),
@@ -138,7 +138,7 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Alarms>,
     },
-    /// The record of each generation for an auditor: observed, committed, told, proven
+    /// The record of each generation for an auditor: observed, committed, reloaded, proven
     Evidence {
         /// This generation alone.
         generation: Option<u64>,
@@ -148,7 +148,7 @@ pub enum Command {
         /// The SHA-256 of the issuer's certificate, with or without colons.
         fingerprint: Fingerprint,
     },
-    /// Judge or show the configuration
+    /// Check or show the configuration
     Config {
         /// What to do with it.
         #[command(subcommand)]
@@ -165,7 +165,7 @@ pub enum Command {
 /// `trustsync sync`.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
-    /// Print what would change; write nothing, tell nobody
+    /// Print what would change; write nothing, reload no server
     #[arg(long)]
     pub dry_run: bool,
     /// What an empty store adopts before it polls: a store, or a copy of one generation's folder [default: store.NAME.seed]
@@ -195,7 +195,7 @@ pub struct Trust {
     pub any_identity: bool,
 }
 
-/// An end.
+/// When a certificate that is trusted by an override leaves again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// At this moment.
@@ -225,10 +225,10 @@ pub struct Verify {
     /// Revocation lists to ask about the path, PEM or DER (repeatable); one that cannot answer refuses the leaf
     #[arg(long = "crl", value_name = "FILE")]
     pub crls: Vec<PathBuf>,
-    /// Judge as of this moment [default: now]
+    /// Check as of this moment [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub at: Option<Timestamp>,
-    /// A name of which the leaf must bear one (repeatable) [default: those of the configuration's one source, if there is one]
+    /// A name, of which the leaf must have one (repeatable) [default: those of the configuration's one source, if there is one]
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
     /// Whose built-in anchors are used
@@ -266,7 +266,7 @@ pub struct Simulate {
     /// The folder for its certificates, keys and a ready trustsync.toml; new, empty, or of an earlier run.
     #[arg(long, value_name = "DIR", default_value = "trustsync-simulator")]
     pub folder: PathBuf,
-    /// The AWS region.
+    /// The AWS name of the region.
     #[arg(long, default_value = "us-east-1")]
     pub region: String,
     /// The name in the vendor's client certificate.
@@ -301,7 +301,7 @@ pub struct Simulate {
 /// `trustsync alarms`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Alarms {
-    /// End alarms on events that are over: whoever says so has seen them
+    /// End alarms on events that are over, and were seen
     Ack {
         /// Their ids, as listed
         #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -315,7 +315,7 @@ pub enum Alarms {
 /// `trustsync config`.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Config {
-    /// Judge it: every problem at once, exit 3 if there is one
+    /// Check it: every problem at once, exit 3 if there is one
     Check {
         /// Ask each endpoint too (it is only read): what it lists, each verdict, the line that pins its identity; exits as sync
         #[arg(long)]

@@ -27,7 +27,7 @@ impl Clock for SystemClock {
         match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) => Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
             Err(before) => {
-                Timestamp::from_unix(i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |seconds| -seconds))
+                Timestamp::from_unix(i64::try_from(before.duration().as_secs()).map_or(i64::MIN, i64::saturating_neg))
             }
         }
     }

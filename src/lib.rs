@@ -12,6 +12,7 @@
 //! simulated vendor and clock, and the privileged helper (`trustsync apply`) is that cycle with the daemon's store as its
 //! source.
 
+// Where something is reckoned with what others wrote, it is reckoned so that it cannot overflow.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 #[macro_use]
@@ -34,7 +35,10 @@ pub mod marker;
 pub mod report;
 pub mod settings;
 mod signals;
+#[allow(clippy::arithmetic_side_effects)]
 pub mod simulator;
+#[allow(clippy::arithmetic_side_effects)]
 pub mod store;
+#[allow(clippy::arithmetic_side_effects)]
 pub mod targets;
 pub mod trust;

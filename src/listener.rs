@@ -54,7 +54,7 @@ impl Listener {
         Ok(Self { address, task })
     }
 
-    /// The bound address.
+    /// The address that it is bound to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

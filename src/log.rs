@@ -71,7 +71,7 @@ pub fn cycle(store: &str, report: &Report, found: &[Finding], unchanged: Level) 
     let text = "nothing changed";
     match (report.rehearsed, report.committed) {
         (true, _) => {
-            log_line!(Rehearsed, store, generation, changes, "nothing was written, nobody was told");
+            log_line!(Rehearsed, store, generation, changes, "nothing was written, no server was reloaded");
         }
         (false, true) => {
             log_line!(Published, store, generation, changes, settled, owed, "a new generation was published")

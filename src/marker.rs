@@ -1,11 +1,11 @@
-//! Makes generation markers. Here is randomness: a key that nobody ever holds.
+//! Makes generation markers. Each needs randomness, for a key that is dropped at once.
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
 
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
-/// A purpose that no software knows, so that the marker serves none: beneath the enterprise number that RFC 5612
-/// reserves for documentation.
+/// A purpose that no software knows, so that the marker has none: below the enterprise number that RFC 5612 reserves
+/// for documentation.
 const NO_PURPOSE: [u64; 9] = [1, 3, 6, 1, 4, 1, 32_473, 1, 1];
 
 /// Why no marker could be made.
@@ -13,12 +13,14 @@ const NO_PURPOSE: [u64; 9] = [1, 3, 6, 1, 4, 1, 32_473, 1, 1];
 pub enum MintError {
     /// The name would not be read back from the wire.
     #[error(
-        "{0:?} is no name for a generation marker: the store's id must be at most 36 of a-z, 0-9 and \"-\", the digest's head 8 lower-case hex digits"
+        "{0:?} is not a name for a generation marker: the store's id must be at most 36 of a-z, 0-9 and \"-\", the \
+         digest's head 8 lower-case hex digits"
     )]
     Name(String),
     /// No key, or no signature.
     #[error(
-        "no generation marker could be made ({0}); without it no server can prove what it serves, so nothing is published"
+        "no generation marker could be made ({0}); without it no server can prove what it serves, so nothing is \
+         published"
     )]
     Make(#[from] rcgen::Error),
 }

@@ -1,45 +1,37 @@
-//! `trustsync alarms`: what is wrong, and what was and nobody has seen yet; `alarms ack` says that somebody has.
+//! `trustsync alarms`: what is wrong, and what was wrong and is not acknowledged yet; `alarms ack` acknowledges it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::status::{self, Worst};
+use super::status;
 use super::{Failure, load, open, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, Report};
 use crate::exit::Exit;
+use crate::settings::resolved::Store;
+use crate::store::contents::Contents;
 use crate::trust::event::LogLine;
 use crate::trust::finding::Finding;
 use crate::trust::state::Alarm;
 
 pub fn list(global: &Global) -> Exit {
-    let judged = standing(global).and_then(|(worst, alarms)| {
-        let json: Vec<_> = alarms.iter().map(|(store, alarm)| json(store, alarm)).collect();
-        print(global.output, &json, || {
-            let text: String = alarms.iter().map(|(store, alarm)| text(store, alarm)).collect();
-            if text.is_empty() { "No alarms.\n".to_owned() } else { text }
-        })?;
-        Ok(worst.exit())
-    });
-    status::or_unknown(judged, LogLine::AlarmsUnknown)
+    status::or_unknown(show(global), LogLine::AlarmsUnknown)
 }
 
-/// The alarms of every store that is meant, each with its store's name.
-fn standing(global: &Global) -> Result<(Worst, Vec<(String, Alarm)>), Failure> {
+fn show(global: &Global) -> Result<Exit, Failure> {
     let loaded = load(global)?;
-    let now = SystemClock.now();
-    let mut worst = Worst::Ok;
-    let mut standing = Vec::new();
-    for store in the_stores(global, &loaded)? {
-        let contents = cycle::look(store)?;
-        let alarms = status::alarms(&loaded.settings, store, &contents, now);
-        worst = worst.max(status::worst_of(&alarms, contents.manifest.is_some()));
-        standing.extend(alarms.into_iter().map(|alarm| (store.name.clone(), alarm)));
-    }
-    Ok((worst, standing))
+    let of_store = |store: &Store, _: &Contents, alarms: Vec<Alarm>| (store.name.clone(), alarms);
+    let (worst, stores) = status::each(global, &loaded, SystemClock.now(), of_store)?;
+    let alarms = || stores.iter().flat_map(|(store, alarms)| alarms.iter().map(move |alarm| (store, alarm)));
+    let json: Vec<_> = alarms().map(|(store, alarm)| json(store, alarm)).collect();
+    print(global.output, &json, || {
+        let text: String = alarms().map(|(store, alarm)| text(store, alarm)).collect();
+        if text.is_empty() { "No alarms.\n".to_owned() } else { text }
+    })?;
+    Ok(worst.exit())
 }
 
 fn json(store: &str, alarm: &Alarm) -> Value {
@@ -73,10 +65,10 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let stores = the_stores(global, &loaded)?;
     let now = SystemClock.now();
-    // Everything is judged before anything is ended.
+    // Every id is checked before any alarm is ended.
     let mut known: BTreeMap<String, Alarm> = BTreeMap::new();
     for store in &stores {
-        for alarm in status::alarms(&loaded.settings, store, &cycle::look(store)?, now) {
+        for alarm in status::alarms(&loaded.settings, store, &cycle::read(store)?, now) {
             let entry = known.entry(alarm.finding.alarm_id()).or_insert_with(|| alarm.clone());
             if alarm.unseen {
                 *entry = alarm;
@@ -101,7 +93,7 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
             return Err(Failure::NotSaved(why));
         }
         stand.extend(
-            status::alarms(&loaded.settings, store, &cycle::look(store)?, now)
+            status::alarms(&loaded.settings, store, &cycle::read(store)?, now)
                 .into_iter()
                 .map(|alarm| alarm.finding.alarm_id()),
         );

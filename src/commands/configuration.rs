@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Failure, environment, load, options, print};
 use crate::cli::{Config, Global};
 use crate::clock::SystemClock;
+use crate::cycle::privileged::folder::Privileged;
 use crate::cycle::{self, Clients};
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
@@ -14,18 +15,17 @@ use crate::log;
 use crate::settings::resolved::Settings;
 use crate::settings::{self, Loaded};
 use crate::store::ownership;
-use crate::store::privileged::Privileged;
 
 pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
     match command {
-        // A configuration with a problem is told as without --probe, and nobody is asked.
+        // A configuration with a problem is reported as without --probe, and no source is asked.
         Config::Check { probe: true } if problems(global).1.is_empty() => probe(global).await,
         Config::Check { .. } => check(global),
         Config::Show => show(global, &load(global)?),
     }
 }
 
-/// What can be judged without asking anybody: values, secrets, HTTPS roots, anchors.
+/// What can be checked without asking a source: values, secrets, HTTPS roots, anchors.
 fn check(global: &Global) -> Result<Exit, Failure> {
     let (settings, problems) = problems(global);
     let value = json!({"ok": problems.is_empty(), "problems": problems});
@@ -41,7 +41,7 @@ fn check(global: &Global) -> Result<Exit, Failure> {
 }
 
 fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
-    match settings::judge(&global.config, &environment()) {
+    match settings::check(&global.config, &environment()) {
         Ok((loaded, mut problems)) => {
             problems.extend(found_outside(&loaded.settings));
             problems.extend(privileged(global, &loaded.settings));
@@ -51,7 +51,7 @@ fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
     }
 }
 
-/// What the endpoints say, judged as in a cycle; nothing is kept.
+/// What the endpoints answer, assessed as in a cycle; nothing is kept.
 async fn probe(global: &Global) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let mut clients = Clients::of(&loaded.settings)?;
@@ -82,14 +82,13 @@ async fn probe(global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::of(&probe.causes))
 }
 
-/// What stands outside the file: HTTPS roots, secrets, anchors.
+/// What is wrong outside the file: HTTPS roots, secrets, anchors.
 fn found_outside(settings: &Settings) -> Vec<String> {
-    let mut problems = Clients::problems(settings);
+    let mut problems = cycle::outside_problems(settings);
     for source in settings.sources.values() {
-        problems
-            .extend(read_secret(&source.client_secret).err().map(|error| format!("source {}: {error}", source.name)));
+        let unreadable = read_secret(&source.client_secret).err();
+        problems.extend(unreadable.map(|error| format!("source {}: {error}", source.name)));
     }
-    problems.extend(crate::cycle::anchors_problems(settings));
     problems
 }
 

@@ -1,7 +1,7 @@
-//! `trustsync confirm TARGET`: the operator's word that the target's server serves the wanted generation. It ends an owed
-//! reload where nothing can prove; against a proof of the contrary it does not stand.
+//! `trustsync confirm TARGET`: the operator confirms that the target's server serves the wanted generation. It ends an owed
+//! reload where nothing can prove; a proof of the contrary overrides it.
 
-use super::{Failure, load, open, print, store_of_target, the_stores};
+use super::{Failure, load, open, print, published, store_of_target, the_stores};
 use crate::cli::Global;
 use crate::cycle::Report;
 use crate::exit::Exit;
@@ -14,9 +14,7 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     let stores = the_stores(global, &loaded)?;
     let store = store_of_target(&stores, target)?;
     let mut session = open(global, store, "trustsync confirm")?;
-    let Some(wanted) = session.contents.manifest.as_ref().map(|manifest| manifest.generation) else {
-        return Err(Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned()));
-    };
+    let wanted = published(&session.contents)?.generation;
     let named = match LinkPath::target(&store.path, target)?.read()? {
         Link::Generation(number) if number == wanted => None,
         Link::Generation(number) => Some(format!("names generation {number:06}")),
@@ -25,8 +23,8 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     };
     if let Some(named) = named {
         return Err(Failure::Usage(format!(
-            "target {target}: its link {named}, so that its server cannot have read generation {wanted:06} there. Nothing was \
-             changed, and the reload stays owed. Bring it in place first: trustsync reload {target}"
+            "target {target}: its link {named}, so that its server cannot have read generation {wanted:06} there. \
+             Nothing was changed, and the reload stays owed. Bring it in place first: trustsync reload {target}"
         )));
     }
     let mut report = Report::without_poll(&session.contents);
@@ -38,11 +36,15 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
             let said = match (&turn.settled, &turn.owed) {
                 (Some(Evidence::Confirmed(_)), _) => {
                     format!(
-                        "target {target}: your word for generation {wanted:06} stands until a proof says otherwise.\n"
+                        "target {target}: your confirmation of generation {wanted:06} holds until a proof says \
+                         otherwise.\n"
                     )
                 }
-                (None, Some(_)) => format!("target {target}: your word does not stand; the reload stays owed.\n"),
-                // Proven: then it needed no word.
+                (None, Some(_)) => format!(
+                    "target {target}: your confirmation does not hold; the reload \
+                                            stays owed.\n"
+                ),
+                // Proven: then it needed no confirmation.
                 _ => String::new(),
             };
             said + &super::status::turn_text(turn)

@@ -1,6 +1,7 @@
 //! `trustsync demo`: the main job on embedded parts. A simulated vendor with its own PKI, a simulated clock, an embedded
 //! TLS server that requires client certificates, and between them the real cycle, through a whole rotation.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use crate::exit::Exit;
 use crate::settings;
 use crate::signals::Signals;
 use crate::simulator::crls::Revoke;
+use crate::simulator::folder as simulator;
 use crate::simulator::pki::{ClientCertificate, DAY};
 use crate::simulator::present::{Admission, present};
 use crate::simulator::tls_server::TlsServer;
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
-use crate::store::file;
 use crate::trust::fingerprint::{Fingerprint, hex};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
@@ -32,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the demo on standard output; exit 0 if everything was as expected.
 pub async fn run() -> Result<Exit, Failure> {
-    // Caught from before the folder exists: whoever ends the demo early finds nothing left behind either.
+    // Caught from before the folder exists: a demo that is ended early leaves nothing behind either.
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     let mut signals = Signals::listen(kinds.map(|kind| ((), kind)))
         .map_err(|error| Failure::Other(format!("signals cannot be caught: {error}")))?;
@@ -199,7 +200,7 @@ impl Stage {
         reports
     }
 
-    /// Everybody knocks, with the key that belongs to the certificate.
+    /// Everyone tries to connect, with the key that belongs to the certificate.
     async fn cast(&self, scene: &Scene) -> Result<Vec<Part>, Failure> {
         let world = self.vendor.world();
         let current = world.current().map_err(Failure::other)?;
@@ -233,7 +234,7 @@ impl Stage {
     }
 }
 
-/// Somebody who knocks.
+/// A client that tries to connect.
 struct Part {
     who: &'static str,
     /// The head of the fingerprint, so that the upcoming one is known again when it is current.
@@ -243,7 +244,7 @@ struct Part {
 }
 
 impl Part {
-    /// Nobody answering is no refusal.
+    /// No answer is not a refusal.
     fn as_expected(&self) -> bool {
         match self.admission {
             Admission::Admitted { .. } => self.expected,
@@ -271,45 +272,21 @@ impl Folder {
         Ok(Self { path })
     }
 
+    /// The vendor's files, and its configuration with the server as a target.
     fn configure(&self, vendor: &Vendor, server: &TlsServer) -> Result<PathBuf, Failure> {
-        let write = |name: &str, text: &str| file::replace(&self.path.join(name), text.as_bytes()).map(drop);
-        let root = crate::trust::pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der());
-        write("api-ca.pem", vendor.ca_pem())?;
-        write("digicert-root.pem", &root)?;
-        write_secret(&self.path.join("client-secret"), vendor.client_secret())
-            .map_err(|error| Failure::Other(format!("the demo's client secret cannot be written: {error}")))?;
-        let text = format!(
+        let path = simulator::Folder::create(&self.path, vendor).map_err(Failure::other)?.configuration();
+        let target = format!(
             r#"
-[source.demo]
-region = "us-east-1"
-client_id = "{id}"
-client_secret_file = "client-secret"
-api = "{api}"
-login = "{api}"
-ca_file = "api-ca.pem"
-digicert_anchors = ["digicert-root.pem"]
-
-# The simulated CAs' lists lie on this machine.
-[crl]
-policy = "soft"
-allow_private = true
-
-[store.main]
-path = "store"
-grace = "14d"
-
 [target.server]
 kind = "generic"
 reload = {{ http = "{reload}" }}
 proof = {{ connect = ["{server}"], generation = "header", settle = "60ms", timeout = "2s" }}
 "#,
-            id = vendor.client_id(),
-            api = vendor.api_url(),
             server = server.address(),
             reload = server.reload_url(),
         );
-        write("config.toml", &text)?;
-        Ok(self.path.join("config.toml"))
+        OpenOptions::new().append(true).open(&path)?.write_all(target.as_bytes())?;
+        Ok(path)
     }
 }
 
@@ -318,11 +295,6 @@ impl Drop for Folder {
         // The system's temporary folder is swept by others where this fails.
         let _ = std::fs::remove_dir_all(&self.path);
     }
-}
-
-fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(secret.as_bytes())
 }
 
 /// What the demo prints on.
@@ -370,7 +342,7 @@ impl<W: Write> Paper<'_, W> {
             let door = match &part.admission {
                 Admission::Admitted { .. } => self.paint("32", "✔ admitted"),
                 Admission::Refused { how, .. } => self.paint("33", &format!("✘ refused ({how})")),
-                Admission::Unreachable(why) => self.paint("31", &format!("? nobody answered ({why})")),
+                Admission::Unreachable(why) => self.paint("31", &format!("? no answer ({why})")),
             };
             let verdict = if part.as_expected() {
                 String::new()

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::inspect::read_bounded;
-use super::{Failure, load, print, the_store};
+use super::{Failure, load, print, published, the_store};
 use crate::cli::Global;
 use crate::cycle;
 use crate::exit::Exit;
@@ -20,10 +20,8 @@ use crate::trust::set::TrustSet;
 pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let store = the_store(global, &loaded)?;
-    let held = cycle::look(store)?;
-    let Some(current) = &held.manifest else {
-        return Err(Failure::Usage("the store has no generation yet: run trustsync sync".to_owned()));
-    };
+    let held = cycle::read(store)?;
+    let current = published(&held)?;
     if let Some(file) = with {
         return against_file(global, &held.set, file);
     }
@@ -43,7 +41,7 @@ pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<
     Ok(Exit::Done)
 }
 
-/// Which certificates stand only in the store, and which only in the file.
+/// Which certificates are only in the store, and which only in the file.
 fn against_file(global: &Global, set: &TrustSet, file: &Path) -> Result<Exit, Failure> {
     let bytes = read_bounded(file)?;
     let theirs: BTreeSet<Fingerprint> =

@@ -32,13 +32,13 @@ fn partial(session: &Session<'_>, fingerprint: Fingerprint, is_whole: bool) -> O
     let is_rule = set.name_rules.iter().any(|rule| rule.root.fingerprint() == fingerprint);
     let text = if let Some(issuer) = set.chain.get(&fingerprint).filter(|_| !is_rule) {
         format!(
-            "{} is an issuer, and a server asks for leaves: what it has signed stays trusted. Distrust the leaves, or take \
-             the anchor out of the configuration.",
+            "{} is an issuer, and a server asks for leaves: what it has signed stays trusted. Distrust the leaves, or \
+             take the anchor out of the configuration.",
             quoted(&issuer.facts().subject)
         )
     } else if !is_whole {
-        "No generation here knows the certificate, so its SHA-1, by which nginx and Apache ask, is unknown: it never enters \
-         a trust set, but where a name rule would admit it, they do so until the vendor has listed it once."
+        "No generation here knows the certificate, so its SHA-1, by which nginx and Apache ask, is unknown: it never \
+         enters a trust set, but where a name rule would admit it, they do so until the vendor has listed it once."
             .to_owned()
     } else {
         return None;

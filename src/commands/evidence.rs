@@ -49,8 +49,8 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
             log_line!(
                 EvidenceDamaged,
                 store = store.name,
-                "{} of {} lines of {} say nothing that can be understood: torn by a crash, changed by somebody, or of a later \
-                 version. The others are shown; what is trusted does not depend on them.",
+                "{} of {} lines of {} say nothing that can be understood: torn by a crash, changed by somebody, or of \
+                 a later version. The others are shown; what is trusted does not depend on them.",
                 records.unreadable,
                 records.lines,
                 store.path.join(EVIDENCE).display()

@@ -249,7 +249,7 @@ fn scope(scope: &Scope, delta: bool) -> String {
 }
 
 fn judged(crl: &Crl, known: &[Certificate], now: Timestamp) -> String {
-    match crl::judge(crl, known, Duration::from_secs(300), now) {
+    match crl::believe(crl, known, Duration::from_secs(300), now) {
         Ok(_) => "signed by its issuer, which is here, and in force".to_owned(),
         Err(refused) if refused.problem == Problem::OtherIssuer => {
             "signature not checked: its issuer's certificate is not here".to_owned()

@@ -42,9 +42,10 @@ use crate::log;
 use crate::settings::resolved::Store;
 use crate::settings::{self, Loaded, SettingsError};
 use crate::store::StoreError;
-use crate::store::contents::ContentsError;
+use crate::store::contents::{Contents, ContentsError};
 use crate::store::ownership::NotRoots;
 use crate::trust::finding::Finding;
+use crate::trust::manifest::Manifest;
 use crate::trust::planner_state::PlannerState;
 
 /// Parses the command line, runs the command, says why where it fails.
@@ -122,7 +123,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::AcceptIssuer { fingerprint } => accept_issuer::run(global, fingerprint).await,
         Command::Config { command } => configuration::run(global, command).await,
         Command::Regions => regions::run(global),
-        Command::Simulate(arguments) => simulate::run(arguments).await.map(|()| Exit::Done).map_err(Failure::other),
+        Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Demo => demo::run().await,
     }
 }
@@ -136,7 +137,7 @@ fn fail(failure: &Failure) -> Exit {
     failure.exit()
 }
 
-/// Whoever read our output has had enough, which is no failure.
+/// The reader of our output has closed it, which is not a failure.
 fn is_broken_pipe(failure: &Failure) -> bool {
     matches!(failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
@@ -144,20 +145,20 @@ fn is_broken_pipe(failure: &Failure) -> bool {
 /// Why a command ended without doing its thing.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The configuration.
+    /// The configuration cannot be read or used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// A source's client could not be built.
     #[error("{0}. Nothing was done; trust is unchanged.")]
     Client(#[from] ClientError),
-    /// The cycle.
+    /// The cycle could not be run.
     #[error(transparent)]
     Cycle(#[from] CycleError),
-    /// The store.
+    /// The store's records cannot be used.
     #[error(transparent)]
     Contents(#[from] ContentsError),
-    /// What was said is kept in the state alone.
-    #[error("{0}. It was not saved, and does not stand; trust is unchanged.")]
+    /// The operator's override, which only the state keeps, was not saved.
+    #[error("{0}. It was not saved and is not in force; trust is unchanged.")]
     NotSaved(String),
     /// Root is to act by a configuration that is not root's alone.
     #[error("root acts by a configuration that root alone can change: {0}. Nothing was done; trust is unchanged.")]
@@ -168,10 +169,10 @@ pub enum Failure {
     /// What was asked for cannot be.
     #[error("{0}")]
     Usage(String),
-    /// Standard output.
+    /// Standard output cannot be written.
     #[error("the result could not be printed: {0}")]
     Output(#[from] io::Error),
-    /// Anything else, in its own words.
+    /// Anything else.
     #[error("{0}")]
     Other(String),
 }
@@ -211,19 +212,23 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The one of these that is named, or the only one there is.
+fn the_one<T: Copy>(what: &str, name: Option<&str>, all: &[(&str, T)]) -> Result<T, Failure> {
+    let names = || all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let named = name.map(|name| (name, all.iter().find(|(known, _)| *known == name)));
+    match (named, all) {
+        (Some((_, Some((_, found)))), _) | (None, [(_, found)]) => Ok(*found),
+        (Some((name, None)), _) => {
+            Err(Failure::Usage(format!("there is no {what} {name:?}; configured are: {}", names())))
+        }
+        (None, _) => Err(Failure::Usage(format!("several are configured: choose one with --{what}: {}", names()))),
+    }
+}
+
 /// The store that the command is about.
 fn the_store<'a>(global: &Global, loaded: &'a Loaded) -> Result<&'a Store, Failure> {
-    let stores = &loaded.settings.stores;
-    let names = || stores.keys().cloned().collect::<Vec<_>>().join(", ");
-    match &global.store {
-        Some(name) => stores
-            .get(name)
-            .ok_or_else(|| Failure::Usage(format!("there is no store {name:?}; configured are {}", names()))),
-        None if stores.len() == 1 => {
-            stores.values().next().ok_or_else(|| Failure::Usage("no store is configured".to_owned()))
-        }
-        None => Err(Failure::Usage(format!("several stores are configured: choose one with --store: {}", names()))),
-    }
+    let stores: Vec<_> = loaded.settings.stores.iter().map(|(name, store)| (name.as_str(), store)).collect();
+    the_one("store", global.store.as_deref(), &stores)
 }
 
 /// Every store that the command is about.
@@ -237,11 +242,15 @@ fn the_stores<'a>(global: &Global, loaded: &'a Loaded) -> Result<Vec<&'a Store>,
 
 /// The store that has the target of this name.
 fn store_of_target<'a>(stores: &[&'a Store], target: &str) -> Result<&'a Store, Failure> {
-    stores.iter().copied().find(|store| store.targets.iter().any(|known| known.name == target)).ok_or_else(|| {
-        let known = stores.iter().flat_map(|store| &store.targets);
-        let known: Vec<&str> = known.map(|known| known.name.as_str()).collect();
-        Failure::Usage(format!("there is no target {target:?}; configured are: {}", known.join(", ")))
-    })
+    let targets =
+        |store: &&'a Store| store.targets.iter().map(|known| (known.name.as_str(), *store)).collect::<Vec<_>>();
+    the_one("target", Some(target), &stores.iter().flat_map(targets).collect::<Vec<_>>())
+}
+
+/// The newest generation's manifest.
+fn published(contents: &Contents) -> Result<&Manifest, Failure> {
+    let missing = || Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned());
+    contents.manifest.as_ref().ok_or_else(missing)
 }
 
 fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {
@@ -253,7 +262,7 @@ fn open<'a>(global: &Global, store: &'a Store, command: &str) -> Result<Session<
     Session::open(store, &CLOCK, &options(global, command))
 }
 
-/// What a command came to in each store. One store's trouble keeps no other from it.
+/// What a command came to in each store. A failure in one store stops no other.
 struct EachStore<T> {
     done: BTreeMap<String, T>,
     exits: BTreeSet<Exit>,
@@ -264,7 +273,7 @@ impl<T> EachStore<T> {
         Self { done: BTreeMap::new(), exits: BTreeSet::new() }
     }
 
-    /// Keeps what came of it in this store; a failure is told at once.
+    /// Keeps what came of it in this store; a failure is reported at once.
     fn note(&mut self, store: &Store, outcome: Result<T, Failure>) {
         match outcome {
             Ok(done) => drop(self.done.insert(store.name.clone(), done)),
@@ -303,7 +312,7 @@ impl EachStore<Report> {
         Ok(each)
     }
 
-    /// Says and prints what the operator's word came to: `said` first, then as a cycle does. The exit of all.
+    /// Logs and prints what the operator's override came to: `said` first, then as a cycle does. The exit of all.
     fn conclude(mut self, global: &Global, said: impl Fn(&str, &Report) -> String) -> Result<Exit, Failure> {
         for report in self.done.values() {
             log::findings(&report.findings, true);

@@ -1,14 +1,14 @@
 //! `trustsync status --probe`: whether the daemon lives and a generation is in place, in a line; for health checks of
 //! containers, which have no curl. Exits 0 or 1.
 //!
-//! With `[listen]` the daemon is asked. Without, it is judged by what it leaves behind: a store whose sources' next polls
-//! lie long in the past has nobody who minds it.
+//! With `[listen]` the daemon is asked. Without, the probe goes by what it leaves behind: a store whose sources' next polls
+//! lie long in the past has no daemon.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -32,37 +32,32 @@ const LARGEST_ANSWER: u64 = 64 * 1024;
 /// How late a poll may be. Asking, revocation lists and slow targets take their time.
 const LATEST: Duration = Duration::from_secs(10 * 60);
 
-#[derive(Serialize)]
-struct Verdict {
-    ok: bool,
-    said: String,
-}
-
-/// Whatever cannot be found out is a no.
+/// What cannot be found out counts as "no".
 pub async fn run(global: &Global) -> Exit {
-    let verdict = match judge(global).await {
-        Ok(Ok(said)) => Verdict { ok: true, said },
-        Ok(Err(said)) => Verdict { ok: false, said },
-        Err(failure) => Verdict { ok: false, said: one_line(&failure.to_string()) },
+    let (ok, said) = match check(global).await {
+        Ok(said) => (true, said),
+        Err(said) => (false, said),
     };
-    // Who reads no answer still has the code.
-    let _ = print(global.output, &verdict, || format!("{}\n", verdict.said));
-    if verdict.ok { Exit::Done } else { Exit::Unexpected }
+    // A caller that reads no answer still has the code.
+    let _ = print(global.output, &json!({"ok": ok, "said": said}), || format!("{said}\n"));
+    if ok { Exit::Done } else { Exit::Unexpected }
 }
 
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// Yes or no, and why.
-async fn judge(global: &Global) -> Result<Result<String, String>, Failure> {
-    let loaded = load(global)?;
+/// Why the answer is yes, or why it is no.
+async fn check(global: &Global) -> Result<String, String> {
+    let failed = |failure: Failure| one_line(&failure.to_string());
+    let loaded = load(global).map_err(|error| failed(error.into()))?;
     if let Some(address) = loaded.settings.listen {
-        return Ok(ask(reachable(address)).await);
+        return ask(reachable(address)).await;
     }
     let now = SystemClock.now();
-    let verdicts = the_stores(global, &loaded)?.into_iter().map(|store| by_state(store, now));
-    Ok(verdicts.collect::<Result<Vec<_>, _>>().map(|said| said.join("; ")))
+    let stores = the_stores(global, &loaded).map_err(failed)?;
+    let said: Vec<String> = stores.into_iter().map(|store| by_state(store, now)).collect::<Result<_, _>>()?;
+    Ok(said.join("; "))
 }
 
 async fn ask(address: SocketAddr) -> Result<String, String> {

@@ -1,6 +1,6 @@
 //! `trustsync reload TARGET`: takes a target's turn again from the beginning.
 
-use super::{Failure, load, open, print, store_of_target, the_stores};
+use super::{Failure, load, open, print, published, store_of_target, the_stores};
 use crate::cli::Global;
 use crate::cycle::Report;
 use crate::exit::Exit;
@@ -11,9 +11,7 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     let stores = the_stores(global, &loaded)?;
     let store = store_of_target(&stores, target)?;
     let mut session = open(global, store, "trustsync reload")?;
-    if session.contents.manifest.is_none() {
-        return Err(Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned()));
-    }
+    published(&session.contents)?;
     let mut report = Report::without_poll(&session.contents);
     session.take_turn_again(target, &mut report).await;
     session.close_between(&mut report);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, load, open, print, the_store};
+use super::{Failure, load, open, print, published, the_store};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::Report;
@@ -44,7 +44,11 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
         )));
     }
     if set.is_empty() {
-        return Err(Failure::Usage(format!("generation {:06} trusts nobody: not rolled back to", old.generation)));
+        return Err(Failure::Usage(format!(
+            "generation {:06} trusts no certificate: not rolled \
+                                           back to",
+            old.generation
+        )));
     }
 
     let mut report = Report::without_poll(&session.contents);
@@ -69,9 +73,7 @@ pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Resu
 
 /// The generation asked for, or the newest one with another set.
 fn choose(root: &std::path::Path, contents: &Contents, number: Option<u64>) -> Result<Manifest, Failure> {
-    let Some(current) = &contents.manifest else {
-        return Err(Failure::Usage("the store has no generation yet".to_owned()));
-    };
+    let current = published(contents)?;
     let on_disk = generation::list(root)?;
     let kept = || on_disk.iter().map(|number| format!("{number:06}")).collect::<Vec<_>>().join(", ");
     if let Some(number) = number {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{Failure, environment};
 use crate::cli::Global;
 use crate::clock::SystemClock;
-use crate::daemon::{self, Origin, Pace};
+use crate::daemon::{self, LEAST_GAP, Origin};
 use crate::exit::Exit;
 
 pub async fn run(global: &Global) -> Result<Exit, Failure> {
     let origin = Origin { path: global.config.clone(), environment: environment() };
-    daemon::run(origin, Arc::new(SystemClock), Pace::default()).await?;
+    daemon::run(origin, Arc::new(SystemClock), LEAST_GAP).await?;
     Ok(Exit::Done)
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::SignalKind;
 
+use super::Failure;
 use crate::cli::Simulate;
+use crate::exit::Exit;
 use crate::signals::Signals;
 use crate::simulator::control::{Control, OffsetClock};
-use crate::simulator::error::SimulatorError;
 use crate::simulator::failure::Endpoint;
 use crate::simulator::folder::Folder;
 use crate::simulator::vendor::Vendor;
@@ -18,19 +19,9 @@ use crate::simulator::world::VendorOptions;
 /// How often the files follow what the clock alone changed.
 const REFRESH: Duration = Duration::from_secs(60);
 
-/// The simulator could not start, or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum SimulateError {
-    /// The API, the control endpoint or the files.
-    #[error(transparent)]
-    Simulator(#[from] SimulatorError),
-    /// Output or signals.
-    #[error("the simulator cannot go on: {0}")]
-    Io(#[from] io::Error),
-}
-
 /// Serves until SIGINT or SIGTERM.
-pub async fn run(args: Simulate) -> Result<(), SimulateError> {
+pub async fn run(args: Simulate) -> Result<Exit, Failure> {
+    let stuck = |error: io::Error| Failure::Other(format!("the simulator cannot go on: {error}"));
     let clock = OffsetClock::default();
     let day = crate::simulator::pki::DAY;
     let mut options = VendorOptions::new(Arc::new(clock.clone()));
@@ -46,14 +37,14 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
     if args.rotate_by_hand {
         options.rotate_at_days_left = None;
     }
-    // Before anything is announced, so that whoever waits for the announcement may signal at once.
-    let mut signals = Signals::listen([((), SignalKind::interrupt()), ((), SignalKind::terminate())])?;
-    let vendor = Vendor::start(options).await?;
+    // Before anything is announced, so that anyone who waits for the announcement may signal at once.
+    let mut signals = Signals::listen([((), SignalKind::interrupt()), ((), SignalKind::terminate())]).map_err(stuck)?;
+    let vendor = Vendor::start(options).await.map_err(Failure::other)?;
     for failure in args.fail {
         vendor.world().fail(failure, Endpoint::Listing, None);
     }
-    let folder = Folder::create(&args.folder, &vendor)?;
-    let control = Control::start(args.control, &vendor, clock, folder.clone()).await?;
+    let folder = Folder::create(&args.folder, &vendor).map_err(Failure::other)?;
+    let control = Control::start(args.control, &vendor, clock, folder.clone()).await.map_err(Failure::other)?;
     let announced = format!(
         "The simulated vendor serves {api}\n\
          Its control endpoint is      {control}/   (curl it to see the state and the commands)\n\
@@ -66,17 +57,16 @@ pub async fn run(args: Simulate) -> Result<(), SimulateError> {
         configuration = folder.configuration().display(),
     );
     let mut output = io::stdout();
-    output.write_all(announced.as_bytes())?;
-    output.flush()?;
+    output.write_all(announced.as_bytes()).and_then(|()| output.flush()).map_err(stuck)?;
     let mut refresh = tokio::time::interval(REFRESH);
     loop {
         tokio::select! {
             // Both arms are cancel-safe: a signal or a tick not taken is taken by the next turn.
             () = signals.next() => break,
-            _ = refresh.tick() => folder.write()?,
+            _ = refresh.tick() => folder.write().map_err(Failure::other)?,
         }
     }
     control.stop().await;
     vendor.stop().await;
-    Ok(())
+    Ok(Exit::Done)
 }

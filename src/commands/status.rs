@@ -12,6 +12,7 @@ use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, TargetReport};
 use crate::exit::Exit;
+use crate::settings::Loaded;
 use crate::settings::resolved::{Settings, Source, Store, Target};
 use crate::store::contents::Contents;
 use crate::trust::event::{Event, LogLine};
@@ -60,7 +61,7 @@ struct Trusted {
     not_after: Timestamp,
     days_left: i64,
     slots: Vec<String>,
-    /// When the operator's word for it ends.
+    /// When the operator's override for it ends.
     #[serde(rename = "word_until", skip_serializing_if = "Option::is_none")]
     trusted_until: Option<Timestamp>,
 }
@@ -88,7 +89,7 @@ struct TargetStatus {
 
 /// A status that cannot be had is unknown (3), whatever the reason: another code would be taken for a verdict.
 pub fn run(global: &Global) -> Exit {
-    or_unknown(judge(global), LogLine::StatusUnknown)
+    or_unknown(show(global), LogLine::StatusUnknown)
 }
 
 /// The exit, or "unknown" and why.
@@ -104,19 +105,31 @@ pub fn or_unknown(judged: Result<Exit, Failure>, line: LogLine) -> Exit {
 /// Monitoring plugins' "unknown".
 const UNKNOWN: Exit = Exit::Configuration;
 
-fn judge(global: &Global) -> Result<Exit, Failure> {
+fn show(global: &Global) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let now = SystemClock.now();
-    let mut worst = Worst::Ok;
-    let mut shown = Vec::new();
-    for store in the_stores(global, &loaded)? {
-        let contents = cycle::look(store)?;
-        let status = status(&loaded.settings, store, &contents, now);
-        worst = worst.max(worst_of(&status.alarms, status.generation.is_some()));
-        shown.push(status);
-    }
+    let (worst, shown) =
+        each(global, &loaded, now, |store, contents, alarms| status(&loaded.settings, store, contents, alarms, now))?;
     print(global.output, &shown, || shown.iter().map(|status| text(status, &loaded.settings, now)).collect())?;
     Ok(worst.exit())
+}
+
+/// What `show` makes of each store that is meant and of its alarms; and the worst of them all.
+pub fn each<T>(
+    global: &Global,
+    loaded: &Loaded,
+    now: Timestamp,
+    show: impl Fn(&Store, &Contents, Vec<Alarm>) -> T,
+) -> Result<(Worst, Vec<T>), Failure> {
+    let mut worst = Worst::Ok;
+    let mut shown = Vec::new();
+    for store in the_stores(global, loaded)? {
+        let contents = cycle::read(store)?;
+        let alarms = alarms(&loaded.settings, store, &contents, now);
+        worst = worst.max(worst_of(&alarms, contents.manifest.is_some()));
+        shown.push(show(store, &contents, alarms));
+    }
+    Ok((worst, shown))
 }
 
 /// In the order of urgency of a monitoring plugin's worst-of.
@@ -140,7 +153,7 @@ impl Worst {
 }
 
 /// `published`: whether there is a generation.
-pub fn worst_of(alarms: &[Alarm], published: bool) -> Worst {
+fn worst_of(alarms: &[Alarm], published: bool) -> Worst {
     let alarms = alarms.iter().map(|alarm| match alarm.finding.severity {
         Severity::Critical => Worst::Critical,
         Severity::Warning => Worst::Warning,
@@ -165,8 +178,7 @@ pub fn alarms(settings: &Settings, store: &Store, contents: &Contents, now: Time
     alarms
 }
 
-fn status(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp) -> Status {
-    let alarms = alarms(settings, store, contents, now);
+fn status(settings: &Settings, store: &Store, contents: &Contents, alarms: Vec<Alarm>, now: Timestamp) -> Status {
     let trusted = contents.set.pins.values().map(|pin| {
         let facts = pin.leaf.facts();
         Trusted {
@@ -257,8 +269,8 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
         let Some(last) = last else {
             let seed = contents.manifest.as_ref().is_some_and(|manifest| manifest.cause == cycle::seed::CAUSE);
             let text = if seed {
-                "The source was never polled with success: what is trusted comes from the seed, and a rotation since it was made would \
-                 go unseen. Run trustsync sync."
+                "The source was never polled with success: what is trusted comes from the seed, and a rotation since \
+                 it was made would go unseen. Run trustsync sync."
             } else {
                 "The source was never polled with success: what it lists is unknown. Run trustsync sync."
             };
@@ -269,7 +281,8 @@ fn stale(settings: &Settings, store: &Store, contents: &Contents, now: Timestamp
         if age > allowed {
             let severity = if age > LONG_STALE { Severity::Critical } else { Severity::Warning };
             let text = format!(
-                "The last successful poll was on {last}: a rotation since then would go unseen. Is `trustsync sync` run every {}?",
+                "The last successful poll was on {last}: a rotation since then would go unseen. Is `trustsync sync` \
+                 run every {}?",
                 span(settings.schedule.interval)
             );
             findings.push(Finding::graded(severity, Event::SourceStale, Subject::source(source), text));
@@ -299,8 +312,8 @@ fn behind(store: &Store, contents: &Contents) -> Vec<Finding> {
         let serves = known(target).and_then(|known| known.acknowledged);
         let serves = serves.map_or_else(|| "nothing yet".to_owned(), |number| format!("generation {number:06}"));
         let text = format!(
-            "Generation {wanted:06} is in place, and the server is known to serve {serves}: its turn was not taken, or what came \
-             of it could not be saved. Run trustsync sync, and see what it says."
+            "Generation {wanted:06} is in place, and the server is known to serve {serves}: its turn was not taken, or \
+             its outcome could not be saved. Run trustsync sync, and see what it says."
         );
         Finding::new(Event::TargetBehind, Subject::target(&target.name), text)
     };
@@ -316,7 +329,7 @@ pub fn turn_text(turn: &TargetReport) -> String {
     text
 }
 
-/// How a target stands, in a line.
+/// The state of a target, in a line.
 pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
     match (owed, settled) {
         (Some(owed), _) => format!("OWED: {owed}"),
@@ -324,10 +337,11 @@ pub fn target_line(settled: Option<&Evidence>, owed: Option<&Owed>) -> String {
             let why = evidence.reason().map(|why| format!(" ({})", quoted(why))).unwrap_or_default();
             format!("{}{why}", evidence.words())
         }
-        (None, None) => "never told".to_owned(),
+        (None, None) => "never reloaded".to_owned(),
     }
 }
 
+// Long because it is the page itself, line by line.
 fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
     let mut text = String::new();
     let generation = match (status.generation, status.committed) {
@@ -354,7 +368,7 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
             held.days_left
         );
         if let Some(until) = held.trusted_until {
-            let _ = writeln!(text, "            by the operator's word until {until}");
+            let _ = writeln!(text, "            by the operator's override until {until}");
         }
         let _ = writeln!(text, "            {}", timeline(held, settings, now));
     }

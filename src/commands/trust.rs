@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::inspect::read_as_pem;
-use super::{EachStore, Failure, load, open, the_stores};
+use super::{EachStore, Failure, load, open, the_one, the_stores};
 use crate::cli::{Global, Trust, Until};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
-use crate::settings::Loaded;
-use crate::settings::resolved::{Source, Store};
+use crate::settings::resolved::Source;
 use crate::trust::overrides;
 use crate::trust::planner_state::TrustOverride;
 use crate::trust::refusal::quoted;
@@ -24,13 +23,18 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     let until = end(arguments.until, now)?;
     let loaded = load(global)?;
     let stores = the_stores(global, &loaded)?;
-    let source = the_source(arguments.source.as_deref(), &stores, &loaded)?;
+    let sources: BTreeMap<&str, &Source> = stores
+        .iter()
+        .flat_map(|store| loaded.settings.sources_of(store))
+        .map(|source| (&*source.name, source))
+        .collect();
+    let source = the_one("source", arguments.source.as_deref(), &sources.into_iter().collect::<Vec<_>>())?;
     let text = read_as_pem(&arguments.file)?;
     let mut each = EachStore::new();
     let mut lines = BTreeMap::new();
     for store in stores.into_iter().filter(|store| store.sources.contains(&source.name)) {
         let mut session = open(global, store, "trustsync trust")?;
-        let accepted = match session.judge_leaf(&loaded.settings, source, &text, arguments.any_identity)? {
+        let accepted = match session.check_leaf(&loaded.settings, source, &text, arguments.any_identity)? {
             Ok(accepted) => accepted,
             Err(refusals) => {
                 for (slot, refusal) in refusals {
@@ -62,7 +66,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let held = session.contents.state.planner.slots.get(&accepted.slot);
         let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.trusted.word == Some(vouched)));
         let outcome = if stands {
-            format!("is trusted in slot {} as {role} by your word until {until}{waived}", accepted.slot)
+            format!("is trusted in slot {} as {role} by your override until {until}{waived}", accepted.slot)
         } else {
             // A list that is kept names it, or the store is damaged: what was found says which.
             report.causes.insert(Exit::Answer);
@@ -88,26 +92,4 @@ fn end(until: Until, now: Timestamp) -> Result<Timestamp, Failure> {
         return Err(Failure::Usage(format!("--until {end} is more than a year away. Nothing was changed.")));
     }
     Ok(end)
-}
-
-/// The source that was named, or the only one of the stores that are meant.
-fn the_source<'a>(name: Option<&str>, stores: &[&Store], loaded: &'a Loaded) -> Result<&'a Source, Failure> {
-    let meant: Vec<&Source> = loaded
-        .settings
-        .sources
-        .values()
-        .filter(|source| stores.iter().any(|store| store.sources.contains(&source.name)))
-        .collect();
-    let names = || meant.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
-    match (name, meant.as_slice()) {
-        (None, [only]) => Ok(only),
-        (None, _) => {
-            Err(Failure::Usage(format!("several sources are configured: choose one with --source: {}", names())))
-        }
-        (Some(name), _) => meant
-            .iter()
-            .find(|source| source.name == name)
-            .copied()
-            .ok_or_else(|| Failure::Usage(format!("there is no source {name:?}; configured are {}", names()))),
-    }
 }

@@ -79,11 +79,14 @@ fn anchors(files: &[PathBuf], authority: Authority) -> Result<Anchors, Failure> 
 }
 
 fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {
-    let mut held: Vec<&Certificate> = anchors.certificates().iter().collect();
+    let mut held: Vec<&Certificate> = anchors.0.iter().collect();
     held.sort_by_key(|anchor| &anchor.facts().subject);
     let rows: Vec<_> = held
         .iter()
-        .map(|anchor| json!({"subject": anchor.facts().subject, "sha256": anchor.fingerprint(), "not_after": anchor.facts().not_after}))
+        .map(|anchor| {
+            let facts = anchor.facts();
+            json!({"subject": facts.subject, "sha256": facts.fingerprint, "not_after": facts.not_after})
+        })
         .collect();
     print(global.output, &rows, || {
         let line = |anchor: &&Certificate| {
@@ -132,7 +135,7 @@ fn judge(
     at: Timestamp,
 ) -> Judged {
     let (mut path, mut notes) = (Vec::new(), Vec::new());
-    let (candidate, refusal) = match verify::judge(text, anchors, policy, at) {
+    let (candidate, refusal) = match verify::verify_string(text, anchors, policy, at) {
         Verdict::Accepted(candidate) => (Some(candidate), None),
         Verdict::Expired(candidate, refusal) => (Some(candidate), Some(refusal)),
         Verdict::Refused(refusal) => (None, Some(refusal)),
@@ -145,7 +148,7 @@ fn judge(
         if !lists.is_empty() {
             let answer = crl::given::ask(candidate.leaf(), candidate.chain(), lists, policy.clock_skew, at);
             revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
-            refusals.extend(Refusal::of_violations(candidate.leaf(), answer.violations));
+            refusals.extend(Refusal::of_violations(Some(candidate.leaf()), answer.violations));
             notes.extend(answer.notes);
         }
         if !names.is_empty() {
@@ -198,7 +201,7 @@ impl Judged {
             let facts = certificate.facts();
             json!({"subject": facts.subject, "sha256": facts.fingerprint, "not_after": facts.not_after})
         };
-        let rule = |(rule, outcome, says): &(Rule, RuleStatus, String)| json!({"rule": rule.name(), "outcome": outcome, "says": says});
+        let rule = |(rule, outcome, says): &CheckedRule| json!({"rule": rule.name(), "outcome": outcome, "says": says});
         let mut json = json!({
             "accepted": self.refusal.is_none(),
             "at": self.at,

@@ -1,4 +1,4 @@
-//! Which addresses a URL out of a certificate may lead to. Whoever can put a certificate before us chooses its
+//! Which addresses a URL out of a certificate may lead to. Anyone who can put a certificate before us chooses its
 //! distribution points, and could make us ask a cloud's metadata service or a neighbour's console: so only what the whole
 //! internet can reach is asked, unless the operator allows more.
 
@@ -49,7 +49,7 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
 pub struct NotGlobal {
     /// The host of the URL.
     pub host: String,
-    /// What it is, or resolves to; none for a name that is nobody's.
+    /// What it is, or resolves to; none for a name that belongs to no host.
     pub address: Option<IpAddr>,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for NotGlobal {
 }
 
 /// What can be said of a URL's host before anything is resolved.
-pub(super) fn judge_literal(url: &Url) -> Result<(), NotGlobal> {
+pub(super) fn check_literal(url: &Url) -> Result<(), NotGlobal> {
     let literal = |address: IpAddr| {
         let refused = NotGlobal { host: address.to_string(), address: Some(address) };
         if is_global(address) { Ok(()) } else { Err(refused) }
@@ -74,7 +74,7 @@ pub(super) fn judge_literal(url: &Url) -> Result<(), NotGlobal> {
         Some(Host::Ipv6(address)) => literal(IpAddr::V6(address)),
         Some(Host::Domain(name)) => {
             let bare = name.trim_end_matches('.').to_ascii_lowercase();
-            // Names that are nobody's (RFC 6761, 6.3 and 6.4): no resolver needs to be asked, and none to be waited for.
+            // Names that belong to no host (RFC 6761, 6.3 and 6.4): no resolver needs to be asked.
             let nobodys = [("localhost", ".localhost"), ("invalid", ".invalid")]
                 .iter()
                 .any(|(whole, end)| bare == *whole || bare.ends_with(end));
@@ -192,10 +192,10 @@ mod tests {
             "http://１２７.0.0.1/",
             "http://169.254.169.254/latest/meta-data",
         ] {
-            assert!(judge_literal(&url.parse().unwrap()).is_err(), "{url}");
+            assert!(check_literal(&url.parse().unwrap()).is_err(), "{url}");
         }
         for url in ["http://crl3.digicert.com/x.crl", "http://8.8.8.8/", "http://localhost.example.com/"] {
-            judge_literal(&url.parse().unwrap()).unwrap();
+            check_literal(&url.parse().unwrap()).unwrap();
         }
     }
 }

@@ -60,7 +60,7 @@ impl Cache {
 
     /// The cache of a store, for reading alone: nothing is created.
     #[must_use]
-    pub fn look(store: &Path) -> Self {
+    pub fn for_reading(store: &Path) -> Self {
         Self { folder: store.join(FOLDER) }
     }
 
@@ -113,7 +113,7 @@ impl Cache {
     }
 }
 
-/// A URL is no file name.
+/// A URL is not a file name.
 fn stem(url: &str) -> String {
     Fingerprint::of(url.as_bytes()).to_string()
 }

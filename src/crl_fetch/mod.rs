@@ -56,7 +56,7 @@ pub struct Access {
     pub limits: Limits,
 }
 
-/// Fetches lists.
+/// The client by which a store's lists are fetched.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     http: reqwest::Client,
@@ -91,11 +91,12 @@ pub enum FetchFailure {
     #[error("its scheme is {0:?}; lists are fetched by http and https only")]
     Scheme(String),
     /// `user:password@`.
-    #[error("it has credentials in it, which trustsync sends to nobody")]
+    #[error("it has credentials in it, which trustsync never sends")]
     Credentials,
     /// An address of this machine or its neighbours.
     #[error(
-        "{0}; a certificate must not choose whom this machine talks to. If this CA is your own, set crl.allow_private = true"
+        "{0}; a certificate must not choose whom this machine talks to. If this CA is your own, set crl.allow_private \
+         = true"
     )]
     NotGlobal(NotGlobal),
     /// No whole answer.
@@ -154,16 +155,16 @@ impl From<FetchFailure> for Failed {
 pub fn due(fetched: Option<Timestamp>, next_update: Option<Timestamp>, now: Timestamp) -> bool {
     let Some(fetched) = fetched else { return true };
     if fetched > now {
-        // Our clock was set back: nobody knows how old the list is.
+        // Our clock was set back: the age of the list is unknown.
         return true;
     }
     let life = next_update.map_or(Duration::ZERO, |next| next.since(fetched));
-    let rest = (life / 2).clamp(Duration::from_secs(60), Duration::from_secs(3_600));
+    let rest = life.checked_div(2).unwrap_or(life).clamp(Duration::from_secs(60), Duration::from_secs(3_600));
     now.since(fetched) >= rest
 }
 
 /// Judges a URL before it is asked.
-fn judge_url(text: &str, allow_private: bool) -> Result<Url, FetchFailure> {
+fn check_url(text: &str, allow_private: bool) -> Result<Url, FetchFailure> {
     if text.len() > LONGEST_URL {
         return Err(FetchFailure::NotAUrl(format!("it has more than {LONGEST_URL} bytes")));
     }
@@ -175,7 +176,7 @@ fn judge_url(text: &str, allow_private: bool) -> Result<Url, FetchFailure> {
         return Err(FetchFailure::Credentials);
     }
     if !allow_private {
-        address::judge_literal(&url).map_err(FetchFailure::NotGlobal)?;
+        address::check_literal(&url).map_err(FetchFailure::NotGlobal)?;
     }
     Ok(url)
 }
@@ -195,7 +196,7 @@ impl Fetcher {
 
     /// Asks a distribution point, for at most `deadline` with all attempts and redirects.
     pub async fn fetch(&self, url: &str, known: &Validators, deadline: Duration) -> Result<Answer, FetchFailure> {
-        let first = judge_url(url, self.access.allow_private)?;
+        let first = check_url(url, self.access.allow_private)?;
         let now = Instant::now();
         let ends = now.checked_add(deadline).unwrap_or(now);
         let mut made = 0_u32;
@@ -227,7 +228,7 @@ impl Fetcher {
             let response = self.ask(&url, known, &clock).await?;
             if let Some(target) = redirect(&response, &url) {
                 let target = target.ok_or(FetchFailure::RedirectTarget)?;
-                url = judge_url(target.as_str(), self.access.allow_private)?;
+                url = check_url(target.as_str(), self.access.allow_private)?;
                 continue;
             }
             let status = response.status();
@@ -303,12 +304,12 @@ pub struct Obtained {
 /// Why a distribution point gave no list that is used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
-    /// Nothing came.
+    /// No answer came, or none that can be a list.
     #[error("the CRL at {url} could not be fetched: {failure}")]
     Fetch {
         /// Where, made harmless.
         url: String,
-        /// Why.
+        /// The last attempt's failure.
         failure: FetchFailure,
     },
     /// What came is none.
@@ -316,7 +317,7 @@ pub enum Trouble {
     Unreadable {
         /// Where, made harmless.
         url: String,
-        /// Why.
+        /// What is wrong with it.
         error: crl::UnreadableCrl,
     },
     /// What came is not believed.
@@ -324,17 +325,18 @@ pub enum Trouble {
     Refused {
         /// Where, made harmless.
         url: String,
-        /// Why.
+        /// Why it is not used.
         refused: crl::Refused,
     },
     /// What came is older than what is kept.
     #[error(
-        "the CRL at {url} is of {offered}, older than the one of {kept} that is kept: someone may be replaying it, and it is not used"
+        "the CRL at {url} is of {offered}, older than the one of {kept} that is kept: someone may be replaying it, and \
+         it is not used"
     )]
     Older {
         /// Where, made harmless.
         url: String,
-        /// Its thisUpdate.
+        /// The thisUpdate of what came.
         offered: Timestamp,
         /// The kept one's.
         kept: Timestamp,
@@ -370,7 +372,7 @@ fn judge(
     now: Timestamp,
 ) -> Result<VerifiedCrl, Trouble> {
     let crl = Crl::read(bytes).map_err(|error| Trouble::Unreadable { url: shown.to_owned(), error })?;
-    crl::judge(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.to_owned(), refused })
+    crl::believe(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.to_owned(), refused })
 }
 
 /// Looks up what is kept, and whether the server is to be asked. `issuers` are the certificates of accepted paths.
@@ -404,8 +406,11 @@ pub fn look_up<'a>(
 pub async fn obtain(fetcher: &Fetcher, cache: &Cache, url: &str, kept: LookedUp<'_>, deadline: Duration) -> Obtained {
     let LookedUp { issuers, clock_skew, now, known, stale, record, mut unkept, .. } = kept;
     let shown = quoted(url);
-    // What is kept but not believed is asked for whole; only of a stale list is it worth knowing that there is no other.
-    let is_stale = |trouble: &Trouble| matches!(trouble, Trouble::Refused { refused, .. } if matches!(refused.problem, crl::Problem::Stale(_)));
+    // What is kept but not believed is asked for whole; only for a stale list is it worth asking whether there is a newer one.
+    let is_stale = |trouble: &Trouble| match trouble {
+        Trouble::Refused { refused, .. } => matches!(refused.problem, crl::Problem::Stale(_)),
+        _ => false,
+    };
     let worth_confirming = known.is_some() || stale.as_ref().is_some_and(is_stale);
     let record = record.filter(|_| worth_confirming);
     let validators = record.as_ref().map(|record| record.validators.clone()).unwrap_or_default();
@@ -478,10 +483,10 @@ mod tests {
             ("http://10.0.0.1/x.crl", "not globally routable"),
             ("http://localhost/x.crl", "not a host of the internet"),
         ] {
-            let refused = judge_url(url, false).unwrap_err().to_string();
+            let refused = check_url(url, false).unwrap_err().to_string();
             assert!(refused.contains(reason) && !refused.contains("hunter2"), "{url}: {refused}");
         }
-        judge_url("http://10.0.0.1/x.crl", true).unwrap();
-        assert!(judge_url(&format!("http://crl.example.com/{}", "x".repeat(3000)), false).is_err());
+        check_url("http://10.0.0.1/x.crl", true).unwrap();
+        assert!(check_url(&format!("http://crl.example.com/{}", "x".repeat(3000)), false).is_err());
     }
 }

@@ -34,7 +34,7 @@ pub fn of(source: &Source, authority: Authority) -> Result<Anchors, AnchorsError
 /// The roots of other clients of the same virtual hosts.
 pub fn extra(store: &Store) -> Result<BTreeMap<Fingerprint, Certificate>, AnchorsError> {
     let anchors = read_all(&store.extra_anchors)?;
-    Ok(anchors.certificates().iter().map(|root| (root.fingerprint(), root.clone())).collect())
+    Ok(anchors.0.iter().map(|root| (root.fingerprint(), root.clone())).collect())
 }
 
 /// Every anchors' file of the configuration that cannot be used.

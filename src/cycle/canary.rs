@@ -1,5 +1,6 @@
-//! Whether a target's check sees: it is shown a broken generation once it is known that the server uses our files, for
-//! before that the best of checks would pass it. What is decided by that stands in [`crate::trust::canary`].
+//! The check canary: whether a target's check notices a broken file. It is shown a broken generation once it is known that
+//! the server uses our files, since before that the best of checks would pass it. What follows from it is decided in
+//! [`crate::trust::canary`].
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::subject::Subject;
 use crate::trust::turn::{Evidence, TurnOutcome};
 
-/// By what the target's check is known from another.
+/// What tells the target's check from another.
 fn digest(target: &Target) -> Option<Fingerprint> {
     target.check.as_deref().map(|argv| CheckCanary::digest(target.kind.name, argv))
 }
@@ -28,7 +29,7 @@ pub fn is_due(target: &Target, known: Option<&CheckCanary>, generation: u64) -> 
     digest(target).is_some_and(|check| CheckCanary::is_due(known, check, generation))
 }
 
-/// Whether a turn has ended so that the server was seen to use our files, or nobody ever can.
+/// Whether a turn has ended so that the server was seen to use our files, or can never be seen to.
 pub fn is_used(target: &Target, outcome: &TurnOutcome) -> bool {
     match outcome {
         TurnOutcome::Settled(
@@ -40,7 +41,7 @@ pub fn is_used(target: &Target, outcome: &TurnOutcome) -> bool {
 }
 
 /// Shows the check a broken copy of the generation at `path`. What was known stays where that says nothing.
-pub async fn look(
+pub async fn run(
     target: &Target,
     known: &mut Option<CheckCanary>,
     (generation, path): (u64, &Path),
@@ -54,7 +55,7 @@ pub async fn look(
     }
 }
 
-/// What is to be said of the check; `new` is whether it was judged just now.
+/// The finding about the check; `new`: the canary was run just now.
 pub fn finding(target: &Target, known: Option<&CheckCanary>, new: bool) -> Option<Finding> {
     let name = &target.name;
     let check = target.server_check()?;
@@ -75,22 +76,25 @@ pub fn finding(target: &Target, known: Option<&CheckCanary>, new: bool) -> Optio
         }
         CanaryVerdict::NotTried(why) => new.then(|| {
             let text = format!(
-                "The check ({command}) cannot be shown other files than those that stand there: {why}. So it is made as things \
-                 stand, before the link is switched and after: a generation that it refuses stands there until it is taken \
-                 back, and is not loaded. Whether the check looks at the files at all could not be seen."
+                "The check ({command}) cannot be shown other files than those that stand there: {why}. So it is made \
+                 as things stand, before the link is switched and after: a generation that it refuses stands there \
+                 until it is taken back, and is not loaded. Whether the check looks at the files at all could not be \
+                 seen."
             );
             Finding::new(Event::CheckNotJudged, Subject::target(name), text)
         }),
         CanaryVerdict::Blind => {
             let advice = target.kind.better_check.unwrap_or(
                 "Does it run in another mount namespace (a container), or on another configuration? One that reads the \
-                 configuration that the server loads, where the server runs, looks; check = [] says that there is none.",
+                 configuration that the server loads, where the server runs, looks; check = [] says that there is \
+                 none.",
             );
             let text = format!(
-                "The check ({command}) passes a copy of generation {:06} that was broken on purpose: it does not look at the \
-                 files that the server loads, so that its word for them counts for nothing. It is still made as things stand, \
-                 before the link is switched and after, and while it fails, the server is not told. What is published is read \
-                 back and counted; nothing else judges it before the server is told. {advice}",
+                "The check ({command}) passes a copy of generation {:06} that was broken on purpose: it does not look \
+                 at the files that the server loads, so that its verdict on them counts for nothing. It is still made \
+                 as things stand, before the link is switched and after, and while it fails, the server is not \
+                 reloaded. What is published is read back and counted; nothing else checks it before the server is \
+                 reloaded. {advice}",
                 known.generation
             );
             Some(Finding::new(Event::CheckBlind, Subject::target(name), text))
@@ -106,16 +110,16 @@ fn unavailable(target: &Target, check: Check<'_>, why: &str) -> String {
     };
     let advice = if target.privileged {
         format!(
-            "Root's half needs CAP_SYS_ADMIN, unshare and mount for it (see trustsync-apply@{}.service)",
+            "The privileged helper needs CAP_SYS_ADMIN, unshare and mount for it (see trustsync-apply@{}.service)",
             target.name
         )
     } else {
         "privileged = true has root make it".to_owned()
     };
     format!(
-        "The check ({command}) must judge the new files in namespaces of its own, and these are not to be had here: {why}. The next \
-         weaker is made: {weaker}, as things stand, before the link is switched and again before the server is told; while it \
-         fails, the server is not told. It {misses}: what is published is read back and counted, and nothing else judges it. \
-         {advice}; check = [] says that there is none."
+        "The check ({command}) must check the new files in namespaces of its own, which are unavailable here: {why}. \
+         The next weaker check is run: {weaker}, as things stand, before the link is switched and again before the \
+         server is reloaded; while it fails, the server is not reloaded. It {misses}: what is published is read back \
+         and counted, and nothing else checks it. {advice}; check = [] says that there is none."
     )
 }

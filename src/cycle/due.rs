@@ -1,5 +1,5 @@
 //! What is due, by what a store remembers: its sources' next polls, its targets' next turns. Read from the disk each time,
-//! since another process may have polled, told or proven meanwhile.
+//! since another process may have polled, reloaded or proven meanwhile.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use crate::trust::schedule::Schedule;
 use crate::trust::state::State;
 use crate::trust::timestamp::Timestamp;
 
-/// When a source's stores want it asked, read anew only where a state was written since: to look costs no more than that.
+/// When a source's stores want it asked, read anew only where a state was written since: to ask costs no more than that.
 #[derive(Debug, Default)]
 pub struct PollDue(BTreeMap<String, Due>);
 
@@ -58,7 +58,7 @@ pub fn turns_due(settings: &Settings, store: &Store, now: Timestamp) -> Timestam
     due.min().unwrap_or(latest).min(latest)
 }
 
-/// When a target's turn is due: at once where it was never told of the newest generation.
+/// When a target's turn is due: at once where it was never reloaded for the newest generation.
 pub fn turn_due(state: &State, target: &Target, schedule: &Schedule, now: Timestamp) -> Timestamp {
     let Some(known) = state.targets.get(&target.name) else { return now };
     if known.owed.is_none() && known.acknowledged != Some(state.generation) {

@@ -76,12 +76,12 @@ fn is_commit_of(line: &str, generation: u64) -> bool {
     commit.is_ok_and(|line| line.event == Happened::Committed && line.generation == Some(generation))
 }
 
-/// The operator said something that changes what is trusted, or will.
+/// The operator has changed what is trusted, or will be.
 pub fn word(root: &Path, word: &str, now: Timestamp) -> Result<(), Unwritten> {
     append(root, &json!({"event": Happened::OperatorsOverride, "time": now, "word": word}))
 }
 
-/// A target was told, proven, or neither.
+/// A target was reloaded, proven, or neither.
 pub fn target(
     root: &Path,
     event: Happened,

@@ -4,8 +4,8 @@ use super::privileged::answer::Verdict;
 use super::report::Report;
 use super::steps::{Hand, Server};
 use super::turns::Turns;
+use crate::cycle::privileged::folder::Purpose;
 use crate::exit::Exit;
-use crate::store::privileged::Asked;
 use crate::targets::reload::ReloadReport;
 use crate::trust::event::Event::TargetReloadedInstead;
 use crate::trust::evidence_record::Happened;
@@ -40,7 +40,7 @@ impl Hand for Daemon<'_> {
     /// What the privileged helper owes, the target owes.
     async fn reload(&mut self) -> Result<Event, Owed> {
         if let Some(helper) = &self.turns.helper {
-            let answer = helper.ask(Asked::ToReload).await.map_err(Owed::Unanswered)?;
+            let answer = helper.ask(Purpose::ToReload).await.map_err(Owed::Unanswered)?;
             self.report.findings.extend(answer.findings);
             return match answer.verdict {
                 Verdict::Reloaded(how) => Ok(self.note_reload(&how)),

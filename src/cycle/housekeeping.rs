@@ -5,8 +5,8 @@ use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::subject::Subject;
 
-/// How many failures are told one by one.
-const TOLD: usize = 3;
+/// How many failures are named one by one.
+const NAMED: usize = 3;
 
 /// The warning about what could not be done, for these reasons; none where all could. `what` happened, and what it `means`.
 pub fn finding(
@@ -17,13 +17,13 @@ pub fn finding(
     reasons: impl IntoIterator<Item = String>,
 ) -> Option<Finding> {
     let mut reasons = reasons.into_iter();
-    let mut told: Vec<String> = reasons.by_ref().take(TOLD).collect();
-    if told.is_empty() {
+    let mut named: Vec<String> = reasons.by_ref().take(NAMED).collect();
+    if named.is_empty() {
         return None;
     }
     let more = reasons.count();
     if more > 0 {
-        told.push(format!("{more} more"));
+        named.push(format!("{more} more"));
     }
-    Some(Finding::new(event, subject, format!("{what}: {}. {means}.", told.join("; "))))
+    Some(Finding::new(event, subject, format!("{what}: {}. {means}.", named.join("; "))))
 }

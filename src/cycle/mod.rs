@@ -42,7 +42,7 @@ use crate::trust::set::{SlotId, TrustSet};
 use crate::trust::state::State;
 use crate::trust::summary::StoreSummary;
 
-pub use anchors::{AnchorsError, problems as anchors_problems};
+pub use anchors::AnchorsError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 use observe::Assessed;
 pub use observe::{Clients, Observed, identity_rule, pin_line};
@@ -71,10 +71,10 @@ pub enum CycleError {
     /// An anchor's file cannot be used.
     #[error(transparent)]
     Anchors(#[from] AnchorsError),
-    /// Another writer.
+    /// Another writer holds the lock.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The disk said no.
+    /// The disk refused.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store's records cannot be used.
@@ -98,7 +98,7 @@ impl CycleError {
     }
 }
 
-/// What sources said for one store, judged before the lock is taken, with the revocation lists that go with it.
+/// What the sources answered for one store, assessed before the lock is taken, with the revocation lists for it.
 pub struct Answers {
     observed: Vec<Observed>,
     judged: Option<Assessed>,
@@ -161,8 +161,8 @@ pub async fn gather(
     clock: &dyn Clock,
     deadline: Duration,
 ) -> Result<Answers, CycleError> {
-    let contents = look(store)?;
-    let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
+    let contents = read(store)?;
+    let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
     Ok(Answers { observed, judged: Some(judged), lists })
@@ -176,7 +176,7 @@ pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &Cycle
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
 pub async fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    Ok(unasked_of(settings, store, &look(store)?, clock).await)
+    Ok(unasked_of(settings, store, &read(store)?, clock).await)
 }
 
 async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
@@ -185,54 +185,48 @@ async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Conte
     Answers { observed: Vec::new(), judged: None, lists }
 }
 
-/// The cycle's half under the lock: judges, plans, publishes, takes turns.
+/// The part of the cycle under the lock: judges, plans, publishes, takes turns.
 pub async fn act(
-    settings: &Settings,
-    session: Session<'_>,
-    answers: &Answers,
-    turns: Turns,
-) -> Result<(Report, Closed), CycleError> {
-    let span = tracing::info_span!("store", store = session.store.name);
-    act_in(settings, session, answers, turns).instrument(span).await
-}
-
-async fn act_in(
     settings: &Settings,
     mut session: Session<'_>,
     answers: &Answers,
     turns: Turns,
 ) -> Result<(Report, Closed), CycleError> {
-    let unseeded = session.contents.set.clone();
-    let mut seeded = Vec::new();
-    if session.contents.manifest.is_none()
-        && session.contents.state.generation == 0
-        && let Some(seed) = &session.store.seed
-    {
-        seeded = session.plant(settings, seed)?;
-    }
-    let plan = session.plan(settings, answers)?;
-    let mut report = Report::of(&session.contents, &answers.observed, &plan);
-    report.looked.lists = answers.lists.were_asked_for();
-    let sources = session.contents.state.sources.clone();
-    session.note_sources(settings, &plan, &report);
-    if session.would_lose_by_damage(&plan) {
-        report.deny_all = session.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
-        session.remember(&plan);
-    } else if let Err(error) = session.adopt(&plan, "cycle", &mut report) {
-        // What was owed before is owed still; and the sources are asked again soon, as if they had not answered.
-        report.not_committed(&session.store.name, &error);
-        session.contents.state.sources = sources;
-    }
-    if let Some(manifest) = session.contents.manifest.as_ref().filter(|_| !seeded.is_empty()) {
-        report.committed(manifest, Difference::between(&unseeded, &session.contents.set));
-    }
-    report.findings.splice(0..0, seeded);
-    session.take_turns_that(turns, &settings.schedule, &mut report).await;
-    let closed = session.close(&mut report);
-    Ok((report, closed))
+    let span = tracing::info_span!("store", store = session.store.name);
+    let acted = async move {
+        let unseeded = session.contents.set.clone();
+        let mut seeded = Vec::new();
+        if session.contents.manifest.is_none()
+            && session.contents.state.generation == 0
+            && let Some(seed) = &session.store.seed
+        {
+            seeded = session.plant(settings, seed)?;
+        }
+        let plan = session.plan(settings, answers)?;
+        let mut report = Report::of(&session.contents, &answers.observed, &plan);
+        report.looked.lists = answers.lists.were_asked_for();
+        let sources = session.contents.state.sources.clone();
+        session.note_sources(settings, &plan, &answers.observed);
+        if session.would_lose_by_damage(&plan) {
+            report.deny_all = session.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
+            session.remember(&plan);
+        } else if let Err(error) = session.adopt(&plan, "cycle", &mut report) {
+            // What was owed before is owed still; and the sources are asked again soon, as if they had not answered.
+            report.not_committed(&session.store.name, &error);
+            session.contents.state.sources = sources;
+        }
+        if let Some(manifest) = session.contents.manifest.as_ref().filter(|_| !seeded.is_empty()) {
+            report.committed(manifest, Difference::between(&unseeded, &session.contents.set));
+        }
+        report.findings.splice(0..0, seeded);
+        session.take_turns_that(turns, &settings.schedule, &mut report).await;
+        let closed = session.close(&mut report);
+        Ok((report, closed))
+    };
+    acted.instrument(span).await
 }
 
-/// What a cycle would do: asks the sources, reads the store, writes nothing and tells nobody.
+/// What a cycle would do: asks the sources, reads the store, writes nothing and reloads no server.
 pub async fn rehearse(
     settings: &Settings,
     store: &StoreSettings,
@@ -241,8 +235,8 @@ pub async fn rehearse(
     options: &Options<'_>,
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
-    let contents = look(store)?;
-    let judged = observe::judge(settings, &observed, &contents.state.planner, clock.now())?;
+    let contents = read(store)?;
+    let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, &asked, clock, None).await;
     let known = (&contents.state.planner, &contents.set);
@@ -254,7 +248,7 @@ pub async fn rehearse(
 }
 
 /// Reads a store without the lock and without writing; an empty one where there is none yet.
-pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
+pub fn read(store: &StoreSettings) -> Result<Contents, ContentsError> {
     match Store::find(&store.path)? {
         Some(opened) => contents::read(opened.root(), &store.name, String::new),
         None => Ok(Contents::unborn()),
@@ -263,7 +257,7 @@ pub fn look(store: &StoreSettings) -> Result<Contents, ContentsError> {
 
 /// How a store stands, read without the lock.
 pub fn summary(store: &StoreSettings) -> Result<StoreSummary, ContentsError> {
-    let contents = look(store)?;
+    let contents = read(store)?;
     Ok(StoreSummary::of(&store.name, &contents.state, &contents.set))
 }
 
@@ -279,10 +273,7 @@ fn plan_with(
     let times = observe::known_times(times, observed);
     let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
-    let mut interpreted = match judged {
-        Some(judged) => judged.interpreted_with(settings, observed, remembered, now)?,
-        None => observe::judge(settings, observed, remembered, now)?.interpreted,
-    };
+    let mut interpreted = observe::assess(settings, observed, remembered, now, judged.as_ref())?.interpreted;
     let mut planner = remembered.clone();
     interpreted.findings.extend(doubt);
     if !clock_doubted {
@@ -307,7 +298,7 @@ fn plan_with(
 
 /// Whether what readers follow is not as the store's records have it: a changed generation, a moved link.
 pub fn has_drifted(store: &StoreSettings) -> Result<bool, ContentsError> {
-    let contents = look(store)?;
+    let contents = read(store)?;
     let misplaced = |target| is_misplaced(store, &contents.state, target);
     Ok(contents.drifted || store.targets.iter().any(misplaced))
 }
@@ -318,4 +309,12 @@ fn is_misplaced(store: &StoreSettings, state: &State, target: &Target) -> bool {
     let settled = known.filter(|known| *known == state.generation);
     let link = || turns::link_of(store, target).and_then(|link| link.read());
     settled.is_some_and(|settled| link().is_ok_and(|link| link != Link::Generation(settled)))
+}
+
+/// What of the configuration cannot be used outside its file: HTTPS roots and anchors.
+#[must_use]
+pub fn outside_problems(settings: &Settings) -> Vec<String> {
+    let mut problems = Clients::problems(settings);
+    problems.extend(anchors::problems(settings));
+    problems
 }

@@ -1,4 +1,4 @@
-//! Asks the sources, and turns what they said into what the slots heard.
+//! Asks the sources, and turns their answers into those of the slots.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::settings::resolved::{IdentitySetting, Settings, Source};
 use crate::trust::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
-use crate::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotAnswer, SlotRules};
+use crate::trust::observation::{self, IdentityRule, Interpretation, ListedEntity, Poll, SlotRules};
 use crate::trust::planner_state::PlannerState;
 use crate::trust::refusal::quoted;
 use crate::trust::set::{Authority, SlotId};
@@ -29,7 +29,7 @@ use crate::trust::verify::Identity;
 #[derive(Default)]
 pub struct Clients {
     sources: BTreeMap<String, Client>,
-    /// By store.
+    /// The clients for revocation lists, by store.
     pub(super) lists: BTreeMap<String, Fetcher>,
 }
 
@@ -55,7 +55,7 @@ impl Clients {
     }
 }
 
-/// What one source said in this cycle.
+/// What one source answered in this cycle.
 #[derive(Debug, Clone)]
 pub struct Observed {
     /// The source's name.
@@ -125,58 +125,28 @@ pub async fn ask(
     observed
 }
 
-/// What all slots heard.
-#[derive(Debug, Clone)]
-pub struct Interpreted {
-    pub answers: Vec<SlotAnswer>,
-    pub findings: Vec<Finding>,
-}
-
 /// What the sources said, as judged by these rules.
 #[derive(Debug)]
 pub struct Assessed {
     rules: Vec<SlotRules>,
     /// What came of it.
-    pub interpreted: Interpreted,
+    pub interpreted: Interpretation,
 }
 
-impl Assessed {
-    /// What came of it, by what is remembered now. Certificates are judged anew only where the rules are others by now.
-    pub fn interpreted_with(
-        &self,
-        settings: &Settings,
-        observed: &[Observed],
-        planner: &PlannerState,
-        now: Timestamp,
-    ) -> Result<Interpreted, CycleError> {
-        let rules = rules_for(settings, observed, planner)?;
-        if rules == self.rules {
-            return Ok(self.interpreted.clone());
-        }
-        Ok(judge_by(rules, settings, observed, now).interpreted)
-    }
-}
-
-/// Judges what the sources said; a source that failed is silent.
-pub fn judge(
+/// Judges what the sources said, by what is remembered; a source that failed is silent. What was judged `before` is judged
+/// again only where the rules are others by now.
+pub fn assess(
     settings: &Settings,
     observed: &[Observed],
     planner: &PlannerState,
     now: Timestamp,
+    before: Option<&Assessed>,
 ) -> Result<Assessed, CycleError> {
-    Ok(judge_by(rules_for(settings, observed, planner)?, settings, observed, now))
-}
-
-/// By what the slots of those sources judge whose answers came.
-fn rules_for(settings: &Settings, observed: &[Observed], planner: &PlannerState) -> Result<Vec<SlotRules>, CycleError> {
-    let said = observed.iter().filter(|said| said.has_come());
-    let sources = said.filter_map(|said| settings.sources.get(&said.source));
-    let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
-    slots.map(|(source, slot, authority)| rules(source, slot, authority, planner)).collect()
-}
-
-fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], now: Timestamp) -> Assessed {
-    let mut interpreted = Interpreted { answers: Vec::new(), findings: Vec::new() };
+    let rules = rules_for(settings, observed, planner)?;
+    if let Some(before) = before.filter(|before| before.rules == rules) {
+        return Ok(Assessed { rules, interpreted: before.interpreted.clone() });
+    }
+    let mut interpreted = Interpretation { answers: Vec::new(), findings: Vec::new() };
     for said in observed {
         let Some(source) = settings.sources.get(&said.source) else { continue };
         interpreted.findings.extend(failed(said));
@@ -193,7 +163,15 @@ fn judge_by(rules: Vec<SlotRules>, settings: &Settings, observed: &[Observed], n
         interpreted.answers.extend(one.answers);
         interpreted.findings.extend(one.findings);
     }
-    Assessed { rules, interpreted }
+    Ok(Assessed { rules, interpreted })
+}
+
+/// The rules of the slots of those sources whose answers came.
+fn rules_for(settings: &Settings, observed: &[Observed], planner: &PlannerState) -> Result<Vec<SlotRules>, CycleError> {
+    let said = observed.iter().filter(|said| said.has_come());
+    let sources = said.filter_map(|said| settings.sources.get(&said.source));
+    let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
+    slots.map(|(source, slot, authority)| rules(source, slot, authority, planner)).collect()
 }
 
 fn event_of(error: &FetchError) -> Event {
@@ -205,7 +183,7 @@ fn event_of(error: &FetchError) -> Event {
     }
 }
 
-/// What failed, and what it means. Two listings that failed alike are one failure, said once.
+/// What failed, and what it means. Two listings that failed alike are one failure, reported once.
 fn failed(said: &Observed) -> Vec<Finding> {
     let failures: Vec<&FetchError> = said.failures().collect();
     let meaning = if said.has_come() {
@@ -230,8 +208,8 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
         Some(_) if said.clock_agrees() == Some(true) => return true,
         Some(date) => {
             let text = format!(
-                "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. Look at \
-                 this machine's time synchronisation.",
+                "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. \
+                 Look at this machine's time synchronisation.",
                 said.asked,
                 span(CLOCKS_AGREE_WITHIN)
             );

@@ -1,4 +1,4 @@
-//! The operator's words take the cycle's own path, less the poll: remembered, planned, committed, told, proven.
+//! The operator's overrides take the cycle's own path, less the poll: remembered, planned, committed, reloaded, proven.
 
 use super::{CycleError, Report, Session, observe, plan_with, unasked_of};
 use crate::settings::resolved::{Settings, Source};
@@ -16,7 +16,7 @@ use crate::trust::verify::{self, Identity, Verdict, Verified};
 
 /// A leaf that a slot would accept.
 pub struct Accepted {
-    /// The slot.
+    /// The first one that accepts it.
     pub slot: SlotId,
     /// By which identity.
     pub identity: Identity,
@@ -28,7 +28,7 @@ impl Session<'_> {
     /// Judges a leaf by the policy of the source's slots, as if the vendor listed it; the first slot that accepts it, or
     /// why each does not. The identity can be waived where leaves are pinned: a name rule without a name would admit
     /// whatever the root signs.
-    pub fn judge_leaf(
+    pub fn check_leaf(
         &self,
         settings: &Settings,
         source: &Source,
@@ -47,14 +47,14 @@ impl Session<'_> {
                 }
             };
             let now = self.clock.now();
-            let mut verdict = verify::judge(text, &rules.anchors, &settings.verify, now);
+            let mut verdict = verify::verify_string(text, &rules.anchors, &settings.verify, now);
             // Who hands in a leaf without its chain means the chain that is known.
             if let Verdict::Refused(refusal) = &verdict
                 && refusal.breaks(Rule::UnknownIssuer)
             {
                 let known = self.contents.set.chain.values();
                 let known: String = known.map(|link| pem::encode("CERTIFICATE", link.der())).collect();
-                match verify::judge(&format!("{text}\n{known}"), &rules.anchors, &settings.verify, now) {
+                match verify::verify_string(&format!("{text}\n{known}"), &rules.anchors, &settings.verify, now) {
                     Verdict::Refused(_) => {}
                     better => verdict = better,
                 }
@@ -74,7 +74,7 @@ impl Session<'_> {
         Ok(Err(refusals))
     }
 
-    /// Acts on a word at once: `planner` and `set` are what is remembered and trusted with it. Nobody is asked.
+    /// Acts on an override at once: `planner` and `set` are what is remembered and trusted with it. No source is asked.
     pub async fn act_on_override(
         &mut self,
         settings: &Settings,
@@ -93,9 +93,9 @@ impl Session<'_> {
             report.difference = crate::trust::difference::Difference::default();
             report.deny_all = self.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
             let text = format!(
-                "\"{word}\" could not be published: the store has lost certificates (see its alarms), and a generation without them \
-                 would take them from the servers. Denials and accepted issuers are kept for the next generation; a leaf to \
-                 trust is not. Run trustsync sync, then say it again."
+                "\"{word}\" could not be published: the store has lost certificates (see its alarms), and a generation \
+                 without them would take them from the servers. Denials and accepted issuers are kept for the next \
+                 generation; a leaf to trust is not. Run trustsync sync, then the command again."
             );
             report.fail_by(Finding::new(Event::WordNotPublished, Subject::store(&self.store.name), text));
             self.contents.state.planner.denied = planner.denied;
@@ -118,7 +118,7 @@ impl Session<'_> {
         if let Some(certificate) = known {
             return Digests { sha1: Some(certificate.facts().sha1.clone()), pem_sha1: Some(certificate.pem_sha1()) };
         }
-        // Where the folder cannot be listed, the denial is as good as that of a leaf that nobody knows here.
+        // Where the folder cannot be listed, the denial is as good as that of a leaf that is unknown here.
         for number in crate::store::generation::list(self.opened.root()).unwrap_or_default().into_iter().rev() {
             let manifest = crate::store::contents::manifest_of(self.opened.root(), number).ok().flatten();
             if let Some(facts) = manifest.and_then(|manifest| manifest.certificates.get(fingerprint).cloned()) {

@@ -1,4 +1,4 @@
-//! What a source says now, judged as in a cycle on an empty store: nothing is read of any store, nothing is written.
+//! What a source answers now, assessed as in a cycle on an empty store: nothing is read of any store, nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::trust::refusal::quoted;
 use crate::trust::set::TrustSet;
 use crate::trust::verify::Identity;
 
-/// What every source said.
+/// What every source answered.
 #[derive(Debug, Serialize)]
 pub struct Probe {
-    /// By source.
+    /// What each source answered, by its name.
     pub sources: BTreeMap<String, ProbedSource>,
     /// What was found.
     pub findings: Vec<Finding>,
@@ -30,18 +30,18 @@ pub struct Probe {
     pub causes: BTreeSet<Exit>,
 }
 
-/// One source.
+/// A source, and what it answered.
 #[derive(Debug, Serialize)]
 pub struct ProbedSource {
-    /// The AWS region.
+    /// The AWS name of its region.
     pub region: String,
     /// The authorities that it is asked for.
     pub authorities: Vec<&'static str>,
-    /// By slot.
+    /// What each slot makes of it, by the slot's id.
     pub slots: BTreeMap<String, ProbedSlot>,
 }
 
-/// One slot.
+/// What a slot makes of the listing.
 #[derive(Debug, Serialize)]
 pub struct ProbedSlot {
     /// Each entity, and what policy says of it.
@@ -58,7 +58,7 @@ pub struct ProbedEntity {
     pub listed: &'static str,
     /// Whether it would enter.
     pub accepted: bool,
-    /// In short.
+    /// The certificate in a line, or why it is refused.
     pub says: String,
 }
 
@@ -72,7 +72,7 @@ pub async fn probe(
     let names: BTreeSet<String> = settings.sources.keys().cloned().collect();
     let observed = observe::ask(settings, &names, clients, clock, deadline).await;
     let now = clock.now();
-    let interpreted = observe::judge(settings, &observed, &PlannerState::default(), now)?.interpreted;
+    let interpreted = observe::assess(settings, &observed, &PlannerState::default(), now, None)?.interpreted;
     let configured = settings.sources.values().flat_map(|source| source.slots().map(|(slot, _)| slot)).collect();
     let plan = plan::plan(&plan::Input {
         planner: &PlannerState::default(),
@@ -121,7 +121,7 @@ fn entities(answer: &SlotAnswer) -> Vec<ProbedEntity> {
     answer.certificates.iter().map(entity).collect()
 }
 
-/// The names that all accepted Currents bear; of those that a configured identity admits, where there is one.
+/// The names that all accepted Currents have; of those that a configured identity admits, where there is one.
 fn pin_by(answer: &SlotAnswer) -> Option<String> {
     let currents = answer.certificates.iter().filter(|listed| listed.status == ListedStatus::Current);
     let names = currents

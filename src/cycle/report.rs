@@ -1,14 +1,12 @@
 //! What a cycle came to: one type for the terminal, the log, JSON and the exit code.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::evidence::Unwritten;
 use super::{CycleError, Observed};
 use crate::exit::Exit;
-use crate::genesys::FetchError;
 use crate::settings::resolved::Target;
 use crate::store::StoreError;
 use crate::store::contents::Contents;
@@ -17,22 +15,21 @@ use crate::trust::event::Event;
 use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::plan::Plan;
-use crate::trust::schedule::{Polled, Schedule};
 use crate::trust::state::{Looked, State, TargetState};
 use crate::trust::subject::Subject;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::{Evidence, Owed};
 
 /// What a cycle came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     /// The newest committed generation; none before the first.
     pub generation: Option<u64>,
     /// Whether this cycle committed it.
     pub committed: bool,
-    /// Whether nothing was written or told.
+    /// Whether nothing was written and no server reloaded.
     pub rehearsed: bool,
-    /// Whether nobody at all is admitted.
+    /// Whether no client at all is admitted.
     pub deny_all: bool,
     /// What changed, or would.
     pub difference: Difference,
@@ -51,25 +48,15 @@ pub struct Report {
     pub trouble: Option<String>,
     #[serde(skip)]
     pub(super) unwritten: Vec<Unwritten>,
+    /// When each source was asked that has answered.
     #[serde(skip)]
-    sources: Vec<SourceOutcome>,
-}
-
-#[derive(Debug, Clone)]
-struct SourceOutcome {
-    source: String,
-    asked: Timestamp,
-    /// Whether a listing came at least.
-    answered: bool,
-    error: Option<String>,
-    retry_after: Option<Duration>,
-    clock_agrees: Option<bool>,
+    pub(super) observed: BTreeMap<String, Timestamp>,
 }
 
 /// How a target's turn ended.
 #[derive(Debug, Clone, Serialize)]
 pub struct TargetReport {
-    /// The target.
+    /// The target's name.
     pub target: String,
     /// The generation that it should serve.
     pub wanted: u64,
@@ -79,9 +66,9 @@ pub struct TargetReport {
     /// Why it is owed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owed: Option<Owed>,
-    /// Whether it was told in this turn.
+    /// Whether its server was reloaded in this turn.
     pub told: bool,
-    /// What the user should add to the server's configuration; said once a generation, and when asked.
+    /// What the user should add to the server's configuration; shown once a generation, and when asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_add: Option<String>,
 }
@@ -95,24 +82,14 @@ impl Report {
             causes.insert(Exit::Answer);
         }
         causes.extend(plan.findings.iter().filter_map(Exit::of_finding));
-        let sources = observed.iter().map(|said| {
-            let errors: Vec<String> = said.failures().map(ToString::to_string).collect();
-            SourceOutcome {
-                source: said.source.clone(),
-                asked: said.asked,
-                answered: said.has_come(),
-                error: (!errors.is_empty()).then(|| errors.join("; ")),
-                retry_after: said.failures().filter_map(FetchError::retry_after).max(),
-                clock_agrees: said.clock_agrees(),
-            }
-        });
         let mut report = Self::without_poll(contents);
         report.deny_all = contents.manifest.is_some() && plan.set.is_empty();
         report.difference = Difference::between(&contents.set, &plan.set);
         report.findings.extend(plan.findings.iter().cloned());
         report.causes = causes;
         report.looked.sources = observed.iter().map(|said| said.source.clone()).collect();
-        report.sources = sources.collect();
+        let answered = observed.iter().filter(|said| said.has_come());
+        report.observed = answered.map(|said| (said.source.clone(), said.asked)).collect();
         report
     }
 
@@ -121,21 +98,13 @@ impl Report {
     pub fn without_poll(contents: &Contents) -> Self {
         Self {
             generation: contents.manifest.as_ref().map(|manifest| manifest.generation),
-            committed: false,
-            rehearsed: false,
             deny_all: contents.manifest.is_some() && contents.set.is_empty(),
-            difference: Difference::default(),
             findings: contents.findings.clone(),
-            targets: Vec::new(),
-            causes: BTreeSet::new(),
-            looked: Looked::default(),
-            trouble: None,
-            unwritten: Vec::new(),
-            sources: Vec::new(),
+            ..Self::default()
         }
     }
 
-    /// What one target's turn is reported in, beside others at the same time.
+    /// The report of one target's turn, while others take theirs at the same time.
     pub(super) fn part(&self) -> Self {
         Self {
             findings: Vec::new(),
@@ -187,8 +156,8 @@ impl Report {
     /// The state could not be saved.
     pub(super) fn not_saved(&mut self, store: &str, why: &str) -> Finding {
         let text = format!(
-            "What came of this could not be saved: {why}. What is published stands, and the targets' turns were taken; but the \
-                store's records are those of before, and the next cycle begins from them."
+            "The outcome could not be saved: {why}. What is published stands, and the targets' turns were taken; \
+             but the store's records are those of before, and the next cycle begins from them."
         );
         let finding = Finding::new(Event::StateNotSaved, Subject::store(store), text);
         self.fail_by(finding.clone());
@@ -203,7 +172,7 @@ impl Report {
         self.difference = difference;
     }
 
-    /// The cycle came after one that planted a seed: what that one did is told with it.
+    /// The cycle came after one that planted a seed: what that one did is reported with it.
     pub(super) fn follows(&mut self, planted: Self) {
         if planted.committed && !self.committed {
             (self.committed, self.difference) = (true, planted.difference);
@@ -214,62 +183,15 @@ impl Report {
         self.findings.splice(0..0, seeds);
     }
 
-    /// Whether a source was asked.
-    #[must_use]
-    pub fn polled(&self) -> bool {
-        !self.sources.is_empty()
-    }
-
-    /// When each source was asked that has answered.
-    pub(super) fn observed(&self) -> BTreeMap<String, Timestamp> {
-        let answered = self.sources.iter().filter(|outcome| outcome.answered);
-        answered.map(|outcome| (outcome.source.clone(), outcome.asked)).collect()
-    }
-
-    /// Notes how the sources did, and when each is asked next. `jitter` lies in 0..1.
-    pub(super) fn note_sources(
-        &self,
-        state: &mut State,
-        schedule: &Schedule,
-        in_window: impl Fn(&str) -> bool,
-        jitter: f64,
-    ) {
-        for outcome in &self.sources {
-            let source = state.sources.entry(outcome.source.clone()).or_default();
-            source.last_attempt = Some(outcome.asked);
-            if let Some(agrees) = outcome.clock_agrees {
-                source.clock_disagrees = !agrees;
-                if agrees {
-                    source.clock_agreed = Some(outcome.asked);
-                }
-            }
-            match &outcome.error {
-                None => {
-                    let (first, in_window) = (source.last_success.is_none(), in_window(&outcome.source));
-                    let wait = schedule.wait_after(Polled::Successfully { first, in_window }, jitter);
-                    source.next_due = Some(outcome.asked.plus(wait));
-                    source.last_success = Some(outcome.asked);
-                    source.failures = 0;
-                    source.last_error = None;
-                }
-                Some(error) => {
-                    source.failures = source.failures.saturating_add(1);
-                    source.last_error = Some(error.clone());
-                    let failed = Polled::Failed { failures: source.failures, retry_after: outcome.retry_after };
-                    source.next_due = Some(outcome.asked.plus(schedule.wait_after(failed, jitter)));
-                }
-            }
-        }
-    }
-
     pub(super) fn finish(&mut self, store: &str, state: &State) {
         if self.generation.is_none() && !state.planner.slots.is_empty() {
-            let text = "Nothing has been published yet: the store waits for the first valid current certificate. What the servers run with now stays.";
+            let text = "Nothing has been published yet: the store waits for the first valid current certificate. What \
+                        the servers run with now stays.";
             self.findings.push(Finding::new(Event::StoreEmpty, Subject::store(store), text));
         }
     }
 
-    /// The exit code.
+    /// The exit code. `detailed`: a change has one of its own.
     #[must_use]
     pub fn exit(&self, detailed: bool) -> Exit {
         match Exit::of(&self.causes) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Clients, CycleError, Observed, housekeeping, observe};
+use super::{Clients, CycleError, Observed, housekeeping};
 use crate::clock::Clock;
 use crate::crl_fetch::{self, Access, Cache, Fetcher, Trouble};
 use crate::http_client::{Limits, OutboundError};
@@ -22,7 +22,7 @@ use crate::trust::certificate::Certificate;
 use crate::trust::crl::{Freshest, Revocation, VerifiedCrl, revocations};
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
-use crate::trust::observation::{SlotAnswer, SlotVerdict};
+use crate::trust::observation::{Interpretation, SlotAnswer, SlotVerdict};
 use crate::trust::planner_state::PlannerState;
 use crate::trust::refusal::{Refusal, quoted};
 use crate::trust::set::{Denial, DenialReason, SlotId, TrustSet};
@@ -63,19 +63,20 @@ struct Path {
     chain: Vec<Certificate>,
 }
 
-/// For what lists are asked: what the store has, and what was heard. It is looked at before the lock is taken: what the
-/// store has may change until then, and a list is missing until the next cycle.
+/// For what lists are asked: what the store has, and the slots' answers. It is read before the lock is taken: what the store
+/// has may change until then, and a list is missing until the next cycle.
 pub struct Asked<'a> {
     /// What the store has.
     pub contents: &'a Contents,
-    /// What was heard.
+    /// The answers of the slots.
     pub answers: &'a [SlotAnswer],
-    /// From whom.
+    /// What each source said, to see whether one was silent.
     pub observed: &'a [Observed],
 }
 
 /// The lists of everything that the sources said and the store has. With `fetch` (the clients, and how long it may take), what
 /// is due is fetched; without, no server is asked and nothing is written.
+// Long because each step may end it, with what was found until then.
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
@@ -98,10 +99,10 @@ pub async fn gather(
         let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
         opened.unwrap_or_else(|error| {
             unkept.push(error);
-            Cache::look(&store.path)
+            Cache::for_reading(&store.path)
         })
     } else {
-        Cache::look(&store.path)
+        Cache::for_reading(&store.path)
     };
     let issuers = issuers(&paths);
     let mut fetch = fetch.map(|(clients, deadline)| (clients, Instant::now().checked_add(deadline)));
@@ -134,7 +135,8 @@ pub async fn gather(
         Event::CrlNotKept,
         Subject::store(&store.name),
         "What is kept of revocation lists could not be read or brought up to date",
-        "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked stays out",
+        "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked stays \
+         out",
         unkept.iter().map(StoreError::in_short),
     ));
     lists
@@ -149,8 +151,8 @@ fn not_fetched(url: &str, trouble: &Trouble, kept: Option<&VerifiedCrl>) -> Find
         }
         None => {
             let text = format!(
-                "{trouble}. Whether its issuer has revoked something of ours since is unknown. What is trusted stays, and \
-                 what was found revoked stays out."
+                "{trouble}. Whether its issuer has revoked something of ours since is unknown. What is trusted stays, \
+                 and what was found revoked stays out."
             );
             (Event::CrlUnavailable, text)
         }
@@ -170,7 +172,7 @@ fn fetcher<'a>(
     }
 }
 
-/// Every leaf that was heard and accepted, and every pin, with the certificates of its paths.
+/// Every leaf that was listed and accepted, and every pin, with the certificates of its paths.
 fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<Path> {
     let mut paths = Vec::new();
     for answer in answers {
@@ -248,7 +250,7 @@ pub fn act(
     policy: CrlPolicy,
     planner: &mut PlannerState,
     set: &TrustSet,
-    interpreted: &mut observe::Interpreted,
+    interpreted: &mut Interpretation,
 ) {
     if policy == CrlPolicy::Off {
         return;
@@ -308,8 +310,8 @@ fn refuse_unknown(lists: &Lists, planner: &PlannerState, answers: &mut [SlotAnsw
             let is_trusted = trusted(verified.leaf().fingerprint())
                 || verified.chain().last().is_some_and(|root| trusted(root.fingerprint()));
             let uncovered = lists.crls.uncovered(verified.leaf(), verified.chain());
-            if !is_trusted && !uncovered.is_empty() {
-                listed.verdict = SlotVerdict::Refused(Refusal::of_unknown_revocation(verified.leaf(), &uncovered));
+            if !is_trusted && let Some(refusal) = Refusal::of_unknown_revocation(verified.leaf(), &uncovered) {
+                listed.verdict = SlotVerdict::Refused(refusal);
             }
         }
     }

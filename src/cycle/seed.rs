@@ -16,7 +16,7 @@ use crate::trust::subject::Subject;
 pub const CAUSE: &str = "seed";
 
 impl Session<'_> {
-    /// Adopts the seed at `folder` as a generation. One that cannot be used is said and keeps nobody from the poll.
+    /// Adopts the seed at `folder` as a generation. One that cannot be used is reported, and the poll goes on.
     pub(super) fn plant(&mut self, settings: &Settings, folder: &Path) -> Result<Vec<Finding>, CycleError> {
         let shown = folder.display();
         let unusable = |store: &StoreSettings, why: &dyn std::fmt::Display| {
@@ -50,7 +50,8 @@ impl Session<'_> {
             Err(why) => return Ok(vec![unusable(self.store, &why)]),
         };
         let text = format!(
-            "The seed {shown} was adopted, as committed on {}: what the vendor lists by now is unknown until its first answer.",
+            "The seed {shown} was adopted, as committed on {}: what the vendor lists by now is unknown until its first \
+             answer.",
             manifest.committed
         );
         let mut findings = vec![Finding::new(Event::SeedAdopted, Subject::store(&self.store.name), text)];

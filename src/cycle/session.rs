@@ -7,10 +7,11 @@ use tracing::Instrument;
 
 use super::under_way::UnderWay;
 use super::{
-    Answers, CycleError, Options, Report, StateStamp, Turns, commit, due, evidence, housekeeping, is_misplaced,
-    plan_with, state_stamp, turns,
+    Answers, CycleError, Observed, Options, Report, StateStamp, Turns, commit, due, evidence, housekeeping,
+    is_misplaced, plan_with, state_stamp, turns,
 };
 use crate::clock::Clock;
+use crate::genesys::FetchError;
 use crate::jitter;
 use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target, TurnOrder};
 use crate::store::contents::{self, Contents};
@@ -21,7 +22,7 @@ use crate::trust::finding::Finding;
 use crate::trust::manifest::Manifest;
 use crate::trust::plan::Plan;
 use crate::trust::render::Content;
-use crate::trust::schedule::Schedule;
+use crate::trust::schedule::{Polled, Schedule};
 use crate::trust::state::State;
 use crate::trust::subject::Subject;
 use crate::trust::summary::StoreSummary;
@@ -37,7 +38,7 @@ pub struct Unsaved {
 /// What a cycle leaves behind.
 #[derive(Debug)]
 pub struct Closed {
-    /// How the store stands.
+    /// The store's summary.
     pub summary: StoreSummary,
     /// Its state, where the disk did not take it.
     pub unsaved: Option<Unsaved>,
@@ -174,20 +175,42 @@ impl<'a> Session<'a> {
             self.contents.drifted = false;
         }
         if let Some(manifest) = self.contents.manifest.as_ref().filter(|_| report.committed) {
-            let written = evidence::committed(self.opened.root(), manifest, &report.difference, &report.observed());
+            let written = evidence::committed(self.opened.root(), manifest, &report.difference, &report.observed);
             report.noted(written);
         }
         self.remember(plan);
         Ok(())
     }
 
-    /// Notes how the sources did. It is written with whatever the cycle writes next.
-    pub(super) fn note_sources(&mut self, settings: &Settings, plan: &Plan, report: &Report) {
+    /// Notes how the sources did, and when each is asked next. It is written with whatever the cycle writes next.
+    pub(super) fn note_sources(&mut self, settings: &Settings, plan: &Plan, observed: &[Observed]) {
         let now = self.clock.now();
-        let state = &mut self.contents.state;
-        state.sources.retain(|name, _| self.store.sources.contains(name));
-        let in_window = |source: &str| plan.in_window(source, settings.plan.window, now);
-        report.note_sources(state, &settings.schedule, in_window, jitter::draw());
+        let known = &mut self.contents.state.sources;
+        known.retain(|name, _| self.store.sources.contains(name));
+        for said in observed {
+            let source = known.entry(said.source.clone()).or_default();
+            source.last_attempt = Some(said.asked);
+            if let Some(agrees) = said.clock_agrees() {
+                source.clock_disagrees = !agrees;
+                if agrees {
+                    source.clock_agreed = Some(said.asked);
+                }
+            }
+            let errors: Vec<String> = said.failures().map(ToString::to_string).collect();
+            let polled = if errors.is_empty() {
+                let first = source.last_success.is_none();
+                source.last_success = Some(said.asked);
+                source.failures = 0;
+                source.last_error = None;
+                Polled::Successfully { first, in_window: plan.in_window(&said.source, settings.plan.window, now) }
+            } else {
+                source.failures = source.failures.saturating_add(1);
+                source.last_error = Some(errors.join("; "));
+                let retry_after = said.failures().filter_map(FetchError::retry_after).max();
+                Polled::Failed { failures: source.failures, retry_after }
+            };
+            source.next_due = Some(said.asked.plus(settings.schedule.wait_after(polled, jitter::draw())));
+        }
     }
 
     /// Keeps what the plan remembers.
@@ -244,7 +267,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes the operator's word for it that the server of this target serves the newest generation, and its turn, in which
+    /// Takes the operator's confirmation that the server of this target serves the newest generation, and its turn, in which
     /// a proof may say otherwise.
     pub async fn confirm(&mut self, name: &str, report: &mut Report) {
         let wanted = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
@@ -255,7 +278,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Puts what the operator said into evidence.
+    /// Puts the operator's override into evidence.
     pub fn note_override(&mut self, word: &str) {
         self.unwritten.extend(evidence::word(self.opened.root(), word, self.clock.now()).err());
     }

@@ -10,7 +10,7 @@ use crate::settings::resolved::{Kinds, Reload, Target};
 use crate::store::{LinkPath, contents, generation};
 use crate::targets::check::{self, CheckOutcome, View};
 use crate::targets::process::Environment;
-use crate::targets::read_back::read_back_in;
+use crate::targets::read_back::read_back;
 use crate::targets::reload::{self, ReloadError, ReloadReport};
 use crate::trust::canary::CheckCanary;
 use crate::trust::fingerprint::Fingerprint;
@@ -42,7 +42,7 @@ pub trait Hand {
     async fn prove(&mut self, reloaded: bool) -> Proof;
 }
 
-/// Takes a turn to its end; the second value is whether the server was to be told.
+/// Takes a turn to its end; the second value is whether a reload was tried.
 pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, bool) {
     let wanted = situation.wanted;
     let (mut turn, mut step) = Turn::begin(situation);
@@ -52,7 +52,7 @@ pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, b
             Step::Finish(outcome) => return (outcome, reloaded),
             Step::ReadBack => {
                 let server = hand.server();
-                succeeded(read_back_in(server.kinds, &server.generations, wanted))
+                succeeded(read_back(server.kinds, &server.generations, wanted))
             }
             Step::CheckPrivately(number) => hand.server().check_privately(number).await,
             Step::Check => hand.server().check(View::AsItStands).await,
@@ -91,7 +91,7 @@ impl Server<'_> {
             checkable_in_place: !target.kind.reads_at_requests,
             linked_reads_back: linked
                 .filter(|linked| *linked != wanted)
-                .is_none_or(|old| read_back_in(self.kinds, &self.generations, old).is_ok()),
+                .is_none_or(|old| read_back(self.kinds, &self.generations, old).is_ok()),
             can_be_reloaded: !matches!(target.reload, Reload::None),
             provable: false,
             chain_provable: false,
@@ -145,7 +145,7 @@ pub fn trusts_denied(
     })
 }
 
-/// What a target's programs are told: the target, its generation, the folder of the store, and the link in `directory`.
+/// The environment of a target's programs: the target, its generation, the folder of the store, and the link in `directory`.
 pub fn environment(target: &Target, number: Number, root: &Path, store_id: &str, directory: &Path) -> Environment {
     Environment::default()
         .with("TARGET", &target.name)

@@ -1,9 +1,9 @@
-//! A target's turn as the daemon takes it, and what is kept and told of it. [`super::steps`] interprets it.
+//! A target's turn as the daemon takes it, and what is kept and reported of it. [`super::steps`] interprets it.
 //!
 //! For a privileged target, check, switch and reload are one step, which the privileged helper takes ([`super::privileged`]): it is
 //! asked, and its outcome awaited.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::canary;
@@ -14,8 +14,8 @@ use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
-use crate::settings::resolved::{Kinds, ProofMethods, Reload, Store as StoreSettings, Target};
-use crate::store::privileged::{Asked, Privileged};
+use crate::cycle::privileged::folder::{Privileged, Purpose};
+use crate::settings::resolved::{ProofMethods, Reload, Store as StoreSettings, Target};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
@@ -36,12 +36,10 @@ const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
 /// One target, and what it should serve.
 pub struct Turns<'a> {
-    pub root: &'a Path,
+    store: &'a StoreSettings,
     pub manifest: &'a Manifest,
     pub target: &'a Target,
     pub clock: &'a dyn Clock,
-    /// The kinds of server that are known.
-    kinds: Kinds,
     /// The privileged helper, where the target is privileged.
     pub(super) helper: Option<PrivilegedHelper<'a>>,
 }
@@ -64,27 +62,23 @@ impl<'a> Turns<'a> {
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
         let helper = target.privileged.then(|| PrivilegedHelper::of(store, target, manifest)).transpose()?;
-        let (root, kinds) = (&*store.path, store.kinds);
-        Ok(Self { root, manifest, target, clock, kinds, helper })
+        Ok(Self { store, manifest, target, clock, helper })
     }
 
     fn link(&self) -> Result<LinkPath, StoreError> {
-        match &self.helper {
-            Some(helper) => helper.files.link(),
-            None => LinkPath::target(self.root, &self.target.name),
-        }
+        link_of(self.store, self.target)
     }
 
-    /// Takes the target's turn to its end and keeps what came of it in `state`.
+    /// Takes the target's turn to its end and keeps its outcome in `state`.
     pub async fn take(&self, state: &mut TargetState, forced: bool, report: &mut Report) {
         let (mut outcome, mut reloaded) = self.steps(state, forced, report).await;
         if let Some(helper) = &self.helper
             && matches!(outcome, TurnOutcome::Settled(_))
             && let Some(refused) = helper.withheld()
         {
-            // Root's configuration may have been mended since; if so, it has told the server of more.
+            // Root's configuration may have been mended since; if so, the server was reloaded for more.
             let mended = !helper.was_asked() && {
-                let _ = helper.ask(Asked::ToLook).await;
+                let _ = helper.ask(Purpose::ToFollow).await;
                 helper.withheld().is_none()
             };
             if mended {
@@ -99,7 +93,7 @@ impl<'a> Turns<'a> {
         self.conclude(state, outcome, reloaded, forced, report);
     }
 
-    /// Whether the check sees what it is to judge, once its server is known to use our files; the privileged helper finds that out for
+    /// Whether the check notices a broken file, once its server is known to use our files; the privileged helper finds that out for
     /// itself, but learns from here that it does.
     async fn look_at_the_check(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
@@ -111,13 +105,13 @@ impl<'a> Turns<'a> {
             (Some(helper), _) => {
                 if is_due(helper.last().and_then(|last| last.canary).as_ref()) {
                     // Where it does not answer, nothing is known yet.
-                    let _ = helper.ask(Asked::ToSeeTheCheck).await;
+                    let _ = helper.ask(Purpose::ToTryCheck).await;
                 }
                 state.canary = helper.last().and_then(|last| last.canary).or(state.canary.take());
             }
             (None, Ok(link)) if is_due(state.canary.as_ref()) => {
-                let generation = (number, &*generation::path(self.root, number));
-                canary::look(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
+                let generation = (number, &*generation::path(&self.store.path, number));
+                canary::run(self.target, &mut state.canary, generation, link.path(), &self.environment()).await;
             }
             _ => {}
         }
@@ -125,15 +119,15 @@ impl<'a> Turns<'a> {
         report.findings.extend(canary::finding(self.target, state.canary.as_ref(), new));
     }
 
-    /// Where nothing can prove, root's own word that it told the server of just this is the end of what was owed, whoever
-    /// had asked for it.
+    /// Where nothing can prove, the helper's answer that it reloaded the server for just this ends what was owed, whichever
+    /// process had asked for it.
     fn was_reloaded(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
         let wanted = self.manifest.generation;
         let last = self.helper.as_ref()?.last()?;
         let is_this = linked == Some(wanted) && self.target.proof.is_none() && state.acknowledged != Some(wanted);
         match last.verdict {
             Verdict::Reloaded(words) if is_this => Some(Evidence::ReloadedNotProven(format!(
-                "no proof is configured; the privileged helper told it: {words}"
+                "no proof is configured; the privileged helper reloaded it: {words}"
             ))),
             _ => None,
         }
@@ -166,10 +160,10 @@ impl<'a> Turns<'a> {
             return (TurnOutcome::Settled(evidence), false);
         }
         let server = Server {
-            kinds: self.kinds,
+            kinds: self.store.kinds,
             target: self.target,
             link,
-            generations: self.root.join(generation::DIRECTORY),
+            generations: self.store.path.join(generation::DIRECTORY),
             environment: self.environment(),
         };
         let proof = self.target.proof.as_ref();
@@ -198,7 +192,7 @@ impl<'a> Turns<'a> {
     }
 
     fn drops_denied(&self, linked: Option<u64>, acknowledged: Option<u64>) -> bool {
-        let generations = self.root.join(generation::DIRECTORY);
+        let generations = self.store.path.join(generation::DIRECTORY);
         steps::trusts_denied(&generations, linked.into_iter().chain(acknowledged), &self.manifest.denied)
     }
 
@@ -207,16 +201,23 @@ impl<'a> Turns<'a> {
     }
 
     fn environment(&self) -> Environment {
-        steps::environment(self.target, self.manifest.generation, self.root, &self.manifest.store, &self.link_path())
+        steps::environment(
+            self.target,
+            self.manifest.generation,
+            &self.store.path,
+            &self.manifest.store,
+            &self.link_path(),
+        )
     }
 
     fn link_path(&self) -> PathBuf {
-        self.link().map_or_else(|_| self.root.join("target").join(&self.target.name), |link| link.path().to_owned())
+        self.link()
+            .map_or_else(|_| self.store.path.join("target").join(&self.target.name), |link| link.path().to_owned())
     }
 
     /// Puts what became of this target into evidence.
     pub(super) fn evidence(&self, event: Happened, generation: u64, detail: &str) -> Result<(), Unwritten> {
-        evidence::target(self.root, event, &self.target.name, generation, detail, self.clock.now())
+        evidence::target(&self.store.path, event, &self.target.name, generation, detail, self.clock.now())
     }
 
     /// What the server's configuration says of the allowlist. Of a privileged target only root can read it.
@@ -237,7 +238,7 @@ impl<'a> Turns<'a> {
                 && self.clock.now().since(last.time) < LOOKED_LATELY
         };
         if !last.as_ref().is_some_and(is_good) && !helper.was_asked() {
-            if let Err(why) = helper.ask(Asked::ToLook).await {
+            if let Err(why) = helper.ask(Purpose::ToFollow).await {
                 let text = format!("The server serves what it should, but {why}. The next change would not reach it.");
                 report.findings.push(self.finding(Event::TargetHalfSilent, text));
             }
@@ -302,8 +303,8 @@ impl<'a> Turns<'a> {
                 servers.join(", ")
             )),
             (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(format!(
-                "its configuration names this store's files, but at this address and by this name it advertises none of \
-                 their names: {}",
+                "its configuration names this store's files, but at this address and by this name it advertises none \
+                 of their names: {}",
                 configuration.advertises()
             )),
             (proof, _) => proof,
@@ -321,12 +322,13 @@ impl<'a> Turns<'a> {
                 Proof::Proven
             }
             Enforcement::NotIncluded if self.target.privileged => Proof::NotWired(
-                "what it serves has the right generation, but no server in its configuration names root's files: it still \
-                 reads those of the store, which the daemon can write"
+                "what it serves has the right generation, but no server in its configuration names root's files: it \
+                 still reads those of the store, which the daemon can write"
                     .to_owned(),
             ),
             Enforcement::NotIncluded | Enforcement::NotAsked { .. } => {
-                let text = "The configuration that the check reads has no server that asks by this target's files, though the running one serves them: was it changed since?";
+                let text = "The configuration that the check reads has no server that asks by this target's files, \
+                            though the running one serves them: was it changed since?";
                 report.findings.push(self.finding(Event::Enforcement, text));
                 Proof::Proven
             }
@@ -338,6 +340,7 @@ impl<'a> Turns<'a> {
         }
     }
 
+    /// Keeps and reports the outcome of the turn.
     fn conclude(
         &self,
         state: &mut TargetState,
@@ -346,72 +349,77 @@ impl<'a> Turns<'a> {
         forced: bool,
         report: &mut Report,
     ) {
+        let (target, wanted) = (self.target.name.clone(), self.manifest.generation);
+        let mut line = TargetReport { target, wanted, settled: None, owed: None, told: reloaded, to_add: None };
         // What a server answers is kept from here on.
-        let outcome = outcome.bounded();
-        let now = self.clock.now();
-        let wanted = self.manifest.generation;
-        let name = &self.target.name;
-        let mut line =
-            TargetReport { target: name.clone(), wanted, settled: None, owed: None, told: reloaded, to_add: None };
-        match outcome {
+        match outcome.bounded() {
             TurnOutcome::Settled(evidence) => {
-                let confirmed = matches!(evidence, Evidence::Confirmed(_));
-                let was_confirmed = matches!(state.evidence, Some(Evidence::Confirmed(_)));
-                if state.acknowledged != Some(wanted) || reloaded || confirmed != was_confirmed {
-                    let (event, detail) = match &evidence {
-                        Evidence::Proven => (Happened::Proven, "chain and allowlist".to_owned()),
-                        Evidence::ChainOnly(why) => (Happened::ChainProven, why.clone()),
-                        Evidence::AllowlistOnly(why) => (Happened::AllowlistProven, why.clone()),
-                        Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
-                            (Happened::ReloadedNotProven, why.clone())
-                        }
-                        Evidence::Confirmed(why) => (Happened::Confirmed, why.clone()),
-                    };
-                    report.noted(self.evidence(event, wanted, &detail));
-                }
-                self.find_weak_evidence(&evidence, report);
-                let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
-                let proven = seen.then_some(now);
-                *state = TargetState {
-                    acknowledged: Some(wanted),
-                    evidence: Some(evidence.clone()),
-                    proven: proven.or(state.proven),
-                    // A proof is more than a word, and stands by itself from then on.
-                    confirmed: confirmed.then_some(wanted),
-                    last_turn: Some(now),
-                    canary: state.canary.take(),
-                    ..TargetState::default()
-                };
+                self.settle(state, &evidence, reloaded, report);
                 line.settled = Some(evidence);
             }
             TurnOutcome::Owed(owed) => {
-                let finding = owed.finding(name, wanted);
-                if state.owed.as_ref() != Some(&owed) {
-                    report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
-                }
-                report.fail_by(finding);
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
                 let is_news = matches!(self.target.reload, Reload::None) && state.owed.as_ref() != Some(&owed);
                 if lacks_lines && (reloaded || forced || is_news) {
-                    line.to_add = self.snippet();
+                    line.to_add = self.target.kind.snippet(self.target.marker, &self.link_path());
                 }
-                if let Owed::Unproven(Proof::NotWired(_)) = owed {
-                    state.reported_not_wired = Some(wanted);
-                }
-                // What it served once, or by the operator's word, it may serve no more: only a proof, a success or a new
-                // word says so again.
-                state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
-                state.confirmed = None;
-                state.owed_since.get_or_insert(now);
-                state.last_turn = Some(now);
-                state.tries = state.tries.saturating_add(1);
-                state.owed = Some(owed.clone());
+                self.owe(state, &owed, report);
                 line.owed = Some(owed);
             }
         }
         report.targets.push(line);
+    }
+
+    fn settle(&self, state: &mut TargetState, evidence: &Evidence, reloaded: bool, report: &mut Report) {
+        let (now, wanted) = (self.clock.now(), self.manifest.generation);
+        let confirmed = matches!(evidence, Evidence::Confirmed(_));
+        let was_confirmed = matches!(state.evidence, Some(Evidence::Confirmed(_)));
+        if state.acknowledged != Some(wanted) || reloaded || confirmed != was_confirmed {
+            let (event, detail) = match evidence {
+                Evidence::Proven => (Happened::Proven, "chain and allowlist"),
+                Evidence::ChainOnly(why) => (Happened::ChainProven, &**why),
+                Evidence::AllowlistOnly(why) => (Happened::AllowlistProven, &**why),
+                Evidence::ReloadedNotProven(why) | Evidence::ProvenEarlier(why) => {
+                    (Happened::ReloadedNotProven, &**why)
+                }
+                Evidence::Confirmed(why) => (Happened::Confirmed, &**why),
+            };
+            report.noted(self.evidence(event, wanted, detail));
+        }
+        self.find_weak_evidence(evidence, report);
+        let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
+        *state = TargetState {
+            acknowledged: Some(wanted),
+            evidence: Some(evidence.clone()),
+            proven: seen.then_some(now).or(state.proven),
+            // A proof is more than a confirmation, and holds by itself from then on.
+            confirmed: confirmed.then_some(wanted),
+            last_turn: Some(now),
+            canary: state.canary.take(),
+            ..TargetState::default()
+        };
+    }
+
+    fn owe(&self, state: &mut TargetState, owed: &Owed, report: &mut Report) {
+        let (now, wanted) = (self.clock.now(), self.manifest.generation);
+        let finding = owed.finding(&self.target.name, wanted);
+        if state.owed.as_ref() != Some(owed) {
+            report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
+        }
+        report.fail_by(finding);
+        if let Owed::Unproven(Proof::NotWired(_)) = owed {
+            state.reported_not_wired = Some(wanted);
+        }
+        // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a new
+        // confirmation says so again.
+        state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
+        state.confirmed = None;
+        state.owed_since.get_or_insert(now);
+        state.last_turn = Some(now);
+        state.tries = state.tries.saturating_add(1);
+        state.owed = Some(owed.clone());
     }
 
     /// What the formats of its files cannot express of this generation.
@@ -438,8 +446,9 @@ impl<'a> Turns<'a> {
             .collect();
         if has_rules && !unknown.is_empty() {
             let text = format!(
-                "It asks for the SHA-1 of a certificate, which is not known here of these denied ones: {}. None of them is \
-                 pinned; but if one bears the name of a Genesys slot, it gets in by that until it has been listed once.",
+                "It asks for the SHA-1 of a certificate, which is not known here of these denied ones: {}. None of \
+                 them is pinned; but if one has the name of a Genesys slot, it gets in by that until it has been \
+                 listed once.",
                 unknown.join(", ")
             );
             report.findings.push(self.finding(Event::TargetDenialPartial, text));
@@ -464,28 +473,28 @@ impl<'a> Turns<'a> {
                 (Severity::Note, TargetAllowlistOnly, text)
             }
             Evidence::ReloadedNotProven(why) if self.target.proof.is_none() => {
-                let text = format!("The server was told, and nothing proves that it took the change: {why}.");
+                let text = format!("The server was reloaded, and nothing proves that it took the change: {why}.");
                 (Severity::Note, TargetNotProven, text)
             }
             Evidence::ReloadedNotProven(why) => {
-                let text = format!("The server was told, but nothing can be seen there: {why}.");
+                let text = format!("The server was reloaded, but nothing can be seen there: {why}.");
                 (Severity::Warning, TargetNotProven, text)
             }
             Evidence::Confirmed(why) => {
-                let text = format!("By the operator's word the server serves the generation; nothing shows it: {why}.");
+                let text = format!(
+                    "The operator confirmed that the server serves the generation; nothing shows it: \
+                                    {why}."
+                );
                 (Severity::Note, TargetConfirmed, text)
             }
             Evidence::ProvenEarlier(why) => {
                 let text = format!(
-                    "The server was proven earlier and does not answer now: {why}. What it loads at its start is in place."
+                    "The server was proven earlier and does not answer now: {why}. What it loads at its start is in \
+                     place."
                 );
                 (Severity::Warning, TargetUnreachable, text)
             }
         };
         report.findings.push(Finding::graded(severity, event, Subject::target(&self.target.name), text));
-    }
-
-    fn snippet(&self) -> Option<String> {
-        self.target.kind.snippet(self.target.marker, &self.link_path())
     }
 }

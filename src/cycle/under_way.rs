@@ -14,7 +14,7 @@ impl<T> Default for UnderWay<'_, T> {
 }
 
 impl<'a, T> UnderWay<'a, T> {
-    /// One more.
+    /// Begins one more future.
     pub fn begin(&mut self, future: impl Future<Output = T> + Send + 'a) {
         self.0.push(Box::pin(future));
     }

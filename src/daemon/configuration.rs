@@ -6,10 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::DaemonError;
 use crate::bounded::read_at_most;
-use crate::cycle::{self, Clients};
+use crate::cycle;
+use crate::settings;
 use crate::settings::resolved::Settings;
-use crate::settings::{self, SettingsError};
 use crate::trust::fingerprint::Fingerprint;
 
 /// No configuration, and no file of HTTPS roots, is larger.
@@ -18,7 +19,7 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file.
+    /// The configuration's file.
     pub path: PathBuf,
     /// The environment that overrides it.
     pub environment: BTreeMap<String, String>,
@@ -27,40 +28,23 @@ pub struct Origin {
 /// A configuration that can be worked by.
 #[derive(Debug, Clone)]
 pub(super) struct Configuration {
-    /// Its settings.
+    /// What it resolves to.
     pub settings: Arc<Settings>,
     /// What it was read from.
     pub read_from: Fingerprint,
 }
 
-/// Why a configuration cannot be worked by.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The file.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// What it names outside: HTTPS roots, anchors.
-    #[error("{} names what cannot be used:\n{}", path.display(), .problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
-    Outside {
-        /// The file.
-        path: PathBuf,
-        /// One line each.
-        problems: Vec<String>,
-    },
-}
-
 impl Origin {
     /// Reads and judges it, with what it names outside. A secret is not read here: one that is missing for a moment must
     /// not keep owed reloads from being paid.
-    pub(super) fn read(&self) -> Result<Configuration, Refused> {
+    pub(super) fn read(&self) -> Result<Configuration, DaemonError> {
         // Before it is read: what is written meanwhile is another one, and is seen as such at the next look.
         let file = content(&self.path);
         let settings = settings::read(&self.path, &self.environment)?.settings;
         let read_from = fingerprint_of(std::iter::once(file).chain(roots(&settings).map(content)));
-        let mut problems = Clients::problems(&settings);
-        problems.extend(cycle::anchors_problems(&settings));
+        let problems = cycle::outside_problems(&settings);
         if !problems.is_empty() {
-            return Err(Refused::Outside { path: self.path.clone(), problems });
+            return Err(DaemonError::Outside { path: self.path.clone(), problems });
         }
         Ok(Configuration { settings: Arc::new(settings), read_from })
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::rhythm::Rhythm;
-use super::source::{Pace, SourceTask};
+use super::source::SourceTask;
 use super::store::StoreTask;
 use super::watch::Watch;
 use crate::clock::Clock;
@@ -23,7 +23,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     pub progress: Progress,
     pub rhythm: Rhythm,
-    pub pace: Pace,
+    /// From the end of a poll to the next one, at least.
+    pub least_gap: Duration,
     pub watch: Watch,
     /// Notified when a store's summary may be another.
     pub news: Arc<Notify>,

@@ -17,6 +17,7 @@ mod store;
 mod watch;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,18 +31,19 @@ use crate::cycle::Clients;
 use crate::genesys::ClientError;
 use crate::report::http::{ListenError, Server};
 use crate::report::{Facts, Progress, Summaries};
+use crate::settings::SettingsError;
 use crate::signals::Signals;
 use crate::trust::fingerprint::Fingerprint;
+pub use configuration::Origin;
 use configuration::{Configuration, Stamp};
-pub use configuration::{Origin, Refused};
 use engine::{Engine, Surroundings};
 use rhythm::Rhythm;
 use service_manager::{ServiceManager, tell};
-pub use source::Pace;
+pub use source::LEAST_GAP;
 pub(crate) use store::longest_turns;
 use watch::Watch;
 
-/// How late a promise may be kept: a busy machine is no fault of ours.
+/// How late a promise may be kept: a busy machine is not our fault.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// What a turn under way gets at the end; the service manager waits longer, users do not.
@@ -70,9 +72,17 @@ enum Signal {
 /// Why the daemon could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The configuration.
+    /// The configuration's file.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Settings(#[from] SettingsError),
+    /// What the configuration names outside: HTTPS roots, anchors.
+    #[error("{} names what cannot be used:\n  {}", path.display(), problems.join("\n  "))]
+    Outside {
+        /// The configuration's file.
+        path: PathBuf,
+        /// One line each.
+        problems: Vec<String>,
+    },
     /// A source's client.
     #[error("{0}. Nothing was done; trust is unchanged.")]
     Client(#[from] ClientError),
@@ -84,8 +94,8 @@ pub enum DaemonError {
     Signals(std::io::Error),
 }
 
-/// Works by the configuration until it is told to end.
-pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<(), DaemonError> {
+/// Works by the configuration until a signal ends it.
+pub async fn run(origin: Origin, clock: Arc<dyn Clock>, least_gap: Duration) -> Result<(), DaemonError> {
     let signals = [
         (Signal::End("SIGTERM"), SignalKind::terminate()),
         (Signal::End("SIGINT"), SignalKind::interrupt()),
@@ -100,7 +110,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
         clock,
         progress: Progress::default(),
         rhythm: Rhythm::for_watchdog(sd_notify::watchdog_enabled()),
-        pace,
+        least_gap,
         watch: Watch::start(),
         news: Arc::new(Notify::new()),
         summaries: Summaries::default(),
@@ -116,42 +126,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, pace: Pace) -> Result<()
     tell(&[NotifyState::Ready]);
     let mut daemon =
         Daemon { origin, configuration, engine, around, manager, server, refused: None, stamp: Stamp::new() };
-    let mut next = daemon.around.rhythm.next();
-    loop {
-        daemon.say_status();
-        // Whatever else happens meanwhile, and however often.
-        if next <= tokio::time::Instant::now() {
-            daemon.feed_watchdog();
-            next = daemon.around.rhythm.next();
-        }
-        let flow = tokio::select! {
-            signal = signals.next() => match signal {
-                Signal::End(name) => {
-                    log_line!(Ending, signal = name, "told to end");
-                    ControlFlow::Break(())
-                }
-                Signal::Reload => daemon.reload(&mut signals).await,
-                Signal::PollNow => {
-                    log_line!(PollNow, "told to poll now");
-                    daemon.engine.poll_now();
-                    ControlFlow::Continue(())
-                }
-            },
-            () = changed.notified() => tokio::select! {
-                () = sleep(SETTLE) => daemon.reload_if_changed(&mut signals).await,
-                // The end does not wait for an editor.
-                _ = signals.next_of(|signal| matches!(signal, Signal::End(_))) => {
-                    log_line!(Ending, "told to end");
-                    ControlFlow::Break(())
-                }
-            },
-            () = daemon.around.news.notified() => ControlFlow::Continue(()),
-            () = sleep_until(next) => daemon.reload_if_changed(&mut signals).await,
-        };
-        if flow.is_break() {
-            break;
-        }
-    }
+    daemon.serve(&mut signals, &changed).await;
     tell(&[NotifyState::Stopping]);
     daemon.engine.stop(LAST_TURN).await;
     log_line!(Ended, "ended; what is published stays, and what is owed is taken up at the next start");
@@ -178,6 +153,46 @@ struct RefusedNow {
 }
 
 impl Daemon {
+    /// Serves until a signal ends it.
+    async fn serve(&mut self, signals: &mut Signals<Signal>, changed: &Notify) {
+        let mut next = self.around.rhythm.next();
+        loop {
+            self.say_status();
+            // Whatever else happens meanwhile, and however often.
+            if next <= tokio::time::Instant::now() {
+                self.feed_watchdog();
+                next = self.around.rhythm.next();
+            }
+            let flow = tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::End(name) => {
+                        log_line!(Ending, signal = name, "told to end");
+                        ControlFlow::Break(())
+                    }
+                    Signal::Reload => self.reload(signals).await,
+                    Signal::PollNow => {
+                        log_line!(PollNow, "told to poll now");
+                        self.engine.poll_now();
+                        ControlFlow::Continue(())
+                    }
+                },
+                () = changed.notified() => tokio::select! {
+                    () = sleep(SETTLE) => self.reload_if_changed(signals).await,
+                    // The end does not wait for an editor.
+                    _ = signals.next_of(|signal| matches!(signal, Signal::End(_))) => {
+                        log_line!(Ending, "told to end");
+                        ControlFlow::Break(())
+                    }
+                },
+                () = self.around.news.notified() => ControlFlow::Continue(()),
+                () = sleep_until(next) => self.reload_if_changed(signals).await,
+            };
+            if flow.is_break() {
+                return;
+            }
+        }
+    }
+
     async fn reload_if_changed(&mut self, signals: &mut Signals<Signal>) -> ControlFlow<()> {
         let stamp = self.origin.stamp(&self.configuration.settings);
         let judged = self.refused.as_ref().map(|refused| refused.read_from);
@@ -245,7 +260,7 @@ impl Daemon {
     fn refuse(&mut self, error: &DaemonError, seen: Fingerprint) {
         let why = error.to_string();
         // What is wrong in the file itself stays wrong until it is written again; a missing volume may come by itself.
-        let read_from = matches!(error, DaemonError::Refused(Refused::Settings(_))).then_some(seen);
+        let read_from = matches!(error, DaemonError::Settings(_)).then_some(seen);
         if self.refused.as_ref().is_none_or(|before| before.why != why || before.read_from.is_some()) {
             log_line!(ConfigurationRefused, "the configuration was refused, and the one before stays in force: {why}");
         }

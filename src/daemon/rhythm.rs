@@ -24,7 +24,9 @@ impl Rhythm {
     /// A beat that also feeds a watchdog which wants to be fed this often, with some to spare.
     #[must_use]
     pub fn for_watchdog(watchdog: Option<Duration>) -> Self {
-        let beat = watchdog.map_or(BEAT, |limit| BEAT.min(limit / 3)).max(Duration::from_millis(100));
+        let beat = watchdog
+            .map_or(BEAT, |limit| BEAT.min(limit.checked_div(3).unwrap_or(limit)))
+            .max(Duration::from_millis(100));
         let grains = beat.as_millis().checked_div(GRAIN.as_millis()).and_then(|grains| u32::try_from(grains).ok());
         let beat = grains.filter(|grains| *grains > 0).map_or(beat, |grains| GRAIN.saturating_mul(grains));
         Self { start: Instant::now(), beat }
@@ -36,7 +38,7 @@ impl Rhythm {
         self.beat
     }
 
-    /// The next beat.
+    /// When the next beat is.
     #[must_use]
     pub fn next(&self) -> Instant {
         let since = self.start.elapsed().as_nanos();

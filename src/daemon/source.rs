@@ -30,18 +30,9 @@ pub struct SourceTask {
     pub poll_now: Arc<Notify>,
 }
 
-/// How fast polls may follow each other, whatever clocks and operators do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// From the end of a poll to the next one. The vendor allows 300 requests a minute, and a poll makes two or three.
-    pub least_gap: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { least_gap: Duration::from_secs(1) }
-    }
-}
+/// From the end of a poll to the next one, at least, whatever clocks and operators do. The vendor allows 300 requests a
+/// minute, and a poll makes two or three.
+pub const LEAST_GAP: Duration = Duration::from_secs(1);
 
 /// Before when no poll is made.
 #[derive(Clone, Copy)]
@@ -67,7 +58,7 @@ impl SourceTask {
         let mut failures = 0_u32;
         let mut first = true;
         loop {
-            // Whoever starts with nothing cannot wait for the next due time of a process before this one.
+            // A store that starts with nothing cannot wait for the next due time of a process before this one.
             let at_once = std::mem::take(&mut first) && self.stores.iter().any(|(store, _)| cycle::is_empty(store));
             if !at_once {
                 self.wait(earliest).await;
@@ -76,7 +67,7 @@ impl SourceTask {
             failures = if kept { 0 } else { failures.saturating_add(1) };
             let pause =
                 if kept { Duration::ZERO } else { pause_after(failures, self.settings.schedule.window_interval) };
-            earliest = Earliest::after(self.around.pace.least_gap, pause);
+            earliest = Earliest::after(self.around.least_gap, pause);
         }
     }
 

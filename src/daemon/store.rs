@@ -143,7 +143,8 @@ impl StoreTask {
         let clock = Arc::clone(&self.around.clock);
         let acted = match self.open(&store, &*clock).await {
             Ok(session) => {
-                self.promise("acting", bound(&store));
+                // All turns, and the disk.
+                self.promise("acting", longest_turns(&store).saturating_add(Duration::from_secs(120)));
                 cycle::act(&settings, session, answers, turns).await
             }
             Err(error) => Err(error),
@@ -178,7 +179,7 @@ impl StoreTask {
             match Session::reopen(store, clock, &options, self.unsaved.as_ref()) {
                 Err(CycleError::Lock(held @ LockError::Held { .. })) => {
                     self.promise("waiting for another writer", LOCK_WAITED);
-                    // Whoever waits for us has other stores to care for.
+                    // The source that waits for us has other stores to serve.
                     if begun.elapsed() >= LOCK_WAITED {
                         return Err(CycleError::Lock(held));
                     }
@@ -279,17 +280,12 @@ impl StoreTask {
     }
 }
 
-/// The longest that acting can take: all turns, and the disk.
-fn bound(store: &Store) -> Duration {
-    longest_turns(store).saturating_add(Duration::from_secs(120))
-}
-
 /// The longest that the turns of a store can take: every target's checks, reload and proof at their limits, and each
 /// program's last chance to end by itself.
 pub(crate) fn longest_turns(store: &Store) -> Duration {
     let of = |target: &Target| {
         let proof = target.proof.as_ref().map_or(Duration::ZERO, |proof| proof.timeout.saturating_add(proof.settle));
-        // Root's half may be asked twice, and has to take the request before it works.
+        // The privileged helper may be asked twice, and has to take the request before it works.
         let (checks, reloads) = if target.privileged { (20, 6) } else { (8, 1) };
         let checks = target.check_timeout.saturating_add(LAST_GRACE).saturating_mul(checks);
         let reloads = target.reload_timeout.saturating_add(LAST_GRACE).saturating_mul(reloads);

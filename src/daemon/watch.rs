@@ -66,7 +66,7 @@ impl Watch {
 
     fn add(&self, path: &Path, is_store: bool, told: &Arc<Notify>) {
         let Some(watching) = &self.0 else { return };
-        // Events bear the path that was given; one that a symlink leads to would never be recognised.
+        // Events have the path that was given; one that a symlink leads to would never be recognised.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let place = Place { path: path.clone(), is_store, told: Arc::clone(told) };
         let mut places = watching.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +77,7 @@ impl Watch {
         let mode = if is_store { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         let watching = Arc::clone(watching);
         // The watcher's thread takes this in between two events, and so never, in a folder where somebody writes without a
-        // pause: that must not hold us up. Whoever comes while it waits, comes again after the next cycle.
+        // pause: that must not hold us up. A call that comes while it waits is made again after the next cycle.
         tokio::task::spawn_blocking(move || {
             let Ok(mut watcher) = watching.watcher.try_lock() else { return };
             if let Err(error) = watcher.watch(&path, mode) {
@@ -87,7 +87,7 @@ impl Watch {
     }
 }
 
-/// Once a process: whoever has too few watches for one folder has too few for all.
+/// Once a process: where there are too few watches for one folder, there are too few for all.
 fn say_blind(path: &Path, error: &notify::Error) {
     static SAID: std::sync::Once = std::sync::Once::new();
     SAID.call_once(|| {

@@ -16,13 +16,16 @@ use crate::http_client::{self, Limits, OutboundError, shown};
 use crate::settings::resolved::{Secret, SecretOrigin, Source};
 use crate::trust::timestamp::Timestamp;
 
+/// A longer deadline is none.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// The client could not be built; a matter of configuration (exit 3).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("source {source_name}: {reason}")]
 pub struct ClientError {
     /// The source's name in the configuration.
     pub source_name: String,
-    /// Why.
+    /// Why it could not be built.
     pub reason: OutboundError,
 }
 
@@ -33,7 +36,7 @@ pub struct Fetched {
     pub unfiltered: Result<Listing, FetchError>,
     /// The listing with `status=Upcoming`.
     pub upcoming: Result<Listing, FetchError>,
-    /// The vendor's clock, as its last good answer told it.
+    /// The vendor's clock, by the `Date` of its last good answer.
     pub date: Option<Timestamp>,
 }
 
@@ -106,7 +109,7 @@ impl Client {
     }
 
     async fn both_listings(&mut self, now: Timestamp, deadline: Duration) -> Result<Fetched, FetchError> {
-        let ends = Instant::now().checked_add(deadline).unwrap_or_else(|| far_from(Instant::now()));
+        let ends = Instant::now().checked_add(deadline.min(LONGEST)).unwrap_or_else(Instant::now);
         let mut renewed = false;
         let unfiltered = self.listing(Filter::Unfiltered, now, ends, &mut renewed).await?;
         let upcoming = self.listing(Filter::Upcoming, now, ends, &mut renewed).await?;
@@ -135,10 +138,11 @@ impl Client {
         loop {
             let token = self.token(now, ends).await?;
             let ends = match filter {
-                // Half of what is left, so that its retries do not eat the other's time.
+                // Half of what is left, so that its retries leave time for the other.
                 Filter::Unfiltered => {
                     let start = Instant::now();
-                    start.checked_add(ends.saturating_duration_since(start) / 2).unwrap_or(ends)
+                    let half = ends.saturating_duration_since(start).checked_div(2);
+                    half.and_then(|half| start.checked_add(half)).unwrap_or(ends)
                 }
                 Filter::Upcoming => ends,
             };
@@ -166,7 +170,7 @@ impl Client {
     /// The token at hand, or a new one.
     async fn token(&mut self, now: Timestamp, ends: Instant) -> Result<Secret, FetchError> {
         let secret = read_secret(&self.secret);
-        // Whoever changes the secret wants to know now whether the new one is right, not when the token ends. One that
+        // A changed secret is tried now, and not only when the token ends, so that a wrong one is found out. One that
         // cannot be read costs nothing while the token lasts.
         let is_another = |secret: &Secret| self.bought_with.as_ref().is_some_and(|before| before != secret);
         if secret.as_ref().is_ok_and(is_another) {
@@ -212,9 +216,4 @@ fn below(base: &Url, path: &str) -> Result<Url, OutboundError> {
         return Err(refused("the path leads to another host"));
     }
     Ok(url)
-}
-
-/// A deadline beyond the clock's end is none.
-fn far_from(now: Instant) -> Instant {
-    now.checked_add(Duration::from_secs(30 * 365 * 86_400)).unwrap_or(now)
 }

@@ -39,7 +39,7 @@ pub const ENTITIES: usize = 1_000;
 /// What the vendor said when it said no: its status, and of the body only what its error format names, cleaned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refused {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// `code` or `error`.
     pub code: Option<String>,
@@ -91,7 +91,7 @@ pub enum Refusal {
     Forbidden,
     /// The path leads nowhere.
     NotFound,
-    /// The rate limit.
+    /// The rate limit is reached.
     TooManyRequests,
     /// 407 as the answer itself.
     ProxyAuthentication,
@@ -105,31 +105,31 @@ impl Refusal {
     fn text(&self, said: &Refused) -> String {
         match self {
             Self::UnknownClient(id) => format!(
-                "the login service does not know the OAuth client {id}: {said}; check client_id and that the region is the \
-                 client's own"
+                "the login service does not know the OAuth client {id}: {said}; check client_id and that the region is \
+                 the client's own"
             ),
             Self::WrongSecret(id) => format!(
-                "the login service does not accept the secret of OAuth client {id}: {said}; check the client secret, which \
-                 may have been renewed"
+                "the login service does not accept the secret of OAuth client {id}: {said}; check the client secret, \
+                 which may have been renewed"
             ),
             Self::TokenRefused => format!(
-                "the API refused a token that the login service had just given: {said}; check that api and login belong to \
-                 the same region"
+                "the API refused a token that the login service had just given: {said}; check that api and login \
+                 belong to the same region"
             ),
             Self::Forbidden => format!(
-                "the API does not let this OAuth client see the certificates: {said}; a role of the client must hold the \
-                 permission integrations:actionCertificate:view"
+                "the API does not let this OAuth client see the certificates: {said}; a role of the client must hold \
+                 the permission integrations:actionCertificate:view"
             ),
             Self::NotFound => {
                 format!("there is nothing at this address: {said}; check api, login and path in the configuration")
             }
             Self::TooManyRequests => format!(
-                "the vendor's rate limit is reached: {said}; the client may be shared with other programs, or interval be \
-                 too short"
+                "the vendor's rate limit is reached: {said}; the client may be shared with other programs, or interval \
+                 be too short"
             ),
             Self::ProxyAuthentication => format!(
-                "a proxy on the way wants other credentials: {said}; put them into the proxy's URL; if it also inspects \
-                 TLS, its CA belongs into `ca_file`"
+                "a proxy on the way wants other credentials: {said}; put them into the proxy's URL; if it also \
+                 inspects TLS, its CA belongs into `ca_file`"
             ),
             Self::ServerTrouble => format!(
                 "the vendor's service failed: {said}; it should pass by itself, else see the vendor's status page"
@@ -147,8 +147,8 @@ pub enum BadAnswer {
     UnexpectedStatus(u16),
     /// A redirect with this status to this host, which would carry the token along.
     #[error(
-        "it was answered with a redirect ({0}) to {1}, which is never followed, since it would carry the credentials along; \
-         check the host in the configuration"
+        "it was answered with a redirect ({0}) to {1}, which is never followed, since it would carry the credentials \
+         along; check the host in the configuration"
     )]
     Redirect(u16, String),
     /// A page for people.
@@ -183,8 +183,8 @@ pub enum BadAnswer {
     TooManyPages,
     /// The next page would be asked elsewhere.
     #[error(
-        "its next page is said to be at {0}, which is not where the listing is; it was not asked, since it would carry the \
-         token away"
+        "its next page is said to be at {0}, which is not where the listing is; it was not asked, since it would carry \
+         the token away"
     )]
     NextElsewhere(String),
     /// The login service said yes, but gave no token.

@@ -60,6 +60,7 @@ pub(super) struct Place<'a> {
 }
 
 /// Asks for every page of a listing.
+// Long because the pages are one loop, and each reason to refuse one stands in it.
 pub(super) async fn read(
     exchange: &Exchange<'_>,
     place: &Place<'_>,

@@ -1,4 +1,4 @@
-//! JSON as it comes: values of a type that nobody promised, and what is wrong with a text, in words without its content.
+//! JSON as it comes: values whose type is not promised, and what is wrong with a text, said without its content.
 
 use std::fmt;
 

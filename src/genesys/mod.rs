@@ -1,5 +1,5 @@
-//! The vendor's side as a client sees it: regions, token, listing. It asks and returns what was said, bounded but
-//! unjudged; [`crate::trust`] judges.
+//! The vendor's side as a client sees it: regions, token, listing. It asks and returns the answers, bounded but
+//! unchecked; [`crate::trust`] checks them.
 //!
 //! ```text
 //!  Client::fetch ─▶ token (oauth, cached) ─▶ listing, unfiltered ─▶ listing, status=Upcoming

@@ -26,7 +26,7 @@ pub(super) fn basic(client_id: &str, secret: &Secret) -> Secret {
 /// A token and its time.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// The token itself.
+    /// The token as it is sent.
     pub text: Secret,
     /// When it was asked for.
     pub since: Timestamp,

@@ -2,7 +2,7 @@
 //! vendor's SDKs say; the certificate names are those of the vendor's page on mTLS data actions. The configuration can
 //! override every part of a row.
 
-/// One region.
+/// A region of Genesys Cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region {
     /// The AWS region name, by which the configuration knows it: `eu-west-1`.
@@ -16,7 +16,8 @@ pub struct Region {
 /// The table has no region of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown region {name:?}{}; known are {}. For a region that is newer than this program, name a known one and set api, login and identity",
+    "unknown region {name:?}{}; known are {}. For a region that is newer than this program, name a known one and set \
+     api, login and identity",
     .nearest.map_or(String::new(), |nearest| format!(", did you mean {nearest:?}?")),
     Region::ALL.map(|region| region.aws).join(", ")
 )]

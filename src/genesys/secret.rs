@@ -7,31 +7,35 @@ use std::path::PathBuf;
 use crate::bounded::read_at_most;
 use crate::settings::resolved::{Secret, SecretOrigin};
 
-/// The client secret cannot be had.
+/// The client secret is unavailable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
     #[error("the client secret file {} cannot be read: {reason}", .path.display())]
     Unreadable {
-        /// Which.
+        /// The secret's file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         reason: String,
     },
-    /// Everybody may read it.
-    #[error("the client secret file {} is readable by everyone (mode {mode:04o}), so it is no secret and was not used: chmod o-r, and consider a new secret", .path.display())]
+    /// Everyone may read it.
+    #[error(
+        "the client secret file {} is readable by everyone (mode {mode:04o}), so it is not a secret and was not used: \
+         chmod o-r, and consider a new secret",
+        .path.display()
+    )]
     WorldReadable {
-        /// Which.
+        /// The secret's file.
         path: PathBuf,
-        /// Its permissions.
+        /// Its permission bits.
         mode: u32,
     },
     /// Nothing in it, or something that cannot be a secret.
     #[error("the client secret {origin} is not usable: {reason}")]
     Unusable {
-        /// From where.
+        /// The file or the environment.
         origin: String,
-        /// Why.
+        /// What is wrong with it.
         reason: &'static str,
     },
 }
@@ -48,7 +52,7 @@ pub fn read_secret(origin: &SecretOrigin) -> Result<Secret, SecretError> {
             let unreadable = |reason: String| SecretError::Unreadable { path: path.clone(), reason };
             // Asked by path first: to open a pipe would wait for its other end.
             if !std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.is_file() {
-                return Err(unreadable("it is no regular file".into()));
+                return Err(unreadable("it is not a regular file".into()));
             }
             let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
             let mode = file.metadata().map_err(|error| unreadable(error.to_string()))?.mode() & 0o7777;
@@ -109,7 +113,7 @@ mod tests {
         let refused = read_secret(&origin).unwrap_err();
         assert!(refused.to_string().contains("0644"), "{refused}");
         let folder_itself = SecretOrigin::File(folder.path().to_owned());
-        assert!(read_secret(&folder_itself).unwrap_err().to_string().contains("no regular file"));
+        assert!(read_secret(&folder_itself).unwrap_err().to_string().contains("not a regular file"));
         let missing = read_secret(&SecretOrigin::File(folder.path().join("none"))).unwrap_err();
         assert!(missing.to_string().contains("No such file"), "{missing}");
         assert!(read_secret(&SecretOrigin::Given(Secret::new(String::new()))).is_err());

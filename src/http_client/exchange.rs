@@ -51,7 +51,7 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Begins now.
+    /// The request begins now.
     pub fn start(ends: Instant, limits: Limits) -> Self {
         Self { started: Instant::now(), ends, limits }
     }
@@ -133,12 +133,12 @@ pub enum Transport {
     /// A limit was reached.
     #[error("{phase} {}", span(*.after))]
     TimedOut {
-        /// Which limit.
+        /// The limit that was reached.
         phase: Phase,
         /// How long it is.
         after: Duration,
     },
-    /// The connection failed.
+    /// The connection could not be made or used.
     #[error("{}", .failure.text(host, reason))]
     Failed {
         /// In what way.
@@ -183,32 +183,33 @@ impl ConnectionFailure {
     fn text(&self, host: &str, reason: &str) -> String {
         match self {
             Self::Dns => format!(
-                "the name {host} could not be resolved ({reason}); check this machine's DNS, or whether it needs a `proxy`"
+                "the name {host} could not be resolved ({reason}); check this machine's DNS, or whether it needs a \
+                 `proxy`"
             ),
             Self::Connect => {
                 format!("no connection to {host} ({reason}); check routes and firewalls, or whether it needs a `proxy`")
             }
             Self::Proxy(proxy) => format!(
-                "the proxy ({proxy}) made no connection to {host} ({reason}); check that it runs and allows this host on \
-                 this port"
+                "the proxy ({proxy}) made no connection to {host} ({reason}); check that it runs and allows this host \
+                 on this port"
             ),
             Self::ProxyAuthentication(proxy) => format!(
                 "the proxy ({proxy}) wants other credentials (407 Proxy Authentication Required) before it connects to \
-                 {host}; put them into the proxy's URL, http://USER:PASSWORD@HOST:PORT; if it also inspects TLS, its CA \
-                 belongs into `ca_file`"
+                 {host}; put them into the proxy's URL, http://USER:PASSWORD@HOST:PORT; if it also inspects TLS, its \
+                 CA belongs into `ca_file`"
             ),
             Self::UnknownCa => format!(
-                "{host} showed a certificate of an unknown CA ({reason}), so nothing was sent; if a proxy inspects TLS on \
-                 the way, or this is a private endpoint, put that CA's certificate into a file and name it as `ca_file`; \
-                 if not, someone else answers in its place"
+                "{host} showed a certificate of an unknown CA ({reason}), so nothing was sent; if a proxy inspects TLS \
+                 on the way, or this is a private endpoint, put that CA's certificate into a file and name it as \
+                 `ca_file`; if not, someone else answers in its place"
             ),
             Self::WrongName => format!(
                 "{host} showed a certificate of another name ({reason}), so nothing was sent; check the host in the \
                  configuration, DNS and proxies"
             ),
             Self::ServerCertificateExpired => format!(
-                "{host} showed an expired server certificate ({reason}), so nothing was sent; check this machine's clock \
-                 first, then tell its operator"
+                "{host} showed an expired server certificate ({reason}), so nothing was sent; check this machine's \
+                 clock first, then tell its operator"
             ),
             Self::ServerCertificateNotYetValid => format!(
                 "{host} showed a server certificate that is not valid yet ({reason}), so nothing was sent; check this \
@@ -218,12 +219,13 @@ impl ConnectionFailure {
                 format!("{host} showed a server certificate that cannot be accepted ({reason}), so nothing was sent")
             }
             Self::Tls => format!(
-                "no TLS connection with {host} ({reason}); check that it speaks TLS 1.2 or 1.3 there, and what stands between"
+                "no TLS connection with {host} ({reason}); check that it speaks TLS 1.2 or 1.3 there, and what stands \
+                 between"
             ),
             Self::Closed => format!("{host} closed the connection before it answered ({reason})"),
             Self::NotHttp => format!(
-                "what {host} sent is not an HTTP answer that can be read ({reason}); check host and port, and what stands \
-                 between"
+                "what {host} sent is not an HTTP answer that can be read ({reason}); check host and port, and what \
+                 stands between"
             ),
         }
     }

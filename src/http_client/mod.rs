@@ -41,37 +41,34 @@ impl Default for Limits {
 /// The client could not be built: a matter of configuration, found before anything is asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutboundError {
-    /// Nobody to believe.
+    /// No roots to believe.
     #[error(
-        "no root certificates for HTTPS were found, neither the system's ({system}) nor by `ca_file` (not set): no server could be \
-         believed, so nothing was asked; install ca-certificates, or name a PEM file of roots as `ca_file`"
+        "no root certificates for HTTPS were found, neither the system's ({system}) nor by `ca_file` (not set): no \
+         server could be believed, so nothing was asked; install ca-certificates, or name a PEM file of roots as \
+         `ca_file`"
     )]
     NoRoots {
         /// What looking for the system's gave.
         system: String,
     },
     /// `ca_file` cannot be used.
-    #[error("ca_file {} cannot be used: {reason}; it must be a readable PEM file of the CA certificates to believe for HTTPS", .path.display())]
-    CaFile {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// A secret would travel in the open.
     #[error(
-        "{url} is no https URL: the secret and the token would travel in the open; http is taken for loopback addresses only"
+        "ca_file {} cannot be used: {reason}; it must be a readable PEM file of the CA certificates to believe for \
+         HTTPS",
+        path.display()
     )]
-    Insecure {
-        /// The URL, less its userinfo.
-        url: String,
+    CaFile {
+        /// The configured file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The URL cannot be asked.
     #[error("{url} cannot be used as a base URL: {reason}")]
     Url {
         /// The URL, less its userinfo.
         url: String,
-        /// Why.
+        /// What is wrong with it.
         reason: &'static str,
     },
     /// `proxy` cannot be used.
@@ -79,10 +76,10 @@ pub enum OutboundError {
     Proxy {
         /// The proxy, less its userinfo.
         proxy: String,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The libraries refused.
+    /// The TLS or HTTP library refused to build it.
     #[error("the HTTPS client could not be built: {0}")]
     Library(String),
 }
@@ -95,7 +92,7 @@ pub fn build(
     limits: Limits,
 ) -> Result<reqwest::Client, OutboundError> {
     for url in for_urls {
-        judge_url(url)?;
+        check_url(url)?;
     }
     let mut builder = builder(ca_file, limits)?;
     if for_urls.iter().any(|url| url.scheme() == "http") {
@@ -119,18 +116,23 @@ pub(crate) fn builder(ca_file: Option<&Path>, limits: Limits) -> Result<reqwest:
         .user_agent(concat!("trustsync/", env!("CARGO_PKG_VERSION"))))
 }
 
-/// The client. reqwest's own texts may hold a URL with its userinfo; the causes beneath do not.
+/// The client. reqwest's own texts may hold a URL with its userinfo; its causes do not.
 pub(crate) fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, OutboundError> {
     builder.build().map_err(|error| OutboundError::Library(root_cause(&error)))
 }
 
 /// Whether a base URL may be asked, with the client's secret and its token.
-pub fn judge_url(url: &Url) -> Result<(), OutboundError> {
+pub fn check_url(url: &Url) -> Result<(), OutboundError> {
     let refused = |reason| Err(OutboundError::Url { url: shown(url), reason });
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(url) => {}
-        _ => return Err(OutboundError::Insecure { url: shown(url) }),
+        _ => {
+            return refused(
+                "it is not https, so that the secret and the token would travel in the open; http is for loopback \
+                 addresses only",
+            );
+        }
     }
     if !url.has_host() {
         return refused("it names no host");
@@ -153,7 +155,7 @@ pub(crate) fn proxy_for(
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refused("its scheme is neither http nor https"));
     }
-    of(url.to_string()).map_err(|_| refused("it is no proxy URL"))
+    of(url.to_string()).map_err(|_| refused("it is not a proxy URL"))
 }
 
 /// Whether the URL's host is this machine by an address of it, or `localhost`.
@@ -182,7 +184,7 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The system's roots. Where nobody says otherwise (`SSL_CERT_FILE`, `SSL_CERT_DIR`), its bundle alone is read: the folder
+/// The system's roots. Unless `SSL_CERT_FILE` or `SSL_CERT_DIR` say otherwise, its bundle alone is read: the folder
 /// beside it holds the same roots again, in hundreds of files, which was a third of what a cycle costs.
 fn system_roots() -> CertificateResult {
     let told = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
@@ -250,7 +252,7 @@ mod tests {
     #[test]
     fn only_https_or_loopback_without_credentials_is_asked() {
         for good in ["https://api.example", "http://127.0.0.1:8080", "http://[::1]:1", "http://localhost/"] {
-            judge_url(&url(good)).unwrap();
+            check_url(&url(good)).unwrap();
         }
         for bad in [
             "http://api.example",
@@ -260,7 +262,7 @@ mod tests {
             "https://api.example?token=hunter2",
             "data:text/plain,hunter2",
         ] {
-            let refused = judge_url(&url(bad)).unwrap_err();
+            let refused = check_url(&url(bad)).unwrap_err();
             assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused}");
         }
     }

@@ -10,7 +10,7 @@ use crate::trust::timestamp::Timestamp;
 /// Whether everything that runs makes progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// The answer.
+    /// Whether every promise is kept.
     pub healthy: bool,
     /// Who has not kept a promise, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +28,7 @@ impl Health {
 /// Whether every configured store has a generation in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// The answer.
+    /// Whether nothing is missing.
     pub ready: bool,
     /// What is missing for it, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -46,7 +46,7 @@ pub struct Readiness {
 pub struct Stale {
     /// The store that has it.
     pub store: String,
-    /// The source.
+    /// The source's name.
     pub source: String,
     /// The last successful poll; `None` where there never was one: what is in place came from a seed.
     pub since: Option<Timestamp>,

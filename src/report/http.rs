@@ -1,7 +1,7 @@
 //! `[listen]`: `/healthz`, `/readyz` and `/metrics`, plain and without authentication, since probes have none: the answers
 //! hold names and times, no secret and no certificate.
 //!
-//! Bounded against whoever connects: one request a connection, a few seconds for all of it, a few connections at a time,
+//! Bounded against anyone who connects: one request a connection, a few seconds for all of it, a few connections at a time,
 //! small headers. A task in the daemon's own thread; while that one is stuck, no answer is the answer.
 
 use std::convert::Infallible;
@@ -45,9 +45,9 @@ const JSON: &str = "application/json";
 /// What there is.
 const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Nobody can be answered at that address.
+/// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("listen.address: {address} cannot be listened on: {reason}. {hint}", reason = .source.kind(), hint = hint(.source))]
+#[error("listen.address: {address} cannot be listened on: {}. {}", source.kind(), hint(source))]
 pub struct ListenError {
     address: SocketAddr,
     source: io::Error,
@@ -134,7 +134,7 @@ async fn connection(stream: TcpStream, facts: Facts) {
         .max_buf_size(LARGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
-    // A peer that is slow, or breaks off, concerns nobody but itself.
+    // A peer that is slow, or breaks off, concerns only itself.
     let _ = timeout(LONGEST_CONNECTION, served).await;
 }
 

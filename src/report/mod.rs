@@ -1,6 +1,5 @@
 //! What the daemon says of itself to probes and to monitoring systems, over HTTP: [`health`] and [`metrics`] are pure,
-//! [`http`] serves them. All of it is made from what the daemon has in memory: whoever asks touches no disk and waits for
-//! nobody.
+//! [`http`] serves them. All of it is made from what the daemon has in memory: to ask touches no disk and waits for nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,9 +28,9 @@ pub struct Facts {
 /// The configuration in force.
 #[derive(Debug, Clone)]
 pub struct InForce {
-    /// Its settings.
+    /// The settings in force.
     pub settings: Arc<Settings>,
-    /// Since when.
+    /// When it came into force.
     pub since: Timestamp,
     /// Whether a newer one was refused.
     pub newer_refused: bool,

@@ -31,7 +31,7 @@ impl Progress {
         self.promises().remove(who);
     }
 
-    /// Whoever has not kept a promise, in words; nothing while all goes on.
+    /// Those that have not kept a promise, as text; nothing while all goes on.
     #[must_use]
     pub fn stuck(&self) -> Option<String> {
         let now = Instant::now();

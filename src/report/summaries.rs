@@ -1,4 +1,4 @@
-//! How every store stands, for whoever asks without touching the disk: the status line, probes, metrics.
+//! A summary of every store, for those that ask without touching the disk: the status line, probes, metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

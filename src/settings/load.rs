@@ -24,7 +24,7 @@ pub enum SettingsError {
         path.display()
     )]
     Unreadable {
-        /// The file.
+        /// The configuration's file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -35,7 +35,7 @@ pub enum SettingsError {
         path.display()
     )]
     Malformed {
-        /// The file.
+        /// The configuration's file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
@@ -50,7 +50,7 @@ pub enum SettingsError {
     /// Values that cannot be.
     #[error("the configuration {}: {}. Nothing was done; trust is unchanged.", path.display(), problems.join("; "))]
     Wrong {
-        /// The file.
+        /// The configuration's file.
         path: PathBuf,
         /// Each with its key and what to do.
         problems: Vec<String>,
@@ -101,7 +101,7 @@ impl Origins {
     }
 }
 
-/// What was read, with what is wrong in it so far: all problems are told at once, so reading goes on past them.
+/// What was read, with what is wrong in it so far: all problems are reported at once, so reading goes on past them.
 pub struct Read {
     /// File and environment, layered.
     pub raw: Raw,

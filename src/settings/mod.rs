@@ -7,4 +7,4 @@ pub mod resolved;
 mod target;
 
 pub use load::SettingsError;
-pub use resolve::{Loaded, judge, judge_without_secrets, read, read_by};
+pub use resolve::{Loaded, check, check_without_secrets, read, read_by};

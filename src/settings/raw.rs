@@ -1,4 +1,4 @@
-//! The configuration as written: every value optional, nothing judged. [`super::resolve`] makes sense of it.
+//! The configuration as written: every value optional, nothing checked. [`super::resolve`] makes sense of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::resolved::Secret;
 
-/// The whole file.
+/// The whole file, with the environment over it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Raw {

@@ -1,4 +1,4 @@
-//! From raw to resolved: presets applied, every value judged, all problems told at once.
+//! From raw to resolved: presets applied, every value checked, all problems reported at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,7 +16,7 @@ use super::resolved::{
 };
 use crate::genesys::region::Region;
 use crate::http_client;
-use crate::trust::certificate::{Curve, SOUND_SIGNATURES};
+use crate::trust::certificate::{Curve, sound_signatures};
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::schedule::Schedule;
 use crate::trust::set::Authority;
@@ -61,24 +61,24 @@ pub fn read(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
 
 /// Like [`read`], with another table of kinds of server.
 pub fn read_by(kinds: Kinds, path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, SettingsError> {
-    let (loaded, problems) = judge_with(kinds, path, environment, true)?;
+    let (loaded, problems) = check_with(kinds, path, environment, true)?;
     if problems.is_empty() { Ok(loaded) } else { Err(SettingsError::Wrong { path: path.to_owned(), problems }) }
 }
 
 /// Like [`read`], but with what can be made of a configuration that has problems, so that more can be found.
-pub fn judge(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Loaded, Vec<String>), SettingsError> {
-    judge_with(Kinds::default(), path, environment, true)
+pub fn check(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Loaded, Vec<String>), SettingsError> {
+    check_with(Kinds::default(), path, environment, true)
 }
 
-/// Like [`judge`], for who asks no source: a secret that is handed to the daemon alone is not missing here.
-pub fn judge_without_secrets(
+/// Like [`check`], for a command that asks no source: a secret that is handed to the daemon alone is not missing here.
+pub fn check_without_secrets(
     path: &Path,
     environment: &BTreeMap<String, String>,
 ) -> Result<(Loaded, Vec<String>), SettingsError> {
-    judge_with(Kinds::default(), path, environment, false)
+    check_with(Kinds::default(), path, environment, false)
 }
 
-fn judge_with(
+fn check_with(
     kinds: Kinds,
     path: &Path,
     environment: &BTreeMap<String, String>,
@@ -203,8 +203,8 @@ impl Resolver {
             self.duration(&format!("{key}.critical"), raw.critical.as_deref(), default.upcoming_missing_critical);
         if critical > warning {
             self.problem(format!(
-                "{key}.critical ({}) is earlier than {key}.warning ({}): both count the days that are left, so critical \
-                 must be the shorter one",
+                "{key}.critical ({}) is earlier than {key}.warning ({}): both count the days that are left, so \
+                 critical must be the shorter one",
                 span(critical),
                 span(warning)
             ));
@@ -249,7 +249,7 @@ impl Resolver {
     fn verify(&mut self, raw: &RawVerify) -> verify::Policy {
         let default = verify::Policy::default();
         let max_chain = self.count("verify.max_chain", raw.max_chain, 2..=8, default.max_chain);
-        let signatures = SOUND_SIGNATURES.map(|name| (name, name));
+        let signatures: Vec<_> = sound_signatures().map(|name| (name, name)).collect();
         if raw.signatures.as_ref().is_some_and(|List(names)| names.is_empty()) {
             self.problem("verify.signatures is empty: nothing could be verified".into());
         }
@@ -294,6 +294,7 @@ impl Resolver {
         Crl { policy, allow_private: self.flag("crl.allow_private", raw.allow_private, false) }
     }
 
+    // Long because it is the list of a source's keys, and of what goes with what.
     fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
         let key = |field: &str| format!("source.{name}.{field}");
         let Some(region_name) = &raw.region else {
@@ -334,7 +335,8 @@ impl Resolver {
         if authorities.contains(&Authority::Genesys) {
             if genesys_anchors.is_empty() {
                 self.problem(format!(
-                    "{} is missing: with the authority Genesys the region's root comes as a file from the vendor's page",
+                    "{} is missing: with the authority Genesys the region's root comes as a file from the vendor's \
+                     page",
                     key("genesys_anchors")
                 ));
             }
@@ -385,7 +387,8 @@ impl Resolver {
             (None, None, None) if !self.with_secrets => Some(SecretOrigin::Given(Secret::new(String::new()))),
             (None, None, None) => {
                 self.problem(format!(
-                    "{key} is missing: a file that holds the OAuth client's secret, readable by its owner (and group) alone"
+                    "{key} is missing: a file that holds the OAuth client's secret, readable by its owner (and group) \
+                     alone"
                 ));
                 None
             }
@@ -576,7 +579,7 @@ impl Resolver {
 
     fn base_url(&mut self, key: &str, text: &str) -> Option<Url> {
         let url = Url::parse(text).map_err(|error| format!("{key}: {text:?} is not a URL: {error}")).and_then(|url| {
-            let judged = http_client::judge_url(&url);
+            let judged = http_client::check_url(&url);
             judged.map(|()| url).map_err(|error| format!("{key}: {error}"))
         });
         match url {

@@ -1,4 +1,4 @@
-//! Settings with every preset applied and every value judged: what the program uses.
+//! Settings with every preset applied and every value checked: what the program uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -51,7 +51,7 @@ pub enum SecretOrigin {
     Given(Secret),
 }
 
-/// Everything that the program was told, judged.
+/// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The sources, by name.
@@ -62,9 +62,9 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Where the daemon answers `/healthz`, `/readyz` and `/metrics`, if anywhere.
     pub listen: Option<SocketAddr>,
-    /// How the planner judges times.
+    /// The planner's times and limits.
     pub plan: plan::Policy,
-    /// How certificates are judged.
+    /// The policy for certificates.
     pub verify: verify::Policy,
     /// What is done about revocation lists.
     pub crl: Crl,
@@ -85,13 +85,13 @@ impl Settings {
 /// `[crl]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Crl {
-    /// How much a list counts that is not to be had.
+    /// How much an unavailable list counts.
     pub policy: CrlPolicy,
     /// Whether distribution points on addresses that are not globally routable may be asked: those of a private CA.
     pub allow_private: bool,
 }
 
-/// How much a revocation list counts that is not to be had. One that is to be had always counts, unless they are off.
+/// How much an unavailable revocation list counts. One that is available always counts, unless they are off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CrlPolicy {
     /// No list is asked for. What was found revoked before stays so.
@@ -108,7 +108,7 @@ pub enum CrlPolicy {
 pub struct Store {
     /// Its name in the configuration.
     pub name: String,
-    /// Its folder.
+    /// Its folder, absolute or from the working directory.
     pub path: PathBuf,
     /// How many generations stay for `rollback`.
     pub keep: usize,
@@ -122,7 +122,7 @@ pub struct Store {
     pub grace: Duration,
     /// A copy of a generation that an empty store adopts first.
     pub seed: Option<PathBuf>,
-    /// Where the files of privileged targets stand, which are root's.
+    /// The folder of the files of privileged targets, which are root's.
     pub privileged_path: PathBuf,
     /// What is done about a generation that was changed behind our back.
     pub on_drift: OnDrift,
@@ -145,7 +145,7 @@ pub enum TurnOrder {
 /// What is done about a generation that was changed behind our back. It is an alarm in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnDrift {
-    /// A new generation replaces it, and the targets are told.
+    /// A new generation replaces it, and the targets are reloaded.
     #[default]
     Repair,
     /// It stays as it is until somebody looks.
@@ -171,7 +171,7 @@ pub struct Target {
     pub outputs: BTreeSet<Output>,
     /// Whether its server reads the files that hold the generation marker.
     pub marker: bool,
-    /// Where a leaf is told from the other leaves of its authority.
+    /// Where a leaf is distinguished from the other leaves of its authority.
     pub pinning: Pinning,
     /// Whether its files are root's, and its check and reload are made by `trustsync apply`.
     pub privileged: bool,
@@ -179,16 +179,16 @@ pub struct Target {
     pub check: Option<Vec<String>>,
     /// How long that may take.
     pub check_timeout: Duration,
-    /// How it is told.
+    /// How its server is reloaded.
     pub reload: Reload,
-    /// How long telling may take.
+    /// How long the reload may take.
     pub reload_timeout: Duration,
     /// How it proves what it serves.
     pub proof: Option<ProofMethods>,
 }
 
 impl Target {
-    /// The server's own configuration test, and how it judges.
+    /// The server's own configuration test, and how it is run.
     #[must_use]
     pub fn server_check(&self) -> Option<Check<'_>> {
         let argv = self.check.as_deref()?;
@@ -203,16 +203,17 @@ impl Target {
     pub fn ca_only(&self) -> Option<&'static str> {
         match self.pinning {
             _ if !self.kind.admits_by_authority_alone => None,
-            Pinning::Here => Some("CA only: this server admits whoever the authority has signed, by whatever name"),
+            Pinning::Here => Some("CA only: this server admits anyone whom the authority has signed, by whatever name"),
             Pinning::Elsewhere => Some(
-                "CA only: this server admits whoever the authority has signed, strangers too; that another layer admits the pinned \
-                 alone is the configuration's word (pinning = \"elsewhere\"), and is not seen from here",
+                "CA only: this server admits anyone whom the authority has signed, strangers too; that another layer \
+                 admits the pinned alone is what the configuration says (pinning = \"elsewhere\"), and cannot be seen \
+                 from here",
             ),
         }
     }
 }
 
-/// Where a leaf is told from the other leaves of its authority.
+/// Where a leaf is distinguished from the other leaves of its authority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pinning {
     /// The server does it, by our files.
@@ -269,6 +270,6 @@ pub enum IdentitySetting {
     Learn,
     /// One of these names.
     Names(BTreeSet<String>),
-    /// No check.
+    /// Any name: the identity is not checked.
     Any,
 }

@@ -10,7 +10,7 @@ use super::resolved::{
     Addressee, Endpoint, GenerationEvidence, Kind, Kinds, OwnReload, Pinning, ProofMethods, ProxyProtocol, Reload,
     Signal, Source, Store, Target, WireProof,
 };
-use crate::store::privileged::RESERVED;
+use crate::store::link::PRIVILEGED_FOLDERS;
 use crate::targets::proof::observe::OwnProof;
 use crate::trust::render::{Output, Place};
 use crate::trust::set::Authority;
@@ -170,8 +170,8 @@ impl Resolver {
         };
         let Some(to) = to else {
             self.problem(format!(
-                "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, whose \
-                 main process is meant)"
+                "{key} needs process (the name of its program), with or without a pidfile; or unit (a systemd unit, \
+                 whose main process is meant)"
             ));
             return Reload::None;
         };
@@ -221,8 +221,9 @@ impl Resolver {
         let is_asked = command.is_some() || raw.http.is_some() || own_is_written;
         if wire.is_none() && !is_asked {
             self.problem(format!(
-                "{key} names no way to look: connect, the addresses where the server listens, such as [\"127.0.0.1:443\"]; \
-                 command or http, where it says which generation it has loaded; haproxy, the runtime socket of a HAProxy"
+                "{key} names no way to look: connect, the addresses where the server listens, such as \
+                 [\"127.0.0.1:443\"]; command or http, where it says which generation it has loaded; haproxy, the \
+                 runtime socket of a HAProxy"
             ));
             return None;
         }
@@ -278,8 +279,8 @@ impl Resolver {
             ]);
             if !foreign.is_empty() {
                 self.problem(format!(
-                    "{key}.connect is not set, and {} says nothing without it, since only a handshake uses it: add connect, \
-                     or leave it out",
+                    "{key}.connect is not set, and {} says nothing without it, since only a handshake uses it: add \
+                     connect, or leave it out",
                     foreign.join(" and ")
                 ));
             }
@@ -330,12 +331,12 @@ impl Resolver {
                 }
             }
         }
-        let ordered = known.iter().filter(|output| outputs.contains(output));
+        let ordered = known.iter().filter(|output| outputs.contains(*output));
         self.show(key, ordered.map(|output| output.name()).collect::<Vec<_>>());
         outputs
     }
 
-    /// DigiCert signs strangers too: who can only trust an authority would admit them.
+    /// DigiCert signs strangers too: a server that can only trust an authority would admit them.
     pub(super) fn pinned(&mut self, store: &Store, sources: &BTreeMap<String, Source>) {
         let public = store
             .sources
@@ -346,10 +347,11 @@ impl Resolver {
         let open = |target: &&Target| target.kind.admits_by_authority_alone && target.pinning == Pinning::Here;
         for target in store.targets.iter().filter(open) {
             self.problem(format!(
-                "target.{name} is of the kind {kind:?}, which admits whoever the authority has signed, and source.{source} takes \
-                 certificates of DigiCert, which signs strangers too. If another layer admits the pinned leaves alone (a proxy \
-                 behind it, the application by {file}), say so by target.{name}.pinning = \"elsewhere\"; else use a server that \
-                 can pin, or a source with authorities = [\"Genesys\"]",
+                "target.{name} is of the kind {kind:?}, which admits anyone whom the authority has signed, and \
+                 source.{source} takes certificates of DigiCert, which signs strangers too. If another layer admits \
+                 the pinned leaves alone (a proxy behind it, the application by {file}), say so by \
+                 target.{name}.pinning = \"elsewhere\"; else use a server that can pin, or a source with authorities = \
+                 [\"Genesys\"]",
                 name = target.name,
                 kind = target.kind.name,
                 source = source.name,
@@ -378,7 +380,8 @@ impl Resolver {
         }
     }
 
-    /// What root's half writes and runs must be out of the daemon's reach.
+    /// What the privileged helper writes and runs must be out of the daemon's reach.
+    // Long because each way to a program or a socket of root's is named.
     pub(super) fn privileged(&mut self, store: &Store) {
         let (path, privileged_path) = (&store.path, &store.privileged_path);
         if store.targets.iter().any(|target| target.privileged) {
@@ -388,16 +391,16 @@ impl Resolver {
             let name = &target.name;
             if privileged_path.starts_with(path) || path.starts_with(privileged_path) {
                 self.problem(format!(
-                    "target.{name} is privileged, but store.{}.privileged_path ({}) and the store ({}) stand in each other: the \
-                     files of a privileged target are root's alone, the store is the daemon's",
+                    "target.{name} is privileged, but store.{}.privileged_path ({}) and the store ({}) stand in each \
+                     other: the files of a privileged target are root's alone, the store is the daemon's",
                     store.name,
                     privileged_path.display(),
                     path.display()
                 ));
             }
-            if RESERVED.contains(&name.as_str()) {
+            if PRIVILEGED_FOLDERS.contains(&name.as_str()) {
                 self.problem(format!(
-                    "target.{name} is privileged, but {name} is a folder of the privileged half: choose another name"
+                    "target.{name} is privileged, but {name} is a folder of the privileged helper: choose another name"
                 ));
             }
             let mut program = |key: &str, argv: &[String]| {
@@ -424,11 +427,15 @@ impl Resolver {
             }
             for reload in ways {
                 match reload {
-                    Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } if pidfile.starts_with(path) => self.problem(format!(
-                        "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would signal whom the daemon names"
-                    )),
+                    Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } if pidfile.starts_with(path) => {
+                        self.problem(format!(
+                            "target.{name}.reload.pidfile stands in the store, which is the daemon's: root would \
+                             signal the process that the daemon names"
+                        ));
+                    }
                     Reload::Own { socket, .. } if socket.starts_with(path) => self.problem(format!(
-                        "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe the daemon's answers",
+                        "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe \
+                         the daemon's answers",
                         socket.display()
                     )),
                     _ => {}

@@ -44,7 +44,10 @@ pub enum SimulatorError {
         source: io::Error,
     },
     /// Something else lives in the folder.
-    #[error("{path} holds files that are not the simulator's; name another folder", path = .0.display())]
+    #[error(
+        "{path} holds files that are not the simulator's, and its permissions would be changed; name another folder",
+        path = .0.display()
+    )]
     NotOurs(PathBuf),
     /// A path that is not UTF-8 cannot stand in a configuration file.
     #[error("{path} is not UTF-8 and cannot stand in a configuration file; name another folder", path = .0.display())]

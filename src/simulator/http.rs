@@ -112,5 +112,5 @@ pub(super) fn credentials<'a>(request: &'a Parts, scheme: &str) -> Option<&'a st
 /// A moment as an HTTP header has it: IMF-fixdate (RFC 9110, 5.6.7).
 pub(super) fn http_date(at: Timestamp) -> String {
     let since_1970 = Duration::from_secs(u64::try_from(at.unix()).unwrap_or(0));
-    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970)
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH.checked_add(since_1970).unwrap_or(SystemTime::UNIX_EPOCH))
 }

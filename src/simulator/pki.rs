@@ -345,6 +345,7 @@ fn subject(organisation: &str, common_name: &str) -> DistinguishedName {
 }
 
 /// X.509 knows the years 1950 to 9999; what lies outside is moved to the nearer end.
+#[expect(clippy::arithmetic_side_effects, reason = "the clamped seconds are well within the calendar")]
 fn dated(mut params: CertificateParams, validity: Validity) -> CertificateParams {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let moment = |at: Timestamp| {

@@ -55,7 +55,7 @@ impl Body for Script {
             return Poll::Ready(match self.steps.next() {
                 None => None,
                 Some(Step::Data(data)) => Some(Ok(Frame::data(data))),
-                Some(Step::Abort) => Some(Err(io::Error::other("told to break off"))),
+                Some(Step::Abort) => Some(Err(io::Error::other("broken off on command"))),
                 Some(Step::Pause(pause)) => {
                     self.pause = Some(Box::pin(tokio::time::sleep(pause)));
                     continue;

@@ -5,10 +5,10 @@
 //!  <store>/target/NAME/fingerprints.txt   which of those are admitted
 //! ```
 //! It reads these two files when it starts and when its admin listener gets `POST /reload`, and at no other time;
-//! nothing else decides whom it trusts. Like nginx with `ssl_verify_client`, it ends every handshake and answers over
-//! HTTP: 200 to the admitted, 403 to a good certificate that is not on the list, 400 without a certificate or where it
-//! does not verify. Each answer has `X-Trustsync-Generation`. There is no resumption, and a connection serves one
-//! request, so that each admission is decided afresh.
+//! nothing else decides which clients it trusts. Like nginx with `ssl_verify_client`, it ends every handshake and
+//! answers over HTTP: 200 to the admitted, 403 to a good certificate that is not on the list, 400 without a certificate
+//! or where it does not verify. Each answer has `X-Trustsync-Generation`. There is no resumption, and a connection
+//! serves one request, so each admission is decided afresh.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,13 +55,13 @@ pub struct TlsServer {
 
 impl TlsServer {
     /// Starts the server on any ports of 127.0.0.1, with the trust in `folder`: the target's link in the store,
-    /// `<store>/target/NAME`. Without that folder, it trusts nobody. Certificates are valid by the `clock`.
+    /// `<store>/target/NAME`. Without that folder, it admits no client. Certificates are valid by the `clock`.
     pub async fn start(folder: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, SimulatorError> {
         let certificate = CertificateAuthority::for_servers()?.server_certificate(&LOCAL_NAMES.map(String::from))?;
         let loader = Loader { certificate, folder, clock };
         let trust = match loader.load().map_err(SimulatorError::Load)? {
             Some(trust) => trust,
-            None => loader.trust(Vec::new(), BTreeMap::new(), None).map_err(SimulatorError::Load)?,
+            None => loader.trust(Vec::new(), BTreeMap::new(), NO_GENERATION.into()).map_err(SimulatorError::Load)?,
         };
         let (loads, loaded) = watch::channel(Arc::new(trust));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -98,9 +98,9 @@ fn administer(request: &Request<Incoming>, loader: &Loader, loads: &watch::Sende
     let (status, text) = match (request.method(), request.uri().path()) {
         (&Method::POST, "/reload") => match loader.load() {
             Ok(Some(trust)) => {
-                let generation = trust.generation.clone().unwrap_or_default();
+                let text = format!("loaded generation {}\n", trust.generation);
                 loads.send_replace(Arc::new(trust));
-                (StatusCode::OK, format!("loaded generation {generation}\n"))
+                (StatusCode::OK, text)
             }
             Ok(None) => {
                 let folder = loader.folder.display();
@@ -118,10 +118,9 @@ fn administer(request: &Request<Incoming>, loader: &Loader, loads: &watch::Sende
 async fn connection(stream: TcpStream, trust: Arc<Trust>) {
     let Some(stream) = tls::accept(&trust.config, stream).await else { return };
     let (status, text) = trust.admit(stream.get_ref().1.peer_certificates());
-    let generation = trust.generation.as_deref().unwrap_or(NO_GENERATION);
     let answer = |_: &Request<Incoming>| {
         let mut response = whole(status, TEXT, text.clone());
-        set_header(response.headers_mut(), GENERATION_HEADER, generation.to_owned());
+        set_header(response.headers_mut(), GENERATION_HEADER, trust.generation.clone());
         response
     };
     http::serve(stream, answer).await;
@@ -133,7 +132,7 @@ struct Trust {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     intermediates: Vec<CertificateDer<'static>>,
     admitted: BTreeMap<Fingerprint, String>,
-    generation: Option<String>,
+    generation: String,
     clock: Arc<dyn Clock>,
 }
 
@@ -183,14 +182,14 @@ impl Loader {
         let certificates = read_bundle(&read_bounded(&bundle)?).map_err(in_bundle)?;
         let (generation, admitted) =
             read_list(&read_bounded(&list)?).map_err(|why| format!("{}: {why}", list.display()))?;
-        self.trust(certificates, admitted, Some(generation)).map_err(in_bundle).map(Some)
+        self.trust(certificates, admitted, generation).map_err(in_bundle).map(Some)
     }
 
     fn trust(
         &self,
         certificates: Vec<CertificateDer<'static>>,
         admitted: BTreeMap<Fingerprint, String>,
-        generation: Option<String>,
+        generation: String,
     ) -> Result<Trust, String> {
         let mut anchors = RootCertStore::empty();
         let mut intermediates = Vec::new();

@@ -165,7 +165,7 @@ async fn connection(stream: TcpStream, config: Arc<ServerConfig>, world: World) 
 
 /// The connection is to be reset.
 #[derive(Debug, thiserror::Error)]
-#[error("told to reset the connection")]
+#[error("reset on command")]
 struct Reset;
 
 async fn respond(world: &World, request: Request<Incoming>) -> Result<Response<Script>, Reset> {

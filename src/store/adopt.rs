@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::store::{file, generation, link, ownership};
+use super::{file, generation, link, ownership};
 use crate::trust::certificate::Certificate;
 use crate::trust::excerpt;
 use crate::trust::fingerprint::Fingerprint;
@@ -52,7 +52,7 @@ pub enum AdoptError {
     /// Nothing is there yet.
     #[error("{} holds no generation yet", .0.display())]
     Nothing(PathBuf),
-    /// The kernel refused.
+    /// The kernel refused to open or read something.
     #[error("{} cannot be read: {source}", .path.display())]
     Io {
         /// A folder, a link or a file.
@@ -126,17 +126,16 @@ struct Reader {
 impl Reader {
     fn store(&self, folder: &File, root: &Path) -> Result<Foreign, AdoptError> {
         let mut number = self.current(folder, root)?;
-        let mut tries = 1;
-        loop {
+        for _ in 1..TRIES {
             let read = self.numbered(folder, root, number);
             let now = self.current(folder, root)?;
             // The store went on while we read, and may have swept what we were reading.
-            if read.is_ok() || now == number || tries >= TRIES {
+            if read.is_ok() || now == number {
                 return read;
             }
-            tries += 1;
             number = now;
         }
+        self.numbered(folder, root, number)
     }
 
     fn current(&self, folder: &File, root: &Path) -> Result<u64, AdoptError> {
@@ -204,7 +203,7 @@ impl Reader {
         let unfit = |what: String| Err(AdoptError::not_ours(&path, &what));
         let found = opened.metadata().map_err(failed)?;
         if !found.is_file() {
-            return unfit(format!("it is {}, not a regular file", super::kind(&found)));
+            return unfit(format!("it is {}, not a regular file", file::kind(&found)));
         }
         if self.single && found.nlink() != 1 {
             return unfit(format!("it has {} names (hard links), and may be somebody else's file", found.nlink()));

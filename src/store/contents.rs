@@ -2,9 +2,9 @@
 //! verified; a record that is lost or corrupt does not count as empty.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::store::{Link, LinkPath, StoreError, file, generation, link};
+use super::{Link, LinkPath, StoreError, file, generation, link};
 use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
@@ -78,22 +78,14 @@ impl Contents {
 /// The store cannot be used at all. What is published stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {
-    /// The disk refused.
+    /// A file could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A newer trustsync wrote the state.
-    #[error("{path} {source}. Nothing was changed; what is published stays.")]
-    State {
-        /// `state.json`, with the path to it.
-        path: String,
-        /// Names both versions.
-        source: RecordError,
-    },
-    /// A newer trustsync wrote a manifest.
-    #[error("{path} {source}. Nothing was changed; what is published stays.")]
-    Manifest {
-        /// `manifest.json`, with the path to it.
-        path: String,
+    /// A newer trustsync wrote the state or a manifest, or a manifest is malformed.
+    #[error("{} {source}. Nothing was changed; what is published stays.", path.display())]
+    Record {
+        /// Of `state.json`, or of the generation's `manifest.json`.
+        path: PathBuf,
         /// Names both versions, or says what is malformed.
         source: RecordError,
     },
@@ -147,13 +139,7 @@ pub fn read(root: &Path, name: &str, birth: impl FnOnce() -> String) -> Result<C
     find_elsewhere(root, &state, &mut certificates)?;
     let lost = forget_lost(&mut state, &certificates);
     if !lost.is_empty() {
-        let heads: BTreeSet<String> = lost.values().flatten().map(Fingerprint::short).collect();
-        let text = format!(
-            "The store's records name certificates that stand in no generation on disk: {}. They can be trusted again \
-             only when the vendor lists them; what is published stays until it has answered.",
-            heads.into_iter().collect::<Vec<_>>().join(", ")
-        );
-        found(Event::CertificateLost, text);
+        found(Event::CertificateLost, lost_text(&lost));
     }
     let set = match &manifest {
         Some(manifest) => manifest.set(&certificates),
@@ -171,11 +157,18 @@ fn state_on_disk(root: &Path) -> Result<Result<State, String>, ContentsError> {
     let Some(bytes) = file::read(&path, LARGEST)? else { return Ok(Err(format!("{STATE} is missing."))) };
     match State::read(&bytes) {
         Ok(state) => Ok(Ok(state)),
-        Err(source @ RecordError::Newer { .. }) => {
-            Err(ContentsError::State { path: path.display().to_string(), source })
-        }
+        Err(source @ RecordError::Newer { .. }) => Err(ContentsError::Record { path, source }),
         Err(error) => Ok(Err(format!("{STATE} {error}."))),
     }
+}
+
+fn lost_text(lost: &BTreeMap<SlotId, BTreeSet<Fingerprint>>) -> String {
+    let heads: BTreeSet<String> = lost.values().flatten().map(Fingerprint::short).collect();
+    format!(
+        "The store's records name certificates that stand in no generation on disk: {}. They can be trusted again only \
+         when the vendor lists them; what is published stays until it has answered.",
+        heads.into_iter().collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// What a lost state begins with, in words.
@@ -238,7 +231,7 @@ fn newest_intact(
         let what = match manifest_of(root, *number) {
             Ok(Some(manifest)) => return Ok(Some(manifest)),
             Ok(None) => "is missing".to_owned(),
-            Err(ContentsError::Manifest { source: RecordError::Corrupt(why), .. }) => format!("is damaged: {why}"),
+            Err(ContentsError::Record { source: RecordError::Corrupt(why), .. }) => format!("is damaged: {why}"),
             Err(error) => return Err(error),
         };
         let text =
@@ -270,9 +263,9 @@ pub fn manifest_of(root: &Path, number: u64) -> Result<Option<Manifest>, Content
 
 /// As [`manifest_of`], of a folder of generations.
 pub fn manifest_in(generations: &Path, number: u64) -> Result<Option<Manifest>, ContentsError> {
-    let Some(bytes) = generation::read_file_in(generations, number, "manifest.json", LARGEST)? else { return Ok(None) };
-    Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Manifest {
-        path: generations.join(generation::name(number)).join("manifest.json").display().to_string(),
+    let Some(bytes) = generation::read_file(generations, number, "manifest.json", LARGEST)? else { return Ok(None) };
+    Manifest::read(&bytes).map(Some).map_err(|source| ContentsError::Record {
+        path: generations.join(generation::name(number)).join("manifest.json"),
         source,
     })
 }
@@ -305,9 +298,10 @@ pub fn certificates_of(root: &Path, number: u64) -> Result<BTreeMap<Fingerprint,
     let named = manifest_of(root, number).ok().flatten().map(|manifest| manifest.files).unwrap_or_default();
     let always = ["leaves.pem", "chain.pem"].map(str::to_owned);
     let paths: BTreeSet<String> = named.into_keys().filter(|path| path.ends_with(".pem")).chain(always).collect();
+    let generations = root.join(generation::DIRECTORY);
     let mut certificates = BTreeMap::new();
     for path in paths {
-        let bytes = generation::read_file(root, number, &path, LARGEST).unwrap_or_default().unwrap_or_default();
+        let bytes = generation::read_file(&generations, number, &path, LARGEST).unwrap_or_default().unwrap_or_default();
         let blocks = pem::scan(&String::from_utf8_lossy(&bytes));
         let parsed = blocks.into_iter().filter_map(|block| Certificate::parse(&block.bytes.ok()?).ok());
         certificates.extend(parsed.map(|certificate| (certificate.fingerprint(), certificate)));

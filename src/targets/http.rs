@@ -22,7 +22,7 @@ use crate::targets::endpoint::Endpoint;
 pub struct Answer {
     /// 100 to 599.
     pub status: u16,
-    /// All of them.
+    /// As they came, each as often as it came.
     pub headers: HeaderMap,
     /// The beginning of the body.
     pub body: Vec<u8>,
@@ -37,7 +37,7 @@ pub enum HttpError {
         /// Without user, password and query.
         url: String,
     },
-    /// No answer came.
+    /// No answer came, or not in time.
     #[error("{url} brought no answer ({reason})")]
     NoAnswer {
         /// Without user, password and query.

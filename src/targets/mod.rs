@@ -9,14 +9,6 @@
 //! one kind of server stands in a folder of its own, one line of [`table`] each: its preset, its files, their strict
 //! reading back, its snippet, what its format cannot express, and its own ways to check, reload and observe it.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use std::pin::Pin;
 
 pub mod apache;

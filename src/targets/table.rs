@@ -11,7 +11,7 @@ use super::java::JAVA;
 use super::kind::Kinds;
 use super::nginx::NGINX;
 
-/// Every kind.
+/// Every kind that the configuration can name.
 pub const KINDS: Kinds = Kinds(&[&NGINX, &HAPROXY, &APACHE, &ENVOY, &JAVA, &CA_ONLY, &GENERIC]);
 
 impl Default for Kinds {

@@ -117,7 +117,7 @@ pub type Reloading<'a> = BoxFuture<'a, Result<ReloadReport, ReloadError>>;
 /// How the process is found that gets a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addressee {
-    /// By its pidfile.
+    /// The process that a pidfile names.
     Pidfile {
         /// Absolute; the server writes it.
         pidfile: PathBuf,
@@ -191,7 +191,7 @@ pub struct WireProof {
 pub enum ProxyProtocol {
     /// A line of text.
     V1,
-    /// A binary header.
+    /// A binary header, since HAProxy 1.5.
     V2,
 }
 

@@ -13,7 +13,7 @@ use crate::trust::planner_state::{Entry, PlannerState, TrustedEntry};
 use crate::trust::refusal::{quoted, quoted_list};
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
-use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict};
+use crate::trust::verify::{self, Identity, Policy, Verdict};
 
 /// More entries and slots, and more denials, than any store of ours has: the work is bounded before it begins.
 const MOST_ENTRIES: usize = 500;
@@ -177,14 +177,12 @@ fn denials(input: &Input<'_>) -> BTreeMap<Fingerprint, Denial> {
     let is_sha1 =
         |text: &String| text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut denied = input.manifest.denied.clone();
-    for (key, kept) in input.denied {
-        let over = kept.until.is_some_and(|until| until < input.now);
-        if !over {
-            let given = denied.get(key);
-            let sha1 = kept.sha1.clone().or_else(|| given?.sha1.clone());
-            let pem_sha1 = kept.pem_sha1.clone().or_else(|| given?.pem_sha1.clone());
-            denied.insert(*key, Denial { sha1, pem_sha1, ..kept.clone() });
-        }
+    let is_in_force = |kept: &Denial| kept.until.is_none_or(|until| until >= input.now);
+    for (key, kept) in input.denied.iter().filter(|(_, kept)| is_in_force(kept)) {
+        let given = denied.get(key);
+        let sha1 = kept.sha1.clone().or_else(|| given?.sha1.clone());
+        let pem_sha1 = kept.pem_sha1.clone().or_else(|| given?.pem_sha1.clone());
+        denied.insert(*key, Denial { sha1, pem_sha1, ..kept.clone() });
     }
     for denial in denied.values_mut() {
         denial.sha1 = denial.sha1.take().filter(is_sha1);
@@ -237,7 +235,13 @@ impl Adoption<'_> {
         let known = |key: &Fingerprint| self.input.certificates.get(key).cloned();
         let leaf = known(&key).ok_or_else(|| format!("{} is in none of its files", key.short()))?;
         let chain = entry.chain.iter().filter(|link| **link != key).filter_map(known);
-        let candidate = self.candidate(std::iter::once(leaf).chain(chain).collect(), rules)?;
+        let given = std::iter::once(leaf).chain(chain).collect();
+        let candidate = match verify::verify_certificates(given, &rules.anchors, self.input.policy, self.input.now) {
+            Verdict::Accepted(candidate) => candidate,
+            // Servers refuse it by themselves; the daemon keeps it as the last one.
+            Verdict::Expired(candidate, _) if self.input.giver == Giver::Daemon => candidate,
+            Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => return Err(refusal.to_string()),
+        };
         let Some(identity) = identity else {
             return Err(format!(
                 "{} cannot be verified without an identity, and a seed teaches none: it enters once the vendor lists \
@@ -261,15 +265,6 @@ impl Adoption<'_> {
             self.planner.slots.entry(rules.slot.clone()).or_default().identity = Some(names.clone());
         }
         Ok(())
-    }
-
-    fn candidate(&self, given: Vec<Certificate>, rules: &SlotRules) -> Result<Candidate, String> {
-        match verify::judge_certificates(given, &rules.anchors, self.input.policy, self.input.now) {
-            Verdict::Accepted(candidate) => Ok(candidate),
-            // Servers refuse it by themselves; the daemon keeps it as the last one.
-            Verdict::Expired(candidate, _) if self.input.giver == Giver::Daemon => Ok(candidate),
-            Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => Err(refusal.to_string()),
-        }
     }
 
     fn name_rule(

@@ -14,7 +14,7 @@ pub struct Anchors(pub Vec<Certificate>);
 /// operator meant to trust is not what the operator meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnchorError {
-    /// Neither PEM nor DER, nor a zip of them.
+    /// It has no certificate in any form that is read.
     #[error("it contains no certificate, neither as PEM nor as DER nor as a zip of them")]
     NoCertificate,
     /// A block that is not a certificate which can be read.
@@ -33,7 +33,7 @@ pub enum AnchorError {
     Within {
         /// The file's name in the archive.
         file: String,
-        /// Why.
+        /// What is wrong with that file.
         error: Box<AnchorError>,
     },
     /// A certificate that may not issue any.
@@ -41,7 +41,7 @@ pub enum AnchorError {
         "{subject} (sha256 {fingerprint}) is not a CA certificate (basicConstraints CA:TRUE), so it cannot be an anchor"
     )]
     NotACa {
-        /// Its subject.
+        /// RFC 2253 text.
         subject: String,
         /// SHA-256 of its DER.
         fingerprint: Fingerprint,
@@ -57,12 +57,12 @@ macro_rules! digicert {
 /// DigiCert's roots that can be above a client certificate. Published at
 /// <https://www.digicert.com/kb/digicert-root-certificates.htm>.
 ///
-/// Left out: *TLS ECC P384 Root G5* and *TLS RSA4096 Root G5*, which issue server certificates only, and *High Assurance
-/// EV Root CA*, which is for EV server certificates and code.
+/// Left out: *TLS ECC P384 Root G5* and *TLS RSA4096 Root G5*, which issue server certificates only, and *High
+/// Assurance EV Root CA*, which is for EV server certificates and code.
 const DIGICERT: [&str; 7] = [
     // The one in the vendor's sample, above "DigiCert Assured ID Client CA G2".
     digicert!("digicert-assured-id-root-g2"),
-    // DigiCert's first root for client certificates. Its own signature is SHA-1, which nobody relies on.
+    // DigiCert's first root for client certificates. Its own signature is SHA-1, on which nothing relies.
     digicert!("digicert-assured-id-root-ca"),
     // The ECC sister of Assured ID Root G2.
     digicert!("digicert-assured-id-root-g3"),
@@ -70,7 +70,7 @@ const DIGICERT: [&str; 7] = [
     digicert!("digicert-global-root-ca"),
     digicert!("digicert-global-root-g2"),
     digicert!("digicert-global-root-g3"),
-    // RSA 4096; DigiCert's root for everything that is no web server: S/MIME, client authentication, code.
+    // RSA 4096; DigiCert's root for everything other than web servers: S/MIME, client authentication, code.
     digicert!("digicert-trusted-root-g4"),
 ];
 
@@ -90,17 +90,11 @@ impl Anchors {
         Self(certificates)
     }
 
-    /// Both together.
+    /// The anchors of both, each once.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         Self::of(self.0)
-    }
-
-    /// The certificates.
-    #[must_use]
-    pub fn certificates(&self) -> &[Certificate] {
-        &self.0
     }
 
     /// Reads a configured file: PEM, the DER of one certificate, or a zip of such files, as the vendor's page has them.

@@ -1,4 +1,5 @@
-//! Zip archives, as the vendor hands out its regional roots: a few small files, read bounded and never unpacked to disk.
+//! Zip archives, as the vendor hands out its regional roots: a few small files, read bounded and never unpacked to
+//! disk.
 
 use std::io::{Cursor, Read};
 
@@ -13,7 +14,7 @@ pub const MOST_BYTES: u64 = 4 * 1024 * 1024;
 /// A file of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedFile {
-    /// Its name there, for messages alone: bounded and harmless, and never a path on our disk.
+    /// Its name in the archive, for messages alone: bounded and harmless, and never a path on our disk.
     pub name: String,
     /// Its content, unpacked.
     pub content: Vec<u8>,
@@ -31,7 +32,7 @@ pub enum ArchiveError {
     /// It unpacks to more than we read.
     #[error("the zip archive unpacks to more than {MOST_BYTES} bytes")]
     TooLarge,
-    /// Its files are encrypted, or packed in a way that nobody uses for certificates.
+    /// Its files are encrypted, or packed in a way that is not used for certificates.
     #[error("the zip archive's file {0} cannot be unpacked (encrypted, or packed in an unusual way)")]
     Unsupported(String),
 }
@@ -58,7 +59,7 @@ pub fn files(bytes: &[u8]) -> Result<Vec<ArchivedFile>, ArchiveError> {
         if file.is_dir() || name.starts_with("__MACOSX/") {
             continue;
         }
-        // What the archive says of its own sizes is not believed.
+        // The sizes that the archive claims are not believed.
         let mut content = Vec::new();
         file.take(left.saturating_add(1)).read_to_end(&mut content).map_err(|error| damaged(&error))?;
         left = left.checked_sub(content.len() as u64).ok_or(ArchiveError::TooLarge)?;

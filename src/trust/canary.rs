@@ -1,19 +1,20 @@
-//! Whether a server's check sees what is wrong with a generation. Some do not look at the files at all (`apache2 -t`, a
-//! check that runs in another container), and what they pass is no better for it. So each is shown, once, a generation that
-//! was broken on purpose: one that passes it is *blind*. That it passes says nothing from then on; that it fails still does.
+//! Whether a server's check notices a broken generation. Some checks do not read our files at all (`apache2 -t`, a
+//! check that runs in another container), so that their passing means nothing. Each is tried once with a generation
+//! that was broken on purpose: one that passes it is *blind*. From then on it says nothing when it passes; when it
+//! fails, it still does.
 
 use serde::{Deserialize, Serialize};
 
 use crate::trust::fingerprint::Fingerprint;
 
-/// What is known of the sight of one check.
+/// What is known of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckCanary {
-    /// Digest of what was judged: the kind of server and the check's command.
+    /// Digest of what was tried: the kind of server and the check's command.
     pub check: Fingerprint,
     /// The generation that was broken for it.
     pub generation: u64,
-    /// What came of it.
+    /// What the check made of it.
     pub verdict: CanaryVerdict,
 }
 
@@ -21,11 +22,11 @@ pub struct CheckCanary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CanaryVerdict {
-    /// It refused it, and accepts a good one.
+    /// It notices: it refused that one, and accepts a good one.
     Sees,
-    /// It passed it.
+    /// It passed the broken one.
     Blind,
-    /// It could not be shown to it, for this reason.
+    /// It could not be tried, for this reason.
     #[serde(rename = "unjudged")]
     NotTried(String),
 }
@@ -37,9 +38,9 @@ impl CheckCanary {
         Fingerprint::of(format!("{kind} {argv:?}").as_bytes())
     }
 
-    /// Whether the check is to be shown a broken generation. Who sees, goes on seeing; any other is asked again with each
-    /// generation, since a server may have passed it only because it did not use our files yet, and a machine may let by now
-    /// what it did not.
+    /// Whether the check is to be tried with a broken generation. One that noticed stays trusted; any other is tried
+    /// again with each generation: the server may not have used our files yet, or the machine may now allow what it did
+    /// not.
     #[must_use]
     pub fn is_due(known: Option<&Self>, check: Fingerprint, generation: u64) -> bool {
         known.is_none_or(|known| {

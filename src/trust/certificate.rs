@@ -7,6 +7,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{DistributionPointName, GeneralName, GeneralSubtree, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
+use x509_parser::signature_algorithm::SignatureAlgorithm;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use crate::trust::distinguished_name;
@@ -18,14 +19,15 @@ use crate::trust::timestamp::Timestamp;
 pub const LARGEST: usize = 64 * 1024;
 
 /// A certificate that could be read, with the facts that policy, rendering and people need. Cloning is cheap.
-#[derive(Clone)]
+/// Ordered and compared by the facts, of which the fingerprint is the first.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Certificate {
-    der: Arc<[u8]>,
     facts: Arc<Facts>,
+    der: Arc<[u8]>,
 }
 
 /// What a certificate says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Facts {
     /// SHA-256 of the DER.
     pub fingerprint: Fingerprint,
@@ -83,7 +85,7 @@ pub struct Facts {
     pub name_constraints: Option<DnsConstraints>,
     /// Critical extensions that nothing here processes, by OID.
     pub unknown_critical_extensions: Vec<String>,
-    /// Extensions that stand in it more than once, by OID; RFC 5280, 4.2 forbids it.
+    /// Extensions that it has more than once, by OID; RFC 5280, 4.2 forbids it.
     pub duplicate_extensions: Vec<String>,
     /// Extensions whose content could not be read, by OID, whether policy reads them or not.
     pub malformed_extensions: Vec<String>,
@@ -99,7 +101,7 @@ impl Facts {
 
 /// The host names of a certificate's name constraints; webpki checks these and all other kinds against SANs, but a
 /// common name that serves as identity is for us to check.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DnsConstraints {
     /// Host names must be within one of these, where there are any.
     pub permitted: Vec<String>,
@@ -122,7 +124,7 @@ impl DnsConstraints {
 }
 
 /// A public key, as far as policy distinguishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyKind {
     /// RSA.
     Rsa {
@@ -135,7 +137,7 @@ pub enum KeyKind {
     Ec(Curve),
     /// Ed25519.
     Ed25519,
-    /// Anything else, in words.
+    /// Anything else, described for people.
     Other(String),
 }
 
@@ -169,7 +171,7 @@ impl fmt::Display for KeyKind {
 }
 
 /// How much a signature algorithm is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignatureKind {
     /// SHA-256 or better with RSA, ECDSA or Ed25519.
     Sound,
@@ -179,21 +181,7 @@ pub enum SignatureKind {
     Unknown,
 }
 
-/// The signature algorithms that are sound, as [`Facts::signature`] names them.
-pub const SOUND_SIGNATURES: [&str; 10] = [
-    "SHA-256 with RSA",
-    "SHA-384 with RSA",
-    "SHA-512 with RSA",
-    "SHA-256 with RSASSA-PSS",
-    "SHA-384 with RSASSA-PSS",
-    "SHA-512 with RSASSA-PSS",
-    "SHA-256 with ECDSA",
-    "SHA-384 with ECDSA",
-    "SHA-512 with ECDSA",
-    "Ed25519",
-];
-
-/// The DER was no certificate that can be read.
+/// The DER was not a certificate that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a readable certificate: {0}")]
 pub struct Unreadable(pub String);
@@ -230,7 +218,7 @@ impl Certificate {
         hex(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, self.pem().as_bytes()).as_ref())
     }
 
-    /// What it says of itself.
+    /// What was read from it.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -249,30 +237,10 @@ impl Certificate {
     }
 }
 
-/// Short: a certificate stands in many structures that are printed in tests and logs.
+/// Short, because it is in structures that tests and logs print.
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({} {})", self.fingerprint().short(), self.facts.subject)
-    }
-}
-
-impl PartialEq for Certificate {
-    fn eq(&self, other: &Self) -> bool {
-        self.facts.fingerprint == other.facts.fingerprint
-    }
-}
-
-impl Eq for Certificate {}
-
-impl PartialOrd for Certificate {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Certificate {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.facts.fingerprint.cmp(&other.facts.fingerprint)
     }
 }
 
@@ -373,29 +341,27 @@ fn read_extension(facts: &mut Facts, extension: &X509Extension<'_>) {
         ParsedExtension::CRLDistributionPoints(points) => {
             for point in points.iter() {
                 if let Some(DistributionPointName::FullName(names)) = &point.distribution_point {
-                    let urls = names.iter().filter_map(|name| match name {
-                        GeneralName::URI(url) => Some((*url).to_owned()),
-                        _ => None,
-                    });
-                    facts.crl_urls.extend(urls);
+                    let url = |name: &GeneralName<'_>| {
+                        if let GeneralName::URI(url) = name { Some((*url).to_owned()) } else { None }
+                    };
+                    facts.crl_urls.extend(names.iter().filter_map(url));
                 }
             }
         }
         ParsedExtension::NameConstraints(constraints) => {
+            let dns_name = |subtree: &GeneralSubtree<'_>| match &subtree.base {
+                GeneralName::DNSName(name) => Some((*name).to_owned()),
+                _ => None,
+            };
             let dns_names = |subtrees: &Option<Vec<GeneralSubtree<'_>>>| -> Vec<String> {
-                let bases = subtrees.iter().flatten().map(|subtree| &subtree.base);
-                bases
-                    .filter_map(|base| match base {
-                        GeneralName::DNSName(name) => Some((*name).to_owned()),
-                        _ => None,
-                    })
-                    .collect()
+                subtrees.iter().flatten().filter_map(dns_name).collect()
             };
             let read = DnsConstraints {
                 permitted: dns_names(&constraints.permitted_subtrees),
                 excluded: dns_names(&constraints.excluded_subtrees),
             };
-            // A constraint for hosts has no leading period, unlike one for URIs (RFC 5280, 4.2.1.10); readers differ on it.
+            // A constraint for hosts has no leading period, unlike one for URIs (RFC 5280, 4.2.1.10); readers differ on
+            // it.
             malformed = read.permitted.iter().chain(&read.excluded).any(|name| name.starts_with('.'));
             facts.name_constraints = Some(read);
         }
@@ -506,46 +472,49 @@ fn rsa_key(modulus: &[u8], exponent: &[u8]) -> KeyKind {
     KeyKind::Rsa { bits, sound }
 }
 
-/// A signature algorithm in words, and what it is worth.
-pub(super) fn signature(algorithm: &AlgorithmIdentifier<'_>) -> (String, SignatureKind) {
-    let oid = algorithm.algorithm.to_id_string();
-    let (words, kind) = match oid.as_str() {
-        "1.2.840.113549.1.1.11" => ("SHA-256 with RSA", SignatureKind::Sound),
-        "1.2.840.113549.1.1.12" => ("SHA-384 with RSA", SignatureKind::Sound),
-        "1.2.840.113549.1.1.13" => ("SHA-512 with RSA", SignatureKind::Sound),
-        "1.2.840.10045.4.3.2" => ("SHA-256 with ECDSA", SignatureKind::Sound),
-        "1.2.840.10045.4.3.3" => ("SHA-384 with ECDSA", SignatureKind::Sound),
-        "1.2.840.10045.4.3.4" => ("SHA-512 with ECDSA", SignatureKind::Sound),
-        "1.3.101.112" => ("Ed25519", SignatureKind::Sound),
-        "1.2.840.113549.1.1.10" => return pss(algorithm),
-        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => ("SHA-1 with RSA", SignatureKind::Weak),
-        "1.2.840.10045.4.1" => ("SHA-1 with ECDSA", SignatureKind::Weak),
-        "1.2.840.10040.4.3" | "1.3.14.3.2.27" => ("SHA-1 with DSA", SignatureKind::Weak),
-        "1.2.840.113549.1.1.4" => ("MD5 with RSA", SignatureKind::Weak),
-        "1.2.840.113549.1.1.2" => ("MD2 with RSA", SignatureKind::Weak),
-        "1.2.840.113549.1.1.14" => ("SHA-224 with RSA", SignatureKind::Unknown),
-        "1.2.840.10045.4.3.1" => ("SHA-224 with ECDSA", SignatureKind::Unknown),
-        "2.16.840.1.101.3.4.3.2" => ("SHA-256 with DSA", SignatureKind::Unknown),
-        "1.3.101.113" => ("Ed448", SignatureKind::Unknown),
-        other => return (format!("algorithm {other}"), SignatureKind::Unknown),
-    };
-    (words.to_owned(), kind)
+/// Signature algorithms by their OID, RSASSA-PSS by that of its hash: the name for people, and what each is worth.
+const SIGNATURES: [(&str, &str, SignatureKind); 22] = [
+    ("1.2.840.113549.1.1.11", "SHA-256 with RSA", SignatureKind::Sound),
+    ("1.2.840.113549.1.1.12", "SHA-384 with RSA", SignatureKind::Sound),
+    ("1.2.840.113549.1.1.13", "SHA-512 with RSA", SignatureKind::Sound),
+    ("RSASSA-PSS with hash 2.16.840.1.101.3.4.2.1", "SHA-256 with RSASSA-PSS", SignatureKind::Sound),
+    ("RSASSA-PSS with hash 2.16.840.1.101.3.4.2.2", "SHA-384 with RSASSA-PSS", SignatureKind::Sound),
+    ("RSASSA-PSS with hash 2.16.840.1.101.3.4.2.3", "SHA-512 with RSASSA-PSS", SignatureKind::Sound),
+    ("1.2.840.10045.4.3.2", "SHA-256 with ECDSA", SignatureKind::Sound),
+    ("1.2.840.10045.4.3.3", "SHA-384 with ECDSA", SignatureKind::Sound),
+    ("1.2.840.10045.4.3.4", "SHA-512 with ECDSA", SignatureKind::Sound),
+    ("1.3.101.112", "Ed25519", SignatureKind::Sound),
+    ("1.2.840.113549.1.1.5", "SHA-1 with RSA", SignatureKind::Weak),
+    ("1.3.14.3.2.29", "SHA-1 with RSA", SignatureKind::Weak),
+    ("RSASSA-PSS with hash 1.3.14.3.2.26", "SHA-1 with RSASSA-PSS", SignatureKind::Weak),
+    ("1.2.840.10045.4.1", "SHA-1 with ECDSA", SignatureKind::Weak),
+    ("1.2.840.10040.4.3", "SHA-1 with DSA", SignatureKind::Weak),
+    ("1.3.14.3.2.27", "SHA-1 with DSA", SignatureKind::Weak),
+    ("1.2.840.113549.1.1.4", "MD5 with RSA", SignatureKind::Weak),
+    ("1.2.840.113549.1.1.2", "MD2 with RSA", SignatureKind::Weak),
+    ("1.2.840.113549.1.1.14", "SHA-224 with RSA", SignatureKind::Unknown),
+    ("1.2.840.10045.4.3.1", "SHA-224 with ECDSA", SignatureKind::Unknown),
+    ("2.16.840.1.101.3.4.3.2", "SHA-256 with DSA", SignatureKind::Unknown),
+    ("1.3.101.113", "Ed448", SignatureKind::Unknown),
+];
+
+/// The signature algorithms that are sound, as [`Facts::signature`] names them.
+pub fn sound_signatures() -> impl Iterator<Item = &'static str> {
+    SIGNATURES.into_iter().filter(|(.., kind)| *kind == SignatureKind::Sound).map(|(_, name, _)| name)
 }
 
-/// RSASSA-PSS names its hash in the parameters; without any it is SHA-1 (RFC 4055, 3.1).
-fn pss(algorithm: &AlgorithmIdentifier<'_>) -> (String, SignatureKind) {
-    use x509_parser::signature_algorithm::SignatureAlgorithm;
-    let hash = match SignatureAlgorithm::try_from(algorithm) {
-        Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => parameters.hash_algorithm_oid().to_id_string(),
-        _ => {
-            return ("RSASSA-PSS with unreadable parameters".into(), SignatureKind::Unknown);
-        }
-    };
-    match hash.as_str() {
-        "2.16.840.1.101.3.4.2.1" => ("SHA-256 with RSASSA-PSS".into(), SignatureKind::Sound),
-        "2.16.840.1.101.3.4.2.2" => ("SHA-384 with RSASSA-PSS".into(), SignatureKind::Sound),
-        "2.16.840.1.101.3.4.2.3" => ("SHA-512 with RSASSA-PSS".into(), SignatureKind::Sound),
-        "1.3.14.3.2.26" => ("SHA-1 with RSASSA-PSS".into(), SignatureKind::Weak),
-        other => (format!("RSASSA-PSS with hash {other}"), SignatureKind::Unknown),
+/// A signature algorithm in words, and what it is worth. RSASSA-PSS names its hash in the parameters; without any it is
+/// SHA-1 (RFC 4055, 3.1).
+pub(super) fn signature(algorithm: &AlgorithmIdentifier<'_>) -> (String, SignatureKind) {
+    let mut oid = algorithm.algorithm.to_id_string();
+    if oid == "1.2.840.113549.1.1.10" {
+        let Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) = SignatureAlgorithm::try_from(algorithm) else {
+            return ("RSASSA-PSS with unreadable parameters".to_owned(), SignatureKind::Unknown);
+        };
+        oid = format!("RSASSA-PSS with hash {}", parameters.hash_algorithm_oid().to_id_string());
+    }
+    match SIGNATURES.into_iter().find(|(known, ..)| *known == oid) {
+        Some((_, name, kind)) => (name.to_owned(), kind),
+        None => (format!("algorithm {oid}"), SignatureKind::Unknown),
     }
 }

@@ -1,5 +1,5 @@
-//! Whether this machine's clock can be believed. What the clock alone would end or take away waits until it can: a wrong
-//! clock may cost an addition, which the next right moment brings back, but never trust.
+//! Whether this machine's clock can be believed. What the clock alone would end or remove waits until it can: a wrong
+//! clock may cost an addition, which comes back when the clock is right, but never trust.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::trust::timestamp::Timestamp;
 /// How far the vendor's clock may be from ours, and how far ours may have been set back.
 pub const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(300);
 
-/// After so long without a word from the vendor, nobody vouches for our clock: whatever it jumps by, it can end things by no
-/// more than this too early.
+/// After this long without an answer from the vendor, nothing vouches for our clock: however far it jumps, it ends
+/// things by no more than this too early.
 const VOUCHED_FOR: Duration = Duration::from_secs(3 * 3_600);
 
 /// What is known of earlier times.
@@ -22,28 +22,29 @@ pub struct KnownTimes {
     pub latest: Option<Timestamp>,
     /// When the vendor's clock was last seen to agree with ours.
     pub agreed: Option<Timestamp>,
-    /// The vendor's clock does not agree with ours, by the latest answer of every source that told it.
+    /// The vendor's clock does not agree with ours, by the latest answer of every source that showed it.
     pub disagrees: bool,
 }
 
-/// Whether the clock that shows `now`, and can rightly show nothing before `earliest`, is to be doubted; with an alarm where
-/// a person should look at it.
+/// Whether the clock that shows `now`, and can rightly show nothing before `earliest`, is to be doubted; with an alarm
+/// where a person should look at it.
 #[must_use]
 pub fn doubt(now: Timestamp, earliest: Timestamp, known: KnownTimes, store: &str) -> (bool, Option<Finding>) {
-    let consequence = "Nothing that the clock alone decides is removed or ended until it is right. Look at this machine's \
-                       time synchronisation.";
     let alarm = |what: String| {
-        let text = format!("{what} {consequence}");
+        let text = format!(
+            "{what} Nothing is removed or ended by the clock alone until it is right. Look at this machine's time \
+             synchronisation."
+        );
         (true, Some(Finding::new(Event::ClockImplausible, Subject::store(store), text)))
     };
     if now < earliest {
         return alarm(format!("This machine's clock shows {now}, which is before this version was made."));
     }
     if let Some(latest) = known.latest.filter(|latest| latest.since(now) > CLOCKS_AGREE_WITHIN) {
-        return alarm(format!("This machine's clock shows {now}, but the store was at work on {latest} already."));
+        return alarm(format!("This machine's clock shows {now}, but the store was already at work on {latest}."));
     }
     let vouched_for = known.agreed.is_some_and(|agreed| now.since(agreed) <= VOUCHED_FOR);
-    // That the clocks disagree has an alarm of its own, and so has a vendor that is silent.
+    // Clocks that disagree have an alarm of their own, and so does a silent vendor.
     (known.disagrees || !vouched_for, None)
 }
 

@@ -8,46 +8,31 @@
 
 use std::fmt::Write;
 
-use x509_parser::asn1_rs::{Any, ToDer};
-use x509_parser::x509::X509Name;
+use x509_parser::asn1_rs::{Any, Tag, ToDer};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::trust::fingerprint::hex;
 
-const BMP_STRING: u32 = 30;
-const IA5_STRING: u32 = 22;
-const NUMERIC_STRING: u32 = 18;
-const PRINTABLE_STRING: u32 = 19;
-const TELETEX_STRING: u32 = 20;
-const UNIVERSAL_STRING: u32 = 28;
-const UTF8_STRING: u32 = 12;
-
 /// The whole name.
 pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
-    let mut text = String::new();
-    let rdns: Vec<_> = name.iter().collect();
-    for (at, rdn) in rdns.into_iter().rev().enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        let values: Vec<_> = rdn.iter().collect();
-        for (at, attribute) in values.into_iter().rev().enumerate() {
-            if at > 0 {
-                text.push('+');
-            }
-            let oid = attribute.attr_type().to_id_string();
-            let known = short_name(&oid);
-            text.push_str(known.unwrap_or(&oid));
-            text.push('=');
-            match known.and_then(|_| utf8(attribute.attr_value())) {
-                Some(bytes) => escape(&bytes, &mut text),
-                None => {
-                    let der = attribute.attr_value().to_der_vec().unwrap_or_default();
-                    let _ = write!(text, "#{}", hex(&der).to_ascii_uppercase());
-                }
-            }
-        }
+    let joined = |mut parts: Vec<String>, separator| {
+        parts.reverse();
+        parts.join(separator)
+    };
+    joined(name.iter().map(|rdn| joined(rdn.iter().map(attribute).collect(), "+")).collect(), ",")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let oid = attribute.attr_type().to_id_string();
+    let Some(name) = short_name(&oid) else { return format!("{oid}={}", dump(attribute.attr_value())) };
+    match utf8(attribute.attr_value()) {
+        Some(bytes) => format!("{name}={}", escape(&bytes)),
+        None => format!("{name}={}", dump(attribute.attr_value())),
     }
-    text
+}
+
+fn dump(value: &Any<'_>) -> String {
+    format!("#{}", hex(&value.to_der_vec().unwrap_or_default()).to_ascii_uppercase())
 }
 
 /// The value of a string attribute, decoded; nothing where it is not a string or not one that can be decoded.
@@ -65,19 +50,20 @@ fn utf8(value: &Any<'_>) -> Option<Vec<u8>> {
             .is_multiple_of(width)
             .then(|| bytes.chunks(width).map(|unit| char::from_u32(code(unit))).collect())?
     };
-    match value.tag().0 {
-        UTF8_STRING => Some(bytes.to_vec()),
+    match value.tag() {
+        Tag::Utf8String => Some(bytes.to_vec()),
         // One byte a character: Latin-1, which OpenSSL takes a TeletexString to be too.
-        PRINTABLE_STRING | IA5_STRING | NUMERIC_STRING | TELETEX_STRING => {
+        Tag::PrintableString | Tag::Ia5String | Tag::NumericString | Tag::TeletexString => {
             Some(bytes.iter().copied().map(char::from).collect::<String>().into_bytes())
         }
-        BMP_STRING => wide(2).map(String::into_bytes),
-        UNIVERSAL_STRING => wide(4).map(String::into_bytes),
+        Tag::BmpString => wide(2).map(String::into_bytes),
+        Tag::UniversalString => wide(4).map(String::into_bytes),
         _ => None,
     }
 }
 
-fn escape(bytes: &[u8], text: &mut String) {
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::new();
     let last = bytes.len().saturating_sub(1);
     for (at, byte) in bytes.iter().copied().enumerate() {
         let escaped = match byte {
@@ -96,6 +82,7 @@ fn escape(bytes: &[u8], text: &mut String) {
             let _ = write!(text, "\\{byte:02X}");
         }
     }
+    text
 }
 
 /// OpenSSL's short names (`crypto/objects/objects.txt`) of the attributes that a subject can be expected to have.

@@ -30,16 +30,10 @@ impl EvidenceBacklog {
     pub fn push(&mut self, line: String) {
         self.lines.push(line);
         let mut bytes: usize = self.lines.iter().map(String::len).sum();
-        let mut gone: usize = 0;
-        for line in &self.lines {
-            if bytes <= MOST_BYTES && self.lines.len().saturating_sub(gone) <= MOST_LINES {
-                break;
-            }
-            bytes = bytes.saturating_sub(line.len());
-            gone = gone.saturating_add(1);
+        while bytes > MOST_BYTES || self.lines.len() > MOST_LINES {
+            bytes = bytes.saturating_sub(self.lines.remove(0).len());
+            self.lost = self.lost.saturating_add(1);
         }
-        self.lines.drain(..gone);
-        self.lost = self.lost.saturating_add(u64::try_from(gone).unwrap_or(u64::MAX));
     }
 }
 

@@ -1,5 +1,5 @@
-//! What `evidence.jsonl` says of each generation, put together for an auditor: when it was observed, committed, told and
-//! proven, by which evidence a target, what was owed meanwhile, what the operator said.
+//! What `evidence.jsonl` says of each generation, put together for an auditor: when it was observed, committed,
+//! reloaded and proven, by which evidence at each target, what was owed meanwhile, what the operator overrode.
 //!
 //! ```text
 //!  line ─▶ [`Records::take`] ─▶ the record of the generation before, once another one begins
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::timestamp::Timestamp;
 
-/// How many events one record lists; a target that owes for months, each time in other words, must not fill
-/// the memory.
+/// How many events one record lists; a target that owes for months, each time for another reason, must not fill the
+/// memory.
 pub const MOST_EVENTS: usize = 1_000;
 
 /// What is on record of one generation.
@@ -26,7 +26,7 @@ pub struct Record {
     pub committed: Option<Committed>,
     /// By target.
     pub targets: BTreeMap<String, TargetRecord>,
-    /// What the operator said while it was the newest.
+    /// The operator's overrides while it was the newest.
     #[serde(rename = "words")]
     pub overrides: Vec<OverrideLine>,
     /// Where evidence is missing.
@@ -40,24 +40,27 @@ pub struct Record {
 }
 
 /// How a generation came to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// When it was committed.
     pub time: Timestamp,
-    /// Why.
+    /// Why: `cycle`, `rollback to generation 41`.
+    #[serde(default)]
     pub cause: String,
-    /// Of its trust set.
+    /// The digest in its manifest.
     pub digest: Fingerprint,
     /// When each source was asked whose answer brought it.
+    #[serde(default)]
     pub observed: BTreeMap<String, Timestamp>,
     /// What it changed, as it was written down.
+    #[serde(default)]
     pub changes: serde_json::Value,
 }
 
 /// What became of a generation at a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TargetRecord {
-    /// When its server was first told.
+    /// When its server was first asked to reload.
     pub told: Option<Timestamp>,
     /// Since when it is settled by the evidence that it has now; `None` while it is owed.
     pub settled: Option<Settled>,
@@ -65,47 +68,49 @@ pub struct TargetRecord {
     pub events: Vec<Event>,
 }
 
-/// By what a target was settled.
+/// What settled a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Settled {
-    /// When.
+    /// When it happened.
     pub time: Timestamp,
-    /// By what.
+    /// The evidence.
     pub by: Happened,
-    /// In words.
+    /// The reason, in words.
     pub detail: String,
 }
 
 /// Something that happened at a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub time: Timestamp,
-    /// That it was told, that it owes, or by what it was settled.
+    /// A reload, a debt, or the evidence that settled it.
     pub event: Happened,
-    /// In words.
+    /// The reason, in words.
     pub detail: String,
 }
 
-/// What the operator said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What the operator overrode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverrideLine {
-    /// When.
+    /// When it happened.
     pub time: Timestamp,
     /// What.
+    #[serde(default)]
     pub word: String,
 }
 
 /// Lines that the disk did not take for so long that they had no room to wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// When it took lines again.
     pub time: Timestamp,
     /// How many are missing.
+    #[serde(default)]
     pub lines: u64,
 }
 
-/// A line of the file, as any version has written it; fields of a later one are left alone.
+/// What the lines of the file have in common, whichever version has written them.
 #[derive(Debug, Deserialize)]
 struct Line {
     event: Happened,
@@ -114,29 +119,18 @@ struct Line {
     target: Option<String>,
     #[serde(default)]
     detail: String,
-    #[serde(default)]
-    word: String,
-    #[serde(default)]
-    cause: String,
-    digest: Option<Fingerprint>,
-    #[serde(default)]
-    observed: BTreeMap<String, Timestamp>,
-    #[serde(default)]
-    changes: serde_json::Value,
-    #[serde(default)]
-    lines: u64,
 }
 
-/// What a line says that happened; its stable name stands in the file.
+/// What a line records; the file has its stable name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Happened {
     /// A generation was committed.
     Committed,
-    /// The operator said something that changes what is trusted, or will.
+    /// The operator overrode what is trusted, or will be.
     #[serde(rename = "operators_word")]
     OperatorsOverride,
-    /// A target's server was told.
+    /// A target's server was asked to reload.
     Told,
     /// A target owes a generation.
     Owed,
@@ -146,9 +140,9 @@ pub enum Happened {
     ChainProven,
     /// The allowlist alone was.
     AllowlistProven,
-    /// It was told, and nothing can prove more.
+    /// It was reloaded, and nothing can prove more.
     ReloadedNotProven,
-    /// It was settled by the operator's word.
+    /// The operator confirmed it.
     Confirmed,
     /// Lines were lost while the disk took none.
     EvidenceLost,
@@ -158,22 +152,11 @@ pub enum Happened {
 }
 
 impl Happened {
-    /// In words: `chain proven`.
+    /// Its stable name with spaces: `chain proven`.
     #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Committed => "committed",
-            Self::OperatorsOverride => "operators word",
-            Self::Told => "told",
-            Self::Owed => "owed",
-            Self::Proven => "proven",
-            Self::ChainProven => "chain proven",
-            Self::AllowlistProven => "allowlist proven",
-            Self::ReloadedNotProven => "reloaded not proven",
-            Self::Confirmed => "confirmed",
-            Self::EvidenceLost => "evidence lost",
-            Self::Unknown => "unknown",
-        }
+    pub fn words(self) -> String {
+        let name = serde_json::to_value(self).unwrap_or_default();
+        name.as_str().unwrap_or_default().replace('_', " ")
     }
 }
 
@@ -194,7 +177,8 @@ impl Records {
             return None;
         }
         self.lines = self.lines.saturating_add(1);
-        let Ok(line) = serde_json::from_slice::<Line>(line) else {
+        let whole = serde_json::from_slice::<serde_json::Value>(line);
+        let Ok((line, whole)) = whole.and_then(|whole| Ok((Line::deserialize(&whole)?, whole))) else {
             self.unreadable = self.unreadable.saturating_add(1);
             return None;
         };
@@ -210,7 +194,7 @@ impl Records {
         let closed =
             if begins { self.open.replace(Record { generation: line.generation, ..Record::default() }) } else { None };
         if let Some(open) = &mut self.open
-            && !open.add(line)
+            && open.add(line, whole).is_none()
         {
             self.unreadable = self.unreadable.saturating_add(1);
         }
@@ -230,49 +214,41 @@ impl Records {
 }
 
 impl Record {
-    /// Whether the line says something that is known.
-    fn add(&mut self, line: Line) -> bool {
+    /// Takes a line, if it says something that is known.
+    fn add(&mut self, line: Line, whole: serde_json::Value) -> Option<()> {
         let Line { event, time, target, detail, .. } = line;
-        match (event, target) {
-            (Happened::Committed, _) => {
-                let Some(digest) = line.digest else { return false };
-                let Line { cause, observed, changes, .. } = line;
-                self.committed = Some(Committed { time, cause, digest, observed, changes });
-            }
-            (Happened::OperatorsOverride, _) => {
-                if self.has_room() {
-                    self.overrides.push(OverrideLine { time, word: line.word });
-                }
-            }
-            (Happened::EvidenceLost, _) => {
-                if self.has_room() {
-                    self.gaps.push(Gap { time, lines: line.lines });
-                }
-            }
-            (Happened::Unknown, _) | (_, None) => return false,
-            (_, Some(target)) => {
+        match event {
+            Happened::Committed => self.committed = Some(serde_json::from_value(whole).ok()?),
+            Happened::OperatorsOverride => {
+                let line = serde_json::from_value(whole).ok()?;
                 let room = self.has_room();
+                self.overrides.extend(room.then_some(line));
+            }
+            Happened::EvidenceLost => {
+                let gap = serde_json::from_value(whole).ok()?;
+                let room = self.has_room();
+                self.gaps.extend(room.then_some(gap));
+            }
+            Happened::Unknown => return None,
+            _ => {
+                let (target, room) = (target?, self.has_room());
                 if !room && !self.targets.contains_key(&target) {
-                    return true;
+                    return Some(());
                 }
                 let at = self.targets.entry(target).or_default();
                 match event {
                     Happened::Told => drop(at.told.get_or_insert(time)),
                     Happened::Owed => at.settled = None,
-                    by => {
-                        let settled = Settled { time, by, detail: detail.clone() };
-                        // A word that a proof has made needless, and the other way round.
-                        if at.settled.as_ref().is_none_or(|known| known.by != settled.by) {
-                            at.settled = Some(settled);
-                        }
+                    // An override that a proof has made needless, and the other way round.
+                    by if at.settled.as_ref().is_none_or(|known| known.by != by) => {
+                        at.settled = Some(Settled { time, by, detail: detail.clone() });
                     }
+                    _ => {}
                 }
-                if room {
-                    at.events.push(Event { time, event, detail });
-                }
+                at.events.extend(room.then_some(Event { time, event, detail }));
             }
         }
-        true
+        Some(())
     }
 
     /// Counts an event; whether it may be listed.

@@ -1,35 +1,30 @@
-//! Somebody else's words (a server's, a check's, a socket's) before they are kept or shown: printable, and never longer than
-//! the one who keeps them can read again.
+//! Someone else's text (a server's, a check's, a socket's) before it is kept or shown: printable, and never longer than
+//! what keeps it can read again.
 
 const CUT: &str = "[...]";
 
 /// At most `most` characters of the beginning: of an answer, which says first what it is.
 #[must_use]
-pub fn beginning(words: &str, most: usize) -> String {
-    if is_short(words, most) {
-        return printable(words).collect();
-    }
-    let kept = most.saturating_sub(CUT.len().saturating_add(1));
-    format!("{} {CUT}", printable(words).take(kept).collect::<String>())
+pub fn beginning(text: &str, most: usize) -> String {
+    cut(text, most, |kept| format!("{} {CUT}", printable(text).take(kept).collect::<String>()))
 }
 
 /// At most `most` characters of the end: of an output, which says last what broke.
 #[must_use]
-pub fn end(words: &str, most: usize) -> String {
-    if is_short(words, most) {
-        return printable(words).collect();
-    }
-    let kept = most.saturating_sub(CUT.len().saturating_add(1));
-    let excess = printable(words).count().saturating_sub(kept);
-    format!("{CUT} {}", printable(words).skip(excess).collect::<String>())
+pub fn end(text: &str, most: usize) -> String {
+    cut(text, most, |kept| {
+        let excess = printable(text).count().saturating_sub(kept);
+        format!("{CUT} {}", printable(text).skip(excess).collect::<String>())
+    })
 }
 
-fn is_short(words: &str, most: usize) -> bool {
-    printable(words).nth(most).is_none()
+fn cut(text: &str, most: usize, keep: impl Fn(usize) -> String) -> String {
+    let is_short = printable(text).nth(most).is_none();
+    if is_short { printable(text).collect() } else { keep(most.saturating_sub(CUT.len().saturating_add(1))) }
 }
 
-fn printable(words: &str) -> impl Iterator<Item = char> {
-    words.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
+fn printable(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
 }
 
 #[cfg(test)]

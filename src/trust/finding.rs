@@ -29,7 +29,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing found, about one subject.
+/// What was found about one subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// How bad it is.
@@ -57,8 +57,8 @@ impl Finding {
         Self { severity, event, subject, text: text.into() }
     }
 
-    /// What identifies the alarm from cycle to cycle: `upcoming_refused:us.us-east-1.digicert`. Where an event can be about
-    /// subjects of several types, which may bear the same name, those of all but its first type are told apart:
+    /// What identifies the alarm from cycle to cycle: `upcoming_refused:us.us-east-1.digicert`. Where an event can be
+    /// about subjects of several types, which may have the same name, those of all but the first type name their type:
     /// `store_drift:target:web`.
     #[must_use]
     pub fn alarm_id(&self) -> String {
@@ -72,8 +72,8 @@ impl Finding {
     }
 }
 
-/// Reads those findings that this version knows. Another version's may be among them: the two halves of a privileged target
-/// are not upgraded in the same moment.
+/// Reads those findings that this version knows. Another version's may be among them: the two halves of a privileged
+/// target are not upgraded in the same moment.
 pub fn read_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Finding>, D::Error> {
     let all = Vec::<serde_json::Value>::deserialize(deserializer)?;
     Ok(all.into_iter().filter_map(|finding| serde_json::from_value(finding).ok()).collect())

@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// The text was no SHA-256 fingerprint.
+/// The text was not a SHA-256 fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no SHA-256 fingerprint: 64 hex digits, with or without colons")]
+#[error("{0:?} is not a SHA-256 fingerprint: 64 hex digits, with or without colons")]
 pub struct NotAFingerprint(String);
 
 impl Fingerprint {

@@ -1,12 +1,12 @@
-//! What is in a file that somebody has: certificates, revocation lists and keys in any of the usual wrappings, and what is
-//! odd about them. Nothing is believed and nothing is judged; bytes in, facts out, at a bounded cost.
+//! What is in a file: certificates, revocation lists and keys in any of the usual wrappings, and what is odd about
+//! them. Nothing is believed or verified; bytes in, facts out, at a bounded cost.
 
 use crate::trust::archive;
 use crate::trust::certificate::Certificate;
 use crate::trust::crl::Crl;
 use crate::trust::der::{self, Reader};
 use crate::trust::pem;
-use crate::trust::pkcs12;
+use crate::trust::pkcs12::{self, Contents};
 use crate::trust::refusal::quoted;
 
 /// The most PEM blocks of a file that are read. The longest public bundles have a few hundred.
@@ -15,23 +15,23 @@ pub const MOST_BLOCKS: usize = 2_000;
 /// How a file is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Form {
-    /// Nothing that is known.
+    /// None of the others.
     #[default]
     Unknown,
-    /// PEM.
+    /// PEM, in one block or many.
     Pem,
     /// The DER of one certificate.
     Certificate,
     /// The DER of a revocation list.
     Crl,
-    /// PKCS#12.
+    /// PKCS#12, in DER.
     Pkcs12,
-    /// A zip archive.
+    /// A zip archive of such files.
     Zip,
 }
 
 impl Form {
-    /// The words for it.
+    /// Its name in every output.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -45,10 +45,10 @@ impl Form {
     }
 }
 
-/// What was found.
+/// What was found in a file.
 #[derive(Debug, Clone, Default)]
 pub struct Inspection {
-    /// How it is written.
+    /// How the file is written.
     pub form: Form,
     /// Its certificates, in its order.
     pub certificates: Vec<Certificate>,
@@ -106,37 +106,31 @@ fn inspect_unpacked(bytes: &[u8], passwords: &[&str], work: u64) -> Inspection {
     if bytes.first() == Some(&der::SEQUENCE) {
         return inspect_der(bytes, passwords, work);
     }
-    match bytes {
-        [0xfe, 0xed, 0xfe, 0xed, ..] => Inspection::odd(
-            Form::Unknown,
-            "a Java keystore of the old form (JKS): `keytool -importkeystore` makes PKCS#12 of it",
-        ),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Inspection::odd(
-            Form::Unknown,
-            "text in UTF-16, which no server reads: write it anew as ASCII (neither PEM nor a DER certificate)",
-        ),
-        _ if !bytes.windows(10).any(|window| window == b"-----BEGIN") => {
-            Inspection::odd(Form::Unknown, "neither PEM nor a DER certificate, nor a CRL, PKCS#12 or zip")
+    let what = match bytes {
+        [0xfe, 0xed, 0xfe, 0xed, ..] => {
+            "a Java keystore of the old form (JKS): `keytool -importkeystore` makes PKCS#12 of it"
         }
-        _ => inspect_text(&String::from_utf8_lossy(bytes)),
-    }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            "text in UTF-16, which no server reads: rewrite it as ASCII (neither PEM nor a DER certificate)"
+        }
+        _ if bytes.windows(10).any(|window| window == b"-----BEGIN") => {
+            return inspect_text(&String::from_utf8_lossy(bytes));
+        }
+        _ => "neither PEM nor a DER certificate, nor a CRL, PKCS#12 or zip",
+    };
+    Inspection::odd(Form::Unknown, what)
 }
 
 fn inspect_der(bytes: &[u8], passwords: &[&str], work: u64) -> Inspection {
-    // What follows the end is odd, and keeps nobody from reading what stands before it.
+    // What follows the end is odd, but what stands before it can be read.
     let first = Reader::new(bytes).next().map_or(bytes, |value| value.whole);
     let surplus = bytes.len().saturating_sub(first.len());
     let mut inspection = if pkcs12::is_pkcs12(first) {
         match pkcs12::read(first, passwords, work) {
             Err(error) => Inspection::odd(Form::Pkcs12, error.to_string()),
-            Ok(contents) => Inspection {
-                form: Form::Pkcs12,
-                certificates: contents.certificates,
-                crls: contents.crls,
-                secrets: contents.secrets,
-                files: Vec::new(),
-                oddities: contents.oddities,
-            },
+            Ok(Contents { certificates, crls, secrets, oddities }) => {
+                Inspection { form: Form::Pkcs12, certificates, crls, secrets, oddities, files: Vec::new() }
+            }
         }
     } else {
         match (Certificate::parse(first), Crl::parse(first.to_vec())) {
@@ -153,7 +147,11 @@ fn inspect_der(bytes: &[u8], passwords: &[&str], work: u64) -> Inspection {
     if surplus > 0 {
         inspection.oddities.push(format!("{surplus} bytes follow the end of its DER"));
     }
-    repeated(&inspection.certificates, &mut inspection.oddities);
+    for (at, certificate) in inspection.certificates.iter().enumerate() {
+        if inspection.certificates.iter().take(at).any(|earlier| earlier == certificate) {
+            inspection.oddities.push(format!("certificate {} is a duplicate", at.saturating_add(1)));
+        }
+    }
     inspection
 }
 
@@ -171,31 +169,23 @@ fn inspect_text(text: &str) -> Inspection {
             found.secrets.push(format!("{place}: a private key ({})", quoted(&block.label)));
             continue;
         }
-        let failed = match (block.label.as_str(), block.bytes) {
-            (_, Err(error)) => Some(error.to_string()),
-            ("CERTIFICATE", Ok(der)) => match Certificate::parse(&der) {
-                Ok(certificate) => {
+        let unreadable = |error: &dyn std::fmt::Display| format!(": {error}");
+        let read = match (block.label.as_str(), block.bytes) {
+            (_, Err(error)) => Err(unreadable(&error)),
+            ("CERTIFICATE", Ok(der)) => {
+                Certificate::parse(&der).map_err(|error| unreadable(&error)).map(|certificate| {
                     if found.certificates.contains(&certificate) {
                         found.oddities.push(format!("{place} is a duplicate"));
                     }
                     found.certificates.push(certificate);
-                    None
-                }
-                Err(error) => Some(error.to_string()),
-            },
-            ("X509 CRL", Ok(der)) => match Crl::parse(der) {
-                Ok(crl) => {
-                    found.crls.push(crl);
-                    None
-                }
-                Err(error) => Some(error.to_string()),
-            },
-            (label, Ok(_)) => {
-                found.oddities.push(format!("{place} is {}, not a certificate", quoted(label)));
-                None
+                })
             }
+            ("X509 CRL", Ok(der)) => {
+                Crl::parse(der).map_err(|error| unreadable(&error)).map(|crl| found.crls.push(crl))
+            }
+            (label, Ok(_)) => Err(format!(" is {}, not a certificate", quoted(label))),
         };
-        found.oddities.extend(failed.map(|error| format!("{place}: {error}")));
+        found.oddities.extend(read.err().map(|what| format!("{place}{what}")));
     }
     let read = found.certificates.len().saturating_add(found.crls.len());
     if markers != read {
@@ -204,12 +194,4 @@ fn inspect_text(text: &str) -> Inspection {
         found.oddities.push(what);
     }
     found
-}
-
-fn repeated(certificates: &[Certificate], oddities: &mut Vec<String>) {
-    for (at, certificate) in certificates.iter().enumerate() {
-        if certificates.iter().take(at).any(|earlier| earlier == certificate) {
-            oddities.push(format!("certificate {} is a duplicate", at.saturating_add(1)));
-        }
-    }
 }

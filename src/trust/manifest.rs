@@ -25,11 +25,11 @@ pub struct Manifest {
     pub generation: u64,
     /// When it was committed.
     pub committed: Timestamp,
-    /// Why: `cycle`, `rollback to generation 41`.
+    /// Why it was made: `cycle`, `rollback to generation 41`.
     pub cause: String,
     /// Digest of the trust set and of the form in which it was rendered.
     pub digest: Fingerprint,
-    /// Whether nobody at all is admitted.
+    /// Whether everyone is denied.
     pub deny_all: bool,
     /// Each slot, with the identity that binds its leaves and what it trusts.
     pub slots: BTreeMap<SlotId, ManifestSlot>,
@@ -91,8 +91,8 @@ pub enum RecordError {
     Corrupt(String),
     /// Written by a newer trustsync.
     #[error(
-        "has schema {schema}, which a newer trustsync wrote; this one reads up to {known}: upgrade, or restore what this \
-         version wrote; a state.json that is removed is rebuilt from the manifest"
+        "has schema {schema}, which a newer trustsync wrote; this one reads up to {known}: upgrade, or restore what \
+         this version wrote; a state.json that is removed is rebuilt from the manifest"
     )]
     Newer {
         /// The schema of the file.
@@ -102,8 +102,8 @@ pub enum RecordError {
     },
 }
 
-/// Reads a record of this schema or an older one. The number is read before anything else, so that a newer file is refused
-/// as such and not as garbage.
+/// Reads a record of this schema or an older one. The number is read before anything else, so that a newer file is
+/// refused as such and not as garbage.
 pub(crate) fn read_record<T: DeserializeOwned>(bytes: &[u8], known: u32) -> Result<T, RecordError> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -152,7 +152,7 @@ impl Manifest {
         }
     }
 
-    /// The trust set that this generation holds, from the certificates that stand beside it. What is missing there is
+    /// The trust set that this generation holds, from the certificates beside it. What is missing there is
     /// missing in the set.
     #[must_use]
     pub fn set(&self, certificates: &BTreeMap<Fingerprint, Certificate>) -> TrustSet {

@@ -4,8 +4,6 @@
 //! They are names only, so a renewal under the same subject cannot be seen there; the marker's name changes with each
 //! generation.
 
-use std::fmt;
-
 /// The organisation that every marker's subject carries, in these very words.
 pub const MARKER_ORGANIZATION: &str = "trustsync generation marker";
 
@@ -30,12 +28,8 @@ impl MarkerName {
     /// Reads a commonName; nothing but what [`MarkerName::to_common_name`] writes is one.
     #[must_use]
     pub fn parse(common_name: &str) -> Option<Self> {
-        let mut words = common_name.split(' ');
-        let (Some("trustsync"), Some(store_id), Some(generation), Some(digest_head), None) =
-            (words.next(), words.next(), words.next(), words.next(), words.next())
-        else {
-            return None;
-        };
+        let words: Vec<&str> = common_name.split(' ').collect();
+        let ["trustsync", store_id, generation, digest_head] = *words else { return None };
         let of = |text: &str, allowed: fn(u8) -> bool| text.bytes().all(allowed);
         let fits = (1..=36).contains(&store_id.len())
             && of(store_id, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -48,12 +42,6 @@ impl MarkerName {
             digest_head: digest_head.to_owned(),
         };
         (fits && name.to_common_name() == common_name).then_some(name)
-    }
-}
-
-impl fmt::Display for MarkerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_common_name())
     }
 }
 

@@ -190,7 +190,7 @@ pub fn interpret(
             _ => 0,
         };
         let entities: Entities<'_> = [unfiltered, upcoming].into_iter().flatten().flatten().collect();
-        let verify = |(status, text)| (status, verify::judge(text, &rules.anchors, policy, now));
+        let verify = |(status, text)| (status, verify::verify_string(text, &rules.anchors, policy, now));
         let verdicts: Vec<(ListedStatus, Verdict)> = entities.into_iter().map(verify).collect();
         let (identity, learned_now) = identity(rules, &verdicts, whole, &mut findings);
         answers.push(SlotAnswer {
@@ -310,13 +310,10 @@ fn with_identity(verdict: Verdict, identity: Option<&Identity>) -> SlotVerdict {
             None => SlotVerdict::Refused(candidate.without_identity()),
         },
         // Expired *and* a stranger's is a stranger's: it must not pass for the vendor's Current of yesterday.
-        Verdict::Expired(candidate, refusal) => {
-            let leaf = candidate.leaf().clone();
-            match identity.map(|identity| candidate.admit(identity)) {
-                Some(Err(stranger)) => SlotVerdict::Refused(stranger),
-                Some(Ok(_)) | None => SlotVerdict::Expired(leaf, refusal),
-            }
-        }
+        Verdict::Expired(candidate, refusal) => match identity.map(|identity| candidate.clone().admit(identity)) {
+            Some(Err(stranger)) => SlotVerdict::Refused(stranger),
+            Some(Ok(_)) | None => SlotVerdict::Expired(candidate.leaf().clone(), refusal),
+        },
         Verdict::Refused(refusal) => SlotVerdict::Refused(refusal),
     }
 }

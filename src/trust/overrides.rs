@@ -9,8 +9,8 @@ use crate::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet}
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
 
-/// `trust`: admits a leaf that the vendor does not list, until the override ends. `set` learns its certificates. What is
-/// denied stays so: then `None`; else the role that the leaf has from now on.
+/// `trust`: admits a leaf that the vendor does not list, until the override ends. `set` learns its certificates. What
+/// is denied stays so: then `None`; else the role that the leaf has from now on.
 pub fn trust(
     planner: &mut PlannerState,
     set: &mut TrustSet,

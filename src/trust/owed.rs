@@ -142,9 +142,9 @@ fn unproven(proof: &Proof) -> Row {
         Proof::NotWired(_) => (
             Event::TargetNotWired,
             "not wired: it does not use this store's files",
-            "The server does not use this store's files: {why} It was reloaded for {new} once and is not reloaded again. \
-             Add the lines that `trustsync reload {target}` prints to its configuration and reload it; the next cycle \
-             proves it.",
+            "The server does not use this store's files: {why} It was reloaded for {new} once and is not reloaded \
+             again. Add the lines that `trustsync reload {target}` prints to its configuration and reload it; the next \
+             cycle proves it.",
         ),
         Proof::ChainOnly(_) => (
             Event::TargetChainOnly,
@@ -157,15 +157,15 @@ fn unproven(proof: &Proof) -> Row {
         Proof::AllowlistOnly(_) => (
             Event::TargetAllowlistOnly,
             "allowlist only: its chain was not seen",
-            "The server has loaded the allowlist of {new}, but its chain was not seen: {why} Does it read the chain from \
-             somewhere else than this store? Then it may refuse the upcoming certificate. {again}",
+            "The server has loaded the allowlist of {new}, but its chain was not seen: {why} Does it read the chain \
+             from somewhere else than this store? Then it may refuse the upcoming certificate. {again}",
         ),
         Proof::NotEnforced(_) => (
             Event::TargetNotEnforced,
             "not enforced: it admits strangers",
-            "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, but these \
-             do not enforce it: {why} `trustsync reload {target}` prints the lines that do; on nginx they refuse anyone \
-             with an empty $trustsync_admit.",
+            "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, but \
+             these do not enforce it: {why} `trustsync reload {target}` prints the lines that do; on nginx they refuse \
+             anyone with an empty $trustsync_admit.",
         ),
         Proof::Refuted(_) => (
             Event::TargetRefuted,
@@ -182,8 +182,8 @@ fn unproven(proof: &Proof) -> Row {
         Proof::Unreachable(_) => (
             Event::TargetUnreachable,
             "it does not answer",
-            "The server does not answer where its proof is taken: {why} Whether it runs with {new} is unknown; that one \
-             is in place for its next start. Is it down, or is proof.connect wrong? {again}",
+            "The server does not answer where its proof is taken: {why} Whether it runs with {new} is unknown; that \
+             one is in place for its next start. Is it down, or is proof.connect wrong? {again}",
         ),
         // No turn ends as proven: a proven target owes nothing.
         Proof::Unverifiable(_) | Proof::Proven => (

@@ -2,8 +2,8 @@
 //!
 //! Every reader we measured (OpenSSL, Go, rustls-pki-types, x509-parser) silently skips or merges blocks on some input:
 //! a space before `-----BEGIN` is enough. Here every BEGIN marker, wherever it stands, yields one [`Block`], read or
-//! refused, so that nothing can go missing between what was sent and what was judged. What RFC 7468 allows is read, and
-//! so is any ASCII whitespace around markers and within the base64; everything else is an error of its block.
+//! refused, so that nothing can go missing between what was sent and what is verified. What RFC 7468 allows is read,
+//! and so is any ASCII whitespace around markers and within the base64; everything else is an error of its block.
 
 use std::fmt;
 
@@ -30,7 +30,15 @@ pub struct Block {
     pub oddities: Vec<Oddity>,
 }
 
-/// Never the bytes: nobody should have to wonder what a block contains before logging it.
+impl Block {
+    fn note(&mut self, oddity: Oddity) {
+        if !self.oddities.contains(&oddity) {
+            self.oddities.push(oddity);
+        }
+    }
+}
+
+/// Never the bytes: a block must be safe to log, whatever it contains.
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Block")
@@ -89,7 +97,7 @@ pub enum Oddity {
 }
 
 impl Oddity {
-    /// The words for it.
+    /// What was read over, in words.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -125,13 +133,13 @@ pub fn scan(text: &str) -> Vec<Block> {
     for section in sections {
         let (mut block, after) = read_section(section);
         if blocks.is_empty() && bom {
-            block.oddities.push(Oddity::ByteOrderMark);
+            block.note(Oddity::ByteOrderMark);
         }
         if !before.trim().is_empty() {
-            block.oddities.push(Oddity::TextBefore);
+            block.note(Oddity::TextBefore);
         }
         if !before.is_empty() && !before.ends_with(['\n', '\r']) && before.trim_end() != before {
-            block.oddities.push(Oddity::SpaceAroundMarker);
+            block.note(Oddity::SpaceAroundMarker);
         }
         if std::mem::take(&mut lead_is_broken) {
             block.bytes = Err(BlockError::StrayEnd);
@@ -142,16 +150,7 @@ pub fn scan(text: &str) -> Vec<Block> {
     if let Some(last) = blocks.last_mut()
         && !before.trim().is_empty()
     {
-        last.oddities.push(Oddity::TextAfter);
-    }
-    for block in &mut blocks {
-        let mut seen = Vec::new();
-        block.oddities.retain(|oddity| {
-            !seen.contains(oddity) && {
-                seen.push(*oddity);
-                true
-            }
-        });
+        last.note(Oddity::TextAfter);
     }
     blocks
 }
@@ -177,12 +176,8 @@ fn read_section(section: &str) -> (Block, &str) {
         return broken_marker();
     }
     let label = label.trim().to_owned();
-    let Some((base64, ending)) = body.split_once(END) else {
-        return refused(label, BlockError::NoEnd);
-    };
-    let Some((end_label, after)) = ending.split_once(DASHES) else {
-        return refused(label, BlockError::NoEnd);
-    };
+    let parts = body.split_once(END).and_then(|(base64, ending)| Some((base64, ending.split_once(DASHES)?)));
+    let Some((base64, (end_label, after))) = parts else { return refused(label, BlockError::NoEnd) };
     if is_private(&label) {
         return (Block { label, bytes: Err(BlockError::PrivateKey), oddities }, after);
     }
@@ -224,14 +219,10 @@ fn decode(base64: &str) -> Result<Vec<u8>, BlockError> {
 #[must_use]
 pub fn encode(label: &str, der: &[u8]) -> String {
     let digits = STANDARD.encode(der);
-    let mut text = String::with_capacity(digits.len().saturating_mul(2));
-    text.push_str(&format!("{BEGIN} {label}{DASHES}\n"));
-    let mut rest = digits.as_str();
-    while !rest.is_empty() {
-        let (line, next) = rest.split_at_checked(64).unwrap_or((rest, ""));
-        text.push_str(line);
+    let mut text = format!("{BEGIN} {label}{DASHES}\n");
+    for line in digits.as_bytes().chunks(64) {
+        text.push_str(&String::from_utf8_lossy(line));
         text.push('\n');
-        rest = next;
     }
     text.push_str(&format!("{END} {label}{DASHES}\n"));
     text

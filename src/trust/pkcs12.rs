@@ -1,7 +1,7 @@
 //! PKCS#12 (RFC 7292), as far as certificates go: keys in it are counted and named, and never decrypted.
 //!
-//! The format lets a file say how much work it is to open it, and a hostile one asks for hours. So every derivation is paid
-//! for from a budget of the caller's, before it is begun; this is why no general reader does it for us.
+//! The format lets a file say how much work it is to open it, and a hostile one asks for hours. So every derivation is
+//! paid for from a budget of the caller's, before it is begun. No general reader does that.
 
 use std::num::NonZeroU32;
 
@@ -18,9 +18,9 @@ use crate::trust::refusal::quoted;
 pub const LARGEST: usize = 4 * 1024 * 1024;
 /// Rounds of hashing that opening a file may cost. OpenSSL writes files of 2 048, Java of 10 000 a derivation.
 pub const MOST_WORK: u64 = 4_000_000;
-/// Bags of one file.
+/// How many bags are read of one file.
 const MOST_BAGS: usize = 2_000;
-/// Bags within bags.
+/// How deep bags may be nested.
 const DEEPEST: usize = 4;
 
 /// What is in a file.
@@ -30,27 +30,26 @@ pub struct Contents {
     pub certificates: Vec<Certificate>,
     /// Its revocation lists.
     pub crls: Vec<Crl>,
-    /// Its keys and other secrets, in words, with their friendly names.
+    /// Its keys and other secrets, in words, with their friendly names; never their content.
     pub secrets: Vec<String>,
-    /// What was odd.
+    /// What was odd but did not keep it from being read.
     pub oddities: Vec<String>,
 }
 
 /// Why a file was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Pkcs12Error {
-    /// Something else, or damaged.
+    /// Not PKCS#12, or damaged.
     #[error("the PKCS#12 file is damaged or cut off")]
     Damaged,
     /// BER where DER is usual; NSS and old Windows write it.
     #[error(
-        "the PKCS#12 file is written in BER's indefinite form, which is not read here: `openssl pkcs12 -in F -nodes | openssl pkcs12 -export` writes it anew"
+        "the PKCS#12 file is in BER's indefinite form, which is not read here: `openssl pkcs12 -in F -nodes | openssl \
+         pkcs12 -export` rewrites it"
     )]
     Indefinite,
     /// None of the passwords fits.
-    #[error(
-        "the PKCS#12 file opens with none of the passwords that were tried: name the right one with --password-file"
-    )]
+    #[error("the PKCS#12 file opens with none of the passwords tried: give the right one by --password-file")]
     WrongPassword,
     /// More rounds than the budget.
     #[error("the PKCS#12 file demands more rounds of hashing than are spent on it ({MOST_WORK})")]
@@ -58,7 +57,7 @@ pub enum Pkcs12Error {
     /// Larger, or with more bags.
     #[error("the PKCS#12 file is larger than {LARGEST} bytes, or has more than {MOST_BAGS} bags")]
     TooLarge,
-    /// RC4, public-key modes and whatever else nobody uses.
+    /// RC4, public-key modes and other rare schemes.
     #[error("the PKCS#12 file is encrypted in a way that is not read here")]
     Unsupported,
 }
@@ -148,14 +147,15 @@ struct Password {
     utf16: Vec<u8>,
 }
 
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect()
+}
+
 fn forms(passwords: &[&str]) -> Vec<Password> {
-    let form = |text: &&str| Password {
-        utf8: text.as_bytes().to_vec(),
-        utf16: text.encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect(),
-    };
+    let form = |text: &&str| Password { utf8: text.as_bytes().to_vec(), utf16: utf16(text) };
     let mut forms: Vec<Password> = passwords.iter().map(form).collect();
     if passwords.contains(&"") {
-        // Some write no password as nothing at all, without the NUL.
+        // Some programs write no password as nothing, without the NUL.
         forms.push(Password { utf8: Vec::new(), utf16: Vec::new() });
     }
     forms
@@ -174,14 +174,12 @@ fn mac_fits(mac: &Value<'_>, safe: &[u8], password: &Password, work: &mut u64) -
     let mut digest_info = parts.expect(der::SEQUENCE)?.parts();
     let oid = digest_info.expect(der::SEQUENCE)?.parts().expect(der::OID)?.content;
     let expected = digest_info.expect(der::OCTET_STRING)?.content;
-    let (hash, tagged) = match oid {
-        SHA1 => (&digest::SHA1_FOR_LEGACY_USE_ONLY, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
-        _ => match oid.strip_prefix(SHA2) {
-            Some([1]) => (&digest::SHA256, hmac::HMAC_SHA256),
-            Some([2]) => (&digest::SHA384, hmac::HMAC_SHA384),
-            Some([3]) => (&digest::SHA512, hmac::HMAC_SHA512),
-            _ => return Err(Pkcs12Error::Unsupported),
-        },
+    let (hash, tagged) = match (oid, oid.strip_prefix(SHA2)) {
+        (SHA1, _) => (&digest::SHA1_FOR_LEGACY_USE_ONLY, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
+        (_, Some([1])) => (&digest::SHA256, hmac::HMAC_SHA256),
+        (_, Some([2])) => (&digest::SHA384, hmac::HMAC_SHA384),
+        (_, Some([3])) => (&digest::SHA512, hmac::HMAC_SHA512),
+        _ => return Err(Pkcs12Error::Unsupported),
     };
     let salt = parts.expect(der::OCTET_STRING)?.content;
     let one = Value { tag: der::INTEGER, content: &[1], whole: &[] };
@@ -193,9 +191,8 @@ fn mac_fits(mac: &Value<'_>, safe: &[u8], password: &Password, work: &mut u64) -
 /// The integrity check of a file that is written with this password: HMAC with SHA-256, RFC 7292, section 4.
 #[must_use]
 pub fn mac(safe: &[u8], password: &str, salt: &[u8], iterations: u32) -> Vec<u8> {
-    let utf16: Vec<u8> = password.encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect();
     let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
-    let key = derive(&digest::SHA256, 3, &utf16, salt, iterations, digest::SHA256.output_len());
+    let key = derive(&digest::SHA256, 3, &utf16(password), salt, iterations, digest::SHA256.output_len());
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), safe).as_ref().to_vec()
 }
 
@@ -283,7 +280,7 @@ impl Opening<'_> {
             let mut bag = bags.expect(der::SEQUENCE)?.parts();
             let kind = bag.expect(der::OID)?.content.strip_prefix(BAG);
             let value = bag.expect(0xa0)?.content;
-            let name = bag.optional(0x31)?.and_then(|attributes| friendly_name(&attributes));
+            let name = bag.optional(der::SET)?.and_then(|attributes| friendly_name(&attributes));
             let name = name.map_or(String::new(), |name| format!(", named \"{}\"", quoted(&name)));
             match kind {
                 Some([1]) => self.contents.secrets.push(format!("a private key that is not encrypted by itself{name}")),
@@ -302,16 +299,15 @@ impl Opening<'_> {
         let mut parts = Reader::only(bag, der::SEQUENCE)?.parts();
         let (is, number) = (parts.expect(der::OID)?.content, self.bags);
         let content = Reader::only(parts.expect(0xa0)?.content, der::OCTET_STRING)?.content;
-        let unreadable = if is != kind {
-            Some("a certificate or CRL of a kind that is not X.509".to_owned())
+        let read = if is != kind {
+            Err("a certificate or CRL of a kind that is not X.509".to_owned())
         } else if kind == X509_CRL {
-            let read = Crl::parse(content.to_vec());
-            read.map(|crl| self.contents.crls.push(crl)).err().map(|error| error.to_string())
+            Crl::parse(content.to_vec()).map(|crl| self.contents.crls.push(crl)).map_err(|error| error.to_string())
         } else {
-            let read = Certificate::parse(content);
-            read.map(|certificate| self.contents.certificates.push(certificate)).err().map(|error| error.to_string())
+            let read = Certificate::parse(content).map_err(|error| error.to_string());
+            read.map(|certificate| self.contents.certificates.push(certificate))
         };
-        self.contents.oddities.extend(unreadable.map(|what| format!("bag {number}: {what}")));
+        self.contents.oddities.extend(read.err().map(|what| format!("bag {number}: {what}")));
         Ok(())
     }
 
@@ -342,7 +338,7 @@ impl Opening<'_> {
                 // Two keys are three, of which the last is the first.
                 let first: Vec<u8> = key.iter().copied().take(24_usize.saturating_sub(key.len())).collect();
                 key.extend(first);
-                cbc_decrypt(keyed::<des::TdesEde3>(&key)?, &iv, bytes)
+                decrypt_by::<des::TdesEde3>(&key, &iv, bytes)
             }
         }
     }
@@ -369,26 +365,22 @@ impl Opening<'_> {
         let mut cipher = parameters.expect(der::SEQUENCE)?.parts();
         let name = cipher.expect(der::OID)?.content;
         let iv = cipher.expect(der::OCTET_STRING)?.content;
-        let length = match name {
-            AES_128 => 16,
-            AES_192 | DES_EDE3 => 24,
-            AES_256 => 32,
+        let (length, decrypt): (usize, fn(&[u8], &[u8], &[u8]) -> Result<Vec<u8>, Pkcs12Error>) = match name {
+            AES_128 => (16, decrypt_by::<aes::Aes128>),
+            AES_192 => (24, decrypt_by::<aes::Aes192>),
+            AES_256 => (32, decrypt_by::<aes::Aes256>),
+            DES_EDE3 => (24, decrypt_by::<des::TdesEde3>),
             _ => return Err(Pkcs12Error::Unsupported),
         };
         let iterations = pay(&rounds, 2, self.work)?;
         let mut key = vec![0; length];
         pbkdf2::derive(function, iterations, salt, &self.password.utf8, &mut key);
-        match name {
-            AES_128 => cbc_decrypt(keyed::<aes::Aes128>(&key)?, iv, bytes),
-            AES_192 => cbc_decrypt(keyed::<aes::Aes192>(&key)?, iv, bytes),
-            AES_256 => cbc_decrypt(keyed::<aes::Aes256>(&key)?, iv, bytes),
-            _ => cbc_decrypt(keyed::<des::TdesEde3>(&key)?, iv, bytes),
-        }
+        decrypt(&key, iv, bytes)
     }
 }
 
-fn keyed<C: KeyInit>(key: &[u8]) -> Result<C, Pkcs12Error> {
-    C::new_from_slice(key).map_err(|_| Pkcs12Error::Damaged)
+fn decrypt_by<C: KeyInit + BlockCipherDecrypt>(key: &[u8], iv: &[u8], bytes: &[u8]) -> Result<Vec<u8>, Pkcs12Error> {
+    cbc_decrypt(C::new_from_slice(key).map_err(|_| Pkcs12Error::Damaged)?, iv, bytes)
 }
 
 fn cbc_decrypt<C: BlockCipherDecrypt>(cipher: C, iv: &[u8], bytes: &[u8]) -> Result<Vec<u8>, Pkcs12Error> {
@@ -403,7 +395,7 @@ fn friendly_name(attributes: &Value<'_>) -> Option<String> {
     while let Ok(attribute) = attributes.next() {
         let mut parts = attribute.parts();
         if parts.expect(der::OID).ok()?.content == FRIENDLY_NAME {
-            let name = parts.expect(0x31).ok()?.parts().expect(0x1e).ok()?.content;
+            let name = parts.expect(der::SET).ok()?.parts().expect(der::BMP_STRING).ok()?.content;
             let units = name.chunks(2).map(|pair| pair.iter().fold(0_u16, |unit, byte| unit << 8 | u16::from(*byte)));
             return Some(units.take(200).map(|unit| char::from_u32(u32::from(unit)).unwrap_or('\u{fffd}')).collect());
         }

@@ -95,12 +95,6 @@ pub struct Issuer {
     pub key: Fingerprint,
 }
 
-impl From<&Certificate> for Issuer {
-    fn from(certificate: &Certificate) -> Self {
-        Self { subject: certificate.facts().subject.clone(), key: certificate.facts().key_fingerprint }
-    }
-}
-
 /// The operator's override for a leaf that the vendor does not list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustOverride {

@@ -49,7 +49,7 @@ rules!(
     PrivateKey = (
         "private-key",
         "a certificate string contains no private key",
-        "Treat that key as disclosed: tell whoever owns it, and the vendor, at once. It was not read or stored.",
+        "Treat that key as disclosed: tell its owner and the vendor at once. It was not read or stored.",
     ),
     ForeignBlock = ("foreign-block", "a certificate string contains certificates only", VENDOR),
     // RFC 7468.
@@ -83,13 +83,13 @@ rules!(
     ),
     RevocationUnknown = (
         "revocation-unknown",
-        "under crl.policy = \"hard\", a CRL in force speaks for whatever enters",
-        "It is judged again in every cycle; make the CRL's distribution point reachable, or set crl.policy = \"soft\".",
+        "under crl.policy = \"hard\", a CRL in force covers what enters",
+        "It is verified again in every cycle; make the distribution point reachable, or set crl.policy = \"soft\".",
     ),
     UnusableCrl = (
         "unusable-crl",
         "a CRL that is handed in can answer for the path",
-        "Fetch the issuer's current CRL from the address in its certificates and judge again, or leave it out.",
+        "Fetch the issuer's current CRL from the address in its certificates and verify again, or leave it out.",
     ),
     // And not anyExtendedKeyUsage, alone or besides.
     NoClientAuth =
@@ -99,7 +99,7 @@ rules!(
     ValidityTooLong = ("validity-too-long", "a leaf's validity is within the policy's maximum", POLICY),
     WeakKey = ("weak-key", "keys are strong enough", POLICY),
     BadRsaKey = ("bad-rsa-key", "an RSA key has an odd modulus and an odd exponent from 3 to 2^33", VENDOR),
-    // Nobody checks the anchor's own signature.
+    // The anchor's own signature is never checked.
     WeakSignature =
         ("weak-signature", "no signature below the anchor uses MD5, SHA-1 or what the policy leaves out", VENDOR,),
     UnsupportedSignature = ("unsupported-signature", "signature algorithms are known", VENDOR),
@@ -123,7 +123,7 @@ rules!(
     UncheckableIssuerKey = (
         "uncheckable-issuer-key",
         "an issuer's key is of a kind whose signatures can be checked here",
-        "trustsync cannot vouch for this issuer; tell its maintainers, and pin the leaf by hand meanwhile.",
+        "trustsync cannot check this issuer; tell its maintainers, and pin the leaf by hand meanwhile.",
     ),
     // RFC 5280, 6.1.4 g.
     NameConstraints = ("name-constraints", "every name is within the issuers' name constraints", VENDOR),
@@ -178,15 +178,18 @@ impl Violation {
 
     /// A violation by one certificate.
     pub(crate) fn by(certificate: &Certificate, rule: Rule, what: impl Into<String>) -> Self {
-        let subject = quoted(&certificate.facts().subject);
-        Self { rule, certificate: Some((subject, certificate.fingerprint())), what: what.into() }
+        Self { rule, certificate: Some(named(certificate)), what: what.into() }
     }
+}
+
+fn named(certificate: &Certificate) -> (String, Fingerprint) {
+    (quoted(&certificate.facts().subject), certificate.fingerprint())
 }
 
 /// Why an entity, a leaf or a chain was refused: the most specific reason, and the others.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Refusal {
-    /// Subject and fingerprint of the leaf that is not admitted, where it could be told.
+    /// Subject and fingerprint of the leaf that is not admitted, where it is known.
     pub leaf: Option<(String, Fingerprint)>,
     /// What is reported first.
     pub first: Box<Violation>,
@@ -195,20 +198,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The refusal for these violations; none where there are none.
-    pub(crate) fn from_violations(leaf: Option<&Certificate>, mut found: Vec<Violation>) -> Option<Self> {
+    /// The refusal of a leaf, where it is known, for these violations; `None` without any.
+    #[must_use]
+    pub fn of_violations(leaf: Option<&Certificate>, mut found: Vec<Violation>) -> Option<Self> {
         found.sort_by(|a, b| (a.rule, &a.what, &a.certificate).cmp(&(b.rule, &b.what, &b.certificate)));
         found.dedup();
         let mut found = found.into_iter();
-        let first = Box::new(found.next()?);
-        let leaf = leaf.map(|leaf| (quoted(&leaf.facts().subject), leaf.fingerprint()));
-        Some(Self { leaf, first, others: found.collect() })
-    }
-
-    /// The refusal of a leaf for these violations; none where there are none.
-    #[must_use]
-    pub fn of_violations(leaf: &Certificate, found: Vec<Violation>) -> Option<Self> {
-        Self::from_violations(Some(leaf), found)
+        let first = found.next()?;
+        Some(Self { others: found.collect(), ..Self::because(leaf, first) })
     }
 
     /// Several refusals of one leaf as one, ranked anew; none where there are none.
@@ -221,26 +218,20 @@ impl Refusal {
             found.push(*refusal.first);
             found.extend(refusal.others);
         }
-        Self::from_violations(None, found).map(|refusal| Self { leaf, ..refusal })
+        Self::of_violations(None, found).map(|refusal| Self { leaf, ..refusal })
     }
 
     /// The refusal for one violation.
     pub(crate) fn because(leaf: Option<&Certificate>, first: Violation) -> Self {
-        let leaf = leaf.map(|leaf| (quoted(&leaf.facts().subject), leaf.fingerprint()));
-        Self { leaf, first: Box::new(first), others: Vec::new() }
+        Self { leaf: leaf.map(named), first: Box::new(first), others: Vec::new() }
     }
 
-    /// The refusal of a leaf that has, for itself or for an issuer, no revocation list in force.
+    /// The refusal of a leaf because these, itself or its issuers, have no revocation list in force.
     #[must_use]
-    pub fn of_unknown_revocation(leaf: &Certificate, uncovered: &[&Certificate]) -> Self {
-        let of = |certificate: &&Certificate| {
-            let what = "no CRL in force tells whether it was revoked";
-            Violation::by(certificate, Rule::RevocationUnknown, what)
-        };
-        let violations = uncovered.iter().map(of).collect();
-        let unnamed =
-            || Self::because(Some(leaf), Violation::by(leaf, Rule::RevocationUnknown, "no CRL was looked for"));
-        Self::from_violations(Some(leaf), violations).unwrap_or_else(unnamed)
+    pub fn of_unknown_revocation(leaf: &Certificate, uncovered: &[&Certificate]) -> Option<Self> {
+        let what = "no CRL in force says whether it was revoked";
+        let of = |certificate: &&Certificate| Violation::by(certificate, Rule::RevocationUnknown, what);
+        Self::of_violations(Some(leaf), uncovered.iter().map(of).collect())
     }
 
     /// The most specific rule that was broken.
@@ -254,12 +245,6 @@ impl Refusal {
     pub fn breaks(&self, rule: Rule) -> bool {
         self.first.rule == rule || self.others.iter().any(|other| other.rule == rule)
     }
-
-    /// What to do.
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        self.first.rule.remedy()
-    }
 }
 
 impl fmt::Display for Refusal {
@@ -268,18 +253,19 @@ impl fmt::Display for Refusal {
             Some((subject, fingerprint)) => write!(f, "the leaf {subject} (sha256 {fingerprint}) was refused: ")?,
             None => f.write_str("the certificate string was refused: ")?,
         }
+        let rule = self.first.rule;
         f.write_str(&self.first.what)?;
         if let Some((subject, fingerprint)) = &self.first.certificate
             && self.leaf.as_ref().is_none_or(|(_, leaf)| leaf != fingerprint)
         {
             write!(f, " [{subject}, sha256 {fingerprint}]")?;
         }
-        write!(f, ". That breaks the rule {}: {}.", self.first.rule.name(), self.first.rule.statement())?;
+        write!(f, ". That breaks the rule {rule}: {}.", rule.statement())?;
         if !self.others.is_empty() {
             let others: Vec<&str> = self.others.iter().map(|other| other.what.as_str()).collect();
             write!(f, " Besides: {}.", others.join("; "))?;
         }
-        write!(f, " It is not admitted; what is trusted already stays trusted. {}", self.remedy())
+        write!(f, " It is not admitted; what is trusted already stays trusted. {}", rule.remedy())
     }
 }
 

@@ -1,12 +1,12 @@
-//! When to ask the vendor again, when to try a target again, and whether our clock can be believed. Pure: chance and time
-//! are handed in.
+//! When to ask the vendor again, when to try a target again, and when known facts are stale. Pure: jitter and time are
+//! parameters.
 //!
 //! ```text
 //!  last poll ─▶ succeeded: interval (window_interval in the window), ± jitter; the first one: the rest of such a wait
-//!            └▶ failed:    30 s, doubled up to the interval, half of it by chance; never before a Retry-After
+//!            └▶ failed:    30 s, doubled up to the interval, half of it at random; never before a Retry-After
 //! ```
-//! Moments are kept on disk as wall-clock times, so that restarts neither ask too often nor too late. A wall clock may be
-//! set at any time, so no such moment is believed that lies further ahead than we would ever have put it.
+//! Moments are kept on disk as wall-clock times, so that restarts neither ask too often nor too late. A wall clock may
+//! be set at any time, so no such moment is believed that lies further ahead than we would ever have put it.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const FIRST_TRY: Duration = Duration::from_secs(10);
 /// How many intervals without a successful poll make what is known stale.
 const STALE_INTERVALS: u32 = 3;
 
-/// The longest `Retry-After` that is obeyed: whoever could make us wait for ever could make us miss a rotation.
+/// The longest `Retry-After` that is obeyed: anyone who could make us wait for ever could make us miss a rotation.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
 
 /// `[schedule]`.
@@ -33,7 +33,8 @@ pub struct Schedule {
     pub window_interval: Duration,
     /// From proof to proof of a target that owes nothing; also the longest wait between two tries of one that does.
     pub proof_interval: Duration,
-    /// The part of an interval by which each wait is longer or shorter, at random, so that a fleet does not knock in step.
+    /// The part of an interval by which each wait is longer or shorter, at random, so that a fleet does not poll in
+    /// step.
     pub jitter: f64,
 }
 
@@ -83,9 +84,9 @@ impl Schedule {
             }
             Polled::Failed { failures, retry_after } => {
                 let backoff = doubled(FIRST_BACKOFF, failures).min(self.interval).mul_f64(0.5 + jitter);
-                // Never earlier than told; later at random.
-                let told = retry_after.map(|told| told.min(LONGEST_RETRY_AFTER).saturating_add(backoff));
-                told.unwrap_or(backoff)
+                // Never earlier than asked for; later at random.
+                let asked_for = retry_after.map(|wait| wait.min(LONGEST_RETRY_AFTER).saturating_add(backoff));
+                asked_for.unwrap_or(backoff)
             }
         }
     }
@@ -96,8 +97,9 @@ impl Schedule {
         self.interval.saturating_mul(STALE_INTERVALS)
     }
 
-    /// What is left of an interval for who comes by at any time: a fleet that was rolled out at once then knocks from its
-    /// second poll on as if it had always been there. (The residual of a wait that is even in 1 ± jitter, by its inverse.)
+    /// What is left of an interval for a poll at any time: a fleet that was rolled out at once then polls from the
+    /// second time on as if it had always been there. (The residual of a wait that is even in 1 ± jitter, by its
+    /// inverse.)
     fn rest_of_an_interval(&self, jitter: f64) -> f64 {
         let (shortest, longest) = (1.0 - self.jitter, 1.0 + self.jitter);
         if jitter <= shortest {
@@ -121,8 +123,8 @@ impl Schedule {
         doubled(FIRST_TRY, tries).min(self.proof_interval)
     }
 
-    /// When a target's turn is due again, from what is remembered of it: an owed reload by the tries so far, one that owes
-    /// nothing by its next proof. Never taken, or a clock that was set back since: now.
+    /// When a target's turn is due again, from what is remembered of it: an owed reload by the tries so far, one that
+    /// owes nothing by its next proof. Never taken, or a clock that was set back since: now.
     #[must_use]
     pub fn turn_due(&self, last_turn: Option<Timestamp>, owed_tries: Option<u32>, now: Timestamp) -> Timestamp {
         let wait = owed_tries.map_or(self.proof_interval, |tries| self.wait_for_try(tries));

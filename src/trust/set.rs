@@ -87,14 +87,14 @@ pub enum Role {
     Current,
     /// Listed as the one that it will present.
     Upcoming,
-    /// Not listed, trusted by the operator's word until it ends.
+    /// Not listed, trusted by the operator's override until that ends.
     Trusted,
     /// No longer listed, kept for the grace.
     Retiring,
 }
 
 impl Role {
-    /// The word for it in every output.
+    /// Its name in every output.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -117,7 +117,7 @@ impl fmt::Display for Role {
 pub struct Pin {
     /// The leaf itself.
     pub leaf: Certificate,
-    /// Its role in each slot that trusts it.
+    /// What it is to each slot that trusts it.
     pub roles: BTreeMap<SlotId, Role>,
 }
 
@@ -134,7 +134,7 @@ impl Pin {
 pub struct NameRule {
     /// The root that must have signed directly.
     pub root: Certificate,
-    /// The names of which the leaf must bear one; empty means that the issuer alone decides.
+    /// The names of which the leaf must have one; empty means that the issuer alone decides.
     pub names: BTreeSet<String>,
     /// What the leaves show by which it entered.
     pub witnesses: Witnesses,
@@ -145,7 +145,7 @@ pub struct NameRule {
 /// What the leaves show by which a name rule entered, for servers that see no common name, or can deny no single leaf.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Witnesses {
-    /// The names that bind, where each of the leaves bears one of them as dNSName; else none.
+    /// The names that bind, where each of the leaves has one of them as dNSName; else none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub dns_names: BTreeSet<String>,
     /// The leaves themselves, as they were listed last.
@@ -160,7 +160,7 @@ impl Witnesses {
         *self == Self::default()
     }
 
-    /// Those of one rule that two slots trust: a name must stand in the dNSNames only if it does in both.
+    /// Those of one rule that two slots trust: a name must be in the dNSNames only if it is in both.
     pub(crate) fn join(&mut self, others: &Self) {
         if self.dns_names.is_empty() || others.dns_names.is_empty() {
             self.dns_names.clear();
@@ -175,25 +175,25 @@ impl Witnesses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DenialReason {
-    /// A CRL named it.
+    /// A CRL lists it.
     Revoked,
-    /// The operator said so.
+    /// The operator distrusts it.
     Distrusted,
 }
 
 /// A leaf that no server may admit, whatever else would.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denial {
-    /// Why.
+    /// Whether a CA or the operator denied it.
     pub reason: DenialReason,
-    /// Since when.
+    /// When it was denied.
     pub since: Timestamp,
     /// The SHA-1 of the same DER, where known: nginx can ask for nothing better.
     pub sha1: Option<String>,
     /// The SHA-1 of the same certificate's PEM text, where known: Apache can ask for nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pem_sha1: Option<String>,
-    /// When the leaf expires, where known: a revocation holds until then, and the operator's word for good.
+    /// When the leaf expires, where known: a revocation holds until then, a distrust for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -214,7 +214,7 @@ pub struct TrustSet {
 }
 
 impl TrustSet {
-    /// Whether nobody at all is to be admitted.
+    /// Whether everyone is to be denied.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pins.is_empty() && self.name_rules.is_empty()
@@ -237,25 +237,18 @@ impl TrustSet {
         names: &BTreeSet<String>,
         witnesses: &Witnesses,
     ) {
-        match self.name_rules.iter_mut().find(|rule| rule.root == *root && rule.names == *names) {
-            Some(rule) => {
-                rule.slots.insert(slot.clone());
-                rule.witnesses.join(witnesses);
-            }
-            None => {
-                self.name_rules.push(NameRule {
-                    root: root.clone(),
-                    names: names.clone(),
-                    witnesses: witnesses.clone(),
-                    slots: BTreeSet::from([slot.clone()]),
-                });
-                self.name_rules.sort();
-            }
+        if let Some(rule) = self.name_rules.iter_mut().find(|rule| rule.root == *root && rule.names == *names) {
+            rule.slots.insert(slot.clone());
+            rule.witnesses.join(witnesses);
+            return;
         }
+        let (root, names, witnesses) = (root.clone(), names.clone(), witnesses.clone());
+        self.name_rules.push(NameRule { root, names, witnesses, slots: BTreeSet::from([slot.clone()]) });
+        self.name_rules.sort();
     }
 
     /// What the set says, in one digest: two sets with the same digest need no new generation. Order, bytes of the
-    /// answer and times have no part in it.
+    /// answer and times do not count.
     #[must_use]
     pub fn digest(&self) -> Fingerprint {
         let mut text = String::new();
@@ -275,11 +268,10 @@ impl TrustSet {
             let pem_sha1 = denial.pem_sha1.as_deref().unwrap_or("unknown");
             let _ = writeln!(text, "denied {fingerprint} {:?} {sha1} {pem_sha1}", denial.reason);
         }
-        for fingerprint in self.chain.keys() {
-            let _ = writeln!(text, "chain {fingerprint}");
-        }
-        for fingerprint in self.extra.keys() {
-            let _ = writeln!(text, "extra {fingerprint}");
+        for (what, held) in [("chain", &self.chain), ("extra", &self.extra)] {
+            for fingerprint in held.keys() {
+                let _ = writeln!(text, "{what} {fingerprint}");
+            }
         }
         Fingerprint::of(text.as_bytes())
     }

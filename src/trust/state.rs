@@ -1,5 +1,5 @@
-//! `state.json`: what a store remembers between cycles. What is trusted is in the generation; lost state costs counters,
-//! never trust.
+//! `state.json`: what a store remembers between cycles. What is trusted is in the generation; lost state costs
+//! counters, never trust.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,8 +171,8 @@ impl State {
         bytes
     }
 
-    /// What is trusted is in the newest generation; the state adds its counters. So a crash between the two writes, or a
-    /// state restored from a backup, does not change what is trusted.
+    /// What is trusted is in the newest generation; the state adds its counters. So a crash between the two writes, or
+    /// a state restored from a backup, does not change what is trusted.
     pub fn follow(&mut self, manifest: &Manifest) {
         let behind = self.generation < manifest.generation;
         self.generation = self.generation.max(manifest.generation);
@@ -203,8 +203,8 @@ impl State {
         self.planner.accepted_issuers.extend(before.accepted_issuers);
     }
 
-    /// Replaces the alarms by those of a cycle that observed this much; one that persists keeps its beginning, and one on an
-    /// event that is over stays until it is acknowledged.
+    /// Replaces the alarms by those of a cycle that observed this much; one that persists keeps its beginning, and one
+    /// on an event that is over stays until it is acknowledged.
     pub fn raise(&mut self, findings: &[Finding], looked: &Looked, now: Timestamp) {
         let before = std::mem::take(&mut self.alarms);
         self.raise_besides(findings, now);
@@ -227,8 +227,8 @@ impl State {
         }
     }
 
-    /// Ends alarms on events that the operator acknowledges. The next cycle raises one again whose cause is still there.
-    /// Returns the ids that ended.
+    /// Ends alarms on events that the operator acknowledges. The next cycle raises one again whose cause is still
+    /// there. Returns the ids that ended.
     pub fn acknowledge(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let seen: Vec<String> =
             self.alarms.iter().filter(|(id, alarm)| alarm.unseen && wanted(id)).map(|(id, _)| id.clone()).collect();

@@ -1,4 +1,4 @@
-//! What an event is about. A source, a target and a store may bear the same name, so each subject has a type.
+//! What an event is about. A source, a target and a store may have the same name, so each subject has a type.
 
 use std::fmt;
 
@@ -58,7 +58,7 @@ impl Subject {
         Self::Store(name.into())
     }
 
-    /// Its type.
+    /// The type, which every output names beside the subject.
     #[must_use]
     pub const fn subject_type(&self) -> SubjectType {
         match self {
@@ -91,7 +91,7 @@ impl fmt::Display for Subject {
 }
 
 impl SubjectType {
-    /// Its word in every output.
+    /// Its name in every output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

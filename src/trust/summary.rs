@@ -1,4 +1,4 @@
-//! How a store stands, in the few figures that a service manager, a probe and a monitoring system ask for.
+//! A store in the few figures that a service manager, a probe and a monitoring system ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -10,28 +10,28 @@ use crate::trust::set::{Role, TrustSet};
 use crate::trust::state::{Alarm, SourceState, State, TargetState};
 use crate::trust::timestamp::Timestamp;
 
-/// How a store stands.
+/// A store in figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSummary {
     /// Its name in the configuration.
     pub store: String,
     /// The newest committed generation; 0 before the first.
     pub generation: u64,
-    /// Whether nobody at all is admitted.
+    /// Whether everyone is denied.
     pub deny_all: bool,
     /// Each pinned leaf, and each root of a name rule: the slot, its role, its last valid second.
     pub ends: Vec<(String, Role, Timestamp)>,
-    /// By source.
+    /// What is known of each source, by its name.
     pub sources: BTreeMap<String, SourceState>,
-    /// By target.
+    /// What is known of each target, by its name.
     pub targets: BTreeMap<String, TargetState>,
     /// What each alarm is and how bad, by its id.
     pub alarms: BTreeMap<String, (Event, Severity)>,
-    /// Those of them that are over, and wait to be seen.
+    /// Those of them that are over, and wait to be acknowledged.
     pub over: BTreeSet<String>,
     /// The operator's freeze.
     pub hold: Option<Hold>,
-    /// Since when the store cannot be read or written, and why; then nothing is added, removed, told or proven.
+    /// Since when the store cannot be read or written, and why; then nothing is added, removed, reloaded or proven.
     pub failing: Option<(Timestamp, String)>,
 }
 
@@ -62,7 +62,7 @@ impl StoreSummary {
         }
     }
 
-    /// Of a store that could not be looked at.
+    /// Of a store that could not be read.
     #[must_use]
     pub fn unknown(store: &str) -> Self {
         Self::of(store, &State::born(String::new()), &TrustSet::default())

@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// The text was no RFC 3339 moment in UTC.
+/// The text was not an RFC 3339 moment in UTC.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no RFC 3339 moment such as 2026-11-23T15:00:00Z")]
+#[error("{0:?} is not an RFC 3339 moment such as 2026-11-23T15:00:00Z")]
 pub struct NotATimestamp(String);
 
 impl Timestamp {
@@ -62,18 +62,13 @@ impl Timestamp {
 /// A duration as the configuration would have it: in its largest whole unit, so that 45 days are `45d`.
 #[must_use]
 pub fn span(duration: Duration) -> String {
-    let (seconds, rest) = (duration.as_secs(), duration.subsec_millis());
-    match (seconds, rest) {
-        (0, 0) => "0s".to_owned(),
-        (_, 1..) => format!("{}ms", duration.as_millis()),
-        _ => [("d", 86_400), ("h", 3_600), ("m", 60)]
-            .into_iter()
-            .find(|(_, unit)| seconds.is_multiple_of(*unit))
-            .map_or_else(
-                || format!("{seconds}s"),
-                |(name, unit)| format!("{}{name}", seconds.checked_div(unit).unwrap_or(seconds)),
-            ),
+    if duration.subsec_millis() > 0 {
+        return format!("{}ms", duration.as_millis());
     }
+    let seconds = duration.as_secs();
+    let mut units = [("d", 86_400), ("h", 3_600), ("m", 60)].into_iter().filter(|_| seconds > 0);
+    let (name, unit) = units.find(|(_, unit)| seconds.is_multiple_of(*unit)).unwrap_or(("s", 1));
+    format!("{}{name}", seconds.checked_div(unit).unwrap_or(seconds))
 }
 
 fn signed_seconds(duration: Duration) -> i64 {

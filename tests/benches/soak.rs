@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use trustsync::clock::SystemClock;
-use trustsync::daemon::{self, Origin, Pace};
+use trustsync::daemon::{self, Origin};
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::VendorOptions;
 use trustsync::trust::pem;
@@ -32,7 +32,7 @@ fn main() {
         [daemon, config] if daemon == "--daemon" => {
             let origin = Origin { path: config.into(), environment: BTreeMap::new() };
             // No pause between two polls: the only difference from `trustsync run`.
-            let pace = Pace { least_gap: Duration::ZERO };
+            let pace = Duration::ZERO;
             runtime.block_on(daemon::run(origin, Arc::new(SystemClock), pace)).unwrap();
         }
         [] => runtime.block_on(soak(20_000)),

@@ -55,7 +55,7 @@ fn an_empty_store_starts_by_its_seed_while_the_vendor_is_down() {
     let pins = sandbox.pins();
     assert_eq!(pins.get(&current).map(String::as_str), Some("current"));
     assert_eq!(pins.get(&upcoming).map(String::as_str), Some("upcoming"));
-    assert_eq!(sandbox.told("edge"), 1);
+    assert_eq!(sandbox.reload_requests("edge"), 1);
     let manifest: Value = serde_json::from_str(&sandbox.published("manifest.json")).unwrap();
     assert_eq!(manifest["cause"], "seed");
     // The copy's generation was another one, of another store.
@@ -202,7 +202,7 @@ fn an_identity_is_never_learned_from_a_seed_and_its_denials_hold() {
 }
 
 #[test]
-fn the_operators_word_in_a_seed_counts_until_its_end() {
+fn the_operators_override_in_a_seed_counts_until_its_end() {
     let (sandbox, seed) = with_seed();
     outage(&sandbox);
     let upcoming = sandbox.upcoming_leaf();

@@ -105,7 +105,7 @@ fn what_the_command_line_gets_wrong_is_exit_2() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_reader_that_goes_away_is_not_a_failure() {
     let sandbox = with_two_generations();
     for arguments in [
         &["regions"][..],
@@ -165,7 +165,7 @@ fn json_is_one_document_on_stdout_and_logs_go_to_stderr_alone() {
     sandbox.sync(&[]).exits(0);
     let rolled = sandbox.run(&["rollback", "--output", "json"]).exits(0);
     assert_eq!(rolled.json()["committed"], true);
-    // A failure leaves standard output to whoever parses it: empty, never half a document.
+    // A failure leaves standard output to those who parse it: empty, never half a document.
     let failed = sandbox.run(&["reload", "nobody", "--output", "json"]).exits(2);
     assert_eq!(failed.stdout, "");
     fs::write(sandbox.path("config.toml"), "nonsense").unwrap();
@@ -408,13 +408,13 @@ fn a_rollback_holds_until_it_is_released() {
     let sandbox = with_two_generations();
     let new = sandbox.current_leaf();
     let both = sandbox.pins();
-    let told = sandbox.told("web");
+    let told = sandbox.reload_requests("web");
     let ran = sandbox.run(&["rollback"]).exits(0);
     ran.says(&["set of generation 000001 as generation 000003", "held until", &new, "no longer trusted"]);
     assert_eq!(sandbox.current(), Some(3));
     assert_eq!(sandbox.pins().len(), 1);
     assert!(!sandbox.pins().contains_key(&new));
-    assert_eq!(sandbox.told("web"), told + 1);
+    assert_eq!(sandbox.reload_requests("web"), told + 1);
 
     let held = sandbox.sync(&[]).exits(7);
     held.says(&["addition_held_back", "trustsync release", "Calls will fail"]);
@@ -508,7 +508,7 @@ fn reload_takes_the_targets_turn_again() {
     sandbox.sync(&[]).exits(0);
     let ran = sandbox.run(&["reload", "web"]).exits(0);
     ran.says(&["target web: reloaded, not proven"]);
-    assert_eq!(sandbox.told("web"), 2);
+    assert_eq!(sandbox.reload_requests("web"), 2);
     sandbox.run(&["reload", "wbe"]).exits(2).says(&["there is no target \"wbe\"", "web"]);
 }
 
@@ -517,7 +517,7 @@ fn a_target_that_cannot_be_told_is_owed_and_said_in_words() {
     let sandbox = Sandbox::new();
     sandbox.append("\n[target.web]\nkind = \"generic\"\nreload = { command = [\"/bin/false\"] }\n");
     let ran = sandbox.sync(&[]).exits(7);
-    ran.says(&["target_not_told", "target web: OWED: it could not be told", "tried again in every cycle"])
+    ran.says(&["target_not_told", "target web: OWED: it could not be reloaded", "tried again in every cycle"])
         .never_says(&["NotTold("]);
     assert_eq!(sandbox.current(), Some(1), "it is published all the same");
     sandbox.sync(&[]).exits(7);
@@ -536,7 +536,7 @@ fn a_check_that_says_no_is_exit_9_and_keeps_no_other_target_from_its_turn() {
     );
     sandbox.add_target("web");
     sandbox.sync(&[]).exits(9).says(&["target bad: OWED", "line 7 is wrong", "target web: reloaded"]);
-    assert_eq!(sandbox.told("web"), 1);
+    assert_eq!(sandbox.reload_requests("web"), 1);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn it_talks_to_loopback_alone() {
 }
 
 #[test]
-fn whoever_ends_it_early_finds_nothing_left_behind() {
+fn ended_early_it_leaves_nothing_behind() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         for scene in ["between", "Outside the window", "The vendor switches"] {
             let temporary = TempDir::new().unwrap();
@@ -162,7 +162,7 @@ fn it_fails_if_publishing_or_reloading_is_broken() {
 
     let (as_expected, text) = performed(|folder| {
         // The server is never reloaded.
-        let path = folder.join("config.toml");
+        let path = folder.join("trustsync.toml");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\nreload = ", "\n# reload = ")).unwrap();
     });

@@ -28,7 +28,8 @@ use trustsync::trust::verify::{self, Policy, Verdict};
 fn trust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp, until: Timestamp) -> Option<Role> {
     let rules = store.slots[0].clone();
     let identity = names([NAME]);
-    let Verdict::Accepted(candidate) = verify::judge(&leaf.text, &rules.anchors, &Policy::default(), now) else {
+    let Verdict::Accepted(candidate) = verify::verify_string(&leaf.text, &rules.anchors, &Policy::default(), now)
+    else {
         panic!("the policy refuses {}", leaf.certificate.facts().subject)
     };
     let verified = candidate.admit(&identity).unwrap();
@@ -43,7 +44,7 @@ fn distrust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp) -> Decided {
     store.poll_each(now, &[])
 }
 
-fn word_of(store: &MemoryStore, leaf: &Leaf) -> Option<TrustOverride> {
+fn override_of(store: &MemoryStore, leaf: &Leaf) -> Option<TrustOverride> {
     store
         .planner
         .slots
@@ -60,14 +61,18 @@ fn a_trusted_leaf_has_a_role_of_its_own_and_survives_polls_that_do_not_list_it()
     assert_eq!(trust(&mut store, &other, day(0), day(30)), Some(Role::Trusted));
     for decided in store.days(1..=29, &Answer::of(&[&current], &[])) {
         assert_eq!(decided.exit, Exit::Done, "{:?}", decided.findings);
-        assert!(decided.text("trusted_by_word").contains("the operator's word until"), "{:?}", decided.findings);
+        assert!(
+            decided.text("trusted_by_word").contains("the operator's override trusts it until"),
+            "{:?}",
+            decided.findings
+        );
     }
     assert_eq!(store.role(&other), Some(Role::Trusted));
     assert_eq!(store.role(&current), Some(Role::Current));
 }
 
 #[test]
-fn a_word_near_its_end_is_a_warning() {
+fn an_override_near_its_end_is_a_warning() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     trust(&mut store, &other, day(0), day(30));
@@ -77,7 +82,7 @@ fn a_word_near_its_end_is_a_warning() {
 }
 
 #[test]
-fn it_leaves_when_the_word_ends_whether_the_vendor_answers_or_not() {
+fn it_leaves_when_the_override_ends_whether_the_vendor_answers_or_not() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let answer = Answer::of(&[&current], &[]);
     for answer in [None, Some(&answer)] {
@@ -87,12 +92,12 @@ fn it_leaves_when_the_word_ends_whether_the_vendor_answers_or_not() {
         assert!(store.trusts(&other));
         let decided = store.poll_each(day(30), &[("us", answer)]);
         assert!(!store.trusts(&other) && store.trusts(&current));
-        assert!(decided.text("certificate_left").contains("the operator's word"), "{:?}", decided.findings);
+        assert!(decided.text("certificate_left").contains("the operator's override"), "{:?}", decided.findings);
     }
 }
 
 #[test]
-fn a_word_does_not_end_by_a_clock_that_cannot_be_believed() {
+fn an_override_does_not_end_by_a_clock_that_cannot_be_believed() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     trust(&mut store, &other, day(0), day(30));
@@ -105,7 +110,7 @@ fn a_word_does_not_end_by_a_clock_that_cannot_be_believed() {
 }
 
 #[test]
-fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_word_takes_nothing_away() {
+fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_override_takes_nothing_away() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.grace(3);
@@ -113,7 +118,7 @@ fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_word_takes_nothing_awa
     store.poll(day(5), &Answer::of(&[&current], &[&other]));
     assert_eq!(store.role(&other), Some(Role::Upcoming), "the first listing decides the role");
     store.days(6..=12, &Answer::of(&[&current], &[&other]));
-    assert_eq!((store.role(&other), word_of(&store, &other)), (Some(Role::Upcoming), None));
+    assert_eq!((store.role(&other), override_of(&store, &other)), (Some(Role::Upcoming), None));
     // From here on by the rules of absence.
     store.days(13..=15, &Answer::of(&[&current], &[]));
     assert_eq!(store.role(&other), Some(Role::Retiring));
@@ -122,7 +127,7 @@ fn once_listed_it_is_an_ordinary_entry_and_the_end_of_the_word_takes_nothing_awa
 }
 
 #[test]
-fn a_listing_that_ends_before_the_word_does_leaves_the_word_in_force() {
+fn a_listing_that_ends_before_the_override_does_leaves_the_override_in_force() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.grace(3);
@@ -149,7 +154,7 @@ fn a_retiring_leaf_stays_by_a_word() {
 }
 
 #[test]
-fn the_end_of_a_word_never_empties_the_set() {
+fn the_end_of_an_override_never_empties_the_set() {
     let (one, other, current) = (leaf(-100, 200), leaf(-50, 300), leaf(-10, 350));
     let mut store = MemoryStore::empty();
     trust(&mut store, &one, day(0), day(10));
@@ -162,7 +167,7 @@ fn the_end_of_a_word_never_empties_the_set() {
 }
 
 #[test]
-fn a_hold_does_not_keep_a_word_back_and_delays_its_end() {
+fn a_hold_does_not_keep_an_override_back_and_delays_its_end() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.hold_until(day(20));
@@ -243,7 +248,7 @@ fn a_denial_by_fingerprint_alone_learns_the_sha1_from_the_listing_and_is_publish
 }
 
 #[test]
-fn words_and_issuers_stand_in_the_manifest() {
+fn overrides_and_issuers_stand_in_the_manifest() {
     let (current, other) = (leaf(-100, 200), leaf(-50, 300));
     let mut store = MemoryStore::trusting(&[&current], -1);
     trust(&mut store, &other, day(0), day(10));
@@ -354,7 +359,7 @@ fn an_issuer_of_long_ago_is_remembered_after_its_leaves_have_left() {
 }
 
 #[test]
-fn the_word_for_one_leaf_accepts_no_issuer() {
+fn the_override_for_one_leaf_accepts_no_issuer() {
     let current = leaf(-100, 80);
     let (other, _) = by_another_issuer(-50, 300);
     let mut store = MemoryStore::trusting(&[&current], -1);
@@ -422,8 +427,13 @@ fn trust_admits_what_is_not_listed_and_says_so_everywhere() {
     // The leaf alone: the chain that the store has completes it.
     let (file, fingerprint) = leaf_file(&sandbox, "leaf.pem", Impostor::Namesake);
     let ran = sandbox.run(&["trust", &file, "--until", "14d"]).exits(0);
-    ran.says(&[&fingerprint, "us.us-east-1.digicert", "as trusted by your word until", "published generation 000002"]);
-    assert_eq!(sandbox.told("other"), 2);
+    ran.says(&[
+        &fingerprint,
+        "us.us-east-1.digicert",
+        "as trusted by your override until",
+        "published generation 000002",
+    ]);
+    assert_eq!(sandbox.reload_requests("other"), 2);
     assert_eq!(sandbox.pins()[&fingerprint], "trusted");
     assert!(sandbox.published("nginx/admit.map").contains("\"trusted\";"));
     assert!(sandbox.published("fingerprints.txt").contains(&format!("trusted sha256:{fingerprint}")));
@@ -437,7 +447,7 @@ fn trust_admits_what_is_not_listed_and_says_so_everywhere() {
     assert!(
         said.iter().any(|line| line["event"] == "operators_word" && line["word"].to_string().contains(&fingerprint))
     );
-    sandbox.run(&["status"]).exits(0).says(&["trusted   dataactions", "by the operator's word until"]);
+    sandbox.run(&["status"]).exits(0).says(&["trusted   dataactions", "by the operator's override until"]);
     // Polls do not list it, and change nothing; not even where the state is lost.
     sandbox.sync(&[]).exits(0).says(&["unchanged"]);
     fs::remove_file(sandbox.store().join("state.json")).unwrap();
@@ -483,7 +493,7 @@ fn trust_refuses_what_the_policy_refuses_and_only_identity_can_be_waived() {
 }
 
 #[test]
-fn the_end_of_a_word_is_a_moment_of_the_coming_year() {
+fn the_end_of_an_override_is_a_moment_of_the_coming_year() {
     let sandbox = Sandbox::new();
     let (file, _) = leaf_file(&sandbox, "leaf.pem", Impostor::Namesake);
     for (until, says) in [
@@ -496,7 +506,7 @@ fn the_end_of_a_word_is_a_moment_of_the_coming_year() {
         sandbox.run(&["trust", &file, "--until", until]).exits(2).says(&[says]);
     }
     sandbox.run(&["trust", &file]).exits(2).says(&["--until"]);
-    sandbox.run(&["trust", &file, "--until", "1d", "--source", "nobody"]).exits(2).says(&["configured are us"]);
+    sandbox.run(&["trust", &file, "--until", "1d", "--source", "nobody"]).exits(2).says(&["configured are: us"]);
     sandbox.append(&sandbox.source("second", "us-east-1"));
     sandbox.run(&["trust", &file, "--until", "1d"]).exits(2).says(&["--source", "second, us"]);
     assert!(!sandbox.store().join("current").exists());
@@ -534,7 +544,7 @@ fn distrust_denies_at_once_for_good_and_says_what_it_gives_up() {
     sandbox.run(&["hold"]).exits(0);
     let ran = sandbox.run(&["distrust", &pairs.join(":")]).exits(0);
     ran.says(&["denied for good", "given up: current", "nobody is admitted", "published generation 000002: DENY ALL"]);
-    assert_eq!(sandbox.told("other"), 2);
+    assert_eq!(sandbox.reload_requests("other"), 2);
     assert_eq!(manifest(&sandbox)["deny_all"], true);
     assert_eq!(manifest(&sandbox)["denied"][&fingerprint]["reason"], "distrusted");
     let map = sandbox.published("nginx/admit.map");
@@ -721,7 +731,7 @@ fn trust_of_a_witness_opens_the_name_rule_on_the_day_the_vendor_is_down_and_neve
     fs::write(sandbox.path("witness.der"), witness.der()).unwrap();
     let file = sandbox.path("witness.der").to_str().unwrap().to_owned();
     let ran = sandbox.run(&["trust", &file, "--until", "14d", "--any-identity"]);
-    ran.exits(0).says(&["as trusted by your word"]).never_says(&["identity waived"]);
+    ran.exits(0).says(&["as trusted by your override"]).never_says(&["identity waived"]);
     let map = sandbox.published("nginx/admit.map");
     assert!(map.contains("dataactions") && map.contains("\"name\";"), "{map}");
     sandbox.sync(&[]).exits(0);
@@ -733,7 +743,7 @@ fn trust_of_a_witness_opens_the_name_rule_on_the_day_the_vendor_is_down_and_neve
 // --- a damaged store ---
 
 #[test]
-fn a_word_takes_nothing_from_the_servers_that_only_the_disk_has_lost() {
+fn an_override_takes_nothing_from_the_servers_that_only_the_disk_has_lost() {
     let sandbox = Sandbox::new();
     sandbox.sync(&[]).exits(0);
     for lost in ["leaves.pem", "us.us-east-1.digicert/current.pem"] {

@@ -29,7 +29,7 @@ fn the_first_run_publishes_what_the_vendor_lists_and_tells_the_server() {
     assert_eq!(sandbox.current(), Some(1));
     assert_eq!(fs::read_link(sandbox.store().join("target/web")).unwrap(), Path::new("../generations/000001"));
     assert!(sandbox.published("fingerprints.txt").contains(&current));
-    assert_eq!(sandbox.told("web"), 1);
+    assert_eq!(sandbox.reload_requests("web"), 1);
 }
 
 /// What a run may change where nothing changed: `state.json`, and the lock's own line.
@@ -52,7 +52,7 @@ fn an_unchanged_answer_changes_nothing_but_the_state_and_is_one_line() {
         assert_eq!(ran.stdout.lines().next(), Some("main: generation 000001, unchanged"));
     }
     assert_eq!(without_state(&sandbox), before);
-    assert_eq!(sandbox.told("web"), 1, "nothing changed, so nobody is told");
+    assert_eq!(sandbox.reload_requests("web"), 1, "nothing changed, so nobody is told");
     let leftovers = tree(&sandbox.store()).into_keys().filter(|path| path.to_string_lossy().contains("/.")).count();
     assert_eq!(leftovers, 0);
 }
@@ -75,7 +75,7 @@ fn the_form_of_an_answer_decides_nothing() {
     sandbox.world().fail(Failure::LowerCaseAuthority, Endpoint::Listing, None);
     assert_eq!(sandbox.sync(&[]).exits(0).log().len(), 1);
     assert_eq!(without_state(&sandbox), before, "digicert is DigiCert");
-    assert_eq!(sandbox.told("web"), 1);
+    assert_eq!(sandbox.reload_requests("web"), 1);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_new_certificate_is_a_new_generation_and_the_old_one_stays() {
     sandbox.sync(&[]).exits(0).says(&["published generation 000002", &new]);
     assert_eq!(sandbox.pins().keys().collect::<Vec<_>>().len(), 2, "{old} stays for its grace");
     assert!(sandbox.pins().contains_key(&old));
-    assert_eq!(sandbox.told("web"), 2);
+    assert_eq!(sandbox.reload_requests("web"), 2);
     assert_eq!(sandbox.generations(), [1, 2]);
 }
 
@@ -173,7 +173,7 @@ fn a_dry_run_shows_the_difference_and_writes_nothing_at_all() {
     sandbox.world().fail(Failure::Forbidden, Endpoint::Listing, None);
     sandbox.sync(&["--dry-run"]).exits(4);
     assert_eq!(tree(sandbox.folder.path()), before);
-    assert_eq!(sandbox.told("web"), 1);
+    assert_eq!(sandbox.reload_requests("web"), 1);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn no_failure_of_the_vendor_costs_any_trust_and_each_is_said_once() {
             assert_eq!(sandbox.current(), Some(1), "{name}: {}", ran.stderr);
         } else {
             assert_eq!(sandbox.generations(), Vec::<u64>::new(), "{name}: {}", ran.stderr);
-            assert_eq!(sandbox.told("web"), 0, "{name}");
+            assert_eq!(sandbox.reload_requests("web"), 0, "{name}");
             let status = sandbox.run(&["status"]);
             assert!([1, 2].contains(&status.code), "{name}: an empty store after a failure is no good: {status:?}");
         }
@@ -635,10 +635,10 @@ fn the_generation_that_a_server_still_runs_is_kept_to_compare_new_ones_with() {
     fs::remove_file(&broken).unwrap();
     fs::write(&refused, "").unwrap();
     sandbox.sync(&[]).exits(9).says(&["target_check_refused"]).never_says(&["target_broken"]);
-    assert_eq!(sandbox.told("web"), 1);
+    assert_eq!(sandbox.reload_requests("web"), 1);
     fs::remove_file(&refused).unwrap();
     sandbox.sync(&[]).exits(0);
-    assert_eq!(sandbox.told("web"), 2);
+    assert_eq!(sandbox.reload_requests("web"), 2);
     // Nobody runs it any more: it goes with the next one.
     sandbox.run(&["distrust", &sandbox.upcoming_leaf()]).exits(0);
     let left = sandbox.generations();

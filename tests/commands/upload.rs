@@ -132,7 +132,7 @@ fn a_generation_is_uploaded_once_and_proven_by_what_the_balancer_holds() {
         assert_eq!(String::from_utf8(held).unwrap(), sandbox.published(path));
     }
 
-    // It is asked, and nothing is uploaded again, not even by whoever insists.
+    // It is asked, and nothing is uploaded again, not even for those who insist.
     sandbox.sync(&[]).exits(0);
     sandbox.run(&["reload", "balancer"]).exits(0).says(&["proven"]);
     let requests = balancer.requests();
@@ -165,13 +165,13 @@ fn whatever_goes_wrong_is_said_and_owed_and_no_secret_with_it() {
         assert!(!sandbox.state().to_string().contains(SECRET));
     };
     balancer.kept.lock().unwrap().refuses = Some("500 Oh");
-    owed(&["answered with 500", "not today"]);
+    owed(&["answered 500", "not today"]);
     balancer.kept.lock().unwrap().refuses = None;
     balancer.kept.lock().unwrap().forgets = true;
-    owed(&["is not what was sent"]);
+    owed(&["differs from what was just uploaded"]);
     balancer.kept.lock().unwrap().forgets = false;
     write_secret(&sandbox.path("balancer.header"), "Authorization: Bearer nonsense\n");
-    owed(&["answered with 401", "who are you"]);
+    owed(&["answered 401", "who are you"]);
     fs::remove_file(sandbox.path("balancer.header")).unwrap();
     owed(&["cannot be read"]);
     write_secret(&sandbox.path("balancer.header"), &format!("Authorization: Bearer {SECRET}\n"));

@@ -12,7 +12,7 @@ use trustsync::trust::crl::{Crl, given};
 use trustsync::trust::pem;
 use trustsync::trust::refusal::Refusal;
 use trustsync::trust::timestamp::Timestamp;
-use trustsync::trust::verify::{Policy, Verdict, judge};
+use trustsync::trust::verify::{Policy, Verdict, verify_string as judge};
 
 #[derive(Deserialize)]
 struct Corpus {
@@ -74,7 +74,7 @@ fn verdict(case: &Case) -> Verdict {
     let lists: Vec<_> = case.crls.iter().map(|text| (case.id.clone(), Crl::read(text.clone().into_bytes()))).collect();
     // As `trustsync verify --crl` asks them; a leaf that no list speaks for is a note there.
     let answer = given::ask(candidate.leaf(), candidate.chain(), &lists, Duration::ZERO, moment(case));
-    Refusal::of_violations(candidate.leaf(), answer.violations).map_or(verdict, Verdict::Refused)
+    Refusal::of_violations(Some(candidate.leaf()), answer.violations).map_or(verdict, Verdict::Refused)
 }
 
 fn wrong(class: &str) -> Vec<String> {

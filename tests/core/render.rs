@@ -390,7 +390,7 @@ mod reading_back {
 }
 
 #[test]
-fn a_list_without_names_has_no_denials_and_a_name_that_is_no_word_admits_nobody() {
+fn a_list_without_names_has_no_denials_and_a_name_that_is_not_a_word_admits_nobody() {
     let only = leaf(-5, 300);
     let mut store = MemoryStore::trusting(&[&only], 0);
     store.deny(&leaf(-5, 400), DenialReason::Distrusted);

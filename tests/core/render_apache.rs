@@ -199,7 +199,7 @@ fn a_subjects_hash_is_openssls_for_every_kind_of_string() {
         let blocks = trustsync::trust::pem::scan(&fs::read_to_string(&made).unwrap());
         certificates.push(Certificate::parse(&blocks.into_iter().next().unwrap().bytes.unwrap()).unwrap());
     }
-    certificates.extend(Anchors::digicert().certificates().iter().cloned());
+    certificates.extend(Anchors::digicert().0);
     assert!(certificates.len() > 40);
     for certificate in &certificates {
         let path = dir.path().join("one.pem");
@@ -234,7 +234,7 @@ fn the_hashed_directory_is_what_openssl_rehash_makes_and_verifies_by() {
     let links = fs::read_dir(&theirs).unwrap().flatten().filter(|entry| entry.file_type().unwrap().is_symlink());
     assert_eq!(links.map(|entry| entry.file_name().into_string().unwrap()).collect::<BTreeSet<_>>(), names);
     assert!(names.iter().any(|name| name.ends_with(".1")), "{names:?}");
-    // Every one is found by it, by whoever knows the directory alone.
+    // Every one is found by it, by those who know the directory alone.
     for (name, pem) in files.iter().filter(|(path, _)| path.starts_with("hashed/")).take(3) {
         let path = dir.path().join("one.pem");
         fs::write(&path, pem).unwrap();

@@ -53,7 +53,7 @@ fn each_list_names_its_generation_and_then_whom_it_is_about() {
     for path in LISTS {
         assert_eq!(files[path], again[path], "{path}");
     }
-    // Deny all: the own entry, which is no fingerprint, and nothing else but whoever is denied.
+    // Deny all: the own entry, which is not a fingerprint, and nothing else but the denied.
     let files = render(&denied_all().set, &PlannerState::default());
     assert_eq!(LISTS.map(|path| entries(&files, path).len()), [2, 1, 1]);
 }

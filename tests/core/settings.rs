@@ -219,7 +219,7 @@ fn a_secret_that_everybody_may_read_is_refused() {
     assert_problem(&sandbox, &["more than one line"]);
     fs::remove_file(&secret).unwrap();
     fs::create_dir(&secret).unwrap();
-    assert_problem(&sandbox, &["no regular file"]);
+    assert_problem(&sandbox, &["not a regular file"]);
 }
 
 #[test]

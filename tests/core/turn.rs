@@ -422,7 +422,7 @@ fn an_allowlist_that_is_never_asked_is_owed_and_telling_again_would_not_help() {
 }
 
 #[test]
-fn the_operators_word_settles_what_nothing_shows() {
+fn the_operators_confirmation_settles_what_nothing_shows() {
     // Told, and nobody knows: by a systemd that cannot be reached, say, and then by hand.
     let said = Situation { linked: Some(NEW), acknowledged: Some(OLD), confirmed: true, ..situation() };
     for unseen in
@@ -439,7 +439,7 @@ fn the_operators_word_settles_what_nothing_shows() {
 }
 
 #[test]
-fn the_operators_word_stands_against_no_proof_of_the_contrary() {
+fn the_operators_confirmation_does_not_stand_against_proof_of_the_contrary() {
     let said = Situation { confirmed: true, ..placed() };
     let not_enforced = Proof::NotEnforced("a server".into());
     assert_eq!(
@@ -458,7 +458,7 @@ fn the_operators_word_stands_against_no_proof_of_the_contrary() {
 }
 
 #[test]
-fn the_operators_word_places_nothing() {
+fn the_operators_confirmation_places_nothing() {
     // A link that stands elsewhere is brought here, checked and told of, word or not.
     let said = Situation { confirmed: true, ..situation() };
     assert_eq!(Turn::begin(said.clone()).1, Step::ReadBack);

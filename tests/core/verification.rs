@@ -19,7 +19,7 @@ use trustsync::trust::certificate::Certificate;
 use trustsync::trust::pem;
 use trustsync::trust::refusal::{Refusal, Rule};
 use trustsync::trust::timestamp::Timestamp;
-use trustsync::trust::verify::{Candidate, Identity, Policy, Verdict, judge, judge_certificates};
+use trustsync::trust::verify::{Candidate, Identity, Policy, Verdict, verify_certificates, verify_string as judge};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
@@ -397,7 +397,7 @@ fn the_order_of_the_string_does_not_matter_and_only_the_path_is_kept() {
     assert!(doubled.notes().iter().any(|note| note.contains("more than once")), "{:?}", doubled.notes());
 
     let recorded = vec![certificate(&middle.pem), certificate(&leaf)];
-    let Verdict::Accepted(again) = judge_certificates(recorded, &root.anchors(), &Policy::default(), now()) else {
+    let Verdict::Accepted(again) = verify_certificates(recorded, &root.anchors(), &Policy::default(), now()) else {
         panic!("the same certificates, read before, are judged the same")
     };
     assert_eq!(again.chain(), doubled.chain());
@@ -660,7 +660,7 @@ fn anchors_are_read_whole_or_not_at_all() {
     let root = Ca::root("Root", no_tweak);
     let other = Ca::root("Other", no_tweak);
     let both = root.pem.clone() + &other.pem;
-    assert_eq!(Anchors::read(both.as_bytes()).unwrap().certificates().len(), 2);
+    assert_eq!(Anchors::read(both.as_bytes()).unwrap().0.len(), 2);
     assert_eq!(Anchors::read(root.pem.repeat(2).as_bytes()).unwrap(), root.anchors());
     assert_eq!(Anchors::read(certificate(&root.pem).der()).unwrap(), root.anchors());
     let not_a_ca = Anchors::read((both.clone() + &root.leaf(no_tweak)).as_bytes());
@@ -684,9 +684,9 @@ fn the_vendors_own_root_and_intermediate_fit_the_built_in_anchors() {
     assert_eq!(client.facts().issuer, root.facts().subject);
     assert_eq!(client.facts().authority_key_id, root.facts().subject_key_id);
     let anchors = Anchors::digicert();
-    assert!(anchors.certificates().contains(&root));
+    assert!(anchors.0.contains(&root));
     assert_eq!(refused(&(client.pem() + &root.pem()), &anchors).rule(), Rule::LeafIsCa);
-    for anchor in anchors.certificates() {
+    for anchor in &anchors.0 {
         assert!(now().days_until(anchor.facts().not_after) > 365, "{anchor:?} ends soon");
     }
 }

@@ -59,7 +59,7 @@ fn an_empty_store_is_polled_at_once_and_a_restart_keeps_to_the_schedule() {
     let sandbox = Sandbox::new();
     sandbox.add_target("web");
     let daemon = settled(&sandbox);
-    daemon.wait_until("the target told", || sandbox.told("web") == 1);
+    daemon.wait_until("the target told", || sandbox.reload_requests("web") == 1);
     assert!(sandbox.pins().contains_key(&sandbox.current_leaf()));
     let due = next_due(&sandbox);
     let now = SystemClock.now();
@@ -70,7 +70,7 @@ fn an_empty_store_is_polled_at_once_and_a_restart_keeps_to_the_schedule() {
     let daemon = start(&sandbox);
     daemon.wait_for("unchanged", 1);
     assert_eq!(daemon.count("listings_read"), 0);
-    assert_eq!(sandbox.told("web"), 1, "what was told before is not told again");
+    assert_eq!(sandbox.reload_requests("web"), 1, "what was told before is not told again");
     assert!(daemon.stop() < AT_ONCE);
     assert_eq!(sandbox.world().request_counts().listing, polls, "it was not due");
     assert_eq!(next_due(&sandbox), due);
@@ -316,7 +316,7 @@ fn an_edited_configuration_is_taken_and_a_broken_one_refused_while_the_old_one_s
 
     sandbox.add_target("web");
     daemon.wait_for("configuration_reloaded", 1);
-    daemon.wait_until("the new target told", || sandbox.told("web") == 1);
+    daemon.wait_until("the new target told", || sandbox.reload_requests("web") == 1);
     fs::remove_file(sandbox.path("config.toml")).unwrap();
     daemon.wait_for("configuration_refused", 3);
     poll_now(&daemon);
@@ -350,7 +350,7 @@ fn a_configuration_that_is_swapped_by_a_link_is_seen() {
     sandbox.add_target("web");
     version("..2", &absolute(&sandbox.configuration()));
     daemon.wait_for("configuration_reloaded", 1);
-    daemon.wait_until("the new target told", || sandbox.told("web") == 1);
+    daemon.wait_until("the new target told", || sandbox.reload_requests("web") == 1);
     daemon.stop();
 }
 
@@ -375,7 +375,7 @@ fn whatever_is_changed_behind_our_back_is_found_at_once_and_repaired_by_a_new_ge
     let sandbox = Sandbox::new();
     sandbox.add_target("web");
     let daemon = settled(&sandbox);
-    daemon.wait_until("the target told", || sandbox.told("web") == 1);
+    daemon.wait_until("the target told", || sandbox.reload_requests("web") == 1);
     let bundle = |number: u64| sandbox.store().join(format!("generations/{number:06}/trust-bundle.pem"));
     type Harm<'a> = &'a dyn Fn(u64);
     let harms: [(&str, Harm); 6] = [
@@ -396,7 +396,7 @@ fn whatever_is_changed_behind_our_back_is_found_at_once_and_repaired_by_a_new_ge
         let drifts = daemon.count("store_drift");
         harm(number);
         daemon.wait_until("a repair", || sandbox.current() == Some(number + 1));
-        daemon.wait_until("the target told", || sandbox.told("web") == usize::try_from(number + 1).unwrap());
+        daemon.wait_until("the target told", || sandbox.reload_requests("web") == usize::try_from(number + 1).unwrap());
         daemon.wait_until(word, || daemon.count("store_drift") > drifts && daemon.text("store_drift").contains(word));
         assert!(sandbox.published("trust-bundle.pem").contains("BEGIN CERTIFICATE"), "{word}");
     }
@@ -417,7 +417,7 @@ fn a_targets_link_that_was_moved_is_moved_back_and_its_server_told() {
     let daemon = settled(&sandbox);
     sandbox.world().set_days_left(80).unwrap();
     poll_now(&daemon);
-    daemon.wait_until("the target told", || sandbox.told("web") == 2);
+    daemon.wait_until("the target told", || sandbox.reload_requests("web") == 2);
     daemon.wait_until("it is known", || sandbox.state()["targets"]["web"]["acknowledged"] == 2);
     let link = sandbox.store().join("target/web");
     symlink("../generations/000001", sandbox.store().join("target/by-hand")).unwrap();
@@ -495,7 +495,7 @@ fn every_command_works_while_it_runs() {
     let sandbox = Sandbox::new();
     sandbox.add_target("web");
     let daemon = settled(&sandbox);
-    daemon.wait_until("the target told", || sandbox.told("web") == 1);
+    daemon.wait_until("the target told", || sandbox.reload_requests("web") == 1);
     sandbox.run(&["status"]).exits(0).says(&["generation 000001"]);
     sandbox.sync(&[]).exits(0).says(&["unchanged"]);
     sandbox.run(&["reload", "web"]).exits(0);
@@ -540,7 +540,7 @@ fn without_a_watcher_there_is_one_warning_and_the_timers_find_what_changed() {
     daemon.wait_until("a generation", || sandbox.current().is_some());
     sandbox.add_target("web");
     daemon.wait_for("configuration_reloaded", 1);
-    daemon.wait_until("the new target told", || sandbox.told("web") == 1);
+    daemon.wait_until("the new target told", || sandbox.reload_requests("web") == 1);
     fs::write(sandbox.store().join("generations/000001/leaves.pem"), "other").unwrap();
     daemon.signal(Signal::USR1);
     daemon.wait_until("a repair", || sandbox.current() == Some(2));
@@ -569,7 +569,7 @@ fn a_disk_that_takes_no_state_has_a_server_told_once_a_generation() {
     let sandbox = Sandbox::new();
     sandbox.add_target("web");
     sandbox.sync(&[]).exits(0);
-    assert_eq!(sandbox.told("web"), 1);
+    assert_eq!(sandbox.reload_requests("web"), 1);
     // Somebody's folders, at every name under which the next state would be prepared.
     let folders = ["", ".2", ".3", ".4"].map(|suffix| sandbox.store().join(format!(".state.json{suffix}.new")));
     for folder in &folders {
@@ -588,7 +588,7 @@ fn a_disk_that_takes_no_state_has_a_server_told_once_a_generation() {
         daemon.wait_for("unchanged", before + 1);
     }
     // Roles change with further answers, and each such change is a generation of its own.
-    let told_once_each = || sandbox.current() == Some(sandbox.told("web") as u64);
+    let told_once_each = || sandbox.current() == Some(sandbox.reload_requests("web") as u64);
     daemon.wait_until("a server told once a generation", || sandbox.current() >= Some(2) && told_once_each());
     assert_eq!(sandbox.state()["generation"], 1, "the records are those of before");
     for folder in folders {
@@ -597,7 +597,7 @@ fn a_disk_that_takes_no_state_has_a_server_told_once_a_generation() {
     poll_now(&daemon);
     daemon.wait_until("the state", || sandbox.state()["generation"].as_u64() == sandbox.current());
     daemon.stop();
-    assert!(told_once_each(), "told {} times of {:?}", sandbox.told("web"), sandbox.current());
+    assert!(told_once_each(), "told {} times of {:?}", sandbox.reload_requests("web"), sandbox.current());
 }
 
 #[test]

@@ -341,7 +341,7 @@ fn only_reading_and_only_what_there_is() {
 }
 
 #[test]
-fn whoever_connects_and_says_nothing_holds_nobody_up_for_long() {
+fn those_who_connect_and_say_nothing_hold_nobody_up_for_long() {
     let (sandbox, address) = listening(Sandbox::new());
     let daemon = start(&sandbox);
     ready(address);

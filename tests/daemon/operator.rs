@@ -194,7 +194,7 @@ fn an_alarm_whose_cause_is_there_cannot_be_acknowledged() {
     let refused = sandbox.run(&["alarms", "ack", id]).exits(2);
     refused.says(&[&format!("{id} cannot be acknowledged, its cause is still there; it ends "), "no longer finds it"]);
     sandbox.run(&["alarms", "ack", "--all"]).exits(0).says(&["These stand", id]);
-    let explained = ["stands", "means: What the vendor will present does not pass the policy", "do: Read the reason"];
+    let explained = ["stands", "means: What the vendor will present fails the policy", "do: Read the reason"];
     sandbox.run(&["alarms"]).exits(2).says(&explained);
 
     // Over, then seen; and when its cause is there again, it is there again.
@@ -215,7 +215,7 @@ fn evidence_lines(sandbox: &Sandbox) -> Vec<Value> {
 }
 
 #[test]
-fn a_word_settles_a_reload_that_nothing_can_tell_or_show() {
+fn a_confirmation_settles_a_reload_that_nothing_can_make_or_show() {
     // Told by something that always fails, as a bus that cannot be reached; proven nowhere.
     let sandbox = published("[target.edge]\nkind = \"generic\"\nreload = { command = [\"/bin/false\"] }\n");
     assert_eq!(sandbox.state()["targets"]["edge"]["owed"].as_object().unwrap().len(), 1);
@@ -224,7 +224,7 @@ fn a_word_settles_a_reload_that_nothing_can_tell_or_show() {
 
     sandbox.run(&["confirm", "egde"]).exits(2).says(&["there is no target \"egde\"; configured are: edge"]);
     let said = sandbox.run(&["confirm", "edge"]).exits(0);
-    said.says(&["your word for generation 000001 stands", "confirmed by the operator (no proof is configured)"]);
+    said.says(&["your confirmation of generation 000001 holds", "confirmed by the operator (no proof is configured)"]);
     daemon.says_no_more("owed");
     sandbox.run(&["status"]).exits(0).says(&["target edge: serves 000001; confirmed by the operator"]);
     sandbox.run(&["confirm", "edge", "--output", "json"]).exits(0).json()[0]["settled"]["confirmed"].as_str().unwrap();
@@ -240,7 +240,7 @@ fn a_word_settles_a_reload_that_nothing_can_tell_or_show() {
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(7);
     assert_eq!(sandbox.current(), Some(2));
-    sandbox.run(&["status"]).exits(2).says(&["OWED: it could not be told"]);
+    sandbox.run(&["status"]).exits(2).says(&["OWED: it could not be reloaded"]);
 }
 
 /// The embedded server, for as long as the process lives: its address, and where it is told.
@@ -258,7 +258,7 @@ fn serve(link: std::path::PathBuf) -> (SocketAddr, String) {
 }
 
 #[test]
-fn a_word_does_not_stand_against_what_the_server_shows() {
+fn a_confirmation_does_not_stand_against_what_the_server_shows() {
     let sandbox = Sandbox::new();
     let (server, reload_url) = serve(sandbox.store().join("target/edge"));
     sandbox.append(SELDOM);
@@ -277,7 +277,10 @@ fn a_word_does_not_stand_against_what_the_server_shows() {
     sandbox.sync(&[]).exits(7);
     let mut daemon = Daemon::start(&sandbox);
     daemon.says("1 owed");
-    sandbox.run(&["confirm", "edge"]).exits(7).says(&["your word does not stand", "it serves another generation"]);
+    sandbox
+        .run(&["confirm", "edge"])
+        .exits(7)
+        .says(&["your confirmation does not hold", "it serves another generation"]);
     daemon.says("1 owed");
     assert!(sandbox.state()["targets"]["edge"].get("confirmed").is_none());
 
@@ -291,7 +294,7 @@ fn a_word_does_not_stand_against_what_the_server_shows() {
     // Proven, it needs no word.
     sandbox.configure(&format!("{base}{}", target(&format!("{{ http = \"{}\" }}", reload_url))));
     sandbox.run(&["reload", "edge"]).exits(0);
-    sandbox.run(&["confirm", "edge"]).exits(0).says(&["target edge: proven"]).never_says(&["your word"]);
+    sandbox.run(&["confirm", "edge"]).exits(0).says(&["target edge: proven"]).never_says(&["your confirmation"]);
     let current = sandbox.world().current().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     assert!(runtime.block_on(present(server, Some(&current))).is_admitted());
@@ -307,21 +310,21 @@ fn a_hold_on_an_empty_store_observes_alone() {
     let held = sandbox.sync(&[]).exits(7);
     held.says(&["addition_held_back", &leaf[..8], "trustsync release", "store_empty"]);
     assert_eq!((sandbox.current(), sandbox.generations()), (None, Vec::new()));
-    assert_eq!(sandbox.told("edge"), 0);
+    assert_eq!(sandbox.reload_requests("edge"), 0);
 
     let asked = count_requests(&sandbox);
     let mut daemon = Daemon::start(&sandbox);
     // An empty store is polled at the daemon's start; then not for a day, but for what the operator says.
     until("the poll at its start", || (count_requests(&sandbox) > asked).then_some(()));
     daemon.says("nothing published yet, HELD");
-    assert_eq!((sandbox.current(), sandbox.told("edge")), (None, 0));
+    assert_eq!((sandbox.current(), sandbox.reload_requests("edge")), (None, 0));
     sandbox.run(&["status"]).exits(2).says(&["HELD until", "addition_held_back"]);
     sandbox.run(&["alarms"]).exits(2).says(&["ends: with the hold: trustsync release"]);
     sandbox.run(&["evidence"]).exits(0).says(&["before the first", "hold until"]);
 
     sandbox.run(&["release"]).exits(0).says(&["within two minutes"]);
     until("the first generation", || sandbox.current());
-    until("the target being told", || (sandbox.told("edge") == 1).then_some(()));
+    until("the target being told", || (sandbox.reload_requests("edge") == 1).then_some(()));
     assert_eq!(sandbox.pins().keys().collect::<Vec<_>>(), [&leaf]);
     daemon.says("generation 000001");
     daemon.says_no_more("HELD");
@@ -347,7 +350,7 @@ fn hold_and_release_reach_the_daemon_soon_and_it_polls_again() {
 }
 
 #[test]
-fn words_and_a_rollback_reach_the_daemon_soon() {
+fn overrides_and_a_rollback_reach_the_daemon_soon() {
     let sandbox = published("");
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(0);
@@ -385,7 +388,7 @@ fn evidence_says_of_each_generation_when_and_by_what() {
     sandbox.world().rotate().unwrap();
     let daemon = Daemon::start(&sandbox);
     until("the second generation", || sandbox.current().filter(|number| *number == 2));
-    until("the target being told", || (sandbox.told("edge") == 2).then_some(()));
+    until("the target being told", || (sandbox.reload_requests("edge") == 2).then_some(()));
     let record = until("the record of it", || {
         let record = sandbox.run(&["evidence", "2", "--output", "json"]);
         let record = record.json()["main"]["generations"][0].clone();

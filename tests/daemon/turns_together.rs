@@ -32,7 +32,7 @@ fn in_parallel_targets_overlap_and_in_order_they_do_not() {
         add_target(&sandbox, name, &script, "reload_timeout = \"20s\"");
     }
     let ran = sandbox.sync(&[]).exits(0);
-    // Said as configured, whoever came to its end first.
+    // Said as configured, whichever came to its end first.
     let lines: Vec<&str> = ran.stdout.lines().filter(|line| line.contains("target ")).collect();
     assert!(lines[0].contains("target a") && lines[1].contains("target b"), "{}", ran.stdout);
     let mut all = happened(&sandbox);

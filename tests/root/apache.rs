@@ -14,13 +14,7 @@ fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {
     let Some(host) = Host::new() else { return };
     let mut server = Apache::start(&host.path("server"), "");
     fs::set_permissions(server.dir().join("server.key"), Permissions::from_mode(0o600)).unwrap();
-    host.sandbox.append(&format!(
-        "\n[target.edge]\nkind = \"apache\"\nprivileged = true\ncheck = {check}\nreload = {{ pidfile = \"{pidfile}\" }}\n\
-         proof = {{ connect = [\"{address}\"], server_name = \"api.example.com\", timeout = \"6s\" }}\n",
-        check = serde_json::to_string(&server.check_command()).unwrap(),
-        pidfile = server.pidfile().display(),
-        address = server.address(),
-    ));
+    host.add_server("edge", &server, &server.check_command());
     let unit = host.path_unit(&["edge"]);
     let link = host.link("edge");
     host.daemon(&["sync"]).exits(7).says(&["target_not_wired", &format!("{}/trust-bundle.pem", link.display())]);
@@ -35,9 +29,9 @@ fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {
     assert_eq!((knocks(Impostor::Stranger), knocks(Impostor::OtherCa)), ("403".to_owned(), "nothing".to_owned()));
 
     host.sandbox.world().set_days_left(60).unwrap();
-    let before = server.told();
+    let before = server.reload_requests();
     host.daemon(&["sync"]).exits(0).says(&["published generation 000002", "target edge: proven"]);
-    assert_eq!((host.linked("edge"), server.told()), (Some(2), before + 1));
+    assert_eq!((host.linked("edge"), server.reload_requests()), (Some(2), before + 1));
     let upcoming = host.sandbox.world().upcoming().unwrap().unwrap();
     assert_eq!(knock(&server.address(), Some(&upcoming)), "200");
 
@@ -58,10 +52,10 @@ fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {
     host.apply("edge").exits(0);
     assert_eq!(fs::read_to_string(link.join("apache/admit.conf")).unwrap(), admit);
     host.forge(&manifest);
-    let told = server.told();
+    let told = server.reload_requests();
     server.edit(|text| text.replace("/server.key", "/server.pem"));
     host.daemon(&["reload", "edge"]).exits(9).says(&["before it came to serve"]);
-    assert_eq!(server.told(), told);
+    assert_eq!(server.reload_requests(), told);
     assert!(!server.has_ended());
     unit.stop();
     host.owners_are_kept();

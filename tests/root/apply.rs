@@ -12,7 +12,7 @@ use trustsync::simulator::world::Impostor;
 fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     let unit = host.path_unit(&["edge"]);
     host.daemon(&["sync"])
         .exits(7)
@@ -27,9 +27,9 @@ fn a_rotation_reaches_a_server_whose_key_is_roots_alone() {
     assert_eq!((knocks(Impostor::Stranger), knocks(Impostor::OtherCa)), ("403".to_owned(), "400".to_owned()));
 
     host.sandbox.world().set_days_left(60).unwrap();
-    let before = server.told();
+    let before = server.reload_requests();
     host.daemon(&["sync"]).exits(0).says(&["published generation 000002", "target edge: proven"]);
-    assert_eq!((host.linked("edge"), server.told()), (Some(2), before + 1));
+    assert_eq!((host.linked("edge"), server.reload_requests()), (Some(2), before + 1));
     let upcoming = host.sandbox.world().upcoming().unwrap().unwrap();
     assert_eq!(knock(&server, Some(&upcoming)), "200");
     assert_eq!(knock(&server, Some(&current)), "200");
@@ -131,7 +131,7 @@ fn neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up() {
         ("rm generations/000001/manifest.json; mkfifo generations/000001/manifest.json", 5, "not a regular file"),
         ("rm generations/000001/leaves.pem; mkfifo generations/000001/leaves.pem", 5, "not a regular file"),
         ("rm generations/000001/chain.pem; mkdir generations/000001/chain.pem", 5, "not a regular file"),
-        ("rm -r generations/000001; mkfifo generations/000001", 5, "it is no folder"),
+        ("rm -r generations/000001; mkfifo generations/000001", 5, "it is not a folder"),
         ("truncate -s 6G generations/000001/manifest.json", 5, "larger than 8388608 bytes"),
         ("truncate -s 6G generations/000001/leaves.pem", 5, "larger than 8388608 bytes"),
         ("yes '[' | head -c 7000000 | tr -d '\\n' > generations/000001/manifest.json", 5, "cannot be read"),
@@ -207,7 +207,7 @@ fn folders_renamed_while_root_reads_them_give_a_whole_or_an_error() {
 fn nothing_but_our_own_rendering_reaches_the_servers_allowlist() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     host.sync().exits(7);
     let map = host.link("edge").join("nginx/admit.map");
     let good = std::fs::read_to_string(&map).unwrap();
@@ -274,7 +274,7 @@ fn a_manifest_with_another_identity_is_refused_whole() {
     slot["entries"][sandbox::fingerprint(stranger.der())]["word"] =
         serde_json::json!({"since": "2026-01-01T00:00:00Z", "until": "2099-01-01T00:00:00Z", "any_identity": true});
     host.forge(&manifest);
-    host.apply("edge").exits(5).says(&["that its identity was waived is not believed"]);
+    host.apply("edge").exits(5).says(&["only the configuration here can waive its identity"]);
     assert_eq!(rendered(&host, "edge"), [host.sandbox.current_leaf()]);
 }
 
@@ -329,7 +329,7 @@ fn a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended() {
 fn what_a_broken_server_owes_is_paid_once_it_is_mended() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     let _unit = host.path_unit(&["edge"]);
     host.daemon(&["sync"]).exits(7);
     server.rewrite(&host.wired("edge"));
@@ -357,7 +357,7 @@ fn without_roots_half_the_reload_is_owed_and_paid_when_it_comes() {
     let _unit = host.path_unit(&["edge"]);
     host.until(|| host.path("targets/outcomes/edge.json").exists());
     assert_eq!((host.linked("edge"), host.told_by("edge").len()), (Some(1), 1));
-    host.daemon(&["sync"]).exits(0).says(&["root's half told it"]);
+    host.daemon(&["sync"]).exits(0).says(&["the privileged helper reloaded it"]);
     host.daemon(&["sync"]).exits(0);
     assert_eq!(host.told_by("edge").len(), 1, "nothing changed, and nothing is told again");
 }
@@ -427,7 +427,10 @@ fn an_arrangement_in_which_root_would_do_the_daemons_bidding_is_refused() {
             target(&format!("check = [{:?}]", host.sandbox.store().join("check"))),
             "root would run what the daemon wrote",
         ),
-        (target("reload = { signal = \"HUP\", process = \"x\", pidfile = \"store/pid\" }"), "root would signal whom"),
+        (
+            target("reload = { signal = \"HUP\", process = \"x\", pidfile = \"store/pid\" }"),
+            "root would signal the process that the daemon names",
+        ),
         (target("").replace("target.edge", "target.requests"), "choose another name"),
     ] {
         host.sandbox.configure(&text);
@@ -573,7 +576,7 @@ fn what_root_did_not_let_in_is_owed_and_enters_once_its_configuration_says_so() 
     let file = file.to_str().unwrap();
     host.daemon(&["trust", file, "--until", "30d", "--any-identity"])
         .exits(7)
-        .says(&["target_withheld", "that its identity was waived is not believed"]);
+        .says(&["target_withheld", "only the configuration here can waive its identity"]);
     assert_eq!(rendered(&host, "edge"), [host.sandbox.current_leaf()]);
     let told = host.told_by("edge").len();
     // Tried again in every cycle, and the server is not told again of the same.

@@ -322,7 +322,7 @@ fn a_child_that_its_user_has_killed_is_said_in_words() {
 }
 
 #[test]
-fn whoever_ends_roots_command_ends_the_child_and_what_it_has_started() {
+fn the_end_of_roots_command_ends_the_child_and_what_it_has_started() {
     for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM"), (Signal::HUP, "SIGHUP")] {
         let Some(host) = Host::new() else { return };
         let mut running = in_the_owners_command(&host);

@@ -58,7 +58,7 @@ fn a_rotation_reaches_a_server_whose_key_and_socket_are_roots_alone() {
         match way {
             Way::Reload => {
                 assert_eq!(reloads, (before.0 + 1, 0));
-                assert!(told.contains("by its master's word"), "{told}");
+                assert!(told.contains("its master says that the reload succeeded"), "{told}");
             }
             Way::Runtime => {
                 assert_eq!(reloads, before);
@@ -97,7 +97,7 @@ fn nothing_that_the_daemon_writes_reaches_the_server_that_root_runs() {
 
 /// Debian's folder of HAProxy's sockets is its group's, and so the daemon's: root's half is told there what to read.
 #[test]
-fn whoever_took_the_place_of_the_socket_is_told_no_line_of_roots_files() {
+fn one_that_took_the_place_of_the_socket_gets_no_line_of_roots_files() {
     let Some(host) = Host::new() else { return };
     const SECRET: &str = "key-of-the-host";
     let (secret, socket) = (host.path("secret.txt"), host.path("admin.sock"));

@@ -188,12 +188,12 @@ async fn what_cannot_be_seen_of_a_server_is_said_with_its_reason() {
         apache.reload();
         stage.an_hour_later();
         stage.world().rotate().unwrap();
-        let reloads = apache.told();
+        let reloads = apache.reload_requests();
         let report = stage.cycle().await;
         let line = target(&report, "apache");
         let Some(Evidence::ReloadedNotProven(why)) = &line.settled else { panic!("{what}: {line:?}") };
         assert!(why.contains(reason), "{what}: {why}");
-        assert_eq!((report.exit(false), apache.told()), (Exit::Done, reloads + 1));
+        assert_eq!((report.exit(false), apache.reload_requests()), (Exit::Done, reloads + 1));
         assert_eq!(stage.alarms(), ["target_not_proven:apache"]);
     }
     apache.rewrite(&snippet);
@@ -221,14 +221,14 @@ async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that
         stage.configure(&[("apache", &apache, Some(check))]);
         fs::write(stage.root().join("refuse"), "").unwrap();
         stage.on_day(45);
-        let told = apache.told();
+        let told = apache.reload_requests();
         for _ in 0..2 {
             let report = stage.cycle().await;
             assert!(matches!(target(&report, "apache").owed, Some(Owed::BrokenBefore(_))), "{report:?}");
             assert_eq!(report.exit(false), Exit::Check);
             let text = found(&report, Severity::Warning, "check_unavailable");
             assert!(text.contains("needs root") && text.contains("-t, as things stand"), "{text}");
-            assert_eq!((stage.linked("apache"), apache.told()), (1, told));
+            assert_eq!((stage.linked("apache"), apache.reload_requests()), (1, told));
         }
         fs::remove_file(stage.root().join("refuse")).unwrap();
         assert_proven(&stage.cycle().await);

@@ -1,4 +1,4 @@
-//! Name rules on a real Apache: who bears the region's name gets in, whoever only looks so does not.
+//! Name rules on a real Apache: those with the region's name get in, and those who only look so do not.
 
 use std::collections::BTreeSet;
 use std::path::Path;

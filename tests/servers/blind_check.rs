@@ -141,7 +141,7 @@ async fn haproxys_own_check_sees_and_one_that_says_yes_does_not() {
     assert_eq!(stage.run(&["sync"]).await.code, 0);
     assert_eq!((verdict(&stage, "haproxy"), stage.alarms()), ("sees".into(), Vec::new()));
     let configuration = fs::read_to_string(stage.root().join("config.toml")).unwrap();
-    let own = format!("check = {}", serde_json::to_string(&server.check_command()).unwrap());
+    let own = format!("check = {:?}", server.check_command());
     assert!(configuration.contains(&own));
     fs::write(stage.root().join("config.toml"), configuration.replace(&own, "check = [\"/bin/true\"]")).unwrap();
     assert_eq!(stage.run(&["sync"]).await.code, 0);
@@ -169,7 +169,7 @@ async fn without_root_it_is_said_once_that_nobody_knows() {
 fn in_roots_half_a_blind_check_is_found_out_once_the_daemon_has_seen_its_files_in_use() {
     let Some(host) = Host::new() else { return };
     let server = host.serve(PLAIN);
-    host.add_nginx("edge", &server);
+    host.add_server("edge", &server, &server.check_command());
     let elsewhere = format!("check = [\"nsenter\", \"--mount=/proc/{}/ns/mnt\", \"--\", \"nginx\"", std::process::id());
     let configuration = fs::read_to_string(host.path("config.toml")).unwrap();
     fs::write(host.path("config.toml"), configuration.replace("check = [\"nginx\"", &elsewhere)).unwrap();

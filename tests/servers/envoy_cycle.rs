@@ -40,13 +40,13 @@ stories! {
     the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays_out,
     a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical,
     by_a_name_rule_envoy_admits_the_name_and_no_trick,
-    by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else,
+    by_the_issuer_alone_envoy_admits_all_whom_that_root_has_signed_and_nobody_else,
     with_a_store_and_a_listener_each_both_authorities_are_served_and_proven,
     a_listener_that_does_not_watch_the_link_refutes_though_another_serves_the_new_secret,
-    whoever_requires_no_certificate_is_not_enforced,
+    where_no_certificate_is_required_the_list_is_not_enforced,
     a_validator_that_is_joined_with_ours_and_asks_for_no_leaf_of_ours_is_not_enforced,
     a_name_that_is_joined_with_ours_is_not_enforced_and_beside_a_list_of_leaves_it_lets_nobody_in,
-    a_name_that_is_joined_with_ours_lets_in_whoever_bears_it,
+    a_name_that_is_joined_with_ours_lets_in_anyone_who_has_it,
     an_envoy_of_which_only_a_cluster_asks_for_the_secret_is_not_wired,
     a_secret_that_envoy_was_given_and_refused_is_refuted_whatever_its_dump_shows,
     a_secret_that_is_garbage_leaves_the_old_one_and_is_refuted,
@@ -173,7 +173,7 @@ async fn by_a_name_rule_envoy_admits_the_name_and_no_trick(version: Version) {
     names.assert_cast(&envoy.address());
 }
 
-async fn by_the_issuer_alone_envoy_admits_whoever_that_root_has_signed_and_nobody_else(version: Version) {
+async fn by_the_issuer_alone_envoy_admits_all_whom_that_root_has_signed_and_nobody_else(version: Version) {
     let mut names = Names::new(false);
     names.set.denied.clear();
     let others = [
@@ -308,7 +308,7 @@ async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_t
     assert_proven_by_run(&stage).await;
 }
 
-async fn whoever_requires_no_certificate_is_not_enforced(version: Version) {
+async fn where_no_certificate_is_required_the_list_is_not_enforced(version: Version) {
     // By a list of certificates, or of names, Envoy asks for one all the same.
     let (mut stage, mut envoy) = proven_stage(version).await;
     envoy.restart(&whole(&stage.link("envoy")).replace("certificate: true", "certificate: false"));
@@ -400,7 +400,7 @@ async fn a_name_that_is_joined_with_ours_is_not_enforced_and_beside_a_list_of_le
     assert_proven(&stage.cycle().await);
 }
 
-async fn a_name_that_is_joined_with_ours_lets_in_whoever_bears_it(version: Version) {
+async fn a_name_that_is_joined_with_ours_lets_in_anyone_who_has_it(version: Version) {
     let mut names = Names::new(false);
     names.set.denied.clear();
     names.set.name_rules[0].witnesses.dns_names = BTreeSet::from(["another.example.com".to_owned()]);

@@ -32,7 +32,7 @@ async fn what_is_not_loaded_yet_is_loaded_by_a_reload_and_then_updated_without_o
     stage.configure(&[("haproxy", &haproxy, None)]);
     assert_eq!(stage.run(&["sync"]).await.code, 7);
     // There was nothing to be updated, so what its operator may have written meanwhile is loaded.
-    let words = stage.last_told();
+    let words = stage.last_reload_report();
     assert!(words.contains("HAProxy has loaded no file beneath") && words.contains("USR2 was sent"), "{words}");
     assert_eq!(haproxy.reloads(), (1, 0));
     let second = stage.run(&["sync"]).await;
@@ -49,7 +49,7 @@ async fn what_is_not_loaded_yet_is_loaded_by_a_reload_and_then_updated_without_o
     assert_eq!((quiet.code, haproxy.reloads()), (0, (2, 0)), "{quiet:?}");
     // Those who ask for the whole turn get it, by now without a reload.
     assert_eq!(stage.run(&["reload", "haproxy"]).await.code, 0);
-    assert!(stage.last_told().contains("4 lists and 1 CA files"), "{}", stage.last_told());
+    assert!(stage.last_reload_report().contains("4 lists and 1 CA files"), "{}", stage.last_reload_report());
     assert_eq!(haproxy.reloads(), (2, 0));
 }
 
@@ -122,7 +122,7 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
     let report = stage.cycle().await;
     assert_proven(&report);
     assert_eq!(haproxy.reloads(), (reloads + 1, 0));
-    let words = stage.last_told();
+    let words = stage.last_reload_report();
     assert!(words.contains("tune.bufsize") && words.contains("so it was reloaded instead"), "{words}");
     let note = report.findings.iter().find(|finding| finding.event.name() == "target_reloaded_instead").unwrap();
     assert!(note.text.contains("tune.bufsize"), "{}", note.text);
@@ -151,7 +151,7 @@ async fn what_is_too_big_for_the_socket_goes_by_a_reload_and_says_so() {
     haproxy.reload();
     let report = stage.cycle().await;
     assert_proven(&report);
-    assert!(stage.last_told().contains("without a reload"), "{}", stage.last_told());
+    assert!(stage.last_reload_report().contains("without a reload"), "{}", stage.last_reload_report());
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn a_socket_that_may_not_or_is_gone_goes_by_a_reload_and_says_so() {
     // To look, the lesser level is enough.
     assert_proven(&stage.cycle().await);
     assert_eq!(haproxy.reloads().0, reloads + 1);
-    assert!(stage.last_told().contains("Permission denied"), "{}", stage.last_told());
+    assert!(stage.last_reload_report().contains("Permission denied"), "{}", stage.last_reload_report());
 
     haproxy.rewrite(stage.wired_haproxy("haproxy"));
     haproxy.reload();
@@ -180,7 +180,7 @@ async fn a_socket_that_may_not_or_is_gone_goes_by_a_reload_and_says_so() {
     stage.configure_haproxy("haproxy", &haproxy, &lines, &proof);
     stage.switch_by_hand("haproxy", 1);
     assert_proven(&stage.cycle().await);
-    assert!(stage.last_told().contains("cannot be reached"), "{}", stage.last_told());
+    assert!(stage.last_reload_report().contains("cannot be reached"), "{}", stage.last_reload_report());
 }
 
 #[tokio::test]
@@ -191,9 +191,9 @@ async fn what_somebody_else_changes_by_the_socket_is_found_by_the_next_proof_and
     let sha256 = Fingerprint::of(stranger.der()).to_string().to_uppercase();
     assert_eq!(haproxy.ask(&format!("add acl {} {sha256}", pins.display())).trim(), "");
     assert_eq!(knock(&haproxy, Some(&stranger)), "200", "that is what it is about");
-    let times = stage.told().len();
+    let times = stage.reload_reports().len();
     assert_proven(&stage.cycle().await);
-    assert_eq!(stage.told().len(), times + 1);
+    assert_eq!(stage.reload_reports().len(), times + 1);
     assert_eq!(knock(&haproxy, Some(&stranger)), "403");
 }
 
@@ -214,7 +214,7 @@ async fn lines_that_are_missing_are_missed_whichever_they_are() {
     let Some(Owed::Unproven(Proof::AllowlistOnly(why))) = &line(&report).owed else { panic!("{report:?}") };
     assert!(why.contains("no CA file"), "{why}");
 
-    // The list of the denied is missing: whoever is denied could be let in by name.
+    // The list of the denied is missing: the denied could be let in by name.
     haproxy.rewrite(
         whole
             .lines()
@@ -350,7 +350,7 @@ async fn every_frontend_that_has_the_lines_gets_the_change_at_once() {
     assert_proven(&stage.cycle().await);
     stage.on_day(45);
     assert_proven(&stage.cycle().await);
-    assert!(stage.last_told().contains("4 lists and 1 CA files"), "{}", stage.last_told());
+    assert!(stage.last_reload_report().contains("4 lists and 1 CA files"), "{}", stage.last_reload_report());
     let (upcoming, stranger) =
         (stage.world().upcoming().unwrap().unwrap(), stage.world().impostor(Impostor::Stranger).unwrap());
     for address in &addresses {
@@ -361,7 +361,7 @@ async fn every_frontend_that_has_the_lines_gets_the_change_at_once() {
 }
 
 #[tokio::test]
-async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_changes_a_ca_file() {
+async fn two_targets_of_one_server_wait_for_each_other_and_for_anyone_else_who_changes_a_ca_file() {
     let mut stage = Stage::begin().await;
     let haproxy = stage.serve_haproxy("haproxy", Way::Runtime, PLAIN);
     let check = serde_json::to_string(&haproxy.check_command()).unwrap();
@@ -382,7 +382,11 @@ async fn two_targets_of_one_server_wait_for_each_other_and_for_whoever_else_chan
     let reloads = haproxy.reloads();
     stage.on_day(45);
     assert_eq!(stage.cycle().await.exit(false), Exit::Done);
-    assert!(stage.told().iter().rev().take(2).all(|words| words.contains("without a reload")), "{:?}", stage.told());
+    assert!(
+        stage.reload_reports().iter().rev().take(2).all(|words| words.contains("without a reload")),
+        "{:?}",
+        stage.reload_reports()
+    );
 
     let socket = haproxy.socket();
     let links = [stage.link("haproxy"), stage.link("second")];

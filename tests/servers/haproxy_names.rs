@@ -1,4 +1,4 @@
-//! Name rules on a real HAProxy: who bears the region's name gets in, whoever only looks so does not.
+//! Name rules on a real HAProxy: those with the region's name get in, and those who only look so do not.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ async fn beside_a_public_pin_haproxy_admits_the_name_of_its_own_root_alone_and_b
 }
 
 #[test]
-fn whoever_ignores_the_errors_of_verification_lets_nobody_in_by_it() {
+fn ignoring_the_errors_of_verification_lets_nobody_in() {
     let names = Names::new(true);
     let link = names.publish("haproxy", &[trustsync::targets::haproxy::OUTPUT]);
     let dir = tempfile::tempdir().unwrap();

@@ -20,7 +20,7 @@ use trustsync::targets::read_back::{ReadBackError, read_back};
 use trustsync::targets::table::KINDS;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
-use trustsync::trust::render::{Family, Files, Label, Odd, Output, Place};
+use trustsync::trust::render::{Family, Files, Label, Odd, Place};
 use trustsync::trust::set::TrustSet;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
@@ -30,7 +30,7 @@ struct Edge;
 const LIST: &str = "edge/pins.list";
 
 static EDGE: ServerKind = ServerKind {
-    output: Some(Output::of(&Edge)),
+    output: Some(&Edge),
     reads: &["edge/"],
     snippet: Some(|link| format!("trust \"{link}/trust-bundle.pem\" pins \"{link}/{LIST}\"\n", link = link.display())),
     check: Some(&["sh", "-c", "grep -q '^edge generation' \"$TRUSTSYNC_DIRECTORY/edge/pins.list\""]),
@@ -148,10 +148,10 @@ async fn its_files_are_rendered_and_read_back_by_its_own_word() {
     let root = stage.root().join("store");
     let folder = generation::path(&root, 1);
     assert!(fs::read_to_string(folder.join(LIST)).unwrap().starts_with("edge generation 000001\n"));
-    read_back(WITH_EDGE, &root, 1).unwrap();
+    read_back(WITH_EDGE, &root.join(generation::DIRECTORY), 1).unwrap();
 
     // Who does not know the kind does not pass its files unread.
-    let unknown = read_back(KINDS, &root, 1).unwrap_err();
+    let unknown = read_back(KINDS, &root.join(generation::DIRECTORY), 1).unwrap_err();
     assert!(matches!(&unknown, ReadBackError::Unknown { path } if path == LIST), "{unknown}");
 
     // Damage that the manifest vouches for is seen by the kind's own parser.
@@ -160,7 +160,7 @@ async fn its_files_are_rendered_and_read_back_by_its_own_word() {
     let mut manifest = Manifest::read(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
     manifest.files.insert(LIST.to_owned(), Fingerprint::of(damaged.as_bytes()));
     fs::write(folder.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
-    let odd = read_back(WITH_EDGE, &root, 1).unwrap_err();
+    let odd = read_back(WITH_EDGE, &root.join(generation::DIRECTORY), 1).unwrap_err();
     assert!(matches!(&odd, ReadBackError::Count { path, .. } if path == LIST), "{odd}");
 }
 

@@ -42,7 +42,7 @@ async fn lines_that_are_included_but_not_loaded_are_loaded_by_the_next_sync() {
     assert_eq!(stage.cycle().await.exit(false), Exit::Owed);
     nginx.rewrite(&stage.wired("nginx"));
     assert_proven(&stage.cycle().await);
-    assert_eq!(nginx.told(), 2);
+    assert_eq!(nginx.reload_requests(), 2);
     assert_eq!(knock(&nginx, Some(&stage.world().current().unwrap())), "200");
 }
 
@@ -68,7 +68,7 @@ async fn a_check_that_fails_once_blames_nobody() {
     // With no old generation to compare with, the next cycle tries again by itself.
     hiccup(&stage);
     let report = stage.cycle().await;
-    assert_eq!((report.exit(false), nginx.told()), (Exit::Check, 0));
+    assert_eq!((report.exit(false), nginx.reload_requests()), (Exit::Check, 0));
     let text = alarm(&report, "target_check_failed");
     assert!(text.contains("hiccup") && text.contains("generation 000001"), "{text}");
     let report = stage.cycle().await;
@@ -129,7 +129,7 @@ async fn one_target_that_refuses_keeps_no_other_back() {
 }
 
 #[tokio::test]
-async fn whoever_forgot_the_allowlist_is_told_that_it_is_the_chain_only() {
+async fn where_the_allowlist_was_forgotten_it_is_said_to_be_the_chain_only() {
     let (mut stage, nginx) = proven_stage().await;
     let stranger = stage.world().impostor(Impostor::Stranger).unwrap();
     let bundle = stage.link("nginx").join("trust-bundle.pem");
@@ -159,19 +159,19 @@ async fn an_allowlist_that_is_never_asked_is_critical_until_it_is_asked_and_load
     );
     nginx.reload();
     assert_eq!(knock(&nginx, Some(&stranger)), "200", "that is what it is about");
-    let reloads = nginx.told();
+    let reloads = nginx.reload_requests();
     for _ in 0..2 {
         let report = stage.cycle().await;
         assert_eq!(report.exit(false), Exit::Owed);
         let text = alarm(&report, "target_not_enforced");
         assert!(text.starts_with("Strangers are admitted") && text.contains("api.example.com"), "{text}");
-        assert_eq!(nginx.told(), reloads, "telling it again would change nothing");
+        assert_eq!(nginx.reload_requests(), reloads, "telling it again would change nothing");
     }
 
     // Asked in the file, but not loaded: that is no proof.
     nginx.rewrite(&stage.wired("nginx"));
     assert_proven(&stage.cycle().await);
-    assert_eq!(nginx.told(), reloads + 1);
+    assert_eq!(nginx.reload_requests(), reloads + 1);
     assert_eq!(knock(&nginx, Some(&stranger)), "403");
     assert_eq!(stage.alarms(), Vec::<String>::new());
 }
@@ -192,13 +192,13 @@ async fn a_server_that_cannot_show_it_is_reloaded_but_not_proven_and_the_reason_
         stage.on_day(day);
         stage.world().rotate().unwrap();
         stage.world().rotate().unwrap();
-        let reloads = nginx.told();
+        let reloads = nginx.reload_requests();
         for reloaded in [1, 1] {
             let report = stage.cycle().await;
             let line = target(&report, "nginx");
             let Some(Evidence::ReloadedNotProven(why)) = &line.settled else { panic!("{line:?}") };
             assert!(why.contains(reason), "{why}");
-            assert_eq!((report.exit(false), nginx.told()), (Exit::Done, reloads + reloaded));
+            assert_eq!((report.exit(false), nginx.reload_requests()), (Exit::Done, reloads + reloaded));
             let warning = report.findings.iter().find(|finding| finding.event.name() == "target_not_proven").unwrap();
             assert_eq!(warning.severity, Severity::Warning);
             assert!(warning.text.contains(reason), "{}", warning.text);
@@ -348,7 +348,7 @@ async fn a_generation_that_drops_a_denied_leaf_is_never_taken_back() {
 }
 
 #[tokio::test]
-async fn whoever_wants_no_marker_gets_other_lines_and_is_proven_by_the_allowlist() {
+async fn without_the_marker_there_are_other_lines_and_the_allowlist_is_the_proof() {
     let mut stage = Stage::begin_now().await;
     let nginx = stage.serve("nginx", PLAIN);
     stage.configure_targets(&format!(
@@ -391,15 +391,15 @@ async fn reload_takes_the_whole_turn_again_though_nothing_is_owed() {
     nginx.reload();
     assert_eq!(stage.run(&["sync"]).await.code, 0);
 
-    let reloads = nginx.told();
+    let reloads = nginx.reload_requests();
     let again = stage.run(&["reload", "nginx"]).await;
-    assert_eq!((again.code, nginx.told()), (0, reloads + 1), "{again:?}");
+    assert_eq!((again.code, nginx.reload_requests()), (0, reloads + 1), "{again:?}");
     assert_eq!(again.stdout, "target nginx: proven\n");
 
     // The check comes first: a server that would not load it is not told.
     nginx.rewrite("nonsense");
     let broken = stage.run(&["reload", "nginx"]).await;
-    assert_eq!((broken.code, nginx.told()), (9, reloads + 1), "{broken:?}");
+    assert_eq!((broken.code, nginx.reload_requests()), (9, reloads + 1), "{broken:?}");
     assert!(broken.stdout.contains("OWED: its check fails"), "{broken:?}");
     assert_eq!(stage.alarms(), ["target_check_failed:nginx"]);
     nginx.rewrite(&stage.wired("nginx"));

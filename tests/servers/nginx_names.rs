@@ -1,4 +1,4 @@
-//! Name rules on a real nginx: who bears the region's name gets in, whoever only looks so does not.
+//! Name rules on a real nginx: those with the region's name get in, and those who only look so do not.
 
 use support::cast;
 use support::names::{MARKER, Names, SIGNED_BY_MARKER};

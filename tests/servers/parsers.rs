@@ -193,7 +193,7 @@ fn a_servers_own_user_reads_what_it_needs_by_its_link_and_changes_nothing() {
     let outputs: Vec<&str> = KINDS.outputs().map(|output| output.name()).collect();
     sandbox.append(&format!("\n[target.app]\nkind = \"generic\"\noutputs = {outputs:?}\n"));
     fs::set_permissions(sandbox.folder.path(), Permissions::from_mode(0o755)).unwrap();
-    // Whatever the umask of whoever runs it.
+    // Whatever the umask it runs with.
     let mut strict = Command::new("sh");
     strict.args(["-c", "umask 0777; exec \"$0\" \"$@\""]);
     let sync = sandbox.command(&["sync"]);

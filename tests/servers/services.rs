@@ -5,10 +5,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use support::cast::knock;
 use support::doors::{self, Behind, Door};
+use support::foreground::wait_until;
 use support::java;
 use support::load::rotate_under_load;
 use support::names::Names;
@@ -250,14 +250,6 @@ fn move_link(link: &Path, to: &Path) {
     let fresh = link.with_extension("fresh");
     symlink(to, &fresh).unwrap();
     fs::rename(fresh, link).unwrap();
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 macro_rules! in_each_language {

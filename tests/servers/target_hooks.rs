@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
+use support::foreground::wait_until;
 use support::privilege;
 use trustsync::settings::resolved::{Addressee, Check, CheckWay, Endpoint, Reload, Signal};
 use trustsync::targets::check::{self, CheckOutcome, View};
@@ -35,14 +36,6 @@ fn lives(pid: &str) -> bool {
     // A zombie that init has not yet reaped is dead for our purpose.
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 // Commands.
@@ -137,7 +130,7 @@ async fn a_command_whose_caller_gives_up_is_killed_with_its_children() {
 }
 
 #[tokio::test]
-async fn a_check_that_hangs_or_is_missing_is_no_verdict() {
+async fn a_check_that_hangs_or_is_missing_is_not_a_verdict() {
     let environment = Environment::default();
     let in_place = async |words: &[&str], limit| {
         let check = Check { argv: &argv(words), way: CheckWay::Test };

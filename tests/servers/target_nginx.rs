@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion};
 use support::nginx::Nginx;
+use support::nginx_stage;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -102,11 +103,7 @@ impl Store {
 
     /// Both snippets, as shipped.
     fn wired(&self) -> String {
-        format!(
-            "{}\nserver {{ listen 127.0.0.1:@PORT@ ssl; server_name api.example.com;\n{}\nlocation / {{ return 200 in; }} }}",
-            snippet::http(&self.link()),
-            snippet::server(&self.link())
-        )
+        nginx_stage::wired(&self.link())
     }
 }
 
@@ -346,7 +343,7 @@ async fn the_private_view_is_seen_by_the_check_alone() {
 }
 
 #[tokio::test]
-async fn a_private_view_that_cannot_be_made_is_no_verdict() {
+async fn a_private_view_that_cannot_be_made_is_not_a_verdict() {
     let store = Store::new();
     let new = store.generation(1, &[]);
     let ran = store.dir.path().join("ran");

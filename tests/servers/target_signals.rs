@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::foreground::wait_until;
 use support::privilege;
 use tempfile::TempDir;
 use trustsync::settings::resolved::{Addressee, Reload, Signal};
@@ -21,14 +22,6 @@ async fn hang_up(to: Addressee) -> Result<ReloadReport, ReloadError> {
 
 async fn hang_up_by_name(name: &str) -> Result<ReloadReport, ReloadError> {
     hang_up(Addressee::Process(name.to_owned())).await
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A name of at most 15 bytes, which is all that the kernel keeps, that nobody else on this machine bears: not even this

@@ -1,4 +1,4 @@
-//! Where the best check is not to be had (no capability to make namespaces, no mount(8), no unshare(1)), or is blind to our
+//! Where the best check is unavailable (no capability to make namespaces, no mount(8), no unshare(1)), or is blind to our
 //! files, the next weaker one is made: on real servers, each broken by a line that is not ours. Nobody is told while it
 //! fails; what is owed then is paid by the first cycle after the line was mended.
 
@@ -20,6 +20,7 @@ use support::nginx::Nginx;
 use support::nginx_stage;
 use support::privilege::{self, without_namespaces};
 use support::sandbox::{Ran, Sandbox, run};
+use support::server::Server;
 use trustsync::simulator::world::Impostor;
 use trustsync::targets::apache::snippet::virtual_host;
 
@@ -100,12 +101,7 @@ impl Machine {
     }
 
     fn configure_apache(&self, apache: &Apache, check: &[String]) {
-        self.sandbox.append(&format!(
-            "\n[target.edge]\nkind = \"apache\"\ncheck = {}\nreload = {{ pidfile = \"{}\" }}\n{}",
-            serde_json::to_string(check).unwrap(),
-            apache.pidfile().display(),
-            proof(&apache.address()),
-        ));
+        self.sandbox.append(&format!("\n{}", apache.table("edge", check)));
     }
 
     /// An Apache that serves generation 1, proven.
@@ -118,10 +114,6 @@ impl Machine {
         self.sync().exits(0).says(&["target edge: proven"]);
         apache
     }
-}
-
-fn proof(address: &str) -> String {
-    format!("proof = {{ connect = [\"{address}\"], server_name = \"api.example.com\", timeout = \"6s\" }}\n")
 }
 
 fn installed(program: &str) -> PathBuf {
@@ -162,7 +154,7 @@ fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
         let mut apache = machine.serve_apache(check);
         let alarm = if lacks == Lacks::Nothing { "check_blind" } else { "check_unavailable" };
         assert_eq!(machine.alarms(), [format!("{alarm}:edge")], "{lacks:?}");
-        let weaker = ["httpd.conf -t", "as things stand", "before the link is switched", "the server is not told"];
+        let weaker = ["httpd.conf -t", "as things stand", "before the link is switched", "the server is not reloaded"];
         let weaker = if lacks == Lacks::Nothing { &weaker[1..] } else { &weaker };
         machine.sync().exits(0).says(weaker);
         let world = machine.sandbox.world();
@@ -172,10 +164,10 @@ fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
 
         break_it(&apache);
         machine.open_the_window();
-        let told = apache.told();
+        let told = apache.reload_requests();
         for _ in 0..2 {
             machine.sync().exits(9).says(&["target_broken", "NoSuchDirective", "broken elsewhere", "was not moved"]);
-            assert_eq!((machine.linked(), apache.told()), (1, told), "{lacks:?} {is_start}");
+            assert_eq!((machine.linked(), apache.reload_requests()), (1, told), "{lacks:?} {is_start}");
             calls(&load);
         }
         assert!(!apache.has_ended());
@@ -184,7 +176,7 @@ fn an_apache_that_its_own_test_refuses_is_not_told_and_loses_no_call() {
 
         apache.rewrite(&virtual_host(&machine.link()));
         machine.sync().exits(0).says(&["target edge: proven"]);
-        assert_eq!((Some(machine.linked()), apache.told()), (machine.sandbox.current(), told + 1));
+        assert_eq!((Some(machine.linked()), apache.reload_requests()), (machine.sandbox.current(), told + 1));
         load.presents(machine.sandbox.world().upcoming().unwrap().unwrap());
         calls(&load);
         load.end().assert_nothing_lost();
@@ -199,18 +191,18 @@ fn the_daemon_tells_such_an_apache_by_itself_once_the_line_is_mended() {
     let mut apache = machine.serve_apache(a_start);
     break_it(&apache);
     machine.open_the_window();
-    let told = apache.told();
+    let told = apache.reload_requests();
     let daemon = Daemon::start(&mut machine.command(&["run"]), machine.sandbox.path("log"));
     daemon.wait_until("its first word", || !daemon.log().is_empty());
     daemon.signal(Signal::USR1);
     daemon.wait_for("target_broken", 1);
     assert!(daemon.text("target_broken").contains("NoSuchDirective"));
     assert!(!apache.has_ended());
-    assert_eq!((machine.linked(), apache.told()), (1, told));
+    assert_eq!((machine.linked(), apache.reload_requests()), (1, told));
     apache.rewrite(&virtual_host(&machine.link()));
     daemon.signal(Signal::USR1);
     daemon.wait_until("the target's link moved", || machine.linked() > 1);
-    wait_until("Apache is told", || apache.told() > told);
+    wait_until("Apache is told", || apache.reload_requests() > told);
     let upcoming = machine.sandbox.world().upcoming().unwrap().unwrap();
     wait_until("the new one is let in", || knock(&apache.address(), Some(&upcoming)) == "200");
     daemon.stop();
@@ -225,12 +217,16 @@ fn an_apache_that_is_broken_from_the_beginning_is_not_told_of_its_first_generati
         machine.configure_apache(&apache, &check(&apache));
         break_it(&apache);
         machine.sync().exits(9).says(&["target_check_failed", "NoSuchDirective"]);
-        assert_eq!((machine.linked(), apache.told()), (1, 0), "there was nothing that it could have read before");
+        assert_eq!(
+            (machine.linked(), apache.reload_requests()),
+            (1, 0),
+            "there was nothing that it could have read before"
+        );
         assert!(!apache.has_ended());
         // Wired before it was ever told, as by an installation that writes everything at once.
         apache.rewrite(&virtual_host(&machine.link()));
         machine.sync().exits(0).says(&["target edge: proven"]);
-        assert_eq!(apache.told(), 1);
+        assert_eq!(apache.reload_requests(), 1);
     }
 }
 
@@ -245,20 +241,20 @@ fn a_reload_that_was_owed_already_is_not_made_while_the_test_fails() {
         machine.sync().exits(7).says(&["target_not_told"]);
         fs::rename(&aside, &pidfile).unwrap();
         break_it(&apache);
-        let told = apache.told();
+        let told = apache.reload_requests();
         for arguments in [&["sync"][..], &["reload", "edge"]] {
             machine.run(arguments).exits(9).says(&["target_check_failed", "NoSuchDirective"]);
-            assert_eq!((machine.linked(), apache.told()), (2, told), "and never switched back to compare");
+            assert_eq!((machine.linked(), apache.reload_requests()), (2, told), "and never switched back to compare");
         }
         assert!(!apache.has_ended());
         apache.rewrite(&virtual_host(&machine.link()));
         machine.sync().exits(0).says(&["target edge: proven"]);
-        assert_eq!(apache.told(), told + 1);
+        assert_eq!(apache.reload_requests(), told + 1);
     }
 }
 
 #[test]
-fn a_denial_stands_in_a_broken_apache_for_whoever_mends_it() {
+fn a_denial_stands_in_a_broken_apache_for_those_who_mend_it() {
     let Some(machine) = Machine::new(Lacks::Capability) else {
         return;
     };
@@ -272,13 +268,13 @@ fn a_denial_stands_in_a_broken_apache_for_whoever_mends_it() {
     assert_eq!(knock(&apache.address(), Some(&upcoming)), "200");
     break_it(&apache);
     machine.deny(&machine.sandbox.upcoming_leaf());
-    let told = apache.told();
+    let told = apache.reload_requests();
     // 5, since the vendor goes on listing it.
     machine.sync().exits(5).says(&["target_broken", "NoSuchDirective", "is in place for when it loads"]);
     let denying = machine.sandbox.current();
-    assert_eq!((Some(machine.linked()), apache.told()), (denying, told));
+    assert_eq!((Some(machine.linked()), apache.reload_requests()), (denying, told));
     machine.sync().exits(5).says(&["still admits that certificate", "NoSuchDirective"]);
-    assert_eq!((Some(machine.linked()), machine.sandbox.current(), apache.told()), (denying, denying, told));
+    assert_eq!((Some(machine.linked()), machine.sandbox.current(), apache.reload_requests()), (denying, denying, told));
     assert!(!apache.has_ended());
     // Whoever mends it and reloads it as always has shut the door.
     apache.rewrite(&virtual_host(&machine.link()));
@@ -292,9 +288,9 @@ fn what_was_damaged_where_apache_reads_it_is_repaired_though_its_test_fails_by_t
     let Some(machine) = Machine::new(Lacks::Capability) else { return };
     let apache = machine.serve_apache(a_start);
     fs::remove_file(machine.link().join("apache/admit.conf")).unwrap();
-    let told = apache.told();
+    let told = apache.reload_requests();
     machine.sync().exits(0).says(&["target edge: proven"]);
-    assert_eq!((machine.linked(), apache.told()), (2, told + 1));
+    assert_eq!((machine.linked(), apache.reload_requests()), (2, told + 1));
 }
 
 #[test]
@@ -310,14 +306,14 @@ fn a_generation_that_apaches_test_refuses_once_it_stands_there_goes_back_and_is_
     let apache = machine.serve_apache(|apache| noting(&machine, &script, &apache.check_command()));
     fs::write(&refuse, "").unwrap();
     machine.open_the_window();
-    let told = apache.told();
+    let told = apache.reload_requests();
     seen(&machine);
     machine.sync().exits(9).says(&["target_check_refused", "not this one"]);
     assert_eq!(seen(&machine), [1, 2, 1], "it is not put there again to be blamed");
-    assert_eq!((machine.linked(), apache.told()), (1, told));
+    assert_eq!((machine.linked(), apache.reload_requests()), (1, told));
     fs::remove_file(&refuse).unwrap();
     machine.sync().exits(0).says(&["target edge: proven"]);
-    assert_eq!((machine.linked(), apache.told()), (2, told + 1));
+    assert_eq!((machine.linked(), apache.reload_requests()), (2, told + 1));
 }
 
 /// A check that notes what stands where the link leads, each time that it is run, does what the script says, and then is the
@@ -354,27 +350,19 @@ fn broken_and_mended(machine: &Machine, told: impl Fn() -> usize, broken: impl F
 }
 
 #[test]
-fn an_nginx_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be_had() {
+fn an_nginx_is_checked_before_the_switch_and_after_where_namespaces_are_unavailable() {
     let Some(machine) = Machine::new(Lacks::Capability) else { return };
     let nginx = Nginx::start(&machine.sandbox.path("server"), nginx_stage::PLAIN);
-    machine.sandbox.append(&format!(
-        "\n[target.edge]\nkind = \"nginx\"\ncheck = {}\nreload = {{ pidfile = \"{}\" }}\n{}",
-        serde_json::to_string(&noting(&machine, "", &nginx.check_command())).unwrap(),
-        nginx.pidfile().display(),
-        proof(&nginx.address()),
-    ));
+    let check = noting(&machine, "", &nginx.check_command());
+    machine.sandbox.append(&format!("\n{}", nginx.table("edge", &check)));
     machine.sync().exits(7);
-    let wired = {
-        use trustsync::targets::nginx::snippet;
-        let link = machine.link();
-        format!("{}\n{}", snippet::http(&link), nginx_stage::server_block(&snippet::server(&link)))
-    };
+    let wired = nginx_stage::wired(&machine.link());
     nginx.rewrite(&wired);
     nginx.reload();
     machine.run(&["-v", "sync"]).exits(0).says(&["check_not_judged", "before the link is switched and after"]);
     broken_and_mended(
         &machine,
-        || nginx.told(),
+        || nginx.reload_requests(),
         || nginx.rewrite(&format!("{wired}\nno_such_directive on;")),
         || nginx.rewrite(&wired),
         "no_such_directive",
@@ -382,7 +370,7 @@ fn an_nginx_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be
 }
 
 #[test]
-fn a_haproxy_is_checked_before_the_switch_and_after_where_no_namespaces_are_to_be_had() {
+fn a_haproxy_is_checked_before_the_switch_and_after_where_namespaces_are_unavailable() {
     let Some(machine) = Machine::new(Lacks::Capability) else { return };
     let haproxy = Haproxy::start(&machine.sandbox.path("server"), haproxy_stage::PLAIN);
     machine.sandbox.append(&format!(
@@ -415,13 +403,13 @@ fn a_check_that_cannot_be_run_is_none_that_refuses() {
         assert!(configuration.contains(own));
         machine.sandbox.configure(&configuration.replace(own, missing));
         machine.open_the_window();
-        let told = apache.told();
+        let told = apache.reload_requests();
         machine.sync().exits(7).says(&["target_check_not_run", "/no/such/apache2", "is unknown"]);
-        assert_eq!((machine.linked(), apache.told()), (linked, told));
+        assert_eq!((machine.linked(), apache.reload_requests()), (linked, told));
         assert!(machine.alarms().contains(&"target_check_not_run:edge".to_owned()), "{:?}", machine.alarms());
         machine.sandbox.configure(&configuration);
         machine.sync().exits(0).says(&["target edge: proven"]);
-        assert_eq!((machine.linked(), apache.told()), (2, told + 1));
+        assert_eq!((machine.linked(), apache.reload_requests()), (2, told + 1));
     }
 }
 
@@ -431,12 +419,7 @@ fn roots_half_without_namespaces_tells_no_broken_apache_and_pays_what_it_owes() 
         let Some(host) = Host::new() else { return };
         let mut server = Apache::start(&host.path("server"), "");
         fs::set_permissions(server.dir().join("server.key"), Permissions::from_mode(0o600)).unwrap();
-        host.sandbox.append(&format!(
-            "\n[target.edge]\nkind = \"apache\"\nprivileged = true\ncheck = {}\nreload = {{ pidfile = \"{}\" }}\n{}",
-            serde_json::to_string(&check(&server)).unwrap(),
-            server.pidfile().display(),
-            proof(&server.address()),
-        ));
+        host.add_server("edge", &server, &check(&server));
         let _unit = host.path_unit_as(&["edge"], |command| without_namespaces(&command));
         let link = host.link("edge");
         host.daemon(&["sync"]).exits(7).says(&["target_not_wired"]);
@@ -447,20 +430,20 @@ fn roots_half_without_namespaces_tells_no_broken_apache_and_pays_what_it_owes() 
 
         break_it(&server);
         host.sandbox.world().set_days_left(60).unwrap();
-        let told = server.told();
+        let told = server.reload_requests();
         for _ in 0..2 {
             host.daemon(&["sync"]).exits(9).says(&["target_broken", "NoSuchDirective", "was not moved"]);
-            assert_eq!((host.linked("edge"), server.told()), (Some(1), told));
+            assert_eq!((host.linked("edge"), server.reload_requests()), (Some(1), told));
         }
         assert!(!server.has_ended());
         host.daemon(&["status"]).exits(2).says(&["its configuration is broken elsewhere"]);
         // Asked for by hand, it says the same.
         let by_hand = run(&mut without_namespaces(&host.apply_command("edge"))).exits(9).says(&["broken elsewhere"]);
-        assert_eq!(server.told(), told, "{by_hand:?}");
+        assert_eq!(server.reload_requests(), told, "{by_hand:?}");
 
         server.rewrite(&virtual_host(&link));
         host.daemon(&["sync"]).exits(0).says(&["target edge: proven"]);
-        assert_eq!((host.linked("edge"), server.told()), (host.sandbox.current(), told + 1));
+        assert_eq!((host.linked("edge"), server.reload_requests()), (host.sandbox.current(), told + 1));
         host.owners_are_kept();
     }
 }

@@ -1,5 +1,5 @@
 //! Housekeeping that fails: one file or folder at a time, at every place of the store, that the daemon's user can neither
-//! write nor remove. The work is done all the same, whoever asks is told of the path, and once it is mended nothing of it is
+//! write nor remove. The work is done all the same, those who ask are told of the path, and once it is mended nothing of it is
 //! left.
 
 use std::fs::{self, Permissions};

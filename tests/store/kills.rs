@@ -56,7 +56,7 @@ fn rotation_killed_in(families: &[Family]) {
             stage.sync().expect(0);
             assert_converged(&stage, 3, true);
             assert_eq!(stage.state()["alarms"], serde_json::json!({}), "a crash that was survived is no alarm");
-            // Proven first, told again only if unproven: whoever was told before the kill is not told again.
+            // Proven first, told again only if unproven: one that was told before the kill is not told again.
             assert_eq!(stage.reloads.count(), 1, "{told}: told once, before the kill or after");
         },
     );

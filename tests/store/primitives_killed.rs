@@ -35,7 +35,7 @@ fn publish(root: &Path, word: &str, state: &str) {
     };
     assert!(sweep(root, &before.into_iter().collect()).failures.is_empty());
     let first = "manifest.json";
-    let has = |number| generation::read_file(root, number, first, 1 << 20).unwrap();
+    let has = |number| generation::read_file(&root.join(generation::DIRECTORY), number, first, 1 << 20).unwrap();
     let wanted = match before {
         Some(number) if has(number).as_ref() == Some(&content(word)[first]) => number,
         _ => {

@@ -103,8 +103,8 @@ impl Apache {
         fs::read_to_string(self.dir.join("error.log")).unwrap_or_default()
     }
 
-    /// How often it was told.
-    pub fn told(&self) -> usize {
+    /// How often it was asked to reload.
+    pub fn reload_requests(&self) -> usize {
         self.log().matches("SIGUSR1 received").count()
     }
 }

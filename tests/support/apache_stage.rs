@@ -41,7 +41,7 @@ impl Server for Apache {
     type Row = ();
 
     const TARGET: &'static str = "apache";
-    const IS_TOLD: bool = true;
+    const IS_RELOADED: bool = true;
     const UNVERIFIED: &'static str = "nothing";
     const UNLISTED: &'static str = "403";
     const NOBODY: &'static str = "403";
@@ -90,15 +90,15 @@ impl Server for Apache {
         Apache::address(self)
     }
 
-    fn told(&self, _: &Stage) -> usize {
-        Apache::told(self)
+    fn reload_requests(&self, _: &Stage) -> usize {
+        Apache::reload_requests(self)
     }
 
-    fn why_not_told(&self) -> &'static [&'static str] {
+    fn why_not_reloaded(&self) -> &'static [&'static str] {
         &["httpd.pid", "does not run"]
     }
 
-    fn told_by_pidfile(&self) -> Option<PathBuf> {
+    fn signalled_by(&self) -> Option<PathBuf> {
         Some(self.pidfile())
     }
 

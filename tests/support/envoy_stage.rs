@@ -34,7 +34,7 @@ impl Server for Envoy {
     type Row = Version;
 
     const TARGET: &'static str = "envoy";
-    const IS_TOLD: bool = false;
+    const IS_RELOADED: bool = false;
     const UNVERIFIED: &'static str = "nothing";
     const UNLISTED: &'static str = "nothing";
     const NOBODY: &'static str = "nothing";

@@ -55,7 +55,7 @@ impl Foreground {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Ends it, and with it whoever it started: TERM lets a master end its workers, KILL would orphan them.
+    /// Ends it, and with it all that it started: TERM lets a master end its workers, KILL would orphan them.
     pub fn stop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal(Signal::TERM);

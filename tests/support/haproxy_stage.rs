@@ -1,4 +1,4 @@
-//! HAProxy as two rows of the stories, by how it is told, and real ones on a [`Stage`].
+//! HAProxy as two rows of the stories, by how it takes a change, and real ones on a [`Stage`].
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
@@ -21,7 +21,7 @@ pub const PLAIN: &str = "frontend api
     bind 127.0.0.1:@PORT@ ssl crt @DIR@/server.pem
     http-request return status 200 content-type text/plain string in";
 
-/// How it is told.
+/// How it takes a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// By USR2 to its master.
@@ -44,7 +44,7 @@ impl Way {
     }
 }
 
-/// A real one, and how it is told.
+/// A real one, and how it takes a change.
 pub struct HaproxyBy {
     server: Haproxy,
     pub way: Way,
@@ -75,7 +75,7 @@ impl Stage {
         frontend(&self.link(target))
     }
 
-    /// Configures one target, told and proven in other ways than its row's.
+    /// Configures one target, reloaded and proven in other ways than its row's.
     pub fn configure_haproxy(&mut self, target: &str, haproxy: &Haproxy, lines: &str, proof: &str) {
         self.configure_targets(&table(target, &haproxy.check_command(), lines, proof));
     }
@@ -110,7 +110,7 @@ impl Server for HaproxyBy {
     type Row = Way;
 
     const TARGET: &'static str = "haproxy";
-    const IS_TOLD: bool = true;
+    const IS_RELOADED: bool = true;
     const UNVERIFIED: &'static str = "nothing";
     const UNLISTED: &'static str = "403";
     const NOBODY: &'static str = "nothing";
@@ -157,7 +157,7 @@ impl Server for HaproxyBy {
         self.server.address()
     }
 
-    fn why_not_told(&self) -> &'static [&'static str] {
+    fn why_not_reloaded(&self) -> &'static [&'static str] {
         match self.way {
             Way::Reload => &["master.sock cannot be reached"],
             Way::Runtime => &["admin.sock cannot be reached"],
@@ -186,14 +186,15 @@ impl Server for HaproxyBy {
         found == (Behind::Status(403), true)
     }
 
-    /// It starts as the plain one, is told of its first generation by a reload, and is wired by its operator's.
+    /// Two reloads are from its beginning: one that it is asked for, and its operator's when it is wired.
     fn assert_rotated(&self, stage: &Stage) {
         match self.way {
             Way::Reload => {
                 assert!(self.reloads().0 > 2 && self.reloads().1 == 0, "{:?}", self.reloads());
-                assert!(stage.last_told().contains("by its master's word"), "{}", stage.last_told());
+                let report = stage.last_reload_report();
+                assert!(report.contains("its master says that the reload succeeded"), "{report}");
             }
-            Way::Runtime => assert_eq!(self.reloads(), (2, 0), "{:?}", stage.told()),
+            Way::Runtime => assert_eq!(self.reloads(), (2, 0), "{:?}", stage.reload_reports()),
         }
     }
 

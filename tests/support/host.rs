@@ -14,11 +14,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use trustsync::simulator::world::VendorOptions;
 
+use crate::foreground::wait_until;
 use crate::nginx::Nginx;
-use crate::nginx_stage::server_block;
+use crate::nginx_stage;
 use crate::privilege::{NOBODY, as_nobody, binary_for_everyone, is_root};
 use crate::program;
 use crate::sandbox::{Ran, Sandbox, run};
+use crate::server::Server;
 
 /// See the head of this file.
 pub struct Host {
@@ -57,15 +59,9 @@ impl Host {
         ));
     }
 
-    /// Adds a privileged nginx.
-    pub fn add_nginx(&self, name: &str, nginx: &Nginx) {
-        self.sandbox.append(&format!(
-            "\n[target.{name}]\nkind = \"nginx\"\nprivileged = true\ncheck = {check}\nreload = {{ pidfile = \"{pidfile}\" }}\n\
-             proof = {{ connect = [\"{address}\"], server_name = \"api.example.com\", timeout = \"6s\" }}\n",
-            check = serde_json::to_string(&nginx.check_command()).unwrap(),
-            pidfile = nginx.pidfile().display(),
-            address = nginx.address(),
-        ));
+    /// Adds a privileged server, with this check.
+    pub fn add_server<S: Server>(&self, name: &str, server: &S, check: &[String]) {
+        self.sandbox.append(&format!("\n{}privileged = true\n", server.table(name, check)));
     }
 
     /// A server whose key is root's alone, with these contents of the `http` block.
@@ -78,9 +74,7 @@ impl Host {
 
     /// The `http` block of a server with both snippets, as shipped.
     pub fn wired(&self, target: &str) -> String {
-        use trustsync::targets::nginx::snippet;
-        let link = self.link(target);
-        format!("{}\n{}", snippet::http(&link), server_block(&snippet::server(&link)))
+        nginx_stage::wired(&self.link(target))
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -119,7 +113,7 @@ impl Host {
         self.command(arguments).stdin(Stdio::null()).spawn().unwrap()
     }
 
-    /// The same, with its output kept for whoever waits for it, and with a file of root's left open by a careless shell.
+    /// The same, with its output kept for those who wait for it, and with a file of root's left open by a careless shell.
     pub fn start_piped(&self, arguments: &[&str]) -> std::process::Child {
         let ours = self.command(arguments);
         let mut command = Command::new("/bin/sh");
@@ -145,11 +139,7 @@ impl Host {
     /// Waits until something is so.
     #[track_caller]
     pub fn until(&self, is_so: impl Fn() -> bool) {
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        while !is_so() {
-            assert!(std::time::Instant::now() < deadline, "it never came to be so");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("it comes to be so", is_so);
     }
 
     /// As root: `sudo trustsync ...`.

@@ -12,7 +12,7 @@ impl Server for Jvm {
     type Row = Flavour;
 
     const TARGET: &'static str = "java";
-    const IS_TOLD: bool = false;
+    const IS_RELOADED: bool = false;
     /// Our classes are what it is made of.
     const IS_WIRED: bool = true;
     const UNVERIFIED: &'static str = "nothing";

@@ -131,7 +131,7 @@ impl Authorities {
     }
 }
 
-/// As [`trustsync::marker::mint`] makes it, but whoever made it keeps the key.
+/// As [`trustsync::marker::mint`] makes it, but its maker keeps the key.
 fn marker_and_key() -> (Certificate, Issuer<'static, KeyPair>) {
     let name = MarkerName { store_id: STORE.into(), generation: GENERATION, digest_head: "01234567".into() };
     let minted = Certificate::parse(&marker::mint(&name).unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! nginx as a row of the stories, and real ones on a [`Stage`].
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::targets::nginx::snippet;
@@ -25,14 +25,22 @@ impl Stage {
 
     /// The `http` block of a server with both snippets, as shipped.
     pub fn wired(&self, target: &str) -> String {
-        self.wired_with(target, |server| server)
+        wired(&self.link(target))
     }
 
     /// The same with a change to what stands in the server block.
     pub fn wired_with(&self, target: &str, change: impl Fn(String) -> String) -> String {
-        let link = self.link(target);
-        format!("{}\n{}", snippet::http(&link), server_block(&change(snippet::server(&link))))
+        wired_with(&self.link(target), change)
     }
+}
+
+/// The `http` block of a server that reads by this link, with both snippets as shipped.
+pub fn wired(link: &Path) -> String {
+    wired_with(link, |server| server)
+}
+
+fn wired_with(link: &Path, change: impl Fn(String) -> String) -> String {
+    format!("{}\n{}", snippet::http(link), server_block(&change(snippet::server(link))))
 }
 
 /// A server block with these lines.
@@ -51,7 +59,7 @@ impl Server for Nginx {
     type Row = ();
 
     const TARGET: &'static str = "nginx";
-    const IS_TOLD: bool = true;
+    const IS_RELOADED: bool = true;
     const UNVERIFIED: &'static str = "400";
     const UNLISTED: &'static str = "403";
     const NOBODY: &'static str = "400";
@@ -99,15 +107,15 @@ impl Server for Nginx {
         Nginx::address(self)
     }
 
-    fn told(&self, _: &Stage) -> usize {
-        Nginx::told(self)
+    fn reload_requests(&self, _: &Stage) -> usize {
+        Nginx::reload_requests(self)
     }
 
-    fn why_not_told(&self) -> &'static [&'static str] {
+    fn why_not_reloaded(&self) -> &'static [&'static str] {
         &["nginx.pid", "does not run"]
     }
 
-    fn told_by_pidfile(&self) -> Option<PathBuf> {
+    fn signalled_by(&self) -> Option<PathBuf> {
         Some(self.pidfile())
     }
 

@@ -91,10 +91,10 @@ pub fn judge(data: &[u8]) {
         (text.as_ref(), anchors),
         (encode("CERTIFICATE", data).as_str(), DIGICERT.clone()),
     ] {
-        match verify::judge(text, &anchors, &Policy::default(), now()) {
+        match verify::verify_string(text, &anchors, &Policy::default(), now()) {
             Verdict::Accepted(candidate) => {
                 assert!(candidate.leaf().facts().extended_key_usages.contains(&"clientAuth".to_owned()));
-                assert!(candidate.chain().last().is_some_and(|root| anchors.certificates().contains(root)));
+                assert!(candidate.chain().last().is_some_and(|root| anchors.0.contains(root)));
                 let _ = candidate.admit(&Identity::Names(["example.com".to_owned()].into()));
             }
             Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => assert!(refusal.to_string().is_ascii()),
@@ -112,7 +112,7 @@ pub fn crl(data: &[u8]) {
         // An entry has a serial number and a date, and so no fewer than 20 octets.
         assert!(facts.count <= crl.der().len() / 20);
         assert_eq!(Crl::parse(crl.der().to_vec()).unwrap().facts(), facts);
-        let refused = crl::judge(&crl, DIGICERT.certificates(), Duration::ZERO, now());
+        let refused = crl::believe(&crl, &DIGICERT.0, Duration::ZERO, now());
         assert!(refused.unwrap_err().to_string().is_ascii());
     }
 }
@@ -185,7 +185,7 @@ pub fn inspect(data: &[u8]) {
 /// Any manifest is adopted or withheld: whom it admits is known here, and what a server would read of it is lines of ours.
 pub fn adopt(data: &[u8]) {
     let Ok(manifest) = Manifest::read(data) else { return };
-    let roots = DIGICERT.certificates();
+    let roots = &DIGICERT.0;
     let certificates = roots.iter().map(|root| (root.fingerprint(), root.clone())).collect();
     let names = BTreeSet::from(["name.example".to_owned(), "other.example".to_owned()]);
     let rules = [Authority::DigiCert, Authority::Genesys].map(|authority| SlotRules {

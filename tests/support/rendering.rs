@@ -71,7 +71,7 @@ pub fn written(at: &Path, files: &Files) -> Result<(), ReadBackError> {
     let store = Store::open(&at.join("store")).unwrap();
     let _ = fs::remove_dir_all(generation::path(store.root(), GENERATION));
     generation::write(store.root(), GENERATION, files).unwrap();
-    read_back(KINDS, store.root(), GENERATION)
+    read_back(KINDS, &store.root().join(generation::DIRECTORY), GENERATION)
 }
 
 /// A damage in the manifest's own words, so that not the digest but the parser has to see it.

@@ -260,7 +260,7 @@ impl Sandbox {
     }
 
     /// How often that target was told.
-    pub fn told(&self, name: &str) -> usize {
+    pub fn reload_requests(&self, name: &str) -> usize {
         fs::read_to_string(self.path(&format!("told-{name}"))).unwrap_or_default().lines().count()
     }
 

@@ -1,4 +1,4 @@
-//! What a real server is to the stories that are told once for all kinds (`tests/servers/stories`), and what they have in
+//! What a real server is to the stories that are written once for all kinds (`tests/servers/stories`), and what they have in
 //! common.
 
 use std::fmt::Write as _;
@@ -24,8 +24,8 @@ pub trait Server: Sized {
 
     /// The name of its target, and of its kind.
     const TARGET: &'static str;
-    /// Whether it is told of a new generation; else it watches its link.
-    const IS_TOLD: bool;
+    /// Whether it is asked to reload for a new generation; else it watches its link.
+    const IS_RELOADED: bool;
     /// Whether it uses our files from its start, whatever its operator does.
     const IS_WIRED: bool = false;
 
@@ -64,18 +64,18 @@ pub trait Server: Sized {
     /// `127.0.0.1:` and its port.
     fn address(&self) -> String;
 
-    /// How often it was told.
-    fn told(&self, stage: &Stage) -> usize {
-        stage.told().len()
+    /// How often it was asked to reload.
+    fn reload_requests(&self, stage: &Stage) -> usize {
+        stage.reload_reports().len()
     }
 
-    /// What is said of it where it is down and cannot be told.
-    fn why_not_told(&self) -> &'static [&'static str] {
+    /// What is said of it where it is down and cannot be asked to reload.
+    fn why_not_reloaded(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Its pidfile, where it is told by that alone.
-    fn told_by_pidfile(&self) -> Option<PathBuf> {
+    /// Its pidfile, where it is asked by that alone.
+    fn signalled_by(&self) -> Option<PathBuf> {
         None
     }
 
@@ -100,7 +100,7 @@ pub trait Server: Sized {
     fn table(&self, target: &str, check: &[String]) -> String;
 }
 
-/// A server with a check of its own, which decides before it is told.
+/// A server with a check of its own, which decides before it is asked to reload.
 pub trait Checked: Server {
     /// Whether the check needs root to be made before the switch.
     const NEEDS_ROOT: bool = false;

@@ -50,7 +50,7 @@ impl Language {
     }
 }
 
-/// Built once for all tests; whoever comes while it is built waits.
+/// Built once for all tests; those who come while it is built wait.
 pub fn built_by_go(source: &Path) -> PathBuf {
     let dir = program().with_file_name("built-by-go");
     fs::create_dir_all(&dir).unwrap();

@@ -218,16 +218,16 @@ grace = "14d"
     }
 
     /// How the servers were told, each time, as evidence has it.
-    pub fn told(&self) -> Vec<String> {
+    pub fn reload_reports(&self) -> Vec<String> {
         let evidence = fs::read_to_string(self.root.join("store/evidence.jsonl")).unwrap();
         let lines = evidence.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter(|line| line["event"] == "told").map(|line| line["detail"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// How the last one was told.
+    /// The last of them.
     #[track_caller]
-    pub fn last_told(&self) -> String {
-        self.told().pop().unwrap()
+    pub fn last_reload_report(&self) -> String {
+        self.reload_reports().pop().unwrap()
     }
 
     /// Denies a leaf in `state.json`, as `distrust` does.

@@ -137,7 +137,7 @@ impl Stage {
     }
 
     fn contents(&self) -> Contents {
-        cycle::look(&self.settings.stores["main"]).unwrap()
+        cycle::read(&self.settings.stores["main"]).unwrap()
     }
 
     fn pins(&self) -> BTreeSet<Fingerprint> {
@@ -257,7 +257,7 @@ async fn a_revoked_genesys_witness_is_denied_while_its_root_still_admits() {
 }
 
 #[tokio::test]
-async fn soft_warns_of_a_list_that_is_not_to_be_had_and_lets_in() {
+async fn soft_warns_of_a_list_that_is_unavailable_and_lets_in() {
     let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
     stage.outage();
     let report = stage.cycle().await;
@@ -447,7 +447,7 @@ fn the_drill_of_a_revocation_from_the_command_line() {
 }
 
 #[tokio::test]
-async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
+async fn the_operators_override_admits_nobody_whom_a_kept_list_names() {
     let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
     let world = stage.vendor.world().clone();
     let namesake = world.impostor(trustsync::simulator::world::Impostor::Namesake).unwrap();
@@ -461,7 +461,7 @@ async fn the_operators_word_admits_nobody_whom_a_kept_list_names() {
     let mut session = cycle::Session::open(&store, &stage.clock, &options).unwrap();
     let source = &stage.settings.sources["us"];
     let accepted =
-        session.judge_leaf(&stage.settings, source, &namesake.pem(), false).unwrap().unwrap_or_else(|_| panic!());
+        session.check_leaf(&stage.settings, source, &namesake.pem(), false).unwrap().unwrap_or_else(|_| panic!());
     let (mut planner, mut set) = (session.contents.state.planner.clone(), session.contents.set.clone());
     let now = stage.clock.now();
     let word = trustsync::trust::planner_state::TrustOverride {

@@ -467,8 +467,8 @@ async fn answers_that_are_no_listing_are_refused_whole() {
     let cases: Vec<(Vec<Step>, &str)> = vec![
         (json(""), "ends too early"),
         (json("{"), "ends too early"),
-        (json(r#"{"entities":[{}]} trailing"#), "no valid JSON"),
-        (json("{'entities':[]}"), "no valid JSON"),
+        (json(r#"{"entities":[{}]} trailing"#), "not valid JSON"),
+        (json("{'entities':[]}"), "not valid JSON"),
         (json(&deep), "ends too early"),
         (json("{}"), "no `entities`"),
         (json(r#"{"entities":null}"#), "no `entities`"),
@@ -477,7 +477,7 @@ async fn answers_that_are_no_listing_are_refused_whole() {
         (json(&format!(r#"{{"entities":["{TOKEN}"]}}"#)), "another type"),
         (json(r#"{"entities":[],"entities":[]}"#), "stands twice"),
         (json(r#"{"entities":[],"total":3}"#), "empty answer never empties trust"),
-        (json(r#"{"entities":[{}],"nextUri":[]}"#), "nextUri is no text"),
+        (json(r#"{"entities":[{}],"nextUri":[]}"#), "nextUri is not a text"),
         (json(&many), "more than 1000 entities"),
         (answer("200 OK", "Content-Type: text/html\r\n", "welcome"), "captive portal"),
         (json("\n <html>"), "captive portal"),
@@ -509,7 +509,7 @@ async fn bodies_that_break_off_are_refused_and_asked_again() {
         vec![Step::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"entities\":[{}]}".to_vec()), Step::End],
         vec![Step::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"entities\":".to_vec()), Step::Drop],
         vec![Step::Bytes([&chunked[..], b"11\r\n", full, b"\r\n"].concat()), Step::End],
-        // Ended by the connection alone, and that without TLS's goodbye: whoever cut it may have cut an entity off.
+        // Ended by the connection alone, and that without TLS's goodbye: it may have been cut within an entity.
         vec![Step::Bytes([&b"HTTP/1.1 200 OK\r\n\r\n"[..], full].concat()), Step::Drop],
         vec![Step::Bytes([&chunked[..], b"zz\r\n"].concat()), Step::End],
     ] {
@@ -534,12 +534,12 @@ async fn bodies_that_break_off_are_refused_and_asked_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_refused() {
+async fn what_is_not_http_is_refused() {
     for bytes in [&b"SSH-2.0-OpenSSH_9\r\n"[..], b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"] {
         let world = World::new();
         let server = world.api(move |_| vec![Step::Bytes(bytes.to_vec()), Step::End]).await;
         let error = the_error(fetch(&world.source(&server.url())).await);
-        assert_says(&error, FailureClass::AnswerRefused, &["no HTTP answer"]);
+        assert_says(&error, FailureClass::AnswerRefused, &["not an HTTP answer"]);
     }
 }
 

@@ -217,7 +217,7 @@ impl Script {
                 self.at(hour, Act::Rotate);
                 let hour = hour + jitter.between(HEARD + 1, 2 * DAY);
                 self.at(hour, Act::Unannounced(length));
-                // In the middle of it, the vendor is down for some hours, and so is whoever waits for the new one.
+                // In the middle of it, the vendor is down for some hours, and so are those who wait for the new one.
                 if jitter.between(0, 1) == 1 {
                     self.outage(jitter, hour, 1, 20);
                 }

@@ -9,19 +9,19 @@ use crate::clock::{Clock, SystemClock};
 use crate::commands::{Failure, environment, print};
 use crate::cycle::privileged::answer::{ApplyOutcome, Verdict};
 use crate::cycle::privileged::apply::Apply;
+use crate::cycle::privileged::folder::{Privileged, Request};
 use crate::exit::Exit;
 use crate::log;
 use crate::settings::resolve::PRIVILEGED_PATH;
 use crate::settings::resolved::{Settings, Store, Target};
 use crate::settings::{self, SettingsError};
 use crate::store::ownership;
-use crate::store::privileged::{Privileged, Request};
 
 pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::Usage(
-            "apply is root's part of a privileged target's turn: run it as root (the unit trustsync-apply@.service does). \
-             Nothing was done."
+            "apply is root's part of a privileged target's turn: run it as root (the unit trustsync-apply@.service \
+             does). Nothing was done."
                 .to_owned(),
         ));
     }
@@ -105,10 +105,11 @@ async fn once(
 fn read(path: &Path) -> Result<(Settings, Vec<String>), String> {
     let path = ownership::roots_alone(path).map_err(|error| {
         format!(
-            "root acts by a configuration that root alone can change: {error}. Nothing was done; what the server has, stays"
+            "root acts by a configuration that root alone can change: {error}. Nothing was done; what the server has, \
+             stays"
         )
     })?;
-    let read = settings::judge_without_secrets(&path, &environment());
+    let read = settings::check_without_secrets(&path, &environment());
     read.map(|(loaded, problems)| (loaded.settings, problems)).map_err(|error| error.to_string())
 }
 

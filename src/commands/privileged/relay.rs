@@ -12,7 +12,7 @@ const MOST: usize = 1024 * 1024;
 /// A line that is longer is passed on in pieces.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// One stream. It is read to its end, whatever becomes of what was read: whoever writes must not be kept waiting.
+/// One stream. It is read to its end, whatever becomes of what was read: its writer must not be kept waiting.
 pub struct Relay<From, To> {
     from: From,
     to: Outlet<To>,
@@ -43,8 +43,8 @@ impl<From: AsyncRead + Unpin, To: Write> Relay<From, To> {
         std::future::pending().await
     }
 
-    /// Passes on what was held back for the end of its line. Whether all could be written; that nobody reads any more is no
-    /// failure.
+    /// Passes on what was held back for the end of its line. Whether all could be written; that the reader has closed the output is not
+    /// a failure.
     pub fn finish(mut self) -> Result<()> {
         self.to.release(self.to.held.len());
         self.to.failed

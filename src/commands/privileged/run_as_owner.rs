@@ -1,4 +1,4 @@
-//! The store owner's child of root's command: how it comes to be nobody but the owner, and how root holds it.
+//! The child of root's command that runs as the store's owner: how it becomes the owner, and how root keeps it in check.
 //!
 //! ```text
 //!  root ──▶ child, still root: session of its own · no new rights · the owner's uid and gid, no other group, no capability
@@ -44,8 +44,9 @@ pub type Owner = (u32, u32);
 /// This process was started to become the store's owner, and cannot.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "this process could not become the store's owner ({what}: {why}), and goes no further as root. Nothing was done; trust is \
-     unchanged. In a container, root needs the capabilities SETUID, SETGID and KILL for a store that is another user's"
+    "this process could not become the store's owner ({what}: {why}), and goes no further as root. Nothing was done; \
+     trust is unchanged. In a container, root needs the capabilities SETUID, SETGID and KILL for a store that is \
+     another user's"
 )]
 pub struct StillRoot {
     what: &'static str,
@@ -57,7 +58,7 @@ pub struct StillRoot {
 pub fn begin() -> Result<bool, StillRoot> {
     let Some(mark) = std::env::var_os(MARK) else { return Ok(false) };
     if !rustix::process::geteuid().is_root() {
-        // Whoever set it has nothing to give up.
+        // It was set by somebody who is not root, and has nothing to give up.
         return Ok(false);
     }
     let Some(((user, group), parent)) = read(&mark) else {
@@ -72,11 +73,11 @@ pub fn begin() -> Result<bool, StillRoot> {
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
     rustix::thread::set_thread_res_gid(group, group, group).map_err(step("setresgid"))?;
     rustix::thread::set_thread_res_uid(user, user, user).map_err(step("setresuid"))?;
-    // They went with the uid, unless root's own process was told to keep them (securebits).
+    // They went with the uid, unless root's own process keeps them (securebits).
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, none).map_err(step("capset"))?;
-    // The change of uid has set it to fs.suid_dumpable, which lays nobody open unless an administrator made it 1 (debug), and
+    // The change of uid has set it to fs.suid_dumpable, which opens no process unless an administrator made it 1 (debug), and
     // has taken the death signal away.
     closed().map_err(step("prctl(PR_SET_DUMPABLE)"))?;
     let death = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -103,43 +104,8 @@ pub async fn asked_to_end() {
     }
 }
 
-/// The command did not come to its own end. What was committed by then is whole.
-#[derive(Debug, thiserror::Error)]
-pub enum Unfinished {
-    /// It took too long.
-    #[error(
-        "the command did not end within {}, the longest that it can take, and was ended (it ran as the store's owner, uid {user}). {} \
-         If somebody stopped it (SIGSTOP), look at what runs as that user; then run the command again",
-        humantime::format_duration(*.limit), WHAT_STANDS
-    )]
-    Overdue {
-        /// As whom it ran.
-        user: u32,
-        /// How long it had.
-        limit: Duration,
-    },
-    /// A signal asked us to end.
-    #[error("the command was ended, since {signal} came. {}", WHAT_STANDS)]
-    Signalled {
-        /// By which signal.
-        signal: &'static str,
-    },
-    /// A signal has ended it that was not ours.
-    #[error(
-        "the command, which ran as the store's owner (uid {user}), was ended by signal {signal}, which root did not send. {} Look at \
-         what runs as that user, and whether memory ran out; then run the command again",
-        WHAT_STANDS
-    )]
-    Killed {
-        /// As whom it ran.
-        user: u32,
-        /// By which signal.
-        signal: i32,
-    },
-}
-
-const WHAT_STANDS: &str = "What servers trust is whole, the generation from before or a new one: `trustsync status` shows which, \
-                           and what is still owed is paid in the next cycle.";
+const WHAT_STANDS: &str = "What servers trust is whole, the generation from before or a new one: `trustsync status` \
+                           shows which, and what is still owed is paid in the next cycle.";
 
 /// The running child. Killed when dropped.
 pub struct Child {
@@ -156,7 +122,8 @@ impl Child {
         let failed = |what: &str, error: io::Error| {
             let user = owner.0;
             Failure::Other(format!(
-                "the command could not be run as the store's owner, uid {user} ({what}: {error}). Nothing was done; trust is unchanged"
+                "the command could not be run as the store's owner, uid {user} ({what}: {error}). Nothing was done; \
+                 trust is unchanged"
             ))
         };
         let signals = signals_to_end().map_err(|error| failed("signals", error))?;
@@ -187,15 +154,22 @@ impl Child {
         })
     }
 
-    /// Passes on what it says until it ends, and ends it if it does not within the limit, or if we are told to end.
+    /// Passes on what it says until it ends, and ends it if it does not within the limit, or if a signal asks us to end.
     pub async fn watch(mut self, limit: Duration) -> Result<Exit, Failure> {
         let user = self.owner.0;
         let unfinished = tokio::select! {
             status = self.process.wait() => Ok(status),
             never = self.stdout.drain_on() => match never {},
             never = self.stderr.drain_on() => match never {},
-            () = sleep(limit) => Err(Unfinished::Overdue { user, limit }),
-            signal = self.signals.next() => Err(Unfinished::Signalled { signal }),
+            () = sleep(limit) => {
+                let limit = humantime::format_duration(limit);
+                Err(format!(
+                    "the command did not end within {limit}, the longest that it can take, and was ended (it ran as \
+                     the store's owner, uid {user}). {WHAT_STANDS} If somebody stopped it (SIGSTOP), look at what runs \
+                     as that user; then run the command again"
+                ))
+            }
+            signal = self.signals.next() => Err(format!("the command was ended, since {signal} came. {WHAT_STANDS}")),
         };
         let ended = match unfinished {
             Ok(status) => Ok(status.map_err(Failure::other)?),
@@ -214,7 +188,7 @@ impl Child {
 
     /// TERM, so that it ends what it has started; then KILL.
     async fn end(&mut self) {
-        // As long as we have not waited for it, its pid is nobody else's; `id` knows it no longer once we have.
+        // As long as we have not waited for it, its pid belongs to no other process; once we have, `id` is empty.
         let pid = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         for signal in [Signal::TERM, Signal::CONT] {
             let _ = pid.map(|pid| kill_process(pid, signal));
@@ -235,9 +209,13 @@ impl Child {
     }
 }
 
-fn exit_of(user: u32, status: ExitStatus) -> Result<Exit, Unfinished> {
+fn exit_of(user: u32, status: ExitStatus) -> Result<Exit, String> {
     match (status.code(), status.signal()) {
-        (None, Some(signal)) => Err(Unfinished::Killed { user, signal }),
+        (None, Some(signal)) => Err(format!(
+            "the command, which ran as the store's owner (uid {user}), was ended by signal {signal}, which root did \
+             not send. {WHAT_STANDS} Look at what runs as that user, and whether memory ran out; then run the command \
+             again"
+        )),
         (code, _) => {
             let known = Exit::ALL.into_iter().find(|exit| Some(*exit as i32) == code);
             Ok(known.unwrap_or(Exit::Unexpected))

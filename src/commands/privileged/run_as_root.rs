@@ -19,22 +19,22 @@ use super::apply;
 use super::run_as_owner::{Child, Owner};
 use crate::cli::{Cli, Command, Global};
 use crate::commands::{Failure, environment};
+use crate::cycle::privileged::folder::Privileged;
 use crate::daemon;
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::settings;
 use crate::settings::resolved::{SecretOrigin, Store};
 use crate::store::ownership;
-use crate::store::privileged::Privileged;
 
 /// How often a command looks for requests, and how often the daemon does: it is in no hurry, and idle for hours.
 const SOON: Duration = Duration::from_millis(20);
 const AT_LEISURE: Duration = Duration::from_secs(2);
 
-/// How long a command may ask the vendor and others, where it has no word on the command line for it.
+/// How long a command may ask the vendor and others, where the command line does not set it.
 const ASKING: Duration = Duration::from_secs(60);
 
-/// How much longer than all its parts together a command may take: a slow disk is no reason to end it.
+/// How much longer than all its parts together a command may take: a slow disk is not a reason to end it.
 const SLACK: Duration = Duration::from_secs(30);
 
 /// Where the secret of each source is.
@@ -83,12 +83,12 @@ pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
     if !rustix::process::geteuid().is_root() || !writes(&cli.command) {
         return Ok(Duties::Nothing);
     }
-    // Whoever can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own business.
+    // Anyone who can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own business.
     let daemon = matches!(cli.command, Command::Run);
     if !daemon && cli.global.config.exists() {
         ownership::roots_alone(&cli.global.config).map_err(Failure::NotRoots)?;
     }
-    let Ok((loaded, _)) = settings::judge_without_secrets(&cli.global.config, &environment()) else {
+    let Ok((loaded, _)) = settings::check_without_secrets(&cli.global.config, &environment()) else {
         return Ok(Duties::Nothing);
     };
     let settings = loaded.settings;
@@ -112,8 +112,8 @@ pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
             Ok(Duties::RunAsOwner { owner: *owner, helpers, secrets, limit })
         }
         Some((user, _)) if daemon => Err(Failure::Usage(format!(
-            "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that user. \
-             Nothing was done."
+            "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that \
+             user. Nothing was done."
         ))),
         Some(_) => Err(Failure::Usage(
             "the stores belong to different users: choose one with --store. Nothing was done.".to_owned(),
@@ -182,7 +182,7 @@ fn secrets_for(owner: Owner, secrets: &Secrets) -> impl Iterator<Item = (String,
     })
 }
 
-/// Of root's own environment, what the command is made to be told by.
+/// The variables of root's own environment that configure the command.
 fn handed_on() -> impl Iterator<Item = (String, String)> {
     let known =
         ["PATH", "LANG", "TERM", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"];

@@ -1,8 +1,8 @@
-//! What root's half says of a turn to the daemon.
+//! What the privileged helper answers the daemon about a turn.
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::privileged::{Privileged, Request};
+use super::folder::{Privileged, Request};
 use crate::targets::enforcement::Enforcement;
 use crate::trust::canary::CheckCanary;
 use crate::trust::excerpt;
@@ -21,7 +21,7 @@ pub struct ApplyOutcome {
     pub schema: u32,
     /// The request's id; none where somebody ran `apply` by hand.
     pub request: Option<String>,
-    /// When.
+    /// When the turn was taken.
     pub time: Timestamp,
     /// What the link names now, where it names anything.
     #[serde(rename = "standing")]
@@ -47,17 +47,17 @@ pub struct ApplyOutcome {
 pub struct Rendered {
     /// The id of the store that it was adopted from.
     pub store: String,
-    /// Its number.
+    /// The number of the generation.
     pub generation: u64,
     /// Digest of what was let in.
     pub digest: Fingerprint,
 }
 
-/// How a turn of root's half ended.
+/// How a turn of the privileged helper ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The server was told, in these words; whether it serves it is for the daemon to prove.
+    /// The server was reloaded, in this way; whether it serves the generation is for the daemon to prove.
     #[serde(rename = "told")]
     Reloaded(String),
     /// The turn ended before that.
@@ -83,7 +83,7 @@ impl ApplyOutcome {
         }
     }
 
-    /// With every reason cut, so that the daemon can read it whatever a server or the daemon's own store said.
+    /// With every reason cut, so that the daemon can read it, whatever a server or the daemon's own store has answered.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let cut = |words: String| excerpt::end(&words, LONGEST_REASON);
@@ -105,7 +105,7 @@ impl ApplyOutcome {
         serde_json::from_slice(&half.concluded()?).ok().filter(|outcome: &Self| outcome.schema <= SCHEMA)
     }
 
-    /// As written.
+    /// As JSON, ended by a newline.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();

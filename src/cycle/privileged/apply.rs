@@ -15,19 +15,19 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
 use super::answer::{ApplyOutcome, Rendered, Verdict};
+use super::folder::{Privileged, Request};
 use crate::clock::Clock;
 use crate::cycle::steps::{self, Hand, Server, trusts_denied};
 use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe};
 use crate::exit::Exit;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
-use crate::store::adopt::{self, AdoptError};
+use crate::store::adopt::{self, AdoptError, Foreign};
 use crate::store::ownership::{self, NotRoots};
-use crate::store::privileged::{Privileged, Request};
 use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep_in};
 use crate::targets::enforcement;
 use crate::targets::process::Environment;
-use crate::targets::read_back::read_back_in;
-use crate::trust::adopt::{Giver, Input, Withheld, adopt as judge};
+use crate::targets::read_back::read_back;
+use crate::trust::adopt::{Adopted, Giver, Input, Withheld, adopt as judge};
 use crate::trust::canary::CheckCanary;
 use crate::trust::event;
 use crate::trust::finding::Finding;
@@ -56,15 +56,15 @@ pub struct Apply<'a> {
     pub settings: &'a Settings,
     /// Whose store is adopted.
     pub store: &'a StoreSettings,
-    /// For whom.
+    /// The target for which.
     pub target: &'a Target,
-    /// The time.
+    /// Tells the time.
     pub clock: &'a dyn Clock,
     /// How long to wait for another one.
     pub lock_timeout: Duration,
 }
 
-/// Why the privileged helper did not come to a turn. What stands, stays.
+/// Why the privileged helper took no turn. What is in place stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// It acts by what others may change.
@@ -81,12 +81,12 @@ pub enum ApplyError {
     Store(#[from] StoreError),
     /// What was remembered of earlier turns.
     #[error(
-        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what the \
-         daemon says next is believed",
+        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what \
+         the daemon says next is believed",
         path.display()
     )]
     State {
-        /// The file.
+        /// The state's file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -98,7 +98,7 @@ pub enum ApplyError {
     #[error("the daemon's store was not adopted: {0}")]
     Withheld(#[from] Withheld),
     /// It is another store, or goes backward.
-    #[error("the daemon's store {what}. Where it was made anew on purpose, remove {}", state.display())]
+    #[error("the daemon's store {what}. If it was made anew on purpose, remove {}", state.display())]
     NotTheSame {
         /// Compared with what was adopted before.
         what: String,
@@ -108,7 +108,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// The exit code.
+    /// The exit code that it ends in.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -130,7 +130,7 @@ struct State {
     store: Option<String>,
     /// The newest number adopted.
     generation: u64,
-    /// What the server was told of last.
+    /// For what the server was reloaded last.
     told: Option<(u64, Fingerprint)>,
     /// Whether its check sees what is wrong with a generation.
     #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
@@ -174,16 +174,12 @@ impl Apply<'_> {
     /// Does what was asked for and leaves an outcome, whatever comes of it. `request` was consumed before.
     pub async fn answer(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let span = tracing::info_span!("apply", target = self.target.name);
-        self.answer_in(request).instrument(span).await
-    }
-
-    async fn answer_in(&self, request: Option<&Request>) -> (ApplyOutcome, Exit) {
         let files = match Privileged::of(&self.store.privileged_path, &self.target.name) {
             Ok(files) => files,
             Err(error) => return self.without(request, &error.into()),
         };
         let (outcome, mut exit) =
-            self.work(&files, request).await.unwrap_or_else(|error| self.without(request, &error));
+            self.work(&files, request).instrument(span).await.unwrap_or_else(|error| self.without(request, &error));
         let mut outcome = outcome.bounded();
         if outcome.rendered.is_none() {
             outcome.rendered = ApplyOutcome::last(&files).and_then(|last| last.rendered);
@@ -213,21 +209,7 @@ impl Apply<'_> {
         let mut state = State::read(&files.state())?;
         let given = adopt::store(&self.store.path)?;
         let number = given.manifest.generation;
-        let differs = match &state.store {
-            Some(had) if *had != given.manifest.store => {
-                let given: String = given.manifest.store.chars().take(64).collect();
-                Some(format!("is another one ({given}) than before ({had})"))
-            }
-            _ if number < state.generation => Some(format!(
-                "has generation {number:06}, and {:06} was adopted before: who can only withdraw may not bring back what \
-                 has left",
-                state.generation
-            )),
-            _ => None,
-        };
-        if let Some(what) = differs {
-            return Err(ApplyError::NotTheSame { what, state: files.state() });
-        }
+        check_same(&state, &given.manifest, files)?;
         let link = files.link()?;
         let (linked, foreign) = match link.read()? {
             Link::Generation(number) => (Some(number), None),
@@ -235,35 +217,18 @@ impl Apply<'_> {
             Link::Foreign(found) => (None, Some(found)),
         };
         let earlier = linked.and_then(|linked| contents::manifest_in(&files.generations(), linked).ok().flatten());
-        if state.store.is_none() {
-            // Its memory was removed on purpose (a store made anew): what was denied stays so, and so does who is meant.
-            state.remember(earlier.as_ref());
-        }
-        let extra = anchors::extra(self.store).map_err(CycleError::from)?;
-        let adopted = judge(&Input {
-            giver: Giver::Daemon,
-            manifest: &given.manifest,
-            certificates: &given.certificates,
-            rules: &self.rules(&state)?,
-            earlier: earlier.as_ref(),
-            denied: &state.denied,
-            extra: &extra,
-            policy: &self.settings.verify,
-            now,
-        })?;
-        state.store = Some(given.manifest.store.clone());
-        state.generation = number;
-        state.identities.extend(adopted.identities());
-        state.denied.clone_from(&adopted.set.denied);
+        let adopted = self.adopt(&mut state, &given, earlier.as_ref())?;
         // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be admitted.
         let mut unsaved = state.write(&files.state()).err();
 
         let outputs = self.store.outputs();
         let content = Content::of(&adopted.set, &adopted.planner, &outputs);
         let rendered = self.render(files, &content, &given.manifest)?;
+        let environment = self.environment(number, &given.manifest.store);
+        let old = linked.into_iter().chain(state.told.map(|(told, _)| told));
+        let drops_denied = trusts_denied(&files.generations(), old, &adopted.planner.denied);
         // Of these very files: an apply that died after it had exchanged them has reloaded nothing.
         let acknowledged = state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told);
-        let environment = self.environment(number, &given.manifest.store);
         let server = Server {
             kinds: self.store.kinds,
             target: self.target,
@@ -271,17 +236,9 @@ impl Apply<'_> {
             generations: files.generations(),
             environment: environment.clone(),
         };
-        let old = linked.into_iter().chain(state.told.map(|(told, _)| told));
-        let forced = request.is_none_or(|request| request.tell);
-        let situation = Situation {
-            drops_denied: trusts_denied(&server.generations, old, &adopted.planner.denied),
-            ..server.situation(number, linked, acknowledged, state.canary.as_ref(), forced)
-        };
-        let mut hand = ByRoot { server, how: "as it stands".to_owned() };
-        let verdict = match steps::take(situation, &mut hand).await {
-            (turn::TurnOutcome::Settled(_), _) => Verdict::Reloaded(hand.how),
-            (turn::TurnOutcome::Owed(owed), _) => Verdict::Owed(owed),
-        };
+        let forced = request.is_none_or(|request| request.reload);
+        let begin = server.situation(number, linked, acknowledged, state.canary.as_ref(), forced);
+        let verdict = ByRoot::take(server, Situation { drops_denied, ..begin }).await;
         let mut outcome = ApplyOutcome::new(request, now, verdict);
         if matches!(outcome.verdict, Verdict::Reloaded(_)) {
             state.told = Some((number, rendered));
@@ -298,32 +255,13 @@ impl Apply<'_> {
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Reloaded(_));
         if is_used && canary::is_due(self.target, state.canary.as_ref(), number) {
             let generation = (number, &*link.generation(number));
-            canary::look(self.target, &mut state.canary, generation, link.path(), &environment).await;
+            canary::run(self.target, &mut state.canary, generation, link.path(), &environment).await;
             unsaved = state.write(&files.state()).err();
         }
         outcome.canary.clone_from(&state.canary);
         outcome.refused = adopted.refused;
-        if let Some(found) = foreign {
-            let text =
-                format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
-            outcome.findings.push(self.finding(event::Event::StoreDrift, text));
-        }
-        let failures = self.sweep(files, &[linked, Some(number), state.told.map(|(told, _)| told)]);
-        outcome.findings.extend(housekeeping::finding(
-            event::Event::ApplyNotSwept,
-            Subject::target(&self.target.name),
-            "What a crash left of the privileged helper, or what is older than is kept, could not be removed",
-            "No server reads it; the next turn tries again",
-            failures.iter().map(StoreError::in_short),
-        ));
-        if let Some(error) = &unsaved {
-            let text = format!(
-                "What the privileged helper remembers (denials, identities, what the server was told) could not be saved: {}. This turn was \
-                 taken all the same; the next one begins from what was saved before.",
-                error.in_short()
-            );
-            outcome.findings.push(self.finding(event::Event::ApplyNotSaved, text));
-        }
+        let named = [linked, Some(number), state.told.map(|(told, _)| told)];
+        outcome.findings.extend(self.findings(foreign, &self.sweep(files, &named), unsaved.as_ref()));
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,
             Verdict::Owed(owed) => owed.event().facts().failure.map_or(Exit::Owed, Exit::from),
@@ -331,6 +269,55 @@ impl Apply<'_> {
             Verdict::Reloaded(_) | Verdict::Withheld(_) => Exit::Done,
         };
         Ok((outcome, exit))
+    }
+
+    /// The daemon's set, as far as root's own policy lets it in; what it says of denials and identities is remembered.
+    fn adopt(&self, state: &mut State, given: &Foreign, earlier: Option<&Manifest>) -> Result<Adopted, ApplyError> {
+        if state.store.is_none() {
+            // The state was removed on purpose (a store made anew): what was denied stays so, and so do the identities.
+            state.remember(earlier);
+        }
+        let adopted = judge(&Input {
+            giver: Giver::Daemon,
+            manifest: &given.manifest,
+            certificates: &given.certificates,
+            rules: &self.rules(state)?,
+            earlier,
+            denied: &state.denied,
+            extra: &anchors::extra(self.store).map_err(CycleError::from)?,
+            policy: &self.settings.verify,
+            now: self.clock.now(),
+        })?;
+        state.store = Some(given.manifest.store.clone());
+        state.generation = given.manifest.generation;
+        state.identities.extend(adopted.identities());
+        state.denied.clone_from(&adopted.set.denied);
+        Ok(adopted)
+    }
+
+    /// What is to be reported besides the verdict: a `foreign` link that was replaced, and what the disk refused.
+    fn findings(&self, foreign: Option<String>, unswept: &[StoreError], unsaved: Option<&StoreError>) -> Vec<Finding> {
+        let foreign = foreign.map(|found| {
+            let text =
+                format!("The target's link was not made by trustsync ({found}); it was not followed, and replaced.");
+            self.finding(event::Event::StoreDrift, text)
+        });
+        let unswept = housekeeping::finding(
+            event::Event::ApplyNotSwept,
+            Subject::target(&self.target.name),
+            "What a crash left of root's files, or what is older than is kept, could not be removed",
+            "No server reads it; the next turn tries again",
+            unswept.iter().map(StoreError::in_short),
+        );
+        let unsaved = unsaved.map(|error| {
+            let text = format!(
+                "What the privileged helper remembers (denials, identities, what the server loaded last) could not be \
+                 saved: {}. This turn was taken all the same; the next one begins from what was saved before.",
+                error.in_short()
+            );
+            self.finding(event::Event::ApplyNotSaved, text)
+        });
+        foreign.into_iter().chain(unswept).chain(unsaved).collect()
     }
 
     /// What is run, whom it signals, by whom it is believed: all of it must be root's.
@@ -358,7 +345,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// By what each configured slot judges; the identity that was kept counts as learned.
+    /// The rules of each configured slot; the identity that was kept counts as learned.
     fn rules(&self, state: &State) -> Result<Vec<SlotRules>, CycleError> {
         let kept = |(slot, names): (&SlotId, &BTreeSet<String>)| {
             (slot.clone(), SlotState { identity: Some(names.clone()), ..SlotState::default() })
@@ -368,13 +355,13 @@ impl Apply<'_> {
         slots.map(|(source, slot, authority)| observe::rules(source, slot, authority, &planner)).collect()
     }
 
-    /// Writes the generation, unless what stands there is just that.
+    /// Writes the generation, unless it is there already.
     fn render(&self, files: &Privileged, content: &Content<'_>, given: &Manifest) -> Result<Fingerprint, ApplyError> {
         let (number, digest) = (given.generation, content.digest());
         let generations = files.generations();
         let rendered = contents::manifest_in(&generations, number).ok().flatten();
         let is_there = rendered.is_some_and(|rendered| rendered.digest == digest && rendered.store == given.store);
-        if is_there && read_back_in(self.store.kinds, &generations, number).is_ok() {
+        if is_there && read_back(self.store.kinds, &generations, number).is_ok() {
             return Ok(digest);
         }
         let marker = commit::marker(&given.store, number, digest)?;
@@ -407,7 +394,7 @@ impl Apply<'_> {
         let rendered = match swept.tried(files.link().and_then(|link| link.read())) {
             Some(Link::Generation(number)) => Some(number),
             Some(_) => None,
-            // Nobody knows which one is named.
+            // It is unknown which one is named.
             None => return swept.failures,
         };
         let found = swept.tried(generation::list_in(&generations)).unwrap_or_default();
@@ -422,11 +409,37 @@ impl Apply<'_> {
     }
 }
 
+/// Whether the daemon's store is the one that was adopted before, and has not gone backward.
+fn check_same(state: &State, given: &Manifest, files: &Privileged) -> Result<(), ApplyError> {
+    let what = match &state.store {
+        Some(had) if *had != given.store => {
+            let given: String = given.store.chars().take(64).collect();
+            format!("is another one ({given}) than before ({had})")
+        }
+        _ if given.generation < state.generation => format!(
+            "has generation {:06}, and {:06} was adopted before: who can only withdraw may not bring back what has left",
+            given.generation, state.generation
+        ),
+        _ => return Ok(()),
+    };
+    Err(ApplyError::NotTheSame { what, state: files.state() })
+}
+
 /// Root takes each step itself, up to the reload.
 struct ByRoot<'a> {
     server: Server<'a>,
     /// How the server was reloaded.
     how: String,
+}
+
+impl<'a> ByRoot<'a> {
+    async fn take(server: Server<'a>, situation: Situation) -> Verdict {
+        let mut hand = Self { server, how: "as it stands".to_owned() };
+        match steps::take(situation, &mut hand).await {
+            (turn::TurnOutcome::Settled(_), _) => Verdict::Reloaded(hand.how),
+            (turn::TurnOutcome::Owed(owed), _) => Verdict::Owed(owed),
+        }
+    }
 }
 
 impl Hand for ByRoot<'_> {

@@ -1,4 +1,4 @@
-//! The daemon's side: it asks the privileged helper, and reads what came of it.
+//! The daemon's side: it asks the privileged helper, and reads its answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::answer::ApplyOutcome;
+use super::folder::{Privileged, Purpose};
 use crate::settings::resolved::{Store as StoreSettings, Target};
 use crate::store::StoreError;
-use crate::store::privileged::{Asked, Privileged};
 use crate::targets::process::LAST_GRACE;
 use crate::trust::manifest::Manifest;
 
@@ -44,7 +44,7 @@ impl<'a> PrivilegedHelper<'a> {
         (!last.refused.is_empty()).then(|| last.refused.join("; "))
     }
 
-    /// What the privileged helper said of this generation.
+    /// What the privileged helper answered about this generation.
     pub fn last(&self) -> Option<ApplyOutcome> {
         let of_this = |last: &ApplyOutcome| {
             let rendered = last.rendered.as_ref();
@@ -56,10 +56,10 @@ impl<'a> PrivilegedHelper<'a> {
     }
 
     /// Asks the privileged helper and waits for its answer, for as long as its work can take; why there is none.
-    pub async fn ask(&self, asked: Asked) -> Result<ApplyOutcome, String> {
+    pub async fn ask(&self, purpose: Purpose) -> Result<ApplyOutcome, String> {
         self.asked.store(true, Ordering::Relaxed);
         let request =
-            self.files.ask(asked).map_err(|error| self.files.problem().unwrap_or_else(|| error.to_string()))?;
+            self.files.ask(purpose).map_err(|error| self.files.problem().unwrap_or_else(|| error.to_string()))?;
         let Target { name, check_timeout, reload_timeout, .. } = self.target;
         let unit = format!("trustsync-apply@{name}");
         let taken_within = reload_timeout.saturating_add(*check_timeout);
@@ -80,13 +80,15 @@ impl<'a> PrivilegedHelper<'a> {
             match taken {
                 None if asked.elapsed() >= taken_within => {
                     return Err(format!(
-                        "the privileged helper did not take the request within {}: is {unit}.path enabled? See `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
+                        "the privileged helper did not take the request within {}: is {unit}.path enabled? See \
+                         `systemctl status {unit}.path`; `sudo trustsync apply {name}` does it now",
                         humantime::format_duration(taken_within)
                     ));
                 }
                 Some(taken) if taken.elapsed() >= done_within => {
                     return Err(format!(
-                        "the privileged helper took the request and left no outcome within {}: see `journalctl -u {unit}.service`",
+                        "the privileged helper took the request and left no outcome within {}: see `journalctl -u \
+                         {unit}.service`",
                         humantime::format_duration(done_within)
                     ));
                 }

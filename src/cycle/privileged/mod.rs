@@ -1,6 +1,7 @@
-//! Root's half of a privileged target: what root does ([`apply`]), what it says of that ([`outcome`]), and how the daemon asks
-//! for it (`ask`).
+//! The privileged helper: what it does as root ([`apply`]), what it answers ([`answer`]), how the daemon asks it (`ask`), and
+//! the folder by which both meet ([`folder`]).
 
 pub mod answer;
 pub mod apply;
 pub(super) mod ask;
+pub mod folder;

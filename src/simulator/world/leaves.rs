@@ -75,8 +75,8 @@ impl World {
             Impostor::Twin => (None, VENDOR, own),
             Impostor::OtherCa => (Some(&pki.other_root), VENDOR, own),
         };
-        let days_ago = if who == Impostor::Expired { 427 } else { 1 };
-        let request = LeafRequest::client(name, self.days(-days_ago, 397));
+        let start = if who == Impostor::Expired { -427 } else { -1 };
+        let request = LeafRequest::client(name, self.days(start, 397));
         self.kept(&mut *self.advanced()?, who.name(), issuer, organisation, &request)
     }
 

@@ -19,7 +19,7 @@ pub use start::START;
 struct Apache;
 
 /// `apache/`: an allowlist to include.
-pub const OUTPUT: Output = Output::of(&Apache);
+pub const OUTPUT: Output = &Apache;
 
 /// The kind of server.
 pub static APACHE: ServerKind = ServerKind {

@@ -12,7 +12,7 @@ use crate::trust::render::{Family, Files, Label, Odd, Output};
 use crate::trust::set::TrustSet;
 
 /// OpenSSL's directory of certificates by the hash of their subject.
-pub const OUTPUT: Output = Output::of(&Hashed);
+pub const OUTPUT: Output = &Hashed;
 
 struct Hashed;
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::targets::der::tlv;
 use crate::trust::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value};
-use crate::trust::render::{Files, Label, pem_of};
+use crate::trust::render::{Files, Label};
 use crate::trust::set::TrustSet;
 
 const UTF8_STRING: u8 = 0x0c;
@@ -35,7 +35,7 @@ pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
             let place = taken.entry(hash).or_default();
             let path = format!("{FOLDER}{hash:08x}.{place}");
             *place = place.saturating_add(1);
-            (path, pem_of(held).into_bytes())
+            (path, held.pem().into_bytes())
         })
         .collect()
 }

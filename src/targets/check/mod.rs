@@ -26,7 +26,7 @@ pub enum View<'a> {
     AsItStands,
     /// Those of the folder `new`, where `link` leads, seen by nobody else.
     Private {
-        /// The generation's folder.
+        /// The folder of one generation.
         new: &'a Path,
         /// The path that the server's configuration names.
         link: &'a Path,
@@ -38,7 +38,7 @@ pub enum View<'a> {
 pub enum CheckOutcome {
     /// The server would load this.
     Passed,
-    /// It would not.
+    /// The server would refuse this.
     Failed {
         /// How the check ended, and what it said.
         output: String,

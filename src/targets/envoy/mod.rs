@@ -18,7 +18,7 @@ use crate::trust::set::TrustSet;
 struct Envoy;
 
 /// `envoy/`: a file of its secret discovery service.
-pub const OUTPUT: Output = Output::of(&Envoy);
+pub const OUTPUT: Output = &Envoy;
 
 /// The kind of server.
 pub static ENVOY: ServerKind = ServerKind {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
-use crate::trust::render::{Files, Label, pem_of};
+use crate::trust::render::{Files, Label};
 use crate::trust::set::TrustSet;
 
 /// With the generation marker as the first of the authorities: an Envoy below 1.40 shows the first alone of those that
@@ -33,8 +33,8 @@ const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_socket
 /// `envoy/sds.json`, `envoy/sds-without-marker.json`.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let admission = Admission::of(set);
-    let authorities: String = admission.authorities(set).into_values().map(pem_of).collect();
-    let marker = pem_of(label.marker);
+    let authorities: String = admission.authorities(set).into_values().map(Certificate::pem).collect();
+    let marker = label.marker.pem();
     let without = if authorities.is_empty() { marker.clone() } else { authorities.clone() };
     [(WITH_MARKER, format!("{marker}{authorities}")), (WITHOUT_MARKER, without)]
         .into_iter()
@@ -59,11 +59,11 @@ pub(super) fn admits_nobody(file: &[u8]) -> bool {
 
 /// Which clients of those whom the authorities have signed get in.
 enum Admission {
-    /// These certificates.
+    /// Those with one of these certificates.
     Leaves(BTreeSet<Fingerprint>),
     /// Those with one of these as dNSName.
     Names(BTreeSet<String>),
-    /// All of them.
+    /// All whom the roots have signed.
     Issuer,
 }
 

@@ -8,9 +8,9 @@ use super::socket::{HaproxyError, argument, ask, ask_in_turn};
 /// The two forms of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Entries alone.
+    /// A list of entries.
     Acl,
-    /// Entries with values.
+    /// A list of keys, each with a value.
     Map,
 }
 
@@ -50,7 +50,7 @@ pub struct CaFile {
 pub struct Loaded {
     /// The lists, in the order of their numbers, acls before maps.
     pub lists: Vec<List>,
-    /// The CA files.
+    /// In the order in which HAProxy names them.
     pub ca_files: Vec<CaFile>,
 }
 

@@ -41,7 +41,7 @@ pub(super) static RELOAD: OwnReload = OwnReload {
 /// The master's counts of reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reloads {
-    /// All of them.
+    /// Since the master was started.
     pub tried: u64,
     /// Those in a row that failed.
     pub failed: u64,

@@ -28,7 +28,7 @@ use crate::trust::set::TrustSet;
 struct Haproxy;
 
 /// `haproxy/`: lists of fingerprints and names.
-pub const OUTPUT: Output = Output::of(&Haproxy);
+pub const OUTPUT: Output = &Haproxy;
 
 /// The kind of server.
 pub static HAPROXY: ServerKind = ServerKind {

@@ -59,12 +59,12 @@ impl OnDisk {
         Ok(lines.map(str::to_owned).collect())
     }
 
-    /// Its text.
+    /// Its text, if the manifest lists it.
     pub fn text(&self, path: &str) -> io::Result<String> {
         if !self.files.contains(path) {
             return Err(io::Error::new(ErrorKind::NotFound, "the generation's manifest lists no such file"));
         }
-        let bytes = generation::read_file_in(&self.generations, self.number, path, LARGEST)
+        let bytes = generation::read_file(&self.generations, self.number, path, LARGEST)
             .map_err(|error| io::Error::other(error.to_string()))?
             .ok_or(ErrorKind::NotFound)?;
         String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))

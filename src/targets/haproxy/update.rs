@@ -53,7 +53,7 @@ pub(super) static RELOAD: OwnReload = OwnReload {
     },
 };
 
-/// What HAProxy took.
+/// How many of our files HAProxy took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Updated {
     /// How many lists and maps.

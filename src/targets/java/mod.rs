@@ -16,7 +16,7 @@ use crate::trust::set::TrustSet;
 struct Java;
 
 /// `truststore.p12`, with and without the generation marker.
-pub const OUTPUT: Output = Output::of(&Java);
+pub const OUTPUT: Output = &Java;
 
 /// The kind of server.
 pub static JAVA: ServerKind = ServerKind {

@@ -28,7 +28,7 @@ pub struct Directive {
 pub struct Lua(pub String);
 
 impl Directive {
-    /// The first argument.
+    /// The first argument, if there is one.
     #[must_use]
     pub fn argument(&self) -> Option<&str> {
         self.arguments.first().map(String::as_str)

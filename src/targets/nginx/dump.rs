@@ -137,22 +137,13 @@ pub(super) fn tidy(path: &Path) -> PathBuf {
 }
 
 fn path_matches(pattern: &Path, path: &Path) -> bool {
-    let mut patterns = pattern.components();
-    let mut names = path.components();
-    loop {
-        match (patterns.next(), names.next()) {
-            (None, None) => return true,
-            (Some(pattern), Some(name)) => {
-                let pattern: Vec<char> = pattern.as_os_str().to_string_lossy().chars().collect();
-                let name: Vec<char> = name.as_os_str().to_string_lossy().chars().collect();
-                let hidden = name.first() == Some(&'.') && pattern.first() != Some(&'.');
-                if hidden || !name_matches(&pattern, &name) {
-                    return false;
-                }
-            }
-            _ => return false,
-        }
-    }
+    let characters = |part: Component<'_>| part.as_os_str().to_string_lossy().chars().collect::<Vec<char>>();
+    pattern.components().count() == path.components().count()
+        && pattern.components().zip(path.components()).all(|(pattern, name)| {
+            let (pattern, name) = (characters(pattern), characters(name));
+            let is_hidden = name.first() == Some(&'.') && pattern.first() != Some(&'.');
+            !is_hidden && name_matches(&pattern, &name)
+        })
 }
 
 /// glob(7) within one name: `*`, `?`, `[abc]`, `[a-z]`, `[!abc]`, `\x`.

@@ -23,7 +23,7 @@ use crate::trust::set::{Denial, TrustSet};
 pub struct Nginx;
 
 /// `nginx/`: the bodies of two maps.
-pub const OUTPUT: Output = Output::of(&Nginx);
+pub const OUTPUT: Output = &Nginx;
 
 /// The kind of server.
 pub static NGINX: ServerKind = ServerKind {

@@ -20,7 +20,7 @@ const LARGEST: u64 = 32 * 1024 * 1024;
 /// What did not read back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
-    /// The disk refused.
+    /// A file could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The manifest cannot be used.
@@ -32,44 +32,39 @@ pub enum ReadBackError {
     /// A file is not what the manifest says.
     #[error("{path} is not as it was written.")]
     Changed {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file is missing.
     #[error("{path} is missing.")]
     Missing {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file that no kind of server reads, so that nobody could say what it should hold.
-    #[error("{path} is a file that no kind of server has: nothing reads it back, so the generation is not used.")]
+    #[error("{path} is not a file of any kind of server: nothing reads it back, so the generation is not used.")]
     Unknown {
-        /// The file.
+        /// Within the generation.
         path: String,
     },
     /// A file does not hold what it should.
     #[error("{path} holds {found} where {expected} are meant.")]
     Count {
-        /// The file.
+        /// Within the generation.
         path: String,
-        /// What was found.
+        /// How many of what, or a line, quoted.
         found: String,
-        /// What should be.
+        /// The same, by the manifest.
         expected: String,
     },
 }
 
-/// Reads generation `number` of the store at `root` back, by the kinds that are known.
-pub fn read_back(kinds: Kinds, root: &Path, number: u64) -> Result<(), ReadBackError> {
-    read_back_in(kinds, &root.join(generation::DIRECTORY), number)
-}
-
-/// As [`read_back`], of a folder of generations.
-pub fn read_back_in(kinds: Kinds, generations: &Path, number: u64) -> Result<(), ReadBackError> {
+/// Reads generation `number` of a folder of generations back, by the kinds that are known.
+pub fn read_back(kinds: Kinds, generations: &Path, number: u64) -> Result<(), ReadBackError> {
     let manifest = contents::manifest_in(generations, number)?.ok_or(ReadBackError::NoManifest(number))?;
     for (path, digest) in &manifest.files {
         let missing = || ReadBackError::Missing { path: path.clone() };
-        let bytes = generation::read_file_in(generations, number, path, LARGEST)?.ok_or_else(missing)?;
+        let bytes = generation::read_file(generations, number, path, LARGEST)?.ok_or_else(missing)?;
         if Fingerprint::of(&bytes) != *digest {
             return Err(ReadBackError::Changed { path: path.clone() });
         }

@@ -22,7 +22,7 @@ pub enum Signal {
 pub enum ReloadReport {
     /// A process was sent a signal.
     Signalled {
-        /// The process.
+        /// The server's main process, or the one of the pidfile.
         pid: i32,
         /// As configured, or its kind's.
         signal: Signal,
@@ -71,7 +71,7 @@ pub enum ReloadError {
     /// The process that a pidfile names.
     #[error("the pidfile {} {why}; nothing was signalled and the reload stays owed", path.display())]
     Pidfile {
-        /// The file.
+        /// As configured, or its kind's.
         path: PathBuf,
         /// What is wrong with the file, or with the process.
         why: String,
@@ -95,7 +95,7 @@ pub enum ReloadError {
     /// The process is known, and the signal did not reach it.
     #[error("process {pid} {why}; the reload stays owed")]
     Signal {
-        /// Its number.
+        /// Held by a pidfd when it was signalled.
         pid: i32,
         /// It ended, or what the kernel said.
         why: String,
@@ -103,7 +103,7 @@ pub enum ReloadError {
     /// The command could not be run.
     #[error("the reload command: {0}; the reload stays owed")]
     NotRun(#[from] RunError),
-    /// The command failed.
+    /// The command ended with an error, or did not end in time.
     #[error(
         "the reload command {command:?} failed ({how}); the server may go on with the old trust, and the reload stays \
          owed"
@@ -114,7 +114,7 @@ pub enum ReloadError {
         /// How it ended, and what it said.
         how: String,
     },
-    /// No answer came.
+    /// No answer to the `POST` came.
     #[error("{0}; the reload stays owed")]
     NotAsked(#[from] HttpError),
     /// The answer was not 2xx.
@@ -122,7 +122,7 @@ pub enum ReloadError {
     Refused {
         /// Without what may be a secret.
         url: String,
-        /// The status code.
+        /// Anything but 200 to 299.
         status: u16,
         /// The beginning of the body.
         body: String,

@@ -1,12 +1,12 @@
-//! Lists that somebody hands in along with a leaf, to have it judged by them as well: `trustsync verify --crl`.
+//! Lists that are given along with a leaf, to verify it by them as well: `trustsync verify --crl`.
 //!
-//! The cycle fetches lists by itself, and one that it cannot get or believe is a warning there. Here somebody asks *this*
-//! list about *this* leaf, so a list that cannot answer for a certificate on its path refuses the leaf.
+//! The cycle fetches lists by itself, and one that it cannot get or believe is a warning there. Here the user asks
+//! *this* list about *this* leaf, so a list that cannot answer for a certificate on its path refuses the leaf.
 
 use std::time::Duration;
 
 use crate::trust::certificate::Certificate;
-use crate::trust::crl::{Crl, Freshest, Problem, UnreadableCrl, judge, revocations};
+use crate::trust::crl::{Crl, Freshest, Problem, UnreadableCrl, believe, revocations};
 use crate::trust::refusal::{Rule, Violation, quoted};
 use crate::trust::timestamp::Timestamp;
 
@@ -15,13 +15,14 @@ use crate::trust::timestamp::Timestamp;
 pub struct Answer {
     /// [`Rule::Revoked`] and [`Rule::UnusableCrl`].
     pub violations: Vec<Violation>,
-    /// Lists that concern nobody here or are not needed, and certificates below the anchor for which no list speaks.
+    /// Lists that concern no certificate here or are not needed, and certificates below the anchor that no list covers.
     pub notes: Vec<String>,
     /// Whether a list in force speaks for every certificate below the anchor.
     pub covered: bool,
 }
 
-/// Asks these lists, each with a name for messages, about a leaf and the issuers of its accepted path (anchor included).
+/// Asks these lists, each with a name for messages, about a leaf and the issuers of its accepted path (anchor
+/// included).
 #[must_use]
 pub fn ask(
     leaf: &Certificate,
@@ -36,7 +37,7 @@ pub fn ask(
     for (name, list) in lists {
         let (issuer, problem) = match list {
             Err(unreadable) => (None, unreadable.to_string()),
-            Ok(crl) => match judge(crl, chain, clock_skew, now) {
+            Ok(crl) => match believe(crl, chain, clock_skew, now) {
                 Ok(verified) => {
                     freshest.add(verified);
                     continue;

@@ -1,20 +1,20 @@
-//! Certificate revocation lists (RFC 5280, 5): whom an issuer has taken its word back for.
+//! Certificate revocation lists (RFC 5280, 5): which certificates an issuer has revoked.
 //!
 //! ```text
-//!  bytes ─▶ Crl (parsed, not believed) ─▶ judge, with the issuers of accepted paths ─▶ VerifiedCrl
+//!  bytes ─▶ Crl (parsed, not believed) ─▶ believe, with the issuers of accepted paths ─▶ VerifiedCrl
 //!                                                                                          │
 //!          leaf and chain ──────────────────────────▶ revocations ◀── Freshest ◀───────────┘
 //! ```
 //!
 //! A list may have sixteen megabytes and hundreds of thousands of entries, and two or three of them concern us. So it
-//! stays the bytes that came: it is walked once to see that all of it can be read, and again for each serial number that
-//! is asked for. Nothing is made of an entry that is not asked for.
+//! stays the bytes that came: it is walked once to see that all of it can be read, and again for each serial number
+//! that is asked for. Nothing is made of an entry that is not asked for.
 //!
-//! What we cannot process we refuse in words, as RFC 5280, 5.2 demands: delta lists, indirect lists, lists of some
+//! What we cannot process we refuse with a reason, as RFC 5280, 5.2 demands: delta lists, indirect lists, lists of some
 //! reasons only, of attribute certificates, and unknown critical extensions.
 
+mod belief;
 pub mod given;
-mod judge;
 mod revocation;
 
 use std::borrow::Cow;
@@ -33,7 +33,7 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::pem;
 use crate::trust::timestamp::Timestamp;
 
-pub use judge::{Problem, Refused, VerifiedCrl, judge};
+pub use belief::{Problem, Refused, VerifiedCrl, believe};
 pub use revocation::{Freshest, Reason, Revocation, revocations};
 
 /// The largest list that is read. The largest that public CAs have published lie a little below ten megabytes.
@@ -99,7 +99,8 @@ pub struct CrlFacts {
 /// For which of its issuer's certificates a list speaks (RFC 5280, 5.2.5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
-    /// The URLs of the distribution point whose list this is; with none and not `unnamed_point`, it is the issuer's list.
+    /// The URLs of the distribution point whose list this is; with none and not `unnamed_point`, it is the issuer's
+    /// list.
     pub urls: Vec<String>,
     /// Whether it is the list of a distribution point that is named otherwise than by a URL.
     pub unnamed_point: bool,
@@ -126,7 +127,8 @@ pub enum CoveredKind {
 }
 
 impl Scope {
-    /// Whether it includes a certificate of the list's issuer: whether a serial number's absence says anything about it.
+    /// Whether it includes a certificate of the list's issuer: whether a serial number's absence says anything about
+    /// it.
     #[must_use]
     pub fn includes(&self, certificate: &Certificate) -> bool {
         let facts = certificate.facts();
@@ -166,11 +168,11 @@ impl Crl {
             )));
         }
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        if pem::count(text) != 1 {
+        let mut blocks = pem::scan(text);
+        let (1, Some(block)) = (blocks.len(), blocks.pop()) else {
             let what = format!("it is not DER, and has {} PEM blocks where one is expected", pem::count(text));
             return Err(UnreadableCrl(what));
-        }
-        let block = pem::scan(text).pop().ok_or_else(|| UnreadableCrl("it has no PEM block".into()))?;
+        };
         match block.bytes {
             Ok(_) if block.label != "X509 CRL" => {
                 Err(UnreadableCrl(format!("its PEM block is not an X509 CRL but {:?}", block.label)))
@@ -219,7 +221,7 @@ impl Crl {
     fn entry(&self, serial: &[u8]) -> Option<RawEntry> {
         let serial = significant(serial);
         let mut entries = Reader::new(&self.entries);
-        // All of them could be read once; an error would be the end of the list.
+        // All of them could be read before; an error would be the end of the list.
         while let Ok(entry) = entries.next() {
             if entry.parts().next().is_ok_and(|number| significant(number.content) == serial) {
                 return read_entry(&entry, &mut Vec::new()).ok().map(|(entry, _)| entry);
@@ -229,7 +231,7 @@ impl Crl {
     }
 }
 
-/// Short, as it stands in structures that are printed in tests and logs.
+/// Short, because it is in structures that tests and logs print.
 impl fmt::Debug for Crl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Crl({} of {}, {} entries)", self.facts.issuer, self.facts.this_update, self.facts.count)
@@ -409,7 +411,7 @@ fn read_extensions(extensions: &Value<'_>, facts: &mut CrlFacts) -> Result<(), U
             ISSUING_DISTRIBUTION_POINT => {
                 facts.scope = read_scope(extension.content).map_err(wrong("its issuingDistributionPoint"))?;
             }
-            // Critical by the standard; whatever a CA writes, it is no whole list.
+            // Critical by the standard; whatever a CA writes, it is not a complete list.
             DELTA_CRL_INDICATOR => facts.delta = true,
             _ => extension.note_if_critical(&mut facts.unknown_critical_extensions),
         }

@@ -9,8 +9,8 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::refusal::quoted;
 use crate::trust::timestamp::Timestamp;
 
-/// Of each issuer and scope the freshest list. Two distribution points of one issuer are two scopes: a fresh list of the
-/// one says nothing about the other's certificates.
+/// Of each issuer and scope the freshest list. Two distribution points of one issuer are two scopes: a fresh list of
+/// the one says nothing about the other's certificates.
 #[derive(Debug, Clone, Default)]
 pub struct Freshest(BTreeMap<Key, VerifiedCrl>);
 
@@ -22,7 +22,7 @@ struct Key {
 }
 
 impl Freshest {
-    /// Takes a list in, unless it has a fresher one of the same issuer and scope; tells whether it did.
+    /// Takes a list in, unless it has a fresher one of the same issuer and scope; returns whether it did.
     pub fn add(&mut self, crl: VerifiedCrl) -> bool {
         let facts = crl.facts();
         let key = Key { issuer_der: facts.issuer_der.clone(), issuer_key: crl.issuer_key, scope: facts.scope.clone() };
@@ -47,7 +47,7 @@ impl Freshest {
         self.0.values()
     }
 
-    /// Those of `leaf` and `chain` (no anchor: nobody but the operator answers for it) for which no list here speaks.
+    /// Those of `leaf` and `chain` (not the anchor: only the operator answers for it) for which no list here speaks.
     #[must_use]
     pub fn uncovered<'a>(&self, leaf: &'a Certificate, chain: &'a [Certificate]) -> Vec<&'a Certificate> {
         std::iter::once(leaf)
@@ -60,16 +60,6 @@ impl Freshest {
     }
 }
 
-impl FromIterator<VerifiedCrl> for Freshest {
-    fn from_iter<T: IntoIterator<Item = VerifiedCrl>>(lists: T) -> Self {
-        let mut freshest = Self::default();
-        for list in lists {
-            freshest.add(list);
-        }
-        freshest
-    }
-}
-
 /// By thisUpdate, then by number; of two that still agree, the one that revokes more is the safer.
 fn age(crl: &VerifiedCrl) -> (Timestamp, usize, &[u8], usize) {
     let facts = crl.facts();
@@ -77,17 +67,11 @@ fn age(crl: &VerifiedCrl) -> (Timestamp, usize, &[u8], usize) {
     (facts.this_update, number.len(), number, facts.count)
 }
 
-/// Why a certificate was revoked (RFC 5280, 5.3.1).
+/// Why a certificate was revoked: the code of RFC 5280, 5.3.1, or 0 where the list gives none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reason(u8);
+pub struct Reason(pub u8);
 
 impl Reason {
-    /// The code, 0 where the list gives none.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        self.0
-    }
-
     /// Its name in RFC 5280.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -120,7 +104,7 @@ pub struct Revocation {
     pub listed: Timestamp,
     /// revocationDate.
     pub since: Timestamp,
-    /// Why.
+    /// The reason that the list gives.
     pub reason: Reason,
 }
 
@@ -142,9 +126,9 @@ impl fmt::Display for Revocation {
 /// Why a leaf is revoked: empty where it is not. `chain` holds the issuers of its accepted paths, in any order, anchors
 /// included.
 ///
-/// A leaf is revoked with its own certificate, or when each of its paths leads through a revoked one. Whoever is listed is
+/// A leaf is revoked with its own certificate, or when each of its paths leads through a revoked one. What is listed is
 /// revoked, whatever the reason (on hold too), and whatever the list's scope: an issuer gives a serial number once (RFC
-/// 5280, 4.1.2.2), so a list that names it means it. An anchor is revoked by nobody but the operator.
+/// 5280, 4.1.2.2), so a list that names it means it. Only the operator revokes an anchor.
 #[must_use]
 pub fn revocations(leaf: &Certificate, chain: &[Certificate], crls: &Freshest) -> Vec<Revocation> {
     if let Some(revoked) = revocation(leaf, chain, crls) {
@@ -185,7 +169,8 @@ fn issued(issuer: &Certificate, certificate: &Certificate) -> bool {
     above.subject_der == below.issuer_der && keys_agree && issuer != certificate
 }
 
-/// Whether a list is by the issuer of a certificate: by its name, and by a key that the certificate's path has under it.
+/// Whether a list is by the issuer of a certificate: by its name, and by a key that the certificate's path has under
+/// it.
 fn speaks_for(crl: &VerifiedCrl, certificate: &Certificate, chain: &[Certificate]) -> bool {
     crl.facts().issuer_der == certificate.facts().issuer_der
         && chain.iter().any(|issuer| issuer.facts().key_fingerprint == crl.issuer_key && issued(issuer, certificate))

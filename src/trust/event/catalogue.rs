@@ -57,6 +57,11 @@ const fn row(
     Facts { name, severities, subjects, ends, means: "", action: "", text_explains: false, failure: None }
 }
 
+/// The beginning of a row about a target that owes its turn.
+const fn owed(name: &'static str, severities: &'static [Severity]) -> Facts {
+    Facts { failure: Some(Failure::Owed), ..row(name, severities, TARGET, End::Settled) }
+}
+
 impl Facts {
     /// What it means for trust. Its findings tell what happened, and leave it to the catalogue to explain it.
     const fn means(self, means: &'static str) -> Self {
@@ -263,70 +268,60 @@ catalogue!(
         .act("Give a copy of a whole generation as the seed, or none.")
         .fails(Failure::Answer),
     // --- a target's turn, where it is owed ---
-    TargetGenerationUnreadable = row("target_generation_unreadable", CRITICAL, TARGET, End::Settled)
+    TargetGenerationUnreadable = owed("target_generation_unreadable", CRITICAL)
         .tells("The files did not read back as they were written. The server keeps the old trust.")
         .act("Look at the disk, and at who else writes into the store.")
         .fails(Failure::Store),
-    TargetNotSwitched = row("target_not_switched", CRITICAL, TARGET, End::Settled)
+    TargetNotSwitched = owed("target_not_switched", CRITICAL)
         .tells("The link that the server reads by could not be moved. The server keeps the old trust.")
         .act("Repair what the text names: permissions, or something else in the link's place.")
         .fails(Failure::Store),
-    TargetCheckRefused = row("target_check_refused", CRITICAL, TARGET, End::Settled)
+    TargetCheckRefused = owed("target_check_refused", CRITICAL)
         .tells("The server's own check refuses the new generation and passes with the old one: it lacks what is new.")
         .act("Correct what the check names; if it names files of this store, report that as a bug.")
         .fails(Failure::Check),
-    TargetBroken = row("target_broken", CRITICAL, TARGET, End::Settled)
+    TargetBroken = owed("target_broken", CRITICAL)
         .tells("The server's configuration is broken elsewhere: it keeps the old trust, and might not restart.")
         .act("Correct what the check names, and reload the server as you always do.")
         .fails(Failure::Check),
-    TargetCheckFailed = row("target_check_failed", CRITICAL, TARGET, End::Settled)
+    TargetCheckFailed = owed("target_check_failed", CRITICAL)
         .tells("The check fails with the new generation in place, so the server was not reloaded.")
         .act("Correct what the check names, and reload the server as you always do.")
         .fails(Failure::Check),
-    TargetCheckNotRun = row("target_check_not_run", CRITICAL, TARGET, End::Settled)
+    TargetCheckNotRun = owed("target_check_not_run", CRITICAL)
         .tells("Whether the server would load the new generation is unknown, so it was not reloaded.")
-        .act("Repair the check, or what it needs; check = [] says that there is none.")
-        .fails(Failure::Owed),
-    TargetNotTold = row("target_not_told", CRITICAL, TARGET, End::Settled)
+        .act("Repair the check, or what it needs; check = [] says that there is none."),
+    TargetNotTold = owed("target_not_told", CRITICAL)
         .tells("The server could not be reloaded; it loads the new generation at its next start or reload.")
-        .act("Repair the reload that the text names, or reload the server by hand and run trustsync reload.")
-        .fails(Failure::Owed),
-    TargetWithheld = row("target_withheld", CRITICAL, TARGET, End::Settled)
+        .act("Repair the reload that the text names, or reload the server by hand and run trustsync reload."),
+    TargetWithheld = owed("target_withheld", CRITICAL)
         .tells("The privileged helper refuses a part of the generation: the server lacks that part.")
-        .act("Compare root's configuration with the daemon's; if they agree, find out who writes into the store.")
-        .fails(Failure::Owed),
-    TargetNotWired = row("target_not_wired", CRITICAL, TARGET, End::Settled)
+        .act("Compare root's configuration with the daemon's; if they agree, find out who writes into the store."),
+    TargetNotWired = owed("target_not_wired", CRITICAL)
         .tells("The server does not use this store's files: no rotation reaches it.")
-        .act("Add the lines that trustsync reload prints to its configuration, and reload it.")
-        .fails(Failure::Owed),
+        .act("Add the lines that trustsync reload prints to its configuration, and reload it."),
     TargetNotEnforced = row("target_not_enforced", CRITICAL, TARGET, End::Enforced)
         .tells("The server loads the allowlist but does not ask it: other people's certificates of the same CA get in.")
         .act("Add the lines that trustsync reload prints to its configuration, and reload it.")
         .fails(Failure::Owed),
-    TargetChainOnly = row("target_chain_only", CRITICAL_OR_WARNING, TARGET, End::Settled)
+    TargetChainOnly = owed("target_chain_only", CRITICAL_OR_WARNING)
         .means("The chain is loaded, and the allowlist was not seen. The chain alone admits strangers of the same CA.")
-        .act("Include the allowlist too, and let the proof see it; trustsync reload prints the lines.")
-        .fails(Failure::Owed),
-    TargetAllowlistOnly = row("target_allowlist_only", CRITICAL_OR_NOTE, TARGET, End::Settled)
+        .act("Include the allowlist too, and let the proof see it; trustsync reload prints the lines."),
+    TargetAllowlistOnly = owed("target_allowlist_only", CRITICAL_OR_NOTE)
         .means("The allowlist is loaded; the chain was not seen. Without it the upcoming certificate may be refused.")
-        .act("See that the server reads the chain from this store.")
-        .fails(Failure::Owed),
-    TargetRefuted = row("target_refuted", CRITICAL, TARGET, End::Settled)
+        .act("See that the server reads the chain from this store."),
+    TargetRefuted = owed("target_refuted", CRITICAL)
         .tells("The server was reloaded and still serves another generation.")
-        .act("See whether the server's own log shows a refused reload, and whether it reads a copy of the files.")
-        .fails(Failure::Owed),
-    TargetNotYet = row("target_not_yet", CRITICAL, TARGET, End::Settled)
+        .act("See whether the server's own log shows a refused reload, and whether it reads a copy of the files."),
+    TargetNotYet = owed("target_not_yet", CRITICAL)
         .tells("The server was reloaded and does not steadily serve the generation.")
-        .act("Look for several servers behind the address of the proof, and for old workers that do not end.")
-        .fails(Failure::Owed),
-    TargetUnreachable = row("target_unreachable", CRITICAL_OR_WARNING, TARGET, End::Settled)
+        .act("Look for several servers behind the address of the proof, and for old workers that do not end."),
+    TargetUnreachable = owed("target_unreachable", CRITICAL_OR_WARNING)
         .means("The server does not answer. What it serves is unknown; the new generation is in place for its start.")
-        .act("See whether the server runs, and whether proof.connect is its address.")
-        .fails(Failure::Owed),
-    TargetUnproven = row("target_unproven", CRITICAL, TARGET, End::Settled)
+        .act("See whether the server runs, and whether proof.connect is its address."),
+    TargetUnproven = owed("target_unproven", CRITICAL)
         .tells("The server was reloaded, and nothing there shows what it serves.")
-        .act("Configure a proof that can see it, or check the server and run trustsync confirm.")
-        .fails(Failure::Owed),
+        .act("Configure a proof that can see it, or check the server and run trustsync confirm."),
     TargetBehind = row("target_behind", WARNING, TARGET, End::Settled)
         .tells("A generation is in place, and the server's turn with it is unknown.")
         .act("Run trustsync sync, and see what it says."),

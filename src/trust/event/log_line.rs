@@ -1,7 +1,5 @@
 //! Lines of the log that report no finding: what a process does, and what failed of a command.
 
-use std::fmt;
-
 use tracing::Level;
 
 macro_rules! lines {
@@ -68,7 +66,7 @@ lines!(
     VendorRequestFailed = ("vendor_request_failed", DEBUG),
     VendorRequestRetried = ("vendor_request_retried", INFO),
     CrlRequestRetried = ("crl_request_retried", INFO),
-    // --- root's half ---
+    // --- the privileged helper ---
     PrivilegedPathUnfit = ("privileged_path_unfit", WARN),
     RequestStuck = ("request_stuck", ERROR),
     ApplyFailed = ("apply_failed", ERROR),
@@ -83,9 +81,3 @@ lines!(
     OutputCut = ("output_cut", WARN),
     JournaldUnreachable = ("journald_unreachable", WARN),
 );
-
-impl fmt::Display for LogLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}

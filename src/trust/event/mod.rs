@@ -4,9 +4,9 @@
 //! ```text
 //!  catalogue (one row an event) ─▶ Event::facts() ─▶ Finding (event, subject, text) ─▶ log · alarm · exit · runbook
 //! ```
-//! An event that is a *condition* ends by itself: when the observation that would raise it again does not. Any other
-//! *happened*: its alarm stays until someone has acknowledged it. An event cannot be added without its facts, and nothing
-//! outside asks for one by its text.
+//! An event that is a *condition* ends by itself: when the observation that would raise it again does not. Any other is
+//! something that *happened*: its alarm stays until someone has acknowledged it. An event cannot be added without its
+//! facts, and nothing outside asks for one by its text.
 
 use std::fmt;
 
@@ -109,12 +109,6 @@ impl Event {
     pub const fn name(self) -> &'static str {
         self.facts().name
     }
-
-    /// The event of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|event| event.name() == name)
-    }
 }
 
 impl fmt::Display for Event {
@@ -132,7 +126,11 @@ impl Serialize for Event {
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Self::named(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no event {name:?}")))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|event| event.name() == name)
+            .ok_or_else(|| serde::de::Error::custom(format!("there is no event {name:?}")))
     }
 }
 
@@ -242,7 +240,7 @@ mod tests {
                 .skip(1)
                 .collect();
             assert_eq!(snake, facts.name);
-            assert_eq!(Event::named(facts.name), Some(*event));
+            assert_eq!(serde_json::from_value::<Event>(facts.name.into()).unwrap(), *event);
             assert!(facts.severities.is_sorted_by(|one, other| one > other) && !facts.severities.is_empty());
             assert!(!facts.subjects.is_empty(), "{event}");
             let alarms = facts.worst() > Severity::Note;

@@ -150,8 +150,8 @@ impl Planner<'_> {
         entering.retain(|(key, ..)| !new.contains(key));
         let heads: Vec<String> = new.iter().take(10).map(Fingerprint::short).collect();
         let text = format!(
-            "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer may add: \
-             none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
+            "The vendor's answer has {} new certificates that verify ({}), more than the {most} that one answer may \
+             add: none of them enters, and what is trusted stays. Ask the vendor; if all are theirs, raise \
              verify.max_new_leaves for one cycle.",
             new.len(),
             heads.join(", "),
@@ -174,7 +174,10 @@ impl Planner<'_> {
             let above = entry.trusted.chain.iter().filter_map(|link| self.certificates.get(link));
             above
                 .filter(move |issuer| leaf.is_some_and(|leaf| leaf.facts().issuer_der == issuer.facts().subject_der))
-                .map(|issuer| (issuer.fingerprint(), Issuer::from(issuer)))
+                .map(|issuer| {
+                    let facts = issuer.facts();
+                    (facts.fingerprint, Issuer { subject: facts.subject.clone(), key: facts.key_fingerprint })
+                })
         })
     }
 }

@@ -87,8 +87,8 @@ impl Planner<'_> {
                 && entry.absence.is_none_or(|run| held.last_answer.is_none_or(|answer| run.last < answer))
             {
                 let text = format!(
-                    "{name} was last listed on {}, but no clean answer lets it leave. It stays trusted until it expires \
-                     on {end} at the latest.",
+                    "{name} was last listed on {}, but no clean answer lets it leave. It stays trusted until it \
+                     expires on {end} at the latest.",
                     entry.last_seen
                 );
                 self.report(Event::RetirementBlocked, slot, text);

@@ -109,11 +109,8 @@ impl Plan {
     /// Whether the latest-ending current leaf of the source's slots is within `window` of its end.
     #[must_use]
     pub fn in_window(&self, source: &str, window: Duration, now: Timestamp) -> bool {
-        let pins = self
-            .set
-            .pins
-            .values()
-            .filter(|pin| pin.roles.iter().any(|(slot, role)| slot.source() == source && *role == Role::Current));
+        let of_source = |(slot, role): (&SlotId, &Role)| slot.source() == source && *role == Role::Current;
+        let pins = self.set.pins.values().filter(|pin| pin.roles.iter().any(of_source));
         let end = pins.map(|pin| pin.leaf.facts().not_after).max();
         end.is_some_and(|end| end.since(now) <= window)
     }

@@ -1,5 +1,5 @@
-//! What a family of files must say of itself: how it is rendered, how it is read back, what it cannot express. The
-//! families themselves stand in the folders of the servers that read them.
+//! What a family of files must provide: how it is rendered, how it is read back, what it cannot express. The families
+//! are in the folders of the servers that read them.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -19,13 +19,13 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 pub struct Label<'a> {
     /// The store's id.
     pub store: &'a str,
-    /// The number.
+    /// Its number.
     pub generation: u64,
     /// When it is committed.
     pub committed: Timestamp,
-    /// Why.
+    /// Why it is made: `cycle`, `rollback to generation 41`.
     pub cause: &'a str,
-    /// The generation marker, which servers advertise and nobody can present.
+    /// The generation marker, which servers advertise and no one can present.
     pub marker: &'a Certificate,
 }
 
@@ -69,7 +69,7 @@ pub trait Family: Sync {
 pub struct Place<'a> {
     /// The target.
     pub target: &'a str,
-    /// Whether its files are rendered by root's half.
+    /// Whether its files are rendered by the privileged helper.
     pub privileged: bool,
     /// The target's store.
     pub store: &'a str,
@@ -80,46 +80,29 @@ pub struct Place<'a> {
 }
 
 /// A family that a target asks for. Two are the same if they have the same name.
-#[derive(Clone, Copy)]
-pub struct Output(&'static dyn Family);
+pub type Output = &'static dyn Family;
 
-impl Output {
-    /// This family.
-    #[must_use]
-    pub const fn of(family: &'static dyn Family) -> Self {
-        Self(family)
-    }
-}
-
-impl std::ops::Deref for Output {
-    type Target = dyn Family;
-
-    fn deref(&self) -> &Self::Target {
-        self.0
-    }
-}
-
-impl fmt::Debug for Output {
+impl fmt::Debug for dyn Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl PartialEq for Output {
+impl PartialEq for dyn Family {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
     }
 }
 
-impl Eq for Output {}
+impl Eq for dyn Family {}
 
-impl PartialOrd for Output {
+impl PartialOrd for dyn Family {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Output {
+impl Ord for dyn Family {
     fn cmp(&self, other: &Self) -> Ordering {
         self.name().cmp(other.name())
     }

@@ -1,10 +1,10 @@
 //! From a trust set to the files of a generation: named bytes, the same for the same set, number and marker. No file is
-//! ever empty; a set that admits nobody says *deny all* in a form that its server still loads.
+//! ever empty; a set that admits no one says *deny all* in a form that its server still loads.
 
 mod family;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub use family::{Family, Files, Label, Odd, Output, Place};
@@ -12,9 +12,8 @@ pub use family::{Family, Files, Label, Odd, Output, Place};
 use crate::trust::certificate::Certificate;
 use crate::trust::fingerprint::Fingerprint;
 use crate::trust::manifest::{CertificateFacts, Manifest, SCHEMA};
-use crate::trust::pem;
 use crate::trust::planner_state::PlannerState;
-use crate::trust::set::{DenialReason, Role, SlotId, TrustSet};
+use crate::trust::set::{DenialReason, Role, TrustSet};
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
 const FORM: u32 = 3;
@@ -47,7 +46,7 @@ impl<'a> Content<'a> {
 
     fn work_out_digest(&self) -> Fingerprint {
         let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
-        // The operator's words change no file but the manifest, and must stand there.
+        // The operator's overrides change no file but the manifest, and must be in it.
         for (slot, held) in &self.planner.slots {
             for (key, role, word) in
                 held.entries.iter().filter_map(|(key, entry)| Some((key, entry.trusted.role, entry.trusted.word?)))
@@ -75,15 +74,17 @@ impl<'a> Content<'a> {
     pub fn render_those(&self, label: &Label<'_>, needed: impl Fn(&str) -> bool) -> Files {
         let set = self.set;
         let authorities = bundle(set);
-        let marker = pem_of(label.marker);
-        let mut texts: BTreeMap<String, String> = BTreeMap::new();
-        texts.insert("trust-bundle.pem".into(), format!("{authorities}{marker}"));
-        texts.insert("chain.pem".into(), if authorities.is_empty() { marker.clone() } else { authorities });
-        let leaves: String = set.pins.values().map(|pin| pem_of(&pin.leaf)).collect();
-        texts.insert("leaves.pem".into(), if leaves.is_empty() { marker } else { leaves });
-        texts.insert("fingerprints.txt".into(), fingerprints(set, label));
-        texts.extend(self.slot_files());
-        let mut files: Files = texts.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
+        let marker = label.marker.pem();
+        let leaves: String = set.pins.values().map(|pin| pin.leaf.pem()).collect();
+        let mut files = self.slot_files();
+        for (path, text) in [
+            ("trust-bundle.pem", format!("{authorities}{marker}")),
+            ("chain.pem", if authorities.is_empty() { marker.clone() } else { authorities }),
+            ("leaves.pem", if leaves.is_empty() { marker } else { leaves }),
+            ("fingerprints.txt", fingerprints(set, label)),
+        ] {
+            files.insert(path.to_owned(), text.into_bytes());
+        }
         for output in self.outputs {
             files.extend(output.files(set, label));
         }
@@ -96,21 +97,18 @@ impl<'a> Content<'a> {
     }
 
     /// `<slot>/current.pem` and `upcoming.pem`: leaf and chain, for people and for tools that want one file.
-    fn slot_files(&self) -> BTreeMap<String, String> {
-        let mut files: BTreeMap<String, String> = BTreeMap::new();
+    fn slot_files(&self) -> Files {
+        let mut files = Files::new();
         for (slot, held) in &self.planner.slots {
             for (key, entry) in &held.entries {
-                let Some(pin) = self.set.pins.get(key) else {
+                let Some(pin) = self.set.pins.get(key).filter(|_| entry.trusted.role != Role::Retiring) else {
                     continue;
                 };
-                if entry.trusted.role == Role::Retiring {
-                    continue;
-                }
                 let chain = entry.trusted.chain.iter().filter_map(|link| self.set.chain.get(link));
-                let ordered = path_order(&pin.leaf, chain.collect());
-                let text: String = std::iter::once(&pin.leaf).chain(ordered).map(pem_of).collect();
+                let path = std::iter::once(&pin.leaf).chain(path_order(&pin.leaf, chain.collect()));
                 // Two currents in one slot: both, one after the other.
-                files.entry(slot_path(slot, entry.trusted.role)).or_default().push_str(&text);
+                let file = files.entry(format!("{slot}/{}.pem", entry.trusted.role)).or_default();
+                file.extend(path.flat_map(|certificate| certificate.pem().into_bytes()));
             }
         }
         files
@@ -140,22 +138,12 @@ impl<'a> Content<'a> {
     }
 }
 
-fn slot_path(slot: &SlotId, role: Role) -> String {
-    format!("{slot}/{role}.pem")
-}
-
-/// A certificate as it stands in a bundle.
-#[must_use]
-pub fn pem_of(certificate: &Certificate) -> String {
-    pem::encode("CERTIFICATE", certificate.der())
-}
-
-/// Roots and intermediates, ours and the operator's; nothing where nobody is admitted and nobody else is served.
+/// Roots and intermediates, ours and the operator's; nothing where no one is admitted and no other client is served.
 fn bundle(set: &TrustSet) -> String {
     set.chain
         .iter()
         .chain(set.extra.iter().filter(|(key, _)| !set.chain.contains_key(*key)))
-        .map(|(_, held)| pem_of(held))
+        .map(|(_, held)| held.pem())
         .collect()
 }
 
@@ -172,8 +160,9 @@ fn path_order<'a>(leaf: &'a Certificate, mut chain: Vec<&'a Certificate>) -> Vec
     ordered
 }
 
-/// A line for each pin, each name of each name rule, and beside name rules each denial; a reader that finds only comments
-/// admits nobody. Only a pin's line has `sha256:` in it, so that whoever looks for that alone takes nothing else for a pin.
+/// A line for each pin, each name of each name rule, and beside name rules each denial; a reader that finds only
+/// comments admits no one. Only a pin's line has `sha256:` in it, so that a reader of that alone takes nothing else for
+/// a pin.
 fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
     let mut text = format!("# trustsync generation {:06} store {}\n", label.generation, label.store);
     text.push_str("# role, SHA-256 and SHA-1 of the certificate, its last valid second, its name\n");
@@ -201,7 +190,7 @@ fn fingerprints(set: &TrustSet, label: &Label<'_>) -> String {
     text.push_str(NAMES);
     for rule in &set.name_rules {
         let root = rule.root.fingerprint();
-        // Who reads this sees dNSNames too, where others see nothing that binds.
+        // Readers of this file see dNSNames too, where servers see nothing that binds.
         let names = if rule.names.is_empty() { &rule.witnesses.dns_names } else { &rule.names };
         if names.is_empty() {
             let _ = writeln!(text, "name root={root} *");
@@ -230,7 +219,7 @@ const NAMES: &str =
 
 const DENIED: &str = "# denied: nobody is admitted by a name whose certificate has this SHA-256, and why\n";
 
-/// Whether a name can stand on a line as it is. One that cannot is left out, and so admits nobody.
+/// Whether a name can stand on a line as it is. One that cannot is left out, and so admits no one.
 #[must_use]
 pub fn is_one_word(name: &str) -> bool {
     !name.is_empty() && name != "*" && name.bytes().all(|byte| byte.is_ascii_graphic())

@@ -9,10 +9,11 @@
 //!                               (path)                (rules)           (signed: webpki)
 //! ```
 //!
-//! rustls-webpki alone is not enough: it accepts a leaf without any extended key usage, ignores keyCertSign, and treats an
-//! anchor as a name and a key, so that its expiry, path length and usages do not count. So the path is built here, each
-//! certificate on it is judged by our own rules, which can say what is wrong and with which certificate, and webpki then
-//! judges the same path again, by its own reading of the same bytes. A path counts only if both accept it.
+//! rustls-webpki alone is not enough: it accepts a leaf without any extended key usage, ignores keyCertSign, and treats
+//! an anchor as a name and a key, so that its expiry, path length and usages do not count. So the path is built here,
+//! each certificate on it is checked by our own rules, which can say what is wrong and with which certificate, and
+//! webpki then verifies the same path again, by its own reading of the same bytes. A path counts only if both accept
+//! it.
 
 mod path;
 mod rules;
@@ -23,16 +24,16 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::trust::anchor::Anchors;
-use crate::trust::certificate::{Certificate, Curve, SOUND_SIGNATURES};
+use crate::trust::certificate::{Certificate, Curve, sound_signatures};
 use crate::trust::pem::{self, BlockError};
 use crate::trust::refusal::{Refusal, Rule, Violation, quoted, quoted_list};
 use crate::trust::timestamp::Timestamp;
 
 use path::Path;
 
-/// The longest certificate string that is judged. The vendor's has some six kilobytes.
+/// The longest certificate string that is read. The vendor's has some six kilobytes.
 const LONGEST_TEXT: usize = 1024 * 1024;
-/// How many complete paths are judged for one leaf. Twelve certificates with the same names make more than that; the
+/// How many complete paths are verified for one leaf. Twelve certificates with the same names make more than that; the
 /// vendor's string has one path.
 const MOST_PATHS: usize = 64;
 
@@ -42,27 +43,28 @@ const SHOWN: usize = 8;
 /// `[verify]`: what a leaf and its path must satisfy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The shortest RSA modulus of any key on the path, anchor included. 2048: NIST SP 800-131A, and ring checks no less.
+    /// The shortest RSA modulus of any key on the path, anchor included. 2048: NIST SP 800-131A, and ring checks no
+    /// less.
     pub min_rsa_bits: usize,
-    /// The curves that a key may be on, besides Ed25519, which is always fine. All three by default; a P-521 key can only
-    /// be a leaf's, since ring cannot check its signatures.
+    /// The curves that a key may be on, besides Ed25519, which is always fine. All three by default; a P-521 key can
+    /// only be a leaf's, since ring cannot check its signatures.
     pub curves: BTreeSet<Curve>,
-    /// The signature algorithms that may stand below the anchor, of [`SOUND_SIGNATURES`]. All of them by default: none has a
-    /// known weakness, and the vendor may change among them.
+    /// The signature algorithms that may stand below the anchor, of [`sound_signatures`]. All of them by default: none
+    /// has a known weakness, and the vendor may change among them.
     pub signatures: BTreeSet<&'static str>,
-    /// Whether a leaf may name extended key usages besides clientAuth. It may by default: public CAs sell one certificate
-    /// for signing mail and for authentication.
+    /// Whether a leaf may name extended key usages besides clientAuth. It may by default: public CAs sell one
+    /// certificate for signing mail and for authentication.
     pub other_usages: bool,
     /// The longest validity of a leaf, notBefore to notAfter. 825 days: the longest that the CA/Browser Forum's S/MIME
     /// requirements (which govern public client certificates) still allow. No lower bound: lifetimes shrink.
     pub max_validity: Duration,
-    /// The most certificates on a path, leaf and anchor included, self-issued intermediates not counted. 4: the vendor's
-    /// has 3, and one more may be a cross-sign. More than 8 in all are never accepted.
+    /// The most certificates on a path, leaf and anchor included, self-issued intermediates not counted. 4: the
+    /// vendor's has 3, and one more may be a cross-sign. More than 8 in all are never accepted.
     pub max_chain: usize,
     /// The most certificates in one string. 10: thrice the vendor's.
     pub max_certificates: usize,
-    /// How far ahead a notBefore may lie, for clocks that are late. 5 minutes, as Kerberos allows. Nothing is allowed for
-    /// notAfter, at which servers make no allowance either.
+    /// How far ahead a notBefore may lie, for clocks that are late. 5 minutes, as Kerberos allows. Nothing is allowed
+    /// for notAfter, at which servers make no allowance either.
     pub clock_skew: Duration,
 }
 
@@ -71,7 +73,7 @@ impl Default for Policy {
         Self {
             min_rsa_bits: 2048,
             curves: BTreeSet::from([Curve::P256, Curve::P384, Curve::P521]),
-            signatures: BTreeSet::from(SOUND_SIGNATURES),
+            signatures: sound_signatures().collect(),
             other_usages: true,
             max_validity: Duration::from_secs(825 * 86_400),
             max_chain: 4,
@@ -81,7 +83,7 @@ impl Default for Policy {
     }
 }
 
-/// A leaf whose path to an anchor satisfies every rule but identity, which is judged by [`Candidate::admit`].
+/// A leaf whose path to an anchor satisfies every rule but identity, which [`Candidate::admit`] checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     leaf: Certificate,
@@ -118,20 +120,21 @@ pub enum Verdict {
 
 /// Verifies one certificate string (a leaf and its chain, in any order) by every rule but identity.
 #[must_use]
-pub fn judge(text: &str, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
+pub fn verify_string(text: &str, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
     match read(text, policy) {
-        Ok((certificates, notes)) => judge_read(certificates, notes, anchors, policy, now),
+        Ok((certificates, notes)) => verify_read(certificates, notes, anchors, policy, now),
         Err(violation) => Verdict::Refused(Refusal::because(None, violation)),
     }
 }
 
 /// Verifies certificates that were read before, such as a recorded leaf and its chain, by the same rules.
 #[must_use]
-pub fn judge_certificates(given: Vec<Certificate>, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
-    judge_read(given, Vec::new(), anchors, policy, now)
+pub fn verify_certificates(given: Vec<Certificate>, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
+    verify_read(given, Vec::new(), anchors, policy, now)
 }
 
-/// Every block of the text as a certificate, or the reason why one cannot be read as such; and what was odd but not wrong.
+/// Every block of the text as a certificate, or the reason why one cannot be read as such; and what was odd but not
+/// wrong.
 fn read(text: &str, policy: &Policy) -> Result<(Vec<Certificate>, Vec<String>), Violation> {
     let refused = |rule, what: String| Err(Violation::of(rule, what));
     if text.len() > LONGEST_TEXT {
@@ -170,7 +173,7 @@ fn read(text: &str, policy: &Policy) -> Result<(Vec<Certificate>, Vec<String>), 
     Ok((certificates, notes))
 }
 
-fn judge_read(
+fn verify_read(
     certificates: Vec<Certificate>,
     mut notes: Vec<String>,
     anchors: &Anchors,
@@ -181,7 +184,7 @@ fn judge_read(
     let distinct: BTreeSet<Certificate> = certificates.into_iter().collect();
     let repeated = given.saturating_sub(distinct.len());
     if repeated > 0 {
-        notes.push(format!("{repeated} certificates stand in it more than once"));
+        notes.push(format!("{repeated} certificates are in it more than once"));
     }
     if distinct.len() > most {
         let what = format!("it has {} certificates, more than {most}", distinct.len());
@@ -205,7 +208,7 @@ fn judge_read(
         notes.push(format!("{surplus} certificates in it are not on the accepted path, and were left out"));
     }
     let only_expired = violations.iter().all(|violation| violation.rule == Rule::Expired);
-    match Refusal::from_violations(Some(&leaf), violations) {
+    match Refusal::of_violations(Some(&leaf), violations) {
         None => Verdict::Accepted(Candidate { leaf, chain, notes }),
         Some(refusal) if only_expired => Verdict::Expired(Candidate { leaf, chain, notes }, refusal),
         Some(refusal) => Verdict::Refused(refusal),
@@ -258,12 +261,12 @@ fn find_path(
     policy: &Policy,
     moment: Timestamp,
 ) -> Result<Vec<Certificate>, Vec<Violation>> {
-    let mut judged = 0_usize;
+    let mut verified = 0_usize;
     let mut least_wrong: Option<Vec<Violation>> = None;
     let mut accepted = None;
     let outcome = path::walk(leaf, others, &anchors.0, policy.max_chain, &mut |candidate: &Path<'_>| {
-        judged = judged.saturating_add(1);
-        if judged > MOST_PATHS {
+        verified = verified.saturating_add(1);
+        if verified > MOST_PATHS {
             return ControlFlow::Break(());
         }
         let mut violations = rules::of_path(candidate, policy, moment);
@@ -283,7 +286,7 @@ fn find_path(
         return Ok(chain);
     }
     let mut violations = least_wrong.unwrap_or_default();
-    if judged > MOST_PATHS || outcome.gave_up {
+    if verified > MOST_PATHS || outcome.gave_up {
         let what =
             "too many of its certificates have the same names: no path was found in a bounded number of attempts";
         violations.push(Violation::of(Rule::TooManyPaths, what));
@@ -327,10 +330,10 @@ impl Candidate {
         &self.notes
     }
 
-    /// Applies the identity rule: one identity name equals, without ASCII case, one of the leaf's dNSName SANs, or its CN
-    /// where it has no dNSName. Nothing else is equal: no wildcard, no final dot, no Unicode folding, and a name with an
-    /// embedded NUL equals none. A leaf with several CNs and no dNSName must match with each of them, since servers differ
-    /// in which one they look at.
+    /// Applies the identity rule: one identity name equals, without ASCII case, one of the leaf's dNSName SANs, or its
+    /// CN where it has no dNSName. Nothing else is equal: no wildcard, no final dot, no Unicode folding, and a name
+    /// with an embedded NUL equals none. A leaf with several CNs and no dNSName must match with each of them, since
+    /// servers differ in which one they look at.
     pub fn admit(self, identity: &Identity) -> Result<Verified, Refusal> {
         let Identity::Names(expected) = identity else {
             return Ok(Verified { leaf: self.leaf, chain: self.chain });

@@ -72,8 +72,8 @@ impl<'a> Walk<'a, '_> {
             self.depth_of_missing = below.len();
             self.found.missing = Some(tip);
         }
-        // Self-issued issuers, which only renew a key, count no more than for a path length constraint (RFC 5280, 6.1.4 l),
-        // but nothing exceeds what webpki follows.
+        // Self-issued issuers, which only renew a key, count no more than for a path length constraint (RFC 5280, 6.1.4
+        // l), but nothing exceeds what webpki follows.
         let self_issued = below.iter().skip(1).filter(|issuer| issuer.facts().self_issued()).count();
         if below.len().saturating_sub(self_issued) >= self.longest || below.len() >= LONGEST {
             self.found.too_long |= !(anchors.is_empty() && others.is_empty());

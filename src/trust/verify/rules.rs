@@ -1,6 +1,6 @@
 //! Our own rules for the certificates of a path: what webpki does not ask, and what it cannot name in its errors.
 
-use crate::trust::certificate::{Certificate, Curve, Facts, KeyKind, SignatureKind};
+use crate::trust::certificate::{Certificate, Curve, KeyKind, SignatureKind};
 use crate::trust::refusal::{Rule, Violation};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::Policy;
@@ -9,11 +9,9 @@ use crate::trust::verify::path::Path;
 /// What is wrong with the leaf itself.
 pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Vec<Violation> {
     let facts = leaf.facts();
-    let mut found = Vec::new();
+    let rules = [Rule::Expired, Rule::NotYetValid];
+    let mut found = Vec::from_iter(of_validity("it", leaf, rules, policy, now));
     let mut violates = |rule, what: String| found.push(Violation::by(leaf, rule, what));
-    if let Some((rule, what)) = of_validity("it", facts, [Rule::Expired, Rule::NotYetValid], policy, now) {
-        violates(rule, what);
-    }
     let validity = facts.not_after.since(facts.not_before);
     if validity > policy.max_validity {
         let [has, may] = [validity, policy.max_validity].map(|duration| duration.as_secs() / 86_400);
@@ -68,21 +66,22 @@ pub(super) fn of_path(path: &Path<'_>, policy: &Policy, moment: Timestamp) -> Ve
 /// Whether `who` is within its validity; the rules are those of one that has expired, and of one that is not valid yet.
 fn of_validity(
     who: &str,
-    facts: &Facts,
+    certificate: &Certificate,
     [expired, not_yet_valid]: [Rule; 2],
     policy: &Policy,
     now: Timestamp,
-) -> Option<(Rule, String)> {
-    let (begin, end) = (facts.not_before, facts.not_after);
-    if begin > end {
-        Some((Rule::ValidityReversed, format!("{who} has a validity that begins ({begin}) after it ends ({end})")))
+) -> Option<Violation> {
+    let (begin, end) = (certificate.facts().not_before, certificate.facts().not_after);
+    let (rule, what) = if begin > end {
+        (Rule::ValidityReversed, format!("has a validity that begins ({begin}) after it ends ({end})"))
     } else if now > end {
-        Some((expired, format!("{who} expired {}, on {end}", ago(end, now))))
+        (expired, format!("expired {}, on {end}", ago(end, now)))
     } else if begin > now.plus(policy.clock_skew) {
-        Some((not_yet_valid, format!("{who} is not valid before {begin}, and was verified for {now}")))
+        (not_yet_valid, format!("is not valid before {begin}, and was verified for {now}"))
     } else {
-        None
-    }
+        return None;
+    };
+    Some(Violation::by(certificate, rule, format!("{who} {what}")))
 }
 
 /// One issuer, `issuers_below` others (self-issued ones not counted) between it and the leaf.
@@ -95,12 +94,9 @@ fn of_issuer(
 ) -> Vec<Violation> {
     let facts = issuer.facts();
     let who = if is_anchor { "the anchor" } else { "an intermediate" };
-    let mut found = Vec::new();
-    let mut violates = |rule, what: String| found.push(Violation::by(issuer, rule, what));
     let rules = [Rule::IssuerExpired, Rule::IssuerNotYetValid];
-    if let Some((rule, what)) = of_validity(who, facts, rules, policy, moment) {
-        violates(rule, what);
-    }
+    let mut found = Vec::from_iter(of_validity(who, issuer, rules, policy, moment));
+    let mut violates = |rule, what: String| found.push(Violation::by(issuer, rule, what));
     if !facts.is_ca {
         violates(Rule::IssuerNotCa, format!("{who} is not a CA (basicConstraints CA:TRUE)"));
     }
@@ -130,8 +126,8 @@ fn of_issuer(
     found
 }
 
-/// A leaf without dNSName is identified by its CN, which name constraints do not reach by themselves: without this rule, a
-/// CA that may only issue for its own domain could issue the vendor's name. OpenSSL has the same rule.
+/// A leaf without dNSName is identified by its CN, which name constraints do not reach by themselves: without this
+/// rule, a CA that may only issue for its own domain could issue the vendor's name. OpenSSL has the same rule.
 fn of_common_names(leaf: &Certificate, issuer: &Certificate) -> Option<Violation> {
     let constraints = issuer.facts().name_constraints.as_ref()?;
     if !leaf.facts().dns_names.is_empty() || leaf.identity_names().iter().all(|name| constraints.allow(name)) {
@@ -212,7 +208,7 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
 /// malformed one of another kind (a policy's text, say) decides nothing, and refusing it would only cost an outage.
 const RELEVANT: [&str; 7] = ["2.5.29.19", "2.5.29.15", "2.5.29.37", "2.5.29.17", "2.5.29.30", "2.5.29.14", "2.5.29.35"];
 
-/// The signature on a certificate by its issuer; nobody asks for an anchor's own.
+/// The issuer's signature on a certificate; an anchor's own does not matter.
 fn of_signature(certificate: &Certificate, policy: &Policy) -> Option<Violation> {
     let facts = certificate.facts();
     let (rule, why) = match facts.signature_kind {

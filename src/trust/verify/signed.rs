@@ -1,4 +1,5 @@
-//! Signatures (of a path, and of a CRL) and name constraints, by rustls-webpki over ring. The only file that names webpki.
+//! Signatures (of a path, and of a CRL) and name constraints, by rustls-webpki over ring. The only file that names
+//! webpki.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::trust::refusal::{Rule, Violation};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::path::Path;
 
-/// Which extended key usages are needed is judged by our own rules; here they only have to be readable.
+/// Our own rules say which extended key usages are needed; here they only have to be readable.
 struct Readable;
 
 impl ExtendedKeyUsageValidator for Readable {
@@ -22,7 +23,8 @@ impl ExtendedKeyUsageValidator for Readable {
     }
 }
 
-/// Whether webpki accepts exactly this path, at a moment that our own rules have found to be within everything's validity.
+/// Whether webpki accepts exactly this path, at a moment that our own rules have found to be within everything's
+/// validity.
 pub(super) fn check(path: &Path<'_>, moment: Timestamp) -> Result<(), Violation> {
     let Some((leaf, intermediates)) = path.below.split_first() else {
         return Err(Violation::of(Rule::UnknownIssuer, "the path is empty"));
@@ -106,9 +108,9 @@ pub(in crate::trust) enum SignatureProblem {
     Wrong,
 }
 
-/// Whether the key of `signer` made `signature` of `message` (a CRL's), by the same algorithms as a path's certificates.
-/// `algorithm` is an AlgorithmIdentifier without its outer tag and length. webpki's own reading of CRLs is not used: it
-/// copies every entry, and its errors do not say which rule was broken.
+/// Whether the key of `signer` made `signature` of `message` (a CRL's), by the same algorithms as a path's
+/// certificates. `algorithm` is an AlgorithmIdentifier without its outer tag and length. webpki's own reading of CRLs
+/// is not used: it copies every entry, and its errors do not say which rule was broken.
 pub(in crate::trust) fn by_key_of(
     signer: &Certificate,
     algorithm: &[u8],

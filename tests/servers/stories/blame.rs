@@ -27,14 +27,14 @@ pub async fn refuse_and_converge<S: Checked>(stage: &mut Stage, server: &mut S) 
     stage.configure(&[(S::TARGET, server, Some(check))]);
     fs::write(stage.root().join("refuse"), "no certificate\n").unwrap();
     stage.on_day(45);
-    let told = server.told(stage);
+    let requests = server.reload_requests(stage);
     for _ in 0..2 {
         let report = stage.cycle().await;
         assert_eq!(report.exit(false), Exit::Check);
         assert!(matches!(line(&report).owed, Some(Owed::Refused(_))), "{report:?}");
         let text = alarm(&report, "target_check_refused");
         assert!(text.contains(words) && text.contains("the one before it"), "{text}");
-        assert_eq!((stage.linked(S::TARGET), server.told(stage)), (1, told));
+        assert_eq!((stage.linked(S::TARGET), server.reload_requests(stage)), (1, requests));
         assert_eq!(stage.state()["targets"][S::TARGET]["acknowledged"], 1);
         stage.an_hour_later();
     }
@@ -60,13 +60,17 @@ pub async fn what_is_broken_elsewhere_keeps_no_trust_back_from_those_who_mend_it
     let (mut stage, mut server) = proven::<S>(Stage::begin().await, row).await;
     server.break_elsewhere(&stage);
     stage.on_day(45);
-    let told = server.told(&stage);
+    let requests = server.reload_requests(&stage);
     let report = stage.cycle().await;
     assert_eq!(report.exit(false), Exit::Check);
     assert!(matches!(line(&report).owed, Some(Owed::BrokenWithoutUs { .. })), "{report:?}");
     let text = alarm(&report, "target_broken");
     assert!(text.contains(S::BROKEN) && text.contains("generation 000002"), "{text}");
-    assert_eq!((stage.linked(S::TARGET), server.told(&stage)), (2, told), "switched forward, not told");
+    assert_eq!(
+        (stage.linked(S::TARGET), server.reload_requests(&stage)),
+        (2, requests),
+        "switched forward, not reloaded"
+    );
     let alarms = [format!("target_broken:{}", S::TARGET)];
     assert_eq!(stage.alarms(), alarms);
     assert!(!server.has_ended());
@@ -82,8 +86,8 @@ pub async fn what_is_broken_elsewhere_keeps_no_trust_back_from_those_who_mend_it
 
     server.wire(&stage);
     assert_eq!(knock(&server.address(), Some(&upcoming)), "200");
-    let told = server.told(&stage);
+    let requests = server.reload_requests(&stage);
     assert_proven(&stage.cycle().await);
-    assert_eq!(server.told(&stage), told);
+    assert_eq!(server.reload_requests(&stage), requests);
     assert_eq!(stage.alarms(), Vec::<String>::new());
 }

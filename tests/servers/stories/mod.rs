@@ -1,5 +1,5 @@
-//! What every kind of server goes through, told once: each file is one part of it, each row below plays those stories that
-//! its kind can play. A kind that is new takes its row here.
+//! What every kind of server goes through, written once: each file is one part of it, each row below plays those stories
+//! that its kind can play. A new kind takes its row here.
 
 use support::apache::Apache;
 use support::envoy::{Envoy, Version};
@@ -29,13 +29,13 @@ macro_rules! row {
     };
 }
 
-/// What those play that are told and have a check of their own.
+/// Those that are asked to reload and have a check of their own.
 macro_rules! checked {
     ($($row:ident: $server:ty, $which:expr;)+) => {$(
         row! {
             $row: $server, $which;
             installation::a_new_installation_is_synced_then_wired_then_proven,
-            installation::a_server_that_is_not_wired_is_told_once_of_each_generation,
+            installation::a_server_that_is_not_wired_is_reloaded_once_a_generation,
             rotation::a_whole_rotation_admits_the_right_ones_at_every_step,
             load::a_rotation_under_load_loses_nothing,
             blame::a_generation_that_the_check_refuses_stays_out_and_is_tried_again_in_every_cycle,
@@ -59,7 +59,7 @@ checked! {
     apache: Apache, ();
 }
 
-/// Left out: what is told once of each generation, since Envoy is told of nothing; blame, since it has no check that could
+/// Left out: one reload a generation, since Envoy is never asked to reload; blame, since it has no check that could
 /// refuse; both authorities in one validation context and another client's rule beside ours, which it cannot express
 /// (`envoy_cycle` has what it can); load, since it closes the connection of each stranger a second late, and the crowd's many
 /// would take minutes.

@@ -23,15 +23,15 @@ pub async fn a_server_that_is_down_keeps_its_change_owed_and_proves_itself_after
     stage.on_day(45);
     let report = stage.cycle().await;
     assert_eq!((report.exit(false), stage.linked(S::TARGET)), (Exit::Owed, 2));
-    if S::IS_TOLD {
+    if S::IS_RELOADED {
         let text = alarm(&report, "target_not_told");
-        assert!(server.why_not_told().iter().all(|words| text.contains(words)), "{text}");
+        assert!(server.why_not_reloaded().iter().all(|words| text.contains(words)), "{text}");
     } else {
         assert!(matches!(line(&report).owed, Some(Owed::Unproven(Proof::Unreachable(_)))), "{report:?}");
     }
 
     // A pidfile that is stale signals nobody.
-    if let Some(pidfile) = server.told_by_pidfile() {
+    if let Some(pidfile) = server.signalled_by() {
         let mut gone = Command::new("true").spawn().unwrap();
         gone.wait().unwrap();
         for (pid, words) in [(gone.id(), "does not exist"), (std::process::id(), "nothing was signalled")] {
@@ -44,9 +44,13 @@ pub async fn a_server_that_is_down_keeps_its_change_owed_and_proves_itself_after
     }
 
     server.start_again();
-    let told = server.told(&stage);
+    let requests = server.reload_requests(&stage);
     assert_proven(&stage.cycle().await);
-    assert_eq!((server.told(&stage), stage.alarms()), (told, Vec::new()), "it loaded the new one at its start");
+    assert_eq!(
+        (server.reload_requests(&stage), stage.alarms()),
+        (requests, Vec::new()),
+        "it loaded the new one at its start"
+    );
     assert_eq!(knock(&server.address(), Some(&stage.world().upcoming().unwrap().unwrap())), "200");
 }
 
@@ -55,7 +59,7 @@ pub async fn a_restored_backup_is_found_by_the_next_proof_and_mended<S: Server>(
     stage.on_day(45);
     assert_proven(&stage.cycle().await);
     let upcoming = stage.world().upcoming().unwrap().unwrap();
-    if S::IS_TOLD {
+    if S::IS_RELOADED {
         // The server has loaded old files, and the link leads to the new ones: seen by the proof alone.
         stage.switch_by_hand(S::TARGET, 1);
         server.reload();

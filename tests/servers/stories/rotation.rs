@@ -33,22 +33,22 @@ pub async fn a_whole_rotation_admits_the_right_ones_at_every_step<S: Server>(row
     let retiring = [("the old one, in its grace", Some(&current), "200"), ("current", Some(&upcoming), "200")];
     assert_cast(&stage, &server, &retiring);
 
-    let told = server.told(&stage);
-    let once = usize::from(S::IS_TOLD);
+    let requests = server.reload_requests(&stage);
+    let once = usize::from(S::IS_RELOADED);
     stage.on_day(116);
     assert_proven(&stage.cycle().await);
-    assert_eq!(server.told(&stage), told + once);
+    assert_eq!(server.reload_requests(&stage), requests + once);
     let rotated = [("the old one", Some(&current), S::UNLISTED), ("current", Some(&upcoming), "200")];
     assert_cast_by_both(&stage, &server, &rotated);
     assert_proven(&stage.cycle().await);
-    assert_eq!(server.told(&stage), told + once, "an unchanged answer tells nobody");
+    assert_eq!(server.reload_requests(&stage), requests + once, "an unchanged answer tells nobody");
     server.assert_rotated(&stage);
 
     // What it loads at its start is right, too.
     server.stop();
     server.start_again();
     assert_proven(&stage.cycle().await);
-    assert_eq!(server.told(&stage), told + once);
+    assert_eq!(server.reload_requests(&stage), requests + once);
     assert_cast(&stage, &server, &rotated);
 
     // Distrusted by its operator, and with it nobody is left.

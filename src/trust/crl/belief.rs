@@ -1,6 +1,5 @@
 //! Whether a list may be believed: by whom it was signed, whether it is of today, and whether all of it is understood.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::trust::certificate::{Certificate, SignatureKind};
@@ -10,7 +9,7 @@ use crate::trust::refusal::quoted;
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::signed::{self, SignatureProblem};
 
-/// A list that an issuer on an accepted path signed, and that is in force. Only [`judge`] makes one.
+/// A list that an issuer on an accepted path signed, and that is in force. Only [`believe`] makes one.
 #[derive(Debug, Clone)]
 pub struct VerifiedCrl {
     pub(super) crl: Crl,
@@ -40,13 +39,13 @@ pub enum Problem {
     #[error("no certificate on the accepted paths has the name of its issuer")]
     OtherIssuer,
     /// A delta list (RFC 5280, 5.2.4).
-    #[error("it is a delta list, which only tells what changed since another; trustsync reads complete lists only")]
+    #[error("it is a delta list, which only says what changed since another; trustsync reads complete lists only")]
     Delta,
     /// An indirect list (RFC 5280, 5.2.5 and 5.3.3).
     #[error("it is an indirect list, which speaks for other issuers than its own; trustsync reads direct lists only")]
     Indirect,
     /// onlySomeReasons.
-    #[error("it lists revocations for some reasons only, so whom it does not list may be revoked all the same")]
+    #[error("it lists revocations for some reasons only, so a certificate that it does not list may still be revoked")]
     SomeReasons,
     /// onlyContainsAttributeCerts.
     #[error("it lists attribute certificates only")]
@@ -73,7 +72,7 @@ pub enum Problem {
     #[error("it is of {0}, which lies in the future")]
     NotYetValid(Timestamp),
     /// RFC 5280, 5.1.2.5 demands a nextUpdate.
-    #[error("it has no nextUpdate, so nobody can tell whether it is still in force")]
+    #[error("it has no nextUpdate, so whether it is still in force is unknown")]
     NoNextUpdate,
     /// nextUpdate has passed.
     #[error("it was in force until {0} only: it is stale")]
@@ -81,20 +80,19 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// What to do about it.
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    fn remedy(&self) -> &'static str {
         match self {
-            Self::NotYetValid(_) => "Check this machine's clock; the list is judged again in every cycle.",
+            Self::NotYetValid(_) => "Check this machine's clock; the list is read again in every cycle.",
             Self::Stale(_) => {
-                "Check this machine's clock, and whether the distribution point can be reached and is kept up; it is asked again in \
-                 every cycle."
+                "Check this machine's clock, and whether the distribution point can be reached and is kept up; it is \
+                 asked again in every cycle."
             }
             Self::OtherIssuer | Self::KeyIdentifier | Self::BadSignature => {
-                "Something else than this issuer's list lies at its distribution point, or stands between: fetch it by hand and compare."
+                "Its distribution point, or something on the way, serves another list: fetch it by hand and compare."
             }
             _ => {
-                "The CA publishes what trustsync cannot use: tell its maintainers, and watch this CA's revocations by other means."
+                "The CA publishes what trustsync cannot use: tell its maintainers, and watch this CA's revocations by \
+                 other means."
             }
         }
     }
@@ -102,32 +100,28 @@ impl Problem {
 
 /// A list that is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the CRL of {} (issued {this_update}) was refused: {problem}. It revokes nothing and vouches for nothing; what is \
+     trusted stays, and what was found revoked before stays out. {}",
+    quoted(.issuer), .problem.remedy()
+)]
 pub struct Refused {
-    /// The issuer that it names.
+    /// The issuer that it names, RFC 2253 text.
     pub issuer: String,
     /// When it says that it was issued.
     pub this_update: Timestamp,
-    /// Why.
+    /// What keeps it from being believed.
     pub problem: Problem,
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the CRL of {} (issued {}) was refused: {}. It revokes nothing and vouches for nothing; what is trusted stays, and what \
-             was found revoked before stays out. {}",
-            quoted(&self.issuer),
-            self.this_update,
-            self.problem,
-            self.problem.remedy()
-        )
-    }
-}
-
-/// Judges a list against the certificates of accepted paths, one of which must have signed it. `clock_skew` is granted to
-/// thisUpdate alone, as to a certificate's notBefore.
-pub fn judge(crl: &Crl, issuers: &[Certificate], clock_skew: Duration, now: Timestamp) -> Result<VerifiedCrl, Refused> {
+/// Judges a list against the certificates of accepted paths, one of which must have signed it. `clock_skew` is granted
+/// to thisUpdate alone, as to a certificate's notBefore.
+pub fn believe(
+    crl: &Crl,
+    issuers: &[Certificate],
+    clock_skew: Duration,
+    now: Timestamp,
+) -> Result<VerifiedCrl, Refused> {
     let facts = crl.facts();
     let refused = |problem| Refused { issuer: facts.issuer.clone(), this_update: facts.this_update, problem };
     let mut named = issuers.iter().filter(|issuer| issuer.facts().subject_der == facts.issuer_der).peekable();
@@ -135,7 +129,7 @@ pub fn judge(crl: &Crl, issuers: &[Certificate], clock_skew: Duration, now: Time
         return Err(refused(Problem::OtherIssuer));
     }
     of_its_kind(facts).map_err(refused)?;
-    // Of several CAs of that name, the problem of the one that comes nearest is told.
+    // Of several CAs of that name, the problem of the one that comes nearest is reported.
     let mut nearest = Problem::OtherIssuer;
     for issuer in named {
         match signed_by(crl, issuer) {

@@ -1,5 +1,4 @@
-//! The folder in which the files of privileged targets stand, and by which the daemon and root's half speak to each
-//! other.
+//! The folder in which the files of privileged targets stand, and by which the daemon and the privileged helper meet.
 //!
 //! ```text
 //!  <root>/                        root's alone
@@ -7,10 +6,10 @@
 //!    requests/nginx               all that the daemon may write: a name. Root renames it away before all else
 //!    consumed/                    to here, whatever it is; nobody else can enter
 //!    outcomes/nginx.json          what came of it, for the daemon
-//!    state/nginx.json nginx.lock  what root's half remembers
+//!    state/nginx.json nginx.lock  what the helper remembers
 //! ```
-//! Of a request only what `lstat` says is looked at: its time is its id, its mode says what is asked for. Nothing in it
-//! is ever opened.
+//! Only what `lstat` says of a request counts: its time is its id, its mode says what is asked for. Nothing in it is ever
+//! opened.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -18,21 +17,14 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::store::{LinkPath, StoreError, file, generation, ownership};
+use crate::store::link::{CONSUMED, LinkPath, OUTCOMES, REQUESTS, STATE};
+use crate::store::{StoreError, file, generation, ownership};
 
-/// The folders beneath, whose names no target can have.
-pub const RESERVED: [&str; 5] = [generation::DIRECTORY, REQUESTS, CONSUMED, OUTCOMES, STATE];
-
-const REQUESTS: &str = "requests";
-const CONSUMED: &str = "consumed";
-const OUTCOMES: &str = "outcomes";
-const STATE: &str = "state";
-
-/// The daemon's group may make entries there, sees none of others, and cannot remove root's.
+/// The daemon's group may make entries there, does not see those of others, and cannot remove root's.
 const REQUESTS_MODE: u32 = 0o1730;
 
-/// In a request's mode: the server is to be told even if nothing changed.
-const TELL: u32 = 0o200;
+/// In a request's mode: the server is to reload even if nothing changed.
+const RELOAD: u32 = 0o200;
 
 /// In a request's mode: the server was seen to use root's files.
 const USED: u32 = 0o040;
@@ -52,50 +44,37 @@ pub struct Privileged {
 pub struct Request {
     /// What its outcome will name.
     pub id: String,
-    /// Whether the server is to be told again even if nothing changed.
-    pub tell: bool,
-    /// Whether the daemon says that the server uses root's files, so that its check can be judged by broken ones.
+    /// Whether the server is to reload even if nothing changed.
+    pub reload: bool,
+    /// Whether the daemon says that the server uses root's files, so that its check can be tried with broken ones.
     pub used: bool,
-    /// Why it could not be taken away, and will be found again: then it is answered once, and not as one to tell.
+    /// Why it could not be taken away, and will be found again: then it is answered once, and not by a reload.
     pub stuck: Option<String>,
 }
 
 impl Request {
     fn of(found: &fs::Metadata) -> Self {
-        Self { id: id(found), tell: found.mode() & TELL != 0, used: found.mode() & USED != 0, stuck: None }
+        Self { id: id(found), reload: found.mode() & RELOAD != 0, used: found.mode() & USED != 0, stuck: None }
     }
 }
 
-/// Why root's half is asked.
+/// What the privileged helper is asked for: the mode of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// To tell the server, even if nothing changed.
-    ToReload,
-    /// To look whether anything changed.
-    ToLook,
-    /// The same, and to see whether the check of a server that uses root's files looks at them.
-    ToSeeTheCheck,
-}
-
-impl Asked {
-    fn mode(self) -> u32 {
-        match self {
-            Self::ToReload => 0o400 | TELL,
-            Self::ToLook => 0o400,
-            Self::ToSeeTheCheck => 0o400 | USED,
-        }
-    }
+#[repr(u32)]
+pub enum Purpose {
+    /// To have the server reload, even if nothing changed.
+    ToReload = 0o400 | RELOAD,
+    /// To follow the store, if anything changed.
+    ToFollow = 0o400,
+    /// The same, and to see whether the check of a server that uses root's files notices broken ones.
+    ToTryCheck = 0o400 | USED,
 }
 
 impl Privileged {
     /// The target's share of the folder.
     pub fn of(root: &Path, target: &str) -> Result<Self, StoreError> {
-        // Judges the name.
+        // A name that no link can have is an error.
         LinkPath::privileged(root, target)?;
-        if RESERVED.contains(&target) {
-            let why = "it is that of a folder of the privileged half";
-            return Err(StoreError::BadName { name: target.to_owned(), what: "target's name", why });
-        }
         Ok(Self { root: root.to_owned(), target: target.to_owned() })
     }
 
@@ -110,19 +89,19 @@ impl Privileged {
         self.root.join(generation::DIRECTORY).join(&self.target)
     }
 
-    /// Where it is asked.
+    /// The entry by which the daemon asks.
     #[must_use]
     pub fn request(&self) -> PathBuf {
         self.root.join(REQUESTS).join(&self.target)
     }
 
-    /// What root's half remembers of it.
+    /// What the helper remembers of it.
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.root.join(STATE).join(format!("{}.json", self.target))
     }
 
-    /// The lock of root's half.
+    /// Held by the helper while it works.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.root.join(STATE).join(format!("{}.lock", self.target))
@@ -132,36 +111,27 @@ impl Privileged {
         self.root.join(OUTCOMES).join(format!("{}.json", self.target))
     }
 
-    /// Makes what is missing of the folder: for root alone. `group` is the daemon's.
+    /// Makes what is missing of the folder, for root alone. `group` is the daemon's.
     pub fn prepare(&self, group: u32) -> Result<(), StoreError> {
         for folder in ["", generation::DIRECTORY, OUTCOMES, STATE] {
             make(&self.root.join(folder))?;
         }
         make(&self.generations())?;
-        let consumed = self.root.join(CONSUMED);
-        if fs::symlink_metadata(&consumed).is_err() {
-            let made = DirBuilder::new().mode(0o700).create(&consumed);
-            made.map_err(|error| StoreError::io("create", &consumed, error))?;
-        }
+        make_for_root(&self.root.join(CONSUMED))?;
         let requests = self.root.join(REQUESTS);
-        if fs::symlink_metadata(&requests).is_err() {
+        if make_for_root(&requests)? {
             let failed = |error| StoreError::io("create", &requests, error);
-            DirBuilder::new().mode(0o700).create(&requests).map_err(failed)?;
             std::os::unix::fs::lchown(&requests, Some(0), Some(group)).map_err(failed)?;
             fs::set_permissions(&requests, Permissions::from_mode(REQUESTS_MODE)).map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Whether the folder, where there is one, is root's alone to change: what stands in another one is never touched,
-    /// be it to rename, to write or to remove.
+    /// An error unless root alone can change the folder, where there is one: in another one nothing is ever renamed,
+    /// written or removed.
     pub fn fits(&self) -> Result<(), StoreError> {
         let unfit = |what: &str| StoreError::foreign(&self.root, what);
-        let found = match fs::symlink_metadata(&self.root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(StoreError::io("look at", &self.root, error)),
-            Ok(found) => found,
-        };
+        let Some(found) = file::look_up(&self.root)? else { return Ok(()) };
         let at = ownership::roots_alone(&self.root).map_err(|error| unfit(&format!("is not root's alone: {error}")))?;
         let found = if found.is_symlink() {
             fs::symlink_metadata(&at).map_err(|error| StoreError::io("look at", &at, error))?
@@ -175,18 +145,15 @@ impl Privileged {
         Ok(())
     }
 
-    /// Renames the request away, whatever it is, and says what was asked for. The first thing that root's half does, so
-    /// that nothing that fails later leaves it there to be answered again at once.
+    /// Renames the request away, whatever it is, and says what was asked for. The helper does this first, so that nothing
+    /// that fails later leaves it there to be answered again at once.
     pub fn consume(&self) -> Result<Option<Request>, StoreError> {
         self.fits()?;
         let request = self.request();
-        let found = match fs::symlink_metadata(&request) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            found => Request::of(&found.map_err(|error| StoreError::io("look at", &request, error))?),
-        };
+        let Some(found) = file::look_up(&request)?.as_ref().map(Request::of) else { return Ok(None) };
         let folder = self.root.join(CONSUMED);
         // Where it cannot be made, the rename says why.
-        let _ = DirBuilder::new().mode(0o700).create(&folder);
+        let _ = make_for_root(&folder);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let consumed = folder.join(format!("{}-{}-{}", self.target, std::process::id(), now.as_nanos()));
         if let Err(error) = fs::rename(&request, &consumed) {
@@ -194,23 +161,19 @@ impl Privileged {
             if fs::remove_file(&request).or_else(|_| fs::remove_dir_all(&request)).is_ok() {
                 return Ok(Some(found));
             }
-            // Somebody else took it.
+            // Another answer took it.
             if !self.waits() {
                 return Ok(None);
             }
-            // That it stays is no reason to leave undone what it asks for.
+            // It stays, and what it asks for is done all the same.
             let why = StoreError::io("rename away", &request, error).in_short();
-            return Ok(Some(Request { tell: false, stuck: Some(why), ..found }));
+            return Ok(Some(Request { reload: false, stuck: Some(why), ..found }));
         }
-        let found = match fs::symlink_metadata(&consumed) {
-            // Cleared by another answer to this target, which has taken it as its own.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            found => found.map_err(|error| StoreError::io("look at", &consumed, error))?,
-        };
-        Ok(Some(Request::of(&found)))
+        // None if another answer to this target has cleared it, and taken it as its own.
+        Ok(file::look_up(&consumed)?.as_ref().map(Request::of))
     }
 
-    /// Removes what requests became, as far as that works: it is in nobody's way.
+    /// Removes the requests that were taken, as far as that works: they disturb nothing.
     pub fn clear(&self) {
         if self.fits().is_err() {
             return;
@@ -223,14 +186,14 @@ impl Privileged {
         }
     }
 
-    /// Asks root's half: makes the entry that it waits for. What stands there unanswered is asked anew.
-    pub fn ask(&self, asked: Asked) -> Result<Request, StoreError> {
+    /// Asks the helper: makes the entry that it waits for, in place of one that is unanswered.
+    pub fn ask(&self, purpose: Purpose) -> Result<Request, StoreError> {
         let request = self.request();
         let named = |suffix: &str| self.root.join(REQUESTS).join(format!(".new-{}{suffix}", self.target));
         let prepared = file::free(named, file::remove_leftover)?;
         let failed = |error| StoreError::io("create", &request, error);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&prepared).map_err(failed)?;
-        let made = self.stamp(&file, asked).and_then(|made| {
+        let made = self.stamp(&file, purpose).and_then(|made| {
             fs::rename(&prepared, &request)?;
             Ok(made)
         });
@@ -240,26 +203,26 @@ impl Privileged {
         })
     }
 
-    fn stamp(&self, file: &File, asked: Asked) -> io::Result<Request> {
-        file.set_permissions(Permissions::from_mode(asked.mode()))?;
+    fn stamp(&self, file: &File, purpose: Purpose) -> io::Result<Request> {
+        file.set_permissions(Permissions::from_mode(purpose as u32))?;
         // The kernel's own stamp is as coarse as its tick.
         file.set_modified(SystemTime::now() + Duration::from_nanos(u64::from(std::process::id() % 1_000)))?;
         Ok(Request::of(&file.metadata()?))
     }
 
-    /// Whether the request still waits for somebody to take it.
+    /// Whether the helper has not taken the request yet.
     #[must_use]
     pub fn waits(&self) -> bool {
         fs::symlink_metadata(self.request()).is_ok()
     }
 
-    /// Writes what came of it.
+    /// Writes the outcome of a request, as the helper.
     pub fn conclude(&self, outcome: &[u8]) -> Result<(), StoreError> {
         self.fits()?;
         file::replace(&self.outcome(), outcome).map(drop)
     }
 
-    /// What came of the last request, as written; only root can say.
+    /// The outcome of the last request, as written; only a file of root's counts.
     #[must_use]
     pub fn concluded(&self) -> Option<Vec<u8>> {
         let path = self.outcome();
@@ -267,12 +230,12 @@ impl Privileged {
         file::read(&path, LARGEST).ok().flatten().filter(|_| is_roots)
     }
 
-    /// Why nobody can be asked here, in words that say what to do.
+    /// Why the helper cannot be asked here, and what to do.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let requests = self.root.join(REQUESTS);
         let advice =
-            "privileged targets need root's half: enable trustsync-apply@.path for them, or run `sudo trustsync sync`";
+            "privileged targets need their helper: enable trustsync-apply@.path for them, or run `sudo trustsync sync`";
         match fs::symlink_metadata(&requests) {
             Err(error) => Some(format!("{} cannot be looked at ({error}): {advice}", requests.display())),
             Ok(found) if !found.is_dir() || found.uid() != 0 => {
@@ -299,6 +262,15 @@ fn make(folder: &Path) -> Result<(), StoreError> {
     ownership::roots_alone(folder)
         .map(drop)
         .map_err(|error| StoreError::foreign(folder, &format!("is not root's alone: {error}")))
+}
+
+/// Makes a folder that nobody else can enter, where nothing stands; whether it did.
+fn make_for_root(folder: &Path) -> Result<bool, StoreError> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(StoreError::io("create", folder, error)),
+    }
 }
 
 fn id(found: &fs::Metadata) -> String {

@@ -19,7 +19,7 @@ pub enum StoreError {
     Io {
         /// A verb: `write`, `rename`, `fsync`.
         operation: &'static str,
-        /// To what.
+        /// What the operation was done to.
         path: PathBuf,
         /// What lies behind it, as found at that moment.
         cause: String,
@@ -47,7 +47,7 @@ pub enum StoreError {
     /// More bytes than a reader of ours accepts.
     #[error("{} is larger than {limit} bytes, more than we ever write there; it was not used", .path.display())]
     TooLarge {
-        /// The file.
+        /// The file that was to be read.
         path: PathBuf,
         /// The most we read.
         limit: u64,
@@ -55,7 +55,7 @@ pub enum StoreError {
     /// What stands at this path, or is missing there, rules out what was to be done.
     #[error("{} {what}", .path.display())]
     Unfit {
-        /// Where.
+        /// A file, a link or a directory.
         path: PathBuf,
         /// What was found, what was left undone for that, and what to do.
         what: String,

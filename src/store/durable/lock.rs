@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-use crate::store::error::StoreError;
-use crate::store::file;
+use super::error::StoreError;
+use super::file;
 use crate::trust::timestamp::{Timestamp, span};
 
 /// The lock's file. It is never removed: a second file of that name would be a second lock.
@@ -28,14 +28,14 @@ pub struct Lock {
 /// The right to write is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else writes.
+    /// Another process writes.
     #[error(
         "another writer holds {}: {holder}. Waited {}; nothing was read or changed. Let it finish, or wait longer \
          (--lock-timeout)",
         .path.display(), span(*.waited)
     )]
     Held {
-        /// The lock's file.
+        /// The file that is locked.
         path: PathBuf,
         /// Which process, since when, and what it was started as, where it could say so.
         holder: String,

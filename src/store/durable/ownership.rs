@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::store::access_list::{self, UnknownList, Whom};
+use super::access_list::{self, UnknownList, Whom};
 
 /// The symlinks of one path that the kernel follows.
 const MOST_LINKS: u32 = 40;

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::store::error::StoreError;
-use crate::store::{TARGETS, file, generation, link};
+use super::error::StoreError;
+use super::{file, generation, link};
 
 /// What a sweep removed, and what it could not.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub fn sweep(root: &Path, keep: &BTreeSet<u64>) -> Swept {
     let generations = root.join(generation::DIRECTORY);
     sweep_in(&generations, &mut swept);
     swept.tried(file::sync_directory(&generations));
-    for directory in [root.to_owned(), root.join(TARGETS), root.join("crl")] {
+    for directory in [root.to_owned(), root.join(link::TARGETS), root.join("crl")] {
         if directory.ends_with("crl") && !directory.is_dir() {
             continue;
         }
@@ -67,13 +67,4 @@ pub fn sweep_in(generations: &Path, swept: &mut Swept) {
             }
         }
     }
-}
-
-/// Removes a generation that no link names.
-pub fn remove(root: &Path, number: u64) -> Result<(), StoreError> {
-    let Some(link) = link::naming(root)?.remove(&number) else {
-        return generation::remove_in(&root.join(generation::DIRECTORY), number);
-    };
-    let what = format!("is what the link {} names, so it was not removed; switch the link first", link.display());
-    Err(StoreError::Unfit { path: generation::path(root, number), what })
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::store::error::StoreError;
-use crate::store::file;
+use super::error::StoreError;
+use super::file;
 use crate::trust::fingerprint::Fingerprint;
 
 /// The folder of all generations.
@@ -50,52 +50,47 @@ pub fn write(root: &Path, number: u64, files: &Files) -> Result<(), StoreError> 
 
 /// As [`write()`], into a folder of generations.
 pub fn write_in(generations: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
-    let directories = directories_of(files)?;
     let published = generations.join(name(number));
     // A rename would silently replace an empty directory.
-    match fs::symlink_metadata(&published) {
-        Ok(_) => {
-            let what =
-                "is already there, and a published generation is never written again. It was not touched; take the \
-                        next free number"
-                    .to_owned();
-            return Err(StoreError::Unfit { path: published, what });
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::io("look at", &published, error)),
+    if file::look_up(&published)?.is_some() {
+        let what = "is already there, and a published generation is never written again. It was not touched; take the \
+                    next free number"
+            .to_owned();
+        return Err(StoreError::Unfit { path: published, what });
     }
-    let unfinished = unfinished(generations, number)?;
-    build(&unfinished, &directories, files)
-        .and_then(|()| file::rename(&unfinished, &published))
-        // Gives a full disk its space back.
-        .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
-    file::sync_directory(generations)
+    publish(generations, number, files, |built| file::rename(built, &published)).map(drop)
 }
 
 /// Puts other files in the place of a generation's, by one exchange of the two folders: those who open the folder
 /// have all of the old or all of the new. For root, which renders the daemon's generations under the daemon's numbers.
 pub fn exchange_in(generations: &Path, number: u64, files: &Files) -> Result<(), StoreError> {
-    let directories = directories_of(files)?;
     let published = generations.join(name(number));
-    let unfinished = unfinished(generations, number)?;
-    let exchange = || {
+    let old = publish(generations, number, files, |built| {
         let here = rustix::fs::CWD;
-        rustix::fs::renameat_with(here, &unfinished, here, &published, rustix::fs::RenameFlags::EXCHANGE)
+        rustix::fs::renameat_with(here, built, here, &published, rustix::fs::RenameFlags::EXCHANGE)
             .map_err(|error| StoreError::io("exchange", &published, error.into()))
-    };
-    build(&unfinished, &directories, files)
-        .and_then(|()| exchange())
-        .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
-    file::sync_directory(generations)?;
+    })?;
     // The next sweep removes what is left of the old one.
-    drop(file::remove_tree(&unfinished));
+    drop(file::remove_tree(&old));
     Ok(())
 }
 
-/// Where a generation is prepared; no reader looks there.
-fn unfinished(generations: &Path, number: u64) -> Result<PathBuf, StoreError> {
+/// Builds a generation where no reader looks, and has `expose` put it in its place; where it was built.
+fn publish(
+    generations: &Path,
+    number: u64,
+    files: &Files,
+    expose: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<PathBuf, StoreError> {
+    let directories = directories_of(files)?;
     let named = |suffix: &str| generations.join(format!("{UNFINISHED}{}{suffix}", name(number)));
-    file::free(named, file::remove_tree)
+    let unfinished = file::free(named, file::remove_tree)?;
+    build(&unfinished, &directories, files)
+        .and_then(|()| expose(&unfinished))
+        // Gives a full disk its space back.
+        .inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
+    file::sync_directory(generations)?;
+    Ok(unfinished)
 }
 
 fn build(at: &Path, directories: &BTreeSet<&str>, files: &Files) -> Result<(), StoreError> {
@@ -165,7 +160,7 @@ pub fn next(root: &Path) -> Result<u64, StoreError> {
     Ok(taken.unwrap_or(0).saturating_add(1))
 }
 
-/// Every published generation.
+/// The numbers of all published generations.
 pub fn list(root: &Path) -> Result<BTreeSet<u64>, StoreError> {
     list_in(&root.join(DIRECTORY))
 }
@@ -176,19 +171,9 @@ pub fn list_in(generations: &Path) -> Result<BTreeSet<u64>, StoreError> {
     Ok(directories.filter_map(|(name, _)| number(&name)).collect())
 }
 
-/// Reads a file of a generation, at most `limit` bytes; `None` where the generation or the file is missing. No part of
-/// the path beneath the generation may be a symlink.
-pub fn read_file(root: &Path, number: u64, relative: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    read_file_in(&root.join(DIRECTORY), number, relative, limit)
-}
-
-/// As [`read_file`], of a folder of generations.
-pub fn read_file_in(
-    generations: &Path,
-    number: u64,
-    relative: &str,
-    limit: u64,
-) -> Result<Option<Vec<u8>>, StoreError> {
+/// Reads a file of a generation in a folder of generations, at most `limit` bytes; `None` where the generation or the
+/// file is missing. No part of the path beneath the generation may be a symlink.
+pub fn read_file(generations: &Path, number: u64, relative: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     let Some((file, at)) = open_file(generations, number, relative)? else { return Ok(None) };
     file::read_bounded(&file, &at, limit).map(Some)
 }

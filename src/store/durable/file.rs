@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::store::error::StoreError;
+use super::error::StoreError;
 
 /// The longest line that [`append`] takes, without its newline.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -63,13 +63,22 @@ pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
+/// What stands at a path, following no symlink; `None` where nothing does.
+pub(crate) fn look_up(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("look at", path, error)),
+    }
+}
+
 /// What the kernel says of an open file, which must be a regular one.
 pub(super) fn regular(file: &File, path: &Path) -> Result<fs::Metadata, StoreError> {
     let found = file.metadata().map_err(|error| StoreError::io("look at", path, error))?;
     if found.is_file() {
         return Ok(found);
     }
-    Err(StoreError::foreign(path, &format!("is {}, not a regular file", super::kind(&found))))
+    Err(StoreError::foreign(path, &format!("is {}, not a regular file", kind(&found))))
 }
 
 /// Reads the last `limit` bytes of a regular file; nothing where there is none.
@@ -91,7 +100,7 @@ pub(super) fn read_bounded(file: &File, path: &Path, limit: u64) -> Result<Vec<u
 }
 
 /// Reads a file whole; `None` if it has more than `limit` bytes.
-pub(super) fn at_most(file: &File, limit: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn at_most(file: &File, limit: u64) -> io::Result<Option<Vec<u8>>> {
     if file.metadata()?.len() > limit {
         return Ok(None);
     }
@@ -262,11 +271,11 @@ pub(super) fn free_temporary(path: &Path) -> Result<PathBuf, StoreError> {
 
 /// Whether [`free_temporary`] gave a file that name.
 pub(super) fn is_temporary(name: &str) -> bool {
-    name.len() > ".?.new".len() - 1 && name.starts_with('.') && name.ends_with(".new")
+    name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")).is_some_and(|name| !name.is_empty())
 }
 
 /// The first of the paths that `named` makes of a suffix at which nothing is left by `remove`.
-pub(super) fn free(
+pub(crate) fn free(
     named: impl Fn(&str) -> PathBuf,
     remove: impl Fn(&Path) -> Result<(), StoreError>,
 ) -> Result<PathBuf, StoreError> {
@@ -283,7 +292,7 @@ pub(super) fn free(
 
 /// Removes a file or link that a crash left, or a directory that it left before anything was put into it; one with
 /// something in it is not ours.
-pub(super) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
     remove(path, |path| fs::remove_dir(path))
 }
 
@@ -321,4 +330,17 @@ pub(super) fn is(error: &io::Error, errno: Errno) -> bool {
 
 pub(super) fn flags(flags: OFlags) -> i32 {
     i32::try_from(flags.bits()).unwrap_or(0)
+}
+
+/// What kind of thing stands at a path, with its article.
+pub(crate) fn kind(found: &fs::Metadata) -> &'static str {
+    if found.is_symlink() {
+        "a symlink"
+    } else if found.is_dir() {
+        "a directory"
+    } else if found.is_file() {
+        "a regular file"
+    } else {
+        "a special file"
+    }
 }
