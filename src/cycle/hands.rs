@@ -50,7 +50,7 @@ impl Hand for Daemon<'_> {
         }
         Ok(match self.server.reload().await {
             Ok(reloaded) => {
-                if let ReloadReport::Reloaded { .. } = reloaded {
+                if let ReloadReport::Reloaded(_) = reloaded {
                     self.report.findings.push(self.turns.finding(TargetReloadedInstead, reloaded.to_string()));
                 }
                 self.note_reload(&reloaded.to_string())

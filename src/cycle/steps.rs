@@ -93,7 +93,7 @@ impl Server<'_> {
             linked_reads_back: linked
                 .filter(|linked| *linked != wanted)
                 .is_none_or(|old| read_back(self.kinds, &self.generations, old).is_ok()),
-            can_be_reloaded: target.reload != Reload::None,
+            can_be_reloaded: !matches!(target.reload, Reload::None),
             provable: false,
             chain_provable: false,
             allowlist_provable: false,

@@ -361,7 +361,7 @@ impl<'a> Turns<'a> {
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
-                let is_news = self.target.reload == Reload::None && state.owed.as_ref() != Some(&owed);
+                let is_news = matches!(self.target.reload, Reload::None) && state.owed.as_ref() != Some(&owed);
                 if lacks_lines && (reloaded || forced || is_news) {
                     line.to_add = self.target.kind.snippet(self.target.marker, &self.link_path());
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -184,6 +184,13 @@ pub struct RawReloadTable {
     pub master: Option<PathBuf>,
 }
 
+impl RawReloadTable {
+    /// What is written of the ways that a kind of server has alone, by their keys.
+    pub fn own(&self) -> [(&'static str, Option<&PathBuf>); 2] {
+        [("haproxy", self.haproxy.as_ref()), ("master", self.master.as_ref())]
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct RawProof {
     pub connect: Option<List>,
@@ -197,6 +204,13 @@ pub struct RawProof {
     pub haproxy: Option<PathBuf>,
     pub settle: Option<String>,
     pub timeout: Option<String>,
+}
+
+impl RawProof {
+    /// What is written of the ways that a kind of server has alone, by their keys.
+    pub fn own(&self) -> [(&'static str, Option<&str>); 2] {
+        [("envoy", self.envoy.as_deref()), ("haproxy", self.haproxy.as_deref().and_then(Path::to_str))]
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

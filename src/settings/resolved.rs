@@ -11,7 +11,7 @@ use url::Url;
 pub use crate::targets::endpoint::Endpoint;
 pub use crate::targets::kind::{Kind, Kinds};
 pub use crate::targets::ways::{
-    Addressee, Check, CheckWay, EnvoyProof, GenerationEvidence, ProofMethods, ProxyProtocol, Reload, Signal, WireProof,
+    Addressee, Check, CheckWay, GenerationEvidence, OwnReload, ProofMethods, ProxyProtocol, Reload, Signal, WireProof,
 };
 use crate::trust::render::Output;
 use crate::trust::schedule::Schedule;

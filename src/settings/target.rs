@@ -1,18 +1,17 @@
 //! From a raw target to a resolved one: its kind's preset, and the target's own keys over it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::raw::{List, RawProof, RawReload, RawReloadTable, RawTarget};
 use super::resolve::Resolver;
 use super::resolved::{
-    Addressee, Endpoint, EnvoyProof, GenerationEvidence, Kind, Pinning, ProofMethods, ProxyProtocol, Reload, Signal,
-    Source, Store, Target, WireProof,
+    Addressee, Endpoint, GenerationEvidence, Kind, Kinds, OwnReload, Pinning, ProofMethods, ProxyProtocol, Reload,
+    Signal, Source, Store, Target, WireProof,
 };
-use crate::http_client::is_loopback;
 use crate::store::link::PRIVILEGED_FOLDERS;
-use crate::targets::haproxy;
+use crate::targets::proof::observe::OwnProof;
 use crate::trust::render::{Output, Place};
 use crate::trust::set::Authority;
 
@@ -21,6 +20,9 @@ const GENERATION: [(&str, GenerationEvidence); 2] =
 const PINNING: [(&str, Pinning); 2] = [("here", Pinning::Here), ("elsewhere", Pinning::Elsewhere)];
 const PROXY_PROTOCOL: [(&str, ProxyProtocol); 2] = [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 const SIGNALS: [(&str, Signal); 3] = [("HUP", Signal::Hup), ("USR1", Signal::Usr1), ("USR2", Signal::Usr2)];
+
+/// Of a key whose kind of server is not in the table.
+const OF_NO_KIND: &str = "is not a way of any kind of server that is known";
 
 impl Resolver {
     pub(super) fn target(&mut self, name: &str, raw: &RawTarget) -> Option<Target> {
@@ -39,10 +41,10 @@ impl Resolver {
         let check = raw.check.as_ref().map_or_else(preset, |List(argv)| (!argv.is_empty()).then(|| argv.clone()));
         self.show(&key("check"), check.as_deref().unwrap_or_default());
         let marker = self.flag(&key("marker"), raw.marker, true);
+        let outputs = self.outputs(&key("outputs"), kind, raw.outputs.as_ref());
         let target = Target {
             name: name.to_owned(),
             kind,
-            outputs: self.outputs(&key("outputs"), kind, raw.outputs.as_ref()),
             marker,
             pinning: self.choice(&key("pinning"), raw.pinning.as_deref(), &PINNING, Pinning::default()),
             privileged: self.flag(&key("privileged"), raw.privileged, false),
@@ -50,16 +52,10 @@ impl Resolver {
             check_timeout: self.timeout(&key("check_timeout"), raw.check_timeout.as_deref()),
             reload: self.reload(&key("reload"), kind, raw.reload.as_ref()),
             reload_timeout: self.timeout(&key("reload_timeout"), raw.reload_timeout.as_deref()),
-            proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, proof)),
+            proof: raw.proof.as_ref().and_then(|proof| self.proof(&key("proof"), kind, marker, &outputs, proof)),
+            outputs,
         };
         self.show_reload(&key("reload"), &target.reload);
-        let by_socket = target.proof.as_ref().is_some_and(|proof| proof.haproxy.is_some());
-        if by_socket && !target.outputs.contains(&haproxy::OUTPUT) {
-            let key = key("proof.haproxy");
-            self.problem(format!(
-                "{key} compares HAProxy's lists, which this target does not have: add outputs = [\"haproxy\"]"
-            ));
-        }
         Some(target)
     }
 
@@ -80,13 +76,9 @@ impl Resolver {
             Reload::Systemd { unit } => self.show(&at("systemd"), unit),
             Reload::Command(argv) => self.show(&at("command"), argv),
             Reload::Http(endpoint) => self.show(&at("http"), endpoint.to_string()),
-            Reload::Haproxy { socket, fallback } => {
-                self.show(&at("haproxy"), socket);
-                self.show_reload(&at("fallback"), fallback);
-            }
-            Reload::Watched { by, master } => {
-                self.show(&at("master"), master);
-                self.show_reload(key, by);
+            Reload::Own { way, socket, within } => {
+                self.show(&at(way.key), socket);
+                self.show_reload(&if way.has_fallback { at("fallback") } else { key.to_owned() }, within);
             }
             Reload::None => self.show(key, "none"),
         }
@@ -107,31 +99,32 @@ impl Resolver {
             }
             Some(RawReload::Table(table)) => table,
         };
-        if let Some(why) = misplaced(key, raw) {
+        if let Some(why) = misplaced(self.kinds, key, raw) {
             self.problem(why);
             return kind.reload();
         }
-        let watched = |resolver: &mut Self, by| match &raw.master {
-            Some(master) => {
-                if by == Reload::None {
+        let watched = |resolver: &mut Self, by| match own_reload(resolver.kinds, raw, false) {
+            Some((way, socket)) => {
+                if matches!(by, Reload::None) {
+                    let watching = way.key;
                     resolver.problem(format!(
-                        "{key}.master says how a reload ended, and there is none: add a reload, or leave master out"
+                        "{key}.{watching} says how a reload ended, and there is none: add a reload, or leave {watching} out"
                     ));
                 }
-                Reload::Watched { by: Box::new(by), master: resolver.base.join(master) }
+                Reload::Own { way, socket: resolver.base.join(socket), within: Box::new(by) }
             }
             None => by,
         };
-        if let Some(socket) = &raw.haproxy {
+        if let Some((way, socket)) = own_reload(self.kinds, raw, true) {
             // What is done where the socket fails: what is configured, else what its kind does.
             let fallback = self.reload(&format!("{key}.fallback"), kind, raw.fallback.as_deref());
-            if matches!(fallback, Reload::Haproxy { .. }) {
+            if matches!(&fallback, Reload::Own { way, .. } if way.has_fallback) {
                 self.problem(format!(
                     "{key}.fallback must be a reload: one of signal, systemd, command, http, or \"none\""
                 ));
             }
-            let fallback = Box::new(watched(self, fallback));
-            return Reload::Haproxy { socket: self.base.join(socket), fallback };
+            let within = Box::new(watched(self, fallback));
+            return Reload::Own { way, socket: self.base.join(socket), within };
         }
         let reload = if let Some(unit) = &raw.systemd {
             Reload::Systemd { unit: unit.clone() }
@@ -209,33 +202,23 @@ impl Resolver {
     }
 
     fn endpoint(&mut self, key: &str, text: &str) -> Option<Endpoint> {
-        let endpoint = Endpoint::parse(text).and_then(|endpoint| match &endpoint {
-            Endpoint::Url(url) if url.scheme() == "http" && !is_loopback(url) => {
-                Err(format!("({endpoint}) must be on this machine, or https: else anyone in between could answer"))
-            }
-            _ => Ok(endpoint),
-        });
-        match endpoint {
-            Ok(endpoint) => {
-                self.show(key, endpoint.to_string());
-                Some(endpoint)
-            }
-            Err(why) => {
-                // It may hold a password, so it is not quoted.
-                self.problem(format!("{key} {why}"));
-                None
-            }
-        }
+        self.noted(key, Endpoint::parse(text), Endpoint::to_string)
     }
 
-    fn proof(&mut self, key: &str, kind: Kind, marker: bool, raw: &RawProof) -> Option<ProofMethods> {
+    fn proof(
+        &mut self,
+        key: &str,
+        kind: Kind,
+        marker: bool,
+        outputs: &BTreeSet<Output>,
+        raw: &RawProof,
+    ) -> Option<ProofMethods> {
         let wire = self.wire(key, kind, marker, raw);
         let command = raw.command.as_ref().map(|List(argv)| self.command(&format!("{key}.command"), argv));
-        let envoy = raw.envoy.as_ref().and_then(|text| self.endpoint(&format!("{key}.envoy"), text));
-        let envoy = envoy.map(|admin| EnvoyProof { admin, marker });
+        let own_is_written = raw.own().iter().any(|(_, value)| value.is_some());
+        let own = self.own_proofs(key, marker, outputs, raw);
         let http = raw.http.as_ref().and_then(|text| self.endpoint(&format!("{key}.http"), text));
-        let haproxy = self.path(&format!("{key}.haproxy"), raw.haproxy.as_ref());
-        let is_asked = command.is_some() || raw.http.is_some() || raw.envoy.is_some() || haproxy.is_some();
+        let is_asked = command.is_some() || raw.http.is_some() || own_is_written;
         if wire.is_none() && !is_asked {
             self.problem(format!(
                 "{key} names no way to look: connect, the addresses where the server listens, such as \
@@ -248,11 +231,40 @@ impl Resolver {
             wire,
             command,
             http,
-            envoy,
-            haproxy,
+            own,
             settle: self.duration(&format!("{key}.settle"), raw.settle.as_deref(), kind.settle),
             timeout: self.timeout(&format!("{key}.timeout"), raw.timeout.as_deref()),
         })
+    }
+
+    /// The ways of proof that one kind of the table has alone.
+    fn own_proofs(&mut self, key: &str, marker: bool, outputs: &BTreeSet<Output>, raw: &RawProof) -> Vec<OwnProof> {
+        let mut proofs = Vec::new();
+        for (name, value) in raw.own().into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            let read = match self.kinds.own_proof(name) {
+                None => Err(OF_NO_KIND.to_owned()),
+                Some((kind, own)) => match own.needs_files {
+                    Some(why) if kind.output.is_some_and(|output| !outputs.contains(&output)) => Err(why.to_owned()),
+                    _ => (own.read)(value, &self.base, marker),
+                },
+            };
+            proofs.extend(self.noted(&format!("{key}.{name}"), read, |proof| proof.place.clone()));
+        }
+        proofs
+    }
+
+    /// A value to show, or what is wrong with it. It may hold a password, so it is not quoted.
+    fn noted<T>(&mut self, key: &str, read: Result<T, String>, shown: impl Fn(&T) -> String) -> Option<T> {
+        match read {
+            Ok(value) => {
+                self.show(key, shown(&value));
+                Some(value)
+            }
+            Err(why) => {
+                self.problem(format!("{key} {why}"));
+                None
+            }
+        }
     }
 
     /// The proof by handshake, where addresses to connect to are written.
@@ -421,15 +433,11 @@ impl Resolver {
                              signal the process that the daemon names"
                         ));
                     }
-                    Reload::Haproxy { socket, .. } | Reload::Watched { master: socket, .. }
-                        if socket.starts_with(path) =>
-                    {
-                        self.problem(format!(
-                            "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe \
-                             the daemon's answers",
-                            socket.display()
-                        ));
-                    }
+                    Reload::Own { socket, .. } if socket.starts_with(path) => self.problem(format!(
+                        "target.{name}.reload: {} stands in the store, which is the daemon's: root would believe \
+                         the daemon's answers",
+                        socket.display()
+                    )),
                     _ => {}
                 }
             }
@@ -438,23 +446,30 @@ impl Resolver {
 }
 
 /// What is wrong with the keys of a reload's table: it names one way, and no key of another.
-fn misplaced(key: &str, raw: &RawReloadTable) -> Option<String> {
-    let ways = written([
+fn misplaced(kinds: Kinds, key: &str, raw: &RawReloadTable) -> Option<String> {
+    let known = |name: &str| kinds.own_reload().any(|way| way.key == name);
+    if let Some((unknown, _)) = raw.own().into_iter().find(|(name, socket)| socket.is_some() && !known(name)) {
+        return Some(format!("{key}.{unknown} {OF_NO_KIND}"));
+    }
+    let own = own_reload(kinds, raw, true).map(|(way, _)| way.key);
+    let with_fallback = kinds.own_reload().filter(|way| way.has_fallback).map(|way| way.key);
+    let with_fallback = with_fallback.collect::<Vec<_>>().join(" or ");
+    let mut ways = written([
         ("signal", raw.signal.is_some()),
         ("systemd", raw.systemd.is_some()),
         ("command", raw.command.is_some()),
         ("http", raw.http.is_some()),
-        ("haproxy", raw.haproxy.is_some()),
     ]);
+    ways.extend(own);
     let to =
         written([("pidfile", raw.pidfile.is_some()), ("process", raw.process.is_some()), ("unit", raw.unit.is_some())]);
     match ways.as_slice() {
-        [_, _, ..] => Some(format!("{key} names several ways: one of signal, systemd, command, http, haproxy")),
-        _ if raw.fallback.is_some() && raw.haproxy.is_none() => {
-            Some(format!("{key}.fallback is what is done where {key}.haproxy fails, which is not set"))
+        [_, _, ..] => Some(format!("{key} names several ways: one of signal, systemd, command, http, {with_fallback}")),
+        _ if raw.fallback.is_some() && own.is_none() => {
+            Some(format!("{key}.fallback is what is done where {key}.{with_fallback} fails, which is not set"))
         }
         [way] if *way != "signal" && !to.is_empty() => {
-            let instead = if *way == "haproxy" { ", or into the reload of fallback" } else { "" };
+            let instead = if own.is_some() { ", or into the reload of fallback" } else { "" };
             let to = to.join(" and ");
             Some(format!("{key}.{way} sends no signal, so {to} says nothing here: leave it out{instead}"))
         }
@@ -463,6 +478,12 @@ fn misplaced(key: &str, raw: &RawReloadTable) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The way of the table that is written, with its value: one that has a fallback, or one that watches a reload.
+fn own_reload(kinds: Kinds, raw: &RawReloadTable, has_fallback: bool) -> Option<(&'static OwnReload, &PathBuf)> {
+    let known = |key| kinds.own_reload().find(|way| way.key == key && way.has_fallback == has_fallback);
+    raw.own().into_iter().find_map(|(key, socket)| Some((known(key)?, socket?)))
 }
 
 fn written<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static str> {

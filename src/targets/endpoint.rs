@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use crate::http_client::is_loopback;
+
 /// Before a Unix socket's path.
 const UNIX: &str = "unix:";
 
@@ -27,6 +29,10 @@ impl Endpoint {
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix(UNIX) else {
             return match Url::parse(text) {
+                Ok(url) if url.scheme() == "http" && !is_loopback(&url) => {
+                    let endpoint = Self::Url(url);
+                    Err(format!("({endpoint}) must be on this machine, or https: else anyone in between could answer"))
+                }
                 Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Ok(Self::Url(url)),
                 Ok(_) => Err("is neither an http or https URL with a host nor unix:SOCKET:PATH".to_owned()),
                 Err(error) => Err(format!("is not a URL: {error}")),

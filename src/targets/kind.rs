@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::enforcement::Configuration;
-use super::ways::{Addressee, CheckWay, GenerationEvidence, Reload, Signal, Start};
+use super::proof::observe::OwnProofKey;
+use super::ways::{Addressee, CheckWay, GenerationEvidence, OwnReload, Reload, Signal, Start};
 use crate::trust::render::Output;
 
 /// A kind of server: a preset of files, check, reload and proof, which a target's own keys override, and what its
@@ -36,6 +37,10 @@ pub struct ServerKind {
     pub signal: Option<(Signal, &'static str, &'static str)>,
     /// Whether its snippet shows the loaded allowlist's generation in a header.
     pub evidence: GenerationEvidence,
+    /// A way of proof that no other kind of server has.
+    pub own_proof: Option<&'static OwnProofKey>,
+    /// The ways of reload that no other kind of server has.
+    pub own_reload: &'static [&'static OwnReload],
     /// For how long answers of the old generation may still come after the first new one.
     pub settle: Duration,
     /// Whether the server acts by some of its files as soon as its link is switched, so that it is never switched only
@@ -70,6 +75,8 @@ impl ServerKind {
             better_check: None,
             signal: None,
             evidence: GenerationEvidence::None,
+            own_proof: None,
+            own_reload: &[],
             settle: SLOWEST,
             reads_at_requests: false,
             admits_by_authority_alone: false,
@@ -144,6 +151,17 @@ impl Kinds {
     #[must_use]
     pub fn find(self, name: &str) -> Option<Kind> {
         self.all().find(|kind| kind.name == name)
+    }
+
+    /// The way of proof of this key, with the kind that has it.
+    #[must_use]
+    pub fn own_proof(self, key: &str) -> Option<(Kind, &'static OwnProofKey)> {
+        self.all().filter_map(|kind| Some((kind, kind.own_proof?))).find(|(_, own)| own.key == key)
+    }
+
+    /// The ways of reload that one of them has alone.
+    pub fn own_reload(self) -> impl Iterator<Item = &'static OwnReload> {
+        self.all().flat_map(|kind| kind.own_reload).copied()
     }
 
     /// The families of files that the kinds need, in the order of the table.

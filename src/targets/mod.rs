@@ -9,6 +9,8 @@
 //! one kind of server stands in a folder of its own, one line of [`table`] each: its preset, its files, their strict
 //! reading back, its snippet, what its format cannot express, and its own ways to check, reload and observe it.
 
+use std::pin::Pin;
+
 pub mod apache;
 pub mod ca_only;
 pub mod check;
@@ -29,3 +31,6 @@ pub mod reload;
 pub mod snippet;
 pub mod table;
 pub mod ways;
+
+/// What a way that is chosen at run time does.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

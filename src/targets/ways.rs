@@ -1,9 +1,14 @@
 //! The ways in which a server is checked, reloaded and made to prove itself, as the configuration resolves them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::targets::BoxFuture;
 use crate::targets::endpoint::Endpoint;
+use crate::targets::process::Environment;
+use crate::targets::proof::observe::OwnProof;
+pub use crate::targets::reload::report::Signal;
+use crate::targets::reload::report::{ReloadError, ReloadReport};
 
 /// A server's own check of its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +56,7 @@ pub struct Start {
 }
 
 /// How a target's server is asked to reload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Reload {
     /// A signal to the server's process.
     Signal {
@@ -69,19 +74,14 @@ pub enum Reload {
     Command(Vec<String>),
     /// `POST`; 2xx is success.
     Http(Endpoint),
-    /// HAProxy's runtime socket: it takes the files without a reload.
-    Haproxy {
-        /// The runtime socket, with the level `admin`.
+    /// A way that one kind of server has alone.
+    Own {
+        /// What it does.
+        way: &'static OwnReload,
+        /// The server's socket, by which it does that.
         socket: PathBuf,
-        /// The reload instead, where the socket does not take them.
-        fallback: Box<Reload>,
-    },
-    /// A reload of HAProxy, of which its master then says whether it succeeded.
-    Watched {
-        /// How it is asked.
-        by: Box<Reload>,
-        /// The socket of the master, not of a worker.
-        master: PathBuf,
+        /// The fallback, or the way that it watches.
+        within: Box<Reload>,
     },
     /// The server watches by itself.
     None,
@@ -92,12 +92,27 @@ impl Reload {
     #[must_use]
     pub fn ways(&self) -> Vec<&Reload> {
         let mut ways = vec![self];
-        if let Self::Haproxy { fallback: within, .. } | Self::Watched { by: within, .. } = self {
+        if let Self::Own { within, .. } = self {
             ways.extend(within.ways());
         }
         ways
     }
 }
+
+/// A way of reload that one kind of server has alone. Anyone who may write in the folder of a socket may answer there: a
+/// way gives that socket nothing but public files of the generation, and reads no more of an answer than it has to.
+#[derive(Debug)]
+pub struct OwnReload {
+    /// As it is written below `reload`; its value is the path of a socket.
+    pub key: &'static str,
+    /// Whether the way within it is the fallback, where this one fails; else this one watches how that one ends.
+    pub has_fallback: bool,
+    /// Does it, within this time.
+    pub request: for<'a> fn(socket: &'a Path, within: &'a Reload, &'a Environment, limit: Duration) -> Reloading<'a>,
+}
+
+/// A reload under way.
+pub type Reloading<'a> = BoxFuture<'a, Result<ReloadReport, ReloadError>>;
 
 /// How the process is found that gets a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,20 +130,9 @@ pub enum Addressee {
     Unit(String),
 }
 
-/// The signals that servers know as "reload".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// nginx reloads.
-    Hup,
-    /// Apache reloads, gracefully.
-    Usr1,
-    /// HAProxy's master reloads.
-    Usr2,
-}
-
 /// How a target proves what it serves: all ways that are configured must agree, and what one cannot show (the chain,
 /// the allowlist) another may.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct ProofMethods {
     /// By the server's handshake and one answer.
     pub wire: Option<WireProof>,
@@ -136,10 +140,8 @@ pub struct ProofMethods {
     pub command: Option<Vec<String>>,
     /// By the generation that the server names in an answer to `GET`.
     pub http: Option<Endpoint>,
-    /// By what Envoy's admin endpoint shows.
-    pub envoy: Option<EnvoyProof>,
-    /// By HAProxy's runtime socket, which shows what is loaded.
-    pub haproxy: Option<PathBuf>,
+    /// By what servers of one kind alone can show.
+    pub own: Vec<OwnProof>,
     /// For how long every new observation must show the new generation.
     pub settle: Duration,
     /// How long that may take in all.
@@ -147,33 +149,24 @@ pub struct ProofMethods {
 }
 
 impl ProofMethods {
-    /// Whether the loaded chain is sure to show its generation. Without the marker an Envoy below 1.40 does not.
+    /// Whether the loaded chain is sure to show its generation.
     #[must_use]
     pub fn shows_chain(&self) -> bool {
-        let envoy = self.envoy.as_ref().is_some_and(|envoy| envoy.marker);
-        self.reports() || envoy || self.wire.as_ref().is_some_and(|wire| wire.marker)
+        let own = self.own.iter().any(|own| own.shows_chain);
+        self.reports() || own || self.wire.as_ref().is_some_and(|wire| wire.marker)
     }
 
     /// Whether the loaded allowlist can.
     #[must_use]
     pub fn shows_allowlist(&self) -> bool {
         let header = self.wire.as_ref().is_some_and(|wire| wire.generation == GenerationEvidence::Header);
-        self.reports() || self.envoy.is_some() || header
+        self.reports() || !self.own.is_empty() || header
     }
 
     /// Whether the server reports what it has loaded, which answers for both.
     fn reports(&self) -> bool {
-        self.command.is_some() || self.http.is_some() || self.haproxy.is_some()
+        self.command.is_some() || self.http.is_some()
     }
-}
-
-/// How to see what Envoy has loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnvoyProof {
-    /// The base of its admin endpoint.
-    pub admin: Endpoint,
-    /// Whether its configuration names the file with the generation marker.
-    pub marker: bool,
 }
 
 /// How to observe a server from outside: a handshake and one GET.

@@ -3,22 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use support::stage::Stage;
 use trustsync::settings::{self, SettingsError};
 use trustsync::store::generation;
+use trustsync::targets::BoxFuture;
 use trustsync::targets::generic::GENERIC;
 use trustsync::targets::kind::{Kinds, ServerKind};
 use trustsync::targets::nginx::NGINX;
+use trustsync::targets::proof::observe::{Observe, OwnProof, OwnProofKey};
+use trustsync::targets::proof::seen::{Seen, Wanted, of_generation};
 use trustsync::targets::read_back::{ReadBackError, read_back};
 use trustsync::targets::table::KINDS;
 use trustsync::trust::fingerprint::Fingerprint;
 use trustsync::trust::manifest::Manifest;
 use trustsync::trust::render::{Family, Files, Label, Odd, Place};
 use trustsync::trust::set::TrustSet;
-use trustsync::trust::turn::{Evidence, Owed};
+use trustsync::trust::turn::{Evidence, Owed, Proof};
 
 /// A server that nobody has: it pins by one list, and knows no names.
 struct Edge;
@@ -30,9 +34,38 @@ static EDGE: ServerKind = ServerKind {
     reads: &["edge/"],
     snippet: Some(|link| format!("trust \"{link}/trust-bundle.pem\" pins \"{link}/{LIST}\"\n", link = link.display())),
     check: Some(&["sh", "-c", "grep -q '^edge generation' \"$TRUSTSYNC_DIRECTORY/edge/pins.list\""]),
+    // This table has no HAProxy, so the key is free: nothing but the table says what it means.
+    own_proof: Some(&OwnProofKey {
+        key: "haproxy",
+        needs_files: None,
+        read: |value, folder, _| {
+            let shown = folder.join(value);
+            Ok(OwnProof {
+                place: shown.display().to_string(),
+                shows_chain: true,
+                reconsider: |handshake, _| handshake,
+                observer: Arc::new(move || Ok(Arc::new(Shown(shown.clone())))),
+            })
+        },
+    }),
     settle: Duration::ZERO,
     ..ServerKind::unknown("edge")
 };
+
+/// A file in which the server writes the generation that it has loaded.
+struct Shown(PathBuf);
+
+impl Observe for Shown {
+    fn observe<'a>(&'a self, wanted: &'a Wanted, _: Duration) -> BoxFuture<'a, Seen> {
+        Box::pin(async move {
+            match fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok()) {
+                Some(shown) if shown == wanted.generation => Proof::Proven.into(),
+                Some(shown) => of_generation("the file", shown).into(),
+                None => Proof::Unreachable("no file".to_owned()).into(),
+            }
+        })
+    }
+}
 
 impl Family for Edge {
     fn name(&self) -> &'static str {
@@ -145,4 +178,25 @@ async fn it_takes_its_turns() {
     let report = stage.cycle().await;
     assert!(matches!(report.targets[0].owed, Some(Owed::BrokenWithoutUs { .. } | Owed::BrokenBefore(_))), "{report:?}");
     assert!(!report.targets[0].told, "{report:?}");
+}
+
+#[tokio::test]
+async fn it_is_observed_in_its_own_way_which_other_tables_do_not_know() {
+    let mut stage = configured("").await;
+    let shown = stage.root().join("shown");
+    stage.configure_targets(&format!(
+        "[target.front]\nkind = \"edge\"\nproof = {{ haproxy = \"shown\", timeout = \"2s\" }}\n\
+         reload = {{ command = [\"sh\", \"-c\", \"echo 1 > {}\"] }}\n",
+        shown.display()
+    ));
+    let report = stage.cycle().await;
+    assert_eq!(report.targets[0].settled, Some(Evidence::Proven), "{report:?}");
+
+    let path = stage.root().join("config.toml");
+    const NOBODYS: Kinds = Kinds(&[&GENERIC]);
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"edge\"", "\"generic\"")).unwrap();
+    let Err(SettingsError::Wrong { problems, .. }) = settings::read_by(NOBODYS, &path, &BTreeMap::new()) else {
+        panic!("no kind of this table has the key")
+    };
+    assert_eq!(problems, ["target.front.proof.haproxy is not a way of any kind of server that is known"]);
 }

@@ -396,6 +396,8 @@ async fn a_post_that_is_refused_quotes_a_little_and_shows_no_secret() {
 #[tokio::test]
 async fn without_tls_only_this_machine_is_told() {
     for url in ["http://192.0.2.1/", "http://example.com/", "http://localhost.example.com/", "http://[2001:db8::1]/"] {
-        assert!(matches!(post(url).await, Err(ReloadError::NotAsked(HttpError::NotLoopback { .. }))), "{url}");
+        let reload = Reload::Http(Endpoint::Url(url.parse().unwrap()));
+        let refused = request(&reload, &Environment::default(), LONG).await;
+        assert!(matches!(refused, Err(ReloadError::NotAsked(HttpError::NotLoopback { .. }))), "{url}");
     }
 }

@@ -335,10 +335,9 @@ impl Apply<'_> {
                 Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
                     paths.extend(pidfile.parent().map(Path::to_owned));
                 }
-                // HAProxy's own user may have made its sockets, and anyone who may write in their folder may put others
-                // there. Such a one is given nothing but files that the generation's manifest lists
-                // (`haproxy::on_disk`), which are public, whatever it names; and what it says is bounded.
-                Reload::Haproxy { .. } | Reload::Watched { .. } => {}
+                // The server's own user may have made its socket, and anyone who may write in its folder may put another one
+                // there. It is given only what is public, and what it says is bounded (see `OwnReload`).
+                Reload::Own { .. } => {}
                 Reload::Signal { .. } | Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
             }
         }

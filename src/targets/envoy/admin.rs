@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -22,36 +23,53 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
 use super::render::{SECRET, WITH_MARKER, WITHOUT_MARKER};
-use crate::targets::http::{Asker, HttpError};
+use crate::targets::BoxFuture;
+use crate::targets::endpoint::Endpoint;
+use crate::targets::http::Asker;
 use crate::targets::process::printable;
 use crate::targets::proof::marker;
+use crate::targets::proof::observe::{Observe, OwnProof, OwnProofKey};
 use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
-use crate::targets::ways::EnvoyProof;
 use crate::trust::certificate::Certificate;
 use crate::trust::turn::Proof;
 
 /// More than the dump of a large mesh's listeners.
 const READ: usize = 32 * 1024 * 1024;
 
+/// The proof by Envoy's admin endpoint: the value of its key is the base of that.
+pub static PROOF: OwnProofKey = OwnProofKey {
+    key: "envoy",
+    needs_files: None,
+    read: |value, _, marker| {
+        let admin = Endpoint::parse(value)?;
+        let file = if marker { WITH_MARKER } else { WITHOUT_MARKER };
+        Ok(OwnProof {
+            place: admin.to_string(),
+            // Without the marker an Envoy below 1.40 does not.
+            shows_chain: marker,
+            reconsider: |handshake, _| handshake,
+            observer: Arc::new(move || match Asker::of(&admin) {
+                Ok(endpoint) => Ok(Arc::new(Admin { endpoint, file })),
+                Err(error) => Err(error.to_string()),
+            }),
+        })
+    },
+};
+
 /// Asks one Envoy's admin endpoint.
-#[derive(Debug, Clone)]
-pub struct Admin {
+struct Admin {
     endpoint: Asker,
     /// The file that the server's configuration names, beneath the target's link.
     file: &'static str,
 }
 
+impl Observe for Admin {
+    fn observe<'a>(&'a self, wanted: &'a Wanted, limit: Duration) -> BoxFuture<'a, Seen> {
+        Box::pin(async move { self.compared(wanted, limit).await.unwrap_or_else(|why| Proof::Unreachable(why).into()) })
+    }
+}
+
 impl Admin {
-    pub fn of(settings: &EnvoyProof) -> Result<Self, HttpError> {
-        let file = if settings.marker { WITH_MARKER } else { WITHOUT_MARKER };
-        Ok(Self { endpoint: Asker::of(&settings.admin)?, file })
-    }
-
-    /// What it shows of the wanted generation.
-    pub async fn compare(&self, wanted: &Wanted, limit: Duration) -> Seen {
-        self.compared(wanted, limit).await.unwrap_or_else(|why| Proof::Unreachable(why).into())
-    }
-
     async fn compared(&self, wanted: &Wanted, limit: Duration) -> Result<Seen, String> {
         let meant = Meant::read(&wanted.directory.join(self.file), wanted)?;
         let counters = format!("stats?filter=%5Esds%5C.{SECRET}%5C.");

@@ -1,7 +1,7 @@
 //! Envoy: a file of its secret discovery service, which it watches, so that it needs no reload; and its admin endpoint,
 //! which shows what it has loaded.
 
-pub(super) mod admin;
+mod admin;
 mod limits;
 mod read_back;
 mod render;
@@ -26,6 +26,7 @@ pub static ENVOY: ServerKind = ServerKind {
     reads: &["envoy/"],
     snippet: Some(snippet::lines),
     marker_file: (render::WITH_MARKER, render::WITHOUT_MARKER),
+    own_proof: Some(&admin::PROOF),
     settle: Duration::ZERO,
     reads_at_requests: true,
     ..ServerKind::unknown("envoy")

@@ -2,11 +2,15 @@
 //! certificate and entry by entry.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::targets::BoxFuture;
 use crate::targets::haproxy::loaded::{self, CaFile, List, Loaded};
 use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
 use crate::targets::haproxy::socket::{HaproxyError, Trouble};
+use crate::targets::proof::observe::{Observe, OwnProof, OwnProofKey};
 use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
 use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 use crate::trust::turn::Proof;
@@ -14,14 +18,34 @@ use crate::trust::turn::Proof;
 /// The lists that decide, of which none may be missing.
 const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/pins.list"];
 
-/// What HAProxy has loaded, against what it should have.
-pub async fn compare(socket: &Path, wanted: &Wanted) -> Seen {
-    match compared(socket, wanted).await {
-        Ok(seen) => seen,
-        Err(error @ HaproxyError { trouble: Trouble::NotPermitted, .. }) => {
-            Proof::Unverifiable(error.to_string()).into()
-        }
-        Err(error) => Proof::Unreachable(error.to_string()).into(),
+/// The proof by HAProxy's runtime socket: the value of its key is the socket's path.
+pub static PROOF: OwnProofKey = OwnProofKey {
+    key: "haproxy",
+    needs_files: Some("compares HAProxy's lists, which this target does not have: add outputs = [\"haproxy\"]"),
+    read: |value, folder, _| {
+        let socket = folder.join(value);
+        Ok(OwnProof {
+            place: socket.to_string_lossy().into_owned(),
+            shows_chain: true,
+            reconsider: unadvertised,
+            observer: Arc::new(move || Ok(Arc::new(RuntimeSocket(socket.clone())))),
+        })
+    },
+};
+
+struct RuntimeSocket(PathBuf);
+
+impl Observe for RuntimeSocket {
+    fn observe<'a>(&'a self, wanted: &'a Wanted, _: Duration) -> BoxFuture<'a, Seen> {
+        Box::pin(async move {
+            match compared(&self.0, wanted).await {
+                Ok(seen) => seen,
+                Err(error @ HaproxyError { trouble: Trouble::NotPermitted, .. }) => {
+                    Proof::Unverifiable(error.to_string()).into()
+                }
+                Err(error) => Proof::Unreachable(error.to_string()).into(),
+            }
+        })
     }
 }
 
@@ -118,9 +142,9 @@ fn marker_in(subject: &str) -> Option<MarkerName> {
 }
 
 /// What the wire shows of a HAProxy that has our chain loaded by what it says of itself, and advertises nothing of it.
-pub fn unadvertised<'a>(wire: Seen, mut others: impl Iterator<Item = &'a Seen>) -> Seen {
+fn unadvertised(wire: Seen, others: &[Seen]) -> Seen {
     let is_loaded = |other: &Seen| matches!(other.proof, Proof::Proven | Proof::ChainOnly(_));
-    if wire.proof == not_ours() && others.any(is_loaded) {
+    if wire.proof == not_ours() && others.iter().any(is_loaded) {
         return Proof::Unverifiable(
             "this target's files are loaded, but at this address and by this name none of their names is advertised: \
              HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::socket::{HaproxyError, Trouble, ask};
+use crate::targets::reload::{ReloadError, ReloadReport, request};
+use crate::targets::ways::OwnReload;
 use crate::trust::excerpt;
 
 /// For how long the master may not answer before the reload: it does not listen while it starts, nor at the end of each
@@ -18,6 +20,23 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// How much of an answer is quoted that names no master.
 const ANSWER_SHOWN: usize = 200;
+
+/// A reload that lasts until the master says whether it succeeded.
+pub(super) static RELOAD: OwnReload = OwnReload {
+    key: "master",
+    has_fallback: false,
+    request: |socket, by, environment, limit| {
+        Box::pin(async move {
+            let deadline = Instant::now() + limit;
+            let before = reloads(socket).await.map_err(|error| {
+                ReloadError::Own(format!("the master could not be asked before the reload, so there was none: {error}"))
+            })?;
+            let by = request(by, environment, deadline.saturating_duration_since(Instant::now())).await?;
+            reloaded(socket, before, deadline).await.map_err(|error| ReloadError::Own(error.to_string()))?;
+            Ok(ReloadReport::Own(format!("{by}, and its master says that the reload succeeded")))
+        })
+    },
+};
 
 /// The master's counts of reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //!  master socket:   whether the worker of a reload came up
 //! ```
 
-pub(super) mod compare;
+mod compare;
 pub mod loaded;
 pub mod master;
 pub mod on_disk;
@@ -38,6 +38,8 @@ pub static HAPROXY: ServerKind = ServerKind {
     // Not `-q`, which says no reason.
     check: Some(&["haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"]),
     signal: Some((Signal::Usr2, "/run/haproxy.pid", "haproxy")),
+    own_proof: Some(&compare::PROOF),
+    own_reload: &[&update::RELOAD, &master::RELOAD],
     settle: Duration::ZERO,
     ..ServerKind::unknown("haproxy")
 };

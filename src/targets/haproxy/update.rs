@@ -13,9 +13,45 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
+use tokio::time::{Instant, timeout};
+
 use super::loaded::{CaFile, Form, List, Loaded, certificates, entries};
 use super::on_disk::OnDisk;
 use super::socket::{HaproxyError, argument, ask, ask_in_turn};
+use crate::targets::reload::{ReloadError, ReloadReport, request};
+use crate::targets::ways::{OwnReload, Reload};
+
+/// The files of the target through the runtime socket, within half of the time; where that fails, the reload instead.
+pub(super) static RELOAD: OwnReload = OwnReload {
+    key: "haproxy",
+    has_fallback: true,
+    request: |socket, fallback, environment, limit| {
+        Box::pin(async move {
+            let began = Instant::now();
+            let half = limit / 2;
+            let slow = |_| {
+                let half = humantime::format_duration(half);
+                Err(HaproxyError::lasting(format!("HAProxy's runtime socket did not take everything within {half}")))
+            };
+            let why = match timeout(half, update(socket, environment.directory())).await.unwrap_or_else(slow) {
+                Ok(Updated { lists, ca_files }) => {
+                    return Ok(ReloadReport::Own(format!(
+                        "HAProxy took {lists} lists and {ca_files} CA files through its runtime socket, without a reload"
+                    )));
+                }
+                Err(why) => why,
+            };
+            if matches!(fallback, Reload::None) {
+                return Err(ReloadError::Own(format!("{why}; no reload is configured instead (reload.fallback)")));
+            }
+            let why = format!("the runtime socket did not do it ({why})");
+            match request(fallback, environment, limit.saturating_sub(began.elapsed())).await {
+                Ok(by) => Ok(ReloadReport::Reloaded(format!("{why}, so it was reloaded instead: {by}"))),
+                Err(reload) => Err(ReloadError::Neither(format!("{why}, and the reload instead failed too: {reload}"))),
+            }
+        })
+    },
+};
 
 /// How many of our files HAProxy took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,28 +13,28 @@
 //! [`crate::targets::nginx`].
 
 pub mod marker;
+pub mod observe;
 mod observer;
-pub(super) mod seen;
+pub mod seen;
 mod self_report;
 mod watch;
 pub mod wire;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::targets::envoy::admin::Admin;
-use crate::targets::haproxy;
 use crate::targets::http::Asker;
 use crate::targets::kind::Kind;
-use crate::targets::proof::observer::{Expected, Observer};
+use crate::targets::proof::observe::{OBSERVATION_LIMIT, Observe};
+use crate::targets::proof::observer::{Command, Expected, Wire};
 use crate::targets::proof::seen::Seen;
 pub use crate::targets::proof::seen::{NOT_OURS, Patience, Wanted, of_generation};
 use crate::targets::proof::watch::Watch;
-use crate::targets::proof::wire::HANDSHAKE_LIMIT;
 use crate::targets::ways::ProofMethods;
 use crate::trust::turn::Proof;
 
@@ -70,7 +70,7 @@ pub struct ProofReport {
 struct Place {
     name: String,
     address: Option<SocketAddr>,
-    observer: Result<Observer, String>,
+    observer: Result<Arc<dyn Observe>, String>,
     is_on_the_wire: bool,
 }
 
@@ -98,12 +98,11 @@ pub async fn prove(kind: Kind, methods: &ProofMethods, wanted: &Wanted, patience
         }
     }
     let (wire, others) = seen.split_at(on_the_wire.min(seen.len()));
+    let others: Vec<Seen> = others.iter().map(|(other, _)| other.clone()).collect();
     // Of several addresses the worst stands: they are to show the same.
-    let wire = wire.iter().map(|(shown, _)| shown.clone()).max_by_key(Seen::rank).map(|wire| match &methods.haproxy {
-        Some(_) => haproxy::compare::unadvertised(wire, others.iter().map(|(other, _)| other)),
-        None => wire,
-    });
-    let proof = together(wire.into_iter().chain(others.iter().map(|(other, _)| other.clone())));
+    let wire = wire.iter().map(|(shown, _)| shown.clone()).max_by_key(Seen::rank);
+    let wire = wire.map(|wire| methods.own.iter().fold(wire, |wire, own| (own.reconsider)(wire, &others)));
+    let proof = together(wire.into_iter().chain(others));
     let place = |(place, (shown, observations)): (Place, (Seen, u32))| PlaceProof {
         place: place.name,
         address: place.address,
@@ -123,27 +122,24 @@ async fn places(kind: Kind, methods: &ProofMethods) -> Vec<Place> {
                 Ok(found) => {
                     for address in found.into_iter().take(ADDRESSES.saturating_sub(places.len())) {
                         let (settings, expected) = (wire.clone(), Expected::of(kind, methods));
-                        places.push(place(Some(address), Ok(Observer::Wire { address, settings, expected })));
+                        places.push(place(Some(address), Ok(Arc::new(Wire { address, settings, expected }))));
                     }
                 }
                 Err(reason) => places.push(place(None, Err(reason))),
             }
         }
     }
-    let command = methods.command.as_ref().map(|argv| ("command".to_owned(), Ok(Observer::Command(argv.clone()))));
-    let envoy = methods.envoy.as_ref().map(|settings| {
-        let observer = Admin::of(settings).map(|admin| Observer::Envoy(Box::new(admin)));
-        (settings.admin.to_string(), observer.map_err(|error| error.to_string()))
-    });
-    let http = methods.http.as_ref().map(|endpoint| {
-        (endpoint.to_string(), Asker::of(endpoint).map(Observer::Http).map_err(|error| error.to_string()))
-    });
-    let haproxy = methods
-        .haproxy
-        .as_ref()
-        .map(|socket| (socket.to_string_lossy().into_owned(), Ok(Observer::Haproxy(socket.clone()))));
-    let others = [command, envoy, http, haproxy].into_iter().flatten();
-    places.extend(others.map(|(name, observer)| Place { name, address: None, observer, is_on_the_wire: false }));
+    let mut other = |name, observer| places.push(Place { name, address: None, observer, is_on_the_wire: false });
+    if let Some(argv) = &methods.command {
+        other("command".to_owned(), Ok(Arc::new(Command(argv.clone()))));
+    }
+    if let Some(endpoint) = &methods.http {
+        let asker = Asker::of(endpoint).map_err(|error| error.to_string());
+        other(endpoint.to_string(), asker.map(|asker| Arc::new(asker) as Arc<dyn Observe>));
+    }
+    for own in &methods.own {
+        other(own.place.clone(), (own.observer)());
+    }
     places
 }
 
@@ -161,7 +157,7 @@ fn together(ways: impl Iterator<Item = Seen>) -> Proof {
 }
 
 async fn resolve(connect: &str) -> Result<BTreeSet<SocketAddr>, String> {
-    match timeout(HANDSHAKE_LIMIT, lookup_host(connect)).await {
+    match timeout(OBSERVATION_LIMIT, lookup_host(connect)).await {
         Ok(Ok(found)) => {
             let found: BTreeSet<SocketAddr> = found.collect();
             if found.is_empty() { Err(format!("{connect} resolves to no address")) } else { Ok(found) }

@@ -1,31 +1,28 @@
 //! The ways of observing a server once, and what one handshake says of the wanted generation.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::targets::envoy::admin::Admin;
-use crate::targets::haproxy;
+use crate::targets::BoxFuture;
 use crate::targets::http::Asker;
 use crate::targets::kind::Kind;
+use crate::targets::proof::observe::Observe;
 use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
-use crate::targets::proof::wire::{HANDSHAKE_LIMIT, Handshake, WireError, shake_hands};
+use crate::targets::proof::wire::{Handshake, WireError, shake_hands};
 use crate::targets::proof::{marker, self_report, wire};
 use crate::targets::ways::{GenerationEvidence, ProofMethods, ProxyProtocol, WireProof};
 use crate::trust::marker_name::MarkerName;
 use crate::trust::turn::Proof;
-
-/// Between two observations.
-pub(super) const PAUSE: Duration = Duration::from_millis(30);
-
-/// Between two observations of a server that never answers with the old generation after the new one.
-const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Between two runs of a command.
 const COMMAND_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long is spent at most to find out why nothing can be seen.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why nothing is seen of a server that answers once a header stands before the handshake.
+const PROXIED: &str =
+    "the server answers only clients that begin with the PROXY protocol: set proof.proxy_protocol to \"v1\" or \"v2\"";
 
 /// Why nothing is seen of a server without a CertificateRequest.
 const NOT_ASKED: &str =
@@ -44,70 +41,60 @@ const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the na
 const NO_NAMES: &str = "the server asks for a client certificate and names no authority at all, so which ones it accepts \
      cannot be seen: so do HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone";
 
-/// A way of observing a server.
-#[derive(Debug, Clone)]
-pub(super) enum Observer {
-    /// A handshake and one GET, at this address.
-    Wire { address: SocketAddr, settings: WireProof, expected: Expected },
-    /// What this command says.
-    Command(Vec<String>),
-    /// What is answered there.
-    Http(Asker),
-    /// What Envoy's admin endpoint shows.
-    Envoy(Box<Admin>),
-    /// What HAProxy's runtime socket shows.
-    Haproxy(PathBuf),
+/// A handshake and one GET, at this address.
+pub(super) struct Wire {
+    pub(super) address: SocketAddr,
+    pub(super) settings: WireProof,
+    pub(super) expected: Expected,
 }
 
-impl Observer {
-    pub(super) async fn observe(&self, wanted: &Wanted, limit: Duration) -> Seen {
-        match self {
-            Self::Wire { address, settings, expected } => match shake_hands(*address, settings, limit).await {
-                Ok(handshake) => read_handshake(&handshake, wanted, settings, *expected),
+impl Observe for Wire {
+    fn observe<'a>(&'a self, wanted: &'a Wanted, limit: Duration) -> BoxFuture<'a, Seen> {
+        Box::pin(async move {
+            match shake_hands(self.address, &self.settings, limit).await {
+                Ok(handshake) => read_handshake(&handshake, wanted, &self.settings, self.expected),
                 Err(error @ WireError::Unanswered) => Proof::Unverifiable(error.to_string()).into(),
                 Err(error) => Proof::Unreachable(error.to_string()).into(),
-            },
-            Self::Command(argv) => self_report::by_command(argv, wanted, limit).await.into(),
-            Self::Http(asker) => self_report::by_http(asker, wanted, limit).await.into(),
-            Self::Envoy(admin) => admin.compare(wanted, limit).await,
-            Self::Haproxy(socket) => haproxy::compare::compare(socket, wanted).await,
-        }
-    }
-
-    /// How long one observation may take.
-    pub(super) fn limit(&self) -> Duration {
-        match self {
-            // It may go a long way, as by ssh.
-            Self::Command(_) => Duration::MAX,
-            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => HANDSHAKE_LIMIT,
-        }
-    }
-
-    /// How long to wait between two observations.
-    pub(super) fn pause(&self, settle: Duration) -> Duration {
-        match self {
-            // A process each.
-            Self::Command(_) => COMMAND_PAUSE,
-            _ if settle.is_zero() => SHORT_PAUSE,
-            Self::Wire { .. } | Self::Http(_) | Self::Envoy(_) | Self::Haproxy(_) => PAUSE,
-        }
-    }
-
-    /// Once nothing could be seen for long: why that is, if it can be found out.
-    pub(super) async fn explain(&self, reason: String) -> Proof {
-        if let Self::Wire { address, settings, .. } = self
-            && settings.proxy_protocol.is_none()
-        {
-            let with_header = WireProof { proxy_protocol: Some(ProxyProtocol::V1), ..settings.clone() };
-            if shake_hands(*address, &with_header, EXPLAINED_WITHIN).await.is_ok() {
-                return Proof::Unverifiable(
-                    "the server answers only clients that begin with the PROXY protocol: set proof.proxy_protocol to \"v1\" \
-                     or \"v2\""
-                        .to_owned(),
-                );
             }
-        }
-        Proof::Unreachable(reason)
+        })
+    }
+
+    fn explain(&self, reason: String) -> BoxFuture<'_, Proof> {
+        Box::pin(async move {
+            if self.settings.proxy_protocol.is_none() {
+                let with_header = WireProof { proxy_protocol: Some(ProxyProtocol::V1), ..self.settings.clone() };
+                if shake_hands(self.address, &with_header, EXPLAINED_WITHIN).await.is_ok() {
+                    return Proof::Unverifiable(PROXIED.to_owned());
+                }
+            }
+            Proof::Unreachable(reason)
+        })
+    }
+}
+
+/// What this command says.
+pub(super) struct Command(pub(super) Vec<String>);
+
+impl Observe for Command {
+    fn observe<'a>(&'a self, wanted: &'a Wanted, limit: Duration) -> BoxFuture<'a, Seen> {
+        Box::pin(async move { self_report::by_command(&self.0, wanted, limit).await.into() })
+    }
+
+    /// It may go a long way, as by ssh.
+    fn limit(&self) -> Duration {
+        Duration::MAX
+    }
+
+    /// A process each.
+    fn pause(&self, _: Duration) -> Duration {
+        COMMAND_PAUSE
+    }
+}
+
+/// What is answered there.
+impl Observe for Asker {
+    fn observe<'a>(&'a self, wanted: &'a Wanted, limit: Duration) -> BoxFuture<'a, Seen> {
+        Box::pin(async move { self_report::by_http(self, wanted, limit).await.into() })
     }
 }
 

@@ -1,10 +1,11 @@
 //! Observes a server again and again in one way, until what it serves is steady.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::targets::proof::observer::{Observer, PAUSE};
+use crate::targets::proof::observe::{Observe, PAUSE};
 use crate::targets::proof::seen::{Patience, Seen, Wanted};
 use crate::trust::turn::Proof;
 
@@ -23,7 +24,7 @@ const LONG_RUNNING: Duration = Duration::from_secs(3);
 
 /// One way of observing, until the server has shown what it serves.
 pub(super) struct Watch {
-    pub(super) observer: Observer,
+    pub(super) observer: Arc<dyn Observe>,
     pub(super) settle: Duration,
     pub(super) timeout: Duration,
     pub(super) wanted: Wanted,

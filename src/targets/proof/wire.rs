@@ -28,9 +28,6 @@ pub const GENERATION_HEADER: &str = "X-Trustsync-Generation";
 /// How much of an answer is read to find it.
 const ANSWER_READ: u64 = 16 * 1024;
 
-/// How long one observation may take.
-pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
-
 /// What was seen of a server once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handshake {

@@ -3,10 +3,19 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::targets::haproxy::socket::HaproxyError;
 use crate::targets::http::HttpError;
 use crate::targets::process::RunError;
-use crate::targets::ways::Signal;
+
+/// The signals that servers know as "reload".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// nginx reloads.
+    Hup,
+    /// Apache reloads, gracefully.
+    Usr1,
+    /// HAProxy's master reloads.
+    Usr2,
+}
 
 /// How the server was asked to reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,25 +37,10 @@ pub enum ReloadReport {
         /// 200 to 299.
         status: u16,
     },
-    /// HAProxy took the files through its runtime socket.
-    Updated {
-        /// How many lists and maps.
-        lists: usize,
-        /// How many CA files.
-        ca_files: usize,
-    },
-    /// HAProxy's runtime socket did not take them, so it was asked to reload.
-    Reloaded {
-        /// Why the socket did not take them.
-        why: String,
-        /// How it was asked instead.
-        by: Box<ReloadReport>,
-    },
-    /// HAProxy's master has a new worker.
-    CameUp {
-        /// How it was asked.
-        by: Box<ReloadReport>,
-    },
+    /// A way of the kind's own did it: how, in a sentence.
+    Own(String),
+    /// A way of the kind's own failed, so its fallback did it: why and how, in a sentence.
+    Reloaded(String),
     /// Nobody was asked: this server watches its files by itself.
     Nobody,
 }
@@ -65,14 +59,7 @@ impl fmt::Display for ReloadReport {
             Self::Ran { output } if output.trim().is_empty() => f.write_str("the command ended well"),
             Self::Ran { output } => write!(f, "the command ended well: {}", output.trim()),
             Self::Answered { status } => write!(f, "answered with {status}"),
-            Self::Updated { lists, ca_files } => write!(
-                f,
-                "HAProxy took {lists} lists and {ca_files} CA files through its runtime socket, without a reload"
-            ),
-            Self::Reloaded { why, by } => {
-                write!(f, "the runtime socket did not do it ({why}), so it was reloaded instead: {by}")
-            }
-            Self::CameUp { by } => write!(f, "{by}, and its master says that the reload succeeded"),
+            Self::Own(how) | Self::Reloaded(how) => f.write_str(how),
             Self::Nobody => f.write_str("nothing was asked of it: it watches its files by itself"),
         }
     }
@@ -140,15 +127,10 @@ pub enum ReloadError {
         /// The beginning of the body.
         body: String,
     },
-    /// HAProxy did not take its files, or its master does not say that the reload succeeded.
+    /// A way of the kind's own failed.
     #[error("{0}; the reload stays owed")]
-    Haproxy(#[from] HaproxyError),
-    /// HAProxy did not take its files by its runtime socket, and did not reload instead.
-    #[error("the runtime socket did not do it ({why}), and the reload instead failed too: {reload}")]
-    Neither {
-        /// Why HAProxy did not take its files.
-        why: HaproxyError,
-        /// Why it did not reload instead.
-        reload: Box<ReloadError>,
-    },
+    Own(String),
+    /// A way of the kind's own failed, and its fallback too: the whole sentence, which ends with the error of that.
+    #[error("{0}")]
+    Neither(String),
 }
