@@ -49,7 +49,7 @@ pub enum Pkcs12Error {
     )]
     Indefinite,
     /// None of the passwords fits.
-    #[error("the PKCS#12 file opens with none of the passwords tried: give the right one by --password-file")]
+    #[error("the PKCS#12 file opens with none of the passwords that were tried: give --password-file")]
     WrongPassword,
     /// More rounds than the budget.
     #[error("the PKCS#12 file demands more rounds of hashing than are spent on it ({MOST_WORK})")]
