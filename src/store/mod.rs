@@ -1,5 +1,5 @@
-//! The trust directory: [`durable`] keeps it on disk, and moves bytes and names. What the bytes record is read apart from
-//! that: of the own store in [`contents`], of a store or seed that is adopted in [`adopt`].
+//! The trust directory: [`durable`] keeps it on disk, and moves bytes and names. What the bytes record is read apart
+//! from that: of the own store in [`contents`], of a store or seed that is adopted in [`adopt`].
 
 pub mod adopt;
 pub mod contents;

@@ -8,8 +8,8 @@
 //!    outcomes/nginx.json          what came of it, for the daemon
 //!    state/nginx.json nginx.lock  what the helper remembers
 //! ```
-//! Only what `lstat` says of a request counts: its time is its id, its mode says what is asked for. Nothing in it is ever
-//! opened.
+//! Only what `lstat` says of a request counts: its time is its id, its mode says what is asked for. Nothing in it is
+//! ever opened.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -145,8 +145,8 @@ impl Privileged {
         Ok(())
     }
 
-    /// Renames the request away, whatever it is, and says what was asked for. The helper does this first, so that nothing
-    /// that fails later leaves it there to be answered again at once.
+    /// Renames the request away, whatever it is, and says what was asked for. The helper does this first, so that
+    /// nothing that fails later leaves it there to be answered again at once.
     pub fn consume(&self) -> Result<Option<Request>, StoreError> {
         self.fits()?;
         let request = self.request();
