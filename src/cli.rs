@@ -85,7 +85,8 @@ pub enum Command {
         /// The target's name in the configuration.
         target: String,
     },
-    /// The privileged part of a target's turn, as root: adopt the daemon's store, check, switch, reload (for the path unit)
+    /// The privileged part of a target's turn, as root: adopt the daemon's store, check, switch, reload (for the path
+    /// unit)
     Apply {
         /// The target's name in the configuration.
         target: String,
@@ -168,7 +169,8 @@ pub struct Sync {
     /// Print what would change; write nothing, reload no server
     #[arg(long)]
     pub dry_run: bool,
-    /// What an empty store adopts before it polls: a store, or a copy of one generation's folder [default: store.NAME.seed]
+    /// What an empty store adopts before it polls: a store, or a copy of one generation's folder [default:
+    /// store.NAME.seed]
     #[arg(long, value_name = "FOLDER")]
     pub seed: Option<PathBuf>,
     /// How long asking the vendor may take in all, retries included
@@ -228,7 +230,8 @@ pub struct Verify {
     /// Check as of this moment [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub at: Option<Timestamp>,
-    /// A name, of which the leaf must have one (repeatable) [default: those of the configuration's one source, if there is one]
+    /// A name, of which the leaf must have one (repeatable) [default: those of the configuration's one source, if there
+    /// is one]
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
     /// Whose built-in anchors are used
@@ -317,7 +320,8 @@ pub enum Alarms {
 pub enum Config {
     /// Check it: every problem at once, exit 3 if there is one
     Check {
-        /// Ask each endpoint too (it is only read): what it lists, each verdict, the line that pins its identity; exits as sync
+        /// Ask each endpoint too (it is only read): what it lists, each verdict, the line that pins its identity; exits
+        /// as sync
         #[arg(long)]
         probe: bool,
     },

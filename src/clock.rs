@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use crate::trust::timestamp::Timestamp;
 
-/// Tells the time. The daemon and the one-shot use [`SystemClock`]; the demo, the simulator and the tests a [`SimulatedClock`].
+/// Tells the time. The daemon and the one-shot use [`SystemClock`]; the demo, the simulator and the tests a
+/// [`SimulatedClock`].
 pub trait Clock: Send + Sync {
     /// The present moment, in whole seconds.
     fn now(&self) -> Timestamp;

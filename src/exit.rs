@@ -36,7 +36,8 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Every one, the most urgent cause first: what is wrong before a cycle, then its causes in the order 6, 5, 4, 9, 7.
+    /// Every one, the most urgent cause first: what is wrong before a cycle, then its causes in the order 6, 5, 4, 9,
+    /// 7.
     pub const ALL: [Self; 11] = [
         Self::Usage,
         Self::Configuration,

@@ -37,10 +37,12 @@ impl Listener {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
-                    // Both arms are cancel-safe: a connection not accepted stays in the queue, a result not taken in the set.
+                    // Both arms are cancel-safe: a connection not accepted stays in the queue, a result not taken in
+                    // the set.
                     accepted = socket.accept(), if connections.len() < most => match accepted {
                         Ok((stream, _)) => {
-                            // Small answers must not wait for the peer's acknowledgement; without it they are merely slower.
+                            // Small answers must not wait for the peer's acknowledgement; without it they are merely
+                            // slower.
                             let _ = stream.set_nodelay(true);
                             connections.spawn(handle(stream));
                         }

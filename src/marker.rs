@@ -25,8 +25,8 @@ pub enum MintError {
     Make(#[from] rcgen::Error),
 }
 
-/// A new marker's DER: self-signed, valid on 1970-01-01 alone, CA:FALSE, for no purpose; its key is dropped at once. Two
-/// markers of the same name differ in their bytes.
+/// A new marker's DER: self-signed, valid on 1970-01-01 alone, CA:FALSE, for no purpose; its key is dropped at once.
+/// Two markers of the same name differ in their bytes.
 pub fn mint(name: &MarkerName) -> Result<Vec<u8>, MintError> {
     let common_name = name.to_common_name();
     if MarkerName::parse(&common_name).as_ref() != Some(name) {

@@ -1,5 +1,5 @@
-//! `trustsync confirm TARGET`: the operator confirms that the target's server serves the wanted generation. It ends an owed
-//! reload where nothing can prove; a proof of the contrary overrides it.
+//! `trustsync confirm TARGET`: the operator confirms that the target's server serves the wanted generation. It ends an
+//! owed reload where nothing can prove; a proof of the contrary overrides it.
 
 use super::{Failure, load, open, print, published, store_of_target, the_stores};
 use crate::cli::Global;

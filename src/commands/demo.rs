@@ -1,5 +1,5 @@
-//! `trustsync demo`: the main job on embedded parts. A simulated vendor with its own PKI, a simulated clock, an embedded
-//! TLS server that requires client certificates, and between them the real cycle, through a whole rotation.
+//! `trustsync demo`: the main job on embedded parts. A simulated vendor with its own PKI, a simulated clock, an
+//! embedded TLS server that requires client certificates, and between them the real cycle, through a whole rotation.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
@@ -49,8 +49,8 @@ pub async fn run() -> Result<Exit, Failure> {
     Ok(if as_expected { Exit::Done } else { Exit::Unexpected })
 }
 
-/// Runs the demo; whether everything was as expected. Nothing is left behind. `meddle` is handed the demo's folder before
-/// its configuration is read, and after the cycles of each scene.
+/// Runs the demo; whether everything was as expected. Nothing is left behind. `meddle` is handed the demo's folder
+/// before its configuration is read, and after the cycles of each scene.
 pub async fn perform(out: &mut impl Write, colour: bool, meddle: impl Fn(&Path)) -> Result<bool, Failure> {
     let begun = Instant::now();
     let mut stage = Stage::build(&meddle).await?;
@@ -128,8 +128,8 @@ const SCENES: [Scene; 6] = [
 ];
 
 impl Act {
-    /// How many polls the scene shows, an hour apart: a change of role needs three that agree, and a revocation something
-    /// that is trusted.
+    /// How many polls the scene shows, an hour apart: a change of role needs three that agree, and a revocation
+    /// something that is trusted.
     fn polls(self) -> u32 {
         if matches!(self, Self::OldOneRetires | Self::CaRevokes) { 2 } else { 1 }
     }

@@ -1,5 +1,5 @@
-//! `trustsync evidence`: the record of each generation for an auditor. The file may be years long, so it is read and printed
-//! record by record.
+//! `trustsync evidence`: the record of each generation for an auditor. The file may be years long, so it is read and
+//! printed record by record.
 
 use std::fmt::Write as _;
 use std::fs::File;

@@ -111,7 +111,7 @@ impl Inspector {
             "dns_names": facts.dns_names,
             "other_names": facts.other_names,
             "is_ca": facts.is_ca,
-            "key": facts.key,
+            "key": facts.key.to_string(),
             "signature": facts.signature,
             "key_usages": facts.key_usages.as_deref().unwrap_or_default(),
             "extended_key_usages": facts.extended_key_usages,

@@ -221,7 +221,9 @@ fn the_one<T: Copy>(what: &str, name: Option<&str>, all: &[(&str, T)]) -> Result
         (Some((name, None)), _) => {
             Err(Failure::Usage(format!("there is no {what} {name:?}; configured are: {}", names())))
         }
-        (None, _) => Err(Failure::Usage(format!("several are configured: choose one with --{what}: {}", names()))),
+        (None, _) => {
+            Err(Failure::Usage(format!("several {what}s are configured: choose one with --{what}: {}", names())))
+        }
     }
 }
 
@@ -287,8 +289,8 @@ impl<T> EachStore<T> {
 }
 
 impl EachStore<Report> {
-    /// Acts on the operator's override in every store that is meant. `change` puts it into the planner's state, and says
-    /// where it reaches less far than it sounds.
+    /// Acts on the operator's override in every store that is meant. `change` puts it into the planner's state, and
+    /// says where it reaches less far than it sounds.
     async fn overrule(
         global: &Global,
         (command, noted): (&str, &str),

@@ -1,8 +1,8 @@
 //! `trustsync status --probe`: whether the daemon lives and a generation is in place, in a line; for health checks of
 //! containers, which have no curl. Exits 0 or 1.
 //!
-//! With `[listen]` the daemon is asked. Without, the probe goes by what it leaves behind: a store whose sources' next polls
-//! lie long in the past has no daemon.
+//! With `[listen]` the daemon is asked. Without, the probe goes by what it leaves behind: a store whose sources' next
+//! polls lie long in the past has no daemon.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,6 +1,6 @@
 //! Which addresses a URL out of a certificate may lead to. Anyone who can put a certificate before us chooses its
-//! distribution points, and could make us ask a cloud's metadata service or a neighbour's console: so only what the whole
-//! internet can reach is asked, unless the operator allows more.
+//! distribution points, and could make us ask a cloud's metadata service or a neighbour's console: so only what the
+//! whole internet can reach is asked, unless the operator allows more.
 
 use std::error::Error;
 use std::fmt;
@@ -84,8 +84,8 @@ pub(super) fn check_literal(url: &Url) -> Result<(), NotGlobal> {
     }
 }
 
-/// The system's resolver, of whose answers only globally routable ones are connected to: what is judged is the address that
-/// the connection goes to, so a name that changes between two questions gains nothing.
+/// The system's resolver, of whose answers only globally routable ones are connected to: what is judged is the address
+/// that the connection goes to, so a name that changes between two questions gains nothing.
 pub(super) struct GlobalOnly;
 
 impl Resolve for GlobalOnly {

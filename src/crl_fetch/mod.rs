@@ -4,8 +4,8 @@
 //!  distribution point ─▶ kept list, not due ───────────────────────────────▶ judge ─▶ in force, or why not
 //!                     └▶ due: fetch (conditional, bounded, judged address) ─▶ judge ─▶ keep if in force and not older
 //! ```
-//! What comes from the network takes the place of what is kept only once it was verified: a captive portal, an error page
-//! or an older list that someone replays changes nothing.
+//! What comes from the network takes the place of what is kept only once it was verified: a captive portal, an error
+//! page or an older list that someone replays changes nothing.
 
 mod address;
 mod cache;
@@ -46,9 +46,9 @@ const LONGEST_VALIDATOR: usize = 1024;
 pub struct Access {
     /// Whether addresses that are not globally routable may be connected to, such as those of a private CA.
     pub allow_private: bool,
-    /// The proxy that all goes through; without one, the environment's is not used either, since it could not be told what
-    /// it connects to. Through a proxy only the URL's literal host is judged: names are resolved by the proxy, and what it
-    /// refuses to connect to is its configuration.
+    /// The proxy that all goes through; without one, the environment's is not used either, since it could not be told
+    /// what it connects to. Through a proxy only the URL's literal host is judged: names are resolved by the proxy, and
+    /// what it refuses to connect to is its configuration.
     pub proxy: Option<Url>,
     /// Roots for HTTPS besides the system's.
     pub ca_file: Option<PathBuf>,
@@ -148,9 +148,9 @@ impl From<FetchFailure> for Failed {
     }
 }
 
-/// Whether a kept list is asked for again: after half of what then remained of its life, between a minute and an hour, so
-/// that a revocation is seen within the hour and the next list is here before this one ends. Nearly all of these questions
-/// are answered by 304.
+/// Whether a kept list is asked for again: after half of what then remained of its life, between a minute and an hour,
+/// so that a revocation is seen within the hour and the next list is here before this one ends. Nearly all of these
+/// questions are answered by 304.
 #[must_use]
 pub fn due(fetched: Option<Timestamp>, next_update: Option<Timestamp>, now: Timestamp) -> bool {
     let Some(fetched) = fetched else { return true };
@@ -401,12 +401,13 @@ pub fn look_up<'a>(
     LookedUp { is_due, issuers, clock_skew, now, known, stale, record, unkept }
 }
 
-/// The list of one distribution point that is due: the server's, where a better one comes than what is kept. A list that
-/// cannot be kept is used all the same.
+/// The list of one distribution point that is due: the server's, where a better one comes than what is kept. A list
+/// that cannot be kept is used all the same.
 pub async fn obtain(fetcher: &Fetcher, cache: &Cache, url: &str, kept: LookedUp<'_>, deadline: Duration) -> Obtained {
     let LookedUp { issuers, clock_skew, now, known, stale, record, mut unkept, .. } = kept;
     let shown = quoted(url);
-    // What is kept but not believed is asked for whole; only for a stale list is it worth asking whether there is a newer one.
+    // What is kept but not believed is asked for whole; only for a stale list is it worth asking whether there is a
+    // newer one.
     let is_stale = |trouble: &Trouble| match trouble {
         Trouble::Refused { refused, .. } => matches!(refused.problem, crl::Problem::Stale(_)),
         _ => false,

@@ -69,8 +69,8 @@ pub fn sweep_leftovers(root: &Path, newest_committed: Option<u64>) -> Vec<StoreE
     store::sweep(root, &keep).failures
 }
 
-/// Removes generations beyond the newest `keep`, and the newest `keep` with different sets. Those that servers are known to
-/// have loaded stay: a new one is compared with them. What could not be removed.
+/// Removes generations beyond the newest `keep`, and the newest `keep` with different sets. Those that servers are
+/// known to have loaded stay: a new one is compared with them. What could not be removed.
 pub fn sweep_old(root: &Path, keep: usize, newest: u64, loaded: BTreeSet<u64>) -> Vec<StoreError> {
     let on_disk = match generation::list(root) {
         Ok(on_disk) => on_disk,

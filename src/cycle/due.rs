@@ -1,5 +1,5 @@
-//! What is due, by what a store remembers: its sources' next polls, its targets' next turns. Read from the disk each time,
-//! since another process may have polled, reloaded or proven meanwhile.
+//! What is due, by what a store remembers: its sources' next polls, its targets' next turns. Read from the disk each
+//! time, since another process may have polled, reloaded or proven meanwhile.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,8 @@ use crate::trust::schedule::Schedule;
 use crate::trust::state::State;
 use crate::trust::timestamp::Timestamp;
 
-/// When a source's stores want it asked, read anew only where a state was written since: to ask costs no more than that.
+/// When a source's stores want it asked, read anew only where a state was written since: to ask costs no more than
+/// that.
 #[derive(Debug, Default)]
 pub struct PollDue(BTreeMap<String, Due>);
 

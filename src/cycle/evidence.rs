@@ -28,7 +28,8 @@ pub struct Unwritten {
 /// Four lines of the longest kind.
 const TAIL: u64 = 4 * 64 * 1024;
 
-/// A generation was committed. `observed`: when each source was asked whose answer brought it; none where no answer did.
+/// A generation was committed. `observed`: when each source was asked whose answer brought it; none where no answer
+/// did.
 pub fn committed(
     root: &Path,
     manifest: &Manifest,

@@ -12,8 +12,8 @@ use crate::trust::evidence_record::Happened;
 use crate::trust::state::TargetState;
 use crate::trust::turn::{Event, Number, Owed, Proof};
 
-/// The daemon takes each step itself, but for a privileged target: there the privileged helper checks, switches and reloads,
-/// all when it is asked to reload, and the daemon reads back and proves.
+/// The daemon takes each step itself, but for a privileged target: there the privileged helper checks, switches and
+/// reloads, all when it is asked to reload, and the daemon reads back and proves.
 pub struct Daemon<'a> {
     pub turns: &'a Turns<'a>,
     pub server: Server<'a>,

@@ -1,5 +1,5 @@
-//! Housekeeping: sweeping, evidence, what is kept of revocation lists. None of it is the work itself, so none of it stops the
-//! work: what could not be done is a warning that names the path, and is tried again by the next cycle.
+//! Housekeeping: sweeping, evidence, what is kept of revocation lists. None of it is the work itself, so none of it
+//! stops the work: what could not be done is a warning that names the path, and is tried again by the next cycle.
 
 use crate::trust::event::Event;
 use crate::trust::finding::Finding;
@@ -8,7 +8,8 @@ use crate::trust::subject::Subject;
 /// How many failures are named one by one.
 const NAMED: usize = 3;
 
-/// The warning about what could not be done, for these reasons; none where all could. `what` happened, and what it `means`.
+/// The warning about what could not be done, for these reasons; none where all could. `what` happened, and what it
+/// `means`.
 pub fn finding(
     event: Event,
     subject: Subject,

@@ -1,5 +1,5 @@
-//! The one path: observe, verify, plan, publish, take each target's turn. The one-shot, the demo and every later feature
-//! are this cycle; what differs is the settings and the clock that it is handed.
+//! The one path: observe, verify, plan, publish, take each target's turn. The one-shot, the demo and every later
+//! feature are this cycle; what differs is the settings and the clock that it is handed.
 //!
 //! ```text
 //!  observe, CRLs (network, no lock) ─▶ lock ─▶ contents ─▶ interpret ─▶ revocations ─▶ plan ─▶ commit ─▶ turns ─▶ state
@@ -168,7 +168,8 @@ pub async fn gather(
     Ok(Answers { observed, judged: Some(judged), lists })
 }
 
-/// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next certificate out.
+/// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next
+/// certificate out.
 #[must_use]
 pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &CycleError) -> Answers {
     Answers { observed, judged: None, lists: Lists::unavailable(&store.name, why) }

@@ -24,8 +24,8 @@ use crate::trust::subject::Subject;
 use crate::trust::timestamp::{Timestamp, span};
 use crate::trust::verify::Identity;
 
-/// A client for each source, which keeps tokens and connections from cycle to cycle; and for each store, once a revocation
-/// list is due, one for lists.
+/// A client for each source, which keeps tokens and connections from cycle to cycle; and for each store, once a
+/// revocation list is due, one for lists.
 #[derive(Default)]
 pub struct Clients {
     sources: BTreeMap<String, Client>,
@@ -85,7 +85,7 @@ impl Observed {
     /// Whether the vendor's clock agreed with ours when it was asked; `None` where the answer has no usable `Date`.
     pub fn clock_agrees(&self) -> Option<bool> {
         let date = self.answer.as_ref().ok()?.date?;
-        Some(date.distance(self.asked) <= CLOCKS_AGREE_WITHIN)
+        Some(date.since(self.asked).max(self.asked.since(date)) <= CLOCKS_AGREE_WITHIN)
     }
 
     /// The exit codes that its failures lead to.
@@ -133,8 +133,8 @@ pub struct Assessed {
     pub interpreted: Interpretation,
 }
 
-/// Judges what the sources said, by what is remembered; a source that failed is silent. What was judged `before` is judged
-/// again only where the rules are others by now.
+/// Judges what the sources said, by what is remembered; a source that failed is silent. What was judged `before` is
+/// judged again only where the rules are others by now.
 pub fn assess(
     settings: &Settings,
     observed: &[Observed],

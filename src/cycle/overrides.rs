@@ -25,8 +25,8 @@ pub struct Accepted {
 }
 
 impl Session<'_> {
-    /// Judges a leaf by the policy of the source's slots, as if the vendor listed it; the first slot that accepts it, or
-    /// why each does not. The identity can be waived where leaves are pinned: a name rule without a name would admit
+    /// Judges a leaf by the policy of the source's slots, as if the vendor listed it; the first slot that accepts it,
+    /// or why each does not. The identity can be waived where leaves are pinned: a name rule without a name would admit
     /// whatever the root signs.
     pub fn check_leaf(
         &self,

@@ -1,4 +1,5 @@
-//! What a source answers now, assessed as in a cycle on an empty store: nothing is read of any store, nothing is written.
+//! What a source answers now, assessed as in a cycle on an empty store: nothing is read of any store, nothing is
+//! written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Revocation in the cycle: which lists are asked for, and what follows from them.
 //!
 //! The lists are fetched before the lock is taken, for the distribution points of every path that is or may become
-//! trusted. Under the lock they act before anything is planned: what is revoked is *denied*, and the planner takes it out
-//! at once, hold or not. A denial is remembered until the leaf's expiry, so that a list that is later blocked, replaced or
-//! stale lifts nothing.
+//! trusted. Under the lock they act before anything is planned: what is revoked is *denied*, and the planner takes it
+//! out at once, hold or not. A denial is remembered until the leaf's expiry, so that a list that is later blocked,
+//! replaced or stale lifts nothing.
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
@@ -63,8 +63,8 @@ struct Path {
     chain: Vec<Certificate>,
 }
 
-/// For what lists are asked: what the store has, and the slots' answers. It is read before the lock is taken: what the store
-/// has may change until then, and a list is missing until the next cycle.
+/// For what lists are asked: what the store has, and the slots' answers. It is read before the lock is taken: what the
+/// store has may change until then, and a list is missing until the next cycle.
 pub struct Asked<'a> {
     /// What the store has.
     pub contents: &'a Contents,
@@ -74,8 +74,8 @@ pub struct Asked<'a> {
     pub observed: &'a [Observed],
 }
 
-/// The lists of everything that the sources said and the store has. With `fetch` (the clients, and how long it may take), what
-/// is due is fetched; without, no server is asked and nothing is written.
+/// The lists of everything that the sources said and the store has. With `fetch` (the clients, and how long it may
+/// take), what is due is fetched; without, no server is asked and nothing is written.
 // Long because each step may end it, with what was found until then.
 pub async fn gather(
     settings: &Settings,

@@ -1,5 +1,5 @@
-//! A store under its lock, for the length of one cycle or command: opened, planned for, published into, its targets' turns
-//! taken, tidied, saved.
+//! A store under its lock, for the length of one cycle or command: opened, planned for, published into, its targets'
+//! turns taken, tidied, saved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +64,8 @@ impl<'a> Session<'a> {
         Self::reopen(store, clock, options, None)
     }
 
-    /// As [`Session::open`], with the state that the disk did not take from this process, unless somebody wrote one since.
+    /// As [`Session::open`], with the state that the disk did not take from this process, unless somebody wrote one
+    /// since.
     pub fn reopen(
         store: &'a StoreSettings,
         clock: &'a dyn Clock,
@@ -97,8 +98,8 @@ impl<'a> Session<'a> {
         )
     }
 
-    /// The state is there before the first generation, so that a missing one means a loss and not a crash; a commit whose
-    /// writer died before it was in evidence is put there now, and so is what the disk did not take before.
+    /// The state is there before the first generation, so that a missing one means a loss and not a crash; a commit
+    /// whose writer died before it was in evidence is put there now, and so is what the disk did not take before.
     fn settle_the_records(&mut self) {
         let root = self.opened.root();
         let waits = !self.contents.state.evidence_backlog.is_empty();
@@ -146,8 +147,8 @@ impl<'a> Session<'a> {
         plan_with(settings, self.store, known, answers, times, self.clock)
     }
 
-    /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of them:
-    /// what servers have loaded is better than that.
+    /// Whether the plan lacks certificates only because the disk lost them, and no clean answer said what becomes of
+    /// them: what servers have loaded is better than that.
     pub(super) fn would_lose_by_damage(&self, plan: &Plan) -> bool {
         let answered = |slot| plan.planner.slots.get(slot).is_some_and(|held| held.last_clean.is_some());
         self.contents.lost.iter().any(|slot| !answered(slot))
@@ -267,8 +268,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes the operator's confirmation that the server of this target serves the newest generation, and its turn, in which
-    /// a proof may say otherwise.
+    /// Takes the operator's confirmation that the server of this target serves the newest generation, and its turn, in
+    /// which a proof may say otherwise.
     pub async fn confirm(&mut self, name: &str, report: &mut Report) {
         let wanted = self.contents.manifest.as_ref().map(|manifest| manifest.generation);
         for target in self.store.targets.iter().filter(|target| target.name == name) {
@@ -327,8 +328,8 @@ impl<'a> Session<'a> {
         Closed { summary, unsaved }
     }
 
-    /// Tidies, and writes the state after a command that was not a whole cycle: what it found is added to the alarms that
-    /// stand.
+    /// Tidies, and writes the state after a command that was not a whole cycle: what it found is added to the alarms
+    /// that stand.
     pub fn close_between(mut self, report: &mut Report) {
         self.tidy(report);
         for target in report.targets.iter().filter(|target| target.owed.is_none()) {

@@ -1,6 +1,6 @@
 //! The one interpreter of a turn's steps. What comes next is decided in [`crate::trust::turn`]; here it is done to a
-//! server's files. Where the daemon and root differ (who switches the link, who reloads the server, who proves), the hand
-//! that takes the turn does it.
+//! server's files. Where the daemon and root differ (who switches the link, who reloads the server, who proves), the
+//! hand that takes the turn does it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,8 @@ pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, b
 }
 
 impl Server<'_> {
-    /// What a turn to `wanted` begins with, by the files and the target's configuration. Nothing proves, and nothing is denied.
+    /// What a turn to `wanted` begins with, by the files and the target's configuration. Nothing proves, and nothing is
+    /// denied.
     pub fn situation(
         &self,
         wanted: Number,
@@ -145,7 +146,8 @@ pub fn trusts_denied(
     })
 }
 
-/// The environment of a target's programs: the target, its generation, the folder of the store, and the link in `directory`.
+/// The environment of a target's programs: the target, its generation, the folder of the store, and the link in
+/// `directory`.
 pub fn environment(target: &Target, number: Number, root: &Path, store_id: &str, directory: &Path) -> Environment {
     Environment::default()
         .with("TARGET", &target.name)

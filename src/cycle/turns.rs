@@ -1,7 +1,7 @@
 //! A target's turn as the daemon takes it, and what is kept and reported of it. [`super::steps`] interprets it.
 //!
-//! For a privileged target, check, switch and reload are one step, which the privileged helper takes ([`super::privileged`]): it is
-//! asked, and its outcome awaited.
+//! For a privileged target, check, switch and reload are one step, which the privileged helper takes
+//! ([`super::privileged`]): it is asked, and its outcome awaited.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,8 +30,8 @@ use crate::trust::state::TargetState;
 use crate::trust::subject::Subject;
 use crate::trust::turn::{Evidence, Owed, Proof, Situation, TurnOutcome};
 
-/// After this long the privileged helper is asked to look again, though nothing changed: whether it still answers should be known
-/// before it is needed.
+/// After this long the privileged helper is asked to look again, though nothing changed: whether it still answers
+/// should be known before it is needed.
 const LOOKED_LATELY: Duration = Duration::from_secs(24 * 3_600);
 
 /// One target, and what it should serve.
@@ -93,8 +93,8 @@ impl<'a> Turns<'a> {
         self.conclude(state, outcome, reloaded, forced, report);
     }
 
-    /// Whether the check notices a broken file, once its server is known to use our files; the privileged helper finds that out for
-    /// itself, but learns from here that it does.
+    /// Whether the check notices a broken file, once its server is known to use our files; the privileged helper finds
+    /// that out for itself, but learns from here that it does.
     async fn look_at_the_check(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
         let is_due = |known: Option<&CheckCanary>| {
@@ -119,8 +119,8 @@ impl<'a> Turns<'a> {
         report.findings.extend(canary::finding(self.target, state.canary.as_ref(), new));
     }
 
-    /// Where nothing can prove, the helper's answer that it reloaded the server for just this ends what was owed, whichever
-    /// process had asked for it.
+    /// Where nothing can prove, the helper's answer that it reloaded the server for just this ends what was owed,
+    /// whichever process had asked for it.
     fn was_reloaded(&self, state: &TargetState, linked: Option<u64>) -> Option<Evidence> {
         let wanted = self.manifest.generation;
         let last = self.helper.as_ref()?.last()?;

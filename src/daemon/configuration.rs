@@ -35,8 +35,8 @@ pub(super) struct Configuration {
 }
 
 impl Origin {
-    /// Reads and judges it, with what it names outside. A secret is not read here: one that is missing for a moment must
-    /// not keep owed reloads from being paid.
+    /// Reads and judges it, with what it names outside. A secret is not read here: one that is missing for a moment
+    /// must not keep owed reloads from being paid.
     pub(super) fn read(&self) -> Result<Configuration, DaemonError> {
         // Before it is read: what is written meanwhile is another one, and is seen as such at the next look.
         let file = content(&self.path);
@@ -49,7 +49,8 @@ impl Origin {
         Ok(Configuration { settings: Arc::new(settings), read_from })
     }
 
-    /// Of the file, and of the HTTPS roots that clients were built with. Anchors and secrets are read when they are used.
+    /// Of the file, and of the HTTPS roots that clients were built with. Anchors and secrets are read when they are
+    /// used.
     #[must_use]
     pub(super) fn fingerprint(&self, settings: &Settings) -> Fingerprint {
         fingerprint_of(self.files(settings).map(content))
@@ -76,8 +77,8 @@ fn fingerprint_of(contents: impl Iterator<Item = Vec<u8>>) -> Fingerprint {
     Fingerprint::of(each.as_bytes())
 }
 
-/// What tells one writing of the configuration from the next without opening it, which every watcher of its folder would
-/// have to hear of: device, inode, size, and the times of its content and of its change, of each file.
+/// What tells one writing of the configuration from the next without opening it, which every watcher of its folder
+/// would have to hear of: device, inode, size, and the times of its content and of its change, of each file.
 pub(super) type Stamp = Vec<Option<[i64; 7]>>;
 
 fn stamp_of(path: &Path) -> Option<[i64; 7]> {

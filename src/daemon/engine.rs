@@ -108,8 +108,8 @@ impl Engine {
         self.poll_now.iter().for_each(|told| told.notify_one());
     }
 
-    /// Ends: requests are dropped at once, what acts on a store gets this long to come to its end. What is cut off then was
-    /// never half-done on the disk, and stays owed.
+    /// Ends: requests are dropped at once, what acts on a store gets this long to come to its end. What is cut off then
+    /// was never half-done on the disk, and stays owed.
     pub async fn stop(&mut self, patience: Duration) {
         self.sources.shutdown().await;
         // No receiver is left if all stores have ended.

@@ -1,5 +1,6 @@
 //! One beat for all: tasks that wait for something far away look up together, so that an idle daemon wakes the machine
-//! about once a minute. Between two beats the clock may be set or the machine suspended: at each, everybody looks at it anew.
+//! about once a minute. Between two beats the clock may be set or the machine suspended: at each, everybody looks at it
+//! anew.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::trust::timestamp::Timestamp;
 
-/// A multiple of the grain in which tokio's timer keeps what is far away: a wait of another length wakes us on the way too.
+/// A multiple of the grain in which tokio's timer keeps what is far away: a wait of another length wakes us on the way
+/// too.
 const GRAIN: Duration = Duration::from_millis(4_096);
 
 /// The longest time between two beats: two minutes.

@@ -1,4 +1,5 @@
-//! sd_notify(3): ready, reloading, stopping, the watchdog, and a status line. Without a service manager they go nowhere.
+//! sd_notify(3): ready, reloading, stopping, the watchdog, and a status line. Without a service manager they go
+//! nowhere.
 
 use sd_notify::NotifyState;
 

@@ -1,5 +1,5 @@
-//! One source's life: wait until a poll is due, ask, hand the answer to every store that has the source. Each source has a
-//! task of its own, so that one that fails, or answers slowly, delays no other.
+//! One source's life: wait until a poll is due, ask, hand the answer to every store that has the source. Each source
+//! has a task of its own, so that one that fails, or answers slowly, delays no other.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! One store's life: act on what its sources said, and between polls on what is owed, due or drifted. All of it is the one
-//! cycle; a store has one task, so that nothing of it happens twice at a time.
+//! One store's life: act on what its sources said, and between polls on what is owed, due or drifted. All of it is the
+//! one cycle; a store has one task, so that nothing of it happens twice at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -251,8 +251,8 @@ impl StoreTask {
         self.around.summaries.fail(&self.store.name, why, since);
     }
 
-    /// What begins, or becomes more or less urgent, is said at once, and so is all that goes with a new generation; what
-    /// stands, once a day: its text has the details of the moment, which differ each time.
+    /// What begins, or becomes more or less urgent, is said at once, and so is all that goes with a new generation;
+    /// what stands, once a day: its text has the details of the moment, which differ each time.
     fn say(&mut self, report: &Report, summary: &StoreSummary) {
         let now = Instant::now();
         let stands = |finding: &Finding| {

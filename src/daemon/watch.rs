@@ -1,5 +1,5 @@
-//! Sees at once when somebody touches the configuration or a store. Only a hint: what it means is decided by reading, and a
-//! timer reads too, so that nothing depends on it.
+//! Sees at once when somebody touches the configuration or a store. Only a hint: what it means is decided by reading,
+//! and a timer reads too, so that nothing depends on it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,8 +76,9 @@ impl Watch {
         drop(places);
         let mode = if is_store { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         let watching = Arc::clone(watching);
-        // The watcher's thread takes this in between two events, and so never, in a folder where somebody writes without a
-        // pause: that must not hold us up. A call that comes while it waits is made again after the next cycle.
+        // The watcher's thread takes this in between two events, and so never, in a folder where somebody writes
+        // without a pause: that must not hold us up. A call that comes while it waits is made again after the next
+        // cycle.
         tokio::task::spawn_blocking(move || {
             let Ok(mut watcher) = watching.watcher.try_lock() else { return };
             if let Err(error) = watcher.watch(&path, mode) {

@@ -83,8 +83,8 @@ impl Client {
         })
     }
 
-    /// Asks for both listings, trying again as `retry` allows, all within `deadline`. An error is one of the token or of
-    /// its acceptance, without which neither listing can be had.
+    /// Asks for both listings, trying again as `retry` allows, all within `deadline`. An error is one of the token or
+    /// of its acceptance, without which neither listing can be had.
     pub async fn fetch(&mut self, now: Timestamp, deadline: Duration) -> Result<Fetched, FetchError> {
         let outcome = self.both_listings(now, deadline).await;
         match &outcome {

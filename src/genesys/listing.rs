@@ -215,7 +215,8 @@ impl Page {
     }
 }
 
-/// The entities of a page, of which no more are kept than one too many: a page of four million bytes holds a million `{}`.
+/// The entities of a page, of which no more are kept than one too many: a page of four million bytes holds a million
+/// `{}`.
 struct Entities(Vec<Entity>);
 
 impl<'de> Deserialize<'de> for Entities {

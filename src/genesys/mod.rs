@@ -6,8 +6,8 @@
 //!                         └────────── each page: one exchange, tried again as `retry` says ──────────┘
 //! ```
 //!
-//! A secret or a token is sent to its own host and nowhere else, and stands in no error, `Debug` or log: every text from
-//! the wire that is shown passes [`scrub::Scrub`].
+//! A secret or a token is sent to its own host and nowhere else, and stands in no error, `Debug` or log: every text
+//! from the wire that is shown passes [`scrub::Scrub`].
 
 mod attempts;
 pub mod client;

@@ -1,7 +1,7 @@
 //! The token that the client secret buys.
 //!
-//! `POST https://login.<domain>/oauth/token` with HTTP Basic and `grant_type=client_credentials` (RFC 6749, section 4.4;
-//! the vendor's page "Grant - Client Credentials"). A token is reused until shortly before it ends.
+//! `POST https://login.<domain>/oauth/token` with HTTP Basic and `grant_type=client_credentials` (RFC 6749, section
+//! 4.4; the vendor's page "Grant - Client Credentials"). A token is reused until shortly before it ends.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub struct Token {
 pub struct TokenCache(Option<Token>);
 
 impl TokenCache {
-    /// The token, if it lasts from `now` for a while: its last minute, or last tenth if that is shorter, is not begun. A
-    /// clock that went back makes its age unknown, so it is not reused.
+    /// The token, if it lasts from `now` for a while: its last minute, or last tenth if that is shorter, is not begun.
+    /// A clock that went back makes its age unknown, so it is not reused.
     #[must_use]
     pub fn usable(&self, now: Timestamp) -> Option<&Token> {
         let token = self.0.as_ref()?;

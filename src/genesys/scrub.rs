@@ -28,8 +28,8 @@ impl Scrub {
         }
     }
 
-    /// `text` on one line, without the secrets (in whatever case, as hosts are lower-cased), at most 300 characters of it.
-    /// The cut comes last, so that it never leaves half a secret unrecognised.
+    /// `text` on one line, without the secrets (in whatever case, as hosts are lower-cased), at most 300 characters of
+    /// it. The cut comes last, so that it never leaves half a secret unrecognised.
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
         let mut text = plain(text);

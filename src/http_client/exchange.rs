@@ -63,8 +63,8 @@ impl Stopwatch {
         self.within(Phase::Head, limit, request.send()).await
     }
 
-    /// Reads a body in the pieces in which it comes; stops at `limit` whatever the server has announced or still sends. On
-    /// failure, why, and what had come until then.
+    /// Reads a body in the pieces in which it comes; stops at `limit` whatever the server has announced or still sends.
+    /// On failure, why, and what had come until then.
     pub async fn read(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, (Stop, Vec<u8>)> {
         let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
         if announced > limit {
@@ -84,7 +84,8 @@ impl Stopwatch {
         }
     }
 
-    /// Waits for `work` until the first of its own limit, the request's and the caller's deadline, and names which it was.
+    /// Waits for `work` until the first of its own limit, the request's and the caller's deadline, and names which it
+    /// was.
     async fn within<T>(&self, phase: Phase, limit: Duration, work: impl Future<Output = T>) -> Result<T, Transport> {
         let now = Instant::now();
         let own = (now.checked_add(limit), phase, limit);
@@ -242,8 +243,8 @@ impl Transport {
         }
     }
 
-    /// What reqwest's error means. `host` and `proxy` are how they are shown; `clean` makes the libraries' texts fit to be
-    /// shown (a server's certificate can bring any name into them).
+    /// What reqwest's error means. `host` and `proxy` are how they are shown; `clean` makes the libraries' texts fit to
+    /// be shown (a server's certificate can bring any name into them).
     #[must_use]
     pub fn of(
         error: &reqwest::Error,
@@ -256,7 +257,8 @@ impl Transport {
             return Self::TimedOut { phase: Phase::Connect, after: limits.connect };
         }
         let mut reason = clean(&root_cause(error));
-        // hyper-util does not export its tunnel's error, so its text is read; the tests with a real proxy notice a change.
+        // hyper-util does not export its tunnel's error, so its text is read; the tests with a real proxy notice a
+        // change.
         let tunnel = causes(error).map(ToString::to_string).find(|text| text.starts_with("tunnel error: "));
         let failure = if let Some(tunnel) = tunnel {
             let proxy = proxy.unwrap_or("that of HTTPS_PROXY or ALL_PROXY in the environment").to_owned();

@@ -84,7 +84,8 @@ pub enum OutboundError {
     Library(String),
 }
 
-/// Builds the client by which `for_urls` are asked. `proxy` stands instead of HTTPS_PROXY and NO_PROXY of the environment.
+/// Builds the client by which `for_urls` are asked. `proxy` stands instead of HTTPS_PROXY and NO_PROXY of the
+/// environment.
 pub fn build(
     for_urls: &[&Url],
     ca_file: Option<&Path>,

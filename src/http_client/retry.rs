@@ -4,8 +4,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 
-/// How long to wait before the next attempt, or `None`: give up. `made` counts the attempts until now, `most` those that may
-/// be made, `remaining` is what is left of the deadline, `random` lies in 0..1.
+/// How long to wait before the next attempt, or `None`: give up. `made` counts the attempts until now, `most` those
+/// that may be made, `remaining` is what is left of the deadline, `random` lies in 0..1.
 ///
 /// Half a second, doubled each time, of which a random half is taken off so that a fleet does not ask in step. A
 /// `Retry-After` is obeyed where the deadline allows, and else ends the attempts: it forbids to ask earlier.

@@ -1,5 +1,5 @@
-//! Is the daemon alive, and may its server be used? Two questions that must not be mixed: a vendor's outage makes neither
-//! answer *no*, since a server with yesterday's trust serves well.
+//! Is the daemon alive, and may its server be used? Two questions that must not be mixed: a vendor's outage makes
+//! neither answer *no*, since a server with yesterday's trust serves well.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
-//! `[listen]`: `/healthz`, `/readyz` and `/metrics`, plain and without authentication, since probes have none: the answers
-//! hold names and times, no secret and no certificate.
+//! `[listen]`: `/healthz`, `/readyz` and `/metrics`, plain and without authentication, since probes have none: the
+//! answers hold names and times, no secret and no certificate.
 //!
-//! Bounded against anyone who connects: one request a connection, a few seconds for all of it, a few connections at a time,
-//! small headers. A task in the daemon's own thread; while that one is stuck, no answer is the answer.
+//! Bounded against anyone who connects: one request a connection, a few seconds for all of it, a few connections at a
+//! time, small headers. A task in the daemon's own thread; while that one is stuck, no answer is the answer.
 
 use std::convert::Infallible;
 use std::io;

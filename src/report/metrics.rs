@@ -1,5 +1,5 @@
-//! `/metrics`, in Prometheus' classic text format: rendered whole from how the stores stand, so that no counter has to be
-//! kept, or can be forgotten.
+//! `/metrics`, in Prometheus' classic text format: rendered whole from how the stores stand, so that no counter has to
+//! be kept, or can be forgotten.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -15,8 +15,8 @@ use crate::trust::timestamp::Timestamp;
 /// The format's own media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Everything, as of now. What is configured has its lines as soon as its store was read, whether anything happened to it yet
-/// or not; what never happened was at 0, and is infinitely long ago.
+/// Everything, as of now. What is configured has its lines as soon as its store was read, whether anything happened to
+/// it yet or not; what never happened was at 0, and is infinitely long ago.
 // Long because it is the list of the families, two lines each.
 #[must_use]
 pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now: Timestamp) -> String {

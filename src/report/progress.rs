@@ -1,5 +1,5 @@
-//! What each part of the daemon promised to have done, and by when. The watchdog is fed, and `/healthz` says yes, only as
-//! long as every promise is kept: a loop that turns without getting anywhere is found out.
+//! What each part of the daemon promised to have done, and by when. The watchdog is fed, and `/healthz` says yes, only
+//! as long as every promise is kept: a loop that turns without getting anywhere is found out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -571,10 +571,11 @@ impl Resolver {
     fn count(&mut self, key: &str, raw: Option<u32>, range: RangeInclusive<usize>, default: usize) -> usize {
         let count = raw.map_or(default, |count| count as usize);
         self.show(key, count);
-        if !range.contains(&count) {
-            self.problem(format!("{key} must be {} to {}", range.start(), range.end()));
+        if range.contains(&count) {
+            return count;
         }
-        count
+        self.problem(format!("{key} must be {} to {}", range.start(), range.end()));
+        default
     }
 
     fn base_url(&mut self, key: &str, text: &str) -> Option<Url> {

@@ -10,7 +10,7 @@ use crate::trust::manifest::Manifest;
 use crate::trust::marker_name::MarkerName;
 use crate::trust::observation::{IdentityRule, SlotRules};
 use crate::trust::planner_state::{Entry, PlannerState, TrustedEntry};
-use crate::trust::refusal::{quoted, quoted_list};
+use crate::trust::refusal::{SHOWN, quoted, quoted_list};
 use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
 use crate::trust::timestamp::Timestamp;
 use crate::trust::verify::{self, Identity, Policy, Verdict};
@@ -18,9 +18,6 @@ use crate::trust::verify::{self, Identity, Policy, Verdict};
 /// More entries and slots, and more denials, than any store of ours has: the work is bounded before it begins.
 const MOST_ENTRIES: usize = 500;
 const MOST_DENIALS: usize = 10_000;
-
-/// How many names of an identity a message shows.
-const SHOWN: usize = 8;
 
 /// Whose generation is adopted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +92,7 @@ pub enum Withheld {
         quoted_list(.named, SHOWN), quoted_list(.kept, SHOWN), .slot.source()
     )]
     Identity {
-        /// The slot.
+        /// The slot whose leaves it binds.
         slot: SlotId,
         /// The names that were kept from the first time.
         kept: BTreeSet<String>,

@@ -48,12 +48,6 @@ pub enum AnchorError {
     },
 }
 
-macro_rules! digicert {
-    ($name:literal) => {
-        include_str!(concat!("anchors/", $name, ".pem"))
-    };
-}
-
 /// DigiCert's roots that can be above a client certificate. Published at
 /// <https://www.digicert.com/kb/digicert-root-certificates.htm>.
 ///
@@ -61,17 +55,17 @@ macro_rules! digicert {
 /// Assurance EV Root CA*, which is for EV server certificates and code.
 const DIGICERT: [&str; 7] = [
     // The one in the vendor's sample, above "DigiCert Assured ID Client CA G2".
-    digicert!("digicert-assured-id-root-g2"),
+    include_str!("anchors/digicert-assured-id-root-g2.pem"),
     // DigiCert's first root for client certificates. Its own signature is SHA-1, on which nothing relies.
-    digicert!("digicert-assured-id-root-ca"),
+    include_str!("anchors/digicert-assured-id-root-ca.pem"),
     // The ECC sister of Assured ID Root G2.
-    digicert!("digicert-assured-id-root-g3"),
+    include_str!("anchors/digicert-assured-id-root-g3.pem"),
     // The Global Roots sign S/MIME and client intermediates besides those for servers.
-    digicert!("digicert-global-root-ca"),
-    digicert!("digicert-global-root-g2"),
-    digicert!("digicert-global-root-g3"),
+    include_str!("anchors/digicert-global-root-ca.pem"),
+    include_str!("anchors/digicert-global-root-g2.pem"),
+    include_str!("anchors/digicert-global-root-g3.pem"),
     // RSA 4096; DigiCert's root for everything other than web servers: S/MIME, client authentication, code.
-    digicert!("digicert-trusted-root-g4"),
+    include_str!("anchors/digicert-trusted-root-g4.pem"),
 ];
 
 impl Anchors {

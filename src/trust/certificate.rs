@@ -61,10 +61,8 @@ pub struct Facts {
     pub is_ca: bool,
     /// basicConstraints pathLenConstraint.
     pub path_len: Option<u32>,
-    /// The key, for people: `RSA 2048`, `EC P-256`, `Ed25519`.
-    pub key: String,
-    /// The key, for policy.
-    pub key_kind: KeyKind,
+    /// The key; for people `RSA 2048`, `EC P-256`, `Ed25519`.
+    pub key: KeyKind,
     /// SHA-256 of the SubjectPublicKeyInfo: the same key in two certificates has the same.
     pub key_fingerprint: Fingerprint,
     /// The signature algorithm, for people: `SHA-256 with RSA`.
@@ -126,7 +124,7 @@ impl DnsConstraints {
 /// A public key, as far as policy distinguishes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyKind {
-    /// RSA.
+    /// RSA of any length.
     Rsa {
         /// Length of the modulus in bits.
         bits: usize,
@@ -206,7 +204,7 @@ impl Certificate {
         &self.der
     }
 
-    /// Canonical PEM.
+    /// Canonical PEM: LF, 64 columns, one final newline.
     #[must_use]
     pub fn pem(&self) -> String {
         pem::encode("CERTIFICATE", &self.der)
@@ -250,7 +248,6 @@ fn brief(error: &impl fmt::Display) -> String {
 }
 
 fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
-    let key_kind = key_kind(parsed.public_key());
     let (signature, signature_kind) = signature(&parsed.signature_algorithm);
     let mut facts = Facts {
         fingerprint: Fingerprint::of(der),
@@ -273,8 +270,7 @@ fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
         other_names: Vec::new(),
         is_ca: false,
         path_len: None,
-        key: key_kind.to_string(),
-        key_kind,
+        key: key_kind(parsed.public_key()),
         key_fingerprint: Fingerprint::of(parsed.public_key().raw),
         signature,
         signature_kind,
@@ -305,6 +301,7 @@ fn push_once(list: &mut Vec<String>, entry: String) {
     }
 }
 
+// Long because it is a match with an arm for each extension that is read.
 fn read_extension(facts: &mut Facts, extension: &X509Extension<'_>) {
     let mut processed = true;
     let mut malformed = false;

@@ -7,17 +7,17 @@ use crate::trust::fingerprint::Fingerprint;
 use crate::trust::set::{NameRule, Pin, TrustSet};
 use crate::trust::timestamp::Timestamp;
 
-/// What changes.
+/// What changes from one set to another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Each change, additions first.
     pub changes: Vec<Change>,
 }
 
-/// One change.
+/// One change of a certificate or a name rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What happens.
+    /// Whether it enters, changes or leaves.
     pub action: Action,
     /// To what: `current`, `upcoming`, `trusted`, `retiring`, `chain`, `name rule`, `denied`, `extra anchor`.
     pub what: String,

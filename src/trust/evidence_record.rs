@@ -24,7 +24,7 @@ pub struct Record {
     pub generation: Option<u64>,
     /// How it came to be; `None` where that is not on record.
     pub committed: Option<Committed>,
-    /// By target.
+    /// What became of it at each target, by name.
     pub targets: BTreeMap<String, TargetRecord>,
     /// The operator's overrides while it was the newest.
     #[serde(rename = "words")]
@@ -64,7 +64,7 @@ pub struct TargetRecord {
     pub told: Option<Timestamp>,
     /// Since when it is settled by the evidence that it has now; `None` while it is owed.
     pub settled: Option<Settled>,
-    /// Everything, in order.
+    /// Reloads, debts and evidence, in the order of the file.
     pub events: Vec<Event>,
 }
 
@@ -73,7 +73,7 @@ pub struct TargetRecord {
 pub struct Settled {
     /// When it happened.
     pub time: Timestamp,
-    /// The evidence.
+    /// What settled it: a proof, a reload, a confirmation.
     pub by: Happened,
     /// The reason, in words.
     pub detail: String,
@@ -160,7 +160,7 @@ impl Happened {
     }
 }
 
-/// Puts lines together.
+/// Puts lines together to records.
 #[derive(Debug, Default)]
 pub struct Records {
     open: Option<Record>,
@@ -207,7 +207,7 @@ impl Records {
         self.unreadable = self.unreadable.saturating_add(1);
     }
 
-    /// The last record.
+    /// The record that is still open, at the end of the file.
     pub fn finish(&mut self) -> Option<Record> {
         self.open.take()
     }

@@ -34,7 +34,7 @@ impl fmt::Display for Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// What it is.
+    /// Its row in the catalogue.
     pub event: Event,
     /// What it is about.
     #[serde(flatten)]

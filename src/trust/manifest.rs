@@ -21,7 +21,7 @@ pub struct Manifest {
     pub schema: u32,
     /// The store's id, drawn at its birth.
     pub store: String,
-    /// The generation's number.
+    /// The generation's number, counted from 1.
     pub generation: u64,
     /// When it was committed.
     pub committed: Timestamp,
@@ -33,7 +33,7 @@ pub struct Manifest {
     pub deny_all: bool,
     /// Each slot, with the identity that binds its leaves and what it trusts.
     pub slots: BTreeMap<SlotId, ManifestSlot>,
-    /// Denied leaves.
+    /// Leaves that no server may admit.
     pub denied: BTreeMap<Fingerprint, Denial>,
     /// The operator's freeze that stood when it was made: a rollback and its hold are one commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]

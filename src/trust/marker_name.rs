@@ -12,7 +12,7 @@ pub const MARKER_ORGANIZATION: &str = "trustsync generation marker";
 pub struct MarkerName {
     /// The store's id: at most 36 of `a`-`z`, `0`-`9` and `-`, so that the whole fits X.520's 64 characters.
     pub store_id: String,
-    /// The generation.
+    /// The generation's number.
     pub generation: u64,
     /// The first eight lower-case hex digits of the digest of the generation's trust content.
     pub digest_head: String,

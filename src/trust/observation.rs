@@ -17,13 +17,13 @@ use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict, Verified}
 /// One entity of a listing, as it was on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedEntity<'a> {
-    /// `signingAuthority`.
+    /// The field `signingAuthority`.
     pub authority: Option<&'a str>,
-    /// `certificate`.
+    /// The field `certificate`: PEM.
     pub certificate: Option<&'a str>,
-    /// `status`.
+    /// The field `status`.
     pub status: Option<&'a str>,
-    /// `type`.
+    /// The field `type`.
     pub kind: Option<&'a str>,
 }
 
@@ -41,9 +41,9 @@ pub struct Poll<'a> {
 /// What a slot accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotRules {
-    /// The slot.
+    /// The slot that accepts it.
     pub slot: SlotId,
-    /// Its authority.
+    /// The slot's authority.
     pub authority: Authority,
     /// The roots that it accepts chains to.
     pub anchors: Anchors,
@@ -68,9 +68,9 @@ pub enum IdentityRule {
 /// What one poll says about a slot.
 #[derive(Debug, Clone)]
 pub struct SlotAnswer {
-    /// The slot.
+    /// The slot that the poll was for.
     pub slot: SlotId,
-    /// Its authority.
+    /// The slot's authority.
     pub authority: Authority,
     /// Each distinct entity of the slot, verified.
     pub certificates: Vec<ListedCertificate>,
@@ -88,7 +88,7 @@ pub struct SlotAnswer {
     pub disagreements: u64,
 }
 
-/// One verified entity.
+/// One entity of the listings, verified.
 #[derive(Debug, Clone)]
 pub struct ListedCertificate {
     /// The status that the vendor gave it.
@@ -123,11 +123,11 @@ impl SlotAnswer {
 /// A verdict with the identity rule included.
 #[derive(Debug, Clone)]
 pub enum SlotVerdict {
-    /// It may enter.
+    /// It verifies and has the slot's identity.
     Accepted(Verified),
     /// It would be accepted, but its validity is over.
     Expired(Certificate, Refusal),
-    /// It may not.
+    /// It does not verify, or has another identity.
     Refused(Refusal),
 }
 

@@ -24,7 +24,7 @@ const LONGEST_LABEL: usize = 64;
 pub struct Block {
     /// The label of the BEGIN marker, empty where it could not be read.
     pub label: String,
-    /// The decoded bytes.
+    /// The decoded bytes, or why there are none.
     pub bytes: Result<Vec<u8>, BlockError>,
     /// What was read over; nothing of it is wrong.
     pub oddities: Vec<Oddity>,

@@ -28,7 +28,7 @@ const DEEPEST: usize = 4;
 pub struct Contents {
     /// Its certificates, in its order.
     pub certificates: Vec<Certificate>,
-    /// Its revocation lists.
+    /// Its revocation lists, in its order.
     pub crls: Vec<Crl>,
     /// Its keys and other secrets, in words, with their friendly names; never their content.
     pub secrets: Vec<String>,
@@ -365,7 +365,7 @@ impl Opening<'_> {
         let mut cipher = parameters.expect(der::SEQUENCE)?.parts();
         let name = cipher.expect(der::OID)?.content;
         let iv = cipher.expect(der::OCTET_STRING)?.content;
-        let (length, decrypt): (usize, fn(&[u8], &[u8], &[u8]) -> Result<Vec<u8>, Pkcs12Error>) = match name {
+        let (length, decrypt): (usize, Decrypt) = match name {
             AES_128 => (16, decrypt_by::<aes::Aes128>),
             AES_192 => (24, decrypt_by::<aes::Aes192>),
             AES_256 => (32, decrypt_by::<aes::Aes256>),
@@ -378,6 +378,9 @@ impl Opening<'_> {
         decrypt(&key, iv, bytes)
     }
 }
+
+/// Key, initialization vector, encrypted bytes.
+type Decrypt = fn(&[u8], &[u8], &[u8]) -> Result<Vec<u8>, Pkcs12Error>;
 
 fn decrypt_by<C: KeyInit + BlockCipherDecrypt>(key: &[u8], iv: &[u8], bytes: &[u8]) -> Result<Vec<u8>, Pkcs12Error> {
     cbc_decrypt(C::new_from_slice(key).map_err(|_| Pkcs12Error::Damaged)?, iv, bytes)

@@ -20,7 +20,7 @@ pub struct PlannerState {
     pub slots: BTreeMap<SlotId, SlotState>,
     /// Leaves that are denied for good (distrusted) or until they expire (revoked).
     pub denied: BTreeMap<Fingerprint, Denial>,
-    /// The operator's freeze.
+    /// The operator's freeze, while it is in force.
     pub hold: Option<Hold>,
     /// Issuers (by the SHA-256 of their certificate) whose leaves the operator lets in, and since when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -100,7 +100,7 @@ pub struct Issuer {
 pub struct TrustOverride {
     /// When it was given.
     pub since: Timestamp,
-    /// When it ends.
+    /// When it ends by itself.
     pub until: Timestamp,
     /// Whether the identity was waived.
     #[serde(default)]
@@ -130,7 +130,7 @@ pub struct TrustedEntry {
 /// An entry of a slot: what it trusts, and what the answers so far say of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// What it trusts.
+    /// What a generation publishes of it.
     #[serde(flatten)]
     pub trusted: TrustedEntry,
     /// When it was last listed.

@@ -140,7 +140,7 @@ impl Rule {
         self.row().0
     }
 
-    /// What it demands.
+    /// What it demands, as a clause.
     #[must_use]
     pub const fn statement(self) -> &'static str {
         self.row().1
@@ -153,16 +153,10 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// One broken rule, and what it was found on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The rule.
+    /// The rule that is broken.
     pub rule: Rule,
     /// Subject and fingerprint of the certificate it was found on, where there is one.
     pub certificate: Option<(String, Fingerprint)>,
@@ -260,7 +254,7 @@ impl fmt::Display for Refusal {
         {
             write!(f, " [{subject}, sha256 {fingerprint}]")?;
         }
-        write!(f, ". That breaks the rule {rule}: {}.", rule.statement())?;
+        write!(f, ". That breaks the rule {}: {}.", rule.name(), rule.statement())?;
         if !self.others.is_empty() {
             let others: Vec<&str> = self.others.iter().map(|other| other.what.as_str()).collect();
             write!(f, " Besides: {}.", others.join("; "))?;
@@ -283,6 +277,9 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     if harmless.is_empty() { "(empty name)".into() } else { harmless }
 }
+
+/// How many names of an identity a message shows.
+pub(crate) const SHOWN: usize = 8;
 
 /// Names as a list in TOML, without its brackets; at most `most` of them.
 pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a String>, most: usize) -> String {

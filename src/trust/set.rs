@@ -115,7 +115,7 @@ impl fmt::Display for Role {
 /// A leaf that is trusted explicitly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
-    /// The leaf itself.
+    /// The leaf that is pinned.
     pub leaf: Certificate,
     /// What it is to each slot that trusts it.
     pub roles: BTreeMap<SlotId, Role>,
@@ -201,11 +201,11 @@ pub struct Denial {
 /// Whom the servers may admit. *Empty* (no pin and no name rule) means deny all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustSet {
-    /// The pinned leaves.
+    /// The pinned leaves, by fingerprint.
     pub pins: BTreeMap<Fingerprint, Pin>,
-    /// The name rules.
+    /// The name rules, sorted.
     pub name_rules: Vec<NameRule>,
-    /// The denied leaves.
+    /// The denied leaves, by fingerprint.
     pub denied: BTreeMap<Fingerprint, Denial>,
     /// The intermediates and roots on the accepted paths.
     pub chain: BTreeMap<Fingerprint, Certificate>,

@@ -101,7 +101,7 @@ pub struct TargetState {
 /// A finding that calls for someone, and since when it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// What was found.
+    /// The finding as it was last raised.
     #[serde(flatten)]
     pub finding: Finding,
     /// When it was first raised.

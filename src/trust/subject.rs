@@ -13,7 +13,7 @@ use crate::trust::set::SlotId;
 pub enum Subject {
     /// A source, by its name in the configuration.
     Source(String),
-    /// A slot.
+    /// A slot, by its id.
     Slot(SlotId),
     /// A target, by its name in the configuration.
     Target(String),
@@ -21,7 +21,7 @@ pub enum Subject {
     Store(String),
     /// A revocation list, by its URL.
     RevocationList(String),
-    /// A certificate.
+    /// A certificate, by its fingerprint.
     Certificate(Fingerprint),
 }
 

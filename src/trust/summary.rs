@@ -29,7 +29,7 @@ pub struct StoreSummary {
     pub alarms: BTreeMap<String, (Event, Severity)>,
     /// Those of them that are over, and wait to be acknowledged.
     pub over: BTreeSet<String>,
-    /// The operator's freeze.
+    /// The operator's freeze, while it is in force.
     pub hold: Option<Hold>,
     /// Since when the store cannot be read or written, and why; then nothing is added, removed, reloaded or proven.
     pub failing: Option<(Timestamp, String)>,

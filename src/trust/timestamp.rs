@@ -46,12 +46,6 @@ impl Timestamp {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The distance to `other`, whichever comes first.
-    #[must_use]
-    pub fn distance(self, other: Self) -> Duration {
-        self.since(other).max(other.since(self))
-    }
-
     /// Whole days from here to `later`, negative once it has passed (one second past is -1).
     #[must_use]
     pub fn days_until(self, later: Self) -> i64 {

@@ -240,7 +240,7 @@ fn a_state_that_cannot_be_saved_is_told_after_the_server_was() {
     assert_ne!(status.code, Some(0), "{status:?}");
     assert!(status.out.contains("target_behind"), "{status:?}");
     // What is kept in the state alone does not stand, and that is said.
-    scene.run(&["hold"]).expect(6).says(&["does not stand"]);
+    scene.run(&["hold"]).expect(6).says(&["is not in force"]);
     // A denial stands in the generation too.
     let upcoming = scene.upcoming();
     scene.run(&["distrust", &upcoming]).expect(6).says(&["state_not_saved"]);

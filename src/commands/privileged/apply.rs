@@ -1,5 +1,5 @@
-//! `trustsync apply TARGET`: the privileged helper's part of a turn, for the path unit, and for anyone who runs another command
-//! as root.
+//! `trustsync apply TARGET`: the privileged helper's part of a turn, for the path unit, and for anyone who runs another
+//! command as root.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What another process writes, passed on to our own output: bounded, and with nothing in it that a terminal would obey.
+//! What another process writes, passed on to our own output: bounded, and with nothing in it that a terminal would
+//! obey.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -43,8 +44,8 @@ impl<From: AsyncRead + Unpin, To: Write> Relay<From, To> {
         std::future::pending().await
     }
 
-    /// Passes on what was held back for the end of its line. Whether all could be written; that the reader has closed the output is not
-    /// a failure.
+    /// Passes on what was held back for the end of its line. Whether all could be written; that the reader has closed
+    /// the output is not a failure.
     pub fn finish(mut self) -> Result<()> {
         self.to.release(self.to.held.len());
         self.to.failed
@@ -119,8 +120,9 @@ fn whole_characters(bytes: &[u8]) -> usize {
     }
 }
 
-/// The text with everything shown that a terminal would obey, or not show: control characters but line ends and tabs, what
-/// turns the direction of writing, what has no width. They are written as JSON writes them, so that JSON stays what it was.
+/// The text with everything shown that a terminal would obey, or not show: control characters but line ends and tabs,
+/// what turns the direction of writing, what has no width. They are written as JSON writes them, so that JSON stays
+/// what it was.
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

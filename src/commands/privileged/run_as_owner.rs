@@ -1,4 +1,5 @@
-//! The child of root's command that runs as the store's owner: how it becomes the owner, and how root keeps it in check.
+//! The child of root's command that runs as the store's owner: how it becomes the owner, and how root keeps it in
+//! check.
 //!
 //! ```text
 //!  root ──▶ child, still root: session of its own · no new rights · the owner's uid and gid, no other group, no capability
@@ -6,12 +7,13 @@
 //!    ├─ reads its output through pipes, and passes on what no terminal obeys
 //!    └─ ends it: at the deadline, at SIGINT, SIGTERM, SIGHUP; and the kernel does if root's process is gone
 //! ```
-//! The owner may be captured, and all that runs with its uid works for somebody else. So the child has no terminal whose keys
-//! could be typed for root, and no open file of root's. What the kernel can do from outside (pipes, no other file) is
-//! done by root before it begins. The rest is done by the child, and root relies on it: until it is the owner, it is root's
-//! own program run as root, which has read no byte of the owner's and which the owner cannot touch. It does not become the
-//! owner by an exec, after which the kernel would lay it open until it says otherwise (PR_SET_DUMPABLE): at no moment can
-//! another process of the owner's trace it or read its memory and its environment, in which a source's secret may stand.
+//! The owner may be captured, and all that runs with its uid works for somebody else. So the child has no terminal
+//! whose keys could be typed for root, and no open file of root's. What the kernel can do from outside (pipes, no other
+//! file) is done by root before it begins. The rest is done by the child, and root relies on it: until it is the owner,
+//! it is root's own program run as root, which has read no byte of the owner's and which the owner cannot touch. It
+//! does not become the owner by an exec, after which the kernel would lay it open until it says otherwise
+//! (PR_SET_DUMPABLE): at no moment can another process of the owner's trace it or read its memory and its environment,
+//! in which a source's secret may stand.
 
 use std::ffi::OsStr;
 use std::io::{self, Stderr, Stdout};
@@ -34,8 +36,8 @@ use crate::targets::process::LAST_GRACE;
 /// Set for the child: the uid and gid it becomes, and its parent's pid.
 const MARK: &str = "TRUSTSYNC_AS_OWNER";
 
-/// How long we read on, at most, once the child has ended: what it wrote is in the pipes by then, and what it started may
-/// hold them open for ever.
+/// How long we read on, at most, once the child has ended: what it wrote is in the pipes by then, and what it started
+/// may hold them open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// A user and its group.
@@ -53,8 +55,8 @@ pub struct StillRoot {
     why: String,
 }
 
-/// Where root has started this process as its child, becomes the store's owner for good; whether it is one. To be called
-/// before anything is read, and before there is a second thread: uids are threads' own to the kernel.
+/// Where root has started this process as its child, becomes the store's owner for good; whether it is one. To be
+/// called before anything is read, and before there is a second thread: uids are threads' own to the kernel.
 pub fn begin() -> Result<bool, StillRoot> {
     let Some(mark) = std::env::var_os(MARK) else { return Ok(false) };
     if !rustix::process::geteuid().is_root() {
@@ -77,8 +79,8 @@ pub fn begin() -> Result<bool, StillRoot> {
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, none).map_err(step("capset"))?;
-    // The change of uid has set it to fs.suid_dumpable, which opens no process unless an administrator made it 1 (debug), and
-    // has taken the death signal away.
+    // The change of uid has set it to fs.suid_dumpable, which opens no process unless an administrator made it 1
+    // (debug), and has taken the death signal away.
     closed().map_err(step("prctl(PR_SET_DUMPABLE)"))?;
     let death = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     death.map_err(step("prctl(PR_SET_PDEATHSIG)"))?;
@@ -154,7 +156,8 @@ impl Child {
         })
     }
 
-    /// Passes on what it says until it ends, and ends it if it does not within the limit, or if a signal asks us to end.
+    /// Passes on what it says until it ends, and ends it if it does not within the limit, or if a signal asks us to
+    /// end.
     pub async fn watch(mut self, limit: Duration) -> Result<Exit, Failure> {
         let user = self.owner.0;
         let unfinished = tokio::select! {

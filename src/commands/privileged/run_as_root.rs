@@ -5,8 +5,8 @@
 //!  sudo trustsync sync ─┬─ child, as the store's owner: the command ──▶ request
 //!                       └─ root: answers requests, as `apply` does ◀──────┘
 //! ```
-//! How the child is kept from what is root's, `run_as_owner` says. Where the store is root's own, the command itself is in the
-//! child's place.
+//! How the child is kept from what is root's, `run_as_owner` says. Where the store is root's own, the command itself is
+//! in the child's place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -83,7 +83,8 @@ pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
     if !rustix::process::geteuid().is_root() || !writes(&cli.command) {
         return Ok(Duties::Nothing);
     }
-    // Anyone who can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own business.
+    // Anyone who can change it chooses what root runs and whose secrets it reads. In a container, `run` is root's own
+    // business.
     let daemon = matches!(cli.command, Command::Run);
     if !daemon && cli.global.config.exists() {
         ownership::roots_alone(&cli.global.config).map_err(Failure::NotRoots)?;
@@ -148,8 +149,8 @@ pub async fn beside<T>(
     }
 }
 
-/// The longest that the command can take: for each store the lock, the vendor, the revocation lists and all turns at their
-/// limits.
+/// The longest that the command can take: for each store the lock, the vendor, the revocation lists and all turns at
+/// their limits.
 fn longest(cli: &Cli, stores: &[&Store]) -> Duration {
     let asking = if let Command::Sync(arguments) = &cli.command { arguments.deadline } else { ASKING };
     let of = |store: &&Store| {

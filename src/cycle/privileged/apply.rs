@@ -218,7 +218,8 @@ impl Apply<'_> {
         };
         let earlier = linked.and_then(|linked| contents::manifest_in(&files.generations(), linked).ok().flatten());
         let adopted = self.adopt(&mut state, &given, earlier.as_ref())?;
-        // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be admitted.
+        // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be
+        // admitted.
         let mut unsaved = state.write(&files.state()).err();
 
         let outputs = self.store.outputs();

@@ -15,8 +15,8 @@ use crate::trust::manifest::Manifest;
 /// How often the outcome of the privileged helper is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How many checks a turn of the privileged helper may take: those of [`crate::trust::turn`] with their comparison, and one that shows
-/// what the server's configuration asks.
+/// How many checks a turn of the privileged helper may take: those of [`crate::trust::turn`] with their comparison, and
+/// one that shows what the server's configuration asks.
 const MOST_CHECKS: u32 = 6;
 
 /// The privileged helper of a target, as the daemon sees it in one turn.

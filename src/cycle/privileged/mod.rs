@@ -1,5 +1,5 @@
-//! The privileged helper: what it does as root ([`apply`]), what it answers ([`answer`]), how the daemon asks it (`ask`), and
-//! the folder by which both meet ([`folder`]).
+//! The privileged helper: what it does as root ([`apply`]), what it answers ([`answer`]), how the daemon asks it
+//! (`ask`), and the folder by which both meet ([`folder`]).
 
 pub mod answer;
 pub mod apply;

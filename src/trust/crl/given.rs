@@ -44,9 +44,8 @@ pub fn ask(
                 }
                 Err(refused) if refused.problem == Problem::OtherIssuer => {
                     let issuer = quoted(&refused.issuer);
-                    answer
-                        .notes
-                        .push(format!("the CRL {name} concerns nobody here: {issuer} issued nothing on the path"));
+                    let note = format!("the CRL {name} concerns nobody here: {issuer} issued nothing on the path");
+                    answer.notes.push(note);
                     continue;
                 }
                 Err(refused) => (Some(&crl.facts().issuer_der), refused.problem.to_string()),
@@ -66,9 +65,8 @@ pub fn ask(
         let on_path = std::iter::once(leaf).chain(chain).find(|one| one.fingerprint() == revoked.fingerprint);
         answer.violations.push(Violation::by(on_path.unwrap_or(leaf), Rule::Revoked, revoked.to_string()));
     }
-    answer
-        .notes
-        .extend(uncovered.iter().map(|one| format!("no CRL that was given tells of {}", quoted(&one.facts().subject))));
+    let notes = uncovered.iter().map(|one| format!("no CRL that was given tells of {}", quoted(&one.facts().subject)));
+    answer.notes.extend(notes);
     answer.covered = uncovered.is_empty();
     answer
 }

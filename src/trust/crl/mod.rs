@@ -162,10 +162,8 @@ impl Crl {
             return Self::parse(bytes);
         }
         if bytes.len() > LARGEST_TEXT {
-            return Err(UnreadableCrl(format!(
-                "{} bytes are more than its PEM may have ({LARGEST_TEXT})",
-                bytes.len()
-            )));
+            let length = bytes.len();
+            return Err(UnreadableCrl(format!("{length} bytes are more than its PEM may have ({LARGEST_TEXT})")));
         }
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         let mut blocks = pem::scan(text);

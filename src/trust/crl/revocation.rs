@@ -42,7 +42,7 @@ impl Freshest {
         self
     }
 
-    /// The lists.
+    /// The lists, by issuer and scope.
     pub fn iter(&self) -> impl Iterator<Item = &VerifiedCrl> {
         self.0.values()
     }
@@ -94,7 +94,7 @@ impl Reason {
 /// One certificate that was revoked: the leaf that was asked about, or an issuer without which it has no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
-    /// The revoked certificate.
+    /// SHA-256 of the revoked certificate.
     pub fingerprint: Fingerprint,
     /// Its subject, RFC 2253 text.
     pub subject: String,

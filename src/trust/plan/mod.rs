@@ -116,7 +116,7 @@ impl Plan {
     }
 }
 
-/// Plans one cycle.
+/// Plans one cycle: pure, so the same input gives the same plan.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut state = input.planner.clone();
@@ -150,11 +150,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
 fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
     let leaves = set.pins.values().map(|pin| &pin.leaf);
     let roots = set.name_rules.iter().map(|rule| &rule.root);
-    leaves
-        .chain(roots)
-        .chain(set.chain.values())
-        .map(|certificate| (certificate.fingerprint(), certificate.clone()))
-        .collect()
+    let held = leaves.chain(roots).chain(set.chain.values());
+    held.map(|certificate| (certificate.fingerprint(), certificate.clone())).collect()
 }
 
 struct Planner<'a> {

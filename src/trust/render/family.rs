@@ -17,9 +17,9 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// What a generation is called.
 #[derive(Debug, Clone)]
 pub struct Label<'a> {
-    /// The store's id.
+    /// The store's id, drawn at its birth.
     pub store: &'a str,
-    /// Its number.
+    /// The generation's number.
     pub generation: u64,
     /// When it is committed.
     pub committed: Timestamp,
@@ -67,11 +67,11 @@ pub trait Family: Sync {
 /// Where the configuration puts a family.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// The target.
+    /// The target's name.
     pub target: &'a str,
     /// Whether its files are rendered by the privileged helper.
     pub privileged: bool,
-    /// The target's store.
+    /// The name of the target's store.
     pub store: &'a str,
     /// A source of the store that takes certificates of DigiCert.
     pub digicert: Option<&'a str>,

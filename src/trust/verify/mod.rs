@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::trust::anchor::Anchors;
 use crate::trust::certificate::{Certificate, Curve, sound_signatures};
 use crate::trust::pem::{self, BlockError};
-use crate::trust::refusal::{Refusal, Rule, Violation, quoted, quoted_list};
+use crate::trust::refusal::{Refusal, Rule, SHOWN, Violation, quoted, quoted_list};
 use crate::trust::timestamp::Timestamp;
 
 use path::Path;
@@ -36,9 +36,6 @@ const LONGEST_TEXT: usize = 1024 * 1024;
 /// How many complete paths are verified for one leaf. Twelve certificates with the same names make more than that; the
 /// vendor's string has one path.
 const MOST_PATHS: usize = 64;
-
-/// How many names of an identity a message shows.
-const SHOWN: usize = 8;
 
 /// `[verify]`: what a leaf and its path must satisfy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +107,7 @@ pub enum Identity {
 /// What policy says of one certificate string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It verifies now.
+    /// It verifies now, by every rule but identity.
     Accepted(Candidate),
     /// Its leaf's validity is over, but in the last second of it, it would have been accepted.
     Expired(Candidate, Refusal),

@@ -145,7 +145,7 @@ fn of_link(child: &Certificate, issuer: &Certificate) -> Option<Violation> {
         let what = "a certificate names another key of its issuer than the issuer has: OpenSSL rejects such a path";
         return Some(Violation::by(child, Rule::KeyIdentifier, what));
     }
-    let unchecked = match issuer.facts().key_kind {
+    let unchecked = match issuer.facts().key {
         KeyKind::Ec(Curve::P521) => "has a P-521 key",
         KeyKind::Ec(_) if child.facts().signature == "SHA-512 with ECDSA" => {
             "signs with ECDSA and SHA-512 on a smaller curve"
@@ -162,7 +162,7 @@ fn of_any(certificate: &Certificate, policy: &Policy) -> Vec<Violation> {
     let facts = certificate.facts();
     let mut found = Vec::new();
     let mut violates = |rule, what: String| found.push(Violation::by(certificate, rule, what));
-    match &facts.key_kind {
+    match &facts.key {
         KeyKind::Rsa { bits, .. } if *bits < policy.min_rsa_bits => {
             violates(Rule::WeakKey, format!("a key is RSA of {bits} bits, less than {}", policy.min_rsa_bits));
         }

@@ -18,7 +18,6 @@ mod rotation;
 macro_rules! row {
     ($row:ident: $server:ty, $which:expr; $($part:ident::$story:ident,)+) => {
         mod $row {
-            #[allow(unused_imports)]
             use super::*;
 
             $(#[tokio::test]
