@@ -106,9 +106,9 @@ impl Resolver {
         let watched = |resolver: &mut Self, by| match own_reload(resolver.kinds, raw, false) {
             Some((way, socket)) => {
                 if matches!(by, Reload::None) {
-                    let watching = way.key;
                     resolver.problem(format!(
-                        "{key}.{watching} says how a reload ended, and there is none: add a reload, or leave {watching} out"
+                        "{key}.{own} says how a reload ended, and there is none: add a reload, or leave {own} out",
+                        own = way.key
                     ));
                 }
                 Reload::Own { way, socket: resolver.base.join(socket), within: Box::new(by) }

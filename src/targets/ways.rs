@@ -99,8 +99,8 @@ impl Reload {
     }
 }
 
-/// A way of reload that one kind of server has alone. Anyone who may write in the folder of a socket may answer there: a
-/// way gives that socket nothing but public files of the generation, and reads no more of an answer than it has to.
+/// A way of reload that one kind of server has alone. Anyone who may write in the folder of a socket may answer there:
+/// a way gives that socket nothing but public files of the generation, and what it reads of an answer is bounded.
 #[derive(Debug)]
 pub struct OwnReload {
     /// As it is written below `reload`; its value is the path of a socket.

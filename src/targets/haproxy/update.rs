@@ -36,7 +36,8 @@ pub(super) static RELOAD: OwnReload = OwnReload {
             let why = match timeout(half, update(socket, environment.directory())).await.unwrap_or_else(slow) {
                 Ok(Updated { lists, ca_files }) => {
                     return Ok(ReloadReport::Own(format!(
-                        "HAProxy took {lists} lists and {ca_files} CA files through its runtime socket, without a reload"
+                        "HAProxy took {lists} lists and {ca_files} CA files through its runtime socket, without a \
+                         reload"
                     )));
                 }
                 Err(why) => why,

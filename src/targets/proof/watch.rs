@@ -12,6 +12,9 @@ use crate::trust::turn::Proof;
 /// Between two observations of a server that shows nothing new for long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// An observation that has less time than this left may fail for that alone.
+const SHORT: Duration = Duration::from_millis(500);
+
 /// The fewest observations that make a streak, however slow they are.
 const STREAK: u32 = 3;
 
@@ -60,6 +63,8 @@ impl Watch {
                 Some(same) if same.seen.continues(&seen) => {
                     Streak { seen, observations: same.observations.saturating_add(1), ..same }
                 }
+                // An observation that our own deadline cut short says nothing of a server that answered before.
+                Some(answered) if limit < SHORT && matches!(seen.proof, Proof::Unreachable(_)) => answered,
                 _ => Streak { seen, since: Instant::now(), observations: 1 },
             };
             // From the end of the first observation to the beginning of the last: what lies between was surely served.
@@ -72,7 +77,7 @@ impl Watch {
             let left = if is_slow { end } else { deadline }.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return match &current.seen.proof {
-                    // One observation that our own deadline cut short says nothing of a server that answered before.
+                    // Nor does a single failure.
                     Proof::Unreachable(_) if current.observations < STREAK && was_new => not_yet(&current.seen),
                     Proof::Refuted(_) if lasted < self.settle && was_new => not_yet(&current.seen),
                     Proof::Unreachable(_) | Proof::Refuted(_) => self.explained(current.seen).await,
