@@ -8,9 +8,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::simulator::failure::{Failure, Mode};
 use crate::simulator::pem_form::PemForm;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::set::Authority;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::Authority;
+use crate::trust::values::timestamp::Timestamp;
 
 /// Keeps servers trusting Genesys Cloud's current and upcoming client certificate, and proves that they do.
 #[derive(Debug, Parser)]

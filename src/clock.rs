@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// Tells the time. The daemon and the one-shot use [`SystemClock`]; the demo, the simulator and the tests a
 /// [`SimulatedClock`].

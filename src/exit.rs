@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use crate::trust::event::Failure;
-use crate::trust::finding::Finding;
+use crate::trust::event::finding::Finding;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::cli::LogFormat;
 use crate::cycle::Report;
 use crate::trust::event::End;
-use crate::trust::finding::{Finding, Severity};
+use crate::trust::event::finding::Finding;
+use crate::trust::event::severity::Severity;
 
 /// Starts the log. Where journald cannot be reached, text is written instead, and says so.
 pub fn start(format: LogFormat, verbose: u8) {

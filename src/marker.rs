@@ -2,7 +2,7 @@
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
 
-use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
+use crate::trust::values::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
 /// A purpose that no software knows, so that the marker has none: below the enterprise number that RFC 5612 reserves
 /// for documentation.

@@ -4,8 +4,8 @@ use super::{EachStore, Failure};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::overrides;
+use crate::trust::plan::overrides;
+use crate::trust::values::fingerprint::Fingerprint;
 
 pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Failure> {
     let noted = format!("accept-issuer {fingerprint}");

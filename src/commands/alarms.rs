@@ -14,8 +14,8 @@ use crate::exit::Exit;
 use crate::settings::resolved::Store;
 use crate::store::contents::Contents;
 use crate::trust::event::LogLine;
-use crate::trust::finding::Finding;
-use crate::trust::state::Alarm;
+use crate::trust::event::finding::Finding;
+use crate::trust::records::state::Alarm;
 
 pub fn list(global: &Global) -> Exit {
     status::or_unknown(show(global), LogLine::AlarmsUnknown)

@@ -24,9 +24,9 @@ use crate::simulator::present::{Admission, present};
 use crate::simulator::tls_server::TlsServer;
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{Impostor, VendorOptions};
-use crate::trust::fingerprint::{Fingerprint, hex};
-use crate::trust::timestamp::Timestamp;
 use crate::trust::turn::Evidence;
+use crate::trust::values::fingerprint::{Fingerprint, hex};
+use crate::trust::values::timestamp::Timestamp;
 
 /// How long a demo may take before it gives up.
 const LIMIT: Duration = Duration::from_secs(60);

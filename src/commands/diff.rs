@@ -12,10 +12,10 @@ use crate::cycle;
 use crate::exit::Exit;
 use crate::store::contents;
 use crate::store::generation;
-use crate::trust::certificate::Certificate;
-use crate::trust::difference::Difference;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::set::TrustSet;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::difference::Difference;
+use crate::trust::plan::set::TrustSet;
+use crate::trust::values::fingerprint::Fingerprint;
 
 pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<Exit, Failure> {
     let loaded = load(global)?;

@@ -6,13 +6,13 @@ use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{Report, Session};
 use crate::exit::Exit;
-use crate::trust::difference::{Action, Change};
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::overrides;
-use crate::trust::refusal::quoted;
-use crate::trust::subject::Subject;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
+use crate::trust::plan::difference::{Action, Change};
+use crate::trust::plan::overrides;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::fingerprint::Fingerprint;
 
 pub async fn run(global: &Global, fingerprint: Fingerprint) -> Result<Exit, Failure> {
     let noted = format!("distrust {fingerprint}");

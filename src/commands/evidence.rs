@@ -11,8 +11,8 @@ use crate::exit::Exit;
 use crate::settings::resolved::Store;
 use crate::store::contents::EVIDENCE;
 use crate::store::{StoreError, file};
-use crate::trust::evidence_record::{Committed, Record, Records, TargetRecord};
-use crate::trust::refusal::quoted;
+use crate::trust::records::evidence_record::{Committed, Record, Records, TargetRecord};
+use crate::trust::values::excerpt::quoted;
 
 pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
     let loaded = load(global)?;

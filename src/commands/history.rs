@@ -9,7 +9,7 @@ use crate::cli::Global;
 use crate::exit::Exit;
 use crate::store::contents;
 use crate::store::{Link, LinkPath, Store, generation, link};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 #[derive(Serialize)]
 struct Line {

@@ -11,7 +11,7 @@ use crate::cycle::Report;
 use crate::exit::Exit;
 use crate::log;
 use crate::settings::resolved::Store;
-use crate::trust::planner_state::Hold;
+use crate::trust::plan::planner_state::Hold;
 
 pub fn hold(global: &Global, length: Duration) -> Result<Exit, Failure> {
     let until = SystemClock.now().plus(length);

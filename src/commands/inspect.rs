@@ -12,14 +12,14 @@ use crate::bounded::read_at_most;
 use crate::cli::{Global, Inspect};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
-use crate::trust::certificate::Certificate;
-use crate::trust::crl::{self, CoveredKind, Crl, Problem, Scope};
-use crate::trust::fingerprint::hex;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::formats::pem;
+use crate::trust::inspection::pkcs12;
 use crate::trust::inspection::{self, Inspection};
-use crate::trust::pem;
-use crate::trust::pkcs12;
-use crate::trust::refusal::quoted;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::fingerprint::hex;
+use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::crl::{self, CoveredKind, Crl, Problem, Scope};
 
 /// More of a file is not read: the longest CRL as PEM.
 const LARGEST: u64 = 24 * 1024 * 1024;

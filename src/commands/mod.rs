@@ -44,9 +44,9 @@ use crate::settings::{self, Loaded, SettingsError};
 use crate::store::StoreError;
 use crate::store::contents::{Contents, ContentsError};
 use crate::store::ownership::NotRoots;
-use crate::trust::finding::Finding;
-use crate::trust::manifest::Manifest;
-use crate::trust::planner_state::PlannerState;
+use crate::trust::event::finding::Finding;
+use crate::trust::plan::planner_state::PlannerState;
+use crate::trust::records::manifest::Manifest;
 
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]

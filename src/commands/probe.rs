@@ -21,7 +21,7 @@ use crate::report::health::Readiness;
 use crate::settings::resolved::Store;
 use crate::store::contents;
 use crate::targets::process::printable;
-use crate::trust::timestamp::{Timestamp, span};
+use crate::trust::values::timestamp::{Timestamp, span};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);

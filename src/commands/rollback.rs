@@ -10,10 +10,10 @@ use crate::exit::Exit;
 use crate::log;
 use crate::store::contents::{self, Contents};
 use crate::store::generation;
-use crate::trust::difference::Action;
-use crate::trust::manifest::Manifest;
 use crate::trust::plan::Plan;
-use crate::trust::planner_state::Hold;
+use crate::trust::plan::difference::Action;
+use crate::trust::plan::planner_state::Hold;
+use crate::trust::records::manifest::Manifest;
 
 pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Result<Exit, Failure> {
     let loaded = load(global)?;

@@ -15,17 +15,19 @@ use crate::exit::Exit;
 use crate::settings::Loaded;
 use crate::settings::resolved::{Settings, Source, Store, Target};
 use crate::store::contents::Contents;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::severity::Severity;
+use crate::trust::event::subject::Subject;
 use crate::trust::event::{Event, LogLine};
-use crate::trust::finding::{Finding, Severity};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::observation::IdentityRule;
-use crate::trust::planner_state::Hold;
-use crate::trust::refusal::quoted;
-use crate::trust::set::{Authority, Denial, NameRule, Role, SlotId};
-use crate::trust::state::{Alarm, SourceState, TargetState};
-use crate::trust::subject::Subject;
-use crate::trust::timestamp::{Timestamp, span};
+use crate::trust::plan::observation::IdentityRule;
+use crate::trust::plan::planner_state::Hold;
+use crate::trust::plan::set::{Denial, NameRule, Role};
+use crate::trust::records::state::{Alarm, SourceState, TargetState};
 use crate::trust::turn::{Evidence, Owed};
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::{Authority, SlotId};
+use crate::trust::values::timestamp::{Timestamp, span};
 use crate::trust::verify::Identity;
 
 /// After this long without a successful poll, staleness is critical.

@@ -9,10 +9,10 @@ use crate::cli::{Global, Trust, Until};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
 use crate::settings::resolved::Source;
-use crate::trust::overrides;
-use crate::trust::planner_state::TrustOverride;
-use crate::trust::refusal::quoted;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::plan::overrides;
+use crate::trust::plan::planner_state::TrustOverride;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Identity;
 
 /// What lasts longer belongs into the configuration, or to the vendor.

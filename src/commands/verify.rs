@@ -13,12 +13,13 @@ use crate::cli::{Global, Verify};
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
 use crate::settings::resolved::IdentitySetting;
-use crate::trust::anchor::Anchors;
-use crate::trust::certificate::Certificate;
-use crate::trust::crl::{self, Crl, UnreadableCrl};
-use crate::trust::refusal::{Refusal, Rule, quoted};
-use crate::trust::set::Authority;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::slot::Authority;
+use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::anchor::Anchors;
+use crate::trust::verify::crl::{self, Crl, UnreadableCrl};
+use crate::trust::verify::refusal::{Refusal, Rule};
 use crate::trust::verify::{self, Identity, Policy, Verdict};
 
 pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {

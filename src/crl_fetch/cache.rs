@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::crl_fetch::{LARGEST, Validators};
 use crate::store::StoreError;
 use crate::store::file;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The folder in a store.
 pub const FOLDER: &str = "crl";

@@ -24,10 +24,10 @@ use crate::http_client::retry::next_delay;
 use crate::http_client::{self, Limits, OutboundError, Stop, Stopwatch, Transport, redirect, unasked_encoding};
 use crate::jitter;
 use crate::store::StoreError;
-use crate::trust::certificate::Certificate;
-use crate::trust::crl::{self, Crl, Freshest, VerifiedCrl};
-use crate::trust::refusal::quoted;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::crl::{self, Crl, Freshest, VerifiedCrl};
 
 pub use address::{NotGlobal, is_global};
 pub use cache::{Cache, FOLDER, Kept, Record};

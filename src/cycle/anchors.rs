@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::bounded::read_at_most;
 use crate::settings::resolved::{Settings, Source, Store};
-use crate::trust::anchor::Anchors;
-use crate::trust::certificate::Certificate;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::set::Authority;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::Authority;
+use crate::trust::verify::anchor::Anchors;
 
 /// Far more than any collection of roots.
 const LARGEST: u64 = 16 * 1024 * 1024;

@@ -1,19 +1,19 @@
 //! The check canary: whether a target's check notices a broken file. It is shown a broken generation once it is known
 //! that the server uses our files, since before that the best of checks would pass it. What follows from it is decided
 //! in
-//! [`crate::trust::canary`].
+//! [`crate::trust::turn::canary`].
 
 use std::path::Path;
 
 use crate::settings::resolved::{Check, CheckWay, Target};
 use crate::targets::check;
 use crate::targets::process::Environment;
-use crate::trust::canary::{CanaryVerdict, CheckCanary};
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::subject::Subject;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
+use crate::trust::turn::canary::{CanaryVerdict, CheckCanary};
 use crate::trust::turn::{Evidence, TurnOutcome};
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// What tells the target's check from another.
 fn digest(target: &Target) -> Option<Fingerprint> {

@@ -9,12 +9,12 @@ use super::CycleError;
 use crate::marker;
 use crate::store::contents::{self, Contents};
 use crate::store::{self, LinkPath, StoreError, generation};
-use crate::trust::certificate::Certificate;
-use crate::trust::fingerprint::{Fingerprint, hex};
-use crate::trust::manifest::Manifest;
-use crate::trust::marker_name::MarkerName;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Content, Label};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::fingerprint::{Fingerprint, hex};
+use crate::trust::values::marker_name::MarkerName;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The id of a store that is being born: 64 random bits.
 pub fn draw_store_id() -> String {

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::settings::resolved::{Settings, Store, Target};
 use crate::store::contents;
-use crate::trust::schedule::Schedule;
-use crate::trust::state::State;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::plan::schedule::Schedule;
+use crate::trust::records::state::State;
+use crate::trust::values::timestamp::Timestamp;
 
 /// When a source's stores want it asked, read anew only where a state was written since: to ask costs no more than
 /// that.

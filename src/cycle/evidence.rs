@@ -10,11 +10,11 @@ use serde_json::json;
 
 use crate::store::contents::EVIDENCE;
 use crate::store::{StoreError, file};
-use crate::trust::difference::Difference;
-use crate::trust::evidence_backlog::EvidenceBacklog;
-use crate::trust::evidence_record::Happened;
-use crate::trust::manifest::Manifest;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::plan::difference::Difference;
+use crate::trust::records::evidence_backlog::EvidenceBacklog;
+use crate::trust::records::evidence_record::Happened;
+use crate::trust::records::manifest::Manifest;
+use crate::trust::values::timestamp::Timestamp;
 
 /// A line that could not be appended.
 #[derive(Debug, Clone)]

@@ -8,8 +8,8 @@ use crate::cycle::privileged::folder::Purpose;
 use crate::exit::Exit;
 use crate::targets::reload::ReloadReport;
 use crate::trust::event::Event::TargetReloadedInstead;
-use crate::trust::evidence_record::Happened;
-use crate::trust::state::TargetState;
+use crate::trust::records::evidence_record::Happened;
+use crate::trust::records::state::TargetState;
 use crate::trust::turn::{Event, Number, Owed, Proof};
 
 /// The daemon takes each step itself, but for a privileged target: there the privileged helper checks, switches and

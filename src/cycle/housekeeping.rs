@@ -2,8 +2,8 @@
 //! stops the work: what could not be done is a warning that names the path, and is tried again by the next cycle.
 
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::subject::Subject;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
 
 /// How many failures are named one by one.
 const NAMED: usize = 3;

@@ -13,15 +13,15 @@ use crate::exit::Exit;
 use crate::genesys::{Client, ClientError, FailureClass, FetchError, Fetched, Listing};
 use crate::http_client::Limits;
 use crate::settings::resolved::{IdentitySetting, Settings, Source};
-use crate::trust::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::observation::{self, IdentityRule, Interpretation, ListedEntity, Poll, SlotRules};
-use crate::trust::planner_state::PlannerState;
-use crate::trust::refusal::quoted;
-use crate::trust::set::{Authority, SlotId};
-use crate::trust::subject::Subject;
-use crate::trust::timestamp::{Timestamp, span};
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
+use crate::trust::plan::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
+use crate::trust::plan::observation::{self, IdentityRule, Interpretation, ListedEntity, Poll, SlotRules};
+use crate::trust::plan::planner_state::PlannerState;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::slot::{Authority, SlotId};
+use crate::trust::values::timestamp::{Timestamp, span};
 use crate::trust::verify::Identity;
 
 /// A client for each source, which keeps tokens and connections from cycle to cycle; and for each store, once a

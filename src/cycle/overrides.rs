@@ -2,16 +2,17 @@
 
 use super::{CycleError, Report, Session, observe, plan_with, unasked_of};
 use crate::settings::resolved::{Settings, Source};
-use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::observation::IdentityRule;
-use crate::trust::overrides::Digests;
-use crate::trust::pem;
-use crate::trust::planner_state::PlannerState;
-use crate::trust::refusal::{Refusal, Rule};
-use crate::trust::set::{Authority, SlotId, TrustSet};
-use crate::trust::subject::Subject;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::formats::pem;
+use crate::trust::plan::observation::IdentityRule;
+use crate::trust::plan::overrides::Digests;
+use crate::trust::plan::planner_state::PlannerState;
+use crate::trust::plan::set::TrustSet;
+use crate::trust::values::slot::{Authority, SlotId};
+use crate::trust::verify::refusal::{Refusal, Rule};
 use crate::trust::verify::{self, Identity, Verdict, Verified};
 
 /// A leaf that a slot would accept.
@@ -90,7 +91,7 @@ impl Session<'_> {
         let plan = plan_with(settings, self.store, (&planner, set), &unasked, times, self.clock)?;
         let mut report = Report::of(&self.contents, &[], &plan);
         if self.would_lose_by_damage(&plan) {
-            report.difference = crate::trust::difference::Difference::default();
+            report.difference = crate::trust::plan::difference::Difference::default();
             report.deny_all = self.contents.manifest.as_ref().is_some_and(|manifest| manifest.deny_all);
             let text = format!(
                 "\"{word}\" could not be published: the store has lost certificates (see its alarms), and a generation \
@@ -110,7 +111,7 @@ impl Session<'_> {
 
     /// The certificates of the set that is published, and what the manifests of the kept generations say of others.
     #[must_use]
-    pub fn digests_of(&self, fingerprint: &crate::trust::fingerprint::Fingerprint) -> Digests {
+    pub fn digests_of(&self, fingerprint: &crate::trust::values::fingerprint::Fingerprint) -> Digests {
         let set = &self.contents.set;
         let pin = set.pins.get(fingerprint).map(|pin| &pin.leaf);
         let known: Option<&Certificate> =

@@ -10,13 +10,13 @@ use super::{Clients, CycleError, observe};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::settings::resolved::Settings;
-use crate::trust::certificate::Certificate;
-use crate::trust::finding::Finding;
-use crate::trust::observation::{ListedStatus, SlotAnswer, SlotVerdict};
+use crate::trust::event::finding::Finding;
+use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan;
-use crate::trust::planner_state::PlannerState;
-use crate::trust::refusal::quoted;
-use crate::trust::set::TrustSet;
+use crate::trust::plan::observation::{ListedStatus, SlotAnswer, SlotVerdict};
+use crate::trust::plan::planner_state::PlannerState;
+use crate::trust::plan::set::TrustSet;
+use crate::trust::values::excerpt::quoted;
 use crate::trust::verify::Identity;
 
 /// What every source answered.
@@ -108,7 +108,7 @@ fn entities(answer: &SlotAnswer) -> Vec<ProbedEntity> {
         let name = leaf.identity_names().first().unwrap_or(&facts.subject);
         format!("{} until {} sha256 {}", quoted(name), facts.not_after, facts.fingerprint)
     };
-    let entity = |listed: &crate::trust::observation::ListedCertificate| ProbedEntity {
+    let entity = |listed: &crate::trust::plan::observation::ListedCertificate| ProbedEntity {
         listed: match listed.status {
             ListedStatus::Current => "current",
             ListedStatus::Upcoming => "upcoming",

@@ -10,15 +10,15 @@ use crate::exit::Exit;
 use crate::settings::resolved::Target;
 use crate::store::StoreError;
 use crate::store::contents::Contents;
-use crate::trust::difference::Difference;
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::manifest::Manifest;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
 use crate::trust::plan::Plan;
-use crate::trust::state::{Looked, State, TargetState};
-use crate::trust::subject::Subject;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::plan::difference::Difference;
+use crate::trust::records::manifest::Manifest;
+use crate::trust::records::state::{Looked, State, TargetState};
 use crate::trust::turn::{Evidence, Owed};
+use crate::trust::values::timestamp::Timestamp;
 
 /// What a cycle came to.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -18,16 +18,18 @@ use crate::http_client::{Limits, OutboundError};
 use crate::settings::resolved::{CrlPolicy, Settings, Store as StoreSettings};
 use crate::store::contents::Contents;
 use crate::store::{Store, StoreError};
-use crate::trust::certificate::Certificate;
-use crate::trust::crl::{Freshest, Revocation, VerifiedCrl, revocations};
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::observation::{Interpretation, SlotAnswer, SlotVerdict};
-use crate::trust::planner_state::PlannerState;
-use crate::trust::refusal::{Refusal, quoted};
-use crate::trust::set::{Denial, DenialReason, SlotId, TrustSet};
-use crate::trust::subject::Subject;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::observation::{Interpretation, SlotAnswer, SlotVerdict};
+use crate::trust::plan::planner_state::PlannerState;
+use crate::trust::plan::set::{Denial, DenialReason, TrustSet};
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::slot::SlotId;
+use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::crl::{Freshest, Revocation, VerifiedCrl, revocations};
+use crate::trust::verify::refusal::Refusal;
 
 /// How long one distribution point may take with all attempts.
 const ONE_LIST: Duration = Duration::from_secs(30);

@@ -5,12 +5,12 @@ use std::path::Path;
 use super::{CycleError, Report, Session, anchors, observe};
 use crate::settings::resolved::{Settings, Store as StoreSettings};
 use crate::store::adopt::{self, Foreign};
-use crate::trust::adopt::{Giver, Input, adopt as judge};
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::observation::SlotRules;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
 use crate::trust::plan::Plan;
-use crate::trust::subject::Subject;
+use crate::trust::plan::observation::SlotRules;
+use crate::trust::records::adopt::{Giver, Input, adopt as judge};
 
 /// What a generation that came from a seed gives as its cause.
 pub const CAUSE: &str = "seed";

@@ -16,16 +16,16 @@ use crate::jitter;
 use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target, TurnOrder};
 use crate::store::contents::{self, Contents};
 use crate::store::{self, Lock, Store, StoreError, file};
-use crate::trust::difference::Difference;
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::manifest::Manifest;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
 use crate::trust::plan::Plan;
+use crate::trust::plan::difference::Difference;
+use crate::trust::plan::schedule::{Polled, Schedule};
+use crate::trust::records::manifest::Manifest;
+use crate::trust::records::state::State;
+use crate::trust::records::summary::StoreSummary;
 use crate::trust::render::Content;
-use crate::trust::schedule::{Polled, Schedule};
-use crate::trust::state::State;
-use crate::trust::subject::Subject;
-use crate::trust::summary::StoreSummary;
 
 /// A state that the disk did not take, for a process that goes on: else it would do again what it has done.
 #[derive(Debug, Clone)]

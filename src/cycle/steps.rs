@@ -12,10 +12,10 @@ use crate::targets::check::{self, CheckOutcome, View};
 use crate::targets::process::Environment;
 use crate::targets::read_back::read_back;
 use crate::targets::reload::{self, ReloadError, ReloadReport};
-use crate::trust::canary::CheckCanary;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::set::Denial;
+use crate::trust::plan::set::Denial;
+use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{Event, Number, Owed, Proof, Situation, Step, Turn, TurnOutcome};
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// A target's server, and the files that it reads.
 pub struct Server<'a> {

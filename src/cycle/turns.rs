@@ -20,15 +20,16 @@ use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
-use crate::trust::canary::CheckCanary;
 use crate::trust::event::Event;
-use crate::trust::evidence_record::Happened;
-use crate::trust::finding::{Finding, Severity};
-use crate::trust::manifest::Manifest;
-use crate::trust::set::Authority;
-use crate::trust::state::TargetState;
-use crate::trust::subject::Subject;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::severity::Severity;
+use crate::trust::event::subject::Subject;
+use crate::trust::records::evidence_record::Happened;
+use crate::trust::records::manifest::Manifest;
+use crate::trust::records::state::TargetState;
+use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{Evidence, Owed, Proof, Situation, TurnOutcome};
+use crate::trust::values::slot::Authority;
 
 /// After this long the privileged helper is asked to look again, though nothing changed: whether it still answers
 /// should be known before it is needed.

@@ -11,7 +11,7 @@ use crate::bounded::read_at_most;
 use crate::cycle;
 use crate::settings;
 use crate::settings::resolved::Settings;
-use crate::trust::fingerprint::Fingerprint;
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// No configuration, and no file of HTTPS roots, is larger.
 const LARGEST: u64 = 16 * 1024 * 1024;

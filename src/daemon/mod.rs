@@ -33,7 +33,7 @@ use crate::report::http::{ListenError, Server};
 use crate::report::{Facts, Progress, Summaries};
 use crate::settings::SettingsError;
 use crate::signals::Signals;
-use crate::trust::fingerprint::Fingerprint;
+use crate::trust::values::fingerprint::Fingerprint;
 pub use configuration::Origin;
 use configuration::{Configuration, Stamp};
 use engine::{Engine, Surroundings};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// A multiple of the grain in which tokio's timer keeps what is far away: a wait of another length wakes us on the way
 /// too.

@@ -11,7 +11,7 @@ use super::engine::Surroundings;
 use super::store::Job;
 use crate::cycle::{self, Clients, PollDue};
 use crate::settings::resolved::{Settings, Store};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// How long asking the source may take in all.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -16,10 +16,11 @@ use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
 use crate::targets::process::LAST_GRACE;
 use crate::trust::event::Event;
-use crate::trust::finding::{Finding, Severity};
-use crate::trust::subject::Subject;
-use crate::trust::summary::StoreSummary;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::severity::Severity;
+use crate::trust::event::subject::Subject;
+use crate::trust::records::summary::StoreSummary;
+use crate::trust::values::timestamp::Timestamp;
 
 /// How often we look whether another writer is done.
 const LOCK_POLL: Duration = Duration::from_millis(100);

@@ -14,7 +14,7 @@ use crate::genesys::scrub::Scrub;
 use crate::genesys::secret::read_secret;
 use crate::http_client::{self, Limits, OutboundError, shown};
 use crate::settings::resolved::{Secret, SecretOrigin, Source};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// A longer deadline is none.
 const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);

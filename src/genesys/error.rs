@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::genesys::secret::SecretError;
 use crate::http_client::{ConnectionFailure, Phase, Transport};
-use crate::trust::timestamp::span;
+use crate::trust::values::timestamp::span;
 
 /// One request of ours that got no usable answer: to what, why, and how to name it to the vendor's support.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use url::Url;
 use crate::genesys::error::{BadAnswer, FetchError, FetchFailure, Refusal, Refused};
 use crate::genesys::scrub::Scrub;
 use crate::http_client::{self, Limits, Stop, Stopwatch, Transport, redirect, unasked_encoding};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// What every request of one fetch has in common.
 pub(super) struct Exchange<'a> {

@@ -20,7 +20,7 @@ use crate::genesys::oauth::authorization;
 use crate::genesys::wire::Entity;
 use crate::http_client::shown;
 use crate::settings::resolved::Secret;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The bytes of one listing, over all its pages.
 pub const LISTING_BYTES: usize = 4 * 1024 * 1024;

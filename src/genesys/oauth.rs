@@ -16,7 +16,7 @@ use crate::genesys::error::{BadAnswer, FetchError, Refusal};
 use crate::genesys::exchange::{Answer, Exchange};
 use crate::genesys::loose_json::{Loose, json_trouble};
 use crate::settings::resolved::Secret;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The value of the Basic header's credentials.
 pub(super) fn basic(client_id: &str, secret: &Secret) -> Secret {

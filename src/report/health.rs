@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::settings::resolved::Settings;
-use crate::trust::summary::StoreSummary;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::records::summary::StoreSummary;
+use crate::trust::values::timestamp::Timestamp;
 
 /// Whether everything that runs makes progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

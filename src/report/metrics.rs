@@ -7,10 +7,10 @@ use std::fmt::{Display, Write};
 use super::InForce;
 use super::health::is_stale;
 use crate::settings::resolved::Store;
-use crate::trust::finding::Severity;
-use crate::trust::state::SourceState;
-use crate::trust::summary::StoreSummary;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::event::severity::Severity;
+use crate::trust::records::state::SourceState;
+use crate::trust::records::summary::StoreSummary;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The format's own media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::trust::summary::StoreSummary;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::records::summary::StoreSummary;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The latest standing of every store. Clones share it.
 #[derive(Debug, Clone, Default)]

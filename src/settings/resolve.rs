@@ -16,11 +16,11 @@ use super::resolved::{
 };
 use crate::genesys::region::Region;
 use crate::http_client;
-use crate::trust::certificate::{Curve, sound_signatures};
+use crate::trust::formats::certificate::{Curve, sound_signatures};
 use crate::trust::plan::ChangedIssuer;
-use crate::trust::schedule::Schedule;
-use crate::trust::set::Authority;
-use crate::trust::timestamp::span;
+use crate::trust::plan::schedule::Schedule;
+use crate::trust::values::slot::Authority;
+use crate::trust::values::timestamp::span;
 use crate::trust::{plan, verify};
 
 /// The path of the listing, as the vendor documents it.

@@ -13,9 +13,9 @@ pub use crate::targets::kind::{Kind, Kinds};
 pub use crate::targets::ways::{
     Addressee, Check, CheckWay, GenerationEvidence, OwnReload, ProofMethods, ProxyProtocol, Reload, Signal, WireProof,
 };
+use crate::trust::plan::schedule::Schedule;
 use crate::trust::render::Output;
-use crate::trust::schedule::Schedule;
-use crate::trust::set::{Authority, SlotId};
+use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::{plan, verify};
 
 /// A text that is never shown: its `Debug` says `[redacted]`, and it has no `Display` and no serialisation.

@@ -13,7 +13,7 @@ use super::resolved::{
 use crate::store::link::PRIVILEGED_FOLDERS;
 use crate::targets::proof::observe::OwnProof;
 use crate::trust::render::{Output, Place};
-use crate::trust::set::Authority;
+use crate::trust::values::slot::Authority;
 
 const GENERATION: [(&str, GenerationEvidence); 2] =
     [("header", GenerationEvidence::Header), ("none", GenerationEvidence::None)];

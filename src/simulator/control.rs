@@ -20,8 +20,8 @@ use crate::simulator::pem_form::PemForm;
 use crate::simulator::pki::{ClientCertificate, PkiError};
 use crate::simulator::vendor::Vendor;
 use crate::simulator::world::{ActiveFailure, World};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The machine's clock, moved by an offset that can be set; clones share it.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@ use hyper::{Method, Request, StatusCode, header};
 use crate::simulator::crls::{CrlMode, ListName};
 use crate::simulator::http::{TEXT, Whole, http_date, set_header, text_of, whole};
 use crate::simulator::world::World;
-use crate::trust::fingerprint::Fingerprint;
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// The answer to a request for `/NAME.crl`.
 pub(super) fn answer(world: &World, request: &Request<Incoming>) -> Whole {

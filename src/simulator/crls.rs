@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use crate::simulator::named::UnknownName;
 use crate::simulator::pki::{CertificateAuthority, Pki, PkiError};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::timestamp::Timestamp;
 
 /// Where the revocation lists are that the certificates name.
 #[derive(Debug, Clone, PartialEq, Eq)]

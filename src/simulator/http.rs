@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::listener::Listener;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// How many connections are served at once; more wait in the kernel's queue.
 pub(super) const MOST_CONNECTIONS: usize = 256;

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::trust::pem;
+use crate::trust::formats::pem;
 
 named! {
     /// A way to write certificates as one string.

@@ -11,8 +11,8 @@ use rcgen::{
 };
 
 use crate::simulator::pem_form::PemForm;
-use crate::trust::certificate::Certificate;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::values::timestamp::Timestamp;
 
 /// 86,400 seconds.
 pub const DAY: Duration = Duration::from_secs(86_400);
@@ -140,7 +140,7 @@ impl fmt::Debug for ClientCertificate {
     /// Without the private key, which must not end in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientCertificate")
-            .field("fingerprint", &crate::trust::fingerprint::Fingerprint::of(&self.der))
+            .field("fingerprint", &crate::trust::values::fingerprint::Fingerprint::of(&self.der))
             .field("validity", &self.validity)
             .finish_non_exhaustive()
     }

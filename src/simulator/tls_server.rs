@@ -37,8 +37,8 @@ use crate::simulator::http::{self, MOST_CONNECTIONS, TEXT, Whole, set_header, wh
 use crate::simulator::pki::{CertificateAuthority, ClientCertificate};
 use crate::simulator::tls::{self, LOCAL_NAMES};
 use crate::store::file;
-use crate::trust::certificate::Certificate;
-use crate::trust::fingerprint::Fingerprint;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// The largest bundle or list that is read.
 const MOST_BYTES: u64 = 4 * 1_024 * 1_024;

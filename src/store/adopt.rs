@@ -6,7 +6,7 @@
 //!  each opened by openat2 beneath the one before: no symlink, no other filesystem, regular files alone, bounded
 //! ```
 //! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and
-//! each file must have the digest that the manifest, read once, gives it. [`crate::trust::adopt`] decides what of it is
+//! each file must have the digest that the manifest, read once, gives it. [`crate::trust::records::adopt`] decides what of it is
 //! believed.
 
 use std::collections::BTreeMap;
@@ -19,11 +19,11 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{file, generation, link, ownership};
-use crate::trust::certificate::Certificate;
-use crate::trust::excerpt;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::Manifest;
-use crate::trust::pem;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::formats::pem;
+use crate::trust::records::manifest::Manifest;
+use crate::trust::values::excerpt;
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// The largest file that is read. The largest manifest that the planner can make has some hundreds of kilobytes.
 pub const LARGEST: u64 = 8 * 1024 * 1024;

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Link, LinkPath, StoreError, file, generation, link};
-use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::{Manifest, RecordError};
-use crate::trust::pem;
-use crate::trust::planner_state::SlotState;
-use crate::trust::set::{SlotId, TrustSet};
-use crate::trust::state::State;
-use crate::trust::subject::Subject;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::formats::pem;
+use crate::trust::plan::planner_state::SlotState;
+use crate::trust::plan::set::TrustSet;
+use crate::trust::records::manifest::{Manifest, RecordError};
+use crate::trust::records::state::State;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::SlotId;
 
 /// The file of the state, in the root.
 pub const STATE: &str = "state.json";

@@ -18,7 +18,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::trust::excerpt;
+use crate::trust::values::excerpt;
 
 /// How much of a program's output is kept, unless its caller says otherwise.
 pub const OUTPUT_KEPT: usize = 64 * 1024;

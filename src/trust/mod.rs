@@ -1,5 +1,14 @@
 //! The pure core: what to trust, and what to do next. It imports nothing of ours but itself, and knows no clock, disk,
-//! network or randomness.
+//! network or randomness. Its rooms, each of which uses only those above it:
+//!
+//! ```text
+//!  values      fingerprint, timestamp, slot, marker name, excerpt: what everything else is made of
+//!  formats     PEM, DER, names, certificates, archives: what is read, and nothing is believed
+//!  verify      anchors, path, rules, revocation lists: the one way from a certificate to a verified one, or to a refusal
+//!  event       the catalogue, findings and their subjects         inspection  what `inspect` says of a file
+//!  plan        answers and planner state become the trust set     turn        a target's state machine, what it owes
+//!  records     state, manifest, evidence; another store's set     render      the set becomes the files of a generation
+//! ```
 
 #![deny(
     clippy::indexing_slicing,
@@ -9,39 +18,12 @@
     clippy::arithmetic_side_effects
 )]
 
-pub mod adopt;
-pub mod anchor;
-pub mod archive;
-pub mod canary;
-pub mod certificate;
-pub mod clock_doubt;
-pub mod crl;
-pub(crate) mod der;
-pub mod difference;
-mod distinguished_name;
 pub mod event;
-pub mod evidence_backlog;
-pub mod evidence_record;
-pub mod excerpt;
-pub mod finding;
-pub mod fingerprint;
+pub mod formats;
 pub mod inspection;
-pub mod manifest;
-pub mod marker_name;
-pub mod observation;
-pub mod overrides;
-pub mod owed;
-pub mod pem;
-pub mod pkcs12;
 pub mod plan;
-pub mod planner_state;
-pub mod refusal;
+pub mod records;
 pub mod render;
-pub mod schedule;
-pub mod set;
-pub mod state;
-pub mod subject;
-pub mod summary;
-pub mod timestamp;
 pub mod turn;
+pub mod values;
 pub mod verify;

@@ -10,16 +10,17 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use trustsync::marker;
 use trustsync::simulator::pki::{CertificateAuthority, DAY, LeafRequest, Pki, Validity};
 use trustsync::store::{Store, generation};
-use trustsync::trust::anchor::Anchors;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotRules};
-use trustsync::trust::pem;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::formats::pem;
+use trustsync::trust::plan::observation::{self, IdentityRule, ListedEntity, Poll, SlotRules};
+use trustsync::trust::plan::planner_state::PlannerState;
+use trustsync::trust::plan::set::TrustSet;
 use trustsync::trust::plan::{self, Plan};
-use trustsync::trust::planner_state::PlannerState;
 use trustsync::trust::render::{Content, Label};
-use trustsync::trust::set::{Authority, SlotId, TrustSet};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::marker_name::MarkerName;
+use trustsync::trust::values::slot::{Authority, SlotId};
+use trustsync::trust::values::timestamp::Timestamp;
+use trustsync::trust::verify::anchor::Anchors;
 use trustsync::trust::verify::{self, Identity, Policy};
 
 const SIZES: [usize; 4] = [2, 20, 200, 2_000];

@@ -17,7 +17,7 @@ use trustsync::clock::SystemClock;
 use trustsync::daemon::{self, Origin};
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::VendorOptions;
-use trustsync::trust::pem;
+use trustsync::trust::formats::pem;
 
 /// How long doing nothing is watched.
 const IDLE: Duration = Duration::from_secs(180);

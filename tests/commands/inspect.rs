@@ -18,8 +18,8 @@ use tempfile::TempDir;
 use trustsync::clock::{Clock, SystemClock};
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, Validity};
+use trustsync::trust::formats::pem;
 use trustsync::trust::inspection::{self, Form};
-use trustsync::trust::pem;
 
 const NAME: &str = "dataactions.prod.us-east-1.mypurecloud.com";
 

@@ -10,16 +10,17 @@ use trustsync::exit::Exit;
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::pki::{CertificateAuthority, LeafRequest, Validity};
 use trustsync::simulator::world::Impostor;
-use trustsync::trust::anchor::Anchors;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::finding::Severity;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::observation::SlotRules;
-use trustsync::trust::overrides::{self, Digests};
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::formats::certificate::Certificate;
 use trustsync::trust::plan::ChangedIssuer;
-use trustsync::trust::planner_state::TrustOverride;
-use trustsync::trust::set::{DenialReason, Role, SlotId};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::plan::observation::SlotRules;
+use trustsync::trust::plan::overrides::{self, Digests};
+use trustsync::trust::plan::planner_state::TrustOverride;
+use trustsync::trust::plan::set::{DenialReason, Role};
+use trustsync::trust::records::manifest::Manifest;
+use trustsync::trust::values::slot::SlotId;
+use trustsync::trust::values::timestamp::Timestamp;
+use trustsync::trust::verify::anchor::Anchors;
 use trustsync::trust::verify::{self, Policy, Verdict};
 
 // --- the planner ---
@@ -518,7 +519,7 @@ fn trust_works_while_the_vendor_is_down_and_the_store_is_empty_and_despite_a_hol
     sandbox.world().fail(Failure::InternalError, Endpoint::Listing, None);
     let leaf = sandbox.world().current().unwrap();
     let chain: String =
-        leaf.with_issuers().iter().map(|der| trustsync::trust::pem::encode("CERTIFICATE", der)).collect();
+        leaf.with_issuers().iter().map(|der| trustsync::trust::formats::pem::encode("CERTIFICATE", der)).collect();
     fs::write(sandbox.path("leaf.pem"), chain).unwrap();
     sandbox.run(&["hold"]).exits(0);
     let file = sandbox.path("leaf.pem").to_str().unwrap().to_owned();
@@ -735,7 +736,7 @@ fn trust_of_a_witness_opens_the_name_rule_on_the_day_the_vendor_is_down_and_neve
     let map = sandbox.published("nginx/admit.map");
     assert!(map.contains("dataactions") && map.contains("\"name\";"), "{map}");
     sandbox.sync(&[]).exits(0);
-    let slot = SlotId::new("us", "us-east-1", trustsync::trust::set::Authority::Genesys).to_string();
+    let slot = SlotId::new("us", "us-east-1", trustsync::trust::values::slot::Authority::Genesys).to_string();
     let entries = manifest(&sandbox)["slots"][&slot]["entries"].as_object().unwrap().clone();
     assert_eq!(entries.values().map(|entry| entry["role"].as_str().unwrap()).collect::<Vec<_>>(), ["current"]);
 }
@@ -753,7 +754,7 @@ fn an_override_takes_nothing_from_the_servers_that_only_the_disk_has_lost() {
     sandbox.run(&["distrust", &denied]).exits(7).says(&["word_not_published", "trustsync sync"]);
     let leaf = sandbox.world().impostor(Impostor::Namesake).unwrap();
     let chain: String =
-        leaf.with_issuers().iter().map(|der| trustsync::trust::pem::encode("CERTIFICATE", der)).collect();
+        leaf.with_issuers().iter().map(|der| trustsync::trust::formats::pem::encode("CERTIFICATE", der)).collect();
     fs::write(sandbox.path("leaf.pem"), chain).unwrap();
     let file = sandbox.path("leaf.pem").to_str().unwrap().to_owned();
     sandbox.run(&["trust", &file, "--until", "14d"]).exits(5).says(&["word_not_published", "is NOT trusted"]);

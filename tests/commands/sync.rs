@@ -445,7 +445,8 @@ fn an_upcoming_that_ends_before_current_is_published_named_and_admitted() {
         assert_eq!((line["level"].as_str(), line["subject"].as_str()), (Some("WARN"), Some("us.us-east-1.digicert")));
         let roles = [(sandbox.current_leaf(), "current".to_owned()), (name.clone(), "upcoming".to_owned())];
         assert_eq!(sandbox.pins(), BTreeMap::from(roles));
-        let sha1 = trustsync::trust::certificate::Certificate::parse(early.der()).unwrap().facts().sha1.clone();
+        let sha1 =
+            trustsync::trust::formats::certificate::Certificate::parse(early.der()).unwrap().facts().sha1.clone();
         for (file, words) in [
             ("fingerprints.txt", format!("upcoming sha256:{name} sha1:{sha1}")),
             ("nginx/admit.map", format!(r#""~^SUCCESS\\|{sha1}\\|" "upcoming";"#)),
@@ -602,7 +603,7 @@ fn a_writer_that_holds_the_lock_is_named() {
     let _held = trustsync::store::Lock::acquire(
         &sandbox.store(),
         "a test",
-        trustsync::trust::timestamp::Timestamp::from_unix(1_800_000_000),
+        trustsync::trust::values::timestamp::Timestamp::from_unix(1_800_000_000),
         Duration::from_secs(1),
     )
     .unwrap();

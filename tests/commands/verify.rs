@@ -10,8 +10,8 @@ use support::sandbox::{Ran, fingerprint, run};
 use tempfile::TempDir;
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, Validity, self_signed};
-use trustsync::trust::pem;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::formats::pem;
+use trustsync::trust::values::timestamp::Timestamp;
 
 const NAME: &str = "dataactions.prod.us-east-1.mypurecloud.com";
 const AT: &str = "2026-06-01T00:00:00Z";

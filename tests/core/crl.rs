@@ -15,13 +15,13 @@ use rcgen::{
 use serde::Deserialize;
 use support::cpu_time;
 use support::privilege;
-use trustsync::trust::anchor::Anchors;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::crl::{
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::formats::pem;
+use trustsync::trust::values::timestamp::Timestamp;
+use trustsync::trust::verify::anchor::Anchors;
+use trustsync::trust::verify::crl::{
     CoveredKind, Crl, Freshest, LARGEST, Problem, Revocation, VerifiedCrl, believe as judge, revocations,
 };
-use trustsync::trust::pem;
-use trustsync::trust::timestamp::Timestamp;
 use trustsync::trust::verify::{self, Policy, Verdict};
 
 fn freshest_of(lists: impl IntoIterator<Item = VerifiedCrl>) -> Freshest {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use support::cpu_time;
-use trustsync::trust::anchor::Anchors;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::crl::{Crl, given};
-use trustsync::trust::pem;
-use trustsync::trust::refusal::Refusal;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::formats::pem;
+use trustsync::trust::values::timestamp::Timestamp;
+use trustsync::trust::verify::anchor::Anchors;
+use trustsync::trust::verify::crl::{Crl, given};
+use trustsync::trust::verify::refusal::Refusal;
 use trustsync::trust::verify::{Policy, Verdict, verify_string as judge};
 
 #[derive(Deserialize)]

@@ -8,8 +8,8 @@ use trustsync::exit::Exit;
 use trustsync::genesys::Region;
 use trustsync::genesys::wire::Entity;
 use trustsync::simulator::pem_form::PemForm;
-use trustsync::trust::finding::Severity;
-use trustsync::trust::observation::{self, IdentityRule, ListedStatus, SlotAnswer, SlotRules, SlotVerdict};
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::plan::observation::{self, IdentityRule, ListedStatus, SlotAnswer, SlotRules, SlotVerdict};
 use trustsync::trust::verify::{Identity, Policy};
 
 fn hear(answer: &Answer, rules: SlotRules) -> SlotAnswer {
@@ -151,7 +151,7 @@ mod identity {
         assert_eq!(learned(&store), set(["shared.example.com"]));
         assert!(!store.trusts(&other));
         // And it is in the manifest.
-        let slots = trustsync::trust::manifest::Manifest::slots_of(&store.planner);
+        let slots = trustsync::trust::records::manifest::Manifest::slots_of(&store.planner);
         assert_eq!(slots.values().next().unwrap().identity, set(["shared.example.com"]));
     }
 

@@ -9,7 +9,7 @@ use proptest::strategy::{Just, Strategy};
 use proptest::{prop_oneof, sample};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use trustsync::trust::pem::{Block, BlockError, Oddity, count, encode, scan};
+use trustsync::trust::formats::pem::{Block, BlockError, Oddity, count, encode, scan};
 
 const ROOT: &str = include_str!("../data/digicert-assured-id-root-g2.pem");
 const CLIENT: &str = include_str!("../data/digicert-assured-id-client-ca-g2.pem");

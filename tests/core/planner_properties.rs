@@ -8,8 +8,9 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::TestCaseError;
 use support::leaves::*;
-use trustsync::trust::set::{Authority, DenialReason, SlotId};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::plan::set::DenialReason;
+use trustsync::trust::values::slot::{Authority, SlotId};
+use trustsync::trust::values::timestamp::Timestamp;
 
 /// Valid leaves first, then those that policy refuses at any time.
 static POOL: LazyLock<Vec<Leaf>> = LazyLock::new(|| {
@@ -245,8 +246,8 @@ proptest! {
         let expected: BTreeSet<_> = fingerprints(std::iter::once(&POOL[current]).chain(next));
         if lives(&POOL[current]) {
             prop_assert_eq!(store.pinned(), expected);
-            prop_assert_eq!(store.role(&POOL[current]), Some(trustsync::trust::set::Role::Current));
-            prop_assert!(next.is_none_or(|next| store.role(next) == Some(trustsync::trust::set::Role::Upcoming)));
+            prop_assert_eq!(store.role(&POOL[current]), Some(trustsync::trust::plan::set::Role::Current));
+            prop_assert!(next.is_none_or(|next| store.role(next) == Some(trustsync::trust::plan::set::Role::Upcoming)));
             // And then nothing moves any more.
             let generations = store.generations;
             store.poll(Timestamp::from_unix(start + 18 * 86_400), &steady);

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use support::leaves::*;
 use trustsync::exit::Exit;
 use trustsync::genesys::wire::Entity;
-use trustsync::trust::finding::Severity;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::set::{Authority, DenialReason, Role, SlotId};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::plan::set::{DenialReason, Role};
+use trustsync::trust::records::manifest::Manifest;
+use trustsync::trust::values::slot::{Authority, SlotId};
+use trustsync::trust::values::timestamp::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Is {
@@ -546,7 +547,7 @@ mod absence {
             |old: &Leaf, new: &Leaf| Answer::of(&[new, old], &[]).with_another_date(),
             // Listed, but its chain is broken off: listed all the same.
             |old: &Leaf, new: &Leaf| {
-                let alone = trustsync::trust::pem::encode("CERTIFICATE", &old.path[0]);
+                let alone = trustsync::trust::formats::pem::encode("CERTIFICATE", &old.path[0]);
                 Answer::of(&[new], &[]).and(entity("DigiCert", "Current", &alone))
             },
         ] {
@@ -869,7 +870,8 @@ mod genesys {
     #[test]
     fn a_renewal_under_another_of_the_listed_names_changes_nothing() {
         let mut store = store();
-        store.slots[0].identity = trustsync::trust::observation::IdentityRule::Fixed(names([NAME, "next.example.com"]));
+        store.slots[0].identity =
+            trustsync::trust::plan::observation::IdentityRule::Fixed(names([NAME, "next.example.com"]));
         store.poll(day(0), &Answer::genesys(&[&genesys_leaf("Genesys", NAME, &[], -1, 300)]));
         store.poll(day(1), &Answer::genesys(&[&genesys_leaf("Genesys", "next.example.com", &[], -1, 300)]));
         assert_eq!(store.generations, 1);
@@ -888,7 +890,7 @@ mod genesys {
         }
         let mut any = store();
         any.slots[0].identity =
-            trustsync::trust::observation::IdentityRule::Fixed(trustsync::trust::verify::Identity::Any);
+            trustsync::trust::plan::observation::IdentityRule::Fixed(trustsync::trust::verify::Identity::Any);
         any.poll(day(0), &Answer::genesys(&[&genesys_leaf("Genesys", "whatever", &[], -1, 300)]));
         assert!(any.set.name_rules[0].names.is_empty());
     }
@@ -908,7 +910,7 @@ mod genesys {
         assert_eq!(store.set.name_rules.len(), 1);
         assert!(store.set.denied.contains_key(&witness.fingerprint));
         // Whoever distrusts the root itself takes the rule away for good.
-        let root = trustsync::trust::certificate::Certificate::parse(WORLD.pki.genesys_root.der()).unwrap();
+        let root = trustsync::trust::formats::certificate::Certificate::parse(WORLD.pki.genesys_root.der()).unwrap();
         let denial = store.planner.denied[&witness.fingerprint].clone();
         store.planner.denied.insert(root.fingerprint(), denial);
         store.poll(day(3), &Answer::genesys(&[&genesys_leaf("Genesys", NAME, &[NAME], -1, 300)]));

@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use support::leaves::*;
 use trustsync::marker;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::difference::{Action, Difference};
 use trustsync::trust::event::Event;
-use trustsync::trust::finding::{Finding, Severity};
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::{self, Manifest, RecordError};
-use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::planner_state::SlotState;
+use trustsync::trust::event::finding::Finding;
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::event::subject::Subject;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::difference::{Action, Difference};
+use trustsync::trust::plan::planner_state::SlotState;
+use trustsync::trust::plan::set::{DenialReason, TrustSet};
+use trustsync::trust::records::manifest::{self, Manifest, RecordError};
+use trustsync::trust::records::state::{self, Looked, SourceState, State, TargetState};
 use trustsync::trust::render::{Content, Label};
-use trustsync::trust::set::{DenialReason, SlotId, TrustSet};
-use trustsync::trust::state::{self, Looked, SourceState, State, TargetState};
-use trustsync::trust::subject::Subject;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
+use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::marker_name::MarkerName;
+use trustsync::trust::values::slot::SlotId;
 
 fn manifest_of(store: &MemoryStore, number: u64) -> Manifest {
     let name = MarkerName { store_id: "0123456789abcdef".into(), generation: number, digest_head: "01234567".into() };

@@ -9,11 +9,12 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use support::leaves::*;
 use support::nginx::Nginx;
 use support::rendering::{self, Files, denied_all, new_marker, rich, text, vouched_file, written};
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::planner_state::PlannerState;
-use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::planner_state::PlannerState;
+use trustsync::trust::plan::set::{Denial, DenialReason, TrustSet, Witnesses};
+use trustsync::trust::records::manifest::Manifest;
+use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::slot::{Authority, SlotId};
 
 fn render(set: &TrustSet, planner: &PlannerState, marker: &Certificate) -> Files {
     rendering::render(&[trustsync::targets::nginx::OUTPUT], set, planner, marker)
@@ -131,7 +132,7 @@ fn openssl_counts_the_same_certificates_in_every_file() {
     let counts = files.iter().filter(|(path, _)| path.ends_with(".pem")).map(|(_, pem)| openssl_counts(pem));
     assert_eq!(counts.collect::<Vec<_>>(), [4, 2, 5, 3, 3]);
     // Leaf first, then its issuers upward.
-    let blocks = trustsync::trust::pem::scan(text(&files, "us.us-east-1.digicert/current.pem"));
+    let blocks = trustsync::trust::formats::pem::scan(text(&files, "us.us-east-1.digicert/current.pem"));
     let ders: Vec<Vec<u8>> = blocks.into_iter().map(|block| block.bytes.unwrap()).collect();
     assert_eq!(ders, current.path);
 }

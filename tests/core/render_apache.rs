@@ -12,10 +12,11 @@ use support::leaves::*;
 use support::rendering::{self, Files, denied_all, new_marker, rich, text, vouched, vouched_file, written};
 use trustsync::targets::ca_only::subject_hash;
 use trustsync::targets::read_back::ReadBackError;
-use trustsync::trust::anchor::Anchors;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::planner_state::PlannerState;
-use trustsync::trust::set::{Authority, SlotId, TrustSet, Witnesses};
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::planner_state::PlannerState;
+use trustsync::trust::plan::set::{TrustSet, Witnesses};
+use trustsync::trust::values::slot::{Authority, SlotId};
+use trustsync::trust::verify::anchor::Anchors;
 
 fn render(set: &TrustSet, planner: &PlannerState, marker: &Certificate) -> Files {
     rendering::render(&[trustsync::targets::apache::OUTPUT, trustsync::targets::ca_only::OUTPUT], set, planner, marker)
@@ -196,7 +197,7 @@ fn a_subjects_hash_is_openssls_for_every_kind_of_string() {
             "-multivalue-rdn",
         ];
         run("openssl", &arguments);
-        let blocks = trustsync::trust::pem::scan(&fs::read_to_string(&made).unwrap());
+        let blocks = trustsync::trust::formats::pem::scan(&fs::read_to_string(&made).unwrap());
         certificates.push(Certificate::parse(&blocks.into_iter().next().unwrap().bytes.unwrap()).unwrap());
     }
     certificates.extend(Anchors::digicert().0);

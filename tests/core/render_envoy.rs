@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use support::leaves::*;
 use support::rendering::{self, Files, new_marker, vouched_file};
 use trustsync::targets::read_back::ReadBackError;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::fingerprint::Fingerprint;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::set::DenialReason;
 use trustsync::trust::render::Content;
-use trustsync::trust::set::DenialReason;
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 const WITH: &str = "envoy/sds.json";
 const WITHOUT: &str = "envoy/sds-without-marker.json";
@@ -95,7 +95,7 @@ fn the_marker_stands_before_every_other_authority() {
 fn markers(files: &Files, path: &str) -> Vec<bool> {
     let context = context(files, path);
     let bundle = context["trusted_ca"]["inline_string"].as_str().unwrap();
-    let ders = trustsync::trust::pem::scan(bundle).into_iter().map(|block| block.bytes.unwrap());
+    let ders = trustsync::trust::formats::pem::scan(bundle).into_iter().map(|block| block.bytes.unwrap());
     let subjects = ders.map(|der| Certificate::parse(&der).unwrap().facts().subject.clone());
     subjects.map(|subject| subject.contains("trustsync generation marker")).collect()
 }

@@ -15,10 +15,11 @@ use support::sandbox;
 use trustsync::store::{LinkPath, generation};
 use trustsync::targets::haproxy::{snippet, update::update};
 use trustsync::targets::read_back::ReadBackError;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::planner_state::PlannerState;
-use trustsync::trust::set::{Authority, Denial, DenialReason, SlotId, TrustSet, Witnesses};
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::planner_state::PlannerState;
+use trustsync::trust::plan::set::{Denial, DenialReason, TrustSet, Witnesses};
+use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::slot::{Authority, SlotId};
 
 const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/pins.list"];
 
@@ -220,7 +221,7 @@ async fn nothing_but_the_text_of_success_counts_as_success() {
         shown.lines().filter(|line| !line.starts_with('#')).map(|line| format!("0x1234 {line}\n")).collect();
     let certificates = {
         let text = std::fs::read_to_string(link.join("trust-bundle.pem")).unwrap();
-        let ders = trustsync::trust::pem::scan(&text).into_iter().map(|block| block.bytes.unwrap());
+        let ders = trustsync::trust::formats::pem::scan(&text).into_iter().map(|block| block.bytes.unwrap());
         ders.map(|der| format!("SHA1 FingerPrint: {}\n", Certificate::parse(&der).unwrap().facts().sha1.to_uppercase()))
             .collect::<String>()
     };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use trustsync::trust::schedule::{Polled, Schedule};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::plan::schedule::{Polled, Schedule};
+use trustsync::trust::values::timestamp::Timestamp;
 
 const INSTANCES: usize = 100_000;
 const MINUTE: f64 = 60.0;

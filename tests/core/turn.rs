@@ -1,7 +1,7 @@
 //! A target's turn without a disk, a server or a network: each path of the design by its name, and then every path there
 //! is, through every situation, against what must hold on all of them.
 
-use trustsync::trust::subject::Subject;
+use trustsync::trust::event::subject::Subject;
 use trustsync::trust::turn::{Event, Evidence, Owed, Proof, Situation, Step, Turn, TurnOutcome};
 
 const OLD: u64 = 41;

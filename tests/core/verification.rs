@@ -14,11 +14,11 @@ use rcgen::{
     PublicKeyData, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use support::cpu_time;
-use trustsync::trust::anchor::{AnchorError, Anchors};
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::pem;
-use trustsync::trust::refusal::{Refusal, Rule};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::formats::pem;
+use trustsync::trust::values::timestamp::Timestamp;
+use trustsync::trust::verify::anchor::{AnchorError, Anchors};
+use trustsync::trust::verify::refusal::{Refusal, Rule};
 use trustsync::trust::verify::{Candidate, Identity, Policy, Verdict, verify_certificates, verify_string as judge};
 
 const HOUR: u64 = 3_600;

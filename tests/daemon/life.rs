@@ -11,7 +11,7 @@ use support::daemon::Daemon;
 use support::sandbox::{Sandbox, fingerprint, write_secret};
 use trustsync::clock::{Clock, SystemClock};
 use trustsync::simulator::failure::{Endpoint, Failure};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::timestamp::Timestamp;
 
 /// How long its end may take. README promises two seconds; the rest is for a machine with other work, and still less than
 /// any request or hook that it must not wait for.

@@ -17,10 +17,10 @@ use support::daemon::Daemon;
 use support::sandbox::Sandbox;
 use trustsync::report::{InForce, metrics};
 use trustsync::simulator::failure::{Endpoint, Failure};
-use trustsync::trust::set::TrustSet;
-use trustsync::trust::state::State;
-use trustsync::trust::summary::StoreSummary;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::plan::set::TrustSet;
+use trustsync::trust::records::state::State;
+use trustsync::trust::records::summary::StoreSummary;
+use trustsync::trust::values::timestamp::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -13,10 +13,11 @@ use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::present::present;
 use trustsync::simulator::tls_server::TlsServer;
 use trustsync::trust::event::Event;
-use trustsync::trust::finding::{Finding, Severity};
-use trustsync::trust::set::{Authority, SlotId};
-use trustsync::trust::state::{Alarm, State};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::event::finding::Finding;
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::records::state::{Alarm, State};
+use trustsync::trust::values::slot::{Authority, SlotId};
+use trustsync::trust::values::timestamp::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -362,7 +363,7 @@ fn overrides_and_a_rollback_reach_the_daemon_soon() {
     let stranger = sandbox.world().impostor(trustsync::simulator::world::Impostor::Namesake).unwrap();
     let path = sandbox.path("leaf.pem");
     let pem: String =
-        stranger.with_issuers().iter().map(|der| trustsync::trust::pem::encode("CERTIFICATE", der)).collect();
+        stranger.with_issuers().iter().map(|der| trustsync::trust::formats::pem::encode("CERTIFICATE", der)).collect();
     fs::write(&path, pem).unwrap();
     sandbox.run(&["trust", path.to_str().unwrap(), "--until", "14d"]).exits(0);
     daemon.says("generation 000004");

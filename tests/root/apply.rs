@@ -70,7 +70,7 @@ fn rendered(host: &Host, target: &str) -> Vec<String> {
 /// Adds a leaf with its chain to the store's own files, as its owner could.
 fn smuggle(host: &Host, leaf: &ClientCertificate) {
     let store = host.sandbox.store();
-    let pem = |der: &[u8]| trustsync::trust::pem::encode("CERTIFICATE", der);
+    let pem = |der: &[u8]| trustsync::trust::formats::pem::encode("CERTIFICATE", der);
     let leaves = std::fs::read_to_string(store.join("current/leaves.pem")).unwrap();
     host.forge_file("leaves.pem", &format!("{leaves}{}", leaf.pem()));
     let chain = std::fs::read_to_string(store.join("current/chain.pem")).unwrap();

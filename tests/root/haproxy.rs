@@ -85,7 +85,7 @@ fn nothing_that_the_daemon_writes_reaches_the_server_that_root_runs() {
     haproxy.reload();
     host.daemon(&["sync"]).exits(0);
     let stranger = host.sandbox.world().impostor(Impostor::Stranger).unwrap();
-    let pin = trustsync::trust::fingerprint::Fingerprint::of(stranger.der()).to_string().to_uppercase();
+    let pin = trustsync::trust::values::fingerprint::Fingerprint::of(stranger.der()).to_string().to_uppercase();
     let before = fs::read(host.link("edge").join("haproxy/pins.list")).unwrap();
     host.forge_file("haproxy/pins.list", &format!("{pin}\nx\nset ssl ca-file\n"));
     unit.stop();

@@ -18,7 +18,7 @@ use trustsync::exit::Exit;
 use trustsync::settings::resolved::{Check, CheckWay};
 use trustsync::targets::apache::START;
 use trustsync::targets::check::{self, CheckOutcome, Environment, View};
-use trustsync::trust::finding::Severity;
+use trustsync::trust::event::severity::Severity;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
 
 /// A wired server that serves generation 1, proven.

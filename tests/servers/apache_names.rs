@@ -11,8 +11,9 @@ use support::apache::Apache;
 use support::cast;
 use support::names::{self, MARKER, Member, Names, SIGNED_BY_MARKER};
 use trustsync::targets::apache::snippet::virtual_host;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::set::{Authority, SlotId, TrustSet, Witnesses};
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::set::{TrustSet, Witnesses};
+use trustsync::trust::values::slot::{Authority, SlotId};
 
 fn cast_at_apache(names: &Names) {
     let link = names.publish("apache", &[trustsync::targets::apache::OUTPUT]);

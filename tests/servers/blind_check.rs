@@ -10,7 +10,7 @@ use support::nginx_stage::PLAIN;
 use support::privilege;
 use support::stage::Stage;
 use trustsync::cycle::Report;
-use trustsync::trust::finding::Severity;
+use trustsync::trust::event::severity::Severity;
 use trustsync::trust::turn::{Evidence, Owed};
 
 /// A server that serves generation 1 by our files, with this check.

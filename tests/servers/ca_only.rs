@@ -13,7 +13,7 @@ use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::simulator::world::Impostor;
-use trustsync::trust::finding::Severity;
+use trustsync::trust::event::severity::Severity;
 use trustsync::trust::turn::Evidence;
 
 /// stunnel in the foreground, in front of a server that answers everybody.

@@ -17,9 +17,9 @@ use support::stage::Stage;
 use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::targets::envoy::snippet::whole;
-use trustsync::trust::finding::Severity;
-use trustsync::trust::fingerprint::Fingerprint;
+use trustsync::trust::event::severity::Severity;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 const GENESYS: &str = "authorities = [\"Genesys\"]\ngenesys_anchors = [\"genesys-root.pem\"]";
 

@@ -16,9 +16,9 @@ use trustsync::exit::Exit;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::simulator::world::Impostor;
 use trustsync::targets::haproxy::update::update;
-use trustsync::trust::finding::Severity;
-use trustsync::trust::fingerprint::Fingerprint;
+use trustsync::trust::event::severity::Severity;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 /// A wired server that serves generation 1, proven.
 async fn proven_stage(way: Way) -> (Stage, HaproxyBy) {

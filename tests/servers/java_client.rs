@@ -9,7 +9,7 @@ use support::java;
 use support::nginx::Nginx;
 use trustsync::clock::SystemClock;
 use trustsync::simulator::world::{VendorOptions, World};
-use trustsync::trust::pem;
+use trustsync::trust::formats::pem;
 
 #[test]
 fn java_keeps_silent_where_openssl_presents_a_certificate_that_nobody_asked_for() {

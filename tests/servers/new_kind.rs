@@ -18,11 +18,11 @@ use trustsync::targets::proof::observe::{Observe, OwnProof, OwnProofKey};
 use trustsync::targets::proof::seen::{Seen, Wanted, of_generation};
 use trustsync::targets::read_back::{ReadBackError, read_back};
 use trustsync::targets::table::KINDS;
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::Manifest;
+use trustsync::trust::plan::set::TrustSet;
+use trustsync::trust::records::manifest::Manifest;
 use trustsync::trust::render::{Family, Files, Label, Odd, Place};
-use trustsync::trust::set::TrustSet;
 use trustsync::trust::turn::{Evidence, Owed, Proof};
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 /// A server that nobody has: it pins by one list, and knows no names.
 struct Edge;

@@ -19,12 +19,12 @@ use trustsync::settings::resolved::{GenerationEvidence, WireProof};
 use trustsync::simulator::crls::Revoke;
 use trustsync::simulator::world::Impostor;
 use trustsync::targets::proof::wire;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::finding::Severity;
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::pem;
-use trustsync::trust::set::{Denial, DenialReason};
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::formats::pem;
+use trustsync::trust::plan::set::{Denial, DenialReason};
 use trustsync::trust::turn::{Evidence, Owed, Proof};
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 use crate::stories::blame::refuse_and_converge;
 use crate::stories::load::loses_nothing;

@@ -202,7 +202,7 @@ async fn what_cannot_be_loaded_changes_nothing_and_is_said(language: Language) {
     let whole = link.parent().unwrap().join(&good);
     let stranger = stage.world().impostor(Impostor::Stranger).unwrap();
     let fingerprints = fs::read_to_string(whole.join("fingerprints.txt")).unwrap();
-    let pin = trustsync::trust::fingerprint::Fingerprint::of(current.der()).to_string();
+    let pin = trustsync::trust::values::fingerprint::Fingerprint::of(current.der()).to_string();
     assert!(fingerprints.contains(&pin));
     for (broken, text) in [
         ("empty", String::new()),

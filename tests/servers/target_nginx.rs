@@ -31,8 +31,8 @@ use trustsync::targets::nginx::{NGINX, Nginx as NginxKind, snippet};
 use trustsync::targets::process::Environment;
 use trustsync::targets::proof::{NOT_OURS, Patience, ProofReport, Wanted, of_generation, prove};
 use trustsync::targets::reload::{ReloadReport, request};
-use trustsync::trust::marker_name::MarkerName;
 use trustsync::trust::turn::Proof;
+use trustsync::trust::values::marker_name::MarkerName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 const STORE: &str = "store-1";
@@ -71,7 +71,7 @@ impl Store {
         let path = self.dir.path().join(format!("{name}.pem"));
         fs::write(&path, certificate.pem() + &key.serialize_pem()).unwrap();
         let sha1 = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, certificate.der());
-        Leaf { path, sha1: trustsync::trust::fingerprint::hex(sha1.as_ref()) }
+        Leaf { path, sha1: trustsync::trust::values::fingerprint::hex(sha1.as_ref()) }
     }
 
     fn generation(&self, number: u64, pins: &[&Leaf]) -> PathBuf {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use trustsync::trust::fingerprint::Fingerprint;
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 use support::privilege::{NOBODY, Tmpfs, as_nobody, binary_for_everyone, is_root};
 use support::program;

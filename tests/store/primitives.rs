@@ -13,7 +13,7 @@ use support::privilege::{Tmpfs, as_nobody, binary_for_everyone, is_root, role, s
 use tempfile::TempDir;
 use trustsync::store::file::{self, Replaced};
 use trustsync::store::{Files, Link, LinkPath, Lock, LockError, Store, StoreError, generation, link, sweep};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::timestamp::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_unix(1_795_446_000);
 

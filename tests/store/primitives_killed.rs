@@ -12,7 +12,7 @@ use support::strace::{self, Argument, Call, Follow, assert_durable, durability_f
 use tempfile::TempDir;
 use trustsync::store::file;
 use trustsync::store::{Files, Link, LinkPath, Lock, Store, generation, sweep};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::timestamp::Timestamp;
 
 const STATES: [&str; 2] = ["{\"wanted\":\"old\"}", "{\"wanted\":\"new\"}"];
 

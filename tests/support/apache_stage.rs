@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::targets::apache::snippet;
-use trustsync::trust::certificate::Certificate;
+use trustsync::trust::formats::certificate::Certificate;
 
 use crate::apache::Apache;
 use crate::cast;

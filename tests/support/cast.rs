@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use trustsync::simulator::pki::ClientCertificate;
-use trustsync::trust::pem;
+use trustsync::trust::formats::pem;
 
 pub const TLS_VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];
 

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::targets::haproxy::snippet;
-use trustsync::trust::fingerprint::Fingerprint;
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 use crate::cast;
 use crate::doors::Behind;

@@ -245,7 +245,8 @@ impl Host {
     pub fn forge_file(&self, name: &str, text: &str) {
         fs::write(self.sandbox.store().join("current").join(name), text).unwrap();
         let mut manifest = self.manifest();
-        manifest["files"][name] = trustsync::trust::fingerprint::Fingerprint::of(text.as_bytes()).to_string().into();
+        manifest["files"][name] =
+            trustsync::trust::values::fingerprint::Fingerprint::of(text.as_bytes()).to_string().into();
         self.forge(&manifest);
     }
 

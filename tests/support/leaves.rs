@@ -13,15 +13,17 @@ use trustsync::genesys::{FetchError, FetchFailure, Fetched, Listing, Refusal};
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::{CertificateAuthority, DAY, LeafRequest, Pki, Validity};
 use trustsync::store::contents::Contents;
-use trustsync::trust::anchor::Anchors;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::finding::{Finding, Severity};
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::observation::{self, IdentityRule, ListedEntity, Poll, SlotAnswer, SlotRules};
+use trustsync::trust::event::finding::Finding;
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::observation::{self, IdentityRule, ListedEntity, Poll, SlotAnswer, SlotRules};
+use trustsync::trust::plan::planner_state::{Hold, PlannerState};
+use trustsync::trust::plan::set::{Denial, DenialReason, Role, TrustSet};
 use trustsync::trust::plan::{self, Input, Plan};
-use trustsync::trust::planner_state::{Hold, PlannerState};
-use trustsync::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::slot::{Authority, SlotId};
+use trustsync::trust::values::timestamp::Timestamp;
+use trustsync::trust::verify::anchor::Anchors;
 use trustsync::trust::verify::{Identity, Policy};
 
 /// The name of the slots' leaves.
@@ -368,7 +370,7 @@ impl MemoryStore {
     }
 
     pub fn role(&self, leaf: &Leaf) -> Option<Role> {
-        self.set.pins.get(&leaf.fingerprint).map(trustsync::trust::set::Pin::role)
+        self.set.pins.get(&leaf.fingerprint).map(trustsync::trust::plan::set::Pin::role)
     }
 }
 

@@ -15,12 +15,13 @@ use rcgen::{
 use tempfile::TempDir;
 use trustsync::marker;
 use trustsync::store::generation;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
-use trustsync::trust::planner_state::PlannerState;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::planner_state::PlannerState;
+use trustsync::trust::plan::set::{Denial, DenialReason, Role, TrustSet, Witnesses};
 use trustsync::trust::render::{Content, Label, Output};
-use trustsync::trust::set::{Authority, Denial, DenialReason, Role, SlotId, TrustSet, Witnesses};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::marker_name::{MARKER_ORGANIZATION, MarkerName};
+use trustsync::trust::values::slot::{Authority, SlotId};
+use trustsync::trust::values::timestamp::Timestamp;
 
 use crate::cast::{TLS_VERSIONS, openssl};
 
@@ -126,7 +127,8 @@ impl Authorities {
             &text(&leaf),
         ]);
         let pem = fs::read(&leaf).unwrap();
-        let der = trustsync::trust::pem::scan(std::str::from_utf8(&pem).unwrap()).pop().unwrap().bytes.unwrap();
+        let der =
+            trustsync::trust::formats::pem::scan(std::str::from_utf8(&pem).unwrap()).pop().unwrap().bytes.unwrap();
         Certificate::parse(&der).unwrap()
     }
 }
@@ -285,7 +287,7 @@ impl Names {
                 let status = member.knock(address, version);
                 if (status == "200") != member.admitted {
                     let text = fs::read_to_string(&member.leaf).unwrap();
-                    let der = trustsync::trust::pem::scan(&text).pop().unwrap().bytes.unwrap();
+                    let der = trustsync::trust::formats::pem::scan(&text).pop().unwrap().bytes.unwrap();
                     let subject = Certificate::parse(&der).unwrap().facts().subject.clone();
                     wrong.push(format!("{} ({subject:?}) by {version}: {status}", member.who));
                 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use trustsync::simulator::pki::ClientCertificate;
 use trustsync::targets::nginx::snippet;
-use trustsync::trust::certificate::Certificate;
+use trustsync::trust::formats::certificate::Certificate;
 
 use crate::cast;
 use crate::doors::Behind;

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use trustsync::genesys::listing::{ENTITIES, read_page};
 use trustsync::settings::load::layer;
-use trustsync::trust::adopt::{self, Giver};
-use trustsync::trust::anchor::Anchors;
-use trustsync::trust::archive;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::crl::{self, Crl};
+use trustsync::trust::formats::archive;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::formats::pem::{self, encode, scan};
 use trustsync::trust::inspection;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::observation::{IdentityRule, SlotRules};
-use trustsync::trust::pem::{self, encode, scan};
-use trustsync::trust::pkcs12;
+use trustsync::trust::inspection::pkcs12;
+use trustsync::trust::plan::observation::{IdentityRule, SlotRules};
+use trustsync::trust::records::adopt::{self, Giver};
+use trustsync::trust::records::manifest::Manifest;
+use trustsync::trust::records::state::State;
 use trustsync::trust::render::{Content, Label};
-use trustsync::trust::set::{Authority, SlotId};
-use trustsync::trust::state::State;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::slot::{Authority, SlotId};
+use trustsync::trust::values::timestamp::Timestamp;
+use trustsync::trust::verify::anchor::Anchors;
+use trustsync::trust::verify::crl::{self, Crl};
 use trustsync::trust::verify::{self, Identity, Policy, Verdict};
 
 /// What a target does with an input.

@@ -8,13 +8,13 @@ use trustsync::marker;
 use trustsync::store::{Store, generation};
 use trustsync::targets::read_back::{ReadBackError, read_back};
 use trustsync::targets::table::KINDS;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::marker_name::MarkerName;
-use trustsync::trust::planner_state::PlannerState;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::planner_state::PlannerState;
+use trustsync::trust::plan::set::{DenialReason, TrustSet};
+use trustsync::trust::records::manifest::Manifest;
 use trustsync::trust::render::{Content, Label, Output};
-use trustsync::trust::set::{DenialReason, TrustSet};
+use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::marker_name::MarkerName;
 
 use crate::leaves::{
     Answer, Leaf, MemoryStore, NAME, WORLD, day, digicert_slot, entity, genesys_leaf, genesys_slot, leaf,

@@ -1,7 +1,7 @@
 //! What a cycle's report says of one target, and of what is alarming.
 
 use trustsync::cycle::{Report, TargetReport};
-use trustsync::trust::finding::Severity;
+use trustsync::trust::event::severity::Severity;
 
 /// The line of the target of this name.
 #[track_caller]

@@ -22,9 +22,9 @@ use trustsync::simulator::present::{Admission, present};
 use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, VendorOptions, World};
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::manifest::Manifest;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::records::manifest::Manifest;
+use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::timestamp::Timestamp;
 
 use crate::program;
 
@@ -82,12 +82,15 @@ impl Stage {
         let reloads = Reloads::start(&reload);
         let stage = Self { dir, store, world, server, reloads, clock, ends: Some((end, thread)) };
         stage.write("api-ca.pem", &ca);
-        let root = trustsync::trust::pem::encode("CERTIFICATE", stage.world.pki().digicert_root.der());
+        let root = trustsync::trust::formats::pem::encode("CERTIFICATE", stage.world.pki().digicert_root.der());
         stage.write("digicert-root.pem", &root);
         stage.write("client-secret", stage.world.client_secret());
         let secret = stage.dir.path().join("client-secret");
         fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
-        stage.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", stage.world.pki().other_root.der()));
+        stage.write(
+            "extra.pem",
+            &trustsync::trust::formats::pem::encode("CERTIFICATE", stage.world.pki().other_root.der()),
+        );
         stage.write("api", &api);
         stage.configure(&stage.embedded_target());
         stage
@@ -153,7 +156,10 @@ impl Stage {
     /// the third comes. Then the window opens.
     pub fn up_to_the_rotation(&self) {
         self.sync().expect(0);
-        self.write("extra.pem", &trustsync::trust::pem::encode("CERTIFICATE", self.world.pki().genesys_root.der()));
+        self.write(
+            "extra.pem",
+            &trustsync::trust::formats::pem::encode("CERTIFICATE", self.world.pki().genesys_root.der()),
+        );
         self.sync().expect(0);
         assert_eq!(self.linked("current"), Some(2));
         self.open_window();

@@ -200,7 +200,7 @@ impl Sandbox {
         let sandbox = Self { folder, vendor, environment: BTreeMap::new() };
         fs::write(sandbox.path("api-ca.pem"), &sandbox.vendor.ca_pem).unwrap();
         let root = |name: &str, der: &[u8]| {
-            let pem = trustsync::trust::pem::encode("CERTIFICATE", der);
+            let pem = trustsync::trust::formats::pem::encode("CERTIFICATE", der);
             fs::write(sandbox.path(name), pem).unwrap();
         };
         root("digicert-root.pem", sandbox.vendor.world.pki().digicert_root.der());
@@ -356,5 +356,5 @@ pub fn run(command: &mut Command) -> Ran {
 
 /// SHA-256 in hexadecimal.
 pub fn fingerprint(der: &[u8]) -> String {
-    trustsync::trust::fingerprint::Fingerprint::of(der).to_string()
+    trustsync::trust::values::fingerprint::Fingerprint::of(der).to_string()
 }

@@ -54,7 +54,7 @@ impl Language {
 pub fn built_by_go(source: &Path) -> PathBuf {
     let dir = program().with_file_name("built-by-go");
     fs::create_dir_all(&dir).unwrap();
-    let digest = trustsync::trust::fingerprint::Fingerprint::of(&fs::read(source).unwrap()).to_string();
+    let digest = trustsync::trust::values::fingerprint::Fingerprint::of(&fs::read(source).unwrap()).to_string();
     let program = dir.join(digest);
     let lock = File::create(dir.join("lock")).unwrap();
     lock.lock().unwrap();

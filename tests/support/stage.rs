@@ -16,10 +16,10 @@ use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{VendorOptions, World};
 use trustsync::targets::kind::Kinds;
 use trustsync::targets::table::KINDS;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::pem;
-use trustsync::trust::set::{Denial, DenialReason};
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::formats::pem;
+use trustsync::trust::plan::set::{Denial, DenialReason};
+use trustsync::trust::values::timestamp::Timestamp;
 
 use crate::program;
 

@@ -21,11 +21,11 @@ use trustsync::simulator::pki::Validity;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::VendorOptions;
 use trustsync::store::contents::Contents;
-use trustsync::trust::finding::Severity;
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::pem;
-use trustsync::trust::set::DenialReason;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::formats::pem;
+use trustsync::trust::plan::set::DenialReason;
+use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::timestamp::Timestamp;
 
 const START: &str = "2027-03-01T12:00:00Z";
 const HOUR: u64 = 3_600;
@@ -464,12 +464,12 @@ async fn the_operators_override_admits_nobody_whom_a_kept_list_names() {
         session.check_leaf(&stage.settings, source, &namesake.pem(), false).unwrap().unwrap_or_else(|_| panic!());
     let (mut planner, mut set) = (session.contents.state.planner.clone(), session.contents.set.clone());
     let now = stage.clock.now();
-    let word = trustsync::trust::planner_state::TrustOverride {
+    let word = trustsync::trust::plan::planner_state::TrustOverride {
         since: now,
         until: now.plus(Duration::from_secs(DAY)),
         any_identity: false,
     };
-    let role = trustsync::trust::overrides::trust(
+    let role = trustsync::trust::plan::overrides::trust(
         &mut planner,
         &mut set,
         &accepted.slot,

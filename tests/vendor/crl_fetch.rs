@@ -18,9 +18,9 @@ use trustsync::crl_fetch::{
 };
 use trustsync::http_client::{ConnectionFailure, Limits, Phase, Transport};
 use trustsync::store::Store;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::crl::Problem;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::values::timestamp::Timestamp;
+use trustsync::trust::verify::crl::Problem;
 
 const SECONDS_10: Duration = Duration::from_secs(10);
 

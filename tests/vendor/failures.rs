@@ -16,8 +16,8 @@ use support::raw_server::{Ca, RawServer, Request, Step, answer, json};
 use trustsync::genesys::{Client, FailureClass, FetchError, FetchFailure, Fetched};
 use trustsync::http_client::{Limits, Phase, Transport};
 use trustsync::settings::resolved::{IdentitySetting, Secret, SecretOrigin, Source};
-use trustsync::trust::set::Authority;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::slot::Authority;
+use trustsync::trust::values::timestamp::Timestamp;
 
 const CLIENT_ID: &str = "2f6c-client";
 const SECRET: &str = "Hunter2-s3cr3t";

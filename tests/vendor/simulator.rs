@@ -25,8 +25,8 @@ use trustsync::simulator::present::{Admission, Refusal, present, present_by};
 use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, LISTING_PATH, TOKEN_PATH, VendorOptions};
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::timestamp::Timestamp;
 
 const START: &str = "2027-03-01T12:00:00Z";
 
@@ -828,7 +828,8 @@ async fn who_can_be_revoked_and_who_cannot() {
     assert_eq!(world.revoked().len(), 3);
 
     let (bare, _) = real_time(|options| options.crls = CrlPlace::Nowhere).await;
-    let current = trustsync::trust::certificate::Certificate::parse(bare.world().current().unwrap().der()).unwrap();
+    let current =
+        trustsync::trust::formats::certificate::Certificate::parse(bare.world().current().unwrap().der()).unwrap();
     assert!(current.facts().crl_urls.is_empty());
 }
 

@@ -32,11 +32,11 @@ use trustsync::simulator::present::{Admission, present};
 use trustsync::simulator::tls_server::TlsServer;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, VendorOptions, World};
-use trustsync::trust::finding::Severity;
-use trustsync::trust::fingerprint::{Fingerprint, hex};
-use trustsync::trust::pem;
-use trustsync::trust::summary::StoreSummary;
-use trustsync::trust::timestamp::Timestamp;
+use trustsync::trust::event::severity::Severity;
+use trustsync::trust::formats::pem;
+use trustsync::trust::records::summary::StoreSummary;
+use trustsync::trust::values::fingerprint::{Fingerprint, hex};
+use trustsync::trust::values::timestamp::Timestamp;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const YEAR: i64 = 8_760;

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::{Privileged, Request};
 use crate::targets::enforcement::Enforcement;
-use crate::trust::canary::CheckCanary;
-use crate::trust::excerpt;
-use crate::trust::finding::{self, Finding};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::event::finding::{self, Finding};
+use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{LONGEST_REASON, Owed};
+use crate::trust::values::excerpt;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The schema that this version writes.
 const SCHEMA: u32 = 1;

@@ -27,19 +27,20 @@ use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, gen
 use crate::targets::enforcement;
 use crate::targets::process::Environment;
 use crate::targets::read_back::read_back;
-use crate::trust::adopt::{Adopted, Giver, Input, Withheld, adopt as judge};
-use crate::trust::canary::CheckCanary;
 use crate::trust::event;
-use crate::trust::finding::Finding;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::Manifest;
-use crate::trust::observation::SlotRules;
-use crate::trust::planner_state::{PlannerState, SlotState};
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
+use crate::trust::plan::observation::SlotRules;
+use crate::trust::plan::planner_state::{PlannerState, SlotState};
+use crate::trust::plan::set::Denial;
+use crate::trust::records::adopt::{Adopted, Giver, Input, Withheld, adopt as judge};
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Content, Label};
-use crate::trust::set::{Denial, SlotId};
-use crate::trust::subject::Subject;
 use crate::trust::turn;
+use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{Event, Owed, Proof, Situation};
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::SlotId;
 
 /// The schema that this version writes.
 const SCHEMA: u32 = 1;

@@ -10,7 +10,7 @@ use super::folder::{Privileged, Purpose};
 use crate::settings::resolved::{Store as StoreSettings, Target};
 use crate::store::StoreError;
 use crate::targets::process::LAST_GRACE;
-use crate::trust::manifest::Manifest;
+use crate::trust::records::manifest::Manifest;
 
 /// How often the outcome of the privileged helper is looked for.
 const LOOK: Duration = Duration::from_millis(50);

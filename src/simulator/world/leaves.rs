@@ -9,7 +9,7 @@ use crate::simulator::failure::Failure;
 use crate::simulator::pki::{
     CertificateAuthority, ClientCertificate, DAY, LeafRequest, PkiError, Validity, self_signed,
 };
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The organisation of a leaf that has nothing to do with the vendor, but the same issuer.
 const STRANGER: &str = "A Stranger, Ltd.";

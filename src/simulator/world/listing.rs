@@ -6,7 +6,7 @@ use super::requests::{Strike, is_struck};
 use super::{State, World};
 use crate::simulator::failure::{Failure, Mode};
 use crate::simulator::pki::{ClientCertificate, PkiError};
-use crate::trust::set::Authority;
+use crate::trust::values::slot::Authority;
 
 /// One entity of the listing.
 #[derive(Serialize)]

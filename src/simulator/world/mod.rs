@@ -16,8 +16,8 @@ use crate::simulator::crls::{CrlMode, CrlPlace, ListName, Published, Revoke, Rev
 use crate::simulator::failure::{Endpoint, Failure, Mode};
 use crate::simulator::pem_form::PemForm;
 use crate::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, PkiError, Validity};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::timestamp::Timestamp;
 
 mod leaves;
 mod listing;

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{World, remember};
 use crate::simulator::failure::{Endpoint, Failure};
-use crate::trust::fingerprint::hex;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::values::fingerprint::hex;
+use crate::trust::values::timestamp::Timestamp;
 
 /// A request that the vendor saw.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::error::StoreError;
 use super::file;
-use crate::trust::fingerprint::Fingerprint;
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// The folder of all generations.
 pub const DIRECTORY: &str = "generations";

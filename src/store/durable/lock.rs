@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use super::error::StoreError;
 use super::file;
-use crate::trust::timestamp::{Timestamp, span};
+use crate::trust::values::timestamp::{Timestamp, span};
 
 /// The lock's file. It is never removed: a second file of that name would be a second lock.
 pub const LOCK: &str = "lock";

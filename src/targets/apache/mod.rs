@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::kind::ServerKind;
 use super::read_back::meant::{named, pinned, text};
 use super::ways::{GenerationEvidence, Signal};
-use crate::trust::manifest::Manifest;
+use crate::trust::plan::set::{Denial, TrustSet};
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output};
-use crate::trust::set::{Denial, TrustSet};
 
 pub use start::START;
 

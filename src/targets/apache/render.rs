@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
+use crate::trust::plan::set::{NameRule, TrustSet};
 use crate::trust::render::{Files, Label};
-use crate::trust::set::{NameRule, TrustSet};
 
 /// The allowlist, to include where `Require` stands.
 pub(super) const ADMIT: &str = "apache/admit.conf";

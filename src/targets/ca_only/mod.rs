@@ -7,9 +7,9 @@ mod render;
 pub use render::subject_hash;
 
 use super::kind::ServerKind;
-use crate::trust::manifest::Manifest;
+use crate::trust::plan::set::TrustSet;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output};
-use crate::trust::set::TrustSet;
 
 /// OpenSSL's directory of certificates by the hash of their subject.
 pub const OUTPUT: Output = &Hashed;

@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::render::{FOLDER, subject_hash};
 use crate::targets::read_back::meant::{certificates, counted};
-use crate::trust::manifest::Manifest;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::Odd;
 
 /// One file of the directory, and its place among the others.

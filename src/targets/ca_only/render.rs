@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use crate::targets::der::tlv;
-use crate::trust::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value};
+use crate::trust::formats::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value};
+use crate::trust::plan::set::TrustSet;
 use crate::trust::render::{Files, Label};
-use crate::trust::set::TrustSet;
 
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;

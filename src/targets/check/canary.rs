@@ -12,7 +12,7 @@ use super::{CheckOutcome, View, run};
 use crate::targets::kind::Kind;
 use crate::targets::process::Environment;
 use crate::targets::ways::{Check, CheckWay};
-use crate::trust::canary::CanaryVerdict;
+use crate::trust::turn::canary::CanaryVerdict;
 
 /// A certificate by its frame alone, so that even those servers notice it which skip what they do not know.
 const NO_CERTIFICATE: &str =

@@ -30,7 +30,7 @@ use crate::targets::process::printable;
 use crate::targets::proof::marker;
 use crate::targets::proof::observe::{Observe, OwnProof, OwnProofKey};
 use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
-use crate::trust::certificate::Certificate;
+use crate::trust::formats::certificate::Certificate;
 use crate::trust::turn::Proof;
 
 /// More than the dump of a large mesh's listeners.

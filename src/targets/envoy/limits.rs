@@ -2,11 +2,11 @@
 
 use super::render;
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::manifest::Manifest;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::subject::Subject;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::Place;
-use crate::trust::set::Authority;
-use crate::trust::subject::Subject;
+use crate::trust::values::slot::Authority;
 
 /// What it cannot do for a name rule.
 pub(super) fn of_names(target: &str, manifest: &Manifest, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Option<Finding> {

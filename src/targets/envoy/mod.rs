@@ -10,10 +10,10 @@ pub mod snippet;
 use std::time::Duration;
 
 use super::kind::ServerKind;
-use crate::trust::finding::Finding;
-use crate::trust::manifest::Manifest;
+use crate::trust::event::finding::Finding;
+use crate::trust::plan::set::TrustSet;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output, Place};
-use crate::trust::set::TrustSet;
 
 struct Envoy;
 

@@ -7,9 +7,9 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
 use crate::targets::read_back::meant::{certificates, counted, exactly, name_rules, pinned_leaves, same};
-use crate::trust::manifest::Manifest;
-use crate::trust::marker_name::MarkerName;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::Odd;
+use crate::trust::values::marker_name::MarkerName;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

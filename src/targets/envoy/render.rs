@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::trust::certificate::Certificate;
-use crate::trust::fingerprint::Fingerprint;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::set::TrustSet;
 use crate::trust::render::{Files, Label};
-use crate::trust::set::TrustSet;
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// With the generation marker as the first of the authorities: an Envoy below 1.40 shows the first alone of those that
 /// it holds.
@@ -74,7 +74,7 @@ impl Admission {
             let listed = set.pins.keys().chain(witnesses);
             return Self::Leaves(listed.filter(|leaf| !set.denied.contains_key(*leaf)).copied().collect());
         }
-        let names = |rule: &crate::trust::set::NameRule| rule.witnesses.dns_names.clone();
+        let names = |rule: &crate::trust::plan::set::NameRule| rule.witnesses.dns_names.clone();
         if set.name_rules.iter().any(|rule| names(rule).is_empty()) {
             return Self::Issuer;
         }

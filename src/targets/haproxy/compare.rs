@@ -12,8 +12,8 @@ use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
 use crate::targets::haproxy::socket::{HaproxyError, Trouble};
 use crate::targets::proof::observe::{Observe, OwnProof, OwnProofKey};
 use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
-use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
 use crate::trust::turn::Proof;
+use crate::trust::values::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
 /// The lists that decide, of which none may be missing.
 const LISTS: [&str; 3] = ["haproxy/denied.list", "haproxy/names.list", "haproxy/pins.list"];

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::socket::{HaproxyError, Trouble, ask};
 use crate::targets::reload::{ReloadError, ReloadReport, request};
 use crate::targets::ways::OwnReload;
-use crate::trust::excerpt;
+use crate::trust::values::excerpt;
 
 /// For how long the master may not answer before the reload: it does not listen while it starts, nor at the end of each
 /// reload, when it executes itself anew.

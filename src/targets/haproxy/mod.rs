@@ -21,9 +21,9 @@ use std::time::Duration;
 use super::kind::ServerKind;
 use super::read_back::meant::{named, pinned_leaves, text};
 use super::ways::Signal;
-use crate::trust::manifest::Manifest;
+use crate::trust::plan::set::TrustSet;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output};
-use crate::trust::set::TrustSet;
 
 struct Haproxy;
 

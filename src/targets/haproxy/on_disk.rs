@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::render::GENERATION_ENTRY;
 use crate::store::{contents, generation};
-use crate::trust::certificate::Certificate;
-use crate::trust::pem;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::formats::pem;
 
 /// No file of a generation is larger.
 const LARGEST: u64 = 32 * 1024 * 1024;

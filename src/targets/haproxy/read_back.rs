@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::targets::read_back::meant::{counted, exactly};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::Manifest;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::Odd;
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// The generation's own entry, and besides these fingerprints, each once, in the case in which HAProxy prints them.
 pub(super) fn fingerprints(text: &str, manifest: &Manifest, meant: &BTreeSet<&Fingerprint>) -> Result<(), Odd> {

@@ -4,8 +4,8 @@
 
 use std::fmt::Write;
 
+use crate::trust::plan::set::{NameRule, TrustSet};
 use crate::trust::render::{Files, Label};
-use crate::trust::set::{NameRule, TrustSet};
 
 /// What the generation's own entry begins with, but for the `^` of a regular expression.
 pub(super) const GENERATION_ENTRY: &str = "trustsync generation ";

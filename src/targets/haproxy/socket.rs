@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::trust::excerpt;
+use crate::trust::values::excerpt;
 
 /// How long one command may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);

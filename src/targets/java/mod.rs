@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::kind::ServerKind;
 use super::read_back::meant::authorities;
 use super::ways::GenerationEvidence;
-use crate::trust::manifest::Manifest;
+use crate::trust::plan::set::TrustSet;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output};
-use crate::trust::set::TrustSet;
 
 struct Java;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::targets::read_back::meant::counted;
-use crate::trust::certificate::Certificate;
-use crate::trust::pkcs12;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::inspection::pkcs12;
 use crate::trust::render::Odd;
 
 /// That many different certificates, and nothing else; the password that everybody knows opens it and finds it

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::targets::der::tlv;
-use crate::trust::certificate::Certificate;
-use crate::trust::der;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::pkcs12;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::formats::der;
+use crate::trust::inspection::pkcs12;
+use crate::trust::plan::set::TrustSet;
 use crate::trust::render::{Files, Label};
-use crate::trust::set::TrustSet;
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// Without the generation marker: for a server that does not pin, every entry is an anchor, whatever its dates.
 pub(super) const WITHOUT_MARKER: &str = "truststore.p12";

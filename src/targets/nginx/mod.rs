@@ -14,9 +14,9 @@ use super::enforcement::{Configuration, Enforcement};
 use super::kind::ServerKind;
 use super::read_back::meant::{named, pinned, text};
 use super::ways::{GenerationEvidence, Signal};
-use crate::trust::manifest::Manifest;
+use crate::trust::plan::set::{Denial, TrustSet};
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Family, Files, Label, Odd, Output};
-use crate::trust::set::{Denial, TrustSet};
 
 /// Its files, and how its configuration is read.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::trust::plan::set::{NameRule, TrustSet};
 use crate::trust::render::{Files, Label};
-use crate::trust::set::{NameRule, TrustSet};
 
 /// The lines of the map that admits.
 pub(super) const ADMIT: &str = "nginx/admit.map";

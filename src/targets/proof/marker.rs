@@ -2,7 +2,7 @@
 
 use x509_parser::prelude::{FromDer, X509Name};
 
-use crate::trust::marker_name::{MARKER_ORGANIZATION, MarkerName};
+use crate::trust::values::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
 /// The markers among `names` (each the DER of a Name), of whatever store, in the order advertised. A marker's subject has
 /// the marker's organisation and exactly one commonName, of the marker's form.

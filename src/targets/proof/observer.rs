@@ -11,8 +11,8 @@ use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
 use crate::targets::proof::wire::{Handshake, WireError, shake_hands};
 use crate::targets::proof::{marker, self_report, wire};
 use crate::targets::ways::{GenerationEvidence, ProofMethods, ProxyProtocol, WireProof};
-use crate::trust::marker_name::MarkerName;
 use crate::trust::turn::Proof;
+use crate::trust::values::marker_name::MarkerName;
 
 /// Between two runs of a command.
 const COMMAND_PAUSE: Duration = Duration::from_millis(100);

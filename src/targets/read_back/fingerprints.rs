@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::meant::{counted, name_rules, pinned, same};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::Manifest;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Odd, is_one_word};
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// A line for each pin and each name; each denial beside names; and besides only comments.
 pub(super) fn list(text: &str, manifest: &Manifest) -> Result<(), Odd> {

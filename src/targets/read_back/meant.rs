@@ -6,10 +6,11 @@ use std::fmt::Debug;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::Manifest;
+use crate::trust::plan::set::Witnesses;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::Odd;
-use crate::trust::set::{Authority, Witnesses};
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::Authority;
 
 /// As many as are meant; else how many of what.
 pub fn counted(found: usize, meant: usize, what: &str) -> Result<(), Odd> {

@@ -10,9 +10,9 @@ use std::path::Path;
 use super::kind::Kinds;
 use crate::store::contents::{self, ContentsError};
 use crate::store::{StoreError, generation};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::Manifest;
+use crate::trust::records::manifest::Manifest;
 use crate::trust::render::Odd;
+use crate::trust::values::fingerprint::Fingerprint;
 use meant::{authorities, certificates, counted, pinned, text};
 
 const LARGEST: u64 = 32 * 1024 * 1024;

@@ -2,8 +2,8 @@
 //! trust, and what to do.
 
 use super::{End, Facts, Failure};
-use crate::trust::finding::Severity;
-use crate::trust::subject::SubjectType;
+use crate::trust::event::severity::Severity;
+use crate::trust::event::subject::SubjectType;
 
 /// The event and its facts in one place, so that there is none without the other.
 macro_rules! catalogue {

@@ -12,11 +12,14 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::trust::finding::Severity;
-use crate::trust::subject::SubjectType;
+use crate::trust::event::severity::Severity;
+use crate::trust::event::subject::SubjectType;
 
 mod catalogue;
+pub mod finding;
 mod log_line;
+pub mod severity;
+pub mod subject;
 
 pub use catalogue::Event;
 pub use log_line::LogLine;

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ChangedIssuer, CurrentListing, Entering, Planner, entry_key, name, rule_names, witnesses};
-use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::observation::{ListedStatus, SlotAnswer};
-use crate::trust::planner_state::{Entry, Issuer, SlotState, TrustedEntry};
-use crate::trust::refusal::quoted;
-use crate::trust::set::{Authority, Role};
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::observation::{ListedStatus, SlotAnswer};
+use crate::trust::plan::planner_state::{Entry, Issuer, SlotState, TrustedEntry};
+use crate::trust::plan::set::Role;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::Authority;
 use crate::trust::verify::Verified;
 
 impl Planner<'_> {

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{CurrentListing, Planner, name};
-use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
-use crate::trust::finding::{Finding, Severity};
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::observation::{ListedStatus, SlotAnswer, SlotVerdict};
-use crate::trust::planner_state::SlotState;
-use crate::trust::refusal::quoted;
-use crate::trust::set::{Role, SlotId};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::event::finding::Finding;
+use crate::trust::event::severity::Severity;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::observation::{ListedStatus, SlotAnswer, SlotVerdict};
+use crate::trust::plan::planner_state::SlotState;
+use crate::trust::plan::set::Role;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::SlotId;
+use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Verified;
 
 /// How long before a root's end it is a warning, and how long before it is critical: a root is replaced by agreement

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
 use crate::trust::event::Event;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::observation::SlotAnswer;
-use crate::trust::planner_state::{Entry, PlannerState, SlotState};
-use crate::trust::set::Role;
-use crate::trust::timestamp::Timestamp;
+use crate::trust::plan::observation::SlotAnswer;
+use crate::trust::plan::planner_state::{Entry, PlannerState, SlotState};
+use crate::trust::plan::set::Role;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::timestamp::Timestamp;
 
 impl Planner<'_> {
     /// Removals by absence and by expiry; never the slot's last entry, and none during a hold.

@@ -10,20 +10,28 @@
 //! denial alone.
 
 mod admission;
+pub mod clock_doubt;
 mod conditions;
 mod departure;
+pub mod difference;
+pub mod observation;
+pub mod overrides;
+pub mod planner_state;
+pub mod schedule;
+pub mod set;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::trust::certificate::Certificate;
 use crate::trust::event::Event;
-use crate::trust::finding::Finding;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::observation::{ListedStatus, SlotAnswer, SlotVerdict};
-use crate::trust::planner_state::{PlannerState, SlotState};
-use crate::trust::set::{Authority, Denial, Role, SlotId, TrustSet, Witnesses};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::event::finding::Finding;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::observation::{ListedStatus, SlotAnswer, SlotVerdict};
+use crate::trust::plan::planner_state::{PlannerState, SlotState};
+use crate::trust::plan::set::{Denial, Role, TrustSet, Witnesses};
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::{Authority, SlotId};
+use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
 
 /// How long things may last before they are reported or done.

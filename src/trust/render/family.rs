@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::trust::certificate::Certificate;
-use crate::trust::finding::Finding;
-use crate::trust::manifest::Manifest;
-use crate::trust::set::{Denial, TrustSet};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::event::finding::Finding;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::set::{Denial, TrustSet};
+use crate::trust::records::manifest::Manifest;
+use crate::trust::values::timestamp::Timestamp;
 
 /// The files of a generation, by their paths in it.
 pub type Files = BTreeMap<String, Vec<u8>>;

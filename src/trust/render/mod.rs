@@ -9,11 +9,11 @@ use std::fmt::Write;
 
 pub use family::{Family, Files, Label, Odd, Output, Place};
 
-use crate::trust::certificate::Certificate;
-use crate::trust::fingerprint::Fingerprint;
-use crate::trust::manifest::{CertificateFacts, Manifest, SCHEMA};
-use crate::trust::planner_state::PlannerState;
-use crate::trust::set::{DenialReason, Role, TrustSet};
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::planner_state::PlannerState;
+use crate::trust::plan::set::{DenialReason, Role, TrustSet};
+use crate::trust::records::manifest::{CertificateFacts, Manifest, SCHEMA};
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// Raised when the form of any file changes, so that an upgrade makes a new generation.
 const FORM: u32 = 3;

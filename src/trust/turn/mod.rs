@@ -13,7 +13,9 @@
 //! anything has moved, the link stays, and where it fails after, the link goes back once. No server is reloaded whose last
 //! check did not pass: a reload ends an Apache whose own test fails.
 
+pub mod canary;
 mod outcome;
+pub mod owed;
 
 pub use outcome::{Evidence, LONGEST_REASON, Owed, Proof, TurnOutcome};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trust::excerpt;
+use crate::trust::values::excerpt;
 
 /// The longest reason that is kept, in bytes, whatever gave it: it is kept in files that must stay readable.
 pub const LONGEST_REASON: usize = 4_000;

@@ -15,19 +15,23 @@
 //! webpki then verifies the same path again, by its own reading of the same bytes. A path counts only if both accept
 //! it.
 
+pub mod anchor;
+pub mod crl;
 mod path;
+pub mod refusal;
 mod rules;
-pub(super) mod signed;
+mod signed;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::trust::anchor::Anchors;
-use crate::trust::certificate::{Certificate, Curve, sound_signatures};
-use crate::trust::pem::{self, BlockError};
-use crate::trust::refusal::{Refusal, Rule, SHOWN, Violation, quoted, quoted_list};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::formats::certificate::{Certificate, Curve, sound_signatures};
+use crate::trust::formats::pem::{self, BlockError};
+use crate::trust::values::excerpt::{SHOWN, quoted, quoted_list};
+use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::anchor::Anchors;
+use crate::trust::verify::refusal::{Refusal, Rule, Violation};
 
 use path::Path;
 

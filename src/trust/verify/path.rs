@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::trust::certificate::Certificate;
+use crate::trust::formats::certificate::Certificate;
 
 /// How many times a next issuer is tried in all, for one leaf.
 const MOST_STEPS: usize = 4096;

@@ -1,10 +1,10 @@
 //! Our own rules for the certificates of a path: what webpki does not ask, and what it cannot name in its errors.
 
-use crate::trust::certificate::{Certificate, Curve, KeyKind, SignatureKind};
-use crate::trust::refusal::{Rule, Violation};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::formats::certificate::{Certificate, Curve, KeyKind, SignatureKind};
+use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Policy;
 use crate::trust::verify::path::Path;
+use crate::trust::verify::refusal::{Rule, Violation};
 
 /// What is wrong with the leaf itself.
 pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Vec<Violation> {

@@ -8,11 +8,11 @@ use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use crate::trust::certificate::Certificate;
-use crate::trust::der::{self, NotDer, Reader};
-use crate::trust::refusal::{Rule, Violation};
-use crate::trust::timestamp::Timestamp;
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::formats::der::{self, NotDer, Reader};
+use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::path::Path;
+use crate::trust::verify::refusal::{Rule, Violation};
 
 /// Our own rules say which extended key usages are needed; here they only have to be readable.
 struct Readable;

@@ -8,7 +8,7 @@ use support::report::{alarm, line};
 use support::server::{Server, assert_nobody_gets_in, assert_proven, proven};
 use support::stage::Stage;
 use trustsync::exit::Exit;
-use trustsync::trust::pem;
+use trustsync::trust::formats::pem;
 use trustsync::trust::turn::Evidence;
 
 pub async fn with_the_only_leaf_denied_every_output_says_deny_all_and_nobody_gets_in<S: Server>(row: S::Row) {

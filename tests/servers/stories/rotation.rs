@@ -6,9 +6,9 @@ use support::cast;
 use support::server::{Server, assert_cast, assert_cast_by_both, assert_nobody_gets_in, assert_proven, proven};
 use support::stage::Stage;
 use trustsync::simulator::pki::ClientCertificate;
-use trustsync::trust::certificate::Certificate;
-use trustsync::trust::fingerprint::Fingerprint;
-use trustsync::trust::pem;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::formats::pem;
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 pub async fn a_whole_rotation_admits_the_right_ones_at_every_step<S: Server>(row: S::Row) {
     let (mut stage, mut server) = proven::<S>(Stage::begin().await, row).await;

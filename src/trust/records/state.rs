@@ -1,0 +1,281 @@
+//! `state.json`: what a store remembers between cycles. What is trusted is in the generation; lost state costs
+//! counters, never trust.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::trust::event::finding::Finding;
+use crate::trust::event::severity::Severity;
+use crate::trust::event::subject::Subject;
+use crate::trust::event::{End, Observation};
+use crate::trust::plan::clock_doubt::KnownTimes;
+use crate::trust::plan::planner_state::{PlannerState, SlotState};
+use crate::trust::records::evidence_backlog::EvidenceBacklog;
+use crate::trust::records::manifest::{Manifest, RecordError, read_record};
+use crate::trust::turn::canary::CheckCanary;
+use crate::trust::turn::{Evidence, Owed};
+use crate::trust::values::timestamp::Timestamp;
+
+/// The schema that this version writes.
+pub const SCHEMA: u32 = 1;
+
+/// What a store remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of this format.
+    pub schema: u32,
+    /// The store's id, drawn at its birth; in every marker.
+    pub store: String,
+    /// The newest committed generation; 0 before the first.
+    pub generation: u64,
+    /// What the planner remembers.
+    #[serde(rename = "memory")]
+    pub planner: PlannerState,
+    /// Each source, by its name in the configuration.
+    pub sources: BTreeMap<String, SourceState>,
+    /// Each target, by its name in the configuration.
+    pub targets: BTreeMap<String, TargetState>,
+    /// What is wrong, by alarm id.
+    #[serde(deserialize_with = "known_alarms")]
+    pub alarms: BTreeMap<String, Alarm>,
+    /// The generation that differed from what was written as soon as it was written: a new one would be no better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfaithful: Option<u64>,
+    /// Lines of evidence that the disk did not take yet.
+    #[serde(default, skip_serializing_if = "EvidenceBacklog::is_empty")]
+    pub evidence_backlog: EvidenceBacklog,
+}
+
+/// What is known of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    /// The last cycle that asked it.
+    pub last_attempt: Option<Timestamp>,
+    /// The last poll of which both listings came whole.
+    pub last_success: Option<Timestamp>,
+    /// Polls without success since then.
+    pub failures: u32,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
+    /// When it is to be asked next.
+    #[serde(default)]
+    pub next_due: Option<Timestamp>,
+    /// When its clock was last seen to agree with ours.
+    #[serde(default)]
+    pub clock_agreed: Option<Timestamp>,
+    /// Whether its latest answer says that it does not.
+    #[serde(default)]
+    pub clock_disagrees: bool,
+}
+
+/// What is known of a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetState {
+    /// The generation that the server is known to serve.
+    pub acknowledged: Option<u64>,
+    /// What shows that it does.
+    pub evidence: Option<Evidence>,
+    /// When it was last proven.
+    pub proven: Option<Timestamp>,
+    /// Why the wanted generation is owed.
+    pub owed: Option<Owed>,
+    /// Since when it is owed.
+    pub owed_since: Option<Timestamp>,
+    /// The generation for which it was reported that the server does not include our files.
+    #[serde(rename = "told_not_wired")]
+    pub reported_not_wired: Option<u64>,
+    /// The generation that the server serves by the operator's confirmation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<u64>,
+    /// Whether its check notices a broken generation.
+    #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CheckCanary>,
+    /// When it last took its turn.
+    #[serde(default)]
+    pub last_turn: Option<Timestamp>,
+    /// How often the owed reload was tried.
+    #[serde(default)]
+    pub tries: u32,
+}
+
+/// A finding that calls for someone, and since when it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// The finding as it was last raised.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// When it was first raised.
+    pub since: Timestamp,
+    /// Whether what happened is over, and the alarm stands only until someone has acknowledged it (`alarms ack`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
+}
+
+/// What a cycle observed: alarms about anything else stand as they stood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The sources that were asked.
+    pub sources: BTreeSet<String>,
+    /// The targets that took their turn.
+    pub targets: BTreeSet<String>,
+    /// Whether revocation lists were asked for.
+    pub lists: bool,
+}
+
+impl Looked {
+    /// Whether an alarm would have been raised again, were it still true.
+    fn covers(&self, finding: &Finding, state: &State) -> bool {
+        match finding.event.facts().ends.observation() {
+            Observation::OfEveryCycle => true,
+            Observation::OfLists => self.lists,
+            // What is no longer configured is never observed again: nothing about it would ever end.
+            Observation::OfItsSubject => match &finding.subject {
+                Subject::Source(source) => self.sources.contains(source) || !state.sources.contains_key(source),
+                Subject::Slot(slot) => {
+                    self.sources.contains(slot.source()) || !state.sources.contains_key(slot.source())
+                }
+                Subject::Target(target) => self.targets.contains(target) || !state.targets.contains_key(target),
+                Subject::Store(_) | Subject::RevocationList(_) | Subject::Certificate(_) => true,
+            },
+        }
+    }
+}
+
+impl State {
+    /// A store at its birth.
+    #[must_use]
+    pub fn born(store: String) -> Self {
+        Self {
+            schema: SCHEMA,
+            store,
+            generation: 0,
+            planner: PlannerState::default(),
+            sources: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            alarms: BTreeMap::new(),
+            unfaithful: None,
+            evidence_backlog: EvidenceBacklog::default(),
+        }
+    }
+
+    /// Reads a state of this schema or an older one.
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        read_record(bytes, SCHEMA)
+    }
+
+    /// As written to disk.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// What is trusted is in the newest generation; the state adds its counters. So a crash between the two writes, or
+    /// a state restored from a backup, does not change what is trusted.
+    pub fn follow(&mut self, manifest: &Manifest) {
+        let behind = self.generation < manifest.generation;
+        self.generation = self.generation.max(manifest.generation);
+        self.store.clone_from(&manifest.store);
+        let before = std::mem::take(&mut self.planner);
+        self.planner = manifest.planner();
+        for (slot, known) in before.slots {
+            // One without entries needs no generation.
+            let held = self.planner.slots.entry(slot).or_default();
+            for (key, entry) in &mut held.entries {
+                let Some(known) = known.entries.get(key) else { continue };
+                entry.trusted.first_seen = known.trusted.first_seen;
+                (entry.last_seen, entry.absence, entry.proposal) = (known.last_seen, known.absence, known.proposal);
+                // Another leaf of a name rule is no new generation, but where leaves are admitted one by one.
+                if !behind {
+                    entry.trusted.witnesses.leaves.clone_from(&known.trusted.witnesses.leaves);
+                }
+            }
+            let SlotState { entries, identity, mut issuers, .. } = std::mem::take(held);
+            issuers.extend(known.issuers.clone());
+            *held = SlotState { entries, identity: known.identity.clone().or(identity), issuers, ..known };
+        }
+        // `hold` and `release` write the state alone; a rollback writes the manifest first, and may have died there.
+        if !behind {
+            self.planner.hold = before.hold;
+        }
+        self.planner.denied.extend(before.denied);
+        self.planner.accepted_issuers.extend(before.accepted_issuers);
+    }
+
+    /// Replaces the alarms by those of a cycle that observed this much; one that persists keeps its beginning, and one
+    /// on an event that is over stays until it is acknowledged.
+    pub fn raise(&mut self, findings: &[Finding], looked: &Looked, now: Timestamp) {
+        let before = std::mem::take(&mut self.alarms);
+        self.raise_besides(findings, now);
+        for (id, alarm) in &mut self.alarms {
+            alarm.since = before.get(id).map_or(now, |known| known.since);
+        }
+        for (id, mut alarm) in before {
+            if self.alarms.contains_key(&id) {
+                continue;
+            }
+            let over = looked.covers(&alarm.finding, self);
+            alarm.unseen |= over && alarm.finding.event.facts().ends == End::Acknowledged;
+            if alarm.unseen {
+                // Someone should know of it; it wakes no one.
+                alarm.finding.severity = Severity::Warning;
+            }
+            if alarm.unseen || !over {
+                self.alarms.insert(id, alarm);
+            }
+        }
+    }
+
+    /// Ends alarms on events that the operator acknowledges. The next cycle raises one again whose cause is still
+    /// there. Returns the ids that ended.
+    pub fn acknowledge(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let seen: Vec<String> =
+            self.alarms.iter().filter(|(id, alarm)| alarm.unseen && wanted(id)).map(|(id, _)| id.clone()).collect();
+        self.alarms.retain(|id, _| !seen.contains(id));
+        seen
+    }
+
+    /// Adds alarms to those that stand: what was found about a target replaces what stood about it.
+    pub fn raise_besides(&mut self, findings: &[Finding], now: Timestamp) {
+        for finding in findings.iter().filter(|finding| finding.severity > Severity::Note) {
+            let id = finding.alarm_id();
+            let known = self.alarms.get(&id);
+            if known.is_none_or(|known| known.finding.severity <= finding.severity) {
+                let since = known.map_or(now, |known| known.since);
+                self.alarms.insert(id, Alarm { finding: finding.clone(), since, unseen: false });
+            }
+        }
+    }
+
+    /// What the store knows of earlier times.
+    #[must_use]
+    pub fn known_times(&self) -> KnownTimes {
+        let polls = self.sources.values().filter_map(|source| source.last_attempt);
+        let turns = self.targets.values().filter_map(|target| target.last_turn);
+        KnownTimes {
+            latest: polls.chain(turns).max(),
+            agreed: self.sources.values().filter_map(|source| source.clock_agreed).max(),
+            disagrees: self.sources.values().any(|source| source.clock_disagrees)
+                && !self.sources.values().any(|source| source.clock_agreed.is_some() && !source.clock_disagrees),
+        }
+    }
+
+    /// A target was settled: what stood about it ends.
+    pub fn settled(&mut self, target: &str) {
+        let is_settled = |finding: &Finding| {
+            matches!(&finding.subject, Subject::Target(name) if name == target)
+                && matches!(finding.event.facts().ends, End::Settled | End::Enforced)
+        };
+        self.alarms.retain(|_, alarm| !is_settled(&alarm.finding));
+    }
+}
+
+/// Reads those alarms that this version knows. What another version said of a condition, the next cycle says anew; lost
+/// counters would cost more.
+fn known_alarms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Alarm>, D::Error> {
+    let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    let known = |(id, alarm)| Some((id, serde_json::from_value(alarm).ok()?));
+    Ok(all.into_iter().filter_map(known).collect())
+}

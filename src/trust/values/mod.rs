@@ -1,0 +1,7 @@
+//! What everything else is made of: plain values that know nothing of certificates.
+
+pub mod excerpt;
+pub mod fingerprint;
+pub mod marker_name;
+pub mod slot;
+pub mod timestamp;

@@ -1,0 +1,73 @@
+//! Lists that are given along with a leaf, to verify it by them as well: `trustsync verify --crl`.
+//!
+//! The cycle fetches lists by itself, and one that it cannot get or believe is a warning there. Here the user asks
+//! *this* list about *this* leaf, so a list that cannot answer for a certificate on its path refuses the leaf.
+
+use std::time::Duration;
+
+use crate::trust::formats::certificate::Certificate;
+use crate::trust::values::excerpt::quoted;
+use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::crl::{Crl, Freshest, Problem, UnreadableCrl, believe, revocations};
+use crate::trust::verify::refusal::{Rule, Violation};
+
+/// What the lists say of a leaf and its path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// [`Rule::Revoked`] and [`Rule::UnusableCrl`].
+    pub violations: Vec<Violation>,
+    /// Lists that concern no certificate here or are not needed, and certificates below the anchor that no list covers.
+    pub notes: Vec<String>,
+    /// Whether a list in force speaks for every certificate below the anchor.
+    pub covered: bool,
+}
+
+/// Asks these lists, each with a name for messages, about a leaf and the issuers of its accepted path (anchor
+/// included).
+#[must_use]
+pub fn ask(
+    leaf: &Certificate,
+    chain: &[Certificate],
+    lists: &[(String, Result<Crl, UnreadableCrl>)],
+    clock_skew: Duration,
+    now: Timestamp,
+) -> Answer {
+    let mut freshest = Freshest::default();
+    let mut unusable = Vec::new();
+    let mut answer = Answer::default();
+    for (name, list) in lists {
+        let (issuer, problem) = match list {
+            Err(unreadable) => (None, unreadable.to_string()),
+            Ok(crl) => match believe(crl, chain, clock_skew, now) {
+                Ok(verified) => {
+                    freshest.add(verified);
+                    continue;
+                }
+                Err(refused) if refused.problem == Problem::OtherIssuer => {
+                    let issuer = quoted(&refused.issuer);
+                    let note = format!("the CRL {name} concerns nobody here: {issuer} issued nothing on the path");
+                    answer.notes.push(note);
+                    continue;
+                }
+                Err(refused) => (Some(&crl.facts().issuer_der), refused.problem.to_string()),
+            },
+        };
+        unusable.push((issuer, format!("the CRL {name} cannot be used: {problem}")));
+    }
+    let uncovered = freshest.uncovered(leaf, chain);
+    for (issuer, what) in unusable {
+        let silent = uncovered.iter().find(|silent| issuer.is_none_or(|issuer| silent.facts().issuer_der == *issuer));
+        match silent {
+            Some(silent) => answer.violations.push(Violation::by(silent, Rule::UnusableCrl, what)),
+            None => answer.notes.push(format!("{what}; another one answers in its place")),
+        }
+    }
+    for revoked in revocations(leaf, chain, &freshest) {
+        let on_path = std::iter::once(leaf).chain(chain).find(|one| one.fingerprint() == revoked.fingerprint);
+        answer.violations.push(Violation::by(on_path.unwrap_or(leaf), Rule::Revoked, revoked.to_string()));
+    }
+    let notes = uncovered.iter().map(|one| format!("no CRL that was given tells of {}", quoted(&one.facts().subject)));
+    answer.notes.extend(notes);
+    answer.covered = uncovered.is_empty();
+    answer
+}
