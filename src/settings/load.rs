@@ -1,9 +1,10 @@
 //! Reads the configuration: the TOML file, then the environment over it, with the origin of every value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat, Value, ValueKind};
+use serde::Deserialize;
 
 use super::raw::{Raw, known_keys};
 use crate::bounded::read_at_most;
@@ -92,7 +93,7 @@ impl Origins {
                     self.gather(&key, value, file);
                 }
             }
-            _ if value.origin().is_some() => {
+            _ if is_of_environment(value) => {
                 let variable = prefix.replace('.', "__").to_uppercase();
                 self.set(prefix.to_owned(), format!("environment {PREFIX}__{variable}"));
             }
@@ -121,8 +122,7 @@ pub fn layer(path: &Path, text: &str, environment: &BTreeMap<String, String>) ->
     let mut problems = Vec::new();
 
     let table = toml::Deserializer::parse(text).map_err(|error| malformed(path, text, &error))?;
-    let in_file: Raw = serde_ignored::deserialize(table, |key| problems.extend(unknown(&key.to_string())))
-        .map_err(|error| malformed(path, text, &error))?;
+    let in_file = Raw::deserialize(table).map_err(|error| malformed(path, text, &error))?;
     for (name, source) in &in_file.source {
         if source.client_secret.is_some() {
             problems.push(format!(
@@ -145,13 +145,8 @@ pub fn layer(path: &Path, text: &str, environment: &BTreeMap<String, String>) ->
         .map_err(|_| SettingsError::Environment("its values do not fit into the file's tables".to_owned()))?;
     let mut origins = Origins::default();
     origins.gather("", &layered.cache, path);
-    let of_the_file: BTreeSet<String> = problems.iter().cloned().collect();
-    let raw: Raw = serde_ignored::deserialize(layered, |key| {
-        let is_new = |problem: &String| !of_the_file.contains(problem);
-        problems
-            .extend(unknown(&key.to_string()).filter(is_new).map(|problem| format!("from the environment: {problem}")));
-    })
-    .map_err(|error: config::ConfigError| SettingsError::Environment(without_value(&error)))?;
+    unknown(&[], &layered.cache, &mut problems);
+    let raw = Raw::deserialize(layered).map_err(|error| SettingsError::Environment(without_value(&error)))?;
     Ok(Read { raw, origins, problems })
 }
 
@@ -184,30 +179,45 @@ fn without_value(error: &config::ConfigError) -> String {
     }
 }
 
-/// A message for an unknown key, with the nearest known one of its table.
-fn unknown(key: &str) -> Option<String> {
-    if key.ends_with(".client_secret") {
-        return None;
-    }
-    // serde_ignored writes `?` for the step into an Option.
-    let parts: Vec<&str> = key.split('.').filter(|part| *part != "?").collect();
-    let (last, table) = parts.split_last()?;
+/// Adds a message for each unknown key below `table`, with the nearest known one of its table.
+fn unknown(table: &[&str], value: &Value, problems: &mut Vec<String>) {
+    let ValueKind::Table(entries) = &value.kind else { return };
     let fits = |pattern: &str| {
         let steps: Vec<&str> = pattern.split('.').filter(|step| !step.is_empty()).collect();
         steps.len() == table.len() && steps.iter().zip(table).all(|(step, part)| *step == "*" || step == part)
     };
-    let known = known_keys().into_iter().find(|(pattern, _)| fits(pattern)).map(|(_, keys)| keys).unwrap_or_default();
+    // None: the names in this table are the user's own.
+    let known = known_keys().into_iter().find(|(pattern, _)| fits(pattern)).map(|(_, keys)| keys);
+    for (name, value) in entries.iter().collect::<BTreeMap<_, _>>() {
+        match known {
+            Some(known) if !known.contains(&name.as_str()) && name != "client_secret" => {
+                let place = table.iter().map(|part| format!("{part}.")).collect::<String>();
+                let from = if is_of_environment(value) { "from the environment: " } else { "" };
+                problems.push(format!("{from}{}", not_known(&place, name, known)));
+            }
+            _ => unknown(&[table, &[name]].concat(), value, problems),
+        }
+    }
+}
+
+fn not_known(place: &str, name: &str, known: &[&str]) -> String {
     // A secret belongs elsewhere.
     let known: Vec<&str> = known.iter().copied().filter(|key| *key != "client_secret").collect();
     let nearest = known
         .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(candidate, last), *candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(candidate, name), *candidate))
         .min()
         .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(2));
-    let table = table.join(".");
-    let place = if table.is_empty() { String::new() } else { format!("{table}.") };
-    Some(match nearest {
-        Some((_, nearest)) => format!("unknown key {place}{last}: did you mean {place}{nearest}?"),
-        None => format!("unknown key {place}{last}: known here are {}", known.join(", ")),
-    })
+    match nearest {
+        Some((_, nearest)) => format!("unknown key {place}{name}: did you mean {place}{nearest}?"),
+        None => format!("unknown key {place}{name}: known here are {}", known.join(", ")),
+    }
+}
+
+/// The environment names itself as the origin of each value that it sets.
+fn is_of_environment(value: &Value) -> bool {
+    match &value.kind {
+        ValueKind::Table(entries) => entries.values().any(is_of_environment),
+        _ => value.origin().is_some(),
+    }
 }
