@@ -132,7 +132,7 @@ impl Inspector {
             "entries": facts.count,
             "scope": scope(&facts.scope, facts.delta),
             "signature": facts.signature,
-            "judged": judged(crl, &self.known, self.now),
+            "judged": verdict_on(crl, &self.known, self.now),
             "sha256": facts.fingerprint,
         })
     }
@@ -203,7 +203,7 @@ impl Inspector {
         let _ = writeln!(text, "  number      {number}");
         let _ = writeln!(text, "  entries     {}", facts.count);
         let _ = writeln!(text, "  scope       {}", scope(&facts.scope, facts.delta));
-        let _ = writeln!(text, "  signature   {}; {}", facts.signature, judged(crl, &self.known, self.now));
+        let _ = writeln!(text, "  signature   {}; {}", facts.signature, verdict_on(crl, &self.known, self.now));
         let _ = writeln!(text, "  sha256      {}", facts.fingerprint);
     }
 }
@@ -248,7 +248,7 @@ fn scope(scope: &Scope, delta: bool) -> String {
     text
 }
 
-fn judged(crl: &Crl, known: &[Certificate], now: Timestamp) -> String {
+fn verdict_on(crl: &Crl, known: &[Certificate], now: Timestamp) -> String {
     match crl::believe(crl, known, Duration::from_secs(300), now) {
         Ok(_) => "signed by its issuer, which is here, and in force".to_owned(),
         Err(refused) if refused.problem == Problem::OtherIssuer => {

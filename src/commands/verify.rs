@@ -40,7 +40,7 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
     let names = if arguments.names.is_empty() { configured } else { arguments.names.iter().cloned().collect() };
     let lists = arguments.crls.iter().map(|file| Ok((file.display().to_string(), Crl::read(read_bounded(file)?))));
     let lists: Vec<_> = lists.collect::<Result<_, Failure>>()?;
-    let judged = judge(&text, &anchors, &policy, &names, &lists, at);
+    let judged = assess(&text, &anchors, &policy, &names, &lists, at);
     print(global.output, &judged.to_json(), || judged.to_text())?;
     Ok(if judged.refusal.is_none() { Exit::Done } else { Exit::Answer })
 }
@@ -127,7 +127,7 @@ enum RuleStatus {
     NotBroken,
 }
 
-fn judge(
+fn assess(
     text: &str,
     anchors: &Anchors,
     policy: &Policy,

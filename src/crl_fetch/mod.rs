@@ -364,7 +364,7 @@ impl LookedUp<'_> {
     }
 }
 
-fn judge(
+fn verify_list(
     bytes: Bytes,
     shown: &str,
     issuers: &[Certificate],
@@ -390,7 +390,7 @@ pub fn look_up<'a>(
     };
     let record = kept.as_ref().and_then(|kept| kept.record.clone());
     let shown = quoted(url);
-    let (known, stale) = match kept.map(|kept| judge(kept.bytes, &shown, issuers, clock_skew, now)) {
+    let (known, stale) = match kept.map(|kept| verify_list(kept.bytes, &shown, issuers, clock_skew, now)) {
         Some(Ok(crl)) => (Some(crl), None),
         Some(Err(trouble)) => (None, Some(trouble)),
         None => (None, None),
@@ -423,7 +423,7 @@ pub async fn obtain(fetcher: &Fetcher, cache: &Cache, url: &str, kept: LookedUp<
             }
             stale
         }
-        Ok(Answer::New(bytes, validators)) => match judge(bytes.clone(), &shown, issuers, clock_skew, now) {
+        Ok(Answer::New(bytes, validators)) => match verify_list(bytes.clone(), &shown, issuers, clock_skew, now) {
             Err(trouble) => Some(trouble),
             Ok(offered) => {
                 let older = known.as_ref().and_then(|known| is_older(&offered, known));

@@ -11,7 +11,6 @@ mod canary;
 mod commit;
 mod due;
 mod evidence;
-mod hands;
 mod housekeeping;
 mod observe;
 mod overrides;

@@ -8,29 +8,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::rhythm::Rhythm;
 use super::source::SourceTask;
 use super::store::StoreTask;
-use super::watch::Watch;
-use crate::clock::Clock;
+use super::surroundings::Surroundings;
 use crate::cycle::{Clients, PollDue};
-use crate::report::{Progress, Summaries};
+use crate::report::Progress;
 use crate::settings::resolved::Settings;
-
-/// What all tasks share, whatever the configuration.
-#[derive(Clone)]
-pub struct Surroundings {
-    pub clock: Arc<dyn Clock>,
-    pub progress: Progress,
-    pub rhythm: Rhythm,
-    /// From the end of a poll to the next one, at least.
-    pub least_gap: Duration,
-    pub watch: Watch,
-    /// Notified when a store's summary may be another.
-    pub news: Arc<Notify>,
-    /// The summary of every store.
-    pub summaries: Summaries,
-}
 
 /// A configuration at work.
 pub struct Engine {

@@ -14,6 +14,7 @@ mod rhythm;
 mod service_manager;
 mod source;
 mod store;
+mod surroundings;
 mod watch;
 
 use std::ops::ControlFlow;
@@ -36,11 +37,12 @@ use crate::signals::Signals;
 use crate::trust::values::fingerprint::Fingerprint;
 pub use configuration::Origin;
 use configuration::{Configuration, Stamp};
-use engine::{Engine, Surroundings};
+use engine::Engine;
 use rhythm::Rhythm;
-use service_manager::{ServiceManager, tell};
+use service_manager::{ServiceManager, notify};
 pub use source::LEAST_GAP;
 pub(crate) use store::longest_turns;
+use surroundings::Surroundings;
 use watch::Watch;
 
 /// How late a promise may be kept: a busy machine is not our fault.
@@ -123,11 +125,11 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, least_gap: Duration) -> 
     log_line!(Started, version = env!("CARGO_PKG_VERSION"), "trustsync is at work");
     let engine = Engine::start(&configuration.settings, clients, &around);
     let manager = ServiceManager::default();
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
     let mut daemon =
         Daemon { origin, configuration, engine, around, manager, server, refused: None, stamp: Stamp::new() };
     daemon.serve(&mut signals, &changed).await;
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
     daemon.engine.stop(LAST_TURN).await;
     log_line!(Ended, "ended; what is published stays, and what is owed is taken up at the next start");
     Ok(())
@@ -215,7 +217,7 @@ impl Daemon {
 
     /// The new configuration takes over, or is refused and the old one stays in force. Told to end meanwhile, it ends.
     async fn reload(&mut self, signals: &mut Signals<Signal>) -> ControlFlow<()> {
-        service_manager::tell_reloading();
+        service_manager::notify_reloading();
         // Before it is read: what is written meanwhile is another one.
         let seen = self.origin.fingerprint(&self.configuration.settings);
         let flow = match self.read().await {
@@ -225,7 +227,7 @@ impl Daemon {
                 ControlFlow::Continue(())
             }
         };
-        tell(&[NotifyState::Ready]);
+        notify(&[NotifyState::Ready]);
         flow
     }
 
@@ -270,7 +272,7 @@ impl Daemon {
 
     fn feed_watchdog(&self) {
         match self.around.progress.stuck() {
-            None => tell(&[NotifyState::Watchdog]),
+            None => notify(&[NotifyState::Watchdog]),
             Some(who) => log_line!(NoProgress, "{who}: the watchdog is not fed"),
         }
     }

@@ -15,22 +15,22 @@ impl ServiceManager {
     pub fn status(&mut self, line: &str) {
         let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_LENGTH).collect();
         if line != self.0 {
-            tell(&[NotifyState::Status(&line)]);
+            notify(&[NotifyState::Status(&line)]);
             self.0 = line;
         }
     }
 }
 
 /// A new configuration is being read. `MONOTONIC_USEC` is what `Type=notify-reload` asks for.
-pub fn tell_reloading() {
+pub fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
     }
 }
 
 /// Sends it, if there is a service manager.
-pub fn tell(states: &[NotifyState<'_>]) {
+pub fn notify(states: &[NotifyState<'_>]) {
     // Trust does not depend on it: a service manager that cannot be reached has its own ways to find out.
     if let Err(error) = sd_notify::notify(states) {
         log_line!(ServiceManagerUnreachable, %error, "the service manager could not be told");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::engine::Surroundings;
 use super::store::Job;
+use super::surroundings::Surroundings;
 use crate::cycle::{self, Clients, PollDue};
 use crate::settings::resolved::{Settings, Store};
 use crate::trust::values::timestamp::Timestamp;

@@ -4,6 +4,7 @@ pub mod load;
 mod raw;
 pub mod resolve;
 pub mod resolved;
+pub mod source;
 mod target;
 
 pub use load::SettingsError;

@@ -7,24 +7,14 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use url::Url;
-
 use super::load::{self, Origins, SettingsError};
-use super::raw::{List, Raw, RawCrl, RawMissing, RawSchedule, RawSource, RawStore, RawVerify};
-use super::resolved::{
-    Crl, CrlPolicy, IdentitySetting, Kinds, OnDrift, Secret, SecretOrigin, Settings, Source, Store, TurnOrder,
-};
-use crate::genesys::region::Region;
-use crate::http_client;
+use super::raw::{List, Raw, RawCrl, RawMissing, RawSchedule, RawStore, RawVerify};
+use super::resolved::{Crl, CrlPolicy, Kinds, OnDrift, Settings, Source, Store, TurnOrder};
 use crate::trust::formats::certificate::{Curve, sound_signatures};
 use crate::trust::plan::ChangedIssuer;
 use crate::trust::plan::schedule::Schedule;
-use crate::trust::values::slot::Authority;
 use crate::trust::values::timestamp::span;
 use crate::trust::{plan, verify};
-
-/// The path of the listing, as the vendor documents it.
-pub const LISTING_PATH: &str = "/api/v2/integrations/actions/certificates";
 
 /// The folder of a store that names none.
 pub const STORE_PATH: &str = "/var/lib/trustsync";
@@ -34,7 +24,6 @@ pub const PRIVILEGED_PATH: &str = "/var/lib/trustsync-targets";
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-const AUTHORITIES: [(&str, Authority); 2] = [("DigiCert", Authority::DigiCert), ("Genesys", Authority::Genesys)];
 const CHANGED_ISSUER: [(&str, ChangedIssuer); 2] =
     [("accept", ChangedIssuer::Accept), ("confirm", ChangedIssuer::Confirm)];
 const CRL_POLICY: [(&str, CrlPolicy); 3] =
@@ -105,12 +94,12 @@ pub(super) struct Resolver {
     /// Relative paths are taken from the folder of the file.
     pub(super) base: PathBuf,
     /// systemd's `$CREDENTIALS_DIRECTORY`.
-    credentials: Option<PathBuf>,
+    pub(super) credentials: Option<PathBuf>,
     /// Whether each source needs a secret.
-    with_secrets: bool,
+    pub(super) with_secrets: bool,
     /// Every value in force, noted where it is decided.
     shown: BTreeMap<String, String>,
-    origins: Origins,
+    pub(super) origins: Origins,
     problems: Vec<String>,
 }
 
@@ -294,137 +283,6 @@ impl Resolver {
         Crl { policy, allow_private: self.flag("crl.allow_private", raw.allow_private, false) }
     }
 
-    // Long because it is the list of a source's keys, and of what goes with what.
-    fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
-        let key = |field: &str| format!("source.{name}.{field}");
-        let Some(region_name) = &raw.region else {
-            self.problem(format!(
-                "{} is missing: the AWS name of your Genesys Cloud region, such as eu-west-1 (trustsync regions)",
-                key("region")
-            ));
-            return None;
-        };
-        let region = match Region::named(region_name) {
-            Ok(region) => region,
-            Err(unknown) => {
-                self.problem(format!("{}: {unknown}", key("region")));
-                return None;
-            }
-        };
-        self.show(&key("region"), region.aws);
-        let client_id = raw.client_id.clone().unwrap_or_default();
-        self.show(&key("client_id"), &client_id);
-        if client_id.is_empty() {
-            self.problem(format!(
-                "{} is missing: the id of an OAuth client with the grant \"Client Credentials\"",
-                key("client_id")
-            ));
-        }
-        let client_secret = self.secret(name, raw)?;
-        let authorities = [Authority::DigiCert].into();
-        let authorities = self.choices(&key("authorities"), raw.authorities.as_ref(), &AUTHORITIES, authorities);
-        if raw.authorities.as_ref().is_some_and(|List(names)| names.is_empty()) {
-            self.problem(format!("{} is empty: name DigiCert, Genesys, or both", key("authorities")));
-        }
-        let identity = self.identity(&key("identity"), raw.identity.as_ref());
-        let digicert_anchors = self.paths(&key("digicert_anchors"), raw.digicert_anchors.as_ref());
-        if digicert_anchors.is_empty() {
-            self.show(&key("digicert_anchors"), format_args!("built in"));
-        }
-        let genesys_anchors = self.paths(&key("genesys_anchors"), raw.genesys_anchors.as_ref());
-        if authorities.contains(&Authority::Genesys) {
-            if genesys_anchors.is_empty() {
-                self.problem(format!(
-                    "{} is missing: with the authority Genesys the region's root comes as a file from the vendor's \
-                     page",
-                    key("genesys_anchors")
-                ));
-            }
-            if identity == IdentitySetting::Learn && region.certificate_name.is_none() {
-                self.problem(format!(
-                    "{} is missing: the vendor publishes no certificate name for {region_name}, and a name is never \
-                     learned for Genesys; give [\"name\"] or \"any\"",
-                    key("identity")
-                ));
-            }
-        }
-        let path = raw.path.clone().unwrap_or_else(|| LISTING_PATH.to_owned());
-        self.show(&key("path"), &path);
-        if !path.starts_with('/') || path.contains(['?', '#']) {
-            self.problem(format!("{} must begin with / and have no query", key("path")));
-        }
-        Some(Source {
-            name: name.to_owned(),
-            region: region.aws.to_owned(),
-            region_name: region.certificate_name.map(str::to_owned),
-            client_id,
-            client_secret,
-            authorities,
-            digicert_anchors,
-            genesys_anchors,
-            identity,
-            api: self.base_url(&key("api"), raw.api.as_deref().unwrap_or(&region.api()))?,
-            login: self.base_url(&key("login"), raw.login.as_deref().unwrap_or(&region.login()))?,
-            path,
-            ca_file: self.path(&key("ca_file"), raw.ca_file.as_ref()),
-            proxy: raw.proxy.as_ref().and_then(|proxy| self.proxy(&key("proxy"), proxy.0.expose())),
-        })
-    }
-
-    /// The credential wins, then the environment (the only place where the secret itself may stand), then the file.
-    fn secret(&mut self, name: &str, raw: &RawSource) -> Option<SecretOrigin> {
-        let key = format!("source.{name}.client_secret_file");
-        let credential = format!("{name}-client-secret");
-        let path = self.credentials.as_ref().map(|folder| folder.join(&credential)).filter(|path| path.exists());
-        if path.is_some() {
-            self.origins.set(key.clone(), format!("systemd credential {credential}"));
-        }
-        match (path, &raw.client_secret, &raw.client_secret_file) {
-            (None, Some(secret), _) => {
-                self.show(&format!("source.{name}.client_secret"), format_args!("[redacted]"));
-                Some(SecretOrigin::Given(secret.0.clone()))
-            }
-            (None, None, None) if !self.with_secrets => Some(SecretOrigin::Given(Secret::new(String::new()))),
-            (None, None, None) => {
-                self.problem(format!(
-                    "{key} is missing: a file that holds the OAuth client's secret, readable by its owner (and group) \
-                     alone"
-                ));
-                None
-            }
-            (path, _, file) => {
-                let path = path.or_else(|| Some(self.base.join(file.as_ref()?)))?;
-                self.show(&key, &path);
-                Some(SecretOrigin::File(path))
-            }
-        }
-    }
-
-    fn identity(&mut self, key: &str, raw: Option<&List>) -> IdentitySetting {
-        let names = raw.map_or_else(|| vec!["learn"], |List(names)| names.iter().map(String::as_str).collect());
-        match names.as_slice() {
-            [word @ ("learn" | "any")] => {
-                self.show(key, word);
-                if *word == "any" { IdentitySetting::Any } else { IdentitySetting::Learn }
-            }
-            [] => {
-                self.problem(format!("{key} is empty: \"learn\", a list of names, or \"any\""));
-                IdentitySetting::Learn
-            }
-            names => {
-                let fits = |name: &str| {
-                    name.len() <= 253 && name.chars().all(|each| each.is_ascii_alphanumeric() || "-._".contains(each))
-                };
-                for name in names.iter().filter(|name| !fits(name)) {
-                    self.problem(format!("{key}: {name:?} is not a host name"));
-                }
-                let names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
-                self.show(key, names.iter().collect::<Vec<_>>());
-                IdentitySetting::Names(names)
-            }
-        }
-    }
-
     fn store(&mut self, name: &str, raw: &RawStore, whole: &Raw) -> Store {
         let key = |field: &str| format!("store.{name}.{field}");
         let sources: BTreeSet<String> = match &raw.sources {
@@ -497,7 +355,7 @@ impl Resolver {
     }
 
     /// The values of which the words are listed, in any case.
-    fn choices<T: Copy + Ord>(
+    pub(super) fn choices<T: Copy + Ord>(
         &mut self,
         key: &str,
         raw: Option<&List>,
@@ -528,7 +386,7 @@ impl Resolver {
         Some(path)
     }
 
-    fn paths(&mut self, key: &str, raw: Option<&List>) -> Vec<PathBuf> {
+    pub(super) fn paths(&mut self, key: &str, raw: Option<&List>) -> Vec<PathBuf> {
         let paths: Vec<_> = raw.iter().flat_map(|List(paths)| paths).map(|path| self.base.join(path)).collect();
         if !paths.is_empty() {
             self.show(key, &paths);
@@ -576,33 +434,6 @@ impl Resolver {
         }
         self.problem(format!("{key} must be {} to {}", range.start(), range.end()));
         default
-    }
-
-    fn base_url(&mut self, key: &str, text: &str) -> Option<Url> {
-        let url = Url::parse(text).map_err(|error| format!("{key}: {text:?} is not a URL: {error}")).and_then(|url| {
-            let judged = http_client::check_url(&url);
-            judged.map(|()| url).map_err(|error| format!("{key}: {error}"))
-        });
-        match url {
-            Ok(url) => {
-                self.show(key, url.as_str());
-                Some(url)
-            }
-            Err(why) => {
-                self.problem(why);
-                None
-            }
-        }
-    }
-
-    /// A proxy's URL may hold credentials: it is never quoted.
-    fn proxy(&mut self, key: &str, text: &str) -> Option<Url> {
-        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
-        match &url {
-            Some(url) => self.show(key, http_client::shown(url)),
-            None => self.problem(format!("{key} is not an http or https URL with a host")),
-        }
-        url
     }
 
     pub(super) fn problem(&mut self, text: String) {

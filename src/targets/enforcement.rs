@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::{Environment, Run};
 
-/// How a kind's configuration is read. Pure: [`look`] runs the command.
+/// How a kind's configuration is read. Pure: [`read`] runs the command.
 pub trait Configuration: Sync {
     /// The command that prints the configuration, made from the check, or why there is none.
     fn command(&self, check: &[String]) -> Result<Vec<String>, String>;
@@ -19,7 +19,7 @@ pub trait Configuration: Sync {
     fn quotable<'a>(&self, output: &'a str) -> &'a str;
 
     /// What the printed configuration does with the allowlist beneath `link`.
-    fn judge(&self, printed: &str, link: &Path) -> Result<Enforcement, String>;
+    fn classify(&self, printed: &str, link: &Path) -> Result<Enforcement, String>;
 
     /// What a server block says that asks for no client certificate.
     fn does_not_ask(&self) -> &'static str;
@@ -60,7 +60,7 @@ const KEPT: usize = 8 * 1024 * 1024;
 
 /// Whether the configuration that the check command judges asks the allowlist beneath `link`. What the server has loaded
 /// may be older than what the command prints.
-pub async fn look(
+pub async fn read(
     configuration: &dyn Configuration,
     check: &[String],
     link: &Path,
@@ -82,6 +82,6 @@ pub async fn look(
         Err(error) => return Enforcement::NotSeen(error.to_string()),
     };
     configuration
-        .judge(&printed, link)
+        .classify(&printed, link)
         .unwrap_or_else(|why| Enforcement::NotSeen(format!("what {name} printed cannot be understood: {why}")))
 }

@@ -373,7 +373,7 @@ async fn an_allowlist_that_is_loaded_but_never_asked_is_found_out() {
     let judged = async |http: &str| {
         fs::create_dir_all(nginx.dir().join("sites")).unwrap();
         nginx.rewrite(http);
-        enforcement::look(&NginxKind, &nginx.check_command(), &store.link(), &no_environment(), LIMIT).await
+        enforcement::read(&NginxKind, &nginx.check_command(), &store.link(), &no_environment(), LIMIT).await
     };
     assert_eq!(judged(&store.wired()).await, Enforcement::Enforced { notes: vec![] });
 

@@ -252,7 +252,7 @@ impl Apply<'_> {
         }
         if let (Some(configuration), Some(argv)) = (self.target.kind.configuration, &self.target.check) {
             let (link, limit) = (link.path(), self.target.check_timeout);
-            outcome.enforcement = Some(enforcement::look(configuration, argv, link, &environment, limit).await);
+            outcome.enforcement = Some(enforcement::read(configuration, argv, link, &environment, limit).await);
         }
         let is_used = request.is_some_and(|request| request.used) && matches!(outcome.verdict, Verdict::Reloaded(_));
         if is_used && canary::is_due(self.target, state.canary.as_ref(), number) {
@@ -420,7 +420,7 @@ fn check_same(state: &State, given: &Manifest, files: &Privileged) -> Result<(),
             format!("is another one ({given}) than before ({had})")
         }
         _ if given.generation < state.generation => format!(
-            "has generation {:06}, and {:06} was adopted before: who can only withdraw may not bring back what has left",
+            "has generation {:06}, and {:06} was adopted before: an earlier one could bring back what has left",
             given.generation, state.generation
         ),
         _ => return Ok(()),

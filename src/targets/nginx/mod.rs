@@ -77,7 +77,7 @@ impl Configuration for Nginx {
         output.split(dump::HEADING).next().unwrap_or_default()
     }
 
-    fn judge(&self, printed: &str, link: &Path) -> Result<Enforcement, String> {
+    fn classify(&self, printed: &str, link: &Path) -> Result<Enforcement, String> {
         let configuration = dump::assemble(printed).map_err(|error| error.to_string())?;
         Ok(enforcement::assess(&configuration, &names_of(link)))
     }

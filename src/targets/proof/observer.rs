@@ -29,17 +29,17 @@ const NOT_ASKED: &str =
     "the server does not ask for a client certificate in its handshake, at this address and by this name";
 
 /// Why the chain is not seen of one that does not ask, and shows our header.
-const ASKED_LATER: &str = "its allowlist is of the wanted generation, but which authorities it accepts cannot be seen: it may \
-     ask later, for some locations";
+const ASKED_LATER: &str = "its allowlist is of the wanted generation, but which authorities it accepts cannot be seen: \
+     it may ask later, for some locations";
 
 /// Why the chain is not seen of one that asks by other names, and shows our header.
-const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of this \
-     store's bundle (another CA file at this address, or a list of names of its own, as Apache's SSLCADNRequestFile), so which \
-     authorities it accepts cannot be seen";
+const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of \
+     this store's bundle (another CA file at this address, or a list of names of its own, as Apache's \
+     SSLCADNRequestFile), so which authorities it accepts cannot be seen";
 
 /// Why the chain is not seen of one that asks for anybody's certificate.
-const NO_NAMES: &str = "the server asks for a client certificate and names no authority at all, so which ones it accepts \
-     cannot be seen: so do HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone";
+const NO_NAMES: &str = "the server asks for a client certificate and names no authority at all, so which ones it \
+     accepts cannot be seen: so do HAProxy with no-ca-names and nginx with ssl_trusted_certificate alone";
 
 /// A handshake and one GET, at this address.
 pub(super) struct Wire {
@@ -143,7 +143,7 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
         _ if !shows_chain && settings.marker => not_ours().into(),
         Some(Some(_)) if shows_chain => Proof::Proven.into(),
         Some(Some(_)) => Proof::AllowlistOnly(
-            "this target is configured without the generation marker, which shows the chain (marker = false)".to_owned(),
+            "the target has no generation marker, which shows the chain (marker = false)".to_owned(),
         )
         .into(),
         Some(None) if shows_chain => Seen::without_allowlist(format!(
@@ -151,11 +151,10 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
             wire::GENERATION_HEADER
         )),
         None if shows_chain => {
-            Proof::ChainOnly("this target is configured without evidence of the allowlist's generation".to_owned()).into()
+            Proof::ChainOnly("the target has no evidence of the allowlist's generation".to_owned()).into()
         }
         Some(None) | None => Proof::Unverifiable(
-            "this target is configured without the generation marker (marker = false), and no header shows the allowlist's \
-             generation either"
+            "the target has no generation marker (marker = false), and no header shows the allowlist's generation either"
                 .to_owned(),
         )
         .into(),

@@ -40,22 +40,23 @@ pub struct Handshake {
 /// Why nothing was seen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// No connection.
+    /// The address was refused, or nothing answered there.
     #[error("no connection ({0})")]
     Connect(String),
     /// A connection, but no TLS handshake, and no CertificateRequest either.
     #[error("no TLS handshake ({0})")]
     Handshake(String),
-    /// It took too long.
+    /// The handshake and the answer did not fit into the time given.
     #[error("no answer within {} seconds", .0.as_secs_f32())]
     Timeout(Duration),
     /// A handshake without a request for a certificate, and then no answer.
     #[error(
-        "the server does not ask for a client certificate in its handshake, at this address and by this name, and then leaves the request unanswered: it may ask later, for some locations, by a renegotiation of TLS 1.2"
+        "the server does not ask for a client certificate in its handshake, at this address and by this name, and then \
+         leaves the request unanswered: it may ask later, for some locations, by a renegotiation of TLS 1.2"
     )]
     Unanswered,
-    /// The name to ask for is no host name.
-    #[error("{0:?} is no server name")]
+    /// The configured name is not a host name, so it cannot be sent.
+    #[error("{0:?} is not a server name")]
     ServerName(String),
 }
 
@@ -91,7 +92,8 @@ async fn shake_hands_until(address: SocketAddr, settings: &WireProof, until: Ins
     let generation_header = match TlsConnector::from(Arc::new(config)).connect(name, connection).await {
         Ok(mut stream) => {
             let request = format!(
-                "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: trustsync\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: trustsync\r\nAccept: */*\r\n\
+                 Connection: close\r\n\r\n"
             );
             let mut head = Vec::new();
             let answered = timeout_at(until, async {

@@ -3,12 +3,13 @@
 //! For a privileged target, check, switch and reload are one step, which the privileged helper takes
 //! ([`super::privileged`]): it is asked, and its outcome awaited.
 
+mod hand;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::canary;
 use super::evidence::{self, Unwritten};
-use super::hands::Daemon;
 use super::privileged::answer::{ApplyOutcome, Verdict};
 use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
@@ -88,7 +89,7 @@ impl<'a> Turns<'a> {
                 outcome = TurnOutcome::Owed(Owed::Withheld(refused));
             }
         }
-        self.look_at_the_check(&outcome, state, report).await;
+        self.run_canary(&outcome, state, report).await;
         self.find_limits(report);
         self.find_denials_unknown_to_it(report);
         self.conclude(state, outcome, reloaded, forced, report);
@@ -96,7 +97,7 @@ impl<'a> Turns<'a> {
 
     /// Whether the check notices a broken file, once its server is known to use our files; the privileged helper finds
     /// that out for itself, but learns from here that it does.
-    async fn look_at_the_check(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
+    async fn run_canary(&self, outcome: &TurnOutcome, state: &mut TargetState, report: &mut Report) {
         let number = self.manifest.generation;
         let is_due = |known: Option<&CheckCanary>| {
             canary::is_used(self.target, outcome) && canary::is_due(self.target, known, number)
@@ -180,7 +181,7 @@ impl<'a> Turns<'a> {
             drops_denied: self.drops_denied(linked, state.acknowledged),
             ..begin
         };
-        steps::take(situation, &mut Daemon { turns: self, server, state, report }).await
+        steps::take(situation, &mut hand::Daemon { turns: self, server, state, report }).await
     }
 
     /// Whether a generation that the server reads, or is known to serve, trusts a leaf that is denied by now.
@@ -231,7 +232,7 @@ impl<'a> Turns<'a> {
         let check = self.target.check.as_ref()?;
         let Some(helper) = &self.helper else {
             let limit = self.target.check_timeout;
-            return Some(enforcement::look(configuration, check, link.path(), &self.environment(), limit).await);
+            return Some(enforcement::read(configuration, check, link.path(), &self.environment(), limit).await);
         };
         let mut last = helper.last();
         let is_good = |last: &ApplyOutcome| {

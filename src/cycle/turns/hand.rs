@@ -1,10 +1,10 @@
 //! How the daemon takes a turn's steps: by itself, or through the privileged helper.
 
-use super::privileged::answer::Verdict;
-use super::report::Report;
-use super::steps::{Hand, Server};
-use super::turns::Turns;
+use super::Turns;
+use crate::cycle::privileged::answer::Verdict;
 use crate::cycle::privileged::folder::Purpose;
+use crate::cycle::report::Report;
+use crate::cycle::steps::{Hand, Server};
 use crate::exit::Exit;
 use crate::targets::reload::ReloadReport;
 use crate::trust::event::Event::TargetReloadedInstead;
