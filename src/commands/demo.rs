@@ -365,7 +365,7 @@ impl<W: Write> Paper<'_, W> {
                     let is_proven = target.settled == Some(Evidence::Proven);
                     self.wrong = self.wrong.saturating_add(u32::from(!is_proven));
                     line.push_str(&match (&target.settled, &target.owed) {
-                        _ if is_proven && target.told => ", server reloaded and proven to serve it".to_owned(),
+                        _ if is_proven && target.reloaded => ", server reloaded and proven to serve it".to_owned(),
                         _ if is_proven => ", server proven to serve it".to_owned(),
                         (Some(other), _) => format!(", server: {}", other.words()),
                         (None, Some(owed)) => format!(", reload OWED: {owed}"),

@@ -18,6 +18,7 @@ use crate::trust::verify::Identity;
 /// What lasts longer belongs into the configuration, or to the vendor.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
+// Long because it is one conversation, from the file to the stores.
 pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     let now = SystemClock.now();
     let until = end(arguments.until, now)?;

@@ -67,7 +67,8 @@ pub struct TargetReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owed: Option<Owed>,
     /// Whether its server was reloaded in this turn.
-    pub told: bool,
+    #[serde(rename = "told")]
+    pub reloaded: bool,
     /// What the user should add to the server's configuration; shown once a generation, and when asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_add: Option<String>,
@@ -140,8 +141,8 @@ impl Report {
         let owed = Owed::NotSwitched(error.in_short()).bounded();
         self.fail_by(owed.finding(&target.name, wanted));
         state.owed = Some(owed.clone());
-        let (target, settled, told, to_add) = (target.name.clone(), None, false, None);
-        self.targets.push(TargetReport { target, wanted, settled, owed: Some(owed), told, to_add });
+        let (target, settled, reloaded, to_add) = (target.name.clone(), None, false, None);
+        self.targets.push(TargetReport { target, wanted, settled, owed: Some(owed), reloaded, to_add });
     }
 
     /// The set that was planned could not be published.

@@ -88,7 +88,7 @@ impl Engine {
 
     /// Asks every source now, and has every target take its turn.
     pub fn poll_now(&self) {
-        self.poll_now.iter().for_each(|told| told.notify_one());
+        self.poll_now.iter().for_each(|source| source.notify_one());
     }
 
     /// Ends: requests are dropped at once, what acts on a store gets this long to come to its end. What is cut off then

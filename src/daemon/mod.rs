@@ -168,12 +168,12 @@ impl Daemon {
             let flow = tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::End(name) => {
-                        log_line!(Ending, signal = name, "told to end");
+                        log_line!(Ending, signal = name, "asked to end");
                         ControlFlow::Break(())
                     }
                     Signal::Reload => self.reload(signals).await,
                     Signal::PollNow => {
-                        log_line!(PollNow, "told to poll now");
+                        log_line!(PollNow, "asked to poll now");
                         self.engine.poll_now();
                         ControlFlow::Continue(())
                     }
@@ -182,7 +182,7 @@ impl Daemon {
                     () = sleep(SETTLE) => self.reload_if_changed(signals).await,
                     // The end does not wait for an editor.
                     _ = signals.next_of(|signal| matches!(signal, Signal::End(_))) => {
-                        log_line!(Ending, "told to end");
+                        log_line!(Ending, "asked to end");
                         ControlFlow::Break(())
                     }
                 },

@@ -33,6 +33,6 @@ pub fn notify_reloading() {
 pub fn notify(states: &[NotifyState<'_>]) {
     // Trust does not depend on it: a service manager that cannot be reached has its own ways to find out.
     if let Err(error) = sd_notify::notify(states) {
-        log_line!(ServiceManagerUnreachable, %error, "the service manager could not be told");
+        log_line!(ServiceManagerUnreachable, %error, "the service manager could not be notified");
     }
 }

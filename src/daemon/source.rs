@@ -111,15 +111,15 @@ impl SourceTask {
                 log_line!(ListsUnavailable, store = store.name, exit = error.exit() as u8, "{error}");
                 cycle::without_lists(store, observed.clone(), &error)
             });
-            let (done, told) = oneshot::channel();
+            let (done, ended) = oneshot::channel();
             // There is room for one job of each source. A store task that is gone is being stopped, and so are we.
             let _ = jobs.send(Job { answers, done }).await;
-            pending.push(told);
+            pending.push(ended);
         }
         // The stores have promised by now.
         self.around.progress.release(&self.subject());
-        for told in pending {
-            kept &= told.await.unwrap_or(false);
+        for ended in pending {
+            kept &= ended.await.unwrap_or(false);
         }
         kept
     }

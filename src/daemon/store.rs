@@ -68,9 +68,9 @@ pub struct StoreTask {
 }
 
 impl StoreTask {
-    /// Acts until it is told to stop; what has begun is brought to its end.
+    /// Acts until it is asked to stop; what has begun is brought to its end.
     pub async fn live(mut self) {
-        // What a crash or a reboot left: swept, proven first, told again only if unproven.
+        // What a crash or a reboot left: swept, proven first, reloaded again only if unproven.
         let mut next = self.between_polls(Turns::All).await;
         self.around.watch.store(&self.store.path, &self.touched);
         loop {

@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 /// What in a store changes by our own doing in every cycle, and is judged in each anyway.
 const OWN: [&str; 4] = ["lock", "state.json", "evidence.jsonl", "crl"];
 
-/// Who is told of what.
+/// Who is notified of what.
 #[derive(Debug, Clone)]
 struct Place {
     path: PathBuf,
     is_store: bool,
-    told: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 /// The watcher, if the system has one left for us. Clones share it.
@@ -37,7 +37,7 @@ impl Watch {
         let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if let Ok(event) = event {
                 let places = known.lock().unwrap_or_else(PoisonError::into_inner);
-                places.iter().filter(|place| place.concerns(&event)).for_each(|place| place.told.notify_one());
+                places.iter().filter(|place| place.concerns(&event)).for_each(|place| place.changed.notify_one());
             }
         });
         match made {
@@ -51,24 +51,24 @@ impl Watch {
 
     /// Tells of any change among the files beside the configuration: what an editor, a package or Kubernetes' `..data`
     /// swap does is seen in the folder, not in the file.
-    pub fn configuration(&self, file: &Path, told: &Arc<Notify>) {
+    pub fn configuration(&self, file: &Path, changed: &Arc<Notify>) {
         let folder = match file.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        self.add(folder, false, told);
+        self.add(folder, false, changed);
     }
 
     /// Tells of changes in a store that we do not make in every cycle. Called again, it takes in new directories.
-    pub fn store(&self, root: &Path, told: &Arc<Notify>) {
-        self.add(root, true, told);
+    pub fn store(&self, root: &Path, changed: &Arc<Notify>) {
+        self.add(root, true, changed);
     }
 
-    fn add(&self, path: &Path, is_store: bool, told: &Arc<Notify>) {
+    fn add(&self, path: &Path, is_store: bool, changed: &Arc<Notify>) {
         let Some(watching) = &self.0 else { return };
         // Events have the path that was given; one that a symlink leads to would never be recognised.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let place = Place { path: path.clone(), is_store, told: Arc::clone(told) };
+        let place = Place { path: path.clone(), is_store, changed: Arc::clone(changed) };
         let mut places = watching.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.retain(|known| known.path != path || known.is_store != is_store);
         places.push(place);
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_every_cycle_writes_is_no_hint_and_what_readers_read_is_one() {
-        let place = Place { path: "/s".into(), is_store: true, told: Arc::default() };
+        let place = Place { path: "/s".into(), is_store: true, changed: Arc::default() };
         for own in ["/s/lock", "/s/state.json", "/s/.state.json.new", "/s/evidence.jsonl", "/s/crl/x", "/elsewhere"] {
             assert!(!place.has(Path::new(own)), "{own}");
         }

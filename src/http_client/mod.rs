@@ -188,8 +188,8 @@ const BUNDLES: [&str; 4] = [
 /// The system's roots. Unless `SSL_CERT_FILE` or `SSL_CERT_DIR` say otherwise, its bundle alone is read: the folder
 /// beside it holds the same roots again, in hundreds of files, which was a third of what a cycle costs.
 fn system_roots() -> CertificateResult {
-    let told = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
-    let bundle = BUNDLES.iter().map(Path::new).find(|path| !told && path.is_file());
+    let given = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    let bundle = BUNDLES.iter().map(Path::new).find(|path| !given && path.is_file());
     let found = bundle.map(|path| rustls_native_certs::load_certs_from_paths(Some(path), None));
     found.filter(|found| !found.certs.is_empty()).unwrap_or_else(rustls_native_certs::load_native_certs)
 }

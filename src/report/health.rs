@@ -41,7 +41,7 @@ pub struct Readiness {
     pub failing: Vec<String>,
 }
 
-/// A source of which nothing was heard for long.
+/// A source that has not answered for long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stale {
     /// The store that has it.

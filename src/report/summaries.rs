@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::trust::records::summary::StoreSummary;
 use crate::trust::values::timestamp::Timestamp;
 
-/// The latest standing of every store. Clones share it.
+/// The latest summary of every store. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Summaries(Arc<Mutex<BTreeMap<String, StoreSummary>>>);
 

@@ -147,6 +147,7 @@ impl Run<'_> {
         ran
     }
 
+    // Long because one loop over one process: its output, its end, its deadline.
     async fn watch(&self) -> Result<Ran, RunError> {
         let Some((program, arguments)) = self.argv.split_first() else {
             return Err(RunError::Empty);

@@ -90,9 +90,10 @@ fn write_configuration(vendor: &Vendor, folder: &Path) -> std::path::PathBuf {
     write("root.pem", 0o644, &pem::encode("CERTIFICATE", vendor.world().pki().digicert_root.der()));
     write("secret", 0o600, vendor.client_secret());
     let text = format!(
-        "[source.us]\nregion = \"us-east-1\"\nclient_id = \"{}\"\nclient_secret_file = \"secret\"\napi = \"{api}\"\n\
-         login = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"root.pem\"]\n[store.main]\npath = \"store\"\n\
-         grace = \"0s\"\n[crl]\nallow_private = true\n[target.web]\nkind = \"nginx\"\ncheck = []\nreload = {{ command = [\"true\"] }}\n",
+        "[source.us]\nregion = \"us-east-1\"\nclient_id = \"{}\"\nclient_secret_file = \"secret\"\napi = \
+         \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = \
+         [\"root.pem\"]\n[store.main]\npath = \"store\"\ngrace = \"0s\"\n[crl]\nallow_private = \
+         true\n[target.web]\nkind = \"nginx\"\ncheck = []\nreload = {{ command = [\"true\"] }}\n",
         vendor.client_id(),
         api = vendor.api_url(),
     );

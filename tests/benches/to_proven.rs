@@ -98,7 +98,8 @@ async fn envoy() {
     let configuration = trustsync::targets::envoy::snippet::whole(&stage.link("envoy"));
     let envoy = Envoy::start(&stage.root().join("server"), &configuration);
     stage.configure_targets(&format!(
-        "[target.envoy]\nkind = \"envoy\"\nproof = {{ connect = [\"{}\"], server_name = \"api.example.com\", envoy = \"{}\" }}\n",
+        "[target.envoy]\nkind = \"envoy\"\nproof = {{ connect = [\"{}\"], server_name = \"api.example.com\", envoy = \
+         \"{}\" }}\n",
         envoy.address(),
         envoy.admin()
     ));

@@ -532,7 +532,8 @@ fn a_target_that_cannot_be_told_is_owed_and_said_in_words() {
 fn a_check_that_says_no_is_exit_9_and_keeps_no_other_target_from_its_turn() {
     let sandbox = Sandbox::new();
     sandbox.append(
-        "\n[target.bad]\nkind = \"generic\"\ncheck = [\"/bin/sh\", \"-c\", \"echo line 7 is wrong; exit 1\"]\nreload = { command = [\"/bin/true\"] }\n",
+        "\n[target.bad]\nkind = \"generic\"\ncheck = [\"/bin/sh\", \"-c\", \"echo line 7 is wrong; exit 1\"]\nreload \
+         = { command = [\"/bin/true\"] }\n",
     );
     sandbox.add_target("web");
     sandbox.sync(&[]).exits(9).says(&["target bad: OWED", "line 7 is wrong", "target web: reloaded"]);
@@ -559,8 +560,8 @@ fn a_server_that_is_not_wired_is_told_once_a_line_in_the_log_with_the_snippet_to
 
     let sandbox = Sandbox::new();
     sandbox.append(&format!(
-        "\n[target.web]\nkind = \"nginx\"\ncheck = [\"/bin/true\"]\nreload = {{ command = [\"/bin/true\"] }}\n\
-         proof = {{ connect = [\"{address}\"], settle = \"50ms\", timeout = \"2s\" }}\n"
+        "\n[target.web]\nkind = \"nginx\"\ncheck = [\"/bin/true\"]\nreload = {{ command = [\"/bin/true\"] }}\nproof = \
+         {{ connect = [\"{address}\"], settle = \"50ms\", timeout = \"2s\" }}\n"
     ));
     let ran = sandbox.sync(&[]).exits(7);
     let alarms: Vec<&str> = ran.log().into_iter().filter(|line| line.contains("target_not_wired")).collect();
@@ -585,7 +586,8 @@ fn all_regions_are_known_and_each_can_be_configured() {
     for region in Region::ALL {
         assert!(regions.stdout.contains(region.aws), "{}", region.aws);
         sandbox.configure(&format!(
-            "[source.a]\nregion = \"{}\"\nclient_id = \"id\"\nclient_secret_file = \"client-secret\"\nca_file = \"api-ca.pem\"\n",
+            "[source.a]\nregion = \"{}\"\nclient_id = \"id\"\nclient_secret_file = \"client-secret\"\nca_file = \
+             \"api-ca.pem\"\n",
             region.aws
         ));
         sandbox.run(&["config", "check"]).exits(0);

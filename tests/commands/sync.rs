@@ -534,7 +534,8 @@ fn a_source_that_fails_keeps_no_other_from_its_trust() {
 fn several_stores_are_served_in_one_run_or_one_of_them_by_name() {
     let sandbox = Sandbox::new();
     sandbox.configure(&format!(
-        "{}\n[crl]\npolicy = \"off\"\n[store.one]\npath = \"store\"\n[store.two]\npath = \"second/store\"\n[target.web]\nstore = \"one\"\nkind = \"generic\"\n",
+        "{}\n[crl]\npolicy = \"off\"\n[store.one]\npath = \"store\"\n[store.two]\npath = \
+         \"second/store\"\n[target.web]\nstore = \"one\"\nkind = \"generic\"\n",
         sandbox.source("us", "us-east-1")
     ));
     // The parent of the second does not exist: its trouble is told, and the first is served.

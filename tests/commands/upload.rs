@@ -113,7 +113,8 @@ fn configured(sandbox: &Sandbox, balancer: &Balancer) {
     write_secret(&header, &format!("Authorization: Bearer {SECRET}\n"));
     let argv = |what: &str| format!("[{:?}, {what:?}, {:?}, {header:?}]", shipped(), balancer.url());
     sandbox.append(&format!(
-        "[target.balancer]\nkind = \"generic\"\nreload = {{ command = {} }}\nproof = {{ command = {}, settle = \"0s\", timeout = \"5s\" }}\n",
+        "[target.balancer]\nkind = \"generic\"\nreload = {{ command = {} }}\nproof = {{ command = {}, settle = \
+         \"0s\", timeout = \"5s\" }}\n",
         argv("put"),
         argv("show"),
     ));

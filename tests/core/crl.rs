@@ -722,17 +722,18 @@ fn lists_of_openssl_are_read_believed_and_act() {
     let write = |name: &str, text: &str| std::fs::write(path.join(name), text).unwrap();
     write(
         "ca.cnf",
-        "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nserial = serial\ncrlnumber = crlnumber\nnew_certs_dir = .\n\
-         certificate = root.pem\nprivate_key = root.key\ndefault_md = sha256\ndefault_days = 30\ndefault_crl_days = 7\n\
-         policy = p\ncrl_extensions = ext\nunique_subject = no\n[p]\ncommonName = supplied\n[ext]\n\
-         authorityKeyIdentifier = keyid:always\n[plain]\n[req]\ndistinguished_name = n\n[n]\n",
+        "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nserial = serial\ncrlnumber = crlnumber\nnew_certs_dir = \
+         .\ncertificate = root.pem\nprivate_key = root.key\ndefault_md = sha256\ndefault_days = 30\ndefault_crl_days \
+         = 7\npolicy = p\ncrl_extensions = ext\nunique_subject = no\n[p]\ncommonName = \
+         supplied\n[ext]\nauthorityKeyIdentifier = keyid:always\n[plain]\n[req]\ndistinguished_name = n\n[n]\n",
     );
     write("index.txt", "");
     write("serial", "7F00000000000000000000000000000001\n");
     write("crlnumber", "1000\n");
     openssl(
-        "req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -days 60 -subj /CN=openssl-root -config ca.cnf \
-         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -addext subjectKeyIdentifier=hash",
+        "req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -days 60 -subj /CN=openssl-root -config \
+         ca.cnf -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -addext \
+         subjectKeyIdentifier=hash",
     );
     for name in ["good", "revoked", "held"] {
         openssl(&format!(

@@ -185,7 +185,8 @@ fn nothing_that_an_issuer_or_a_name_says_escapes_its_place_in_nginxs_map() {
         maps.push_str(&format!("map $request_uri $admit_{at} {{ default \"\"; include {}; }}\n", path.display()));
     }
     let configuration = format!(
-        "pid {dir}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{ access_log off; client_body_temp_path {dir}/t;\n{maps}\nserver {{ listen unix:{dir}/s; }} }}\n",
+        "pid {dir}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{ access_log off; client_body_temp_path \
+         {dir}/t;\n{maps}\nserver {{ listen unix:{dir}/s; }} }}\n",
         dir = dir.path().display()
     );
     std::fs::write(dir.path().join("nginx.conf"), &configuration).unwrap();

@@ -97,7 +97,8 @@ fn haproxy_loads_whatever_an_issuer_or_a_name_says() {
     }
     let path = dir.path().join("haproxy.cfg");
     let text = format!(
-        "defaults\n    mode http\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\nfrontend f\n    bind unix@{}/s\n{acls}    http-request deny unless names\n",
+        "defaults\n    mode http\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\nfrontend \
+             f\n    bind unix@{}/s\n{acls}    http-request deny unless names\n",
         dir.path().display()
     );
     std::fs::write(&path, text).unwrap();
@@ -120,7 +121,8 @@ fn a_path_of_the_snippet_may_hold_spaces_and_what_a_shell_would_read() {
     let bind = snippet::bind(&link);
     let bind = bind.lines().find(|line| !line.starts_with('#')).unwrap();
     let text = format!(
-        "defaults\n    mode http\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\nfrontend f\n    bind unix@{dir}/s ssl crt {dir}/s.pem {bind}\n{}",
+        "defaults\n    mode http\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\nfrontend \
+             f\n    bind unix@{dir}/s ssl crt {dir}/s.pem {bind}\n{}",
         snippet::frontend(&link),
         dir = dir.path().display()
     );
@@ -374,7 +376,8 @@ fn a_socket_that_answers_megabytes_leaves_a_small_state_and_keeps_no_sync_from_i
     let sandbox = sandbox::Sandbox::new();
     let socket = sandbox.path("admin.sock");
     sandbox.append(&format!(
-        "\n[target.edge]\nkind = \"haproxy\"\ncheck = []\nreload = {{ haproxy = {socket:?} }}\nproof = {{ haproxy = {socket:?} }}\n"
+        "\n[target.edge]\nkind = \"haproxy\"\ncheck = []\nreload = {{ haproxy = {socket:?} }}\nproof = {{ haproxy = \
+         {socket:?} }}\n"
     ));
     let flood = "\"\u{1}é".repeat(15 * 1024 * 1024 / 4).into_bytes();
     let pins = sandbox.store().join("target/edge/haproxy/pins.list");

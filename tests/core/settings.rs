@@ -339,21 +339,21 @@ fn config_show_says_where_each_value_comes_from_and_durations_as_people_write_th
 fn what_config_show_prints_is_a_configuration_again() {
     let sandbox = Sandbox::new();
     sandbox.append(
-        "[target.web]\nkind = \"nginx\"\ncheck = [\"/bin/true\"]\nreload = { signal = \"HUP\", pidfile = \"/run/x.pid\" }\n\
-         proof = { connect = [\"127.0.0.1:1\"], server_name = \"x.example\" }\n",
+        "[target.web]\nkind = \"nginx\"\ncheck = [\"/bin/true\"]\nreload = { signal = \"HUP\", pidfile = \
+         \"/run/x.pid\" }\nproof = { connect = [\"127.0.0.1:1\"], server_name = \"x.example\" }\n",
     );
     sandbox.append(
-        "[target.a]\nkind = \"generic\"\nreload = \"none\"\nproof = { command = [\"app\", \"trust\"], settle = \"0s\" }\n\
-         [target.b]\nkind = \"generic\"\nreload = { signal = \"USR1\", process = \"app\" }\n\
-         [target.c]\nkind = \"generic\"\nreload = { signal = \"SIGHUP\", unit = \"app.service\" }\n\
-         [target.d]\nkind = \"generic\"\nreload = { http = \"unix:/run/app.sock:/-/reload\" }\n\
-         proof = { http = \"unix:/run/app.sock:/-/trust\" }\n",
+        "[target.a]\nkind = \"generic\"\nreload = \"none\"\nproof = { command = [\"app\", \"trust\"], settle = \"0s\" \
+         }\n[target.b]\nkind = \"generic\"\nreload = { signal = \"USR1\", process = \"app\" }\n[target.c]\nkind = \
+         \"generic\"\nreload = { signal = \"SIGHUP\", unit = \"app.service\" }\n[target.d]\nkind = \
+         \"generic\"\nreload = { http = \"unix:/run/app.sock:/-/reload\" }\nproof = { http = \
+         \"unix:/run/app.sock:/-/trust\" }\n",
     );
     sandbox.append(
-        "[target.edge]\nkind = \"haproxy\"\nproof = { haproxy = \"/run/a.sock\" }\n\
-         reload = { haproxy = \"/run/a.sock\", fallback = { systemd = \"haproxy.service\", master = \"/run/m.sock\" } }\n\
-         [target.plain]\nkind = \"haproxy\"\nreload = { master = \"/run/m.sock\" }\n\
-         [target.alone]\nkind = \"haproxy\"\nreload = { haproxy = \"/run/a.sock\", fallback = \"none\" }\n",
+        "[target.edge]\nkind = \"haproxy\"\nproof = { haproxy = \"/run/a.sock\" }\nreload = { haproxy = \
+         \"/run/a.sock\", fallback = { systemd = \"haproxy.service\", master = \"/run/m.sock\" } \
+         }\n[target.plain]\nkind = \"haproxy\"\nreload = { master = \"/run/m.sock\" }\n[target.alone]\nkind = \
+         \"haproxy\"\nreload = { haproxy = \"/run/a.sock\", fallback = \"none\" }\n",
     );
     let first = sandbox.run(&["config", "show"]).exits(0).stdout;
     for line in [
@@ -491,12 +491,14 @@ fn values_that_cannot_be_are_named_with_their_key() {
         ("path = \"store\"", "path = \"store\"\n[alarms]\nupcoming_missing = { warning = \"x\" }", &["warning"]),
         (
             "path = \"store\"",
-            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { signal = \"KILL\", pidfile = \"p\", process = \"x\" }",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { signal = \"KILL\", pidfile = \"p\", process \
+             = \"x\" }",
             &["target.t.reload", "KILL", "HUP"],
         ),
         (
             "path = \"store\"",
-            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { http = \"http://127.0.0.1/\", systemd = \"x\" }",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { http = \"http://127.0.0.1/\", systemd = \
+             \"x\" }",
             &["target.t.reload", "one of"],
         ),
         (
@@ -506,17 +508,20 @@ fn values_that_cannot_be_are_named_with_their_key() {
         ),
         (
             "path = \"store\"",
-            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { haproxy = \"a\", fallback = { haproxy = \"b\" } }",
+            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { haproxy = \"a\", fallback = { haproxy = \
+             \"b\" } }",
             &["target.t.reload.fallback", "must be a reload"],
         ),
         (
             "path = \"store\"",
-            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { systemd = \"x\", fallback = { systemd = \"y\" } }",
+            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { systemd = \"x\", fallback = { systemd = \
+             \"y\" } }",
             &["target.t.reload.fallback", "target.t.reload.haproxy"],
         ),
         (
             "path = \"store\"",
-            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { haproxy = \"a\", fallback = \"none\", master = \"b\" }",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { haproxy = \"a\", fallback = \"none\", \
+             master = \"b\" }",
             &["target.t.reload.master", "there is none"],
         ),
         (
@@ -526,7 +531,8 @@ fn values_that_cannot_be_are_named_with_their_key() {
         ),
         (
             "path = \"store\"",
-            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { haproxy = \"a\", fallbakc = { systemd = \"x\" } }",
+            "path = \"store\"\n[target.t]\nkind = \"haproxy\"\nreload = { haproxy = \"a\", fallbakc = { systemd = \
+             \"x\" } }",
             &["target.t.reload.fallbakc", "target.t.reload.fallback"],
         ),
         (
@@ -556,7 +562,8 @@ fn values_that_cannot_be_are_named_with_their_key() {
         ),
         (
             "path = \"store\"",
-            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { signal = \"HUP\", unit = \"x\", process = \"x\" }",
+            "path = \"store\"\n[target.t]\nkind = \"generic\"\nreload = { signal = \"HUP\", unit = \"x\", process = \
+             \"x\" }",
             &["target.t.reload.unit", "leave"],
         ),
         (
@@ -637,9 +644,9 @@ fn the_policy_has_safe_defaults_that_config_show_prints() {
 fn every_value_of_the_policy_can_be_set_in_the_file_and_in_the_environment() {
     let mut sandbox = Sandbox::new();
     sandbox.append(
-        "[verify]\nmin_rsa_bits = 3072\ncurves = [\"P-384\"]\nsignatures = [\"Ed25519\", \"sha-256 with rsa\"]\n\
-         other_usages = \"refuse\"\nmax_validity = \"400d\"\nmax_chain = 8\n\
-         max_certificates = 12\nclock_skew = \"0s\"\nmax_new_leaves = 1\nchanged_issuer = \"confirm\"\n",
+        "[verify]\nmin_rsa_bits = 3072\ncurves = [\"P-384\"]\nsignatures = [\"Ed25519\", \"sha-256 with \
+         rsa\"]\nother_usages = \"refuse\"\nmax_validity = \"400d\"\nmax_chain = 8\nmax_certificates = 12\nclock_skew \
+         = \"0s\"\nmax_new_leaves = 1\nchanged_issuer = \"confirm\"\n",
     );
     for (key, value) in [
         ("min_rsa_bits", "3072"),

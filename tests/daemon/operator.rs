@@ -265,7 +265,8 @@ fn a_confirmation_does_not_stand_against_what_the_server_shows() {
     sandbox.append(SELDOM);
     let target = |reload: &str| {
         format!(
-            "[target.edge]\nkind = \"generic\"\nreload = {reload}\nproof = {{ connect = [\"{}\"], generation = \"header\", settle = \"20ms\", timeout = \"1s\" }}\n",
+            "[target.edge]\nkind = \"generic\"\nreload = {reload}\nproof = {{ connect = [\"{}\"], generation = \
+             \"header\", settle = \"20ms\", timeout = \"1s\" }}\n",
             server
         )
     };
@@ -449,8 +450,8 @@ fn damaged_evidence_is_counted_and_costs_nothing_else() {
     let old =
         "{\"event\":\"committed\",\"time\":\"2026-01-01T00:00:00Z\",\"generation\":1,\"cause\":\"cycle\",\"digest\":\"";
     writeln!(file, "{old}{}\",\"changes\":[]}}", "ab".repeat(32)).unwrap();
-    file.write_all(b"\xff\xfe not UTF-8\n\n{\"event\":\"told\"}\n[]\n{\"event\":\"of a later version\",\"time\":\"2026-01-01T00:00:00Z\"}\n")
-        .unwrap();
+    file.write_all(b"\xff\xfe not UTF-8\n\n{\"event\":\"told\"}\n[]\n").unwrap();
+    file.write_all(b"{\"event\":\"of a later version\",\"time\":\"2026-01-01T00:00:00Z\"}\n").unwrap();
     for _ in 0..64 {
         file.write_all(&[b'x'; 64 * 1024]).unwrap();
     }

@@ -27,7 +27,8 @@ fn in_parallel_targets_overlap_and_in_order_they_do_not() {
     // Each ends only once the other has begun.
     for (name, other) in [("a", "b"), ("b", "a")] {
         let script = format!(
-            "{WITH_A_NOTE}; until grep -q '{other} begins' happened; do sleep 0.02; done; echo \"{name} ends\" >> happened"
+            "{WITH_A_NOTE}; until grep -q '{other} begins' happened; do sleep 0.02; done; echo \"{name} ends\" >> \
+             happened"
         );
         add_target(&sandbox, name, &script, "reload_timeout = \"20s\"");
     }

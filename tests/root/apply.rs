@@ -181,10 +181,19 @@ fn folders_renamed_while_root_reads_them_give_a_whole_or_an_error() {
     std::fs::write(host.sandbox.store().join("other/000001/leaves.pem"), other.pem()).unwrap();
     host.shell("mkdir mixed; cp -a generations/000001 mixed/; cp other/000001/leaves.pem mixed/000001/leaves.pem");
     let mut dance = std::process::Command::new("sh");
-    dance.args(["-c", &format!("cd '{}'; while :; do
-        mv generations g; mv other generations; mv generations other; ln -s '{}' generations; rm generations; mv g generations
-        mv generations/000001 one; mv mixed/000001 generations/; mv generations/000001 mixed/; mv one generations/000001
-        done", host.sandbox.store().display(), host.path("targets/generations/edge").display())]);
+    dance.args([
+        "-c",
+        &format!(
+            "cd '{}'; while :; do
+        mv generations g; mv other generations; mv generations other; ln -s '{}' generations; rm generations; mv g \
+             generations
+        mv generations/000001 one; mv mixed/000001 generations/; mv generations/000001 mixed/; mv one \
+             generations/000001
+        done",
+            host.sandbox.store().display(),
+            host.path("targets/generations/edge").display()
+        ),
+    ]);
     let mut dancer = privilege::as_nobody(&dance).env("PATH", "/usr/bin:/bin").spawn().unwrap();
     let current = host.sandbox.current_leaf();
     let (mut whole, mut errors) = (0, 0);
@@ -309,7 +318,16 @@ fn a_generation_that_the_servers_check_refuses_stays_out_until_it_is_mended() {
     let Some(host) = Host::new() else { return };
     let script = host.path("check");
     // Fails with no certificate, and with two leaves in place, as long as the file is there.
-    std::fs::write(&script, format!("#!/bin/sh\nid -u >> {root}/checked-by\nopenssl x509 -noout -in {root}/targets/edge/leaves.pem || exit 1\n[ ! -e {root}/picky ] || [ $(grep -c BEGIN {root}/targets/edge/leaves.pem) = 1 ] || {{ echo too many leaves; exit 1; }}\n", root = host.path("").display())).unwrap();
+    std::fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\nid -u >> {root}/checked-by\nopenssl x509 -noout -in {root}/targets/edge/leaves.pem || exit \
+             1\n[ ! -e {root}/picky ] || [ $(grep -c BEGIN {root}/targets/edge/leaves.pem) = 1 ] || {{ echo too many \
+             leaves; exit 1; }}\n",
+            root = host.path("").display()
+        ),
+    )
+    .unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     host.add_target("edge", &format!("check = [{script:?}]"));
     host.sync().exits(0);
@@ -469,7 +487,11 @@ fn whom_an_access_list_lets_write_the_configuration_does_not_choose_what_root_ru
     // Mode and owner look as they should.
     let found = std::fs::metadata(&configuration).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::gid(&found), 0);
-    host.shell(&format!("printf '[target.evil]\nkind = \"generic\"\nprivileged = true\nreload = {{ command = [\"/bin/sh\", \"-c\", \"touch {0}/evil\"] }}\n' >> {0}/config.toml", host.path("").display()));
+    host.shell(&format!(
+        "printf '[target.evil]\nkind = \"generic\"\nprivileged = true\nreload = {{ command = [\"/bin/sh\", \"-c\", \
+         \"touch {0}/evil\"] }}\n' >> {0}/config.toml",
+        host.path("").display()
+    ));
     let words = ["config.toml can be written by uid 65534, whom its access list (ACL) names", "setfacl -b"];
     host.apply("evil").exits(3).says(&words);
     host.apply("edge").exits(3).says(&words);

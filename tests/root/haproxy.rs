@@ -19,8 +19,8 @@ fn configuration(sections: impl Into<String>) -> Configuration {
 
 fn add_target(host: &Host, way: Way, haproxy: &Haproxy) {
     host.sandbox.append(&format!(
-        "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = {check}\n{lines}\
-         proof = {{ connect = [\"{address}\"], server_name = \"api.example.com\", haproxy = {look:?}, timeout = \"6s\" }}\n",
+        "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = {check}\n{lines}proof = {{ connect = \
+         [\"{address}\"], server_name = \"api.example.com\", haproxy = {look:?}, timeout = \"6s\" }}\n",
         check = serde_json::to_string(&haproxy.check_command()).unwrap(),
         lines = way.lines(haproxy),
         address = haproxy.address(),
@@ -122,7 +122,8 @@ fn one_that_took_the_place_of_the_socket_gets_no_line_of_roots_files() {
         }
     });
     host.sandbox.append(&format!(
-        "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = [\"true\"]\nreload = {{ haproxy = {socket:?} }}\n"
+        "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = [\"true\"]\nreload = {{ haproxy = {socket:?} \
+         }}\n"
     ));
     host.sync().exits(7).says(&["has loaded no file beneath"]);
     let asked: String = all_asked.try_iter().collect();
@@ -133,8 +134,8 @@ fn one_that_took_the_place_of_the_socket_gets_no_line_of_roots_files() {
 fn what_the_server_says_makes_no_outcome_that_the_daemon_cannot_read() {
     let Some(host) = Host::new() else { return };
     host.sandbox.append(
-        "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = [\"true\"]\n\
-         reload = { command = [\"/bin/sh\", \"-c\", \"yes eh | head -c 15000; echo broken; exit 1\"] }\n",
+        "\n[target.edge]\nkind = \"haproxy\"\nprivileged = true\ncheck = [\"true\"]\nreload = { command = \
+         [\"/bin/sh\", \"-c\", \"yes eh | head -c 15000; echo broken; exit 1\"] }\n",
     );
     host.sync().exits(7).says(&["target_not_told", "broken"]);
     let outcome = host.outcome("edge");

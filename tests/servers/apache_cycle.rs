@@ -315,16 +315,19 @@ async fn by_the_presets_alone() {
     let port = support::port::free_port();
     shell(&format!(
         "chmod 755 {root}; cp -a /etc/apache2 {root}/etc; mount --bind {root}/etc /etc/apache2; cd /etc/apache2
-        mount -t tmpfs tmpfs /run/lock; mkdir -p /run/apache2; mount -t tmpfs tmpfs /run/apache2; mount -t tmpfs tmpfs /var/log/apache2
+        mount -t tmpfs tmpfs /run/lock; mkdir -p /run/apache2; mount -t tmpfs tmpfs /run/apache2; mount -t tmpfs tmpfs \
+         /var/log/apache2
         echo 'Listen 127.0.0.1:{port}' >ports.conf; rm -f sites-enabled/*
         for module in ssl socache_shmcb headers; do ln -sf ../mods-available/$module.load mods-enabled/; done
         ln -sf ../mods-available/ssl.conf mods-enabled/
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {root}/server.key -out {root}/server.pem -subj /CN=x"
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {root}/server.key -out \
+         {root}/server.pem -subj /CN=x"
     ));
     let site = |lines: &str| {
         let text = format!(
-            "<VirtualHost *:{port}>\nServerName api.example.com\nErrorLog ${{APACHE_LOG_DIR}}/site.log\nSSLEngine on\n\
-             SSLCertificateFile {root}/server.pem\nSSLCertificateKeyFile {root}/server.key\n{lines}\n</VirtualHost>\n"
+            "<VirtualHost *:{port}>\nServerName api.example.com\nErrorLog ${{APACHE_LOG_DIR}}/site.log\nSSLEngine \
+             on\nSSLCertificateFile {root}/server.pem\nSSLCertificateKeyFile \
+             {root}/server.key\n{lines}\n</VirtualHost>\n"
         );
         fs::write("/etc/apache2/sites-enabled/api.conf", text).unwrap();
     };
@@ -339,7 +342,8 @@ async fn by_the_presets_alone() {
     let running = pid();
     {
         stage.configure_targets(&format!(
-            "[target.apache]\nkind = \"apache\"\nproof = {{ connect = [\"127.0.0.1:{port}\"], server_name = \"api.example.com\" }}\n"
+            "[target.apache]\nkind = \"apache\"\nproof = {{ connect = [\"127.0.0.1:{port}\"], server_name = \
+             \"api.example.com\" }}\n"
         ));
         let first = stage.cycle().await;
         assert!(matches!(target(&first, "apache").owed, Some(Owed::Unproven(Proof::NotWired(_)))), "{first:?}");

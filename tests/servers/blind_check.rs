@@ -89,7 +89,7 @@ async fn a_check_in_another_mount_namespace_is_found_out_and_counts_only_where_i
     stage.world().rotate().unwrap();
     stage.world().rotate().unwrap();
     let report = stage.cycle().await;
-    assert!(report.committed && !report.targets[0].told, "{report:?}");
+    assert!(report.committed && !report.targets[0].reloaded, "{report:?}");
     let Some(Owed::BrokenWithoutUs { new, old }) = &report.targets[0].owed else { panic!("{report:?}") };
     assert!(new.contains("nonsense") && old.contains("nonsense"), "{new} {old}");
     assert_eq!(stage.linked("nginx"), report.generation.unwrap());

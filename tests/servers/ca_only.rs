@@ -37,8 +37,8 @@ impl Stunnel {
         fs::write(
             dir.join("stunnel.conf"),
             format!(
-                "foreground = yes\npid = {dir_text}/stunnel.pid\noutput = {dir_text}/log\n[api]\naccept = 127.0.0.1:{port}\n\
-                 connect = 127.0.0.1:{behind}\ncert = {dir_text}/server.pem\n{shipped}"
+                "foreground = yes\npid = {dir_text}/stunnel.pid\noutput = {dir_text}/log\n[api]\naccept = \
+                 127.0.0.1:{port}\nconnect = 127.0.0.1:{behind}\ncert = {dir_text}/server.pem\n{shipped}"
             ),
         )
         .unwrap();
@@ -83,8 +83,8 @@ async fn proven(mut stage: Stage, pinning: &str) -> (Stage, Stunnel) {
     stage.cycle().await;
     let stunnel = Stunnel::start(&stage.root().join("stunnel"), &stage.link("stunnel"));
     stage.configure_targets(&target(&format!(
-        "reload = {{ signal = \"HUP\", pidfile = \"{}\", process = \"stunnel4\" }}\n\
-         proof = {{ connect = [\"{}\"], timeout = \"6s\" }}",
+        "reload = {{ signal = \"HUP\", pidfile = \"{}\", process = \"stunnel4\" }}\nproof = {{ connect = [\"{}\"], \
+         timeout = \"6s\" }}",
         stunnel.pidfile().display(),
         stunnel.address()
     )));
@@ -135,7 +135,7 @@ async fn a_public_authority_admits_strangers_there_and_status_says_whose_word_it
     }
     stage.on_day(45);
     let report = stage.cycle().await;
-    assert!(report.committed && report.targets[0].told, "{report:?}");
+    assert!(report.committed && report.targets[0].reloaded, "{report:?}");
     assert_chain(&report);
     let status = stage.run(&["status"]).await;
     assert!(

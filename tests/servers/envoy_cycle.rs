@@ -222,8 +222,8 @@ async fn with_a_store_and_a_listener_each_both_authorities_are_served_and_proven
     let source = source.replace("authorities = [\"DigiCert\"]", GENESYS);
     let second = |more: &str| {
         format!(
-            "{source}\n[store.genesys]\npath = \"genesys\"\nsources = [\"us-genesys\"]\n\
-             [target.edge-genesys]\nkind = \"envoy\"\nstore = \"genesys\"\n{more}"
+            "{source}\n[store.genesys]\npath = \"genesys\"\nsources = [\"us-genesys\"]\n[target.edge-genesys]\nkind = \
+             \"envoy\"\nstore = \"genesys\"\n{more}"
         )
     };
     fs::write(&path, format!("{first}{}", second(""))).unwrap();
@@ -341,8 +341,9 @@ fn joined(configuration: &str, default: &str) -> String {
     let (ours, after) = rest.split_once("            # ----\n").unwrap();
     let ours = ours.replace("\n  ", "\n    ");
     format!(
-        "{before}            combined_validation_context:\n              default_validation_context: {default}\n              \
-         validation_context_sds_secret_config:\n  {ours}{after}"
+        "{before}            combined_validation_context:\n\
+         \x20             default_validation_context: {default}\n\
+         \x20             validation_context_sds_secret_config:\n  {ours}{after}"
     )
 }
 
@@ -377,8 +378,8 @@ async fn a_validator_that_is_joined_with_ours_and_asks_for_no_leaf_of_ours_is_no
 
     let validator = format!(
         "{{ custom_validator_config: {{ name: envoy.tls.cert_validator.spiffe, typed_config: {{ \"@type\": \
-         type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig, trust_domains: [{{ name: \
-         example.org, trust_bundle: {{ filename: \"{}\" }} }}] }} }} }}",
+         type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig, trust_domains: [{{ \
+         name: example.org, trust_bundle: {{ filename: \"{}\" }} }}] }} }} }}",
         root.display()
     );
     let address = assert_opened(&mut stage, &mut envoy, &validator, "custom_validator_config").await;

@@ -458,7 +458,8 @@ async fn a_generic_target_is_told_and_proven_by_the_socket_too() {
     let mut stage = Stage::begin().await;
     let haproxy = stage.serve_haproxy("haproxy", Way::Runtime, PLAIN);
     stage.configure_targets(&format!(
-        "[target.haproxy]\nkind = \"generic\"\noutputs = [\"haproxy\"]\nreload = {{ haproxy = {socket:?} }}\nproof = {{ haproxy = {socket:?}, timeout = \"6s\" }}\n",
+        "[target.haproxy]\nkind = \"generic\"\noutputs = [\"haproxy\"]\nreload = {{ haproxy = {socket:?} }}\nproof = \
+         {{ haproxy = {socket:?}, timeout = \"6s\" }}\n",
         socket = haproxy.socket()
     ));
     let first = stage.cycle().await;

@@ -168,7 +168,7 @@ async fn its_files_are_rendered_and_read_back_by_its_own_word() {
 async fn it_takes_its_turns() {
     let mut stage = configured("reload = { command = [\"true\"] }").await;
     let report = stage.cycle().await;
-    assert!(report.targets[0].told, "{report:?}");
+    assert!(report.targets[0].reloaded, "{report:?}");
     assert!(matches!(report.targets[0].settled, Some(Evidence::ReloadedNotProven(_))), "{report:?}");
 
     stage
@@ -177,7 +177,7 @@ async fn it_takes_its_turns() {
     stage.world().set_days_left(60).unwrap();
     let report = stage.cycle().await;
     assert!(matches!(report.targets[0].owed, Some(Owed::BrokenWithoutUs { .. } | Owed::BrokenBefore(_))), "{report:?}");
-    assert!(!report.targets[0].told, "{report:?}");
+    assert!(!report.targets[0].reloaded, "{report:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ fn cast_at_nginx(names: &Names) {
     let nginx = Nginx::start(
         dir.path(),
         &format!(
-            "{}\nserver {{ listen 127.0.0.1:@PORT@ ssl; ssl_protocols TLSv1.2 TLSv1.3;\n{}\nlocation / {{ return 200 in; }} }}",
+            "{}\nserver {{ listen 127.0.0.1:@PORT@ ssl; ssl_protocols TLSv1.2 TLSv1.3;\n{}\nlocation / {{ return 200 \
+             in; }} }}",
             snippet::http(&link),
             snippet::server(&link)
         ),

@@ -215,12 +215,10 @@ async fn the_main_process_of_a_unit_is_told_if_it_is_that_still() {
     if !is_inner() {
         let folder = tempfile::tempdir().unwrap();
         // As systemctl, of units whose main process stands in a file; the second line is what a second look finds.
-        let systemctl = "#!/bin/sh\n\
-            [ \"$*\" = \"--no-ask-password show --property=MainPID --value -- $6\" ] || { echo \"asked $*\"; exit 9; }\n\
-            cd \"$TRUSTSYNC_STORE\" || exit 8\n\
-            [ -e \"$6\" ] || { echo 'no bus'; exit 1; }\n\
-            if [ -e \"$6.asked\" ] && [ \"$(wc -l < \"$6\")\" -gt 1 ]; then sed -n 2p \"$6\"; else sed -n 1p \"$6\"; fi\n\
-            touch \"$6.asked\"\n";
+        let systemctl = "#!/bin/sh\n[ \"$*\" = \"--no-ask-password show --property=MainPID --value -- $6\" ] || { \
+                         echo \"asked $*\"; exit 9; }\ncd \"$TRUSTSYNC_STORE\" || exit 8\n[ -e \"$6\" ] || { echo 'no \
+                         bus'; exit 1; }\nif [ -e \"$6.asked\" ] && [ \"$(wc -l < \"$6\")\" -gt 1 ]; then sed -n 2p \
+                         \"$6\"; else sed -n 1p \"$6\"; fi\ntouch \"$6.asked\"\n";
         fs::write(folder.path().join("systemctl"), systemctl).unwrap();
         fs::set_permissions(folder.path().join("systemctl"), Permissions::from_mode(0o755)).unwrap();
         return again(&[], Some(folder.path()));

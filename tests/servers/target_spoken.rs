@@ -192,7 +192,8 @@ async fn over_a_unix_socket_a_server_is_told_and_asked() {
     application.answers(&answer("500 Oh", "", &"no\u{1b}[31m way ".repeat(1_000)));
     let refused = post(LIMIT).await.unwrap_err();
     assert!(
-        matches!(&refused, ReloadError::Refused { status: 500, body, .. } if body.starts_with("no[31m way") && body.len() <= 512),
+        matches!(&refused, ReloadError::Refused { status: 500, body, .. }
+            if body.starts_with("no[31m way") && body.len() <= 512),
         "{refused:?}"
     );
     assert!(!refused.to_string().contains("hunter2"), "{refused}");

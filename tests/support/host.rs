@@ -54,7 +54,8 @@ impl Host {
     /// Adds a privileged target that is told by a line in a file which root alone can write.
     pub fn add_target(&self, name: &str, more: &str) {
         self.sandbox.append(&format!(
-            "\n[target.{name}]\nkind = \"generic\"\nprivileged = true\nreload_timeout = \"2s\"\ncheck_timeout = \"2s\"\nreload = {{ command = [\"/bin/sh\", \"-c\", \"id -u >> {}\"] }}\n{more}\n",
+            "\n[target.{name}]\nkind = \"generic\"\nprivileged = true\nreload_timeout = \"2s\"\ncheck_timeout = \
+             \"2s\"\nreload = {{ command = [\"/bin/sh\", \"-c\", \"id -u >> {}\"] }}\n{more}\n",
             self.path(&format!("told-{name}")).display()
         ));
     }

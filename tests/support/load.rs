@@ -157,8 +157,8 @@ impl fmt::Display for Calls {
         let (live, strangers) = self.made;
         write!(
             f,
-            "{live} calls and {strangers} of strangers in {:.1} s ({:.0} a second): {} failed, {} strangers let in; median \
-             {:.1} ms, 99 of 100 within {:.1} ms, longest {:.1} ms; generations seen: {}",
+            "{live} calls and {strangers} of strangers in {:.1} s ({:.0} a second): {} failed, {} strangers let in; \
+             median {:.1} ms, 99 of 100 within {:.1} ms, longest {:.1} ms; generations seen: {}",
             self.lasted.as_secs_f64(),
             (live + strangers) as f64 / self.lasted.as_secs_f64(),
             self.failed.len(),

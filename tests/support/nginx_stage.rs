@@ -46,7 +46,8 @@ fn wired_with(link: &Path, change: impl Fn(String) -> String) -> String {
 /// A server block with these lines.
 pub fn server_block(lines: &str) -> String {
     format!(
-        "server {{ listen 127.0.0.1:@PORT@ ssl; server_name api.example.com;\n{lines}\nlocation / {{ return 200 in; }} }}"
+        "server {{ listen 127.0.0.1:@PORT@ ssl; server_name api.example.com;\n{lines}\nlocation / {{ return 200 in; \
+         }} }}"
     )
 }
 
@@ -144,8 +145,8 @@ impl Server for Nginx {
 
     fn table(&self, target: &str, check: &[String]) -> String {
         format!(
-            "[target.{target}]\nkind = \"nginx\"\ncheck = {check:?}\nreload = {{ pidfile = {:?} }}\n\
-             proof = {{ connect = [\"{}\"], server_name = \"api.example.com\", timeout = \"6s\" }}\n",
+            "[target.{target}]\nkind = \"nginx\"\ncheck = {check:?}\nreload = {{ pidfile = {:?} }}\nproof = {{ \
+             connect = [\"{}\"], server_name = \"api.example.com\", timeout = \"6s\" }}\n",
             self.pidfile(),
             self.address(),
         )
@@ -169,8 +170,8 @@ impl Checked for Nginx {
         let shipped = stage.wired(Self::TARGET);
         assert!(shipped.contains(&format!("#     {combined}")), "the comment has changed");
         let own = format!(
-            "map \"$ssl_client_verify|$ssl_client_fingerprint\" $your_variable \
-             {{ default \"\"; \"~^SUCCESS\\|{sha1}$\" yes; }}"
+            "map \"$ssl_client_verify|$ssl_client_fingerprint\" $your_variable {{ default \"\"; \
+             \"~^SUCCESS\\|{sha1}$\" yes; }}"
         );
         let ask = |server: String| server.replace("if ($trustsync_admit = \"\")", "if ($admitted = \"\")");
         self.rewrite(&format!("{own}\n{combined}\n{}", stage.wired_with(Self::TARGET, ask)));

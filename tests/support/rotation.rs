@@ -103,8 +103,8 @@ impl Stage {
     /// The embedded server as a target.
     pub fn embedded_target(&self) -> String {
         format!(
-            "[target.server]\nkind = \"generic\"\nreload = {{ http = \"{}\" }}\n\
-             proof = {{ connect = [\"{}\"], generation = \"header\", settle = \"20ms\", timeout = \"2s\" }}\n",
+            "[target.server]\nkind = \"generic\"\nreload = {{ http = \"{}\" }}\nproof = {{ connect = [\"{}\"], \
+             generation = \"header\", settle = \"20ms\", timeout = \"2s\" }}\n",
             self.reloads.url(),
             self.server
         )
@@ -114,9 +114,10 @@ impl Stage {
     pub fn configure(&self, targets: &str) {
         let api = fs::read_to_string(self.dir.path().join("api")).unwrap();
         let text = format!(
-            "[source.demo]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"client-secret\"\n\
-             api = \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n\
-             [crl]\npolicy = \"off\"\n[store.main]\npath = \"{store}\"\ngrace = \"14d\"\nkeep = 2\nextra_anchors = [\"extra.pem\"]\n{targets}",
+            "[source.demo]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"client-secret\"\napi \
+             = \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = \
+             [\"digicert-root.pem\"]\n[crl]\npolicy = \"off\"\n[store.main]\npath = \"{store}\"\ngrace = \
+             \"14d\"\nkeep = 2\nextra_anchors = [\"extra.pem\"]\n{targets}",
             id = trustsync::simulator::world::CLIENT_ID,
             store = self.store.display(),
         );

@@ -216,8 +216,8 @@ impl Sandbox {
     /// A source of that name at this vendor.
     pub fn source(&self, name: &str, region: &str) -> String {
         format!(
-            "[source.{name}]\nregion = \"{region}\"\nclient_id = \"{}\"\nclient_secret_file = \"client-secret\"\n\
-             api = \"{url}\"\nlogin = \"{url}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n",
+            "[source.{name}]\nregion = \"{region}\"\nclient_id = \"{}\"\nclient_secret_file = \"client-secret\"\napi \
+             = \"{url}\"\nlogin = \"{url}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n",
             trustsync::simulator::world::CLIENT_ID,
             url = self.vendor.url,
         )
@@ -254,7 +254,8 @@ impl Sandbox {
     pub fn add_target(&self, name: &str) {
         let told = self.path(&format!("told-{name}"));
         self.append(&format!(
-            "\n[target.{name}]\nkind = \"generic\"\nreload = {{ command = [\"/bin/sh\", \"-c\", \"echo told >> {}\"] }}\n",
+            "\n[target.{name}]\nkind = \"generic\"\nreload = {{ command = [\"/bin/sh\", \"-c\", \"echo told >> {}\"] \
+             }}\n",
             told.display()
         ));
     }

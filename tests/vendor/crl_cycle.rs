@@ -85,10 +85,11 @@ impl Stage {
         write(
             "trustsync.toml",
             &format!(
-                "[source.us]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"secret\"\napi = \"{api}\"\n\
-                 login = \"{api}\"\nca_file = \"api-ca.pem\"\nauthorities = {authorities}\n\
-                 digicert_anchors = [\"digicert.pem\"]\ngenesys_anchors = [\"genesys.pem\"]\n\
-                 [crl]\npolicy = \"{policy}\"\nallow_private = true\n[store.main]\npath = \"store\"\n",
+                "[source.us]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"secret\"\napi = \
+                 \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\nauthorities = \
+                 {authorities}\ndigicert_anchors = [\"digicert.pem\"]\ngenesys_anchors = \
+                 [\"genesys.pem\"]\n[crl]\npolicy = \"{policy}\"\nallow_private = true\n[store.main]\npath = \
+                 \"store\"\n",
                 id = vendor.client_id(),
                 api = vendor.api_url(),
             ),

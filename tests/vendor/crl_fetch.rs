@@ -454,7 +454,8 @@ async fn a_kept_list_stays_in_use_across_an_outage_until_it_is_stale() {
     let stale = world.obtain(&url, "2026-06-20T00:00:00Z").await;
     assert!(stale.crl.is_none());
     assert!(
-        matches!(&stale.trouble, Some(Trouble::Refused { refused, .. }) if matches!(refused.problem, Problem::Stale(_))),
+        matches!(&stale.trouble, Some(Trouble::Refused { refused, .. })
+            if matches!(refused.problem, Problem::Stale(_))),
         "{:?}",
         stale.trouble
     );

@@ -132,7 +132,8 @@ struct State {
     /// The newest number adopted.
     generation: u64,
     /// For what the server was reloaded last.
-    told: Option<(u64, Fingerprint)>,
+    #[serde(rename = "told")]
+    reloaded: Option<(u64, Fingerprint)>,
     /// Whether its check sees what is wrong with a generation.
     #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
     canary: Option<CheckCanary>,
@@ -202,6 +203,7 @@ impl Apply<'_> {
         (outcome, error.exit())
     }
 
+    // Long because it is the helper's whole turn, in its order: adopt, remember, render, take the steps, report.
     async fn work(&self, files: &Privileged, request: Option<&Request>) -> Result<(ApplyOutcome, Exit), ApplyError> {
         let now = self.clock.now();
         files.prepare(std::fs::metadata(&self.store.path).map_or(0, |found| found.gid()))?;
@@ -227,10 +229,10 @@ impl Apply<'_> {
         let content = Content::of(&adopted.set, &adopted.planner, &outputs);
         let rendered = self.render(files, &content, &given.manifest)?;
         let environment = self.environment(number, &given.manifest.store);
-        let old = linked.into_iter().chain(state.told.map(|(told, _)| told));
+        let old = linked.into_iter().chain(state.reloaded.map(|(number, _)| number));
         let drops_denied = trusts_denied(&files.generations(), old, &adopted.planner.denied);
         // Of these very files: an apply that died after it had exchanged them has reloaded nothing.
-        let acknowledged = state.told.filter(|(_, digest)| *digest == rendered).map(|(told, _)| told);
+        let acknowledged = state.reloaded.filter(|(_, digest)| *digest == rendered).map(|(number, _)| number);
         let server = Server {
             kinds: self.store.kinds,
             target: self.target,
@@ -243,7 +245,7 @@ impl Apply<'_> {
         let verdict = ByRoot::take(server, Situation { drops_denied, ..begin }).await;
         let mut outcome = ApplyOutcome::new(request, now, verdict);
         if matches!(outcome.verdict, Verdict::Reloaded(_)) {
-            state.told = Some((number, rendered));
+            state.reloaded = Some((number, rendered));
             unsaved = state.write(&files.state()).err();
         }
         if link.read().is_ok_and(|found| found == Link::Generation(number)) {
@@ -262,7 +264,7 @@ impl Apply<'_> {
         }
         outcome.canary.clone_from(&state.canary);
         outcome.refused = adopted.refused;
-        let named = [linked, Some(number), state.told.map(|(told, _)| told)];
+        let named = [linked, Some(number), state.reloaded.map(|(number, _)| number)];
         outcome.findings.extend(self.findings(foreign, &self.sweep(files, &named), unsaved.as_ref()));
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,

@@ -352,7 +352,7 @@ impl<'a> Turns<'a> {
         report: &mut Report,
     ) {
         let (target, wanted) = (self.target.name.clone(), self.manifest.generation);
-        let mut line = TargetReport { target, wanted, settled: None, owed: None, told: reloaded, to_add: None };
+        let mut line = TargetReport { target, wanted, settled: None, owed: None, reloaded, to_add: None };
         // What a server answers is kept from here on.
         match outcome.bounded() {
             TurnOutcome::Settled(evidence) => {

@@ -33,8 +33,8 @@ const ASKED_LATER: &str = "its allowlist is of the wanted generation, but which 
      it may ask later, for some locations";
 
 /// Why the chain is not seen of one that asks by other names, and shows our header.
-const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those of \
-     this store's bundle (another CA file at this address, or a list of names of its own, as Apache's \
+const OTHER_NAMES: &str = "its allowlist is of the wanted generation, but the names that it advertises are not those \
+     of this store's bundle (another CA file at this address, or a list of names of its own, as Apache's \
      SSLCADNRequestFile), so which authorities it accepts cannot be seen";
 
 /// Why the chain is not seen of one that asks for anybody's certificate.
@@ -154,7 +154,7 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
             Proof::ChainOnly("the target has no evidence of the allowlist's generation".to_owned()).into()
         }
         Some(None) | None => Proof::Unverifiable(
-            "the target has no generation marker (marker = false), and no header shows the allowlist's generation either"
+            "the target has no generation marker (marker = false), and no header shows the allowlist's generation"
                 .to_owned(),
         )
         .into(),

@@ -61,7 +61,8 @@ pub struct Committed {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TargetRecord {
     /// When its server was first asked to reload.
-    pub told: Option<Timestamp>,
+    #[serde(rename = "told")]
+    pub reloaded: Option<Timestamp>,
     /// Since when it is settled by the evidence that it has now; `None` while it is owed.
     pub settled: Option<Settled>,
     /// Reloads, debts and evidence, in the order of the file.
@@ -237,7 +238,7 @@ impl Record {
                 }
                 let at = self.targets.entry(target).or_default();
                 match event {
-                    Happened::Told => drop(at.told.get_or_insert(time)),
+                    Happened::Told => drop(at.reloaded.get_or_insert(time)),
                     Happened::Owed => at.settled = None,
                     // An override that a proof has made needless, and the other way round.
                     by if at.settled.as_ref().is_none_or(|known| known.by != by) => {

@@ -47,7 +47,7 @@ pub async fn refuse_and_converge<S: Checked>(stage: &mut Stage, server: &mut S) 
     fs::remove_file(stage.root().join("refuse")).unwrap();
     let report = stage.cycle().await;
     assert_proven(&report);
-    assert!(!report.committed && line(&report).told);
+    assert!(!report.committed && line(&report).reloaded);
     assert_eq!(stage.linked(S::TARGET), 2);
     assert_eq!(knock(&server.address(), Some(&upcoming)), "200");
     assert_eq!(stage.alarms(), Vec::<String>::new());

@@ -67,7 +67,7 @@ pub async fn a_restored_backup_is_found_by_the_next_proof_and_mended<S: Server>(
         assert_eq!(knock(&server.address(), Some(&upcoming)), S::UNLISTED);
         let report = stage.cycle().await;
         assert_proven(&report);
-        assert!(line(&report).told && !report.committed);
+        assert!(line(&report).reloaded && !report.committed);
         assert_eq!(knock(&server.address(), Some(&upcoming)), "200");
     }
 

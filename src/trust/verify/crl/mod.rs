@@ -253,6 +253,7 @@ fn wrong(what: &'static str) -> impl Fn(NotDer) -> UnreadableCrl {
 }
 
 /// What the signed part says, and its entries in place. `algorithm` is the one that stands beside the signature.
+// Long because it is the structure of RFC 5280, field after field.
 fn read_signed<'a>(
     signed: &Value<'a>,
     algorithm: &Value<'_>,
