@@ -181,7 +181,7 @@ fn pkcs12_by_openssl_old_and_new_is_opened_and_its_key_is_named_and_never_shown(
         ran.never_says(&[&key[1], "correct horse", "\u{1b}"]);
         let json = inspect(&[&file, "--password-file", &password, "--output", "json"]).exits(0).json();
         assert_eq!(json[0]["certificates"].as_array().unwrap().len(), 3, "{name}");
-        inspect(&[&file]).exits(5).says(&["none of the passwords tried", "--password-file"]);
+        inspect(&[&file]).exits(5).says(&["none of the passwords that were tried", "--password-file"]);
     }
     let wrong = files.file("wrong", "wrong");
     inspect(&[files.path("modern.p12").to_str().unwrap(), "--password-file", &wrong]).exits(5);

@@ -422,7 +422,7 @@ fn check_same(state: &State, given: &Manifest, files: &Privileged) -> Result<(),
             format!("is another one ({given}) than before ({had})")
         }
         _ if given.generation < state.generation => format!(
-            "has generation {:06}, and {:06} was adopted before: an earlier one could bring back what has left",
+            "has generation {:06}, and {:06} was adopted before: an earlier one may not bring back what has left",
             given.generation, state.generation
         ),
         _ => return Ok(()),
