@@ -35,10 +35,7 @@ pub mod marker;
 pub mod report;
 pub mod settings;
 mod signals;
-#[allow(clippy::arithmetic_side_effects)]
 pub mod simulator;
-#[allow(clippy::arithmetic_side_effects)]
 pub mod store;
-#[allow(clippy::arithmetic_side_effects)]
 pub mod targets;
 pub mod trust;
