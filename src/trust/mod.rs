@@ -7,7 +7,8 @@
 //!  verify      anchors, path, rules, revocation lists: the one way from a certificate to a verified one, or to a refusal
 //!  event       the catalogue, findings and their subjects         inspection  what `inspect` says of a file
 //!  plan        answers and planner state become the trust set     turn        a target's state machine, what it owes
-//!  records     state, manifest, evidence; another store's set     render      the set becomes the files of a generation
+//!  records     state, manifest, evidence; what is adopted from another store
+//!  render      the set becomes the files of a generation
 //! ```
 
 pub mod event;
