@@ -6,10 +6,14 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use hyper::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, LOCATION};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use rustls::CertificateError;
 use tokio::time::{Instant, timeout_at};
+use tower_service::Service;
 use url::Url;
 
 use super::Limits;
@@ -151,6 +155,9 @@ pub enum Transport {
     },
 }
 
+/// Why a proxy made no tunnel. hyper-util names the type only as what its connector fails with.
+type TunnelError = <Tunnel<HttpConnector> as Service<Uri>>::Error;
+
 /// In what way a connection failed. A proxy is named without its credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionFailure {
@@ -257,22 +264,20 @@ impl Transport {
             return Self::TimedOut { phase: Phase::Connect, after: limits.connect };
         }
         let mut reason = clean(&root_cause(error));
-        // hyper-util does not export its tunnel's error, so its text is read; the tests with a real proxy notice a
-        // change.
-        let tunnel = causes(error).map(ToString::to_string).find(|text| text.starts_with("tunnel error: "));
+        let tunnel = causes(error).find_map(|cause| cause.downcast_ref::<TunnelError>());
         let failure = if let Some(tunnel) = tunnel {
             let proxy = proxy.unwrap_or("that of HTTPS_PROXY or ALL_PROXY in the environment").to_owned();
-            if tunnel.ends_with("proxy authorization required") {
-                ConnectionFailure::ProxyAuthentication(proxy)
-            } else {
-                if tunnel.ends_with("unsuccessful") {
+            match tunnel {
+                TunnelError::ProxyAuthRequired => ConnectionFailure::ProxyAuthentication(proxy),
+                TunnelError::TunnelUnsuccessful => {
                     reason = "it refused the CONNECT request, as some do for wrong credentials too".into();
+                    ConnectionFailure::Proxy(proxy)
                 }
-                ConnectionFailure::Proxy(proxy)
+                _ => ConnectionFailure::Proxy(proxy),
             }
         } else if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
             ConnectionFailure::of_tls(tls)
-        } else if error.is_dns() || causes(error).any(|cause| cause.to_string() == "dns error") {
+        } else if error.is_dns() {
             ConnectionFailure::Dns
         } else if error.is_connect() {
             ConnectionFailure::Connect
