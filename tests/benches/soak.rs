@@ -1,7 +1,7 @@
 //! A soak of the daemon: as many polls as it would make in two years, one after the other, with a rotation every thousand.
 //! Prints memory, file descriptors, threads and the time of a poll as they go, and what it costs to do nothing.
 //!
-//!     cargo run --release --example soak [POLLS]
+//!     cargo run --release -p trustsync-benches --example soak [POLLS]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;

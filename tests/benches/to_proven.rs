@@ -1,7 +1,7 @@
 //! How long it takes from the vendor's answer until a server is proven to serve it: fifty rotations of each server, by the
 //! whole cycle. Beside it, what the server alone needs: from its being told to its first new answer, and to its last old one.
 //!
-//!     cargo bench --bench to_proven [-- SERVER]
+//!     cargo bench -p trustsync-benches --bench to_proven [-- SERVER]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::{Duration, Instant};
