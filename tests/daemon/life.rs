@@ -394,6 +394,8 @@ fn whatever_is_changed_behind_our_back_is_found_at_once_and_repaired_by_a_new_ge
     for (word, harm) in harms {
         let number = sandbox.current().unwrap();
         let drifts = daemon.count("store_drift");
+        // A change before the kernel watches the new folder is found by the next look alone.
+        daemon.wait_until("a watch", || daemon.watches(bundle(number).parent().unwrap()));
         harm(number);
         daemon.wait_until("a repair", || sandbox.current() == Some(number + 1));
         daemon.wait_until("the target told", || sandbox.reload_requests("web") == usize::try_from(number + 1).unwrap());

@@ -39,7 +39,8 @@ fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {
     let admit = fs::read_to_string(link.join("apache/admit.conf")).unwrap();
     let given = fs::read_to_string(host.sandbox.store().join("current/apache/admit.conf")).unwrap();
     host.forge_file("apache/admit.conf", "Require all granted\n");
-    host.apply("edge").exits(0);
+    // Each restart comes to its end: one that is still to come would read what is edited below.
+    server.await_restart(|| drop(host.apply("edge").exits(0)));
     host.forge_file("apache/admit.conf", &given);
     assert_eq!(fs::read_to_string(link.join("apache/admit.conf")).unwrap(), admit);
     // Nor does what it says of a denied one stand in a server's configuration unless it is a hash.
@@ -49,7 +50,7 @@ fn a_rotation_reaches_an_apache_whose_key_is_roots_alone() {
         "reason": "distrusted", "since": "2026-01-01T00:00:00Z", "pem_sha1": "x'\"\nRequire all granted\n#"
     });
     host.forge(&forged);
-    host.apply("edge").exits(0);
+    server.await_restart(|| drop(host.apply("edge").exits(0)));
     assert_eq!(fs::read_to_string(link.join("apache/admit.conf")).unwrap(), admit);
     host.forge(&manifest);
     let told = server.reload_requests();

@@ -60,12 +60,19 @@ impl Apache {
 
     /// Reloads as an operator would: `apache2 -k graceful`. Returns once it serves by the new configuration.
     pub fn reload(&self) {
+        self.await_restart(|| {
+            let reload = Command::new("apache2")
+                .args(["-d", self.dir.to_str().unwrap(), "-f", "httpd.conf", "-k", "graceful"])
+                .output()
+                .unwrap();
+            assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+        });
+    }
+
+    /// Does what makes it restart gracefully, and waits until it has.
+    pub fn await_restart(&self, ask: impl FnOnce()) {
         let resumed = self.resumed();
-        let reload = Command::new("apache2")
-            .args(["-d", self.dir.to_str().unwrap(), "-f", "httpd.conf", "-k", "graceful"])
-            .output()
-            .unwrap();
-        assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+        ask();
         wait_until("it serves by the new configuration", || self.resumed() > resumed);
     }
 

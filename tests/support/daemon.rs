@@ -1,8 +1,9 @@
 //! The real `trustsync run`, watched through its log.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -38,6 +39,13 @@ impl Daemon {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether the kernel reports to it what changes in this folder (inotify's part of proc(5), `fdinfo`).
+    pub fn watches(&self, folder: &Path) -> bool {
+        let inode = format!(" ino:{:x} ", fs::metadata(folder).unwrap().ino());
+        let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).unwrap().flatten();
+        descriptors.filter_map(|found| fs::read_to_string(found.path()).ok()).any(|text| text.contains(&inode))
     }
 
     pub fn signal(&self, signal: Signal) {
