@@ -30,7 +30,7 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use crate::clock::Clock;
-use crate::settings::resolved::{Settings, Store as StoreSettings, Target};
+use crate::settings::resolved::{CrlPolicy, Settings, Store as StoreSettings, Target};
 use crate::store::contents::{self, Contents, ContentsError};
 use crate::store::{Link, LockError, Store, StoreError};
 use crate::trust::plan::clock_doubt::{self, KnownTimes};
@@ -161,6 +161,10 @@ pub async fn gather(
     clock: &dyn Clock,
     deadline: Duration,
 ) -> Result<Answers, CycleError> {
+    if settings.crl.policy == CrlPolicy::Off {
+        // Nothing of the store is needed before the lock: the answers are assessed under it.
+        return Ok(Answers { observed, judged: None, lists: Lists::not_wanted() });
+    }
     let contents = read(store)?;
     let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
     let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };

@@ -45,6 +45,11 @@ pub struct Lists {
 }
 
 impl Lists {
+    /// What is gathered where no list counts (`crl.policy = "off"`).
+    pub fn not_wanted() -> Self {
+        Self { asked_for: true, ..Self::default() }
+    }
+
     /// None, for this reason.
     pub fn unavailable(store: &str, why: &CycleError) -> Self {
         let text = format!("No revocation list could be looked at: {why} What is trusted stays.");
