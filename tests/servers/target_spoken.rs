@@ -124,6 +124,20 @@ async fn a_command_is_told_what_is_wanted_and_asked_until_it_is_steadily_said() 
 }
 
 #[tokio::test]
+async fn one_that_answers_and_fails_in_turn_is_not_steady_however_little_time_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = folder.path().join("count");
+    let script = format!(
+        "echo >> {count}; n=$(wc -l < {count}); [ $((n % 2)) = 1 ] && echo $TRUSTSYNC_GENERATION",
+        count = count.display()
+    );
+    let command = ways(Some(&["sh", "-c", &script]), None);
+    let hurried = settings::ProofMethods { settle: Duration::ZERO, timeout: Duration::from_millis(450), ..command };
+    let report = prove(KIND, &hurried, &wanted(), Patience::JustReloaded).await;
+    assert!(matches!(report.proof, Proof::NotYet(_)), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_command_that_hangs_is_ended_and_holds_nobody_up() {
     let began = Instant::now();
     let hung = proof_by(Some(&["sh", "-c", "trap '' TERM; sleep 1000; sleep 1000"]), None).await;

@@ -97,7 +97,7 @@ impl Admin {
         }
         if ours.iter().any(|secret| context_of(secret) != Some(&meant.context)) {
             let several = if ours.len() == 1 { String::new() } else { format!(" (one of {}; {SEVERAL})", ours.len()) };
-            return Ok(Seen::refuted_for_good(format!(
+            return Ok(Seen::kept(format!(
                 "its secret {SECRET:?} says that it is of generation {:06}, but holds something else than the file \
                  that the link names{several}",
                 wanted.generation
@@ -107,7 +107,7 @@ impl Admin {
             Held::All | Held::Marker => Proof::Proven,
             Held::First if self.file == WITHOUT_MARKER => Proof::AllowlistOnly(FIRST_ALONE.to_owned()),
             Held::First | Held::Otherwise => {
-                return Ok(Seen::refuted_for_good(format!(
+                return Ok(Seen::kept(format!(
                     "none of its TLS contexts holds the authorities of generation {:06}, though it has taken the \
                      secret",
                     wanted.generation
@@ -147,7 +147,7 @@ fn not_taken(
     let Some(first) = ours.first() else {
         return Ok(Some(match statistics.attempts {
             // It asks for the secret, and has none: then its listeners let nobody in.
-            Some(_) => Seen::refuted_for_good(format!(
+            Some(_) => Seen::kept(format!(
                 "it has loaded none of the secret {SECRET:?} yet: {}",
                 statistics.refusals("every client is refused")
             )),
@@ -158,12 +158,12 @@ fn not_taken(
     let versions = ours.iter().map(|secret| version_of(secret)).collect::<Option<Vec<u64>>>().ok_or_else(unnamed)?;
     let of_another = versions.iter().copied().find(|version| *version != wanted.generation);
     if let Some(other) = of_another.filter(|_| versions.contains(&wanted.generation)) {
-        return Ok(Some(Proof::Refuted(parted(places, ours.len(), other)).into()));
+        return Ok(Some(Seen::other_content(parted(places, ours.len(), other))));
     }
     let taken = if is_alone { statistics.version } else { version_of(first) }.ok_or_else(unnamed)?;
     Ok(match of_another {
         None if taken == wanted.generation => None,
-        None => Some(Seen::refuted_for_good(format!(
+        None => Some(Seen::kept(format!(
             "it was given generation {:06} and refused it, and goes on with {taken:06}: {}",
             wanted.generation,
             statistics.refusals("its log says why")

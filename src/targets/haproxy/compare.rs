@@ -11,7 +11,7 @@ use crate::targets::haproxy::loaded::{self, CaFile, List, Loaded};
 use crate::targets::haproxy::on_disk::{OnDisk, generation_of};
 use crate::targets::haproxy::socket::{HaproxyError, Trouble};
 use crate::targets::proof::observe::{Observe, OwnProof, OwnProofKey};
-use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
+use crate::targets::proof::seen::{Caveat, Seen, Wanted, not_ours, of_generation};
 use crate::trust::turn::Proof;
 use crate::trust::values::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
@@ -52,10 +52,10 @@ impl Observe for RuntimeSocket {
 async fn compared(socket: &Path, wanted: &Wanted) -> Result<Seen, HaproxyError> {
     let disk = match OnDisk::of(&wanted.directory) {
         Ok(disk) => disk,
-        Err(error) => return Ok(Proof::Refuted(format!("the files to compare with cannot be read: {error}")).into()),
+        Err(error) => return Ok(Seen::other_content(format!("the files to compare with cannot be read: {error}"))),
     };
     if let Some(why) = LISTS.iter().find_map(|path| is_not_wanted(&disk, path, wanted)) {
-        return Ok(Proof::Refuted(why).into());
+        return Ok(Seen::other_content(why));
     }
     let loaded = Loaded::of(socket, &disk).await?;
     if loaded.is_empty() {
@@ -63,12 +63,12 @@ async fn compared(socket: &Path, wanted: &Wanted) -> Result<Seen, HaproxyError> 
     }
     for list in &loaded.lists {
         if let Some(seen) = other_list(socket, list, &disk, wanted).await? {
-            return Ok(seen.into());
+            return Ok(seen);
         }
     }
     for ca_file in &loaded.ca_files {
         if let Some(seen) = other_chain(socket, ca_file, &disk, wanted).await? {
-            return Ok(seen.into());
+            return Ok(seen);
         }
     }
     let paths: BTreeSet<&str> = loaded.lists.iter().map(|list| list.path.as_str()).collect();
@@ -78,7 +78,7 @@ async fn compared(socket: &Path, wanted: &Wanted) -> Result<Seen, HaproxyError> 
     });
     Ok(match (loaded.ca_files.is_empty(), missing) {
         (false, None) => Proof::Proven.into(),
-        (false, Some(missing)) => Seen::without_allowlist(missing),
+        (false, Some(missing)) => Seen::with(Proof::ChainOnly(missing), Caveat::AllowlistMissing),
         (true, None) => Proof::AllowlistOnly("HAProxy has loaded no CA file of this target".into()).into(),
         (true, Some(missing)) => {
             Proof::Unverifiable(format!("HAProxy has loaded no CA file of this target, and {missing}")).into()
@@ -99,7 +99,7 @@ fn is_not_wanted(disk: &OnDisk, path: &str, wanted: &Wanted) -> Option<String> {
 }
 
 /// What this list shows instead of the wanted entries, if so.
-async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Proof>, HaproxyError> {
+async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) -> Result<Option<Seen>, HaproxyError> {
     let shown = loaded::entries(socket, list, None).await?;
     let meant = disk.entries(&list.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown) {
@@ -108,8 +108,8 @@ async fn other_list(socket: &Path, list: &List, disk: &OnDisk, wanted: &Wanted) 
     let other =
         generation_of(&shown).filter(|(number, store)| *store == wanted.store_id && *number != wanted.generation);
     Ok(Some(match other {
-        Some((number, _)) => of_generation("the allowlist", number),
-        None => Proof::Refuted(format!("HAProxy has other entries of {} than stand on the disk", list.path)),
+        Some((number, _)) => of_generation("the allowlist", number).into(),
+        None => Seen::other_content(format!("HAProxy has other entries of {} than stand on the disk", list.path)),
     }))
 }
 
@@ -119,7 +119,7 @@ async fn other_chain(
     ca_file: &CaFile,
     disk: &OnDisk,
     wanted: &Wanted,
-) -> Result<Option<Proof>, HaproxyError> {
+) -> Result<Option<Seen>, HaproxyError> {
     let shown = loaded::certificates(socket, &ca_file.name).await?;
     let meant = disk.certificates(&ca_file.path);
     if meant.as_ref().is_ok_and(|meant| *meant == shown.fingerprints) {
@@ -131,8 +131,10 @@ async fn other_chain(
         .filter_map(|subject| marker_in(subject))
         .find(|marker| marker.store_id == wanted.store_id && marker.generation != wanted.generation);
     Ok(Some(match other {
-        Some(marker) => of_generation("the chain", marker.generation),
-        None => Proof::Refuted(format!("HAProxy has other certificates of {} than stand on the disk", ca_file.path)),
+        Some(marker) => of_generation("the chain", marker.generation).into(),
+        None => {
+            Seen::other_content(format!("HAProxy has other certificates of {} than stand on the disk", ca_file.path))
+        }
     }))
 }
 
@@ -144,7 +146,7 @@ fn marker_in(subject: &str) -> Option<MarkerName> {
 /// What the wire shows of a HAProxy that has our chain loaded by what it says of itself, and advertises nothing of it.
 fn unadvertised(wire: Seen, others: &[Seen]) -> Seen {
     let is_loaded = |other: &Seen| matches!(other.proof, Proof::Proven | Proof::ChainOnly(_));
-    if wire.proof == not_ours() && others.iter().any(is_loaded) {
+    if wire == Seen::from(not_ours()) && others.iter().any(is_loaded) {
         return Proof::Unverifiable(
             "this target's files are loaded, but at this address and by this name none of their names is advertised: \
              HAProxy advertises those of ca-file, never of ca-verify-file; or another bind answers there"

@@ -4,8 +4,8 @@ use x509_parser::prelude::{FromDer, X509Name};
 
 use crate::trust::values::marker_name::{MARKER_ORGANIZATION, MarkerName};
 
-/// The markers among `names` (each the DER of a Name), of whatever store, in the order advertised. A marker's subject has
-/// the marker's organisation and exactly one commonName, of the marker's form.
+/// The markers among `names` (each the DER of a Name), of whatever store, in the order advertised. A marker's subject
+/// has the marker's organisation and exactly one commonName, of the marker's form.
 #[must_use]
 pub fn find_in(names: &[Vec<u8>]) -> Vec<MarkerName> {
     names.iter().filter_map(|der| read(der)).collect()

@@ -6,11 +6,11 @@
 //!   └──── 10 to 500 ms ─────┴─▶ the end of `timeout`: what was seen last is the outcome
 //! ```
 //! nginx answers with the old set up to 300 ms after the first new answer, from workers that have yet to end. So one
-//! observation proves nothing, and a streak counts only if it is unbroken and lasts. There are two parts: the *chain* (the
-//! generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is defined beside
-//! it). A server that reports which generation it has loaded (`self_report`) answers for both. What one way cannot show,
-//! another may; where several are configured, all must agree. That the server enforces the allowlist is not claimed: see
-//! [`crate::targets::nginx`].
+//! observation proves nothing, and a streak counts only if it is unbroken and lasts. There are two parts: the *chain*
+//! (the generation marker among the names of the CertificateRequest) and the *allowlist* (a header whose value is
+//! defined beside it). A server that reports which generation it has loaded (`self_report`) answers for both. What one
+//! way cannot show, another may; where several are configured, all must agree. That the server enforces the allowlist
+//! is not claimed: see [`crate::targets::nginx`].
 
 pub mod marker;
 pub mod observe;
@@ -32,7 +32,7 @@ use crate::targets::http::Asker;
 use crate::targets::kind::Kind;
 use crate::targets::proof::observe::{OBSERVATION_LIMIT, Observe};
 use crate::targets::proof::observer::{Command, Expected, Wire};
-use crate::targets::proof::seen::Seen;
+use crate::targets::proof::seen::{Caveat, Seen};
 pub use crate::targets::proof::seen::{NOT_OURS, Patience, Wanted, of_generation};
 use crate::targets::proof::watch::Watch;
 use crate::targets::ways::ProofMethods;
@@ -74,8 +74,8 @@ struct Place {
     is_on_the_wire: bool,
 }
 
-/// Observes a server of this kind in every way that `methods` names (each IP of each name, both families), all at once, until
-/// each has shown what the server serves.
+/// Observes a server of this kind in every way that `methods` names (each IP of each name, both families), all at once,
+/// until each has shown what the server serves.
 pub async fn prove(kind: Kind, methods: &ProofMethods, wanted: &Wanted, patience: Patience) -> ProofReport {
     let places = places(kind, methods).await;
     let on_the_wire = places.iter().take_while(|place| place.is_on_the_wire).count();
@@ -120,7 +120,8 @@ async fn places(kind: Kind, methods: &ProofMethods) -> Vec<Place> {
             let place = |address, observer| Place { name: connect.clone(), address, observer, is_on_the_wire: true };
             match resolve(connect).await {
                 Ok(found) => {
-                    for address in found.into_iter().take(ADDRESSES.saturating_sub(places.len())) {
+                    let known = places.iter().filter(|place: &&Place| place.address.is_some()).count();
+                    for address in found.into_iter().take(ADDRESSES.saturating_sub(known)) {
                         let (settings, expected) = (wire.clone(), Expected::of(kind, methods));
                         places.push(place(Some(address), Ok(Arc::new(Wire { address, settings, expected }))));
                     }
@@ -148,7 +149,7 @@ fn together(ways: impl Iterator<Item = Seen>) -> Proof {
     let ways: Vec<Seen> = ways.collect();
     let chain = ways.iter().any(|seen| matches!(seen.proof, Proof::Proven | Proof::ChainOnly(_)));
     let allowlist = ways.iter().any(|seen| matches!(seen.proof, Proof::Proven | Proof::AllowlistOnly(_)));
-    let complete = chain && allowlist && !ways.iter().any(|seen| seen.lacks_a_part);
+    let complete = chain && allowlist && !ways.iter().any(|seen| seen.caveat == Caveat::AllowlistMissing);
     match ways.into_iter().max_by_key(Seen::rank).map(|worst| worst.proof) {
         Some(Proof::ChainOnly(_) | Proof::AllowlistOnly(_)) if complete => Proof::Proven,
         Some(worst) => worst,
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(of(&[chain(), chain()]), chain().proof);
         assert_eq!(of(&[allowlist()]), allowlist().proof);
         // One of several listeners lacks the snippet.
-        let lacking = || Seen::without_allowlist(String::new());
+        let lacking = || Seen::with(Proof::ChainOnly(String::new()), Caveat::AllowlistMissing);
         assert_eq!(of(&[lacking(), proven()]), lacking().proof);
         assert_eq!(of(&[lacking(), allowlist()]), lacking().proof);
         for bad in [Proof::NotWired(String::new()), of_generation("the allowlist", 1)] {
@@ -193,17 +194,27 @@ mod tests {
 
     #[test]
     fn over_several_addresses_the_worst_outcome_stands() {
-        let mut proofs = [
-            of_generation("the chain", 1),
-            Proof::Proven,
-            Proof::NotWired(String::new()),
-            Proof::Unverifiable(String::new()),
-            Proof::ChainOnly(String::new()),
-            Proof::NotYet(String::new()),
-            Proof::Unreachable(String::new()),
+        let why = String::new;
+        // From the best to the worst, whatever the reasons say.
+        let ranked = [
+            Proof::Proven.into(),
+            Proof::AllowlistOnly("z".into()).into(),
+            Proof::ChainOnly("z".into()).into(),
+            Seen::with(Proof::ChainOnly(why()), Caveat::AllowlistMissing),
+            Seen::with(Proof::NotWired(why()), Caveat::NotAsked),
+            Seen::with(Proof::NotWired(why()), Caveat::OtherNames),
+            Proof::Unverifiable("z".into()).into(),
+            Proof::NotWired("z".into()).into(),
+            Proof::Unreachable("z".into()).into(),
+            Proof::NotYet("z".into()).into(),
+            of_generation("the chain", 1).into(),
+            Seen::other_content(why()),
+            Seen::kept(why()),
+            Proof::NotEnforced(why()).into(),
         ];
-        proofs.sort();
-        assert_eq!(proofs.first(), Some(&Proof::Proven));
-        assert_eq!(proofs.last(), Some(&of_generation("the chain", 1)));
+        assert!(ranked.is_sorted_by_key(Seen::rank));
+        for pair in ranked.windows(2) {
+            assert!(pair[0].rank() < pair[1].rank(), "{pair:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::targets::BoxFuture;
 use crate::targets::http::Asker;
 use crate::targets::kind::Kind;
 use crate::targets::proof::observe::Observe;
-use crate::targets::proof::seen::{Seen, Wanted, not_ours, of_generation};
+use crate::targets::proof::seen::{Caveat, Seen, Wanted, not_ours, of_generation};
 use crate::targets::proof::wire::{Handshake, WireError, shake_hands};
 use crate::targets::proof::{marker, self_report, wire};
 use crate::targets::ways::{GenerationEvidence, ProofMethods, ProxyProtocol, WireProof};
@@ -121,7 +121,7 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
     let header = (settings.generation == GenerationEvidence::Header)
         .then(|| handshake.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()));
     let Some(names) = &handshake.names else {
-        return without_request(header.flatten(), wanted, settings.marker, expected).into();
+        return without_request(header.flatten(), wanted, settings.marker, expected);
     };
     let of_store: Vec<MarkerName> =
         marker::find_in(names).into_iter().filter(|marker| marker.store_id == wanted.store_id).collect();
@@ -135,10 +135,11 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
     let shows_chain = !of_store.is_empty();
     match header {
         Some(Some(shown)) if shown != wanted.generation => of_generation("the allowlist", shown).into(),
-        Some(Some(_)) if !shows_chain && settings.marker && !expected.advertises_its_own_names => {
-            Proof::Unverifiable(OTHER_NAMES.to_owned()).into()
+        Some(Some(_)) if !shows_chain && settings.marker => {
+            let own_names = expected.advertises_its_own_names;
+            let proof = if own_names { not_ours() } else { Proof::Unverifiable(OTHER_NAMES.to_owned()) };
+            Seen::with(proof, Caveat::OtherNames)
         }
-        Some(Some(_)) if !shows_chain && settings.marker => not_ours().into(),
         _ if !shows_chain && settings.marker && names.is_empty() => Proof::Unverifiable(NO_NAMES.to_owned()).into(),
         _ if !shows_chain && settings.marker => not_ours().into(),
         Some(Some(_)) if shows_chain => Proof::Proven.into(),
@@ -146,10 +147,13 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
             "the target has no generation marker, which shows the chain (marker = false)".to_owned(),
         )
         .into(),
-        Some(None) if shows_chain => Seen::without_allowlist(format!(
-            "the allowlist's generation header {} is absent: is the snippet included in this server?",
-            wire::GENERATION_HEADER
-        )),
+        Some(None) if shows_chain => Seen::with(
+            Proof::ChainOnly(format!(
+                "the allowlist's generation header {} is absent: is the snippet included in this server?",
+                wire::GENERATION_HEADER
+            )),
+            Caveat::AllowlistMissing,
+        ),
         None if shows_chain => {
             Proof::ChainOnly("the target has no evidence of the allowlist's generation".to_owned()).into()
         }
@@ -162,14 +166,15 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
 }
 
 /// What a server shows that asks for no client certificate in its handshake.
-fn without_request(header: Option<u64>, wanted: &Wanted, marker: bool, expected: Expected) -> Proof {
+fn without_request(header: Option<u64>, wanted: &Wanted, marker: bool, expected: Expected) -> Seen {
     match header {
-        Some(shown) if shown != wanted.generation => of_generation("the allowlist", shown),
-        Some(_) if marker => Proof::Unverifiable(format!("{NOT_ASKED}; {ASKED_LATER}")),
-        Some(_) => Proof::AllowlistOnly(format!("{NOT_ASKED}; {ASKED_LATER}")),
+        Some(shown) if shown != wanted.generation => of_generation("the allowlist", shown).into(),
+        Some(_) if marker => Proof::Unverifiable(format!("{NOT_ASKED}; {ASKED_LATER}")).into(),
+        Some(_) => Proof::AllowlistOnly(format!("{NOT_ASKED}; {ASKED_LATER}")).into(),
         None if expected.asks_every_client => {
-            Proof::NotWired(format!("{NOT_ASKED}, and shows no generation of the allowlist"))
+            let why = format!("{NOT_ASKED}, and shows no generation of the allowlist");
+            Seen::with(Proof::NotWired(why), Caveat::NotAsked)
         }
-        None => Proof::Unverifiable(NOT_ASKED.to_owned()),
+        None => Seen::with(Proof::Unverifiable(NOT_ASKED.to_owned()), Caveat::NotAsked),
     }
 }

@@ -38,41 +38,68 @@ pub enum Patience {
 pub struct Seen {
     /// What it proves.
     pub proof: Proof,
-    /// Whether it will be so however long one waits: the server has refused the generation, and keeps what it has.
-    pub is_final: bool,
-    /// Whether a part is missing that this very place should show, so that no other way makes up for it.
-    pub lacks_a_part: bool,
+    /// How far one may build on that.
+    pub caveat: Caveat,
+}
+
+/// What is known of a proof besides, in the order of its weight where several places show the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Caveat {
+    /// Nothing.
+    None,
+    /// This very place should show the allowlist too, so no other way makes up for it.
+    AllowlistMissing,
+    /// The handshake asks for no certificate: what another place shows counts before what that means.
+    NotAsked,
+    /// The allowlist is the wanted one and the names are others: what another place shows counts before what that
+    /// means.
+    OtherNames,
+    /// It names no generation, so it may be passing.
+    NoGeneration,
+    /// The server has refused the generation and keeps what it has, however long one waits.
+    Kept,
 }
 
 impl From<Proof> for Seen {
     fn from(proof: Proof) -> Self {
-        Self { proof, is_final: false, lacks_a_part: false }
+        Self { proof, caveat: Caveat::None }
     }
 }
 
 impl Seen {
-    /// Another generation than the wanted one, or other content, which waiting does not change.
+    /// A proof with what is known of it besides.
     #[must_use]
-    pub fn refuted_for_good(why: String) -> Self {
-        Self { is_final: true, ..Proof::Refuted(why).into() }
+    pub fn with(proof: Proof, caveat: Caveat) -> Self {
+        Self { proof, caveat }
     }
 
-    /// The chain of the wanted generation, without the allowlist that this place should show with it.
+    /// Something else than the wanted generation, which names none.
     #[must_use]
-    pub fn without_allowlist(why: String) -> Self {
-        Self { lacks_a_part: true, ..Proof::ChainOnly(why).into() }
+    pub fn other_content(why: String) -> Self {
+        Self::with(Proof::Refuted(why), Caveat::NoGeneration)
     }
 
-    /// Where several places must agree, the one of the highest rank counts: as [`Proof`] is ranked, what is final last.
+    /// Something else than the wanted generation, however long one waits.
     #[must_use]
-    pub fn rank(&self) -> (Proof, bool) {
-        (self.proof.clone().bare(), self.is_final || self.lacks_a_part)
+    pub fn kept(why: String) -> Self {
+        Self::with(Proof::Refuted(why), Caveat::Kept)
+    }
+
+    /// Where several places must agree, the one of the highest rank counts: as [`Proof`] is ranked, then by its caveat.
+    #[must_use]
+    pub fn rank(&self) -> (Proof, Caveat) {
+        let proof = match self.caveat {
+            Caveat::NotAsked | Caveat::OtherNames => Proof::ChainOnly(String::new()),
+            _ => self.proof.clone().bare(),
+        };
+        (proof, self.caveat)
     }
 
     /// The wanted generation, in all that can be seen there.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        !self.lacks_a_part && matches!(self.proof, Proof::Proven | Proof::ChainOnly(_) | Proof::AllowlistOnly(_))
+        self.caveat == Caveat::None
+            && matches!(self.proof, Proof::Proven | Proof::ChainOnly(_) | Proof::AllowlistOnly(_))
     }
 
     /// Whether `later` says the same; two failures are alike whatever their texts.

@@ -1,8 +1,8 @@
 //! What a server says of itself: the generation that it has loaded, by a command's output or over HTTP.
 //!
-//! The contract: an answer names the generation in the header `X-Trustsync-Generation`, or else in the first line of its
-//! body, where it is 2xx; a command that ends with exit code 0 names it in the first line of its output (stdout and stderr
-//! are one). The value is
+//! The contract: an answer names the generation in the header `X-Trustsync-Generation`, or else in the first line of
+//! its body, where it is 2xx; a command that ends with exit code 0 names it in the first line of its output (stdout and
+//! stderr are one). The value is
 //!
 //! ```text
 //!  000042                                                the number, in six digits at least; 000000: none is loaded

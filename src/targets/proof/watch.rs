@@ -6,20 +6,18 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::targets::proof::observe::{Observe, PAUSE};
-use crate::targets::proof::seen::{Patience, Seen, Wanted};
+use crate::targets::proof::seen::{Caveat, Patience, Seen, Wanted};
 use crate::trust::turn::Proof;
 
 /// Between two observations of a server that shows nothing new for long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// An observation that has less time than this left may fail for that alone.
-const SHORT: Duration = Duration::from_millis(500);
-
 /// The fewest observations that make a streak, however slow they are.
 const STREAK: u32 = 3;
 
-/// For how long a server that was asked to reload just now must show less than hoped (no header, no marker of this store, no request
-/// for a certificate) to be judged by that: a busy one may need most of a second before its first new answer.
+/// For how long a server that was asked to reload just now must show less than hoped (no header, no marker of this
+/// store, no request for a certificate) to be judged by that: a busy one may need most of a second before its first new
+/// answer.
 const LESS_THAN_HOPED: Duration = Duration::from_millis(1_200);
 
 /// How long a server that nobody asked to reload lately is observed, at most, unless it is slow to answer at all.
@@ -58,18 +56,21 @@ impl Watch {
             let limit = self.observer.limit().min(end.saturating_duration_since(began)).max(PAUSE);
             let seen = self.observer.observe(&self.wanted, limit).await;
             self.observations = self.observations.saturating_add(1);
-            was_new |= seen.is_wanted() || seen.lacks_a_part;
+            was_new |= seen.is_wanted() || seen.caveat == Caveat::AllowlistMissing;
+            // One that our own deadline cut short says nothing of a server that answered before.
+            let cut_short = matches!(seen.proof, Proof::Unreachable(_))
+                && limit < self.observer.limit()
+                && began.elapsed() >= limit;
             let current = match streak.take() {
                 Some(same) if same.seen.continues(&seen) => {
                     Streak { seen, observations: same.observations.saturating_add(1), ..same }
                 }
-                // An observation that our own deadline cut short says nothing of a server that answered before.
-                Some(answered) if limit < SHORT && matches!(seen.proof, Proof::Unreachable(_)) => answered,
+                Some(answered) if cut_short => answered,
                 _ => Streak { seen, since: Instant::now(), observations: 1 },
             };
             // From the end of the first observation to the beginning of the last: what lies between was surely served.
             let lasted = began.saturating_duration_since(current.since);
-            if current.observations >= STREAK && self.decides(&current.seen, lasted) {
+            if !cut_short && current.observations >= STREAK && self.decides(&current.seen, lasted) {
                 return self.explained(current.seen).await;
             }
             // One that answers, but slowly, is not judged by fewer observations for that.
@@ -77,10 +78,11 @@ impl Watch {
             let left = if is_slow { end } else { deadline }.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return match &current.seen.proof {
-                    // Nor does a single failure.
-                    Proof::Unreachable(_) if current.observations < STREAK && was_new => not_yet(&current.seen),
-                    Proof::Refuted(_) if lasted < self.settle && was_new => not_yet(&current.seen),
-                    Proof::Unreachable(_) | Proof::Refuted(_) => self.explained(current.seen).await,
+                    // A single failure says nothing of a server that answered before.
+                    Proof::Unreachable(_) if current.observations >= STREAK || !was_new => {
+                        self.explained(current.seen).await
+                    }
+                    Proof::Refuted(_) if current.seen.caveat == Caveat::None && lasted >= self.settle => current.seen,
                     _ if was_new => not_yet(&current.seen),
                     _ => current.seen,
                 };
@@ -97,7 +99,7 @@ impl Watch {
     fn decides(&self, seen: &Seen, lasted: Duration) -> bool {
         match &seen.proof {
             _ if self.patience == Patience::LongRunning => true,
-            _ if seen.is_final || seen.is_wanted() => lasted >= self.settle,
+            _ if seen.caveat == Caveat::Kept || seen.is_wanted() => lasted >= self.settle,
             Proof::NotEnforced(_) => lasted >= self.settle,
             Proof::ChainOnly(_) | Proof::NotWired(_) | Proof::Unverifiable(_) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
