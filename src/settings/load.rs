@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use super::raw::{Raw, known_keys};
+use super::raw::{NOT_IN_A_FALLBACK, Raw, known_keys};
 use crate::bounded::read_at_most;
 
 /// The largest configuration file that is read.
@@ -119,10 +121,11 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Read,
 
 /// Layers the text of the file at `path`, which is not read here, and the environment.
 pub fn layer(path: &Path, text: &str, environment: &BTreeMap<String, String>) -> Result<Read, SettingsError> {
+    let known = known_keys();
     let mut problems = Vec::new();
-
-    let table = toml::Deserializer::parse(text).map_err(|error| malformed(path, text, &error))?;
-    let in_file = Raw::deserialize(table).map_err(|error| malformed(path, text, &error))?;
+    let table = DeTable::parse(text).map_err(|error| malformed(path, text, &error))?;
+    unknown(&known, &[], table.get_ref().entries(), &mut problems);
+    let in_file = Raw::deserialize(toml::Deserializer::from(table)).map_err(|error| malformed(path, text, &error))?;
     for (name, source) in &in_file.source {
         if source.client_secret.is_some() {
             problems.push(format!(
@@ -145,7 +148,10 @@ pub fn layer(path: &Path, text: &str, environment: &BTreeMap<String, String>) ->
         .map_err(|_| SettingsError::Environment("its values do not fit into the file's tables".to_owned()))?;
     let mut origins = Origins::default();
     origins.gather("", &layered.cache, path);
-    unknown(&[], &layered.cache, &mut problems);
+    let mut of_both = Vec::new();
+    unknown(&known, &[], layered.cache.entries(), &mut of_both);
+    of_both.retain(|problem| !problems.contains(problem));
+    problems.extend(of_both.into_iter().map(|problem| format!("from the environment: {problem}")));
     let raw = Raw::deserialize(layered).map_err(|error| SettingsError::Environment(without_value(&error)))?;
     Ok(Read { raw, origins, problems })
 }
@@ -179,30 +185,69 @@ fn without_value(error: &config::ConfigError) -> String {
     }
 }
 
-/// Adds a message for each unknown key below `table`, with the nearest known one of its table.
-fn unknown(table: &[&str], value: &Value, problems: &mut Vec<String>) {
-    let ValueKind::Table(entries) = &value.kind else { return };
+/// What a value holds by name: nothing unless it is a table.
+trait Entries {
+    type Value: Entries;
+
+    fn entries(&self) -> Vec<(&str, &Self::Value)>;
+}
+
+impl<'i> Entries for DeTable<'i> {
+    type Value = Spanned<DeValue<'i>>;
+
+    fn entries(&self) -> Vec<(&str, &Self::Value)> {
+        self.iter().map(|(name, value)| (name.get_ref().as_ref(), value)).collect()
+    }
+}
+
+impl<'i> Entries for Spanned<DeValue<'i>> {
+    type Value = Self;
+
+    fn entries(&self) -> Vec<(&str, &Self)> {
+        self.get_ref().as_table().map(Entries::entries).unwrap_or_default()
+    }
+}
+
+impl Entries for Value {
+    type Value = Self;
+
+    fn entries(&self) -> Vec<(&str, &Self)> {
+        let ValueKind::Table(table) = &self.kind else { return Vec::new() };
+        table.iter().map(|(name, value)| (name.as_str(), value)).collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
+}
+
+/// Adds a message for each unknown key below `table`, with the nearest known one.
+fn unknown<V: Entries<Value = V>>(
+    known: &[(&str, &'static [&'static str])],
+    table: &[&str],
+    entries: Vec<(&str, &V)>,
+    problems: &mut Vec<String>,
+) {
+    // However deep a fallback is written, its keys are those of a reload.
+    let depth = table.iter().rposition(|part| *part != "fallback").map_or(0, |last| last.saturating_add(1));
+    let shape = table.get(..depth).unwrap_or(table);
     let fits = |pattern: &str| {
         let steps: Vec<&str> = pattern.split('.').filter(|step| !step.is_empty()).collect();
-        steps.len() == table.len() && steps.iter().zip(table).all(|(step, part)| *step == "*" || step == part)
+        steps.len() == shape.len() && steps.iter().zip(shape).all(|(step, part)| *step == "*" || step == part)
     };
     // None: the names in this table are the user's own.
-    let known = known_keys().into_iter().find(|(pattern, _)| fits(pattern)).map(|(_, keys)| keys);
-    for (name, value) in entries.iter().collect::<BTreeMap<_, _>>() {
-        match known {
-            Some(known) if !known.contains(&name.as_str()) && name != "client_secret" => {
+    let keys = known.iter().find(|(pattern, _)| fits(pattern)).map(|(_, keys)| *keys);
+    for (name, value) in entries {
+        match keys {
+            Some(keys) if !keys.contains(&name) => {
                 let place = table.iter().map(|part| format!("{part}.")).collect::<String>();
-                let from = if is_of_environment(value) { "from the environment: " } else { "" };
-                problems.push(format!("{from}{}", not_known(&place, name, known)));
+                let keys = keys.iter().filter(|key| depth == table.len() || !NOT_IN_A_FALLBACK.contains(key));
+                problems.push(not_known(&place, name, keys.copied()));
             }
-            _ => unknown(&[table, &[name]].concat(), value, problems),
+            _ => unknown(known, &[table, &[name]].concat(), value.entries(), problems),
         }
     }
 }
 
-fn not_known(place: &str, name: &str, known: &[&str]) -> String {
+fn not_known<'a>(place: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     // A secret belongs elsewhere.
-    let known: Vec<&str> = known.iter().copied().filter(|key| *key != "client_secret").collect();
+    let known: Vec<&str> = known.filter(|key| *key != "client_secret").collect();
     let nearest = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(candidate, name), *candidate))

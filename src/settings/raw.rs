@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::resolved::Secret;
 
@@ -25,14 +25,13 @@ pub struct Raw {
 }
 
 /// The keys of each table, for naming the nearest known one. `*` stands for a name of the user's.
-pub fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
+pub fn known_keys() -> [(&'static str, &'static [&'static str]); 12] {
     [
         ("", keys_of::<Raw>()),
         ("source.*", keys_of::<RawSource>()),
         ("store.*", keys_of::<RawStore>()),
         ("target.*", keys_of::<RawTarget>()),
         ("target.*.reload", keys_of::<RawReloadTable>()),
-        ("target.*.reload.fallback", keys_of::<RawReloadTable>()),
         ("target.*.proof", keys_of::<RawProof>()),
         ("schedule", keys_of::<RawSchedule>()),
         ("listen", keys_of::<RawListen>()),
@@ -42,6 +41,9 @@ pub fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
         ("verify", keys_of::<RawVerify>()),
     ]
 }
+
+/// The keys of a reload that a reload in its place cannot have.
+pub const NOT_IN_A_FALLBACK: [&str; 2] = ["haproxy", "fallback"];
 
 /// The fields of a type, as its derived `Deserialize` asks for them.
 fn keys_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
@@ -240,25 +242,30 @@ pub struct RawMissing {
 }
 
 /// A list; from the environment, which has no lists, a text that is split at commas because the key is a list.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "TextOrList")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List(pub Vec<String>);
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a list of texts was expected")]
-enum TextOrList {
-    Text(String),
-    List(Vec<String>),
-}
+// By hand, so that a wrong item is named with its own line.
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = List;
 
-impl From<TextOrList> for List {
-    fn from(read: TextOrList) -> Self {
-        Self(match read {
-            TextOrList::List(items) => items,
-            TextOrList::Text(text) => {
-                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts")
             }
-        })
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<List, E> {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Ok(List(items.map(str::to_owned).collect()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<List, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(sequence)).map(List)
+            }
+        }
+        deserializer.deserialize_any(Items)
     }
 }
 

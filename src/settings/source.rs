@@ -76,6 +76,11 @@ impl Resolver {
         if !path.starts_with('/') || path.contains(['?', '#']) {
             self.problem(format!("{} must begin with / and have no query", key("path")));
         }
+        // Every problem is reported at once, so nothing ends before all of it was read.
+        let api = self.base_url(&key("api"), raw.api.as_deref().unwrap_or(&region.api()));
+        let login = self.base_url(&key("login"), raw.login.as_deref().unwrap_or(&region.login()));
+        let ca_file = self.path(&key("ca_file"), raw.ca_file.as_ref());
+        let proxy = raw.proxy.as_ref().and_then(|proxy| self.proxy(&key("proxy"), proxy.0.expose()));
         Some(Source {
             name: name.to_owned(),
             region: region.aws.to_owned(),
@@ -86,11 +91,11 @@ impl Resolver {
             digicert_anchors,
             genesys_anchors,
             identity,
-            api: self.base_url(&key("api"), raw.api.as_deref().unwrap_or(&region.api()))?,
-            login: self.base_url(&key("login"), raw.login.as_deref().unwrap_or(&region.login()))?,
+            api: api?,
+            login: login?,
             path,
-            ca_file: self.path(&key("ca_file"), raw.ca_file.as_ref()),
-            proxy: raw.proxy.as_ref().and_then(|proxy| self.proxy(&key("proxy"), proxy.0.expose())),
+            ca_file,
+            proxy,
         })
     }
 
@@ -149,20 +154,18 @@ impl Resolver {
     }
 
     fn base_url(&mut self, key: &str, text: &str) -> Option<Url> {
-        let url = Url::parse(text).map_err(|error| format!("{key}: {text:?} is not a URL: {error}")).and_then(|url| {
-            let judged = http_client::check_url(&url);
-            judged.map(|()| url).map_err(|error| format!("{key}: {error}"))
-        });
-        match url {
-            Ok(url) => {
-                self.show(key, url.as_str());
-                Some(url)
+        let url = match Url::parse(text) {
+            Ok(url) => url,
+            Err(error) => {
+                self.problem(format!("{key}: {text:?} is not a URL: {error}"));
+                return None;
             }
-            Err(why) => {
-                self.problem(why);
-                None
-            }
+        };
+        match http_client::check_url(&url) {
+            Ok(()) => self.show(key, url.as_str()),
+            Err(error) => self.problem(format!("{key}: {error}")),
         }
+        Some(url)
     }
 
     /// A proxy's URL may hold credentials: it is never quoted.

@@ -74,8 +74,8 @@ impl Resolver {
                 }
             }
             Reload::Systemd { unit } => self.show(&at("systemd"), unit),
-            Reload::Command(argv) => self.show(&at("command"), argv),
-            Reload::Http(endpoint) => self.show(&at("http"), endpoint.to_string()),
+            // Noted where they were read.
+            Reload::Command(_) | Reload::Http(_) => {}
             Reload::Own { way, socket, within } => {
                 self.show(&at(way.key), socket);
                 self.show_reload(&if way.has_fallback { at("fallback") } else { key.to_owned() }, within);
@@ -146,8 +146,9 @@ impl Resolver {
         };
         let signal = match (&raw.signal, preset_signal) {
             (Some(signal), _) => {
-                let signal = signal.trim_start_matches("SIG");
-                self.choice(&format!("{key}.signal"), Some(signal), &SIGNALS, Signal::Hup)
+                let name = signal.trim_start_matches("SIG");
+                let is_known = SIGNALS.iter().any(|(known, _)| *known == name);
+                self.choice(&format!("{key}.signal"), Some(if is_known { name } else { signal }), &SIGNALS, Signal::Hup)
             }
             (None, Some(signal)) => signal,
             (None, None) => {

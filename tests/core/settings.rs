@@ -717,3 +717,50 @@ fn the_policy_of_the_file_is_the_one_that_judges() {
         assert_eq!(sandbox.current().is_some(), code == 0, "{line}");
     }
 }
+
+#[test]
+fn unknown_keys_are_found_wherever_they_stand() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.configuration();
+    sandbox.configure(&format!(
+        "client_secret = \"hunter2\"\n\"schedule.interval\" = \"7s\"\n{text}\n[target.edge]\nkind = \"haproxy\"\n\
+         client_secret = \"hunter2\"\nreload = {{ haproxy = \"/s\", fallback = {{ systemd = \"x\", foo = 1, fallback = \
+         {{ systemd = \"x\", bar = 2 }} }} }}\n"
+    ));
+    for pieces in [
+        &["unknown key client_secret: known here are"][..],
+        &["unknown key schedule.interval: known here are"],
+        &["unknown key target.edge.client_secret"],
+        &["unknown key target.edge.reload.fallback.foo"],
+        &["unknown key target.edge.reload.fallback.fallback.bar"],
+    ] {
+        assert_problem(&sandbox, pieces);
+    }
+    // What a fallback cannot have is not offered there.
+    assert_problem(
+        &sandbox,
+        &["fallback.foo: known here are signal, pidfile, process, unit, systemd, command, http, master"],
+    );
+    let ran = sandbox.run(&["config", "check"]).exits(3);
+    assert!(!ran.stderr.contains("hunter2") && !ran.stdout.contains("hunter2"), "{ran:?}");
+}
+
+#[test]
+fn every_wrong_address_of_a_source_is_named_at_once() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.configuration();
+    let kept: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with("api =") && !line.starts_with("login =")).collect();
+    let wrong = "[source.us]\napi = \"http://api.example\"\nlogin = \"http://login.example\"\nproxy = \"socks5://x\"";
+    sandbox.configure(&kept.join("\n").replace("[source.us]", wrong));
+    for key in ["source.us.api", "source.us.login", "source.us.proxy"] {
+        assert_problem(&sandbox, &[key]);
+    }
+}
+
+#[test]
+fn a_wrong_item_of_a_list_is_named_with_its_own_line() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[source.us]\nregion = \"us-east-1\"\nauthorities = [\n  \"DigiCert\",\n  5,\n]\n");
+    sandbox.sync(&[]).exits(3).says(&["line 5, column 3", "integer `5`", "a string"]);
+}
