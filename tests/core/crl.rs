@@ -665,11 +665,6 @@ fn large_list(root: &Ca) -> Vec<u8> {
 #[test]
 fn three_hundred_thousand_entries_take_little_time_and_no_second_copy() {
     const FILE: &str = "TRUSTSYNC_TEST_LARGE_CRL";
-    let peak = || -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
     if let Ok(path) = std::env::var(FILE) {
         // Alone in a process of its own, so that no other test's memory is counted.
         let bytes = std::fs::read(&path).unwrap();
@@ -833,4 +828,31 @@ fn limbo_cases_with_crls_are_right_or_argued() {
         println!("{}: {judged:?}", case.id);
         assert_eq!(passes == (case.expected_result == "SUCCESS"), !argued, "{}", case.id);
     }
+}
+
+#[test]
+fn a_text_of_many_blocks_is_refused_without_making_one_of_them() {
+    const CHILD: &str = "TRUSTSYNC_TEST_MANY_BLOCKS";
+    if std::env::var_os(CHILD).is_some() {
+        // Alone in a process of its own, so that no other test's memory is counted.
+        let text = "-----BEGIN".repeat(1_600_000).into_bytes();
+        let before = peak();
+        assert!(Crl::read(text).unwrap_err().to_string().contains("1600000 PEM blocks"));
+        let grown = peak() - before;
+        assert!(grown < 4096, "{grown} KiB more");
+        return;
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &privilege::this_test(), "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+}
+
+/// The most memory that this process has had so far, in KiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

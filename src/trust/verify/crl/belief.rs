@@ -114,8 +114,8 @@ pub struct Refused {
     pub problem: Problem,
 }
 
-/// Judges a list against the certificates of accepted paths, one of which must have signed it. `clock_skew` is granted
-/// to thisUpdate alone, as to a certificate's notBefore.
+/// Believes a list, or says why not: one of the certificates of accepted paths must have signed it. `clock_skew` is
+/// granted to thisUpdate alone, as to a certificate's notBefore.
 pub fn believe(
     crl: &Crl,
     issuers: &[Certificate],

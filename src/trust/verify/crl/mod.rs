@@ -166,10 +166,10 @@ impl Crl {
             return Err(UnreadableCrl(format!("{length} bytes are more than its PEM may have ({LARGEST_TEXT})")));
         }
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        let mut blocks = pem::scan(text);
-        let (1, Some(block)) = (blocks.len(), blocks.pop()) else {
-            let what = format!("it is not DER, and has {} PEM blocks where one is expected", pem::count(text));
-            return Err(UnreadableCrl(what));
+        // Counted first: many blocks are refused without making one of them.
+        let count = pem::count(text);
+        let Some(block) = (count == 1).then(|| pem::scan(text)).and_then(|mut blocks| blocks.pop()) else {
+            return Err(UnreadableCrl(format!("it is not DER, and has {count} PEM blocks where one is expected")));
         };
         match block.bytes {
             Ok(_) if block.label != "X509 CRL" => {
