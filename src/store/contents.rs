@@ -232,7 +232,7 @@ fn newest_intact(
         let what = match manifest_of(root, *number) {
             Ok(Some(manifest)) => return Ok(Some(manifest)),
             Ok(None) => "is missing".to_owned(),
-            Err(ContentsError::Record { source: RecordError::Corrupt(why), .. }) => format!("is damaged: {why}"),
+            Err(ContentsError::Record { source: RecordError::Corrupt { why, .. }, .. }) => format!("is damaged: {why}"),
             Err(error) => return Err(error),
         };
         let text =

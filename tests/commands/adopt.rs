@@ -134,14 +134,14 @@ fn a_seed_that_cannot_be_used_is_said_and_keeps_nobody_from_the_poll() {
     for (name, words) in [
         ("missing", "No such file"),
         ("empty", "neither a store nor a copy of a generation"),
-        ("torn", "cannot be read"),
+        ("torn", "is not a manifest"),
         ("newer", "a newer trustsync wrote"),
         ("changed", "not as its manifest says"),
         ("lacking", "No such file"),
         ("outside", "leads out of the folder"),
         ("huge", "larger than 8388608 bytes"),
         ("pipe", "not a regular file"),
-        ("nothing", "nothing that it trusts may be trusted here"),
+        ("nothing", "nothing that it trusts may be trusted here."),
     ] {
         sandbox.sync(&["--seed", name]).exits(5).says(&["seed_unusable", words, "published generation 000001"]);
         assert_eq!(sandbox.pins().len(), 2, "{name}");

@@ -85,19 +85,41 @@ fn newer_schemas_are_refused_in_words_and_older_ones_are_read() {
     assert!(State::read(&with(&state, state::SCHEMA)).is_ok());
     assert!(State::read(&with(&state, 0)).is_ok());
     let newer = Manifest::read(&with(&manifest, manifest::SCHEMA + 1)).unwrap_err();
-    assert_eq!(newer, RecordError::Newer { schema: manifest::SCHEMA + 1, known: manifest::SCHEMA });
+    assert_eq!(
+        newer,
+        RecordError::Newer {
+            schema: manifest::SCHEMA + 1,
+            known: manifest::SCHEMA,
+            instead: "restore the state that this version wrote"
+        }
+    );
     assert!(newer.to_string().contains("upgrade"), "{newer}");
     let newer = State::read(&with(&state, state::SCHEMA + 1)).unwrap_err();
-    assert_eq!(newer, RecordError::Newer { schema: state::SCHEMA + 1, known: state::SCHEMA });
+    assert_eq!(
+        newer,
+        RecordError::Newer {
+            schema: state::SCHEMA + 1,
+            known: state::SCHEMA,
+            instead: "remove the file to have it rebuilt from the manifest"
+        }
+    );
     assert!(newer.to_string().contains("upgrade"), "{newer}");
     // A newer one may have any form: its number is read before all else.
     assert_eq!(
         State::read(br#"{"schema": 99, "store": 7, "else": []}"#),
-        Err(RecordError::Newer { schema: 99, known: state::SCHEMA })
+        Err(RecordError::Newer {
+            schema: 99,
+            known: state::SCHEMA,
+            instead: "remove the file to have it rebuilt from the manifest"
+        })
     );
     assert_eq!(
         Manifest::read(br#"{"schema": 99, "store": 7, "else": []}"#),
-        Err(RecordError::Newer { schema: 99, known: manifest::SCHEMA })
+        Err(RecordError::Newer {
+            schema: 99,
+            known: manifest::SCHEMA,
+            instead: "restore the state that this version wrote"
+        })
     );
 }
 
@@ -114,8 +136,8 @@ fn garbage_is_corrupt_and_never_empty() {
         br#"{"schema": -1}"#,
         &bytes[..bytes.len() / 2],
     ] {
-        assert!(matches!(State::read(garbage), Err(RecordError::Corrupt(_))), "{garbage:?}");
-        assert!(matches!(Manifest::read(garbage), Err(RecordError::Corrupt(_))), "{garbage:?}");
+        assert!(matches!(State::read(garbage), Err(RecordError::Corrupt { .. })), "{garbage:?}");
+        assert!(matches!(Manifest::read(garbage), Err(RecordError::Corrupt { .. })), "{garbage:?}");
     }
 }
 

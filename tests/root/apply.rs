@@ -134,7 +134,7 @@ fn neither_a_pipe_nor_a_folder_nor_a_manifest_of_gigabytes_holds_anybody_up() {
         ("rm -r generations/000001; mkfifo generations/000001", 5, "it is not a folder"),
         ("truncate -s 6G generations/000001/manifest.json", 5, "larger than 8388608 bytes"),
         ("truncate -s 6G generations/000001/leaves.pem", 5, "larger than 8388608 bytes"),
-        ("yes '[' | head -c 7000000 | tr -d '\\n' > generations/000001/manifest.json", 5, "cannot be read"),
+        ("yes '[' | head -c 7000000 | tr -d '\\n' > generations/000001/manifest.json", 5, "is not a manifest"),
         ("rm generations/000001/manifest.json", 4, "No such file"),
     ] {
         host.shell("mkdir saved; cp -a current generations saved/");

@@ -101,7 +101,9 @@ pub enum Withheld {
         named: BTreeSet<String>,
     },
     /// Nothing of it verifies, and it does not say that everyone is denied. Why not, each reason.
-    #[error("nothing that it trusts may be trusted here: {}", .0.join("; "))]
+    #[error(
+        "nothing that it trusts may be trusted here{}", .0.iter().map(|why| format!("; {why}")).collect::<String>()
+    )]
     Nothing(Vec<String>),
 }
 

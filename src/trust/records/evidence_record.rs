@@ -178,8 +178,8 @@ impl Records {
             return None;
         }
         self.lines = self.lines.saturating_add(1);
-        let whole = serde_json::from_slice::<serde_json::Value>(line);
-        let Ok((line, whole)) = whole.and_then(|whole| Ok((Line::deserialize(&whole)?, whole))) else {
+        let whole = line;
+        let Ok(line) = serde_json::from_slice::<Line>(whole) else {
             self.unreadable = self.unreadable.saturating_add(1);
             return None;
         };
@@ -216,17 +216,17 @@ impl Records {
 
 impl Record {
     /// Takes a line, if it says something that is known.
-    fn add(&mut self, line: Line, whole: serde_json::Value) -> Option<()> {
+    fn add(&mut self, line: Line, whole: &[u8]) -> Option<()> {
         let Line { event, time, target, detail, .. } = line;
         match event {
-            Happened::Committed => self.committed = Some(serde_json::from_value(whole).ok()?),
+            Happened::Committed => self.committed = Some(serde_json::from_slice(whole).ok()?),
             Happened::OperatorsOverride => {
-                let line = serde_json::from_value(whole).ok()?;
+                let line = serde_json::from_slice(whole).ok()?;
                 let room = self.has_room();
                 self.overrides.extend(room.then_some(line));
             }
             Happened::EvidenceLost => {
-                let gap = serde_json::from_value(whole).ok()?;
+                let gap = serde_json::from_slice(whole).ok()?;
                 let room = self.has_room();
                 self.gaps.extend(room.then_some(gap));
             }

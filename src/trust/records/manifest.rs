@@ -88,32 +88,50 @@ pub struct CertificateFacts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Not this format.
-    #[error("cannot be read: {0}")]
-    Corrupt(String),
+    #[error("is not {what}: {why}")]
+    Corrupt {
+        /// The record that was expected.
+        what: &'static str,
+        /// What the parser said.
+        why: String,
+    },
     /// Written by a newer trustsync.
-    #[error(
-        "has schema {schema}, which a newer trustsync wrote; this one reads up to {known}: upgrade, or restore what \
-         this version wrote; a state.json that is removed is rebuilt from the manifest"
-    )]
+    #[error("has schema {schema}, which a newer trustsync wrote; this one reads up to {known}: upgrade, or {instead}")]
     Newer {
         /// The schema of the file.
         schema: u32,
         /// The newest that this version reads.
         known: u32,
+        /// What helps with this record besides an upgrade.
+        instead: &'static str,
     },
 }
 
+/// A record that is kept in a file of its own.
+pub(crate) struct Format {
+    /// With its article.
+    pub what: &'static str,
+    /// The newest schema that this version reads.
+    pub known: u32,
+    /// What helps, besides an upgrade, with a file that a newer version wrote.
+    pub instead: &'static str,
+}
+
+const MANIFEST: Format =
+    Format { what: "a manifest", known: SCHEMA, instead: "restore the state that this version wrote" };
+
 /// Reads a record of this schema or an older one. The number is read before anything else, so that a newer file is
 /// refused as such and not as garbage.
-pub(crate) fn read_record<T: DeserializeOwned>(bytes: &[u8], known: u32) -> Result<T, RecordError> {
+pub(crate) fn read_record<T: DeserializeOwned>(bytes: &[u8], format: &Format) -> Result<T, RecordError> {
+    let Format { what, known, instead } = *format;
     #[derive(Deserialize)]
     struct Versioned {
         schema: u32,
     }
-    let corrupt = |error: serde_json::Error| RecordError::Corrupt(error.to_string());
+    let corrupt = |error: serde_json::Error| RecordError::Corrupt { what, why: error.to_string() };
     let Versioned { schema } = serde_json::from_slice(bytes).map_err(corrupt)?;
     if schema > known {
-        return Err(RecordError::Newer { schema, known });
+        return Err(RecordError::Newer { schema, known, instead });
     }
     serde_json::from_slice(bytes).map_err(corrupt)
 }
@@ -121,7 +139,7 @@ pub(crate) fn read_record<T: DeserializeOwned>(bytes: &[u8], known: u32) -> Resu
 impl Manifest {
     /// Reads a manifest of this schema or an older one.
     pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
-        read_record(bytes, SCHEMA)
+        read_record(bytes, &MANIFEST)
     }
 
     /// The slots of the planner's state, less what changes without a generation.

@@ -12,13 +12,19 @@ use crate::trust::event::{End, Observation};
 use crate::trust::plan::clock_doubt::KnownTimes;
 use crate::trust::plan::planner_state::{PlannerState, SlotState};
 use crate::trust::records::evidence_backlog::EvidenceBacklog;
-use crate::trust::records::manifest::{Manifest, RecordError, read_record};
+use crate::trust::records::manifest::{Format, Manifest, RecordError, read_record};
 use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{Evidence, Owed};
 use crate::trust::values::timestamp::Timestamp;
 
 /// The schema that this version writes.
 pub const SCHEMA: u32 = 1;
+
+const STATE: Format = Format {
+    what: "the state of a store",
+    known: SCHEMA,
+    instead: "remove the file to have it rebuilt from the manifest",
+};
 
 /// What a store remembers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +167,7 @@ impl State {
 
     /// Reads a state of this schema or an older one.
     pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
-        read_record(bytes, SCHEMA)
+        read_record(bytes, &STATE)
     }
 
     /// As written to disk.

@@ -76,7 +76,7 @@ impl StoreSummary {
 
     /// The end of the latest-ending leaf of a role.
     #[must_use]
-    pub fn end_of(&self, role: Role) -> Option<Timestamp> {
+    fn end_of(&self, role: Role) -> Option<Timestamp> {
         self.ends.iter().filter(|(_, of, _)| *of == role).map(|(.., end)| *end).max()
     }
 
