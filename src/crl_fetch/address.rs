@@ -9,8 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use crate::http_client;
-
 /// Whether an address is globally routable, after the IANA special-purpose address registries (RFC 6890).
 #[must_use]
 pub fn is_global(address: IpAddr) -> bool {
@@ -94,7 +92,7 @@ impl Resolve for GlobalOnly {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let host = name.as_str().to_owned();
-            let found = http_client::addresses_of(&host).await?;
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             let global: Vec<SocketAddr> = found.iter().copied().filter(|found| is_global(found.ip())).collect();
             match (global.is_empty(), found.first()) {
                 (true, Some(first)) => {

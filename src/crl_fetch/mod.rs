@@ -1,8 +1,8 @@
 //! Fetches the lists that certificates name, and keeps them across outages.
 //!
 //! ```text
-//!  distribution point ─▶ kept list, not due ───────────────────────────────▶ judge ─▶ in force, or why not
-//!                     └▶ due: fetch (conditional, bounded, judged address) ─▶ judge ─▶ keep if in force and not older
+//!  distribution point ─▶ kept list, not due ───────────────────────────────▶ verify ─▶ in force, or why not
+//!                     └▶ due: fetch (conditional, bounded, global address) ─▶ verify ─▶ keep if in force and not older
 //! ```
 //! What comes from the network takes the place of what is kept only once it was verified: a captive portal, an error
 //! page or an older list that someone replays changes nothing.

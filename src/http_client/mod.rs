@@ -2,13 +2,10 @@
 //! long we wait. Redirects are never followed and nothing is ever decompressed.
 
 use std::fs::File;
-use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -110,20 +107,6 @@ pub fn build(
     finish(builder)
 }
 
-/// The system's resolver. Through it a name without an address is an error of its own, unlike a refused connection.
-struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move { Ok(Box::new(addresses_of(name.as_str()).await?.into_iter()) as Addrs) })
-    }
-}
-
-/// What the system's resolver says of a name; the port is 0.
-pub(crate) async fn addresses_of(host: &str) -> io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host((host, 0)).await?.collect())
-}
-
 /// What every outbound client has in common.
 pub(crate) fn builder(ca_file: Option<&Path>, limits: Limits) -> Result<reqwest::ClientBuilder, OutboundError> {
     Ok(reqwest::Client::builder()
@@ -131,7 +114,6 @@ pub(crate) fn builder(ca_file: Option<&Path>, limits: Limits) -> Result<reqwest:
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(limits.connect)
-        .dns_resolver(SystemResolver)
         .user_agent(concat!("trustsync/", env!("CARGO_PKG_VERSION"))))
 }
 
