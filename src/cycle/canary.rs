@@ -1,7 +1,6 @@
 //! The check canary: whether a target's check notices a broken file. It is shown a broken generation once it is known
 //! that the server uses our files, since before that the best of checks would pass it. What follows from it is decided
-//! in
-//! [`crate::trust::turn::canary`].
+//! in [`crate::trust::turn::canary`].
 
 use std::path::Path;
 

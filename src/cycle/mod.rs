@@ -101,7 +101,7 @@ impl CycleError {
 /// What the sources answered for one store, assessed before the lock is taken, with the revocation lists for it.
 pub struct Answers {
     observed: Vec<Observed>,
-    judged: Option<Assessed>,
+    assessed: Option<Assessed>,
     lists: Lists,
 }
 
@@ -163,20 +163,20 @@ pub async fn gather(
 ) -> Result<Answers, CycleError> {
     if settings.crl.policy == CrlPolicy::Off {
         // Nothing of the store is needed before the lock: the answers are assessed under it.
-        return Ok(Answers { observed, judged: None, lists: Lists::not_wanted() });
+        return Ok(Answers { observed, assessed: None, lists: Lists::not_wanted() });
     }
     let contents = read(store)?;
-    let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
-    let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
+    let assessed = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
+    let asked = revocation::Asked { contents: &contents, answers: &assessed.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
-    Ok(Answers { observed, judged: Some(judged), lists })
+    Ok(Answers { observed, assessed: Some(assessed), lists })
 }
 
 /// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next
 /// certificate out.
 #[must_use]
 pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &CycleError) -> Answers {
-    Answers { observed, judged: None, lists: Lists::unavailable(&store.name, why) }
+    Answers { observed, assessed: None, lists: Lists::unavailable(&store.name, why) }
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
@@ -187,7 +187,7 @@ pub async fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clo
 async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
     let asked = revocation::Asked { contents, answers: &[], observed: &[] };
     let lists = revocation::gather(settings, store, &asked, clock, None).await;
-    Answers { observed: Vec::new(), judged: None, lists }
+    Answers { observed: Vec::new(), assessed: None, lists }
 }
 
 /// The part of the cycle under the lock: judges, plans, publishes, takes turns.
@@ -241,11 +241,11 @@ pub async fn rehearse(
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = read(store)?;
-    let judged = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
-    let asked = revocation::Asked { contents: &contents, answers: &judged.interpreted.answers, observed: &observed };
+    let assessed = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
+    let asked = revocation::Asked { contents: &contents, answers: &assessed.interpreted.answers, observed: &observed };
     let lists = revocation::gather(settings, store, &asked, clock, None).await;
     let known = (&contents.state.planner, &contents.set);
-    let answers = Answers { observed, judged: Some(judged), lists };
+    let answers = Answers { observed, assessed: Some(assessed), lists };
     let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;
     let mut report = Report::of(&contents, &answers.observed, &plan);
     report.rehearsed = true;
@@ -270,7 +270,7 @@ fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
     (remembered, committed): (&PlannerState, &TrustSet),
-    Answers { observed, judged, lists }: &Answers,
+    Answers { observed, assessed, lists }: &Answers,
     times: KnownTimes,
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
@@ -278,7 +278,7 @@ fn plan_with(
     let times = observe::known_times(times, observed);
     let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
-    let mut interpreted = observe::assess(settings, observed, remembered, now, judged.as_ref())?.interpreted;
+    let mut interpreted = observe::assess(settings, observed, remembered, now, assessed.as_ref())?.interpreted;
     let mut planner = remembered.clone();
     interpreted.findings.extend(doubt);
     if !clock_doubted {

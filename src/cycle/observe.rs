@@ -125,7 +125,7 @@ pub async fn ask(
     observed
 }
 
-/// What the sources said, as judged by these rules.
+/// What the sources said, as assessed by these rules.
 #[derive(Debug)]
 pub struct Assessed {
     rules: Vec<SlotRules>,
@@ -133,8 +133,8 @@ pub struct Assessed {
     pub interpreted: Interpretation,
 }
 
-/// Judges what the sources said, by what is remembered; a source that failed is silent. What was judged `before` is
-/// judged again only where the rules are others by now.
+/// Assesses what the sources said, by what is remembered; a source that failed is silent. What was assessed `before` is
+/// assessed again only where the rules have changed since.
 pub fn assess(
     settings: &Settings,
     observed: &[Observed],

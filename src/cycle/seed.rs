@@ -10,7 +10,7 @@ use crate::trust::event::finding::Finding;
 use crate::trust::event::subject::Subject;
 use crate::trust::plan::Plan;
 use crate::trust::plan::observation::SlotRules;
-use crate::trust::records::adopt::{Giver, Input, adopt as judge};
+use crate::trust::records::adopt::{Giver, Input, adopt};
 
 /// What a generation that came from a seed gives as its cause.
 pub const CAUSE: &str = "seed";
@@ -34,7 +34,7 @@ impl Session<'_> {
             .slots_of(self.store)
             .map(|(source, slot, authority)| observe::rules(source, slot, authority, planner))
             .collect::<Result<_, _>>()?;
-        let adopted = judge(&Input {
+        let adopted = adopt(&Input {
             giver: Giver::Seed,
             manifest: &manifest,
             certificates: &certificates,

@@ -154,7 +154,8 @@ impl<'a> Session<'a> {
         self.contents.lost.iter().any(|slot| !answered(slot))
     }
 
-    /// Makes a plan real: a new generation where the set (or its form, or what is on the disk) differs, and the memory.
+    /// Makes a plan real: a new generation where the set (or its form, or what is on the disk) differs, and the
+    /// planner's state.
     pub fn adopt(&mut self, plan: &Plan, cause: &str, report: &mut Report) -> Result<(), CycleError> {
         let outputs = self.store.outputs();
         let content = Content::of(&plan.set, &plan.planner, &outputs);

@@ -215,7 +215,8 @@ impl Daemon {
         self.reload(signals).await
     }
 
-    /// The new configuration takes over, or is refused and the old one stays in force. Told to end meanwhile, it ends.
+    /// The new configuration takes over, or is refused and the old one stays in force. If it is asked to end meanwhile,
+    /// it ends.
     async fn reload(&mut self, signals: &mut Signals<Signal>) -> ControlFlow<()> {
         service_manager::notify_reloading();
         // Before it is read: what is written meanwhile is another one.

@@ -38,7 +38,7 @@ pub const LEAST_GAP: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 struct Earliest {
     /// Not even if somebody says so.
-    when_told: Instant,
+    when_asked: Instant,
     /// Nor by itself, where our own disk has failed.
     by_itself: Instant,
 }
@@ -47,7 +47,7 @@ impl Earliest {
     fn after(gap: Duration, pause: Duration) -> Self {
         let now = Instant::now();
         let later = |wait| now.checked_add(wait).unwrap_or(now);
-        Self { when_told: later(gap), by_itself: later(gap.max(pause)) }
+        Self { when_asked: later(gap), by_itself: later(gap.max(pause)) }
     }
 }
 
@@ -83,7 +83,7 @@ impl SourceTask {
             tokio::select! {
                 () = sleep_until(look_up) => {}
                 () = self.poll_now.notified() => {
-                    sleep_until(earliest.when_told).await;
+                    sleep_until(earliest.when_asked).await;
                     return;
                 }
             }

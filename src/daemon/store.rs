@@ -41,7 +41,7 @@ const SAID_AGAIN: Duration = Duration::from_secs(24 * 3_600);
 pub struct Job {
     /// With the revocation lists.
     pub answers: Answers,
-    /// Told whether what came of it could be kept.
+    /// Gets whether the result could be kept.
     pub done: oneshot::Sender<bool>,
 }
 
@@ -100,8 +100,10 @@ impl StoreTask {
                     sleep(SETTLE).await;
                     // The folder itself may be another one by now.
                     self.around.watch.store(&self.store.path, &self.touched);
-                    // What we could not do leaves traces of its own: after a failure the time alone decides.
-                    let has_drifted = self.failures == 0 && self.has_drifted();
+                    // A turn that is due looks anyway. What we could not do leaves traces of its own: after a failure
+                    // the time alone decides.
+                    let is_due = next <= self.around.clock.now();
+                    let has_drifted = !is_due && self.failures == 0 && self.has_drifted();
                     next = self.take_what_is_due(next, has_drifted).await;
                 }
                 () = self.look_again.notified() => next = self.between_polls(Turns::All).await,

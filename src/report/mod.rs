@@ -1,5 +1,6 @@
 //! What the daemon says of itself to probes and to monitoring systems, over HTTP: [`health`] and [`metrics`] are pure,
-//! [`http`] serves them. All of it is made from what the daemon has in memory: to ask touches no disk and waits for nothing.
+//! [`http`] serves them. All of it is made from what the daemon has in memory: to ask touches no disk and waits for
+//! nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

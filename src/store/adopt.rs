@@ -6,8 +6,8 @@
 //!  each opened by openat2 beneath the one before: no symlink, no other filesystem, regular files alone, bounded
 //! ```
 //! What was read is a whole, or an error: the folder is opened once, so that a rename behind us changes nothing, and
-//! each file must have the digest that the manifest, read once, gives it. [`crate::trust::records::adopt`] decides what of it is
-//! believed.
+//! each file must have the digest that the manifest, read once, gives it. [`crate::trust::records::adopt`] decides what
+//! of it is believed.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -58,8 +58,8 @@ pub enum Enforcement {
 /// How much of a configuration is read.
 const KEPT: usize = 8 * 1024 * 1024;
 
-/// Whether the configuration that the check command judges asks the allowlist beneath `link`. What the server has loaded
-/// may be older than what the command prints.
+/// Whether the configuration that the check command judges asks the allowlist beneath `link`. What the server has
+/// loaded may be older than what the command prints.
 pub async fn read(
     configuration: &dyn Configuration,
     check: &[String],

@@ -98,7 +98,7 @@ impl ServerKind {
     pub fn snippet(&self, marker: bool, link: &Path) -> Option<String> {
         let lines = self.snippet?(link);
         let (with, without) = self.marker_file;
-        Some(if marker { lines } else { lines.replace(&format!("/{with}"), &format!("/{without}")) })
+        Some(if marker { lines } else { lines.replace(with, without) })
     }
 
     /// How a check by this command judges.

@@ -4,7 +4,7 @@
 //! ```text
 //!  values      fingerprint, timestamp, slot, marker name, excerpt: what everything else is made of
 //!  formats     PEM, DER, names, certificates, archives: what is read, and nothing is believed
-//!  verify      anchors, path, rules, revocation lists: the one way from a certificate to a verified one, or to a refusal
+//!  verify      anchors, path, rules, revocation lists: the one way to a verified certificate, or to a refusal
 //!  event       the catalogue, findings and their subjects         inspection  what `inspect` says of a file
 //!  plan        answers and planner state become the trust set     turn        a target's state machine, what it owes
 //!  records     state, manifest, evidence; what is adopted from another store

@@ -128,9 +128,12 @@ fn no_module_imports_another_in_a_circle() {
     imports.retain(|module, _| !module.is_empty());
     let modules: BTreeSet<String> = imports.keys().cloned().collect();
     for (module, imported) in &mut imports {
-        // A parent and its child are one thing in two files.
+        // A parent and its child may be one thing in two files; in these folders not even they form a circle.
+        let is_strict = ["targets", "settings", "store", "trust::render"].iter().any(|top| module.starts_with(top));
         let is_family = |one: &str, other: &str| one.starts_with(&format!("{other}::"));
-        imported.retain(|other| modules.contains(other) && !is_family(module, other) && !is_family(other, module));
+        imported.retain(|other| {
+            modules.contains(other) && (is_strict || !is_family(module, other) && !is_family(other, module))
+        });
     }
     assert!(circles(&imports).is_empty(), "{:#?}", circles(&imports));
 }

@@ -3,12 +3,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
 use support::leaves::*;
 use support::nginx::Nginx;
 use support::rendering::{self, Files, denied_all, new_marker, rich, text, vouched_file, written};
+use trustsync::targets::table::KINDS;
 use trustsync::trust::formats::certificate::Certificate;
 use trustsync::trust::plan::planner_state::PlannerState;
 use trustsync::trust::plan::set::{Denial, DenialReason, TrustSet, Witnesses};
@@ -414,4 +416,16 @@ fn a_list_without_names_has_no_denials_and_a_name_that_is_not_a_word_admits_nobo
     set.name_rules[0].witnesses = Witnesses::default();
     let list = render(&set, &store.planner, &new_marker())["fingerprints.txt"].clone();
     assert!(std::str::from_utf8(&list).unwrap().contains(&format!("\nname root={root} *\n")));
+}
+
+#[test]
+fn lines_for_a_server_without_the_marker_name_no_file_that_has_it() {
+    let link = Path::new("/var/lib/trustsync/target/edge");
+    for kind in KINDS.all() {
+        let Some(with) = kind.snippet(true, link) else { continue };
+        let without = kind.snippet(false, link).unwrap();
+        let (marked, plain) = kind.marker_file;
+        assert!(with.contains(marked), "{kind:?}: {with}");
+        assert!(!without.contains(marked) && without.contains(plain), "{kind:?}: {without}");
+    }
 }

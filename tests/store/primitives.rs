@@ -184,6 +184,10 @@ fn the_sweep_takes_leftovers_and_old_generations_but_none_that_a_link_names() {
     assert!(root.join("notes-of-the-operator").exists());
     let again = sweep(&root, &BTreeSet::from([6]));
     assert!(again.generations.is_empty() && again.leftovers.is_empty() && again.failures.is_empty(), "{again:?}");
+    for _ in 0..2 {
+        generation::remove_in(&root.join(generation::DIRECTORY), 6).expect("one that is gone is gone");
+        assert_eq!(generation::list(&root).unwrap(), BTreeSet::from([1, 2, 5]));
+    }
 }
 
 #[test]

@@ -99,6 +99,7 @@ pub fn own_certificate(dir: &Path, name: &str) {
 
 /// The same, both in `server.pem`.
 pub fn own_certificate_with_key(dir: &Path, name: &str) {
-    let server = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    fs::write(dir.join("server.pem"), server.cert.pem() + &server.signing_key.serialize_pem()).unwrap();
+    own_certificate(dir, name);
+    let [certificate, key] = ["server.pem", "server.key"].map(|file| fs::read_to_string(dir.join(file)).unwrap());
+    fs::write(dir.join("server.pem"), certificate + &key).unwrap();
 }

@@ -101,8 +101,8 @@ impl ApplyOutcome {
 
     /// The last one that root wrote.
     #[must_use]
-    pub fn last(half: &Privileged) -> Option<Self> {
-        serde_json::from_slice(&half.concluded()?).ok().filter(|outcome: &Self| outcome.schema <= SCHEMA)
+    pub fn last(files: &Privileged) -> Option<Self> {
+        serde_json::from_slice(&files.concluded()?).ok().filter(|outcome: &Self| outcome.schema <= SCHEMA)
     }
 
     /// As JSON, ended by a newline.

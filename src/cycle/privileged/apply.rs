@@ -33,7 +33,7 @@ use crate::trust::event::subject::Subject;
 use crate::trust::plan::observation::SlotRules;
 use crate::trust::plan::planner_state::{PlannerState, SlotState};
 use crate::trust::plan::set::Denial;
-use crate::trust::records::adopt::{Adopted, Giver, Input, Withheld, adopt as judge};
+use crate::trust::records::adopt::{Adopted, Giver, Input, Withheld, adopt};
 use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Content, Label};
 use crate::trust::turn;
@@ -281,7 +281,7 @@ impl Apply<'_> {
             // The state was removed on purpose (a store made anew): what was denied stays so, and so do the identities.
             state.remember(earlier);
         }
-        let adopted = judge(&Input {
+        let adopted = adopt(&Input {
             giver: Giver::Daemon,
             manifest: &given.manifest,
             certificates: &given.certificates,
@@ -338,8 +338,8 @@ impl Apply<'_> {
                 Reload::Signal { to: Addressee::Pidfile { pidfile, .. }, .. } => {
                     paths.extend(pidfile.parent().map(Path::to_owned));
                 }
-                // The server's own user may have made its socket, and anyone who may write in its folder may put another one
-                // there. It is given only what is public, and what it says is bounded (see `OwnReload`).
+                // The server's own user may have made its socket, and anyone who may write in its folder may put
+                // another one there. It is given only what is public, and what it says is bounded (see `OwnReload`).
                 Reload::Own { .. } => {}
                 Reload::Signal { .. } | Reload::Systemd { .. } | Reload::Http(_) | Reload::None => {}
             }

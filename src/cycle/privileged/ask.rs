@@ -21,7 +21,7 @@ const MOST_CHECKS: u32 = 6;
 
 /// The privileged helper of a target, as the daemon sees it in one turn.
 pub struct PrivilegedHelper<'a> {
-    pub files: Privileged,
+    files: Privileged,
     target: &'a Target,
     manifest: &'a Manifest,
     /// Whether it was asked in this turn.

@@ -48,7 +48,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<Replaced, StoreError> {
 /// Reads a regular file of at most `limit` bytes; `None` where there is none. A symlink, a pipe or a device is an
 /// error.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    open(path)?.map(|file| read_bounded(&file, path, limit)).transpose()
+    open(path)?.map(|file| within(&file, path, limit)).transpose()
 }
 
 /// Opens a regular file, to be read bit by bit; `None` where there is none.
@@ -95,6 +95,10 @@ pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
 /// Reads an open file, which must be a regular one of at most `limit` bytes.
 pub(super) fn read_bounded(file: &File, path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     regular(file, path)?;
+    within(file, path, limit)
+}
+
+fn within(file: &File, path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     let read = at_most(file, limit).map_err(|error| StoreError::io("read", path, error))?;
     read.ok_or_else(|| StoreError::TooLarge { path: path.to_owned(), limit })
 }

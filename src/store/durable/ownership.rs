@@ -97,7 +97,7 @@ fn step_of_roots(path: &Path) -> Result<fs::Metadata, NotRoots> {
             found.uid()
         )));
     }
-    // It holds against those whom a list names, too.
+    // The sticky bit holds against those whom a list names, too.
     let sticky = found.is_dir() && found.mode() & STICKY != 0;
     if found.is_symlink() || sticky {
         return Ok(found);

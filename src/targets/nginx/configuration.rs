@@ -207,6 +207,7 @@ impl Reader<'_> {
                 }
                 '[' => {
                     if let Some(text) = self.lua_long()? {
+                        code.push(' ');
                         code.push_str(&text);
                         continue;
                     }

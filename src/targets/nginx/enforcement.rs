@@ -311,6 +311,8 @@ mod tests {
             "if ($chosen) { return 403; }",
             "proxy_pass http://$also_ours;",
             "access_by_lua_block { if ngx.var.trustsync_admit == '' then ngx.exit(403) end }",
+            "access_by_lua_block { local v = ngx.var; if v[ [[trustsync_admit]] ] == '' then ngx.exit(403) end }",
+            "access_by_lua_block { local v = ngx.var; check[[trustsync_admit]] }",
         ] {
             let maps = "map \"$host:$trustsync_admit\" $both { default 1; } map $both $also_ours { default 0; ~x 1; } \
                         map $host $chosen { default $trustsync_admit; }";

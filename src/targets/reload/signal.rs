@@ -206,7 +206,9 @@ fn read_pidfile(path: &Path) -> Result<Pid, String> {
         return Err("is empty: the server does not run (nginx -t leaves such a file where it does not)".to_owned());
     }
     let is_short = content.len() as u64 <= PIDFILE_LENGTH;
-    let digits = std::str::from_utf8(content.trim_ascii()).ok().filter(|text| is_short && !text.starts_with('+'));
+    let digits = std::str::from_utf8(content.trim_ascii())
+        .ok()
+        .filter(|text| is_short && text.len() <= 10 && !text.starts_with('+'));
     let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number > 1);
     number.and_then(Pid::from_raw).ok_or_else(|| {
         let found: String = printable(&content).chars().take(40).collect();

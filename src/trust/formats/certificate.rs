@@ -512,6 +512,7 @@ pub(in crate::trust) fn signature(algorithm: &AlgorithmIdentifier<'_>) -> (Strin
     }
     match SIGNATURES.into_iter().find(|(known, ..)| *known == oid) {
         Some((_, name, kind)) => (name.to_owned(), kind),
+        None if oid.starts_with("RSASSA-PSS") => (oid, SignatureKind::Unknown),
         None => (format!("algorithm {oid}"), SignatureKind::Unknown),
     }
 }

@@ -1,4 +1,5 @@
-//! What is read: bounded, strict, and nothing is believed of it. What may be trusted is decided in [`crate::trust::verify`].
+//! What is read: bounded, strict, and nothing is believed of it. What may be trusted is decided in
+//! [`crate::trust::verify`].
 
 pub mod archive;
 pub mod certificate;

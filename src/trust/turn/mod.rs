@@ -9,9 +9,9 @@
 //!                                     fails before: broken without us; fails after: the same blame by switching back
 //!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
 //! ```
-//! The link of a server that reads some files at each request is not switched only to check: where its check fails before
-//! anything has moved, the link stays, and where it fails after, the link goes back once. No server is reloaded whose last
-//! check did not pass: a reload ends an Apache whose own test fails.
+//! The link of a server that reads some files at each request is not switched only to check: where its check fails
+//! before anything has moved, the link stays, and where it fails after, the link goes back once. No server is reloaded
+//! whose last check did not pass: a reload ends an Apache whose own test fails.
 
 pub mod canary;
 mod outcome;
@@ -35,11 +35,11 @@ pub struct Situation {
     pub reported_not_wired: Option<Number>,
     /// Whether the server has a configuration test.
     pub checkable: bool,
-    /// Whether the test is worth running in private. It is not where it is known to be blind to our files: it can then only
-    /// say that the server is broken without us, and it can say so of what stands there.
+    /// Whether the test is worth running in private. It is not where it is known to be blind to our files: it can then
+    /// only say that the server is broken without us, and it can say so of what stands there.
     pub checkable_privately: bool,
-    /// Whether the link may be switched only to test what it then names. It may not where the server reads some files at
-    /// each request: those would act before they are tested.
+    /// Whether the link may be switched only to test what it then names. It may not where the server reads some files
+    /// at each request: those would act before they are tested.
     pub checkable_in_place: bool,
     /// Whether the generation that the link names reads back. If it does not, that may be why the check fails as things
     /// stand, and only a switch mends it.
@@ -54,8 +54,8 @@ pub struct Situation {
     pub allowlist_provable: bool,
     /// Whether the operator confirmed that the server serves the wanted generation.
     pub confirmed: bool,
-    /// Whether `wanted` drops a revoked or distrusted leaf that the linked or the acknowledged generation trusts: such a
-    /// generation is never taken back.
+    /// Whether `wanted` drops a revoked or distrusted leaf that the linked or the acknowledged generation trusts: such
+    /// a generation is never taken back.
     pub drops_denied: bool,
     /// The operator asked for the whole turn.
     pub forced: bool,
@@ -303,16 +303,16 @@ impl Turn {
         }
     }
 
-    /// The generation to compare with and to go back to: the one that the link names, or, where the link was switched although
-    /// the check failed, the one that the server is known to have loaded.
+    /// The generation to compare with and to go back to: the one that the link names, or, where the link was switched
+    /// although the check failed, the one that the server is known to have loaded.
     fn old(&self) -> Option<Number> {
         let Situation { wanted, linked, acknowledged, .. } = self.situation;
         let other = |number: &Number| *number != wanted;
         linked.filter(other).or_else(|| acknowledged.filter(|known| linked.is_some() && other(known)))
     }
 
-    /// The generation reads back: put it in place. On the first turn there is nothing to go back to, and a generation that is
-    /// in place already and can be compared with nothing is checked as it stands.
+    /// The generation reads back: put it in place. On the first turn there is nothing to go back to, and a generation
+    /// that is in place already and can be compared with nothing is checked as it stands.
     fn place(&mut self) -> Step {
         let Situation { wanted, checkable, checkable_privately, .. } = self.situation;
         match self.old() {
@@ -332,8 +332,8 @@ impl Turn {
         }
     }
 
-    /// Whether the link goes forward although no check has passed, so that a server that is mended and reloaded by hand gets
-    /// the right trust. It does not where some of the files would act at once, unless they take a certificate out.
+    /// Whether the link goes forward although no check has passed, so that a server that is mended and reloaded by hand
+    /// gets the right trust. It does not where some of the files would act at once, unless they take a certificate out.
     fn goes_forward_unjudged(&self) -> bool {
         self.situation.checkable_in_place || self.situation.drops_denied
     }
@@ -344,8 +344,8 @@ impl Turn {
         if self.goes_forward_unjudged() { self.forward(Then::Finish(owed)) } else { self.owe(owed) }
     }
 
-    /// The check has refused the generation, as `new` says, and passed with the old one: the link stays at the old one or goes
-    /// back to it, unless the generation drops what is denied.
+    /// The check has refused the generation, as `new` says, and passed with the old one: the link stays at the old one
+    /// or goes back to it, unless the generation drops what is denied.
     fn keep_out(&mut self, old: Number, new: String, owed: Owed) -> Step {
         if self.situation.drops_denied {
             let kept = if let Owed::Refused(new) = owed { Owed::RefusedButKept(new) } else { owed };
@@ -401,8 +401,8 @@ impl Turn {
         }
     }
 
-    /// The evidence that this proof is, if it settles the turn. The operator's override stands against a proof that shows
-    /// nothing, never against one that shows something else.
+    /// The evidence that this proof is, if it settles the turn. The operator's override stands against a proof that
+    /// shows nothing, never against one that shows something else.
     fn settled_by(&self, proof: &Proof) -> Option<Evidence> {
         let Situation { confirmed, chain_provable, allowlist_provable, .. } = self.situation;
         match proof {

@@ -9,8 +9,8 @@ use crate::trust::values::excerpt;
 /// The longest reason that is kept, in bytes, whatever gave it: it is kept in files that must stay readable.
 pub const LONGEST_REASON: usize = 4_000;
 
-/// What was seen of a generation at a server: by one observation, by many, in several ways together. Ranked: where several
-/// addresses must agree, the last of these counts. Each carries the reason why it is not more.
+/// What was seen of a generation at a server: by one observation, by many, in several ways together. Ranked: where
+/// several addresses must agree, the last of these counts. Each carries the reason why it is not more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
@@ -112,11 +112,14 @@ impl Owed {
     /// With every reason cut to [`LONGEST_REASON`].
     #[must_use]
     pub fn bounded(mut self) -> Self {
-        match &mut self {
-            Self::BrokenWithoutUs { new, old } => {
-                bound(new);
-                bound(old);
-            }
+        self.reasons_mut().into_iter().for_each(bound);
+        self
+    }
+
+    /// Why, as it was said: two of a server that is broken without us, else one.
+    pub(super) fn reasons_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::BrokenWithoutUs { new, old } => vec![new, old],
             Self::Unreadable(why)
             | Self::NotSwitched(why)
             | Self::Refused(why)
@@ -126,10 +129,9 @@ impl Owed {
             | Self::CheckNotRun(why)
             | Self::NotReloaded(why)
             | Self::Unanswered(why)
-            | Self::Withheld(why) => bound(why),
-            Self::Unproven(proof) => proof.reason_mut().into_iter().for_each(bound),
+            | Self::Withheld(why) => vec![why],
+            Self::Unproven(proof) => proof.reason_mut().into_iter().collect(),
         }
-        self
     }
 }
 
@@ -138,7 +140,7 @@ fn bound(reason: &mut String) {
 }
 
 impl Proof {
-    /// What it is, in a few words, and why it is not more, in the words of who looked.
+    /// What it is, in a few words, and why it is not more, in the words of the observation.
     #[must_use]
     pub fn words(&self) -> (&'static str, &str) {
         match self {

@@ -27,25 +27,14 @@ impl Owed {
     #[must_use]
     pub fn finding(&self, name: &str, wanted: u64) -> Finding {
         let (event, _, text) = self.row();
-        let why = match self {
-            Self::BrokenWithoutUs { new, old } if alike(new, old) => {
-                format!("With either the check says: {}", sentence(new))
-            }
-            Self::BrokenWithoutUs { new, old } => {
+        let mut own = self.clone();
+        let why = match &own.reasons_mut()[..] {
+            [new, old] if alike(new, old) => format!("With either the check says: {}", sentence(new)),
+            [new, old] => {
                 let (new, old) = (sentence(new), sentence(old));
                 format!("With the new one the check says: {new} With the old one it says: {old}")
             }
-            Self::Unproven(proof) => sentence(proof.words().1),
-            Self::Unreadable(why)
-            | Self::NotSwitched(why)
-            | Self::Refused(why)
-            | Self::RefusedButKept(why)
-            | Self::BrokenBefore(why)
-            | Self::CheckFailed(why)
-            | Self::CheckNotRun(why)
-            | Self::NotReloaded(why)
-            | Self::Unanswered(why)
-            | Self::Withheld(why) => sentence(why),
+            reasons => sentence(reasons.first().map_or("", |why| why)),
         };
         let text = text
             .replace("{again}", "It is tried again in every cycle, and at once by `trustsync reload {target}`.")
