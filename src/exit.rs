@@ -33,12 +33,14 @@ pub enum Exit {
     Check = 9,
     /// Changed (with `--detailed-exit-code`, instead of 0).
     Changed = 10,
+    /// Refused or not possible at run time; nothing was changed.
+    Refused = 11,
 }
 
 impl Exit {
     /// Every one, the most urgent cause first: what is wrong before a cycle, then its causes in the order 6, 5, 4, 9,
     /// 7.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Usage,
         Self::Configuration,
         Self::Unexpected,
@@ -48,6 +50,7 @@ impl Exit {
         Self::Source,
         Self::Check,
         Self::Owed,
+        Self::Refused,
         Self::Changed,
         Self::Done,
     ];

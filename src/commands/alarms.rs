@@ -77,7 +77,7 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
     }
     let problems: Vec<String> = ids.iter().filter_map(|id| problem(id, &known)).collect();
     if !problems.is_empty() {
-        return Err(Failure::Usage(format!("{} No alarm was ended.", problems.join(" "))));
+        return Err(Failure::Refused(format!("{} No alarm was ended.", problems.join(" "))));
     }
     let mut ended: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut stand = BTreeSet::new();

@@ -22,7 +22,7 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
         Link::Foreign(found) => Some(format!("was not made by trustsync ({found})")),
     };
     if let Some(named) = named {
-        return Err(Failure::Usage(format!(
+        return Err(Failure::Refused(format!(
             "target {target}: its link {named}, so that its server cannot have read generation {wanted:06} there. \
              Nothing was changed, and the reload stays owed. Bring it in place first: trustsync reload {target}"
         )));

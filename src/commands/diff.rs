@@ -30,7 +30,7 @@ pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<
         None => TrustSet::default(),
         Some(number) => {
             let manifest = contents::manifest_of(&store.path, number)?
-                .ok_or_else(|| Failure::Usage(format!("there is no generation {number:06} (trustsync history)")))?;
+                .ok_or_else(|| Failure::Refused(format!("there is no generation {number:06} (trustsync history)")))?;
             manifest.set(&contents::certificates_of(&store.path, number)?)
         }
     };

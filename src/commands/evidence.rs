@@ -63,7 +63,7 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
     }
     out.flush()?;
     match generation {
-        Some(number) if shown == 0 => Err(Failure::Usage(format!("nothing is on record of generation {number:06}"))),
+        Some(number) if shown == 0 => Err(Failure::Refused(format!("nothing is on record of generation {number:06}"))),
         _ => Ok(Exit::Done),
     }
 }

@@ -166,9 +166,12 @@ pub enum Failure {
     /// The daemon could not begin.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
-    /// What was asked for cannot be.
+    /// What was asked for can never be: the command line is wrong.
     #[error("{0}")]
     Usage(String),
+    /// What was asked for is refused, or cannot be as things stand; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
     /// Standard output cannot be written.
     #[error("the result could not be printed: {0}")]
     Output(#[from] io::Error),
@@ -196,6 +199,7 @@ impl Failure {
             Self::Cycle(error) => error.exit(),
             Self::Contents(_) | Self::NotSaved(_) => Exit::Store,
             Self::Usage(_) => Exit::Usage,
+            Self::Refused(_) => Exit::Refused,
             Self::Output(_) | Self::Other(_) => Exit::Unexpected,
         }
     }
@@ -251,7 +255,7 @@ fn store_of_target<'a>(stores: &[&'a Store], target: &str) -> Result<&'a Store, 
 
 /// The newest generation's manifest.
 fn published(contents: &Contents) -> Result<&Manifest, Failure> {
-    let missing = || Failure::Usage("the store has no generation yet: run trustsync sync first".to_owned());
+    let missing = || Failure::Refused("the store has no generation yet: run trustsync sync first".to_owned());
     contents.manifest.as_ref().ok_or_else(missing)
 }
 

@@ -168,7 +168,7 @@ fn alarms_are_listed_and_those_that_are_over_end_when_seen() {
     sandbox.run(&["status"]).exits(1).says(&[&format!("end the alarm with: trustsync alarms ack {id}")]);
 
     // A wrong one names the right one, and ends nothing.
-    sandbox.run(&["alarms", "ack", "upcoming_refuse:us.us-east-1.digicert"]).exits(2).says(&[
+    sandbox.run(&["alarms", "ack", "upcoming_refuse:us.us-east-1.digicert"]).exits(11).says(&[
         "There is no alarm",
         &format!("Did you mean {id:?}?"),
         "No alarm was ended.",
@@ -192,7 +192,7 @@ fn an_alarm_whose_cause_is_there_cannot_be_acknowledged() {
     sandbox.world().fail(Failure::UpcomingWrongName, Endpoint::Listing, None);
     sandbox.sync(&[]).exits(5);
     let id = "upcoming_refused:us.us-east-1.digicert";
-    let refused = sandbox.run(&["alarms", "ack", id]).exits(2);
+    let refused = sandbox.run(&["alarms", "ack", id]).exits(11);
     refused.says(&[&format!("{id} cannot be acknowledged, its cause is still there; it ends "), "no longer finds it"]);
     sandbox.run(&["alarms", "ack", "--all"]).exits(0).says(&["These stand", id]);
     let explained = ["stands", "means: What the vendor will present fails the policy", "do: Read the reason"];
@@ -291,7 +291,7 @@ fn a_confirmation_does_not_stand_against_what_the_server_shows() {
     let link = sandbox.store().join("target/edge");
     fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink("../generations/000001", &link).unwrap();
-    sandbox.run(&["confirm", "edge"]).exits(2).says(&["its link names generation 000001", "trustsync reload edge"]);
+    sandbox.run(&["confirm", "edge"]).exits(11).says(&["its link names generation 000001", "trustsync reload edge"]);
 
     // Proven, it needs no word.
     sandbox.configure(&format!("{base}{}", target(&format!("{{ http = \"{}\" }}", reload_url))));
@@ -426,7 +426,7 @@ fn evidence_says_of_each_generation_when_and_by_what() {
         "when us was asked",
         "reloaded not proven",
     ]);
-    sandbox.run(&["evidence", "9"]).exits(2).says(&["nothing is on record of generation 000009"]);
+    sandbox.run(&["evidence", "9"]).exits(11).says(&["nothing is on record of generation 000009"]);
 }
 
 /// A proof that cannot show the chain settles a target by the allowlist alone.

@@ -399,7 +399,7 @@ fn a_configuration_that_others_can_change_is_not_acted_by_and_the_request_is_con
     host.shell("touch $ROOT/targets/requests/edge");
     host.apply("edge").exits(3);
     assert!(!host.path("targets/requests/edge").exists());
-    host.daemon(&["apply", "edge"]).exits(2).says(&["run it as root"]);
+    host.daemon(&["apply", "edge"]).exits(11).says(&["run it as root"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::store::ownership;
 
 pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Failure::Usage(
+        return Err(Failure::Refused(
             "apply is root's part of a privileged target's turn: run it as root (the unit trustsync-apply@.service \
              does). Nothing was done."
                 .to_owned(),
