@@ -28,12 +28,15 @@ pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
 /// What can be checked without asking a source: values, secrets, HTTPS roots, anchors.
 fn check(global: &Global) -> Result<Exit, Failure> {
     let (settings, problems) = problems(global);
-    let value = json!({"ok": problems.is_empty(), "problems": problems});
+    let warnings = settings.as_ref().filter(|_| problems.is_empty()).map(warnings).unwrap_or_default();
+    let value = json!({"ok": problems.is_empty(), "problems": problems, "warnings": warnings});
     print(global.output, &value, || match settings {
         Some(settings) if problems.is_empty() => {
             let (sources, stores) = (settings.sources.len(), settings.stores.len());
             let targets: usize = settings.stores.values().map(|store| store.targets.len()).sum();
-            format!("The configuration is good: {sources} source(s), {stores} store(s), {targets} target(s).\n")
+            let good =
+                format!("The configuration is good: {sources} source(s), {stores} store(s), {targets} target(s).\n");
+            std::iter::once(good).chain(warnings.iter().map(|warning| format!("warning: {warning}\n"))).collect()
         }
         _ => problems.iter().map(|problem| format!("{problem}\n")).collect(),
     })?;
@@ -49,6 +52,11 @@ fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
         }
         Err(error) => (None, error.problems()),
     }
+}
+
+/// What is no mistake by itself, and may not be what was meant.
+fn warnings(settings: &Settings) -> Vec<String> {
+    settings.stores.values().flat_map(|store| cycle::would_refuse(settings, store, &SystemClock)).collect()
 }
 
 /// What the endpoints answer, assessed as in a cycle; nothing is kept.

@@ -25,8 +25,10 @@ pub struct AnchorsError {
 /// The anchors of one authority at one source.
 pub fn of(source: &Source, authority: Authority) -> Result<Anchors, AnchorsError> {
     match authority {
-        Authority::DigiCert if source.digicert_anchors.is_empty() => Ok(Anchors::digicert()),
-        Authority::DigiCert => read_all(&source.digicert_anchors),
+        Authority::DigiCert => {
+            let built_in = if source.builtin_anchors { Anchors::digicert() } else { Anchors::default() };
+            Ok(built_in.and(read_all(&source.digicert_anchors)?))
+        }
         Authority::Genesys => read_all(&source.genesys_anchors),
     }
 }

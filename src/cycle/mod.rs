@@ -11,6 +11,7 @@ mod canary;
 mod commit;
 mod due;
 mod evidence;
+mod foreseen;
 mod housekeeping;
 mod observe;
 mod overrides;
@@ -44,6 +45,7 @@ use crate::trust::values::slot::SlotId;
 
 pub use anchors::AnchorsError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
+pub use foreseen::would_refuse;
 use observe::Assessed;
 pub use observe::{Clients, Observed, identity_rule, pin_line};
 pub use overrides::Accepted;

@@ -87,6 +87,7 @@ pub struct RawSource {
     pub authorities: Option<List>,
     pub genesys_anchors: Option<List>,
     pub digicert_anchors: Option<List>,
+    pub builtin_anchors: Option<bool>,
     pub identity: Option<List>,
     pub api: Option<String>,
     pub login: Option<String>,

@@ -238,8 +238,10 @@ pub struct Source {
     pub client_secret: SecretOrigin,
     /// Which authorities' certificates we take.
     pub authorities: BTreeSet<Authority>,
-    /// Instead of the built-in DigiCert anchors.
+    /// DigiCert anchors of the operator's.
     pub digicert_anchors: Vec<PathBuf>,
+    /// Whether the built-in DigiCert anchors count (besides those, where there are any).
+    pub builtin_anchors: bool,
     /// The Genesys roots of the region.
     pub genesys_anchors: Vec<PathBuf>,
     /// Which names its leaves must carry.

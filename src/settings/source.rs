@@ -51,9 +51,7 @@ impl Resolver {
         }
         let identity = self.identity(&key("identity"), raw.identity.as_ref());
         let digicert_anchors = self.paths(&key("digicert_anchors"), raw.digicert_anchors.as_ref());
-        if digicert_anchors.is_empty() {
-            self.show(&key("digicert_anchors"), format_args!("built in"));
-        }
+        let builtin_anchors = self.builtin_anchors(name, raw);
         let genesys_anchors = self.paths(&key("genesys_anchors"), raw.genesys_anchors.as_ref());
         if authorities.contains(&Authority::Genesys) {
             if genesys_anchors.is_empty() {
@@ -89,6 +87,7 @@ impl Resolver {
             client_secret,
             authorities,
             digicert_anchors,
+            builtin_anchors,
             genesys_anchors,
             identity,
             api: api?,
@@ -126,6 +125,28 @@ impl Resolver {
                 Some(SecretOrigin::File(path))
             }
         }
+    }
+
+    /// Whether anchors of the operator's stand beside the built-in ones or instead of them is never guessed: the wrong
+    /// guess refuses what the vendor lists, or accepts what the operator meant to leave out.
+    fn builtin_anchors(&mut self, name: &str, raw: &RawSource) -> bool {
+        let key = |field: &str| format!("source.{name}.{field}");
+        let named = raw.digicert_anchors.as_ref().is_some_and(|List(files)| !files.is_empty());
+        match raw.builtin_anchors {
+            None if raw.digicert_anchors.is_some() => self.problem(format!(
+                "{} is missing: beside digicert_anchors, {}",
+                key("builtin_anchors"),
+                "write builtin_anchors = true (the built-in roots of DigiCert and these), or builtin_anchors = false \
+                 (these alone, so that what chains to a built-in root is refused)"
+            )),
+            Some(false) if !named => self.problem(format!(
+                "{} is false and {} names no file: nothing of DigiCert could be verified",
+                key("builtin_anchors"),
+                key("digicert_anchors")
+            )),
+            _ => {}
+        }
+        self.flag(&key("builtin_anchors"), raw.builtin_anchors, true)
     }
 
     fn identity(&mut self, key: &str, raw: Option<&List>) -> IdentitySetting {

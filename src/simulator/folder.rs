@@ -117,6 +117,7 @@ client_id = {client_id}
 client_secret_file = {secret}
 authorities = ["DigiCert"]
 digicert_anchors = [{digicert}]
+builtin_anchors = false
 # With authorities = ["DigiCert", "Genesys"]:
 # genesys_anchors = [{genesys}]
 identity = [{name}]

@@ -92,7 +92,7 @@ fn write_configuration(vendor: &Vendor, folder: &Path) -> std::path::PathBuf {
     let text = format!(
         "[source.us]\nregion = \"us-east-1\"\nclient_id = \"{}\"\nclient_secret_file = \"secret\"\napi = \
          \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = \
-         [\"root.pem\"]\n[store.main]\npath = \"store\"\ngrace = \"0s\"\n[crl]\nallow_private = \
+         [\"root.pem\"]\nbuiltin_anchors = false\n[store.main]\npath = \"store\"\ngrace = \"0s\"\n[crl]\nallow_private = \
          true\n[target.web]\nkind = \"nginx\"\ncheck = []\nreload = {{ command = [\"true\"] }}\n",
         vendor.client_id(),
         api = vendor.api_url(),

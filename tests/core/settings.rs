@@ -50,6 +50,7 @@ client_id = "id"
 client_secret_file = "nowhere"
 ca_file = "no-ca"
 digicert_anchors = ["no-anchors"]
+builtin_anchors = true
 regoin = "x"
 authorities = ["DigiCert", "VeriSign"]
 [source.no_region]
@@ -304,6 +305,7 @@ fn two_sources_and_two_stores_need_no_file_but_an_empty_one() {
             ("LOGIN", &url),
             ("CA_FILE", "api-ca.pem"),
             ("DIGICERT_ANCHORS", "digicert-root.pem"),
+            ("BUILTIN_ANCHORS", "false"),
         ] {
             sandbox.set(&format!("TRUSTSYNC__SOURCE__{source}__{key}"), value);
         }
@@ -618,6 +620,63 @@ fn anchors_that_are_none_are_found_before_anything_is_asked() {
         sandbox.sync(&[]).exits(3).says(&[piece, "trust is unchanged"]);
     }
     assert!(!sandbox.store().join("current").exists());
+}
+
+#[test]
+fn anchors_without_a_word_on_the_built_in_ones_are_refused_and_both_choices_are_named() {
+    let sandbox = Sandbox::new();
+    let good = sandbox.configuration();
+    sandbox.configure(&good.replace("builtin_anchors = false\n", ""));
+    assert_problem(&sandbox, &["source.us.builtin_anchors is missing", "= true", "= false"]);
+    sandbox.sync(&[]).exits(3).says(&["builtin_anchors = true", "builtin_anchors = false", "trust is unchanged"]);
+    sandbox.configure(&good.replace("digicert_anchors = [\"digicert-root.pem\"]\n", ""));
+    assert_problem(&sandbox, &["source.us.builtin_anchors is false", "digicert_anchors names no file"]);
+    for word in ["true", "false"] {
+        sandbox.configure(&good.replace("builtin_anchors = false", &format!("builtin_anchors = {word}")));
+        assert_eq!(problems(&sandbox), Vec::<String>::new(), "{word}");
+        assert!(shown(&sandbox, "source.us.builtin_anchors").starts_with(word));
+        sandbox.sync(&[]).exits(0);
+    }
+}
+
+#[test]
+fn the_lines_that_a_refusal_names_admit_what_it_refused_and_keep_the_built_in_roots() {
+    let sandbox = Sandbox::new();
+    let good = sandbox.configuration();
+    let lines = "digicert_anchors = [\"digicert-root.pem\"]\nbuiltin_anchors = false\n";
+    sandbox.configure(&good.replace(lines, ""));
+    let refused = sandbox.sync(&[]).exits(5);
+    let advised = "digicert_anchors = [\"/etc/trustsync/ROOT.pem\"] and builtin_anchors = true";
+    refused.says(&["unknown-issuer", advised]);
+    let followed = advised.replace("/etc/trustsync/ROOT.pem", "digicert-root.pem").replace(" and ", "\n");
+    sandbox.configure(&good.replace(lines, &format!("{followed}\n")));
+    sandbox.sync(&[]).exits(0);
+    assert_eq!(sandbox.pins().len(), 1);
+}
+
+#[test]
+fn config_check_warns_of_what_the_store_holds_and_the_configuration_would_refuse() {
+    let sandbox = Sandbox::new();
+    sandbox.sync(&[]).exits(0);
+    let good = sandbox.configuration();
+    let warned = |text: String| {
+        sandbox.configure(&text);
+        let ran = sandbox.run(&["config", "check"]).exits(0);
+        let json = sandbox.run(&["config", "check", "--output", "json"]).exits(0).json();
+        assert_eq!(ran.stdout.matches("warning: ").count(), json["warnings"].as_array().unwrap().len());
+        ran.stdout
+    };
+    assert!(!warned(good.clone()).contains("warning"));
+    let leaf = sandbox.current_leaf();
+    let others = warned(good.replace("digicert-root.pem", "genesys-root.pem"));
+    assert!(others.contains(&leaf) && others.contains("unknown-issuer"), "{others}");
+    sandbox.sync(&[]).exits(5);
+    let named = warned(good.replace("builtin_anchors", "identity = [\"other.example\"]\nbuiltin_anchors"));
+    assert!(named.contains(&leaf) && named.contains("other.example"), "{named}");
+    let moved = warned(good.replace("us-east-1", "eu-west-1"));
+    assert!(moved.contains("1 certificate(s) of us.us-east-1.digicert") && moved.contains("14d"), "{moved}");
+    let stricter = warned(format!("{good}\n[verify]\nmax_chain = 2\n"));
+    assert!(stricter.contains(&leaf) && stricter.contains("chain-too-long"), "{stricter}");
 }
 
 // --- [verify] ---

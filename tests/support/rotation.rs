@@ -116,7 +116,7 @@ impl Stage {
         let text = format!(
             "[source.demo]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"client-secret\"\napi \
              = \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = \
-             [\"digicert-root.pem\"]\n[crl]\npolicy = \"off\"\n[store.main]\npath = \"{store}\"\ngrace = \
+             [\"digicert-root.pem\"]\nbuiltin_anchors = false\n[crl]\npolicy = \"off\"\n[store.main]\npath = \"{store}\"\ngrace = \
              \"14d\"\nkeep = 2\nextra_anchors = [\"extra.pem\"]\n{targets}",
             id = trustsync::simulator::world::CLIENT_ID,
             store = self.store.display(),

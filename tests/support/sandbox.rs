@@ -217,7 +217,7 @@ impl Sandbox {
     pub fn source(&self, name: &str, region: &str) -> String {
         format!(
             "[source.{name}]\nregion = \"{region}\"\nclient_id = \"{}\"\nclient_secret_file = \"client-secret\"\napi \
-             = \"{url}\"\nlogin = \"{url}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\n",
+             = \"{url}\"\nlogin = \"{url}\"\nca_file = \"api-ca.pem\"\ndigicert_anchors = [\"digicert-root.pem\"]\nbuiltin_anchors = false\n",
             trustsync::simulator::world::CLIENT_ID,
             url = self.vendor.url,
         )

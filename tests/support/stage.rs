@@ -152,6 +152,7 @@ api = "{api}"
 login = "{api}"
 ca_file = "api-ca.pem"
 digicert_anchors = ["digicert-root.pem"]
+builtin_anchors = false
 {source}
 [crl]
 policy = "{crl}"

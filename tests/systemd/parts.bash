@@ -37,6 +37,7 @@ UNIT
 region = "us-east-1"
 client_secret_file = "/etc/trustsync/client-secret"
 digicert_anchors = ["/etc/trustsync/digicert-root.pem"]
+builtin_anchors = false
 ca_file = "/etc/trustsync/api-ca.pem"
 TOML
         grep -E '^(client_id|api|login) = ' "$vendor/trustsync.toml"

@@ -87,7 +87,7 @@ impl Stage {
             &format!(
                 "[source.us]\nregion = \"us-east-1\"\nclient_id = \"{id}\"\nclient_secret_file = \"secret\"\napi = \
                  \"{api}\"\nlogin = \"{api}\"\nca_file = \"api-ca.pem\"\nauthorities = \
-                 {authorities}\ndigicert_anchors = [\"digicert.pem\"]\ngenesys_anchors = \
+                 {authorities}\ndigicert_anchors = [\"digicert.pem\"]\nbuiltin_anchors = false\ngenesys_anchors = \
                  [\"genesys.pem\"]\n[crl]\npolicy = \"{policy}\"\nallow_private = true\n[store.main]\npath = \
                  \"store\"\n",
                 id = vendor.client_id(),

@@ -115,6 +115,7 @@ impl World {
             client_secret: SecretOrigin::Given(Secret::new(SECRET.into())),
             authorities: BTreeSet::from([Authority::DigiCert]),
             digicert_anchors: Vec::new(),
+            builtin_anchors: true,
             genesys_anchors: Vec::new(),
             identity: IdentitySetting::Learn,
             api: url.parse().unwrap(),

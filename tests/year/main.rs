@@ -726,6 +726,7 @@ api = "{api}"
 login = "{api}"
 ca_file = "api-ca.pem"
 digicert_anchors = ["root.pem"]
+builtin_anchors = false
 [crl]
 policy = "soft"
 allow_private = true

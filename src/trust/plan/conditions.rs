@@ -13,7 +13,7 @@ use crate::trust::plan::planner_state::SlotState;
 use crate::trust::plan::set::Role;
 use crate::trust::values::excerpt::quoted;
 use crate::trust::values::fingerprint::Fingerprint;
-use crate::trust::values::slot::SlotId;
+use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Verified;
 
@@ -118,13 +118,19 @@ impl Planner<'_> {
         for root in ending.values() {
             let end = root.facts().not_after;
             let Some(severity) = severity(end.since(now), ROOT_ENDS_CRITICAL, ROOT_ENDS_WARNING) else { continue };
+            let mend = match slot.authority() {
+                Authority::DigiCert => {
+                    "save it to a file, and write under the source digicert_anchors = [\"FILE\"] and builtin_anchors = \
+                     true (true keeps the built-in roots)"
+                }
+                Authority::Genesys => "add its file to the source's genesys_anchors",
+            };
             let text = format!(
                 "The root {} (sha256 {}) ends on {end} ({} days): from then on servers refuse every certificate below \
-                 it. Ask the vendor for its successor, and add that to the source's {}_anchors.",
+                 it. Ask the vendor for its successor, and {mend}.",
                 quoted(&root.facts().subject),
                 root.fingerprint(),
-                now.days_until(end),
-                slot.authority().name().to_ascii_lowercase()
+                now.days_until(end)
             );
             self.findings.push(Finding::graded(severity, Event::RootEnds, slot, text));
         }

@@ -53,7 +53,9 @@ pub enum AnchorError {
 ///
 /// Left out: *TLS ECC P384 Root G5* and *TLS RSA4096 Root G5*, which issue server certificates only, and *High
 /// Assurance EV Root CA*, which is for EV server certificates and code.
-const DIGICERT: [&str; 7] = [
+///
+/// `anchors/README.md` has the source and the digests of each.
+const DIGICERT: [&str; 12] = [
     // The one in the vendor's sample, above "DigiCert Assured ID Client CA G2".
     include_str!("anchors/digicert-assured-id-root-g2.pem"),
     // DigiCert's first root for client certificates. Its own signature is SHA-1, on which nothing relies.
@@ -66,6 +68,12 @@ const DIGICERT: [&str; 7] = [
     include_str!("anchors/digicert-global-root-g3.pem"),
     // RSA 4096; DigiCert's root for everything other than web servers: S/MIME, client authentication, code.
     include_str!("anchors/digicert-trusted-root-g4.pem"),
+    // The fifth generation, one root a purpose: clients', then S/MIME and the general ones, which may be above clients.
+    include_str!("anchors/digicert-client-ecc-p384-root-g5.pem"),
+    include_str!("anchors/digicert-client-rsa4096-root-g5.pem"),
+    include_str!("anchors/digicert-smime-ecc-p384-root-g5.pem"),
+    include_str!("anchors/digicert-ecc-p384-root-g5.pem"),
+    include_str!("anchors/digicert-rsa4096-root-g5.pem"),
 ];
 
 impl Anchors {
@@ -191,6 +199,12 @@ mod tests {
         for text in DIGICERT {
             assert_eq!(Anchors::read_pem(text).unwrap().0.len(), 1, "{text}");
         }
-        assert_eq!(Anchors::digicert().0.len(), DIGICERT.len());
+        let table = include_str!("anchors/README.md");
+        let built_in = Anchors::digicert().0;
+        assert_eq!(built_in.len(), DIGICERT.len());
+        for anchor in &built_in {
+            assert!(table.contains(&anchor.fingerprint().to_string()), "{}", anchor.facts().subject);
+        }
+        assert_eq!(table.matches(".pem |").count(), built_in.len());
     }
 }

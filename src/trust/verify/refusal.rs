@@ -12,8 +12,10 @@ use crate::trust::values::excerpt::quoted;
 use crate::trust::values::fingerprint::Fingerprint;
 
 const VENDOR: &str = "This is for the vendor to mend: open a support case with the fingerprint and this text.";
-const ANCHORS: &str = "If the vendor has announced another root or intermediate, add it to the source's \
-    digicert_anchors or genesys_anchors; if not, do not: ask the vendor first.";
+const ANCHORS: &str = "If the vendor has announced another root (never an intermediate), save it to a file and write \
+    under its [source.NAME] digicert_anchors = [\"/etc/trustsync/ROOT.pem\"] and builtin_anchors = true (true keeps \
+    the built-in roots), or add the file to the genesys_anchors that are there; if it has not, do not: ask the vendor \
+    first.";
 const POLICY: &str =
     "This is for the vendor to mend; if you accept the risk, [verify] in the configuration sets the limit.";
 const CLOCK: &str = "It is verified again in every cycle; if this machine's clock is wrong, set it.";
