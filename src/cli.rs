@@ -85,6 +85,11 @@ pub enum Command {
         /// The target's name in the configuration.
         target: String,
     },
+    /// The lines that a target's server needs in its configuration, with their real paths; nothing is changed or told
+    Snippet {
+        /// The target's name in the configuration.
+        target: String,
+    },
     /// The privileged part of a target's turn, as root: adopt the daemon's store, check, switch, reload (for the path
     /// unit)
     Apply {

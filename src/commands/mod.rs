@@ -18,6 +18,7 @@ mod reload;
 mod rollback;
 mod run;
 pub mod simulate;
+mod snippet;
 mod status;
 mod sync;
 mod trust;
@@ -106,6 +107,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Status { probe: true } => Ok(probe::run(global).await),
         Command::Status { probe: false } => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
+        Command::Snippet { target } => snippet::run(global, &target),
         Command::Apply { target } => privileged::apply::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect(arguments) => inspect::run(global, &arguments),

@@ -153,6 +153,23 @@ pub enum OnDrift {
 }
 
 impl Store {
+    /// The link by which a target's server reads, as its configuration names it.
+    #[must_use]
+    pub fn link_path(&self, target: &Target) -> PathBuf {
+        self.link_path_of(&target.name, target.privileged)
+    }
+
+    /// Where that link would be if `privileged` were the other way round: where it was, for a target that was moved.
+    #[must_use]
+    pub fn other_link_path(&self, target: &Target) -> PathBuf {
+        self.link_path_of(&target.name, !target.privileged)
+    }
+
+    fn link_path_of(&self, name: &str, privileged: bool) -> PathBuf {
+        let path = if privileged { self.privileged_path.join(name) } else { self.path.join("target").join(name) };
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
     /// The families of files that its targets need.
     #[must_use]
     pub fn outputs(&self) -> BTreeSet<Output> {

@@ -7,6 +7,7 @@ mod demo;
 mod inspect;
 mod overrides;
 mod secrets;
+mod snippet;
 mod sync;
 mod upload;
 mod verify;

@@ -68,6 +68,7 @@ fn writes(command: &Command) -> bool {
         | Command::Evidence { .. }
         | Command::Verify(_)
         | Command::Inspect(_)
+        | Command::Snippet { .. }
         | Command::History
         | Command::Diff { .. }
         | Command::Apply { .. }

@@ -213,8 +213,7 @@ impl<'a> Turns<'a> {
     }
 
     fn link_path(&self) -> PathBuf {
-        self.link()
-            .map_or_else(|_| self.store.path.join("target").join(&self.target.name), |link| link.path().to_owned())
+        self.store.link_path(self.target)
     }
 
     /// Puts what became of this target into evidence.

@@ -3,6 +3,7 @@
 
 mod read_back;
 mod render;
+mod snippet;
 
 pub use render::subject_hash;
 
@@ -20,6 +21,7 @@ struct Hashed;
 pub static CA_ONLY: ServerKind = ServerKind {
     output: Some(OUTPUT),
     reads: &["trust-bundle.pem", "chain.pem", render::FOLDER, "truststore"],
+    snippet: Some(snippet::lines),
     admits_by_authority_alone: true,
     ..ServerKind::unknown("ca-only")
 };

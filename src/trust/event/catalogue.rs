@@ -299,14 +299,14 @@ catalogue!(
         .act("Compare root's configuration with the daemon's; if they agree, find out who writes into the store."),
     TargetNotWired = owed("target_not_wired", CRITICAL)
         .tells("The server does not use this store's files: no rotation reaches it.")
-        .act("Add the lines that trustsync reload prints to its configuration, and reload it."),
+        .act("Add the lines that trustsync snippet prints to its configuration, and reload it."),
     TargetNotEnforced = row("target_not_enforced", CRITICAL, TARGET, End::Enforced)
         .tells("The server loads the allowlist but does not ask it: other people's certificates of the same CA get in.")
-        .act("Add the lines that trustsync reload prints to its configuration, and reload it.")
+        .act("Add the lines that trustsync snippet prints to its configuration, and reload it.")
         .fails(Failure::Owed),
     TargetChainOnly = owed("target_chain_only", CRITICAL_OR_WARNING)
         .means("The chain is loaded, and the allowlist was not seen. The chain alone admits strangers of the same CA.")
-        .act("Include the allowlist too, and let the proof see it; trustsync reload prints the lines."),
+        .act("Include the allowlist too, and let the proof see it; trustsync snippet prints the lines."),
     TargetAllowlistOnly = owed("target_allowlist_only", CRITICAL_OR_NOTE)
         .means("The allowlist is loaded; the chain was not seen. Without it the upcoming certificate may be refused.")
         .act("See that the server reads the chain from this store."),

@@ -59,6 +59,7 @@ lines!(
     ListsUnavailable = ("lists_unavailable", ERROR),
     CommandEnded = ("command_ended", DEBUG),
     SeedNotNeeded = ("seed_not_needed", INFO),
+    SnippetReplaces = ("snippet_replaces", WARN),
     // --- the network ---
     ListingsRead = ("listings_read", DEBUG),
     TokenTaken = ("token_taken", DEBUG),

@@ -132,7 +132,7 @@ fn unproven(proof: &Proof) -> Row {
             Event::TargetNotWired,
             "not wired: it does not use this store's files",
             "The server does not use this store's files: {why} It was reloaded for {new} once and is not reloaded \
-             again. Add the lines that `trustsync reload {target}` prints to its configuration and reload it; the next \
+             again. Add the lines that `trustsync snippet {target}` prints to its configuration and reload it; the next \
              cycle proves it.",
         ),
         Proof::ChainOnly(_) => (
@@ -140,7 +140,7 @@ fn unproven(proof: &Proof) -> Row {
             "chain only: its allowlist was not seen",
             "The server has loaded the chain of {new}, but its allowlist was not seen: {why} The chain alone admits \
              strangers, other people's certificates of the same public authority. Include the allowlist too \
-             (`trustsync reload {target}` prints the lines); where it is included, an add_header of the location's own \
+             (`trustsync snippet {target}` prints the lines); where it is included, an add_header of the location's own \
              may drop ours. {again}",
         ),
         Proof::AllowlistOnly(_) => (
@@ -153,7 +153,7 @@ fn unproven(proof: &Proof) -> Row {
             Event::TargetNotEnforced,
             "not enforced: it admits strangers",
             "Strangers are admitted, other people's certificates of the same public authority: {new} is loaded, but \
-             these do not enforce it: {why} `trustsync reload {target}` prints the lines that do; on nginx they refuse \
+             these do not enforce it: {why} `trustsync snippet {target}` prints the lines that do; on nginx they refuse \
              anyone with an empty $trustsync_admit.",
         ),
         Proof::Refuted(_) => (
