@@ -82,10 +82,13 @@ impl Observed {
         whole.into_iter().chain(listings.into_iter().flatten())
     }
 
-    /// Whether the vendor's clock agreed with ours when it was asked; `None` where the answer has no usable `Date`.
+    /// Whether the vendor's clock agreed with ours when it was asked; `None` where no answer has a usable `Date`.
     pub fn clock_agrees(&self) -> Option<bool> {
-        let date = self.answer.as_ref().ok()?.date?;
-        Some(date.since(self.asked).max(self.asked.since(date)) <= CLOCKS_AGREE_WITHIN)
+        self.answer.as_ref().ok()?.date.map(|date| self.is_fresh(date))
+    }
+
+    fn is_fresh(&self, date: Timestamp) -> bool {
+        date.since(self.asked).max(self.asked.since(date)) <= CLOCKS_AGREE_WITHIN
     }
 
     /// The exit codes that its failures lead to.
@@ -151,11 +154,11 @@ pub fn assess(
         let Some(source) = settings.sources.get(&said.source) else { continue };
         interpreted.findings.extend(failed(said));
         let Some(fetched) = said.answer.as_ref().ok().filter(|_| said.has_come()) else { continue };
-        let clock_agrees = clocks_agree(said, fetched, &mut interpreted.findings);
         let poll = Poll {
             unfiltered: fetched.unfiltered.as_ref().ok().map(entities),
             upcoming: fetched.upcoming.as_ref().ok().map(entities),
-            clock_agrees,
+            is_fresh: is_fresh(said, fetched, &mut interpreted.findings),
+            incomplete: is_incomplete(said, fetched, &mut interpreted.findings),
         };
         let slots: Vec<SlotId> = source.slots().map(|(slot, _)| slot).collect();
         let own: Vec<SlotRules> = rules.iter().filter(|rules| slots.contains(&rules.slot)).cloned().collect();
@@ -202,11 +205,11 @@ fn failed(said: &Observed) -> Vec<Finding> {
     }
 }
 
-/// Whether the vendor's clock and ours agree; a finding where they do not.
-fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
+/// Whether each answer was made just now, by its `Date`; a finding where one was not, or nobody can say.
+fn is_fresh(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
+    let dates = || fetched.listings().flat_map(|listing| &listing.dates).copied();
     let (event, text) = match fetched.date {
-        Some(_) if said.clock_agrees() == Some(true) => return true,
-        Some(date) => {
+        Some(date) if !said.is_fresh(date) => {
             let text = format!(
                 "The vendor's clock says {date}, this machine's {}: nothing is removed until they agree within {}. \
                  Look at this machine's time synchronisation.",
@@ -215,10 +218,42 @@ fn clocks_agree(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>)
             );
             (Event::ClocksDisagree, text)
         }
+        Some(latest) => match dates().flatten().find(|date| !said.is_fresh(*date)) {
+            Some(date) => {
+                let text = format!(
+                    "One of the vendor's answers is of {date}, another of {latest}: a cache on the way seems to have \
+                     kept the older one. What it lists enters, and nothing is removed by it."
+                );
+                (Event::AnswerStale, text)
+            }
+            None if dates().any(|date| date.is_none()) => {
+                let text = "One of the vendor's answers has no usable Date: nothing is removed by it.";
+                (Event::VendorClockUnknown, text.to_owned())
+            }
+            None => return true,
+        },
         None => (Event::VendorClockUnknown, "The answer has no usable Date: nothing is removed by it.".to_owned()),
     };
     findings.push(Finding::new(event, Subject::source(&said.source), text));
     false
+}
+
+/// Whether a listing is visibly incomplete, and a finding that says by what.
+fn is_incomplete(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
+    let listings = [("", &fetched.unfiltered), (" of upcoming certificates", &fetched.upcoming)];
+    let signs: Vec<String> = listings
+        .into_iter()
+        .filter_map(|(which, listing)| {
+            let sign = listing.as_ref().ok()?.incomplete.as_ref()?;
+            Some(format!("The vendor's listing{which} is visibly incomplete: {sign}."))
+        })
+        .collect();
+    if signs.is_empty() {
+        return false;
+    }
+    let text = format!("{} What it lists enters, and nothing is removed by it.", signs.join(" "));
+    findings.push(Finding::new(Event::ListingIncomplete, Subject::source(&said.source), text));
+    true
 }
 
 /// What is known of earlier times, with what these answers say.

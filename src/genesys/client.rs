@@ -36,8 +36,15 @@ pub struct Fetched {
     pub unfiltered: Result<Listing, FetchError>,
     /// The listing with `status=Upcoming`.
     pub upcoming: Result<Listing, FetchError>,
-    /// The vendor's clock, by the `Date` of its last good answer.
+    /// The vendor's clock, by the latest `Date` of its good answers: a cache on the way can only make one older.
     pub date: Option<Timestamp>,
+}
+
+impl Fetched {
+    /// The listings that came.
+    pub fn listings(&self) -> impl Iterator<Item = &Listing> {
+        [&self.unfiltered, &self.upcoming].into_iter().filter_map(|listing| listing.as_ref().ok())
+    }
 }
 
 /// A source and the means to ask it. It keeps its token and connections, so a daemon keeps it.
@@ -113,18 +120,19 @@ impl Client {
         let mut renewed = false;
         let unfiltered = self.listing(Filter::Unfiltered, now, ends, &mut renewed).await?;
         let upcoming = self.listing(Filter::Upcoming, now, ends, &mut renewed).await?;
-        let date = [&upcoming, &unfiltered].into_iter().find_map(|listing| listing.as_ref().ok()?.date);
-        if let (Ok(unfiltered), Ok(upcoming)) = (&unfiltered, &upcoming) {
+        let mut fetched = Fetched { unfiltered, upcoming, date: None };
+        fetched.date = fetched.listings().flat_map(|listing| &listing.dates).copied().flatten().max();
+        if let (Ok(unfiltered), Ok(upcoming)) = (&fetched.unfiltered, &fetched.upcoming) {
             log_line!(
                 ListingsRead,
                 source = %self.source,
                 unfiltered = unfiltered.entities.len(),
                 upcoming = upcoming.entities.len(),
-                vendor_time = date.map(tracing::field::display),
+                vendor_time = fetched.date.map(tracing::field::display),
                 "both listings were read"
             );
         }
-        Ok(Fetched { unfiltered, upcoming, date })
+        Ok(fetched)
     }
 
     /// One listing. The outer error is the token's: a 401 buys a new one, once in a fetch.

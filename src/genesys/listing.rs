@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, AUTHORIZATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::genesys::attempts::Attempts;
+pub use crate::genesys::completeness::Incomplete;
+use crate::genesys::completeness::{Counts, Pages};
 use crate::genesys::error::{BadAnswer, FetchError, Refusal};
 pub use crate::genesys::error::{ENTITIES, PAGES};
 use crate::genesys::exchange::Exchange;
@@ -25,13 +27,15 @@ use crate::trust::values::timestamp::Timestamp;
 /// The bytes of one listing, over all its pages.
 pub const LISTING_BYTES: usize = 4 * 1024 * 1024;
 
-/// One listing, complete.
+/// One listing, every page that it named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Its entities, in the order of its pages, unjudged.
     pub entities: Vec<Entity>,
-    /// The vendor's clock.
-    pub date: Option<Timestamp>,
+    /// The `Date` of each of its pages.
+    pub dates: Vec<Option<Timestamp>>,
+    /// What shows that entities are missing, if anything does.
+    pub incomplete: Option<Incomplete>,
 }
 
 /// Which listing is asked for.
@@ -70,6 +74,7 @@ pub(super) async fn read(
     ends: Instant,
 ) -> Result<Listing, FetchError> {
     let mut listing = Listing::default();
+    let mut pages = Pages::default();
     let mut used = 0_usize;
     let mut asked = BTreeSet::new();
     let mut query = String::new();
@@ -83,8 +88,12 @@ pub(super) async fn read(
         let bearer = authorization("Bearer", token).map_err(fail)?;
         let mut attempts = Attempts::until(ends, source);
         let answer = loop {
-            let request =
-                exchange.http.get(url.clone()).header(AUTHORIZATION, bearer.clone()).header(ACCEPT, "application/json");
+            let request = exchange
+                .http
+                .get(url.clone())
+                .header(AUTHORIZATION, bearer.clone())
+                .header(ACCEPT, "application/json")
+                .header(CACHE_CONTROL, "no-cache");
             let asked = match exchange.ask(request, &name, &url, (used, LISTING_BYTES), ends).await {
                 Ok(answer) if answer.status == StatusCode::OK => Ok(answer),
                 Ok(answer) => Err(exchange.refusal(&answer, &name, |said| match said.status {
@@ -107,17 +116,21 @@ pub(super) async fn read(
         let page = read_page(&answer.body, place.url, place.path, number)
             .map_err(|failure| refuse(clean_target(failure, exchange)))?;
         used = used.saturating_add(answer.body.len());
+        pages.take(page.counts, &page.entities, &listing.entities);
         listing.entities.extend(page.entities);
         if listing.entities.len() > ENTITIES {
             return Err(refuse(BadAnswer::TooManyEntities));
         }
-        listing.date = answer.date().or(listing.date);
+        listing.dates.push(answer.date());
         match page.next {
             Some(next) => query = next,
             None if listing.entities.is_empty() && filter == Filter::Unfiltered => {
                 return Err(refuse(BadAnswer::Empty));
             }
-            None => return Ok(listing),
+            None => {
+                listing.incomplete = pages.end(listing.entities.len());
+                return Ok(listing);
+            }
         }
     }
     let name = exchange.scrub.clean(&format!("GET {}", page_url(place.url, "", filter)));
@@ -131,14 +144,16 @@ pub struct ReadPage {
     pub entities: Vec<Entity>,
     /// The query of the next page, where there is one.
     pub next: Option<String>,
+    counts: Counts,
 }
 
 /// Reads the body of page `number` of the listing at `url`, whose path the vendor knows as `path`.
 pub fn read_page(body: &[u8], url: &Url, path: &str, number: usize) -> Result<ReadPage, BadAnswer> {
     let page: Page = serde_json::from_slice(body).map_err(|error| BadAnswer::NotJson(json_trouble(&error)))?;
-    let next = page.next(url, path, number)?;
+    let counts = Counts { page_number: page.page_number, page_count: page.page_count, total: page.total };
+    let next = next_page(&page.next_uri, &counts, url, path, number)?;
     let Entities(entities) = page.entities.ok_or(BadAnswer::NoEntities)?;
-    Ok(ReadPage { entities, next })
+    Ok(ReadPage { entities, next, counts })
 }
 
 /// Always our own URL, of the vendor's words the query alone, and never without the filter.
@@ -184,34 +199,38 @@ struct Page {
     #[serde(default)]
     page_count: Loose,
     #[serde(default)]
+    total: Loose,
+    #[serde(default)]
     next_uri: Loose,
 }
 
-impl Page {
-    /// The query of the next page: that of `nextUri`, which must lead to the same place, else the next number.
-    fn next(&self, url: &Url, path: &str, read: usize) -> Result<Option<String>, BadAnswer> {
-        match &self.next_uri {
-            Loose::Text(next) if !next.trim().is_empty() => {
-                let Ok(next) = url.join(next.trim()) else {
-                    return Err(BadAnswer::NextElsewhere("an address that is no URL".into()));
-                };
-                let same_server = next.scheme() == url.scheme()
-                    && next.host() == url.host()
-                    && next.port_or_known_default() == url.port_or_known_default()
-                    && next.username().is_empty()
-                    && next.password().is_none();
-                if !same_server || (next.path() != url.path() && next.path() != path) {
-                    return Err(BadAnswer::NextElsewhere(format!("{}{}", shown(&next), next.path())));
-                }
-                Ok(Some(next.query().unwrap_or_default().to_owned()))
+/// The query of the next page: that of `nextUri`, which must lead to the same place, else the next number.
+fn next_page(
+    next_uri: &Loose,
+    counts: &Counts,
+    url: &Url,
+    path: &str,
+    read: usize,
+) -> Result<Option<String>, BadAnswer> {
+    match next_uri {
+        Loose::Text(next) if !next.trim().is_empty() => {
+            let Ok(next) = url.join(next.trim()) else {
+                return Err(BadAnswer::NextElsewhere("an address that is no URL".into()));
+            };
+            let same_server = next.scheme() == url.scheme()
+                && next.host() == url.host()
+                && next.port_or_known_default() == url.port_or_known_default()
+                && next.username().is_empty()
+                && next.password().is_none();
+            if !same_server || (next.path() != url.path() && next.path() != path) {
+                return Err(BadAnswer::NextElsewhere(format!("{}{}", shown(&next), next.path())));
             }
-            Loose::Text(_) | Loose::Absent => {
-                let number = self.page_number.number().unwrap_or(u64::try_from(read).unwrap_or(u64::MAX));
-                let more = self.page_count.number().is_some_and(|count| count > number);
-                Ok(more.then(|| format!("pageNumber={}", number.saturating_add(1))))
-            }
-            Loose::Number(_) | Loose::Other => Err(BadAnswer::NotJson("its nextUri is not a text".into())),
+            Ok(Some(next.query().unwrap_or_default().to_owned()))
         }
+        Loose::Text(_) | Loose::Absent => {
+            Ok(counts.is_followed(read).then(|| format!("pageNumber={}", read.saturating_add(1))))
+        }
+        Loose::Number(_) | Loose::Other => Err(BadAnswer::NotJson("its nextUri is not a text".into())),
     }
 }
 
@@ -251,8 +270,8 @@ mod tests {
 
     fn next(next_uri: &str) -> Result<Option<String>, BadAnswer> {
         let url: Url = "https://api.example/base/api/v2/certificates".parse().unwrap();
-        let page: Page = serde_json::from_str(&format!(r#"{{"entities":[],"nextUri":{next_uri}}}"#)).unwrap();
-        page.next(&url, "/api/v2/certificates", 1)
+        let body = format!(r#"{{"entities":[],"nextUri":{next_uri}}}"#);
+        read_page(body.as_bytes(), &url, "/api/v2/certificates", 1).map(|page| page.next)
     }
 
     #[test]
@@ -290,18 +309,18 @@ mod tests {
             (r#""pageNumber":1,"pageCount":2"#, Some("pageNumber=2")),
             (r#""pageNumber":"1","pageCount":"2""#, Some("pageNumber=2")),
             (r#""pageCount":2"#, Some("pageNumber=2")),
-            (r#""pageNumber":2,"pageCount":2"#, None),
+            (r#""pageNumber":1,"pageCount":1"#, None),
             (r#""pageNumber":{"a":[1,{}]},"pageCount":[2],"total":-1"#, None),
             (r#""total":1e400"#, None),
             (r#""pageCount":true,"total":1.5,"unknown":{"unknown":1}"#, None),
         ] {
             let text = format!(r#"{{"entities":[],{fields}}}"#);
-            let Ok(page) = serde_json::from_str::<Page>(&text) else {
+            let url: Url = "https://api.example/".parse().unwrap();
+            let Ok(page) = read_page(text.as_bytes(), &url, "/", 1) else {
                 assert!(fields.contains("1e400"), "{fields}");
                 continue;
             };
-            let url: Url = "https://api.example/".parse().unwrap();
-            assert_eq!(page.next(&url, "/", 1), Ok(query.map(str::to_owned)), "{fields}");
+            assert_eq!(page.next, query.map(str::to_owned), "{fields}");
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) fn json_trouble(error: &serde_json::Error) -> String {
 }
 
 /// A field that may come as anything without harm: a number, a text, or something that is not kept.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Loose {
     #[default]
     Absent,

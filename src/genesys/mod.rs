@@ -11,6 +11,7 @@
 
 mod attempts;
 pub mod client;
+mod completeness;
 pub mod error;
 mod exchange;
 pub mod listing;
@@ -23,5 +24,5 @@ pub mod wire;
 
 pub use client::{Client, ClientError, Fetched};
 pub use error::{FailureClass, FetchError, FetchFailure, Refusal};
-pub use listing::Listing;
+pub use listing::{Incomplete, Listing};
 pub use region::{Region, UnknownRegion};

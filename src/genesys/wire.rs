@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One entity of the listing, unjudged.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Entity {
     /// `DigiCert` or `Genesys`, compared without case.

@@ -113,6 +113,7 @@ pub struct RawVerify {
     pub max_certificates: Option<u32>,
     pub clock_skew: Option<String>,
     pub max_new_leaves: Option<u32>,
+    pub max_pins: Option<u32>,
     pub changed_issuer: Option<String>,
 }
 

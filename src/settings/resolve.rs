@@ -137,6 +137,7 @@ impl Resolver {
                     1..=100,
                     policy.max_new_leaves,
                 ),
+                max_pins: self.count("verify.max_pins", verify.max_pins, 2..=100, policy.max_pins),
                 changed_issuer: self.choice(
                     "verify.changed_issuer",
                     verify.changed_issuer.as_deref(),

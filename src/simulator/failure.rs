@@ -62,6 +62,22 @@ named! {
         EmptyEntities = "empty-entities",
         /// Leaves the array of entities out.
         MissingEntities = "missing-entities",
+        /// `total` is one more than what is listed.
+        TotalAboveListed = "total-above-listed",
+        /// nextUri leads to a second page that is empty.
+        EmptySecondPage = "empty-second-page",
+        /// nextUri leads to a second page that lists the first one's entities again.
+        RepeatedPage = "repeated-page",
+        /// `pageCount` is a thousand million, without a nextUri.
+        AbsurdPageCount = "absurd-page-count",
+        /// `pageNumber` of the first page is 3.
+        PageNumberOutOfOrder = "page-number-out-of-order",
+        /// The answer's Date is a day old, as of a cache on the way.
+        DayOldDate = "day-old-date",
+        /// Lists a hundred more entities, each of an authority, type or status of its own.
+        HundredOddEntities = "hundred-odd-entities",
+        /// Lists a hundred more leaves as Current that no configuration accepts.
+        HundredRefusedLeaves = "hundred-refused-leaves",
         /// Lists no Upcoming although it is due.
         EmptyUpcoming = "empty-upcoming",
         /// Lists an Upcoming with a name that is not the region's.

@@ -29,7 +29,7 @@ use crate::simulator::crls::CrlPlace;
 use crate::simulator::error::SimulatorError;
 use crate::simulator::failure::{Endpoint, Failure};
 use crate::simulator::http::{self, MOST_CONNECTIONS, credentials, http_date, parameter, set_header, text_of};
-use crate::simulator::pki::CertificateAuthority;
+use crate::simulator::pki::{CertificateAuthority, DAY};
 use crate::simulator::script::Script;
 use crate::simulator::tls::{self, LOCAL_NAMES};
 use crate::simulator::world::{
@@ -183,6 +183,7 @@ async fn respond(world: &World, request: Request<Incoming>) -> Result<Response<S
         query: bounded(request.uri.query().unwrap_or_default()),
         host: bounded(host(&request)),
         authorization: request.headers.contains_key(header::AUTHORIZATION),
+        no_cache: text_of(&request.headers, header::CACHE_CONTROL) == Some("no-cache"),
         status: None,
     };
     let body = Limited::new(body, 16 * 1_024).collect().await.map(Collected::to_bytes).ok();
@@ -201,7 +202,8 @@ async fn respond(world: &World, request: Request<Incoming>) -> Result<Response<S
         _ => not_found(),
     });
     let mut answer = proper.written(world, &other_host(&request), struck);
-    set_header(answer.headers_mut(), "date", http_date(world.now()));
+    let age = if is_struck(&strikes, Failure::DayOldDate) { DAY } else { Duration::ZERO };
+    set_header(answer.headers_mut(), "date", http_date(world.now().minus(age)));
     set_header(answer.headers_mut(), "inin-correlation-id", correlation_id());
     seen.status = Some(answer.status().as_u16());
     world.note(seen);
@@ -377,7 +379,7 @@ fn page(world: &World, request: &Parts, strikes: &[Strike]) -> Answer {
     let pages = total.div_ceil(query.size).max(1);
     let endless = struck(Failure::EndlessPaging);
     let (following, preceding) = (query.page.saturating_add(1), query.page.saturating_sub(1));
-    let skipped = if endless { 0 } else { query.size.saturating_mul(preceding) };
+    let skipped = if endless || struck(Failure::RepeatedPage) { 0 } else { query.size.saturating_mul(preceding) };
     let entities: Vec<_> = listed.iter().skip(skipped).take(query.size).collect();
     let uri = |page: usize| match world.options().absolute_uris {
         true => format!("https://{}{}", host(request), query.path(page)),
@@ -391,15 +393,17 @@ fn page(world: &World, request: &Parts, strikes: &[Strike]) -> Answer {
         Some(format!("https://{}{}", other_host(request), query.path(following)))
     } else if struck(Failure::NextUriOtherScheme) {
         Some(format!("http://{}{}", host(request), query.path(following)))
+    } else if struck(Failure::EmptySecondPage) || struck(Failure::RepeatedPage) {
+        (query.page == 1).then(|| uri(2))
     } else {
         (query.page < pages).then(|| uri(following))
     };
     let mut body = json!({
         "entities": (!struck(Failure::MissingEntities)).then_some(entities),
         "pageSize": query.size,
-        "pageNumber": query.page,
-        "total": total,
-        "pageCount": pages,
+        "pageNumber": if struck(Failure::PageNumberOutOfOrder) { 3 } else { query.page },
+        "total": if struck(Failure::TotalAboveListed) { total.saturating_add(1) } else { total },
+        "pageCount": if struck(Failure::AbsurdPageCount) { 1_000_000_000 } else { pages },
         "firstUri": uri(1),
         "selfUri": uri(query.page),
         "nextUri": next,

@@ -65,7 +65,8 @@ impl Listing {
     }
 
     fn answers(&self) -> Vec<observation::SlotAnswer> {
-        let poll = Poll { unfiltered: Some(self.entities()), upcoming: Some(Vec::new()), clock_agrees: true };
+        let poll =
+            Poll { unfiltered: Some(self.entities()), upcoming: Some(Vec::new()), is_fresh: true, incomplete: false };
         observation::interpret("bench", &poll, std::slice::from_ref(&self.rules), &Policy::default(), self.now).answers
     }
 

@@ -269,6 +269,12 @@ fn expected(failure: Failure, endpoint: Endpoint) -> (i32, &'static str) {
         NextUriOtherHost | NextUriOtherScheme => (5, "not asked"),
         EmptyEntities => (5, "empty"),
         MissingEntities => (5, "entities"),
+        TotalAboveListed | EmptySecondPage | RepeatedPage | AbsurdPageCount | PageNumberOutOfOrder => {
+            (0, "visibly incomplete")
+        }
+        DayOldDate => (0, "The vendor's clock says"),
+        HundredOddEntities => (0, "skipped"),
+        HundredRefusedLeaves => (5, "The vendor's current certificate"),
         // Sixty days before the end, no alarm yet.
         EmptyUpcoming | FlappingUpcoming => (0, ""),
         UpcomingWrongName | UpcomingStranger | UpcomingNotYetValid | UpcomingCa | UpcomingOtherCa => {
@@ -365,8 +371,12 @@ fn no_failure_of_the_vendor_costs_any_trust_and_each_is_said_once() {
             let says = |line: &&str| meaning.iter().any(|words| line.contains(words));
             assert!(lines.iter().any(says), "{name} does not say what it means for trust:\n{}", ran.stderr);
             let alarms = lines.iter().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).count();
-            // With the unfiltered listing alone refused, that Current is not there may be said too.
-            let most = if *failure == Failure::EmptyEntities { 2 } else { 1 };
+            let most = match failure {
+                // With the unfiltered listing alone refused, that Current is not there may be said too; and of many,
+                // that there are so many.
+                Failure::EmptyEntities | Failure::HundredRefusedLeaves => 2,
+                _ => 1,
+            };
             assert!(alarms <= most, "{name} is said {alarms} times:\n{}", ran.stderr);
             for line in &lines {
                 let text = line.split_once(' ').unwrap().1;
@@ -380,6 +390,70 @@ fn no_failure_of_the_vendor_costs_any_trust_and_each_is_said_once() {
         sandbox.sync(&[]).exits(0);
         assert!(trusted.keys().all(|leaf| sandbox.pins().contains_key(leaf)), "{name}");
     });
+}
+
+/// An answer may be cut short, stale or of another page, and look like a good one.
+#[test]
+fn what_a_visibly_incomplete_or_stale_answer_lists_enters_and_what_it_lacks_does_not_count() {
+    use Failure::*;
+    let cases = [
+        (TotalAboveListed, 1, "listing_incomplete", "total"),
+        (EmptySecondPage, 1, "listing_incomplete", "empty"),
+        (RepeatedPage, 2, "listing_incomplete", "an earlier page"),
+        (AbsurdPageCount, 1, "listing_incomplete", "1000000000 pages"),
+        (PageNumberOutOfOrder, 1, "listing_incomplete", "page 3"),
+        (DayOldDate, 1, "answer_stale", "cache"),
+    ];
+    in_parallel(&cases, |(failure, strikes, event, says)| {
+        let sandbox = Sandbox::new();
+        sandbox.sync(&[]).exits(0);
+        let old = sandbox.current_leaf();
+        sandbox.world().rotate().unwrap();
+        let absences =
+            || sandbox.state()["memory"]["slots"]["us.us-east-1.digicert"]["entries"][&old]["absence"].clone();
+        for polls in 0..3 {
+            // One of the two listings is enough.
+            sandbox.world().fail(*failure, Endpoint::Listing, Some(*strikes));
+            let ran = sandbox.sync(&["--log-format", "json"]).exits(0);
+            let lines = ran.json_log();
+            let told: Vec<_> = lines.iter().filter(|line| line["event"] == *event).collect();
+            assert_eq!(told.len(), 1, "{failure}: {}", ran.stderr);
+            assert!(told[0]["message"].as_str().unwrap().contains(says), "{failure}: {}", told[0]);
+            assert!(sandbox.pins().contains_key(&sandbox.current_leaf()), "{failure}: what it lists enters");
+            assert!(absences().is_null(), "{failure}, poll {polls}: its absence counted: {}", absences());
+        }
+        sandbox.world().clear();
+        sandbox.sync(&[]).exits(0).never_says(&[event]);
+        assert_eq!(absences()["answers"], 1, "{failure}: in a clean answer it does");
+    });
+}
+
+#[test]
+fn listings_are_asked_for_past_every_cache() {
+    let sandbox = Sandbox::new();
+    sandbox.sync(&[]).exits(0);
+    let listings = sandbox.world().requests().into_iter().filter(|one| one.endpoint == Some(Endpoint::Listing));
+    let asked: Vec<bool> = listings.map(|request| request.no_cache).collect();
+    assert_eq!(asked, [true, true]);
+}
+
+#[test]
+fn a_hundred_odd_entities_are_one_line_a_kind_with_their_number() {
+    for (failure, code, events) in [
+        (Failure::HundredOddEntities, 0, &["entity_of_unknown_authority", "entity_skipped", "entity_skipped"][..]),
+        (Failure::HundredRefusedLeaves, 5, &["too_many_entities", "current_refused"]),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.world().fail(failure, Endpoint::Listing, None);
+        let ran = sandbox.sync(&["--log-format", "json"]).exits(code);
+        let mut told = ran.events();
+        told.retain(|event| events.contains(&event.as_str()));
+        assert_eq!(told, events, "{failure}: {}", ran.stderr);
+        assert!(ran.stderr.len() < 6_000, "{failure}: {} bytes of log", ran.stderr.len());
+        let counts: &[&str] = if code == 0 { &["34 ", "33 "] } else { &["101 ", "And 30 more"] };
+        ran.says(counts);
+        assert_eq!(sandbox.current(), Some(1), "{failure}: what is good enters");
+    }
 }
 
 #[test]

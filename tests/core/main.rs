@@ -5,6 +5,7 @@ mod architecture;
 mod crl;
 mod fuzz_bounded;
 mod limbo;
+mod listing_limits;
 mod observation;
 mod pem;
 mod planner_properties;

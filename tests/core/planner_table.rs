@@ -934,7 +934,8 @@ fn semantics_decide_and_not_bytes() {
                     entity(authority, "current", &text(&one)),
                 ]),
                 upcoming: Some(vec![entity(authority, "Upcoming", &text(&two))]),
-                clock_agrees: true,
+                is_fresh: true,
+                incomplete: false,
             };
             let decided = store.poll(day(1), &answer);
             assert_eq!(decided.exit, Exit::Done);

@@ -693,6 +693,7 @@ fn the_policy_has_safe_defaults_that_config_show_prints() {
         ("max_certificates", "10"),
         ("clock_skew", "\"5m\""),
         ("max_new_leaves", "4"),
+        ("max_pins", "8"),
         ("changed_issuer", "\"accept\""),
     ] {
         assert_eq!(shown(&sandbox, &format!("verify.{key}")), format!("{value}  # default"));
@@ -705,7 +706,7 @@ fn every_value_of_the_policy_can_be_set_in_the_file_and_in_the_environment() {
     sandbox.append(
         "[verify]\nmin_rsa_bits = 3072\ncurves = [\"P-384\"]\nsignatures = [\"Ed25519\", \"sha-256 with \
          rsa\"]\nother_usages = \"refuse\"\nmax_validity = \"400d\"\nmax_chain = 8\nmax_certificates = 12\nclock_skew \
-         = \"0s\"\nmax_new_leaves = 1\nchanged_issuer = \"confirm\"\n",
+         = \"0s\"\nmax_new_leaves = 1\nmax_pins = 5\nchanged_issuer = \"confirm\"\n",
     );
     for (key, value) in [
         ("min_rsa_bits", "3072"),
@@ -717,6 +718,7 @@ fn every_value_of_the_policy_can_be_set_in_the_file_and_in_the_environment() {
         ("max_certificates", "12"),
         ("clock_skew", "\"0s\""),
         ("max_new_leaves", "1"),
+        ("max_pins", "5"),
         ("changed_issuer", "\"confirm\""),
     ] {
         assert!(shown(&sandbox, &format!("verify.{key}")).starts_with(&format!("{value}  # ")), "{key}");
@@ -750,6 +752,7 @@ fn a_policy_that_is_none_is_refused_with_its_range() {
         ("max_certificates = 33", &["verify.max_certificates", "4 to 32"]),
         ("clock_skew = \"2h\"", &["verify.clock_skew", "0s to 1h"]),
         ("max_new_leaves = 0", &["verify.max_new_leaves", "1 to 100"]),
+        ("max_pins = 1", &["verify.max_pins", "2 to 100"]),
         ("max_new_leaves = 101", &["verify.max_new_leaves", "1 to 100"]),
         ("changed_issuer = \"ask\"", &["verify.changed_issuer", "ask", "accept", "confirm"]),
         ("min_rsa_bit = 2048", &["verify.min_rsa_bit", "did you mean verify.min_rsa_bits"]),

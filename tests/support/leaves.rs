@@ -119,7 +119,8 @@ pub fn entity(authority: &str, status: &str, text: &str) -> Entity {
 pub struct Answer {
     pub unfiltered: Option<Vec<Entity>>,
     pub upcoming: Option<Vec<Entity>>,
-    pub clock_agrees: bool,
+    pub is_fresh: bool,
+    pub incomplete: bool,
 }
 
 impl Answer {
@@ -128,12 +129,17 @@ impl Answer {
         let list = |status: &str, leaves: &[&Leaf]| {
             Some(leaves.iter().map(|leaf| entity("DigiCert", status, &leaf.text)).collect())
         };
-        Self { unfiltered: list("Current", current), upcoming: list("Upcoming", upcoming), clock_agrees: true }
+        Self {
+            unfiltered: list("Current", current),
+            upcoming: list("Upcoming", upcoming),
+            is_fresh: true,
+            incomplete: false,
+        }
     }
 
     pub fn genesys(witnesses: &[&Leaf]) -> Self {
         let listed = witnesses.iter().map(|leaf| entity("Genesys", "Current", &leaf.text)).collect();
-        Self { unfiltered: Some(listed), upcoming: Some(Vec::new()), clock_agrees: true }
+        Self { unfiltered: Some(listed), upcoming: Some(Vec::new()), is_fresh: true, incomplete: false }
     }
 
     pub fn and(mut self, entity: Entity) -> Self {
@@ -150,7 +156,7 @@ impl Answer {
     }
 
     pub fn with_another_date(self) -> Self {
-        Self { clock_agrees: false, ..self }
+        Self { is_fresh: false, ..self }
     }
 
     pub fn poll(&self) -> Poll<'_> {
@@ -158,7 +164,8 @@ impl Answer {
         Poll {
             unfiltered: unfiltered.map(all_listed),
             upcoming: upcoming.map(all_listed),
-            clock_agrees: self.clock_agrees,
+            is_fresh: self.is_fresh,
+            incomplete: self.incomplete,
         }
     }
 }

@@ -594,14 +594,25 @@ async fn endless_and_circular_paging_is_refused() {
     assert_says(&error, FailureClass::AnswerRefused, &["more than 20 pages"]);
     assert_eq!(server.targets().len(), 41);
 
-    for page in
-        [format!(r#""nextUri":"{PATH}?pageNumber=1&status=Upcoming""#), r#""pageNumber":1,"pageCount":9"#.into()]
-    {
+    let world = World::new();
+    let page = format!(r#"{{"entities":[{ONE}],"nextUri":"{PATH}?pageNumber=1&status=Upcoming"}}"#);
+    let server = world.api(move |_| json(&page)).await;
+    let error = the_error(fetch(&world.source(&server.url())).await);
+    assert_says(&error, FailureClass::AnswerRefused, &["in a circle"]);
+    assert!(server.targets().len() < 8);
+}
+
+#[tokio::test]
+async fn a_server_that_knows_one_page_is_asked_for_as_many_as_it_claims_within_reason() {
+    for (claims, asked) in [(9, 9), (20, 20), (21, 1), (u64::MAX, 1)] {
         let world = World::new();
-        let server = world.api(move |_| json(&format!(r#"{{"entities":[{ONE}],{page}}}"#))).await;
-        let error = the_error(fetch(&world.source(&server.url())).await);
-        assert_says(&error, FailureClass::AnswerRefused, &["in a circle"]);
-        assert!(server.targets().len() < 8);
+        let page = format!(r#"{{"entities":[{ONE}],"pageNumber":1,"pageCount":{claims}}}"#);
+        let server = world.api(move |_| json(&page)).await;
+        let fetched = fetch(&world.source(&server.url())).await.unwrap();
+        assert_eq!(server.targets().len(), 1 + 2 * asked, "the token, and both listings");
+        for listing in fetched.listings() {
+            assert!(listing.incomplete.is_some() && listing.entities.len() == asked, "{listing:?}");
+        }
     }
 }
 

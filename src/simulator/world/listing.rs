@@ -69,6 +69,26 @@ impl World {
                 listed.push(more);
             }
         }
+        if is_struck(strikes, Failure::HundredOddEntities) {
+            let leaf = self.odd(&mut state, Failure::UnknownStatus)?;
+            let text = form.text(&leaf.with_issuers());
+            for number in 0..100 {
+                let mut more = Listed::new(Authority::DigiCert, text.clone(), "Current");
+                match number % 3 {
+                    0 => more.authority = Some(format!("Authority {number}")),
+                    1 => more.kind = "Server",
+                    _ => more.status = "Superseded",
+                }
+                listed.push(more);
+            }
+        }
+        if is_struck(strikes, Failure::HundredRefusedLeaves) {
+            let stranger = self.odd(&mut state, Failure::CurrentOtherCa)?;
+            let text = form.text(&stranger.with_issuers());
+            // Each text is its own: trailing blanks differ.
+            let more = (0..100).map(|number| format!("{text}{}", "\n".repeat(number)));
+            listed.extend(more.map(|text| Listed::new(Authority::DigiCert, text, "Current")));
+        }
         if is_struck(strikes, Failure::LowerCaseAuthority) {
             listed.iter_mut().filter_map(|one| one.authority.as_mut()).for_each(|name| name.make_ascii_lowercase());
         }

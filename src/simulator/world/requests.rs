@@ -25,6 +25,8 @@ pub struct SeenRequest {
     pub host: String,
     /// Whether it carried an Authorization header.
     pub authorization: bool,
+    /// Whether it asked every cache on the way to ask the vendor.
+    pub no_cache: bool,
     /// The status of the answer; none where there was no proper answer.
     pub status: Option<u16>,
 }

@@ -117,6 +117,12 @@ catalogue!(
     VendorClockUnknown = row("vendor_clock_unknown", NOTE, SOURCE, End::Note)
         .tells("The answer does not say when it was made, so it removes nothing.")
         .act("Nothing; if it goes on, see whether a proxy drops the Date header."),
+    AnswerStale = row("answer_stale", WARNING, SOURCE, End::Observed)
+        .tells("One answer is older than another of the same poll. What it lists enters, nothing leaves by it.")
+        .act("Look for a cache or a proxy between this machine and the vendor, and take the vendor's API out of it."),
+    ListingIncomplete = row("listing_incomplete", WARNING, SOURCE, End::Observed)
+        .tells("A listing contradicts its own counts. What it lists enters, nothing leaves by it.")
+        .act("If it goes on, show the text to the vendor; a proxy may have changed the answer."),
     EntityOfUnknownAuthority = row("entity_of_unknown_authority", WARNING, SOURCE, End::Observed)
         .means("The vendor lists a certificate of an authority unknown to this version. Nothing leaves by this answer.")
         .act("Look at the vendor's announcements and for a newer trustsync."),
@@ -192,6 +198,12 @@ catalogue!(
     IssuerChanged = row("issuer_changed", CRITICAL, SLOT, End::IssuerAccepted)
         .tells("A verified certificate has another issuer than before, and verify.changed_issuer keeps it out.")
         .act("Ask the vendor; if the issuer is theirs, run trustsync accept-issuer."),
+    TooManyEntities = row("too_many_entities", CRITICAL, SLOT, End::Observed)
+        .tells("The vendor lists more certificates than are judged. Those that are judged count, and nothing leaves.")
+        .act("Look at the listing by hand, and ask the vendor."),
+    TooManyPins = row("too_many_pins", CRITICAL, SLOT, End::Observed)
+        .tells("The slot trusts as many certificates as it may, and the vendor lists more: those are kept out.")
+        .act("Ask the vendor; if all are theirs, raise verify.max_pins."),
     TooManyNewLeaves = row("too_many_new_leaves", CRITICAL, SLOT, End::Observed)
         .tells("One answer brings more new certificates than an answer may add: none of them enters.")
         .act("Ask the vendor; if all are theirs, raise verify.max_new_leaves for one cycle."),

@@ -11,6 +11,7 @@ use crate::trust::plan::set::Role;
 use crate::trust::values::excerpt::quoted;
 use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::slot::Authority;
+use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Verified;
 
 impl Planner<'_> {
@@ -158,6 +159,53 @@ impl Planner<'_> {
             heads.join(", "),
         );
         self.report(Event::TooManyNewLeaves, &answer.slot, text);
+    }
+
+    /// Keeps the slot within its bound. What is trusted stays, for it has been listed longer than what is new; only what
+    /// retires, which the vendor no longer lists, makes room, the longest absent first. Of what is new, current comes
+    /// first. Whether all of it fits.
+    pub(super) fn make_room(&mut self, slot: &mut SlotState, answer: &SlotAnswer, entering: &mut Entering<'_>) -> bool {
+        let mut new: Vec<(Role, Fingerprint)> = entering
+            .iter()
+            .map(|(key, role, _)| (*role, *key))
+            .filter(|(_, key)| !slot.entries.contains_key(key))
+            .collect();
+        new.sort_unstable();
+        new.dedup_by_key(|(_, key)| *key);
+        let most = self.input.policy.max_pins;
+        let excess = slot.entries.len().saturating_add(new.len()).saturating_sub(most).min(new.len());
+        let listed: BTreeSet<Fingerprint> = entering.iter().map(|(key, ..)| *key).collect();
+        let mut retiring: Vec<(Timestamp, Fingerprint)> = slot
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.trusted.role == Role::Retiring && entry.trusted.word.is_none())
+            .filter(|(key, _)| !listed.contains(key))
+            .map(|(key, entry)| (entry.last_seen, *key))
+            .collect();
+        retiring.sort_unstable();
+        retiring.truncate(excess);
+        for (_, key) in &retiring {
+            let text = format!("{} left: the vendor no longer lists it, and the slot is full.", self.named(key));
+            self.report(Event::CertificateLeft, &answer.slot, text);
+            slot.entries.remove(key);
+        }
+        let kept_out: BTreeSet<Fingerprint> =
+            new.iter().rev().take(excess.saturating_sub(retiring.len())).map(|(_, key)| *key).collect();
+        if kept_out.is_empty() {
+            return true;
+        }
+        entering.retain(|(key, ..)| !kept_out.contains(key));
+        let heads: Vec<String> = kept_out.iter().take(10).map(Fingerprint::short).collect();
+        let text = format!(
+            "The slot may trust {most} certificates and is full: {} more that the vendor lists verified and {} kept out \
+             ({}). What is trusted stays; calls fail once the vendor presents what is kept out. Ask the vendor; if all \
+             are theirs, raise verify.max_pins.",
+            kept_out.len(),
+            if kept_out.len() == 1 { "is" } else { "are" },
+            heads.join(", "),
+        );
+        self.report(Event::TooManyPins, &answer.slot, text);
+        false
     }
 
     /// Remembers who issued what the vendor listed; an override for one leaf accepts no issuer.

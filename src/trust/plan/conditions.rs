@@ -1,6 +1,7 @@
 //! What the planner says of a slot as it stands: what was refused, what is missing, what ends. It decides nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use super::{CurrentListing, Planner, name};
@@ -33,6 +34,8 @@ fn severity(left: Duration, critical: Duration, warning: Duration) -> Option<Sev
 
 impl Planner<'_> {
     pub(super) fn report_certificates(&mut self, answer: &SlotAnswer, current: CurrentListing) {
+        // A thousand that are refused by one rule are one line.
+        let mut refusals: BTreeMap<_, (String, usize)> = BTreeMap::new();
         for listed in &answer.certificates {
             let (which, refused, expired) = match listed.status {
                 ListedStatus::Current => ("current", Event::CurrentRefused, Event::CurrentExpired),
@@ -43,7 +46,16 @@ impl Planner<'_> {
                 SlotVerdict::Expired(_, refusal) => (expired, refusal),
                 SlotVerdict::Refused(refusal) => (refused, refusal),
             };
-            self.report(event, &answer.slot, format!("The vendor's {which} certificate: {refusal}"));
+            let kind = (listed.status, event, refusal.first.rule);
+            let (_, count) =
+                refusals.entry(kind).or_insert_with(|| (format!("The vendor's {which} certificate: {refusal}"), 0));
+            *count = count.saturating_add(1);
+        }
+        for ((_, event, rule), (mut text, count)) in refusals {
+            if count > 1 {
+                let _ = write!(text, " (And {} more, by the same rule: {}.)", count.saturating_sub(1), rule.name());
+            }
+            self.report(event, &answer.slot, text);
         }
         if answer.unfiltered_came
             && current == CurrentListing::RefusedOrAbsent

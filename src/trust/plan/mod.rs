@@ -49,6 +49,9 @@ pub struct Policy {
     /// two of each while it rotates. Anyone who can make the endpoint list more could otherwise add as many as they
     /// like.
     pub max_new_leaves: usize,
+    /// How many entries a slot may have. 8: four that are listed, and as many that retire. It bounds what the limit of
+    /// one answer does not: many answers.
+    pub max_pins: usize,
     /// What is done about a leaf of an issuer that the slot has never seen.
     pub changed_issuer: ChangedIssuer,
 }
@@ -74,6 +77,7 @@ impl Default for Policy {
             upcoming_missing_warning: days(45),
             upcoming_missing_critical: days(14),
             max_new_leaves: 4,
+            max_pins: 8,
             changed_issuer: ChangedIssuer::Accept,
         }
     }
@@ -198,8 +202,11 @@ impl Planner<'_> {
         let listed = entering.len();
         self.refuse_changed_issuers(slot, answer, &mut entering);
         self.refuse_too_many(slot, answer, &mut entering);
-        let all_accepted =
-            entering.len() == listed && answer.certificates.iter().all(|listed| listed.verdict.accepted().is_some());
+        let all_accepted = entering.len() == listed
+            && answer.unjudged == 0
+            && answer.certificates.iter().all(|listed| listed.verdict.accepted().is_some());
+        // What this keeps out leaves the answer clean: else no absence would ever make room.
+        let fits = self.make_room(slot, answer, &mut entering);
         for (key, role, verified) in &entering {
             self.admit(slot, answer.authority, *key, *role, verified);
         }
@@ -223,7 +230,7 @@ impl Planner<'_> {
         }
         // Where the listing that has Current did not come, its own failure is the cause, not a refusal.
         let lacks_current = answer.unfiltered_came && current != CurrentListing::Valid;
-        !all_accepted || denied_listed || lacks_current
+        !all_accepted || !fits || denied_listed || lacks_current
     }
 
     /// A clean answer: absences and changes of role count.

@@ -35,9 +35,15 @@ pub struct Poll<'a> {
     pub unfiltered: Option<Vec<ListedEntity<'a>>>,
     /// The listing with `status=Upcoming`, where it came whole.
     pub upcoming: Option<Vec<ListedEntity<'a>>>,
-    /// Whether the answer's `Date` agrees with our clock.
-    pub clock_agrees: bool,
+    /// Whether each answer was made just now: the `Date` of all of them agrees with our clock.
+    pub is_fresh: bool,
+    /// Whether a listing contradicts its own counts: entities may be missing.
+    pub incomplete: bool,
 }
+
+/// How many entities of a slot are judged; the vendor has four at most. To judge costs time, and anyone who can make
+/// the endpoint list more could otherwise take as much of it as they like.
+pub const MOST_ENTITIES: usize = 32;
 
 /// What a slot accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +81,11 @@ pub struct SlotAnswer {
     pub authority: Authority,
     /// Each distinct entity of the slot, verified.
     pub certificates: Vec<ListedCertificate>,
-    /// Both listings came whole, every authority in them is known, and the vendor's clock agrees with ours.
+    /// Both listings came whole and agree with their own counts, every authority in them is known, every entity of the
+    /// slot was judged, and the vendor's clock agrees with ours.
     pub complete: bool,
+    /// How many entities were not judged, because there were too many.
+    pub unjudged: usize,
     /// Whether the listing without filter came: only then does a missing Current mean that there is none.
     pub unfiltered_came: bool,
     /// Whether the listing with `status=Upcoming` came: only then does a missing Upcoming mean that there is none.
@@ -177,10 +186,12 @@ pub fn interpret(
     policy: &Policy,
     now: Timestamp,
 ) -> Interpretation {
-    let mut findings = Vec::new();
+    let mut skipped = Skipped::default();
     let listings = [&poll.unfiltered, &poll.upcoming]
-        .map(|listing| listing.as_deref().map(|entities| sort(source, entities, &mut findings)));
-    let whole = listings.iter().all(|listing| listing.as_ref().is_some_and(|sorted| sorted.authorities_known));
+        .map(|listing| listing.as_deref().map(|entities| sort(entities, &mut skipped)));
+    let mut findings = skipped.findings(source);
+    let whole = !poll.incomplete
+        && listings.iter().all(|listing| listing.as_ref().is_some_and(|sorted| sorted.authorities_known));
     let mut answers = Vec::new();
     for rules in rules {
         let [unfiltered, upcoming] = listings.each_ref().map(|listing| {
@@ -190,7 +201,9 @@ pub fn interpret(
             (Some(unfiltered), Some(upcoming)) => disagreements(rules, unfiltered, upcoming, &mut findings),
             _ => 0,
         };
-        let entities: Entities<'_> = [unfiltered, upcoming].into_iter().flatten().flatten().collect();
+        let (entities, unjudged) = judged([unfiltered, upcoming].into_iter().flatten().flatten());
+        findings.extend((unjudged > 0).then(|| too_many(&rules.slot, unjudged)));
+        let whole = whole && unjudged == 0;
         let verify = |(status, text)| (status, verify::verify_string(text, &rules.anchors, policy, now));
         let verdicts: Vec<(ListedStatus, Verdict)> = entities.into_iter().map(verify).collect();
         let (identity, learned_now) = identity(rules, &verdicts, whole, &mut findings);
@@ -198,7 +211,8 @@ pub fn interpret(
             slot: rules.slot.clone(),
             authority: rules.authority,
             certificates: distinct(verdicts, identity.as_ref()),
-            complete: whole && poll.clock_agrees,
+            complete: whole && poll.is_fresh,
+            unjudged,
             unfiltered_came: poll.unfiltered.is_some(),
             upcoming_came: poll.upcoming.is_some(),
             identity,
@@ -212,47 +226,97 @@ pub fn interpret(
 /// Statuses and certificate strings.
 type Entities<'a> = BTreeSet<(ListedStatus, &'a str)>;
 
-/// The entities of one listing.
+/// The entities of one listing, in its order.
 struct Sorted<'a> {
-    by_authority: BTreeMap<Authority, Entities<'a>>,
+    by_authority: BTreeMap<Authority, Vec<(ListedStatus, &'a str)>>,
     authorities_known: bool,
+}
+
+/// The entities that are judged, and how many are not. Where there are too many, those that are listed first; and of
+/// each status as many as of the other, so that neither hides the other.
+fn judged<'a>(listed: impl Iterator<Item = (ListedStatus, &'a str)>) -> (Entities<'a>, usize) {
+    let mut distinct = Entities::new();
+    let in_order: Vec<_> = listed.filter(|entity| distinct.insert(*entity)).collect();
+    let excess = distinct.len().saturating_sub(MOST_ENTITIES);
+    if excess == 0 {
+        return (distinct, 0);
+    }
+    let (current, upcoming): (Vec<_>, Vec<_>) =
+        in_order.into_iter().partition(|(status, _)| *status == ListedStatus::Current);
+    let currents = (MOST_ENTITIES / 2).max(MOST_ENTITIES.saturating_sub(upcoming.len()));
+    (current.into_iter().take(currents).chain(upcoming).take(MOST_ENTITIES).collect(), excess)
+}
+
+fn too_many(slot: &SlotId, unjudged: usize) -> Finding {
+    let text = format!(
+        "The vendor lists {} certificates of {}, of which {MOST_ENTITIES} were judged: what of them is good enters, and \
+         what is trusted stays. Ask the vendor.",
+        unjudged.saturating_add(MOST_ENTITIES),
+        slot.authority()
+    );
+    Finding::new(Event::TooManyEntities, slot, text)
 }
 
 /// An entity without a type is taken for a client certificate, the only kind that the vendor documents; one without a
 /// certificate is kept, so that it is refused by name.
-fn sort<'a>(source: &str, entities: &[ListedEntity<'a>], findings: &mut Vec<Finding>) -> Sorted<'a> {
+fn sort<'a>(entities: &[ListedEntity<'a>], skipped: &mut Skipped) -> Sorted<'a> {
     let mut sorted = Sorted { by_authority: BTreeMap::new(), authorities_known: true };
     for entity in entities {
         let Some(authority) = entity.authority.and_then(Authority::named) else {
             sorted.authorities_known = false;
-            let text = format!(
-                "The listing has an entity whose signing authority is {}, which trustsync does not know: skipped. \
-                 Nothing of this answer counts towards a removal. What is trusted stays.",
-                shown(entity.authority)
-            );
-            findings.push(Finding::new(Event::EntityOfUnknownAuthority, Subject::source(source), text));
+            skipped.add(None, "signing authority", entity.authority);
             continue;
         };
         if !entity.kind.is_none_or(|kind| kind.eq_ignore_ascii_case("Client")) {
-            findings.push(skipped(source, authority, "type", entity.kind));
+            skipped.add(Some(authority), "type", entity.kind);
             continue;
         }
         let Some(listed) = entity.status.and_then(ListedStatus::named) else {
-            findings.push(skipped(source, authority, "status", entity.status));
+            skipped.add(Some(authority), "status", entity.status);
             continue;
         };
-        sorted.by_authority.entry(authority).or_default().insert((listed, entity.certificate.unwrap_or_default()));
+        sorted.by_authority.entry(authority).or_default().push((listed, entity.certificate.unwrap_or_default()));
     }
     sorted
 }
 
-fn skipped(source: &str, authority: Authority, field: &str, value: Option<&str>) -> Finding {
-    let text = format!(
-        "The listing has a {authority} entity whose {field} is {}, which trustsync does not know: skipped. What is \
-         trusted stays.",
-        shown(value)
-    );
-    Finding::new(Event::EntitySkipped, Subject::source(source), text)
+/// The entities that were skipped, by authority (where it is known) and by the field that is not: the first value, and
+/// how many there are. A thousand of a kind are one finding.
+#[derive(Default)]
+struct Skipped(BTreeMap<(Option<Authority>, &'static str), (String, usize)>);
+
+impl Skipped {
+    fn add(&mut self, authority: Option<Authority>, field: &'static str, value: Option<&str>) {
+        let (_, count) = self.0.entry((authority, field)).or_insert_with(|| (shown(value), 0));
+        *count = count.saturating_add(1);
+    }
+
+    fn findings(self, source: &str) -> Vec<Finding> {
+        let finding = |((authority, field), (first, count)): ((Option<Authority>, &str), (String, usize))| {
+            let (event, of, what_stays) = match authority {
+                None => (
+                    Event::EntityOfUnknownAuthority,
+                    String::new(),
+                    "Nothing of this answer counts towards a removal. What is trusted stays",
+                ),
+                Some(authority) => (Event::EntitySkipped, format!(" {authority}"), "What is trusted stays"),
+            };
+            let text = if count == 1 {
+                let article = if of.is_empty() { "an" } else { "a" };
+                format!(
+                    "The listing has {article}{of} entity whose {field} is {first}, which trustsync does not know: \
+                     skipped. {what_stays}."
+                )
+            } else {
+                format!(
+                    "The listings have {count}{of} entities whose {field} trustsync does not know (the first: {first}): \
+                     skipped. {what_stays}."
+                )
+            };
+            Finding::new(event, Subject::source(source), text)
+        };
+        self.0.into_iter().map(finding).collect()
+    }
 }
 
 /// The vendor's text, bounded and harmless, for a message.
@@ -264,11 +328,11 @@ fn shown(value: Option<&str>) -> String {
 /// must be the filtered ones, and no certificate may have two statuses.
 fn disagreements(
     rules: &SlotRules,
-    unfiltered: &Entities<'_>,
-    filtered: &Entities<'_>,
+    unfiltered: &[(ListedStatus, &str)],
+    filtered: &[(ListedStatus, &str)],
     findings: &mut Vec<Finding>,
 ) -> u64 {
-    let texts = |entities: &Entities<'_>, status: ListedStatus| -> BTreeSet<String> {
+    let texts = |entities: &[(ListedStatus, &str)], status: ListedStatus| -> BTreeSet<String> {
         let of_status = entities.iter().filter(|(listed, _)| *listed == status);
         of_status.map(|(_, text)| text.split_whitespace().collect()).collect()
     };
