@@ -20,15 +20,18 @@ pub async fn run(global: &Global, command: Config) -> Result<Exit, Failure> {
     match command {
         // A configuration with a problem is reported as without --probe, and no source is asked.
         Config::Check { probe: true } if problems(global).1.is_empty() => probe(global).await,
-        Config::Check { .. } => check(global),
+        Config::Check { .. } => check(global).await,
         Config::Show => show(global, &load(global)?),
     }
 }
 
 /// What can be checked without asking a source: values, secrets, HTTPS roots, anchors.
-fn check(global: &Global) -> Result<Exit, Failure> {
+async fn check(global: &Global) -> Result<Exit, Failure> {
     let (settings, problems) = problems(global);
-    let warnings = settings.as_ref().filter(|_| problems.is_empty()).map(warnings).unwrap_or_default();
+    let warnings = match &settings {
+        Some(settings) if problems.is_empty() => warnings(settings).await,
+        _ => Vec::new(),
+    };
     let value = json!({"ok": problems.is_empty(), "problems": problems, "warnings": warnings});
     print(global.output, &value, || match settings {
         Some(settings) if problems.is_empty() => {
@@ -55,8 +58,13 @@ fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
 }
 
 /// What is no mistake by itself, and may not be what was meant.
-fn warnings(settings: &Settings) -> Vec<String> {
-    settings.stores.values().flat_map(|store| cycle::would_refuse(settings, store, &SystemClock)).collect()
+async fn warnings(settings: &Settings) -> Vec<String> {
+    let mut found = Vec::new();
+    for store in settings.stores.values() {
+        found.extend(cycle::would_refuse(settings, store, &SystemClock));
+        found.extend(cycle::out_of_reach(store).await);
+    }
+    found
 }
 
 /// What the endpoints answer, assessed as in a cycle; nothing is kept.

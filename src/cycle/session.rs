@@ -251,6 +251,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        self.say_what_is_out_of_reach(turns, report).await;
         self.contents.state.targets.retain(|name, _| self.store.targets.iter().any(|target| target.name == *name));
     }
 

@@ -289,7 +289,7 @@ pub(crate) fn longest_turns(store: &Store) -> Duration {
     let of = |target: &Target| {
         let proof = target.proof.as_ref().map_or(Duration::ZERO, |proof| proof.timeout.saturating_add(proof.settle));
         // The privileged helper may be asked twice, and has to take the request before it works.
-        let (checks, reloads) = if target.privileged { (20, 6) } else { (8, 1) };
+        let (checks, reloads) = if target.privileged { (20, 6) } else { (9, 1) };
         let checks = target.check_timeout.saturating_add(LAST_GRACE).saturating_mul(checks);
         let reloads = target.reload_timeout.saturating_add(LAST_GRACE).saturating_mul(reloads);
         let proofs = proof.saturating_add(LAST_GRACE).saturating_mul(3);

@@ -26,6 +26,7 @@ pub mod kind;
 pub mod nginx;
 pub mod process;
 pub mod proof;
+pub mod reach;
 pub mod read_back;
 pub mod reload;
 pub mod snippet;

@@ -5,4 +5,5 @@ mod apache;
 mod apply;
 mod as_owner;
 mod haproxy;
+mod out_of_reach;
 mod watchers;

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub use crate::targets::process::Environment;
 use crate::targets::ways::Reload;
 pub use report::{ReloadError, ReloadReport};
+pub(super) use signal::obstacle as signal_obstacle;
 
 /// How long a server has to answer a `POST`.
 pub const HTTP_LIMIT: Duration = Duration::from_secs(10);

@@ -148,6 +148,46 @@ async fn by_unit(
     held.send(signal)?.ok_or_else(restarted)
 }
 
+/// Why this process, or the user of this number, may not signal the server that is running now; nothing is signalled.
+/// `None` also where that cannot be seen.
+pub async fn obstacle(to: &Addressee, user: Option<u32>, environment: &Environment, limit: Duration) -> Option<String> {
+    let pid = match to {
+        Addressee::Pidfile { pidfile, .. } => match read_little(pidfile) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Some(format!("cannot read the server's pidfile {} (EACCES)", pidfile.display()));
+            }
+            _ => read_pidfile(pidfile).ok()?,
+        },
+        Addressee::Process(process) => {
+            if user.is_none() && fs::read_to_string("/proc/1/comm").is_err() {
+                return Some(format!(
+                    "cannot look for the process {process:?}, since /proc is hidden (hidepid, ProtectProc=)"
+                ));
+            }
+            let numbers =
+                fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+            Pid::from_raw(numbers.filter(|number: &i32| *number > 1).find(|number| is_master(*number, process))?)?
+        }
+        Addressee::Unit(unit) => {
+            let found = systemd::main_pid(unit, environment, limit).await.ok()?;
+            found.parse().ok().filter(|number| *number > 1).and_then(Pid::from_raw)?
+        }
+    };
+    let may = match user {
+        None => rustix::process::test_kill_process(pid) != Err(Errno::PERM),
+        Some(user) => users_of(pid).is_none_or(|users| users.contains(&user)),
+    };
+    (!may).then(|| format!("may not signal the server, process {pid} of another user (EPERM)"))
+}
+
+/// Whose signals a process takes besides root's: its real and its saved user's (kill(2)).
+fn users_of(pid: Pid) -> Option<[u32; 2]> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let users: Vec<u32> = users.split_whitespace().filter_map(|user| user.parse().ok()).collect();
+    Some([*users.first()?, *users.get(2)?])
+}
+
 /// A process that is held: its number means nobody else.
 struct Held {
     number: i32,

@@ -337,6 +337,9 @@ catalogue!(
     TargetBehind = row("target_behind", WARNING, TARGET, End::Settled)
         .tells("A generation is in place, and the server's turn with it is unknown.")
         .act("Run trustsync sync, and see what it says."),
+    TargetOutOfReach = row("target_out_of_reach", WARNING, TARGET, End::Observed)
+        .tells("The server may be proven now, but this process may not do what the next change needs.")
+        .act("Set privileged = true for the target, or run trustsync as a user who may do what the text names."),
     // --- a target's turn, where it is settled ---
     TargetNotProven = row("target_not_proven", WARNING_OR_NOTE, TARGET, End::Settled)
         .means("The server was reloaded, and nothing proves that it took the change.")
