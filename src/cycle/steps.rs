@@ -14,7 +14,7 @@ use crate::targets::read_back::read_back;
 use crate::targets::reload::{self, ReloadError, ReloadReport};
 use crate::trust::plan::set::Denial;
 use crate::trust::turn::canary::CheckCanary;
-use crate::trust::turn::{Event, Number, Owed, Proof, Situation, Step, Turn, TurnOutcome};
+use crate::trust::turn::{Event, Number, Owed, Situation, Step, Turn, TurnOutcome};
 use crate::trust::values::fingerprint::Fingerprint;
 
 /// A target's server, and the files that it reads.
@@ -39,7 +39,8 @@ pub trait Hand {
     /// Has the server load what its link names; what is owed where the turn ends by that.
     async fn reload(&mut self) -> Result<Event, Owed>;
 
-    async fn prove(&mut self, reloaded: bool) -> Proof;
+    /// What is seen of the server.
+    async fn prove(&mut self, reloaded: bool) -> Event;
 }
 
 /// Takes a turn to its end; the second value is whether a reload was tried.
@@ -64,7 +65,7 @@ pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, b
                     Err(owed) => return (TurnOutcome::Owed(owed), reloaded),
                 }
             }
-            Step::Prove { reloaded } => Event::Proof(hand.prove(reloaded).await),
+            Step::Prove { reloaded } => hand.prove(reloaded).await,
         };
         step = turn.on(event);
     }
@@ -86,7 +87,7 @@ impl Server<'_> {
             wanted,
             linked,
             acknowledged,
-            reported_not_wired: None,
+            reloaded: None,
             checkable: target.check.is_some(),
             checkable_privately: !canary::is_blind(target, canary),
             checkable_in_place: !target.kind.reads_at_requests,

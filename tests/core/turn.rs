@@ -2,7 +2,9 @@
 //! is, through every situation, against what must hold on all of them.
 
 use trustsync::trust::event::subject::Subject;
+use trustsync::trust::records::state::TargetState;
 use trustsync::trust::turn::{Event, Evidence, Owed, Proof, Situation, Step, Turn, TurnOutcome};
+use trustsync::trust::values::timestamp::Timestamp;
 
 const OLD: u64 = 41;
 const NEW: u64 = 42;
@@ -13,7 +15,7 @@ fn situation() -> Situation {
         wanted: NEW,
         linked: Some(OLD),
         acknowledged: Some(OLD),
-        reported_not_wired: None,
+        reloaded: None,
         checkable: true,
         checkable_privately: true,
         checkable_in_place: true,
@@ -328,13 +330,83 @@ fn a_target_that_is_not_wired_is_told_once_a_generation() {
         (RELOADED, not_wired()),
     ];
     assert_eq!(play(first, &script), owed);
-    let again = Situation { acknowledged: None, reported_not_wired: Some(NEW), ..placed() };
+    let again = Situation { acknowledged: None, reloaded: Some(NEW), ..placed() };
     assert_eq!(play(again.clone(), &[(FIRST, not_wired())]), owed, "not told again");
     assert_eq!(play(again.clone(), &[(FIRST, proof(Proof::Proven))]), settled(Evidence::Proven), "once included");
     // Included by now, but serving something else: that is worth telling.
     assert_eq!(Turn::begin(again.clone()).0.on(proof(Proof::Refuted(why()))), Step::ReadBack);
-    let next = Situation { reported_not_wired: Some(OLD), ..again };
+    let next = Situation { reloaded: Some(OLD), ..again };
     assert_eq!(Turn::begin(next).0.on(not_wired()), Step::ReadBack, "another generation is told");
+}
+
+#[test]
+fn lines_that_the_server_has_not_loaded_are_loaded_by_one_reload() {
+    let unseen = || Event::NotLoaded(Proof::Unverifiable(why()));
+    let not_wired = Situation { acknowledged: None, reloaded: Some(NEW), ..placed() };
+    let script = [(FIRST, unseen()), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())];
+    let script = [script.as_slice(), &[(RELOADED, unseen())]].concat();
+    assert_eq!(play(not_wired.clone(), &script), settled(Evidence::ReloadedNotProven(why())));
+    assert_eq!(play(placed(), &[(FIRST, unseen())]), settled(Evidence::ReloadedNotProven(why())), "not again");
+    // Asked in the configuration by now: what is loaded may be the one that did not.
+    let script = [&[(FIRST, Event::NotLoaded(Proof::Proven))], &script[1..4], &[(RELOADED, proof(Proof::Proven))]];
+    assert_eq!(play(not_wired, &script.concat()), settled(Evidence::Proven));
+}
+
+/// Every sequence of what can be seen of a server over five turns, by a state that outlives each process.
+#[test]
+fn however_a_server_shows_itself_it_is_told_once_a_generation_unless_telling_can_help() {
+    let seen = answers_to(&FIRST);
+    let now = Timestamp::from_unix(0);
+    let mut sequences = 0_u32;
+    for first in [TargetState::default(), TargetState { acknowledged: Some(OLD), ..TargetState::default() }] {
+        for code in 0..seen.len().pow(5) {
+            let mut state = first.clone();
+            let mut linked = state.acknowledged;
+            let (mut reloads, mut can_help, mut rest) = (0, 0, code);
+            for _ in 0..5 {
+                let shown = &seen[rest % seen.len()];
+                rest /= seen.len();
+                let (acknowledged, reloaded) = (state.acknowledged, state.reloaded);
+                let again = linked == Some(NEW) && (reloaded == Some(NEW) || acknowledged == Some(NEW));
+                let (mut turn, mut step) = Turn::begin(Situation { linked, acknowledged, reloaded, ..situation() });
+                let outcome = loop {
+                    let event = match &step {
+                        Step::Finish(outcome) => break outcome.clone(),
+                        Step::Prove { reloaded } => {
+                            can_help +=
+                                u32::from(!reloaded && again && is_of_another_or_not_loaded(shown, acknowledged));
+                            shown.clone()
+                        }
+                        Step::Switch(number) => {
+                            linked = Some(*number);
+                            ok()
+                        }
+                        Step::Reload => {
+                            reloads += 1;
+                            ok()
+                        }
+                        _ => ok(),
+                    };
+                    step = turn.on(event);
+                };
+                match &outcome {
+                    TurnOutcome::Settled(evidence) => state.settle(NEW, evidence, now),
+                    TurnOutcome::Owed(owed) => state.owe(NEW, owed, now),
+                }
+            }
+            sequences += 1;
+            assert_eq!(reloads, 1 + can_help, "{code}: {state:?}");
+        }
+    }
+    assert!(sequences > 100_000, "only {sequences}");
+}
+
+fn is_of_another_or_not_loaded(event: &Event, acknowledged: Option<u64>) -> bool {
+    match event {
+        Event::Proof(Proof::Refuted(_)) => true,
+        Event::NotLoaded(_) => acknowledged != Some(NEW),
+        _ => false,
+    }
 }
 
 #[test]
@@ -395,14 +467,8 @@ fn an_acknowledged_server_that_does_not_answer_was_proven_earlier() {
 fn chain_only_settles_only_where_the_allowlist_cannot_show_itself() {
     let blind = Situation { allowlist_provable: false, ..placed() };
     assert_eq!(play(blind, &[(FIRST, proof(Proof::ChainOnly(why())))]), settled(Evidence::ChainOnly(why())));
-    let script = [
-        (FIRST, proof(Proof::ChainOnly(why()))),
-        (Step::ReadBack, ok()),
-        (Step::Check, ok()),
-        (Step::Reload, ok()),
-        (RELOADED, proof(Proof::ChainOnly(why()))),
-    ];
-    assert_eq!(play(placed(), &script), TurnOutcome::Owed(Owed::Unproven(Proof::ChainOnly(why()))));
+    let owed = TurnOutcome::Owed(Owed::Unproven(Proof::ChainOnly(why())));
+    assert_eq!(play(placed(), &[(FIRST, proof(Proof::ChainOnly(why())))]), owed, "and it is not told again");
 }
 
 #[test]
@@ -410,9 +476,8 @@ fn the_allowlist_alone_settles_only_where_the_chain_cannot_show_itself() {
     let only = || proof(Proof::AllowlistOnly(why()));
     let without_marker = Situation { chain_provable: false, ..placed() };
     assert_eq!(play(without_marker, &[(FIRST, only())]), settled(Evidence::AllowlistOnly(why())));
-    let script =
-        [(FIRST, only()), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok()), (RELOADED, only())];
-    assert_eq!(play(placed(), &script), TurnOutcome::Owed(Owed::Unproven(Proof::AllowlistOnly(why()))));
+    let owed = TurnOutcome::Owed(Owed::Unproven(Proof::AllowlistOnly(why())));
+    assert_eq!(play(placed(), &[(FIRST, only())]), owed, "and it is not told again");
 }
 
 #[test]
@@ -446,15 +511,15 @@ fn the_operators_confirmation_does_not_stand_against_proof_of_the_contrary() {
         play(said.clone(), &[(FIRST, proof(not_enforced.clone()))]),
         TurnOutcome::Owed(Owed::Unproven(not_enforced))
     );
-    for contrary in [Proof::Refuted(why()), Proof::NotYet(why())] {
-        let mut script =
-            vec![(FIRST, proof(contrary)), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())];
-        // Not even what is seen after it was told makes the word good again.
-        script.push((RELOADED, proof(Proof::Unreachable(why()))));
-        assert_eq!(play(said.clone(), &script), TurnOutcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));
-        *script.last_mut().unwrap() = (RELOADED, proof(Proof::Proven));
-        assert_eq!(play(said.clone(), &script), settled(Evidence::Proven));
-    }
+    let not_yet = || Proof::NotYet(why());
+    assert_eq!(play(said.clone(), &[(FIRST, proof(not_yet()))]), TurnOutcome::Owed(Owed::Unproven(not_yet())));
+    let contrary = Proof::Refuted(why());
+    let mut script = vec![(FIRST, proof(contrary)), (Step::ReadBack, ok()), (Step::Check, ok()), (Step::Reload, ok())];
+    // Not even what is seen after it was told makes the word good again.
+    script.push((RELOADED, proof(Proof::Unreachable(why()))));
+    assert_eq!(play(said.clone(), &script), TurnOutcome::Owed(Owed::Unproven(Proof::Unreachable(why()))));
+    *script.last_mut().unwrap() = (RELOADED, proof(Proof::Proven));
+    assert_eq!(play(said, &script), settled(Evidence::Proven));
 }
 
 #[test]
@@ -547,7 +612,9 @@ fn answers_to(step: &Step) -> Vec<Event> {
             Proof::Unreachable(why()),
         ]
         .map(Event::Proof)
-        .to_vec(),
+        .into_iter()
+        .chain([Event::NotLoaded(Proof::Proven), Event::NotLoaded(Proof::Unverifiable(why()))])
+        .collect(),
         Step::Finish(_) => Vec::new(),
     }
 }
@@ -558,12 +625,12 @@ fn every_situation() -> Vec<Situation> {
         let bit = |at: u32| bits & (1 << at) != 0;
         for linked in [None, Some(OLD), Some(NEW), Some(NEW + 1)] {
             for acknowledged in [None, Some(OLD), Some(NEW)] {
-                for reported_not_wired in [None, Some(OLD), Some(NEW)] {
+                for reloaded in [None, Some(OLD), Some(NEW)] {
                     situations.push(Situation {
                         wanted: NEW,
                         linked,
                         acknowledged,
-                        reported_not_wired,
+                        reloaded,
                         checkable: bit(0),
                         can_be_reloaded: bit(1),
                         provable: bit(2),
@@ -730,7 +797,7 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
             }
             assert!(situation.checkable_in_place || switched_back <= 1, "it flaps: {}", shown());
             let last_proof = path.iter().rev().find_map(|(_, event)| match event {
-                Event::Proof(proof) => Some(proof),
+                Event::Proof(proof) | Event::NotLoaded(proof) => Some(proof),
                 _ => None,
             });
             match outcome {
@@ -748,7 +815,10 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
                         }
                         Evidence::ReloadedNotProven(_) => {
                             assert!(
-                                reloaded || !situation.can_be_reloaded || situation.acknowledged == Some(NEW),
+                                reloaded
+                                    || !situation.can_be_reloaded
+                                    || situation.acknowledged == Some(NEW)
+                                    || situation.reloaded == Some(NEW),
                                 "{}",
                                 shown()
                             );

@@ -11,7 +11,7 @@ use support::nginx::Nginx;
 use support::nginx_stage::{PLAIN, knock, server_block};
 use support::privilege;
 use support::report::{alarm, target};
-use support::server::{assert_cast, assert_proven, proven};
+use support::server::{Server, assert_cast, assert_proven, proven};
 use support::stage::Stage;
 use tokio::task::LocalSet;
 use trustsync::exit::Exit;
@@ -148,6 +148,56 @@ async fn where_the_allowlist_was_forgotten_it_is_said_to_be_the_chain_only() {
     nginx.reload();
     assert_proven(&stage.cycle().await);
     assert_eq!(stage.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_server_of_which_nothing_is_seen_is_reloaded_once_a_generation_and_when_asked() {
+    let mut stage = Stage::begin_now().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    nginx.rewrite(&stage.wired("nginx"));
+    let lines = nginx.table("nginx", &nginx.check_command()).replace("6s", "2s");
+    // Nobody listens at the first; the second takes connections and is not TLS.
+    let plain_text = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = plain_text.local_addr().unwrap().to_string();
+    std::thread::spawn(move || plain_text.incoming().for_each(drop));
+    let nobody = format!("127.0.0.1:{}", support::port::free_port());
+    for (asked_for, connect) in [&nobody, &silent].into_iter().enumerate() {
+        stage.configure_targets(&lines.replace(&nginx.address(), connect));
+        for _ in 0..4 {
+            let done = stage.run(&["sync"]).await;
+            assert!(done.stdout.contains("it does not answer"), "{done:?}");
+            let generations = usize::try_from(stage.linked("nginx")).unwrap();
+            assert_eq!((done.code, nginx.reload_requests()), (7, generations + asked_for), "{connect}: {done:?}");
+        }
+        let reloads = nginx.reload_requests();
+        assert_eq!(stage.run(&["reload", "nginx"]).await.code, 7);
+        assert_eq!(nginx.reload_requests(), reloads + 1, "{connect}: whoever asks for it gets it");
+        stage.world().rotate().unwrap();
+        stage.world().rotate().unwrap();
+    }
+    assert!(stage.linked("nginx") > 1, "the second round began with a generation of its own");
+}
+
+#[tokio::test]
+async fn a_chain_without_its_allowlist_is_reloaded_once_a_generation() {
+    let (mut stage, nginx) = proven_stage().await;
+    let bundle = stage.link("nginx").join("trust-bundle.pem");
+    nginx.rewrite(&server_block(&format!("ssl_client_certificate {}; ssl_verify_client on;", bundle.display())));
+    nginx.reload();
+    let reloads = nginx.reload_requests();
+    for _ in 0..3 {
+        assert_eq!(stage.cycle().await.exit(false), Exit::Owed);
+        assert_eq!(nginx.reload_requests(), reloads, "it was seen to serve this one, and no reload adds a line");
+    }
+    stage.on_day(45);
+    stage.world().rotate().unwrap();
+    let before = stage.linked("nginx");
+    for _ in 0..5 {
+        assert_eq!(stage.cycle().await.exit(false), Exit::Owed);
+        let generations = usize::try_from(stage.linked("nginx") - before).unwrap();
+        assert_eq!(nginx.reload_requests(), reloads + generations, "once for each of the next generations");
+    }
+    assert!((1..5).contains(&(stage.linked("nginx") - before)));
 }
 
 #[tokio::test]
@@ -384,7 +434,7 @@ async fn reload_takes_the_whole_turn_again_though_nothing_is_owed() {
     let nginx = stage.serve("nginx", PLAIN);
     stage.configure(&[("nginx", &nginx, None)]);
     let early = stage.run(&["reload", "nginx"]).await;
-    assert_eq!(early.code, 2, "{early:?}");
+    assert_eq!(early.code, 11, "{early:?}");
     assert!(early.stderr.contains("sync"), "{early:?}");
     assert_eq!(stage.run(&["sync"]).await.code, 7);
     nginx.rewrite(&stage.wired("nginx"));

@@ -462,8 +462,8 @@ impl Hand for ByRoot<'_> {
         }
     }
 
-    async fn prove(&mut self, _reloaded: bool) -> Proof {
-        Proof::Unverifiable("the daemon proves".to_owned())
+    async fn prove(&mut self, _reloaded: bool) -> Event {
+        Event::Proof(Proof::Unverifiable("the daemon proves".to_owned()))
     }
 }
 

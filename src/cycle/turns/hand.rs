@@ -10,7 +10,7 @@ use crate::targets::reload::ReloadReport;
 use crate::trust::event::Event::TargetReloadedInstead;
 use crate::trust::records::evidence_record::Happened;
 use crate::trust::records::state::TargetState;
-use crate::trust::turn::{Event, Number, Owed, Proof};
+use crate::trust::turn::{Event, Number, Owed};
 
 /// The daemon takes each step itself, but for a privileged target: there the privileged helper checks, switches and
 /// reloads, all when it is asked to reload, and the daemon reads back and proves.
@@ -62,7 +62,7 @@ impl Hand for Daemon<'_> {
         })
     }
 
-    async fn prove(&mut self, reloaded: bool) -> Proof {
+    async fn prove(&mut self, reloaded: bool) -> Event {
         self.turns.prove(&self.server.link, reloaded, self.state, self.report).await
     }
 }

@@ -16,7 +16,7 @@ use super::report::{Report, TargetReport};
 use super::steps::{self, Server};
 use crate::clock::Clock;
 use crate::cycle::privileged::folder::{Privileged, Purpose};
-use crate::settings::resolved::{ProofMethods, Reload, Store as StoreSettings, Target};
+use crate::settings::resolved::{ProofMethods, Store as StoreSettings, Target};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
 use crate::targets::process::Environment;
@@ -29,7 +29,7 @@ use crate::trust::records::evidence_record::Happened;
 use crate::trust::records::manifest::Manifest;
 use crate::trust::records::state::TargetState;
 use crate::trust::turn::canary::CheckCanary;
-use crate::trust::turn::{Evidence, Owed, Proof, Situation, TurnOutcome};
+use crate::trust::turn::{self, Evidence, Owed, Proof, Situation, TurnOutcome};
 use crate::trust::values::slot::Authority;
 
 /// After this long the privileged helper is asked to look again, though nothing changed: whether it still answers
@@ -171,7 +171,7 @@ impl<'a> Turns<'a> {
         let proof = self.target.proof.as_ref();
         let begin = server.situation(wanted, linked, state.acknowledged, state.canary.as_ref(), forced);
         let situation = Situation {
-            reported_not_wired: state.reported_not_wired,
+            reloaded: state.reloaded,
             checkable: self.helper.is_none() && begin.checkable,
             can_be_reloaded: self.helper.is_some() || begin.can_be_reloaded,
             provable: proof.is_some(),
@@ -254,8 +254,11 @@ impl<'a> Turns<'a> {
         reloaded: bool,
         state: &TargetState,
         report: &mut Report,
-    ) -> Proof {
-        let Some(ways) = &self.target.proof else { return Proof::Unverifiable("no proof is configured".to_owned()) };
+    ) -> turn::Event {
+        let seen = turn::Event::Proof;
+        let Some(ways) = &self.target.proof else {
+            return seen(Proof::Unverifiable("no proof is configured".to_owned()));
+        };
         // The privileged helper may have let in less than stands in the store.
         let rendered = self.helper.as_ref().and_then(|helper| Some(helper.last()?.rendered?.digest));
         let wanted = Wanted {
@@ -269,18 +272,18 @@ impl<'a> Turns<'a> {
         let patience = if reloaded || reloaded_by_root { Patience::JustReloaded } else { Patience::LongRunning };
         let kind = self.target.kind;
         let proof = proof::prove(kind, ways, &wanted, patience).await.proof;
-        let Some(configuration) = kind.configuration else { return proof };
+        let Some(configuration) = kind.configuration else { return seen(proof) };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
                 // The test stands in the configuration now; nginx may have loaded the one before.
-                Proof::Proven if !reloaded && matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
-                    Proof::NotYet("its configuration asks the allowlist by now, but may not be loaded yet".to_owned())
+                Proof::Proven if matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
+                    turn::Event::NotLoaded(proof)
                 }
-                Proof::Proven => proof,
-                otherwise => otherwise,
+                Proof::Proven => seen(proof),
+                otherwise => seen(otherwise),
             },
             Proof::NotWired(_) | Proof::Unverifiable(_) => self.unseen(proof, configuration, link, report).await,
-            proof => proof,
+            proof => seen(proof),
         }
     }
 
@@ -291,9 +294,10 @@ impl<'a> Turns<'a> {
         configuration: &dyn Configuration,
         link: &LinkPath,
         report: &mut Report,
-    ) -> Proof {
-        let Some(enforcement) = self.enforcement(configuration, link, report).await else { return proof };
-        match (proof, enforcement) {
+    ) -> turn::Event {
+        let seen = turn::Event::Proof;
+        let Some(enforcement) = self.enforcement(configuration, link, report).await else { return seen(proof) };
+        seen(match (proof, enforcement) {
             (_, Enforcement::NotEnforced { servers, .. }) => Proof::NotEnforced(servers.join(", ")),
             (Proof::Unverifiable(why), Enforcement::NotIncluded) => {
                 Proof::NotWired(format!("{why}, and no server in its configuration names them"))
@@ -303,13 +307,16 @@ impl<'a> Turns<'a> {
                 configuration.does_not_ask(),
                 servers.join(", ")
             )),
-            (Proof::NotWired(_), Enforcement::Enforced { .. }) => Proof::Unverifiable(format!(
-                "its configuration names this store's files, but at this address and by this name it advertises none \
-                 of their names: {}",
-                configuration.advertises()
-            )),
+            (proof @ Proof::Unverifiable(_), Enforcement::Enforced { .. }) => return turn::Event::NotLoaded(proof),
+            (Proof::NotWired(_), Enforcement::Enforced { .. }) => {
+                return turn::Event::NotLoaded(Proof::Unverifiable(format!(
+                    "its configuration names this store's files, but at this address and by this name it advertises \
+                     none of their names: {}",
+                    configuration.advertises()
+                )));
+            }
             (proof, _) => proof,
-        }
+        })
     }
 
     /// That the allowlist is loaded is seen on the wire; that it is asked, only in the configuration.
@@ -362,7 +369,7 @@ impl<'a> Turns<'a> {
                 let lacks_lines =
                     matches!(owed, Owed::Unproven(Proof::NotWired(_) | Proof::ChainOnly(_) | Proof::NotEnforced(_)));
                 // Once a generation, and when asked: with every cycle it would drown the rest.
-                let is_news = matches!(self.target.reload, Reload::None) && state.owed.as_ref() != Some(&owed);
+                let is_news = state.owed.as_ref() != Some(&owed);
                 if lacks_lines && (reloaded || forced || is_news) {
                     line.to_add = self.target.kind.snippet(self.target.marker, &self.link_path());
                 }
@@ -390,17 +397,7 @@ impl<'a> Turns<'a> {
             report.noted(self.evidence(event, wanted, detail));
         }
         self.find_weak_evidence(evidence, report);
-        let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
-        *state = TargetState {
-            acknowledged: Some(wanted),
-            evidence: Some(evidence.clone()),
-            proven: seen.then_some(now).or(state.proven),
-            // A proof is more than a confirmation, and holds by itself from then on.
-            confirmed: confirmed.then_some(wanted),
-            last_turn: Some(now),
-            canary: state.canary.take(),
-            ..TargetState::default()
-        };
+        state.settle(wanted, evidence, now);
     }
 
     fn owe(&self, state: &mut TargetState, owed: &Owed, report: &mut Report) {
@@ -410,17 +407,7 @@ impl<'a> Turns<'a> {
             report.noted(self.evidence(Happened::Owed, wanted, &finding.text));
         }
         report.fail_by(finding);
-        if let Owed::Unproven(Proof::NotWired(_)) = owed {
-            state.reported_not_wired = Some(wanted);
-        }
-        // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a new
-        // confirmation says so again.
-        state.acknowledged = state.acknowledged.filter(|acknowledged| *acknowledged != wanted);
-        state.confirmed = None;
-        state.owed_since.get_or_insert(now);
-        state.last_turn = Some(now);
-        state.tries = state.tries.saturating_add(1);
-        state.owed = Some(owed.clone());
+        state.owe(wanted, owed, now);
     }
 
     /// What the formats of its files cannot express of this generation.

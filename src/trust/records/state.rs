@@ -88,9 +88,9 @@ pub struct TargetState {
     pub owed: Option<Owed>,
     /// Since when it is owed.
     pub owed_since: Option<Timestamp>,
-    /// The generation for which it was reported that the server does not include our files.
-    #[serde(rename = "told_not_wired")]
-    pub reported_not_wired: Option<u64>,
+    /// The generation for which the server was last reloaded, or which it was seen to serve.
+    #[serde(default)]
+    pub reloaded: Option<u64>,
     /// The generation that the server serves by the operator's confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<u64>,
@@ -103,6 +103,40 @@ pub struct TargetState {
     /// How often the owed reload was tried.
     #[serde(default)]
     pub tries: u32,
+}
+
+impl TargetState {
+    /// A turn ended: by this evidence the server serves the wanted generation.
+    pub fn settle(&mut self, wanted: u64, evidence: &Evidence, now: Timestamp) {
+        let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
+        *self = Self {
+            acknowledged: Some(wanted),
+            evidence: Some(evidence.clone()),
+            proven: seen.then_some(now).or(self.proven),
+            reloaded: Some(wanted),
+            // A proof is more than a confirmation, and holds by itself from then on.
+            confirmed: matches!(evidence, Evidence::Confirmed(_)).then_some(wanted),
+            last_turn: Some(now),
+            canary: self.canary.take(),
+            ..Self::default()
+        };
+    }
+
+    /// A turn ended: the wanted generation is owed.
+    pub fn owe(&mut self, wanted: u64, owed: &Owed, now: Timestamp) {
+        // No turn ends as unproven before the server was reloaded, or was seen to have loaded it.
+        if let Owed::Unproven(_) = owed {
+            self.reloaded = Some(wanted);
+        }
+        // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a new
+        // confirmation says so again.
+        self.acknowledged = self.acknowledged.filter(|acknowledged| *acknowledged != wanted);
+        self.confirmed = None;
+        self.owed_since.get_or_insert(now);
+        self.last_turn = Some(now);
+        self.tries = self.tries.saturating_add(1);
+        self.owed = Some(owed.clone());
+    }
 }
 
 /// A finding that calls for someone, and since when it does.

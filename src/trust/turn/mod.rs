@@ -7,8 +7,13 @@
 //!                                 │ old fails too: the server is broken without us: switch forward, reload owed
 //!                                 └ unavailable, or blind: check as things stand ─▶ switch ─▶ check again ─▶ reload
 //!                                     fails before: broken without us; fails after: the same blame by switching back
-//!  link = wanted:  prove ─▶ unproven: check (as above, against what the server has loaded) ─▶ reload ─▶ prove
+//!  link = wanted:  prove ─▶ unproven, and a reload can help: check (as above, against what the server has loaded)
+//!                           ─▶ reload ─▶ prove
 //! ```
+//! A reload can help where the server was not reloaded for the generation yet, was seen to serve another one, or has
+//! lines in its configuration that it has not loaded. Else it is only looked at: whatever is seen there, telling it
+//! again would change nothing, and each reload costs something.
+//!
 //! The link of a server that reads some files at each request is not switched only to check: where its check fails
 //! before anything has moved, the link stays, and where it fails after, the link goes back once. No server is reloaded
 //! whose last check did not pass: a reload ends an Apache whose own test fails.
@@ -31,8 +36,8 @@ pub struct Situation {
     pub linked: Option<Number>,
     /// The one that the server is known to serve.
     pub acknowledged: Option<Number>,
-    /// The generation for which it was reported that the server does not include our files.
-    pub reported_not_wired: Option<Number>,
+    /// The generation for which the server was last reloaded, or which it was seen to serve.
+    pub reloaded: Option<Number>,
     /// Whether the server has a configuration test.
     pub checkable: bool,
     /// Whether the test is worth running in private. It is not where it is known to be blind to our files: it can then
@@ -96,6 +101,8 @@ pub enum Event {
     NotRun(String),
     /// What was seen at the server.
     Proof(Proof),
+    /// The same, of a server whose configuration has lines by now that it does not seem to have loaded.
+    NotLoaded(Proof),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +177,11 @@ impl Turn {
         let phase = std::mem::replace(&mut self.phase, Phase::Finished);
         match (phase, event) {
             (Phase::ProvingFirst, Event::Proof(proof)) => self.proven_first(proof),
+            // A reload settles it, and from then on it is acknowledged.
+            (Phase::ProvingFirst, Event::NotLoaded(_)) if !self.is_acknowledged() && !self.situation.confirmed => {
+                self.reload_from_the_start()
+            }
+            (Phase::ProvingFirst, Event::NotLoaded(proof)) => self.proven_first(proof),
             (Phase::ReadingBack, Event::Succeeded) => self.place(),
             (Phase::ReadingBack, Event::Failed(why)) => self.owe(Owed::Unreadable(why)),
 
@@ -265,7 +277,7 @@ impl Turn {
 
             (Phase::Reloading, Event::Succeeded) => self.prove(),
             (Phase::Reloading, Event::Failed(why)) => self.owe(Owed::NotReloaded(why)),
-            (Phase::Proving, Event::Proof(proof)) => self.proven(proof),
+            (Phase::Proving, Event::Proof(proof) | Event::NotLoaded(proof)) => self.proven(proof),
 
             // An event that answers no step means that the interpreter is wrong; owing is always safe.
             (phase, event) => self.owe(Owed::NotReloaded(format!("unexpected {event:?} in {phase:?}"))),
@@ -371,24 +383,31 @@ impl Turn {
 
     /// Seen before anything was done: after a crash, and in every cycle without change.
     fn proven_first(&mut self, proof: Proof) -> Step {
-        let acknowledged = self.situation.acknowledged == Some(self.situation.wanted);
+        let acknowledged = self.is_acknowledged();
+        let reloaded = acknowledged || self.situation.reloaded == Some(self.situation.wanted);
         let evidence = self.settled_by(&proof).or_else(|| match &proof {
-            Proof::Unverifiable(why) if acknowledged => Some(Evidence::ReloadedNotProven(why.clone())),
+            Proof::Unverifiable(why) if reloaded => Some(Evidence::ReloadedNotProven(why.clone())),
             Proof::Unreachable(why) if acknowledged => Some(Evidence::ProvenEarlier(why.clone())),
             _ => None,
         });
-        let reported = self.situation.reported_not_wired == Some(self.situation.wanted);
         match (evidence, &proof) {
             (Some(evidence), _) => self.finish(TurnOutcome::Settled(evidence)),
-            // It is loaded as it is; another reload would change nothing.
+            (None, Proof::Refuted(_)) => self.reload_from_the_start(),
+            // It is loaded as it is.
             (None, Proof::NotEnforced(_)) => self.owe(Owed::Unproven(proof)),
-            (None, Proof::NotWired(_)) if reported => self.owe(Owed::Unproven(proof)),
-            (None, _) => {
-                // The operator's override was about what was just seen to be otherwise.
-                self.situation.confirmed = false;
-                self.enter(Phase::ReadingBack, Step::ReadBack)
-            }
+            (None, _) if reloaded => self.owe(Owed::Unproven(proof)),
+            (None, _) => self.reload_from_the_start(),
         }
+    }
+
+    fn is_acknowledged(&self) -> bool {
+        self.situation.acknowledged == Some(self.situation.wanted)
+    }
+
+    fn reload_from_the_start(&mut self) -> Step {
+        // The operator's override was about what was just seen to be otherwise.
+        self.situation.confirmed = false;
+        self.enter(Phase::ReadingBack, Step::ReadBack)
     }
 
     fn proven(&mut self, proof: Proof) -> Step {

@@ -13,7 +13,8 @@ use crate::trust::values::excerpt;
 const SHOWN: usize = 1_500;
 
 /// A way to owe: the event, a few words for a table, and the text for an engineer, in which `{new}` is the generation,
-/// `{target}` the target, `{why}` the reason and `{again}` says when the turn is taken again.
+/// `{target}` the target, `{why}` the reason, `{again}` says when the turn is taken again, and `{looked}` that the server
+/// is only looked at from now on.
 type Row = (Event, &'static str, &'static str);
 
 impl Owed {
@@ -38,6 +39,11 @@ impl Owed {
         };
         let text = text
             .replace("{again}", "It is tried again in every cycle, and at once by `trustsync reload {target}`.")
+            .replace(
+                "{looked}",
+                "It was reloaded for {new}, and is not reloaded for it again, but looked at in every cycle; \
+                 `trustsync reload {target}` reloads it.",
+            )
             .replace("{new}", &format!("generation {wanted:06}"))
             .replace("{target}", name)
             .replace("{why}", &why);
@@ -141,13 +147,13 @@ fn unproven(proof: &Proof) -> Row {
             "The server has loaded the chain of {new}, but its allowlist was not seen: {why} The chain alone admits \
              strangers, other people's certificates of the same public authority. Include the allowlist too \
              (`trustsync snippet {target}` prints the lines); where it is included, an add_header of the location's own \
-             may drop ours. {again}",
+             may drop ours. {looked}",
         ),
         Proof::AllowlistOnly(_) => (
             Event::TargetAllowlistOnly,
             "allowlist only: its chain was not seen",
             "The server has loaded the allowlist of {new}, but its chain was not seen: {why} Does it read the chain \
-             from somewhere else than this store? Then it may refuse the upcoming certificate. {again}",
+             from somewhere else than this store? Then it may refuse the upcoming certificate. {looked}",
         ),
         Proof::NotEnforced(_) => (
             Event::TargetNotEnforced,
@@ -166,19 +172,19 @@ fn unproven(proof: &Proof) -> Row {
             Event::TargetNotYet,
             "it does not steadily serve the generation",
             "The server was asked to load {new} and does not steadily serve it: {why} Are there several servers behind \
-             the address of the proof, or is it slow to end its old workers? {again}",
+             the address of the proof, or is it slow to end its old workers? {looked}",
         ),
         Proof::Unreachable(_) => (
             Event::TargetUnreachable,
             "it does not answer",
             "The server does not answer where its proof is taken: {why} Whether it runs with {new} is unknown; that \
-             one is in place for its next start. Is it down, or is proof.connect wrong? {again}",
+             one is in place for its next start. Is it down, or is proof.connect wrong? {looked}",
         ),
         // No turn ends as proven: a proven target owes nothing.
         Proof::Unverifiable(_) | Proof::Proven => (
             Event::TargetUnproven,
             "it was reloaded, and nothing can be seen there",
-            "The server was asked to load {new}, but nothing can be seen there: {why} {again}",
+            "The server was asked to load {new}, but nothing can be seen there: {why} {looked}",
         ),
     }
 }
