@@ -20,4 +20,5 @@ mod target_hooks;
 mod target_nginx;
 mod target_signals;
 mod target_spoken;
+mod unlike_us;
 mod weaker_check;

@@ -496,7 +496,19 @@ impl Scripted {
     async fn start(
         versions: &'static [&'static SupportedProtocolVersion],
         mandatory: bool,
+        script: impl FnMut(u32, Duration) -> Vec<u64> + Send + 'static,
+    ) -> Self {
+        let answer = |generation| {
+            format!("HTTP/1.1 403 Forbidden\r\nX-Trustsync-Generation: {generation:06}\r\n\r\n").into_bytes()
+        };
+        Self::start_that_answers(versions, mandatory, script, answer).await
+    }
+
+    async fn start_that_answers(
+        versions: &'static [&'static SupportedProtocolVersion],
+        mandatory: bool,
         mut script: impl FnMut(u32, Duration) -> Vec<u64> + Send + 'static,
+        answer: fn(u64) -> Vec<u8>,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -526,11 +538,7 @@ impl Scripted {
                     .unwrap();
                 if let Ok(mut tls) = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(connection).await {
                     let _ = tls.read(&mut [0; 1024]).await;
-                    let answer = format!(
-                        "HTTP/1.1 403 Forbidden\r\nX-Trustsync-Generation: {:06}\r\n\r\n",
-                        generations.first().unwrap_or(&0)
-                    );
-                    let _ = tls.write_all(answer.as_bytes()).await;
+                    let _ = tls.write_all(&answer(*generations.first().unwrap_or(&0))).await;
                     let _ = tls.shutdown().await;
                 }
             }
@@ -619,6 +627,18 @@ async fn a_server_that_breaks_off_without_a_certificate_still_proves_its_chain()
             "{versions:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_speaks_http_2_alone_is_proven_by_its_chain_and_by_other_ways() {
+    // SETTINGS, as of any server of HTTP/2, and then GOAWAY for what we said.
+    let settings = |_| b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\x01".to_vec();
+    let server = Scripted::start_that_answers(rustls::ALL_VERSIONS, false, |_, _| vec![2], settings).await;
+    let proof = server.prove(Duration::from_secs(5), Patience::JustReloaded).await.proof;
+    assert!(matches!(&proof, Proof::AllowlistUnseen(why) if why.contains("HTTP/2")), "{proof}");
+    let says = ["sh", "-c", "echo 000002"].map(String::from).to_vec();
+    let both = settings::ProofMethods { command: Some(says), ..seen_by(wire(std::slice::from_ref(&server.address))) };
+    assert_eq!(prove(KIND, &both, &wanted(2), Patience::LongRunning).await.proof, Proof::Proven);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@
 pub mod marker;
 pub mod observe;
 mod observer;
+mod plain_hello;
 pub mod seen;
 mod self_report;
 mod watch;
@@ -147,11 +148,15 @@ async fn places(kind: Kind, methods: &ProofMethods) -> Vec<Place> {
 /// What different ways prove together: the worst of them, unless each saw the wanted generation in a part.
 fn together(ways: impl Iterator<Item = Seen>) -> Proof {
     let ways: Vec<Seen> = ways.collect();
-    let chain = ways.iter().any(|seen| matches!(seen.proof, Proof::Proven | Proof::ChainOnly(_)));
+    let shows_chain =
+        |seen: &Seen| matches!(seen.proof, Proof::Proven | Proof::ChainOnly(_) | Proof::AllowlistUnseen(_));
+    let chain = ways.iter().any(shows_chain);
     let allowlist = ways.iter().any(|seen| matches!(seen.proof, Proof::Proven | Proof::AllowlistOnly(_)));
     let complete = chain && allowlist && !ways.iter().any(|seen| seen.caveat == Caveat::AllowlistMissing);
-    match ways.into_iter().max_by_key(Seen::rank).map(|worst| worst.proof) {
-        Some(Proof::ChainOnly(_) | Proof::AllowlistOnly(_)) if complete => Proof::Proven,
+    // A way that cannot see does not outvote those that see it all.
+    let counts = |seen: &Seen| !(complete && seen.caveat == Caveat::OurLimit);
+    match ways.into_iter().filter(counts).max_by_key(Seen::rank).map(|worst| worst.proof) {
+        Some(Proof::ChainOnly(_) | Proof::AllowlistOnly(_) | Proof::AllowlistUnseen(_)) if complete => Proof::Proven,
         Some(worst) => worst,
         None => Proof::Unverifiable("no address to observe is configured".into()),
     }
@@ -182,6 +187,16 @@ mod tests {
         assert_eq!(of(&[chain(), proven()]), Proof::Proven);
         assert_eq!(of(&[chain(), chain()]), chain().proof);
         assert_eq!(of(&[allowlist()]), allowlist().proof);
+        // A way that cannot see outvotes none that does.
+        let unseen = || Seen::from(Proof::AllowlistUnseen(String::new()));
+        let blind = || Seen::with(Proof::Unverifiable(String::new()), Caveat::OurLimit);
+        // What could be seen, were it configured otherwise, is missing.
+        let hidden = || Seen::from(Proof::Unverifiable(String::new()));
+        assert_eq!(of(&[hidden(), proven()]), hidden().proof);
+        assert_eq!(of(&[unseen()]), unseen().proof);
+        assert_eq!(of(&[unseen(), allowlist()]), Proof::Proven);
+        assert_eq!(of(&[blind(), proven()]), Proof::Proven);
+        assert_eq!(of(&[blind(), allowlist()]), blind().proof);
         // One of several listeners lacks the snippet.
         let lacking = || Seen::with(Proof::ChainOnly(String::new()), Caveat::AllowlistMissing);
         assert_eq!(of(&[lacking(), proven()]), lacking().proof);
@@ -203,6 +218,7 @@ mod tests {
             Seen::with(Proof::ChainOnly(why()), Caveat::AllowlistMissing),
             Seen::with(Proof::NotWired(why()), Caveat::NotAsked),
             Seen::with(Proof::NotWired(why()), Caveat::OtherNames),
+            Proof::AllowlistUnseen("z".into()).into(),
             Proof::Unverifiable("z".into()).into(),
             Proof::NotWired("z".into()).into(),
             Proof::Unreachable("z".into()).into(),

@@ -53,7 +53,12 @@ impl Observe for Wire {
         Box::pin(async move {
             match shake_hands(self.address, &self.settings, limit).await {
                 Ok(handshake) => read_handshake(&handshake, wanted, &self.settings, self.expected),
-                Err(error @ WireError::Unanswered) => Proof::Unverifiable(error.to_string()).into(),
+                Err(error @ WireError::NothingShared(_)) => {
+                    Seen::with(Proof::Unverifiable(error.to_string()), Caveat::OurLimit)
+                }
+                Err(error @ (WireError::Unanswered | WireError::UnknownName(_))) => {
+                    Proof::Unverifiable(error.to_string()).into()
+                }
                 Err(error) => Proof::Unreachable(error.to_string()).into(),
             }
         })
@@ -121,7 +126,10 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
     let header = (settings.generation == GenerationEvidence::Header)
         .then(|| handshake.generation_header.as_ref().and_then(|text| text.parse::<u64>().ok()));
     let Some(names) = &handshake.names else {
-        return without_request(header.flatten(), wanted, settings.marker, expected);
+        return match handshake.unreadable {
+            Some(why) => Seen::with(Proof::Unverifiable(format!("{NOT_ASKED}; {why}")), Caveat::NotAsked),
+            None => without_request(header.flatten(), wanted, settings.marker, expected),
+        };
     };
     let of_store: Vec<MarkerName> =
         marker::find_in(names).into_iter().filter(|marker| marker.store_id == wanted.store_id).collect();
@@ -147,6 +155,9 @@ fn read_handshake(handshake: &Handshake, wanted: &Wanted, settings: &WireProof, 
             "the target has no generation marker, which shows the chain (marker = false)".to_owned(),
         )
         .into(),
+        Some(None) if shows_chain && handshake.unreadable.is_some() => {
+            Proof::AllowlistUnseen(handshake.unreadable.unwrap_or_default().to_owned()).into()
+        }
         Some(None) if shows_chain => Seen::with(
             Proof::ChainOnly(format!(
                 "the allowlist's generation header {} is absent: is the snippet included in this server?",

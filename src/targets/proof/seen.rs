@@ -47,6 +47,8 @@ pub struct Seen {
 pub enum Caveat {
     /// Nothing.
     None,
+    /// Nothing can be seen in this way by a client such as ours, so that other ways are enough.
+    OurLimit,
     /// This very place should show the allowlist too, so no other way makes up for it.
     AllowlistMissing,
     /// The handshake asks for no certificate: what another place shows counts before what that means.
@@ -99,7 +101,10 @@ impl Seen {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.caveat == Caveat::None
-            && matches!(self.proof, Proof::Proven | Proof::ChainOnly(_) | Proof::AllowlistOnly(_))
+            && matches!(
+                self.proof,
+                Proof::Proven | Proof::ChainOnly(_) | Proof::AllowlistOnly(_) | Proof::AllowlistUnseen(_)
+            )
     }
 
     /// Whether `later` says the same; two failures are alike whatever their texts.

@@ -1,9 +1,11 @@
 //! One observation of a server from outside: a full handshake, the names it advertises, one GET, one header.
 //!
 //! Nothing secret is sent and nothing received is trusted for more than a report, so the server's certificate is not
-//! judged: a proof must not fail because the server's own certificate is private, expired, or for another name. We
-//! present no client certificate; what a server answers to that (400, 403, an alert) is all the same to us.
+//! judged: a proof must not fail because the server's own certificate is private, expired, or for another name. Nor
+//! because of its key, which is why every signature is offered, and none computed. We present no client certificate;
+//! what a server answers to that (400, 403, an alert) is all the same to us.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,17 +15,25 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::targets::process::printable;
+use crate::targets::proof::plain_hello::{self, Said};
 use crate::targets::ways::{ProxyProtocol, WireProof};
 
 /// The response header in which the loaded allowlist names its generation.
 pub const GENERATION_HEADER: &str = "X-Trustsync-Generation";
+
+/// Why no answer is read of a server that speaks only the later version of HTTP.
+const HTTP_2: &str = "the server answers in HTTP/2 alone, which is not read here";
+
+/// Why no answer is read of a server with which there is no whole handshake.
+const NOTHING_SHARED: &str = "the server shares no group, signature or cipher with us, so the handshake was only read up to \
+     its request for a certificate, which TLS 1.2 makes in the clear";
 
 /// How much of an answer is read to find it.
 const ANSWER_READ: u64 = 16 * 1024;
@@ -35,6 +45,8 @@ pub struct Handshake {
     pub names: Option<Vec<Vec<u8>>>,
     /// The value of [`GENERATION_HEADER`] in its answer.
     pub generation_header: Option<String>,
+    /// Why that says nothing: no answer can be had of it, though it asked us for our certificate.
+    pub unreadable: Option<&'static str>,
 }
 
 /// Why nothing was seen.
@@ -55,6 +67,15 @@ pub enum WireError {
          leaves the request unanswered: it may ask later, for some locations, by a renegotiation of TLS 1.2"
     )]
     Unanswered,
+    /// It answers, but there is no handshake that both it and we can make.
+    #[error(
+        "it answers, but shares no group, signature or cipher with us ({0}): other clients may have them, so it is not \
+         known to be at fault. A proof by another way (command, http) can see what this one cannot"
+    )]
+    NothingShared(String),
+    /// It answers, and knows no server of the name that is asked for.
+    #[error("it answers, but knows no server of the name {0} (alert unrecognized_name): is proof.server_name right?")]
+    UnknownName(String),
     /// The configured name is not a host name, so it cannot be sent.
     #[error("{0:?} is not a server name")]
     ServerName(String),
@@ -80,16 +101,10 @@ async fn shake_hands_until(address: SocketAddr, settings: &WireProof, until: Ins
     };
     let asked = Arc::new(Asked::default());
     let config = client_config(asked.clone()).map_err(|error| WireError::Handshake(error.to_string()))?;
-    let no_connection = |error: std::io::Error| WireError::Connect(error.to_string());
-    let mut connection = TcpStream::connect(address).await.map_err(no_connection)?;
-    let _ = connection.set_nodelay(true);
-    if let Some(version) = settings.proxy_protocol {
-        let header = proxy_header(version, connection.local_addr().map_err(no_connection)?, address);
-        connection.write_all(&header).await.map_err(no_connection)?;
-    }
+    let connection = connect(address, settings).await?;
 
     let host = server_name.map_or_else(|| address.to_string(), str::to_owned);
-    let generation_header = match TlsConnector::from(Arc::new(config)).connect(name, connection).await {
+    let head = match TlsConnector::from(Arc::new(config)).connect(name, connection).await {
         Ok(mut stream) => {
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: trustsync\r\nAccept: */*\r\n\
@@ -106,13 +121,72 @@ async fn shake_hands_until(address: SocketAddr, settings: &WireProof, until: Ins
                 let took = until.saturating_duration_since(began);
                 return Err(if asked.names().is_none() { WireError::Unanswered } else { WireError::Timeout(took) });
             }
-            generation_in(&head)
+            head
         }
         // TLS 1.2 servers refuse it within the handshake: what they asked for is known all the same.
-        Err(_) if asked.names().is_some() => None,
-        Err(error) => return Err(WireError::Handshake(error.to_string())),
+        Err(_) if asked.names().is_some() => Vec::new(),
+        Err(error) => {
+            let error = why_none(&error, server_name);
+            if !matches!(error, WireError::NothingShared(_)) {
+                return Err(error);
+            }
+            let said = match connect(address, settings).await {
+                Ok(connection) => timeout_at(until, plain_hello::ask(connection, server_name)).await.ok().flatten(),
+                Err(_) => None,
+            };
+            return match said {
+                Some(Said::Names(names)) => Ok(without_answer(Some(names))),
+                Some(Said::DoesNotAsk) => Ok(without_answer(None)),
+                None => Err(error),
+            };
+        }
     };
-    Ok(Handshake { names: asked.names(), generation_header })
+    let unreadable = is_http2(&head).then_some(HTTP_2);
+    Ok(Handshake { names: asked.names(), generation_header: generation_in(&head), unreadable })
+}
+
+async fn connect(address: SocketAddr, settings: &WireProof) -> Result<TcpStream, WireError> {
+    let no_connection = |error: io::Error| WireError::Connect(error.to_string());
+    let mut connection = TcpStream::connect(address).await.map_err(no_connection)?;
+    let _ = connection.set_nodelay(true);
+    if let Some(version) = settings.proxy_protocol {
+        let header = proxy_header(version, connection.local_addr().map_err(no_connection)?, address);
+        connection.write_all(&header).await.map_err(no_connection)?;
+    }
+    Ok(connection)
+}
+
+/// What was seen where the handshake did not come to its end.
+fn without_answer(names: Option<Vec<Vec<u8>>>) -> Handshake {
+    Handshake { names, generation_header: None, unreadable: Some(NOTHING_SHARED) }
+}
+
+/// Why there is no handshake: whether one of the two cannot make it, or nobody knows.
+fn why_none(error: &io::Error, server_name: Option<&str>) -> WireError {
+    let shown = error.to_string();
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(AlertDescription::UnrecognisedName)) => {
+            WireError::UnknownName(server_name.map_or_else(|| "none".to_owned(), |name| format!("{name:?}")))
+        }
+        Some(
+            rustls::Error::AlertReceived(
+                AlertDescription::HandshakeFailure
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::MissingExtension
+                | AlertDescription::IllegalParameter
+                | AlertDescription::NoApplicationProtocol,
+            )
+            | rustls::Error::PeerIncompatible(_)
+            | rustls::Error::PeerMisbehaved(_),
+        ) => WireError::NothingShared(shown),
+        _ => WireError::Handshake(shown),
+    }
+}
+
+/// Whether an answer begins with the SETTINGS of HTTP/2 (RFC 9113 §4.1 and §6.5).
+fn is_http2(head: &[u8]) -> bool {
+    matches!(head, [0, _, _, 4, 0, 0, 0, 0, 0, ..])
 }
 
 /// How a proxy between `from` and `to` would begin (HAProxy's proxy-protocol.txt, sections 2.1 and 2.2).
@@ -209,6 +283,20 @@ impl ResolvesClientCert for Asked {
     }
 }
 
+/// What servers sign with besides: their keys may be of kinds whose signatures we cannot verify, and need not.
+const BEYOND_OURS: [SignatureScheme; 9] = [
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED448,
+    // RSA-PSS with keys that are for nothing else (RFC 8446 §4.2.3), and ML-DSA.
+    SignatureScheme::Unknown(0x0809),
+    SignatureScheme::Unknown(0x080a),
+    SignatureScheme::Unknown(0x080b),
+    SignatureScheme::Unknown(0x0904),
+    SignatureScheme::Unknown(0x0905),
+    SignatureScheme::Unknown(0x0906),
+    SignatureScheme::RSA_PKCS1_SHA1,
+];
+
 /// Accepts any server: see the head of this file for why that is no hole.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
@@ -244,7 +332,7 @@ impl ServerCertVerifier for AnyServer {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.0.signature_verification_algorithms.supported_schemes().into_iter().chain(BEYOND_OURS).collect()
     }
 }
 

@@ -426,6 +426,7 @@ impl Turn {
         let Situation { confirmed, chain_provable, allowlist_provable, .. } = self.situation;
         match proof {
             Proof::Proven => Some(Evidence::Proven),
+            Proof::AllowlistUnseen(why) => Some(Evidence::ChainOnly(why.clone())),
             Proof::ChainOnly(why) if !allowlist_provable => Some(Evidence::ChainOnly(why.clone())),
             Proof::AllowlistOnly(why) if !chain_provable => Some(Evidence::AllowlistOnly(why.clone())),
             Proof::ChainOnly(why)

@@ -20,6 +20,8 @@ pub enum Proof {
     AllowlistOnly(String),
     /// The chain is; the allowlist does not show itself.
     ChainOnly(String),
+    /// The chain is; whether the allowlist is cannot be seen from here.
+    AllowlistUnseen(String),
     /// Nothing can be seen there.
     Unverifiable(String),
     /// The server never showed a marker of this store.
@@ -146,7 +148,7 @@ impl Proof {
         match self {
             Self::Proven => ("proven", ""),
             Self::AllowlistOnly(why) => ("allowlist only", why),
-            Self::ChainOnly(why) => ("chain only", why),
+            Self::ChainOnly(why) | Self::AllowlistUnseen(why) => ("chain only", why),
             Self::Unverifiable(why) => ("unverifiable", why),
             Self::NotWired(why) => ("not wired", why),
             Self::Unreachable(why) => ("unreachable", why),
@@ -168,6 +170,7 @@ impl Proof {
             Self::Proven => None,
             Self::AllowlistOnly(why)
             | Self::ChainOnly(why)
+            | Self::AllowlistUnseen(why)
             | Self::Unverifiable(why)
             | Self::NotWired(why)
             | Self::Unreachable(why)

@@ -180,8 +180,8 @@ fn unproven(proof: &Proof) -> Row {
             "The server does not answer where its proof is taken: {why} Whether it runs with {new} is unknown; that \
              one is in place for its next start. Is it down, or is proof.connect wrong? {looked}",
         ),
-        // No turn ends as proven: a proven target owes nothing.
-        Proof::Unverifiable(_) | Proof::Proven => (
+        // What was seen of the wanted generation, as far as can be, owes nothing.
+        Proof::AllowlistUnseen(_) | Proof::Unverifiable(_) | Proof::Proven => (
             Event::TargetUnproven,
             "it was reloaded, and nothing can be seen there",
             "The server was asked to load {new}, but nothing can be seen there: {why} {looked}",
