@@ -117,21 +117,32 @@ pub enum Command {
         /// How long the hold lasts that keeps the next cycle from undoing it.
         #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
         hold: Duration,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Freeze the trust set: nothing enters or leaves but by revocation and distrust
     Hold {
         /// For how long.
         #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
         length: Duration,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// End a hold
     Release,
-    /// Admit a certificate that the vendor does not list, until a given end (exit 5: policy refuses it)
+    /// Admit a certificate that the vendor does not list, until a given end (exit 11: policy refuses it)
     Trust(Trust),
-    /// Deny a certificate for good, and at once
-    Distrust {
-        /// Its SHA-256, with or without colons.
+    /// Deny a certificate, at once and until undistrust
+    Distrust(Distrust),
+    /// Take a distrust back; a CA's revocation stays
+    Undistrust {
+        /// Its SHA-256, with or without colons
         fingerprint: Fingerprint,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
     /// Say that a target's server serves the wanted generation, where no proof can show it
     Confirm {
@@ -200,6 +211,28 @@ pub struct Trust {
     /// Waive the identity: admit it whatever names it carries
     #[arg(long)]
     pub any_identity: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Do not ask: for scripts
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `trustsync distrust`.
+#[derive(Debug, Clone, Args)]
+pub struct Distrust {
+    /// Its SHA-256, with or without colons
+    pub fingerprint: Fingerprint,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Deny one that no generation here knows
+    #[arg(long)]
+    pub unknown: bool,
+    /// Do not ask: for scripts
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// When a certificate that is trusted by an override leaves again.

@@ -146,7 +146,7 @@ fn text(store: &str, record: &Record) -> String {
         }
     }
     for word in &record.overrides {
-        let _ = writeln!(text, "  operator   {} {}", word.time, quoted(&word.word));
+        let _ = writeln!(text, "  operator   {} {}{}", word.time, quoted(&word.word), word.said.suffix());
     }
     for gap in &record.gaps {
         let _ = writeln!(text, "  gap        {} {} lines were lost while the disk took none", gap.time, gap.lines);

@@ -4,19 +4,26 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{EachStore, Failure, load, open, print, the_stores};
+use super::{EachStore, Failure, load, open_as, operator, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
-use crate::cycle::Report;
+use crate::cycle::{self, Report};
 use crate::exit::Exit;
 use crate::log;
 use crate::settings::resolved::Store;
 use crate::trust::plan::planner_state::Hold;
 
-pub fn hold(global: &Global, length: Duration) -> Result<Exit, Failure> {
-    let until = SystemClock.now().plus(length);
-    let hold = Hold { until, reason: "the operator".to_owned() };
-    let each = set(global, "trustsync hold", Some(&hold))?;
+pub fn hold(global: &Global, length: Duration, reason: Option<&str>) -> Result<Exit, Failure> {
+    if length < Duration::from_secs(1) {
+        return Err(Failure::Refused(
+            "a hold for no time would be over at once (--for). Nothing was changed; to end one: trustsync release"
+                .to_owned(),
+        ));
+    }
+    let (until, said) = (SystemClock.now().plus(length), operator::said(reason));
+    let hold = Hold { until, reason: "the operator".to_owned(), said };
+    let loaded = load(global)?;
+    let each = set(global, &the_stores(global, &loaded)?, "trustsync hold", Some(&hold));
     let stores: Vec<&String> = each.done.keys().collect();
     print(global.output, &json!({"held": stores, "until": until}), || {
         let text = "nothing enters or leaves but by revocation and distrust. End it with: trustsync release";
@@ -26,7 +33,15 @@ pub fn hold(global: &Global, length: Duration) -> Result<Exit, Failure> {
 }
 
 pub fn release(global: &Global) -> Result<Exit, Failure> {
-    let each = set(global, "trustsync release", None)?;
+    let loaded = load(global)?;
+    let stores = the_stores(global, &loaded)?;
+    // One that cannot be read says why when it is to be released.
+    let is_held = |store: &Store| cycle::read(store).map_or(true, |contents| contents.state.planner.hold.is_some());
+    let held: Vec<&Store> = stores.into_iter().filter(|store| is_held(store)).collect();
+    if held.is_empty() {
+        return Err(Failure::Refused("there is no hold to release. Nothing was changed.".to_owned()));
+    }
+    let each = set(global, &held, "trustsync release", None);
     let stores: Vec<&String> = each.done.keys().collect();
     print(global.output, &json!({"released": stores}), || {
         let text = "the next cycle adds and removes again: the daemon's within two minutes, or trustsync sync.";
@@ -35,18 +50,18 @@ pub fn release(global: &Global) -> Result<Exit, Failure> {
     Ok(each.exit())
 }
 
-/// Sets or ends the hold of every store that is meant.
-fn set(global: &Global, command: &str, hold: Option<&Hold>) -> Result<EachStore<()>, Failure> {
-    let loaded = load(global)?;
+/// Sets or ends the hold of each of these stores.
+fn set(global: &Global, stores: &[&Store], command: &str, hold: Option<&Hold>) -> EachStore<()> {
     let mut each = EachStore::new();
-    for store in the_stores(global, &loaded)? {
+    for store in stores {
         each.note(store, set_one(global, store, command, hold));
     }
-    Ok(each)
+    each
 }
 
 fn set_one(global: &Global, store: &Store, command: &str, hold: Option<&Hold>) -> Result<(), Failure> {
-    let mut session = open(global, store, command)?;
+    let said = hold.map_or_else(|| operator::said(None), |hold| hold.said.clone());
+    let mut session = open_as(global, store, command, said)?;
     session.note_override(&hold.map_or_else(|| "release".to_owned(), |hold| format!("hold until {}", hold.until)));
     session.contents.state.planner.hold = hold.cloned();
     if hold.is_none() {

@@ -11,6 +11,7 @@ mod evidence;
 mod history;
 mod hold;
 mod inspect;
+mod operator;
 mod privileged;
 mod probe;
 mod regions;
@@ -22,6 +23,7 @@ mod snippet;
 mod status;
 mod sync;
 mod trust;
+mod undistrust;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +50,7 @@ use crate::store::ownership::NotRoots;
 use crate::trust::event::finding::Finding;
 use crate::trust::plan::planner_state::PlannerState;
 use crate::trust::records::manifest::Manifest;
+use crate::trust::values::said::Said;
 
 /// Parses the command line, runs the command, says why where it fails.
 #[must_use]
@@ -83,6 +86,7 @@ pub fn main() -> Exit {
 /// Root leaves to the store's owner what is the owner's, and does what only root may.
 async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Failure> {
     if is_owners.map_err(Failure::other)? {
+        operator::is_roots_child();
         return tokio::select! {
             done = dispatch(cli) => done,
             // Root says why.
@@ -93,8 +97,8 @@ async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Fai
     match run_as_root::duties(&cli)? {
         Duties::Nothing => dispatch(cli).await,
         Duties::Answer { helpers, every } => run_as_root::beside(&global, &helpers, every, dispatch(cli)).await,
-        Duties::RunAsOwner { owner, secrets, helpers, limit } => {
-            run_as_root::become_owner(&global, owner, &secrets, &helpers, limit).await
+        Duties::RunAsOwner { owner, secrets, helpers, limit, asks } => {
+            run_as_root::become_owner(&global, owner, &secrets, &helpers, (limit, asks)).await
         }
     }
 }
@@ -113,11 +117,14 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Inspect(arguments) => inspect::run(global, &arguments),
         Command::History => history::run(global),
         Command::Diff { generation, with } => diff::run(global, generation, with.as_deref()),
-        Command::Rollback { generation, hold } => rollback::run(global, generation, hold).await,
-        Command::Hold { length } => hold::hold(global, length),
+        Command::Rollback { generation, hold, reason } => {
+            rollback::run(global, generation, hold, reason.as_deref()).await
+        }
+        Command::Hold { length, reason } => hold::hold(global, length, reason.as_deref()),
         Command::Release => hold::release(global),
         Command::Trust(arguments) => trust::run(global, &arguments).await,
-        Command::Distrust { fingerprint } => distrust::run(global, fingerprint).await,
+        Command::Distrust(arguments) => distrust::run(global, &arguments).await,
+        Command::Undistrust { fingerprint, reason } => undistrust::run(global, fingerprint, &reason).await,
         Command::Confirm { target } => confirm::run(global, &target).await,
         Command::Alarms { command: None } => Ok(alarms::list(global)),
         Command::Alarms { command: Some(cli::Alarms::Ack { ids, .. }) } => alarms::acknowledge(global, &ids),
@@ -266,8 +273,15 @@ fn options<'a>(global: &Global, command: &'a str) -> Options<'a> {
 }
 
 fn open<'a>(global: &Global, store: &'a Store, command: &str) -> Result<Session<'a>, CycleError> {
+    open_as(global, store, command, operator::said(None))
+}
+
+/// With who typed the command, and why.
+fn open_as<'a>(global: &Global, store: &'a Store, command: &str, said: Said) -> Result<Session<'a>, CycleError> {
     static CLOCK: SystemClock = SystemClock;
-    Session::open(store, &CLOCK, &options(global, command))
+    let mut session = Session::open(store, &CLOCK, &options(global, command))?;
+    session.said = said;
+    Ok(session)
 }
 
 /// What a command came to in each store. A failure in one store stops no other.
@@ -299,16 +313,16 @@ impl EachStore<Report> {
     /// says where it reaches less far than it sounds.
     async fn overrule(
         global: &Global,
-        (command, noted): (&str, &str),
-        change: impl Fn(&Session<'_>, &mut PlannerState) -> Option<Finding>,
+        loaded: &Loaded,
+        (command, noted, said): (&str, &str, &Said),
+        change: impl Fn(&Store, &mut Session<'_>, &mut PlannerState) -> Option<Finding>,
     ) -> Result<Self, Failure> {
-        let loaded = load(global)?;
         let mut each = Self::new();
-        for store in the_stores(global, &loaded)? {
+        for store in the_stores(global, loaded)? {
             let acted = async {
-                let mut session = open(global, store, command)?;
+                let mut session = open_as(global, store, command, said.clone())?;
                 let mut planner = session.contents.state.planner.clone();
-                let found = change(&session, &mut planner);
+                let found = change(store, &mut session, &mut planner);
                 let set = session.contents.set.clone();
                 let mut report = session.act_on_override(&loaded.settings, planner, &set, noted).await?;
                 report.findings.extend(found);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, load, open, print, published, the_store};
+use super::{Failure, load, open_as, operator, print, published, the_store};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::Report;
@@ -15,18 +15,24 @@ use crate::trust::plan::difference::Action;
 use crate::trust::plan::planner_state::Hold;
 use crate::trust::records::manifest::Manifest;
 
-pub async fn run(global: &Global, number: Option<u64>, length: Duration) -> Result<Exit, Failure> {
+pub async fn run(
+    global: &Global,
+    number: Option<u64>,
+    length: Duration,
+    reason: Option<&str>,
+) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let store = the_store(global, &loaded)?;
     let now = SystemClock.now();
-    let mut session = open(global, store, "trustsync rollback")?;
+    let said = operator::said(reason);
+    let mut session = open_as(global, store, "trustsync rollback", said.clone())?;
     let old = choose(&store.path, &session.contents, number)?;
     let certificates = contents::certificates_of(&store.path, old.generation)?;
 
     let mut planner = old.planner();
     planner.denied = session.contents.state.planner.denied.clone();
     let cause = format!("rollback to generation {:06}", old.generation);
-    planner.hold = Some(Hold { until: now.plus(length), reason: cause.clone() });
+    planner.hold = Some(Hold { until: now.plus(length), reason: cause.clone(), said });
     let mut set = old.set(&certificates);
     set.denied = planner.denied.clone();
     for pin in set.pins.values() {

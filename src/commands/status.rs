@@ -20,7 +20,7 @@ use crate::trust::event::severity::Severity;
 use crate::trust::event::subject::Subject;
 use crate::trust::event::{Event, LogLine};
 use crate::trust::plan::observation::IdentityRule;
-use crate::trust::plan::planner_state::Hold;
+use crate::trust::plan::planner_state::{Hold, TrustOverride};
 use crate::trust::plan::set::{Denial, NameRule, Role};
 use crate::trust::records::state::{Alarm, SourceState, TargetState};
 use crate::trust::turn::{Evidence, Owed};
@@ -63,9 +63,9 @@ struct Trusted {
     not_after: Timestamp,
     days_left: i64,
     slots: Vec<String>,
-    /// When the operator's override for it ends.
-    #[serde(rename = "word_until", skip_serializing_if = "Option::is_none")]
-    trusted_until: Option<Timestamp>,
+    /// The operator's override for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    word: Option<TrustOverride>,
 }
 
 #[derive(Serialize)]
@@ -191,7 +191,7 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, alarms: Vec<A
             not_after: facts.not_after,
             days_left: now.days_until(facts.not_after),
             slots: pin.roles.keys().map(ToString::to_string).collect(),
-            trusted_until: trusted_until(contents, &facts.fingerprint),
+            word: word_for(contents, &facts.fingerprint).cloned(),
         }
     });
     let mut trusted: Vec<Trusted> = trusted.collect();
@@ -225,9 +225,9 @@ fn status(settings: &Settings, store: &Store, contents: &Contents, alarms: Vec<A
     status
 }
 
-fn trusted_until(contents: &Contents, leaf: &Fingerprint) -> Option<Timestamp> {
+fn word_for<'a>(contents: &'a Contents, leaf: &Fingerprint) -> Option<&'a TrustOverride> {
     let slots = contents.state.planner.slots.values();
-    slots.filter_map(|held| held.entries.get(leaf)?.trusted.word).map(|word| word.until).max()
+    slots.filter_map(|held| held.entries.get(leaf)?.trusted.word.as_ref()).max_by_key(|word| word.until)
 }
 
 fn slots(settings: &Settings, store: &Store, contents: &Contents) -> BTreeMap<String, SlotStatus> {
@@ -356,8 +356,8 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
         let _ = writeln!(text, "  DENY ALL: nobody is admitted");
     }
     if let Some(hold) = &status.hold {
-        let _ =
-            writeln!(text, "  HELD until {} ({}); end it with: trustsync release", hold.until, quoted(&hold.reason));
+        let why = format!("{}{}", quoted(&hold.reason), hold.said.suffix());
+        let _ = writeln!(text, "  HELD until {} ({why}); end it with: trustsync release", hold.until);
     }
     for held in &status.trusted {
         let _ = writeln!(
@@ -369,8 +369,9 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
             held.not_after,
             held.days_left
         );
-        if let Some(until) = held.trusted_until {
-            let _ = writeln!(text, "            by the operator's override until {until}");
+        if let Some(word) = &held.word {
+            let (until, said) = (word.until, word.said.suffix());
+            let _ = writeln!(text, "            by the operator's override until {until}{said}");
         }
         let _ = writeln!(text, "            {}", timeline(held, settings, now));
     }
@@ -383,7 +384,8 @@ fn text(status: &Status, settings: &Settings, now: Timestamp) -> String {
     }
     for (fingerprint, denial) in &status.denied {
         let why = format!("{:?}", denial.reason).to_lowercase();
-        let _ = writeln!(text, "\n  denied    sha256 {fingerprint}\n            {why}, since {}", denial.since);
+        let (since, said) = (denial.since, denial.said.suffix());
+        let _ = writeln!(text, "\n  denied    sha256 {fingerprint}\n            {why}, since {since}{said}");
     }
     text.push('\n');
     for (name, source) in &status.sources {

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::inspect::read_as_pem;
-use super::{EachStore, Failure, load, open, the_one, the_stores};
+use super::{EachStore, Failure, load, open_as, operator, the_one, the_stores};
 use crate::cli::{Global, Trust, Until};
 use crate::clock::{Clock, SystemClock};
+use crate::cycle::{self, Accepted};
 use crate::exit::Exit;
-use crate::settings::resolved::Source;
+use crate::settings::resolved::{Source, Store};
+use crate::store::contents::Contents;
 use crate::trust::plan::overrides;
 use crate::trust::plan::planner_state::TrustOverride;
 use crate::trust::values::excerpt::quoted;
+use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Identity;
+use crate::trust::verify::refusal::Refusal;
 
 /// What lasts longer belongs into the configuration, or to the vendor.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
@@ -31,41 +35,49 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         .collect();
     let source = the_one("source", arguments.source.as_deref(), &sources.into_iter().collect::<Vec<_>>())?;
     let text = read_as_pem(&arguments.file)?;
+    let stores: Vec<&Store> = stores.into_iter().filter(|store| store.sources.contains(&source.name)).collect();
+    let judge = |contents: &Contents| {
+        cycle::check_leaf(contents, &loaded.settings, source, &text, arguments.any_identity, SystemClock.now())
+    };
+    let mut question = String::new();
+    for store in &stores {
+        match judge(&cycle::read(store)?)? {
+            Ok(accepted) => question.push_str(&asked(store, &accepted, until, arguments.any_identity)),
+            Err(refusals) => return Ok(refused(refusals)),
+        }
+    }
+    operator::confirm(arguments.yes, &question).await?;
+    let by = operator::said(arguments.reason.as_deref());
     let mut each = EachStore::new();
     let mut lines = BTreeMap::new();
-    for store in stores.into_iter().filter(|store| store.sources.contains(&source.name)) {
-        let mut session = open(global, store, "trustsync trust")?;
-        let accepted = match session.check_leaf(&loaded.settings, source, &text, arguments.any_identity)? {
+    for store in stores {
+        let mut session = open_as(global, store, "trustsync trust", by.clone())?;
+        let accepted = match judge(&session.contents)? {
             Ok(accepted) => accepted,
-            Err(refusals) => {
-                for (slot, refusal) in refusals {
-                    log_line!(LeafRefused, slot = %slot, "{slot}: {refusal}");
-                }
-                return Ok(Exit::Answer);
-            }
+            Err(refusals) => return Ok(refused(refusals)),
         };
         let mut planner = session.contents.state.planner.clone();
         let mut set = session.contents.set.clone();
         let facts = accepted.verified.leaf().facts();
         // A name rule asks for its name all the same.
         let any_identity = arguments.any_identity && accepted.identity == Identity::Any;
-        let vouched = TrustOverride { since: now, until, any_identity };
-        let Some(role) =
-            overrides::trust(&mut planner, &mut set, &accepted.slot, &accepted.verified, &accepted.identity, vouched)
-        else {
+        let vouched = TrustOverride { since: now, until, any_identity, said: by.clone() };
+        let Accepted { slot, identity, verified } = &accepted;
+        let Some(role) = overrides::trust(&mut planner, &mut set, slot, verified, identity, vouched.clone()) else {
             log_line!(
                 LeafDenied,
                 "{} (sha256 {}) is denied (revoked or distrusted), and stays so. Nothing was changed.",
                 quoted(&facts.subject),
                 facts.fingerprint
             );
-            return Ok(Exit::Answer);
+            return Ok(Exit::Refused);
         };
         let waived = if any_identity { ", identity waived" } else { "" };
         let said = format!("trust {} until {until}{waived}", facts.fingerprint);
         let mut report = session.act_on_override(&loaded.settings, planner, &set, &said).await?;
         let held = session.contents.state.planner.slots.get(&accepted.slot);
-        let stands = held.is_some_and(|held| held.entries.values().any(|entry| entry.trusted.word == Some(vouched)));
+        let stands =
+            held.is_some_and(|held| held.entries.values().any(|entry| entry.trusted.word.as_ref() == Some(&vouched)));
         let outcome = if stands {
             format!("is trusted in slot {} as {role} by your override until {until}{waived}", accepted.slot)
         } else {
@@ -79,6 +91,31 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         each.note(store, Ok(report));
     }
     each.conclude(global, |store, _| lines.get(store).cloned().unwrap_or_default())
+}
+
+/// Why each slot refuses it.
+fn refused(refusals: Vec<(SlotId, Refusal)>) -> Exit {
+    for (slot, refusal) in refusals {
+        log_line!(LeafRefused, slot = %slot, "{slot}: {refusal}");
+    }
+    Exit::Refused
+}
+
+/// What would be admitted.
+fn asked(store: &Store, accepted: &Accepted, until: Timestamp, any_identity: bool) -> String {
+    let Accepted { slot, identity, verified } = accepted;
+    let facts = verified.leaf().facts();
+    let waived = any_identity && *identity == Identity::Any;
+    let waived = if waived { "\n  Its identity is waived: any name that it carries is admitted." } else { "" };
+    format!(
+        "{}: admit {} (sha256 {}) in slot {slot} until {until}, though the vendor does not list it.\n  It was issued by \
+         {} and is valid until {}.{waived}\n",
+        store.name,
+        quoted(&facts.subject),
+        facts.fingerprint,
+        quoted(&facts.issuer),
+        facts.not_after
+    )
 }
 
 fn end(until: Until, now: Timestamp) -> Result<Timestamp, Failure> {

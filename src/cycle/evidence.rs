@@ -14,6 +14,7 @@ use crate::trust::plan::difference::Difference;
 use crate::trust::records::evidence_backlog::EvidenceBacklog;
 use crate::trust::records::evidence_record::Happened;
 use crate::trust::records::manifest::Manifest;
+use crate::trust::values::said::Said;
 use crate::trust::values::timestamp::Timestamp;
 
 /// A line that could not be appended.
@@ -78,8 +79,9 @@ fn is_commit_of(line: &str, generation: u64) -> bool {
 }
 
 /// The operator has changed what is trusted, or will be.
-pub fn word(root: &Path, word: &str, now: Timestamp) -> Result<(), Unwritten> {
-    append(root, &json!({"event": Happened::OperatorsOverride, "time": now, "word": word}))
+pub fn word(root: &Path, word: &str, said: &Said, now: Timestamp) -> Result<(), Unwritten> {
+    let Said { by, why } = said;
+    append(root, &json!({"event": Happened::OperatorsOverride, "time": now, "word": word, "by": by, "why": why}))
 }
 
 /// A target was reloaded, proven, or neither.

@@ -69,7 +69,7 @@ fn leaf(
         Verdict::Refused(refusal) => return Some(refusal.to_string()),
     };
     let names = match &rules.identity {
-        _ if entry.word.is_some_and(|word| word.any_identity) => return None,
+        _ if entry.word.as_ref().is_some_and(|word| word.any_identity) => return None,
         IdentityRule::Fixed(Identity::Any) => return None,
         IdentityRule::Fixed(Identity::Names(names)) => names.clone(),
         IdentityRule::Learn { region_name, learned } => {

@@ -269,13 +269,9 @@ pub fn act(
         let Some(first) = found.first() else { continue };
         let facts = path.leaf.facts();
         let (sha1, pem_sha1) = (facts.sha1.clone(), path.leaf.pem_sha1());
-        let denial = planner.denied.entry(facts.fingerprint).or_insert_with(|| Denial {
-            reason: DenialReason::Revoked,
-            since: first.since,
-            sha1: None,
-            pem_sha1: None,
-            until: Some(facts.not_after),
-        });
+        let revocation = || Denial { until: Some(facts.not_after), ..Denial::new(DenialReason::Revoked, first.since) };
+        let denial = planner.denied.entry(facts.fingerprint).or_insert_with(revocation);
+        denial.revoke(revocation);
         // One that was denied before it was known here, or by a version that asked for less, is made whole.
         denial.sha1.get_or_insert(sha1);
         denial.pem_sha1.get_or_insert(pem_sha1);

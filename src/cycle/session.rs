@@ -26,6 +26,7 @@ use crate::trust::records::manifest::Manifest;
 use crate::trust::records::state::State;
 use crate::trust::records::summary::StoreSummary;
 use crate::trust::render::Content;
+use crate::trust::values::said::Said;
 
 /// A state that the disk did not take, for a process that goes on: else it would do again what it has done.
 #[derive(Debug, Clone)]
@@ -51,6 +52,8 @@ pub struct Session<'a> {
     pub(super) opened: Store,
     /// What it holds.
     pub contents: Contents,
+    /// Who typed the command, and why; empty where nobody did.
+    pub said: Said,
     /// Why the state on disk is not as it is here.
     unsaved: Option<StoreError>,
     /// Lines of evidence that the disk did not take in this session.
@@ -81,7 +84,8 @@ impl<'a> Session<'a> {
         let failures = commit::sweep_leftovers(opened.root(), contents.newest_committed);
         contents.findings.extend(Self::not_swept(store, &failures));
         let (unsaved, unwritten) = (None, Vec::new());
-        let mut session = Self { store, clock, opened, contents, unsaved, unwritten, _lock: lock };
+        let said = Said::default();
+        let mut session = Self { store, clock, opened, contents, said, unsaved, unwritten, _lock: lock };
         session.settle_the_records();
         Ok(session)
     }
@@ -164,7 +168,8 @@ impl<'a> Session<'a> {
         let nothing_yet = published.is_none() && plan.set.is_empty();
         let repair = self.contents.drifted && self.store.on_drift == OnDrift::Repair;
         if !nothing_yet && (published != Some(content.digest()) || repair) {
-            let manifest = commit::commit(self.opened.root(), &self.contents, &content, cause, self.clock.now())?;
+            let cause = format!("{cause}{}", self.said.suffix());
+            let manifest = commit::commit(self.opened.root(), &self.contents, &content, &cause, self.clock.now())?;
             report.committed(&manifest, Difference::between(&self.contents.set, &plan.set));
             self.contents.state.unfaithful = None;
             let differences = contents::differences(self.opened.root(), &manifest);
@@ -283,7 +288,7 @@ impl<'a> Session<'a> {
 
     /// Puts the operator's override into evidence.
     pub fn note_override(&mut self, word: &str) {
-        self.unwritten.extend(evidence::word(self.opened.root(), word, self.clock.now()).err());
+        self.unwritten.extend(evidence::word(self.opened.root(), word, &self.said, self.clock.now()).err());
     }
 
     /// Takes the turns of these targets at the same time. Whatever comes of one, the others come to their end.

@@ -183,7 +183,7 @@ fn an_identity_is_never_learned_from_a_seed_and_its_denials_hold() {
     });
     sandbox.sync(&[]).exits(0).says(&["identity_learned"]);
     let (current, upcoming) = (sandbox.current_leaf(), sandbox.upcoming_leaf());
-    sandbox.run(&["distrust", &upcoming]).exits(0);
+    sandbox.run(&["distrust", "--yes", &upcoming]).exits(0);
     let seed = sandbox.path("seed");
     copy(&sandbox.store().join("current/"), &seed);
     fs::remove_dir_all(sandbox.store()).unwrap();

@@ -62,6 +62,7 @@ fn help_names_what_is_built_and_nothing_else() {
         "release",
         "trust",
         "distrust",
+        "undistrust",
         "confirm",
         "alarms",
         "evidence",

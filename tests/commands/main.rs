@@ -5,6 +5,7 @@ mod adopt;
 mod all_but_sync;
 mod demo;
 mod inspect;
+mod operators_word;
 mod overrides;
 mod secrets;
 mod snippet;

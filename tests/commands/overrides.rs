@@ -14,10 +14,11 @@ use trustsync::trust::event::severity::Severity;
 use trustsync::trust::formats::certificate::Certificate;
 use trustsync::trust::plan::ChangedIssuer;
 use trustsync::trust::plan::observation::SlotRules;
-use trustsync::trust::plan::overrides::{self, Digests};
+use trustsync::trust::plan::overrides::{self, Digests, Undistrusted};
 use trustsync::trust::plan::planner_state::TrustOverride;
 use trustsync::trust::plan::set::{DenialReason, Role};
 use trustsync::trust::records::manifest::Manifest;
+use trustsync::trust::values::said::Said;
 use trustsync::trust::values::slot::SlotId;
 use trustsync::trust::values::timestamp::Timestamp;
 use trustsync::trust::verify::anchor::Anchors;
@@ -34,14 +35,14 @@ fn trust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp, until: Timestamp)
         panic!("the policy refuses {}", leaf.certificate.facts().subject)
     };
     let verified = candidate.admit(&identity).unwrap();
-    let word = TrustOverride { since: now, until, any_identity: false };
+    let word = TrustOverride { since: now, until, any_identity: false, said: Said::default() };
     let role = overrides::trust(&mut store.planner, &mut store.set, &rules.slot, &verified, &identity, word);
     store.poll_each(now, &[]);
     role
 }
 
 fn distrust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp) -> Decided {
-    overrides::distrust(&mut store.planner, leaf.fingerprint, Digests::default(), now);
+    overrides::distrust(&mut store.planner, leaf.fingerprint, Digests::default(), Said::default(), now);
     store.poll_each(now, &[])
 }
 
@@ -51,7 +52,7 @@ fn override_of(store: &MemoryStore, leaf: &Leaf) -> Option<TrustOverride> {
         .slots
         .values()
         .find_map(|held| held.entries.get(&leaf.fingerprint))
-        .and_then(|entry| entry.trusted.word)
+        .and_then(|entry| entry.trusted.word.clone())
 }
 
 #[test]
@@ -217,22 +218,28 @@ fn a_distrusted_genesys_root_takes_its_rule_along_and_a_distrusted_witness_does_
     assert_eq!((decided.exit, decided.said("denied_certificate_listed")), (Exit::Answer, Some(Severity::Critical)));
     assert!(store.set.denied[&witness.fingerprint].sha1.is_some(), "so that nginx can ask for it");
     let root = Certificate::parse(WORLD.pki.genesys_root.der()).unwrap();
-    overrides::distrust(&mut store.planner, root.fingerprint(), Digests::default(), day(3));
+    overrides::distrust(&mut store.planner, root.fingerprint(), Digests::default(), Said::default(), day(3));
     store.poll(day(3), &answer);
     assert!(store.set.is_empty());
 }
 
 #[test]
-fn distrust_is_idempotent_and_makes_a_revocation_one_for_good() {
+fn distrust_is_idempotent_and_a_revocation_stays_beneath_it() {
     let current = leaf(-100, 80);
     let mut store = MemoryStore::trusting(&[&current], -1);
     store.deny(&current, DenialReason::Revoked);
-    assert!(overrides::distrust(&mut store.planner, current.fingerprint, Digests::default(), day(0)));
+    assert!(overrides::distrust(&mut store.planner, current.fingerprint, Digests::default(), Said::default(), day(0)));
     let denial = store.planner.denied[&current.fingerprint].clone();
     assert_eq!((denial.reason, denial.until), (DenialReason::Distrusted, None));
+    let revocation = denial.revocation.clone().expect("what the CA said stands beneath");
+    assert_eq!(revocation.reason, DenialReason::Revoked);
     assert!(denial.sha1.is_some(), "what was known of it stays known");
-    assert!(!overrides::distrust(&mut store.planner, current.fingerprint, Digests::default(), day(5)));
+    assert!(!overrides::distrust(&mut store.planner, current.fingerprint, Digests::default(), Said::default(), day(5)));
     assert_eq!(store.planner.denied[&current.fingerprint], denial);
+    assert_eq!(overrides::undistrust(&mut store.planner, &current.fingerprint), Undistrusted::StillRevoked);
+    assert_eq!(store.planner.denied[&current.fingerprint], *revocation);
+    assert_eq!(overrides::undistrust(&mut store.planner, &current.fingerprint), Undistrusted::Revoked);
+    assert_eq!(store.planner.denied[&current.fingerprint], *revocation);
 }
 
 #[test]
@@ -255,7 +262,7 @@ fn overrides_and_issuers_stand_in_the_manifest() {
     trust(&mut store, &other, day(0), day(10));
     let slots = Manifest::slots_of(&store.planner);
     let held = slots.values().next().unwrap();
-    assert_eq!(held.entries[&other.fingerprint].word.unwrap().until, day(10));
+    assert_eq!(held.entries[&other.fingerprint].word.as_ref().unwrap().until, day(10));
     assert_eq!(held.entries[&other.fingerprint].role, Role::Trusted);
     assert_eq!(held.issuers.len(), 1);
 }
@@ -427,7 +434,7 @@ fn trust_admits_what_is_not_listed_and_says_so_everywhere() {
     sandbox.sync(&[]).exits(0);
     // The leaf alone: the chain that the store has completes it.
     let (file, fingerprint) = leaf_file(&sandbox, "leaf.pem", Impostor::Namesake);
-    let ran = sandbox.run(&["trust", &file, "--until", "14d"]).exits(0);
+    let ran = sandbox.run(&["trust", "--yes", &file, "--until", "14d"]).exits(0);
     ran.says(&[
         &fingerprint,
         "us.us-east-1.digicert",
@@ -456,7 +463,7 @@ fn trust_admits_what_is_not_listed_and_says_so_everywhere() {
     assert_eq!(sandbox.pins()[&fingerprint], "trusted");
     // A second word for it changes its end alone.
     let until = manifest(&sandbox)["slots"]["us.us-east-1.digicert"]["entries"][&fingerprint]["word"]["until"].clone();
-    sandbox.run(&["trust", &file, "--until", "30d", "--output", "json"]).exits(0);
+    sandbox.run(&["trust", "--yes", &file, "--until", "30d", "--output", "json"]).exits(0);
     assert_ne!(manifest(&sandbox)["slots"]["us.us-east-1.digicert"]["entries"][&fingerprint]["word"]["until"], until);
 }
 
@@ -467,7 +474,7 @@ fn trust_refuses_what_the_policy_refuses_and_only_identity_can_be_waived() {
     let before = sandbox::tree(&sandbox.store().join("generations"));
     let refused = |who: Impostor, more: &[&str], says: &[&str]| {
         let (file, _) = leaf_file(&sandbox, "refused.pem", who);
-        sandbox.run(&[&["trust", &file, "--until", "14d"], more].concat()).exits(5).says(says);
+        sandbox.run(&[&["trust", "--yes", &file, "--until", "14d"], more].concat()).exits(11).says(says);
     };
     refused(Impostor::Stranger, &[], &["identity", "mail.stranger.example"]);
     refused(Impostor::OtherCa, &["--any-identity"], &["us.us-east-1.digicert", "issuer"]);
@@ -475,22 +482,26 @@ fn trust_refuses_what_the_policy_refuses_and_only_identity_can_be_waived() {
     refused(Impostor::Expired, &["--any-identity"], &["expired"]);
     fs::write(sandbox.path("garbage"), "garbage").unwrap();
     let garbage = sandbox.path("garbage").to_str().unwrap().to_owned();
-    sandbox.run(&["trust", &garbage, "--until", "14d"]).exits(5);
+    sandbox.run(&["trust", "--yes", &garbage, "--until", "14d"]).exits(11);
     let key = sandbox.world().current().unwrap().key_pem();
     fs::write(sandbox.path("garbage"), &key).unwrap();
-    sandbox.run(&["trust", &garbage, "--until", "14d"]).exits(5).says(&["private key"]).never_says(&[&key[40..80]]);
+    sandbox
+        .run(&["trust", "--yes", &garbage, "--until", "14d"])
+        .exits(11)
+        .says(&["private key"])
+        .never_says(&[&key[40..80]]);
     assert_eq!(sandbox::tree(&sandbox.store().join("generations")), before);
     assert!(!evidence(&sandbox).iter().any(|line| line["event"] == "operators_word"));
 
     let (file, fingerprint) = leaf_file(&sandbox, "stranger.pem", Impostor::Stranger);
-    sandbox.run(&["trust", &file, "--until", "14d", "--any-identity"]).exits(0).says(&["identity waived"]);
+    sandbox.run(&["trust", "--yes", &file, "--until", "14d", "--any-identity"]).exits(0).says(&["identity waived"]);
     assert_eq!(sandbox.pins()[&fingerprint], "trusted");
     let entry = &manifest(&sandbox)["slots"]["us.us-east-1.digicert"]["entries"][&fingerprint];
     assert_eq!(entry["word"]["any_identity"], true);
     assert!(evidence(&sandbox).iter().any(|line| line["word"].to_string().contains("identity waived")));
     // Denied is denied.
-    sandbox.run(&["distrust", &fingerprint]).exits(0);
-    sandbox.run(&["trust", &file, "--until", "14d", "--any-identity"]).exits(5).says(&["is denied"]);
+    sandbox.run(&["distrust", "--yes", &fingerprint]).exits(0);
+    sandbox.run(&["trust", "--yes", &file, "--until", "14d", "--any-identity"]).exits(11).says(&["is denied"]);
 }
 
 #[test]
@@ -504,12 +515,15 @@ fn the_end_of_an_override_is_a_moment_of_the_coming_year() {
         ("2099-01-01T00:00:00Z", "more than a year"),
         ("tomorrow", "RFC 3339"),
     ] {
-        sandbox.run(&["trust", &file, "--until", until]).exits(2).says(&[says]);
+        sandbox.run(&["trust", "--yes", &file, "--until", until]).exits(2).says(&[says]);
     }
     sandbox.run(&["trust", &file]).exits(2).says(&["--until"]);
-    sandbox.run(&["trust", &file, "--until", "1d", "--source", "nobody"]).exits(2).says(&["configured are: us"]);
+    sandbox
+        .run(&["trust", "--yes", &file, "--until", "1d", "--source", "nobody"])
+        .exits(2)
+        .says(&["configured are: us"]);
     sandbox.append(&sandbox.source("second", "us-east-1"));
-    sandbox.run(&["trust", &file, "--until", "1d"]).exits(2).says(&["--source", "second, us"]);
+    sandbox.run(&["trust", "--yes", &file, "--until", "1d"]).exits(2).says(&["--source", "second, us"]);
     assert!(!sandbox.store().join("current").exists());
 }
 
@@ -523,7 +537,7 @@ fn trust_works_while_the_vendor_is_down_and_the_store_is_empty_and_despite_a_hol
     fs::write(sandbox.path("leaf.pem"), chain).unwrap();
     sandbox.run(&["hold"]).exits(0);
     let file = sandbox.path("leaf.pem").to_str().unwrap().to_owned();
-    sandbox.run(&["trust", &file, "--until", "14d"]).exits(0).says(&["published generation 000001"]);
+    sandbox.run(&["trust", "--yes", &file, "--until", "14d"]).exits(0).says(&["published generation 000001"]);
     assert_eq!(sandbox.pins()[&sandbox.current_leaf()], "trusted");
     sandbox.run(&["release"]).exits(0);
     sandbox.sync(&["--deadline", "2s"]).exits(4);
@@ -543,7 +557,7 @@ fn distrust_denies_at_once_for_good_and_says_what_it_gives_up() {
     let fingerprint = sandbox.current_leaf();
     let pairs: Vec<String> = (0..64).step_by(2).map(|at| fingerprint[at..at + 2].to_uppercase()).collect();
     sandbox.run(&["hold"]).exits(0);
-    let ran = sandbox.run(&["distrust", &pairs.join(":")]).exits(0);
+    let ran = sandbox.run(&["distrust", "--yes", &pairs.join(":")]).exits(0);
     ran.says(&["denied for good", "given up: current", "nobody is admitted", "published generation 000002: DENY ALL"]);
     assert_eq!(sandbox.reload_requests("other"), 2);
     assert_eq!(manifest(&sandbox)["deny_all"], true);
@@ -555,7 +569,7 @@ fn distrust_denies_at_once_for_good_and_says_what_it_gives_up() {
     }
     assert!(evidence(&sandbox).iter().any(|line| line["word"] == format!("distrust {fingerprint}")));
     // Again: nothing more.
-    sandbox.run(&["distrust", &fingerprint]).exits(0).says(&["denied for good", "unchanged"]);
+    sandbox.run(&["distrust", "--yes", &fingerprint]).exits(0).says(&["denied for good", "unchanged"]);
     let denials = |line: &&Value| line["word"].as_str().is_some_and(|word| word.starts_with("distrust"));
     assert_eq!(evidence(&sandbox).iter().filter(denials).count(), 1);
     // The vendor goes on listing it; the state is lost: it stays out (and the hold of the manifest is back, to be safe).
@@ -574,7 +588,7 @@ fn distrust_takes_any_fingerprint_and_says_how_far_it_reaches() {
     let sandbox = Sandbox::new();
     let current = sandbox.current_leaf();
     // Before anything was published: it is known, and acts from the beginning.
-    sandbox.run(&["distrust", &current]).exits(0).says(&["distrust_is_partial", "SHA-1"]);
+    sandbox.run(&["distrust", "--yes", "--unknown", &current]).exits(0).says(&["distrust_is_partial", "SHA-1"]);
     sandbox.sync(&[]).exits(5);
     assert!(sandbox.pins().is_empty());
     assert!(sandbox.state()["memory"]["denied"][&current]["sha1"].is_string(), "the listing gave it");
@@ -582,12 +596,12 @@ fn distrust_takes_any_fingerprint_and_says_how_far_it_reaches() {
     sandbox.sync(&[]).exits(0);
     // What left long ago is known to the generations that are kept.
     let gone = sandbox.current_leaf();
-    sandbox.run(&["distrust", &gone]).exits(0).never_says(&["distrust_is_partial"]);
+    sandbox.run(&["distrust", "--yes", &gone]).exits(0).never_says(&["distrust_is_partial"]);
     // An issuer is no leaf.
     let issuer = sandbox::fingerprint(sandbox.world().pki().digicert_intermediate.der());
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["distrust", &issuer]).exits(0).says(&["Distrust the leaves"]);
+    sandbox.run(&["distrust", "--yes", &issuer]).exits(0).says(&["Distrust the leaves"]);
     assert_eq!(sandbox.pins().len(), 1);
     for wrong in ["", "ab", &gone[1..], "leaf.pem"] {
         sandbox.run(&["distrust", wrong]).exits(2);
@@ -731,7 +745,7 @@ fn trust_of_a_witness_opens_the_name_rule_on_the_day_the_vendor_is_down_and_neve
     let witness = sandbox.world().genesys().unwrap();
     fs::write(sandbox.path("witness.der"), witness.der()).unwrap();
     let file = sandbox.path("witness.der").to_str().unwrap().to_owned();
-    let ran = sandbox.run(&["trust", &file, "--until", "14d", "--any-identity"]);
+    let ran = sandbox.run(&["trust", "--yes", &file, "--until", "14d", "--any-identity"]);
     ran.exits(0).says(&["as trusted by your override"]).never_says(&["identity waived"]);
     let map = sandbox.published("nginx/admit.map");
     assert!(map.contains("dataactions") && map.contains("\"name\";"), "{map}");
@@ -751,13 +765,13 @@ fn an_override_takes_nothing_from_the_servers_that_only_the_disk_has_lost() {
         fs::remove_file(sandbox.store().join("generations/000001").join(lost)).unwrap();
     }
     let denied = sandbox::fingerprint(b"whatever");
-    sandbox.run(&["distrust", &denied]).exits(7).says(&["word_not_published", "trustsync sync"]);
+    sandbox.run(&["distrust", "--yes", "--unknown", &denied]).exits(7).says(&["word_not_published", "trustsync sync"]);
     let leaf = sandbox.world().impostor(Impostor::Namesake).unwrap();
     let chain: String =
         leaf.with_issuers().iter().map(|der| trustsync::trust::formats::pem::encode("CERTIFICATE", der)).collect();
     fs::write(sandbox.path("leaf.pem"), chain).unwrap();
     let file = sandbox.path("leaf.pem").to_str().unwrap().to_owned();
-    sandbox.run(&["trust", &file, "--until", "14d"]).exits(5).says(&["word_not_published", "is NOT trusted"]);
+    sandbox.run(&["trust", "--yes", &file, "--until", "14d"]).exits(5).says(&["word_not_published", "is NOT trusted"]);
     assert_eq!(sandbox.current(), Some(1));
     sandbox.sync(&[]).exits(0);
     assert_eq!(sandbox.pins().into_keys().collect::<Vec<_>>(), [sandbox.current_leaf()]);
@@ -774,7 +788,7 @@ fn a_store_that_cannot_be_worked_on_keeps_no_other_from_a_denial() {
     // The first of them, by name.
     fs::remove_file(another.join("lock")).unwrap();
     fs::create_dir(another.join("lock")).unwrap();
-    for word in [&["hold"][..], &["release"], &["accept-issuer", &leaf], &["distrust", &leaf]] {
+    for word in [&["hold"][..], &["accept-issuer", &leaf], &["distrust", "--yes", &leaf]] {
         sandbox.run(word).exits(6).says(&["main: ", another.join("lock").to_str().unwrap()]);
     }
     assert_eq!(manifest(&sandbox)["denied"][&leaf]["reason"], "distrusted");

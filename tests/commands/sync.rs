@@ -705,7 +705,7 @@ fn the_generation_that_a_server_still_runs_is_kept_to_compare_new_ones_with() {
     fs::write(&broken, "").unwrap();
     sandbox.world().set_days_left(60).unwrap();
     sandbox.sync(&[]).exits(9).says(&["target_broken"]);
-    sandbox.run(&["distrust", &"ab".repeat(32)]).exits(9);
+    sandbox.run(&["distrust", "--yes", "--unknown", &"ab".repeat(32)]).exits(9);
     assert_eq!((sandbox.current(), sandbox.generations()), (Some(3), vec![1, 2, 3]), "the server still runs the first");
     // Mended elsewhere, and only the new one is refused: it is compared with what the server runs, and taken back.
     fs::remove_file(&broken).unwrap();
@@ -716,7 +716,7 @@ fn the_generation_that_a_server_still_runs_is_kept_to_compare_new_ones_with() {
     sandbox.sync(&[]).exits(0);
     assert_eq!(sandbox.reload_requests("web"), 2);
     // Nobody runs it any more: it goes with the next one.
-    sandbox.run(&["distrust", &sandbox.upcoming_leaf()]).exits(0);
+    sandbox.run(&["distrust", "--yes", &sandbox.upcoming_leaf()]).exits(0);
     let left = sandbox.generations();
     assert!(left.len() == 2 && !left.contains(&1), "{left:?}");
 }

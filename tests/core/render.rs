@@ -385,8 +385,7 @@ mod reading_back {
     fn a_denial_without_its_sha1_is_no_line_and_does_not_disturb_the_count() {
         let dir = tempfile::tempdir().unwrap();
         let (mut store, _) = rich();
-        let denial =
-            Denial { reason: DenialReason::Distrusted, since: day(0), sha1: None, pem_sha1: None, until: None };
+        let denial = Denial::new(DenialReason::Distrusted, day(0));
         store.planner.denied.insert(Fingerprint::of(b"only its fingerprint is known"), denial);
         store.poll_each(day(0), &[("us", None)]);
         written(dir.path(), &rendered(&store)).unwrap();

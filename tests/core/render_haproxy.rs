@@ -136,7 +136,7 @@ fn a_path_of_the_snippet_may_hold_spaces_and_what_a_shell_would_read() {
 fn what_is_rendered_is_read_back_and_what_was_not_meant_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut without_sha1 = rich().0;
-    let denial = Denial { reason: DenialReason::Distrusted, since: day(0), sha1: None, pem_sha1: None, until: None };
+    let denial = Denial::new(DenialReason::Distrusted, day(0));
     without_sha1.planner.denied.insert(Fingerprint::of(b"only its fingerprint is known"), denial);
     without_sha1.poll_each(day(0), &[("us", None)]);
     for store in [rich().0, denied_all(), without_sha1] {

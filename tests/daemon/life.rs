@@ -523,7 +523,7 @@ fn every_command_works_while_it_runs() {
     poll_now(&daemon);
     daemon.wait_until("the upcoming one", || sandbox.pins().contains_key(&sandbox.upcoming_leaf()));
     let stranger = fingerprint(b"stranger").to_uppercase();
-    sandbox.run(&["distrust", &stranger]).exits(0);
+    sandbox.run(&["distrust", "--yes", "--unknown", &stranger]).exits(0);
     sandbox.run(&["history"]).exits(0);
     daemon.stop();
 }

@@ -366,9 +366,9 @@ fn overrides_and_a_rollback_reach_the_daemon_soon() {
     let pem: String =
         stranger.with_issuers().iter().map(|der| trustsync::trust::formats::pem::encode("CERTIFICATE", der)).collect();
     fs::write(&path, pem).unwrap();
-    sandbox.run(&["trust", path.to_str().unwrap(), "--until", "14d"]).exits(0);
+    sandbox.run(&["trust", "--yes", path.to_str().unwrap(), "--until", "14d"]).exits(0);
     daemon.says("generation 000004");
-    sandbox.run(&["distrust", &fingerprint(stranger.der())]).exits(0);
+    sandbox.run(&["distrust", "--yes", &fingerprint(stranger.der())]).exits(0);
     daemon.says("generation 000005");
     daemon.lives();
     let words: Vec<String> =

@@ -100,7 +100,8 @@ fn a_crash_amid_parallel_turns_loses_no_other_targets_standing() {
     // A change; this time the second hook hangs, and the daemon dies in the middle of it.
     fs::write(sandbox.path("hang"), "").unwrap();
     let leaf = sandbox.current_leaf();
-    let mut crashed = sandbox.command(&["distrust", &leaf]).stdin(std::process::Stdio::null()).spawn().unwrap();
+    let mut crashed =
+        sandbox.command(&["distrust", "--yes", &leaf]).stdin(std::process::Stdio::null()).spawn().unwrap();
     let settled = || sandbox.state()["targets"]["a"]["acknowledged"] == 2;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !settled() {

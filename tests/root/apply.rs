@@ -296,7 +296,7 @@ fn an_older_generation_brings_nothing_back() {
     let leaf = host.sandbox.current_leaf();
     host.sync().exits(0);
     let unit = host.path_unit(&["edge"]);
-    host.daemon(&["distrust", &leaf]).exits(0);
+    host.daemon(&["distrust", "--yes", &leaf]).exits(0);
     drop(unit);
     assert_eq!(host.linked("edge"), Some(3));
     assert!(!rendered(&host, "edge").contains(&leaf));
@@ -415,7 +415,7 @@ fn sudo_sync_leaves_the_store_to_its_owner_and_does_roots_half() {
     host.root(&["hold"]).exits(0);
     host.root(&["release"]).exits(0);
     host.root(&["reload", "edge"]).exits(0);
-    host.root(&["distrust", &leaf]).exits(0);
+    host.root(&["distrust", "--yes", &leaf]).exits(0);
     assert_eq!(host.linked("edge"), Some(2));
     assert!(rendered(&host, "edge").is_empty());
     host.root(&["sync", "--dry-run"]);
@@ -463,7 +463,7 @@ fn root_acts_by_no_configuration_that_somebody_else_can_change() {
     host.add_target("edge", "");
     let path = host.sandbox.path("config.toml");
     std::os::unix::fs::chown(&path, Some(privilege::NOBODY), None).unwrap();
-    for command in [&["sync"][..], &["hold"], &["distrust", &"0".repeat(64)], &["reload", "edge"]] {
+    for command in [&["sync"][..], &["hold"], &["distrust", "--yes", &"0".repeat(64)], &["reload", "edge"]] {
         host.root(command).exits(3).says(&["root acts by a configuration that root alone can change"]);
     }
     assert_eq!(host.sandbox.current(), None);
@@ -496,7 +496,7 @@ fn whom_an_access_list_lets_write_the_configuration_does_not_choose_what_root_ru
     host.apply("evil").exits(3).says(&words);
     host.apply("edge").exits(3).says(&words);
     host.root(&["config", "check"]).exits(3).says(&words);
-    for command in [&["sync"][..], &["hold"], &["distrust", &"0".repeat(64)], &["reload", "edge"]] {
+    for command in [&["sync"][..], &["hold"], &["distrust", "--yes", &"0".repeat(64)], &["reload", "edge"]] {
         host.root(command).exits(3).says(&words).says(&["Nothing was done"]);
     }
     assert!(!host.path("evil").exists());
@@ -596,7 +596,7 @@ fn what_root_did_not_let_in_is_owed_and_enters_once_its_configuration_says_so() 
     std::fs::write(&file, stranger.pem()).unwrap();
     let _unit = host.path_unit(&["edge"]);
     let file = file.to_str().unwrap();
-    host.daemon(&["trust", file, "--until", "30d", "--any-identity"])
+    host.daemon(&["trust", "--yes", file, "--until", "30d", "--any-identity"])
         .exits(7)
         .says(&["target_withheld", "only the configuration here can waive its identity"]);
     assert_eq!(rendered(&host, "edge"), [host.sandbox.current_leaf()]);
@@ -723,7 +723,7 @@ fn what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server() {
     let planner = Mounted::at(planner, &["--bind", "-o", "ro"]);
     host.make_requests();
     let told = host.told_by("edge").len();
-    let denied = host.root(&["distrust", &leaf]);
+    let denied = host.root(&["distrust", "--yes", &leaf]);
     assert!(host.told_by("edge").len() > told, "{denied:?}");
     assert!(!rendered(&host, "edge").contains(&leaf), "{denied:?}");
     let outcome = host.outcome("edge");
@@ -732,7 +732,7 @@ fn what_root_cannot_tidy_or_remember_keeps_no_denial_from_the_server() {
     drop(planner);
     // Enough of them that the oldest should go.
     for word in [&leaf[..], &"ab".repeat(32), &"cd".repeat(32), &"ef".repeat(32)] {
-        host.root(&["distrust", word]);
+        host.root(&["distrust", "--yes", "--unknown", word]);
     }
     let outcome = host.outcome("edge");
     let said = outcome["findings"].to_string();

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::host::Host;
 use support::privilege::{NOBODY, as_nobody};
+use support::terminal;
 
 /// What a captured user's program tries: the keys of every terminal that it can get hold of, and to write there. Its report
 /// says what it tried and what came of it.
@@ -374,4 +375,29 @@ fn what_the_child_says_comes_through_while_it_works() {
     fs::write(&gate, "").unwrap();
     assert!(process.wait().unwrap().success());
     assert!(came && still, "{}", fs::read_to_string(&log).unwrap());
+}
+
+#[test]
+fn root_is_asked_at_its_own_terminal_and_named_as_who_said_it() {
+    let Some(host) = Host::new() else { return };
+    host.daemon(&["sync"]).exits(0);
+    let current = host.sandbox.current_leaf();
+    let distrust = host.root_command(&["distrust", &current, "--reason", "a drill"]);
+    let ran = terminal::run(&distrust, &[("Type yes", "no\n")]).exits(11);
+    ran.says(&[&current, "CN=dataactions.prod", "nobody would be admitted any more", "Nothing was changed"]);
+    assert!(!host.sandbox.pins().is_empty());
+    terminal::run(&distrust, &[("Type yes", "yes\n")]).exits(0).says(&["given up: current"]);
+    assert!(host.sandbox.pins().is_empty());
+    let said = &host.manifest()["denied"][&current]["said"];
+    assert_eq!((said["by"].as_str(), said["why"].as_str()), (Some("root (uid 0)"), Some("a drill")));
+    assert_eq!(fs::metadata(host.sandbox.store().join("current")).unwrap().uid(), NOBODY);
+    // Where nobody sits, nobody is asked.
+    host.root(&["undistrust", &current, "--reason", "the drill is over"]).exits(0);
+    host.daemon(&["sync"]).exits(0);
+    host.root(&["distrust", &current]).exits(11).says(&["There is no terminal to ask on"]);
+    // Nobody but root names somebody else.
+    let mut forged = host.root_command(&["hold"]);
+    forged.env("TRUSTSYNC_OPERATOR", "somebody else").env("TRUSTSYNC_ASKS", "1");
+    assert!(forged.output().unwrap().status.success());
+    assert_eq!(host.sandbox.state()["memory"]["hold"]["said"]["by"], "root (uid 0)");
 }

@@ -118,7 +118,7 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
     assert!(!stage.cycle().await.committed, "a renewal is nothing new");
 
     // Envoy can take nobody out of those who bear the name: so those that are listed are admitted one by one.
-    let distrust = stage.run(&["distrust", &Fingerprint::of(genesys.der()).to_string()]).await;
+    let distrust = stage.run(&["distrust", "--yes", &Fingerprint::of(genesys.der()).to_string()]).await;
     assert_eq!(distrust.code, 0, "{distrust:?}");
     assert_proven_by_run(&stage).await;
     assert_cast_by_both(
@@ -140,7 +140,7 @@ async fn the_genesys_leaf_is_renewed_without_telling_and_a_public_namesake_stays
 async fn a_name_whose_every_leaf_is_denied_shuts_everybody_out_and_is_critical(version: Version) {
     let (mut stage, envoy) = proven(version, Stage::begin().await.with_lines(GENESYS, "")).await;
     let genesys = stage.world().genesys().unwrap();
-    let distrust = stage.run(&["distrust", &Fingerprint::of(genesys.der()).to_string()]).await;
+    let distrust = stage.run(&["distrust", "--yes", &Fingerprint::of(genesys.der()).to_string()]).await;
     assert!(distrust.stderr.contains("event=\"target_admits_nobody\""), "{distrust:?}");
     assert_cast_by_both(&stage, &envoy, &[("distrusted", Some(&genesys), "nothing")]);
     let report = stage.cycle().await;
@@ -297,7 +297,7 @@ async fn a_listener_that_does_not_watch_the_link_refutes_though_another_serves_t
     refuted(&stage.cycle().await);
 
     // A leaf that is denied goes on being let in there.
-    let distrust = stage.run(&["distrust", &Fingerprint::of(current.der()).to_string()]).await;
+    let distrust = stage.run(&["distrust", "--yes", &Fingerprint::of(current.der()).to_string()]).await;
     assert_eq!(distrust.code, 7, "{distrust:?}");
     assert!(distrust.stdout.contains("target envoy: OWED: it serves another generation"), "{distrust:?}");
     for (address, status) in [(&envoy.address(), "nothing"), (&deaf, "200")] {

@@ -330,7 +330,7 @@ async fn a_denial_that_nginx_cannot_ask_for_is_said_where_a_name_could_pass_it()
         let (mut stage, _nginx) = proven::<Nginx>(Stage::begin().await.with_lines(lines, ""), ()).await;
         let unknown = Fingerprint::of(b"listed by nobody").to_string();
         let (reason, since) = (DenialReason::Distrusted, stage.world().now());
-        let denial = Denial { reason, since, sha1: None, pem_sha1: None, until: None };
+        let denial = Denial::new(reason, since);
         let mut state = stage.state();
         state["memory"]["denied"][&unknown] = serde_json::to_value(denial).unwrap();
         fs::write(stage.root().join("store/state.json"), state.to_string()).unwrap();

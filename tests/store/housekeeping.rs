@@ -162,7 +162,7 @@ fn what_cannot_be_tidied_or_recorded_keeps_neither_an_addition_nor_a_denial_from
             status.expect(0);
         }
         // So does a denial reach it, and what a restarted process finds is settled.
-        let ran = scene.run(&["distrust", &upcoming]).expect(0);
+        let ran = scene.run(&["distrust", "--yes", &upcoming]).expect(0);
         scene.assert_serves(generation + 1, false);
         scene.run(&["sync"]).expect(DENIED_IS_LISTED);
         scene.run(&["reload", "server"]).expect(0);
@@ -243,7 +243,7 @@ fn a_state_that_cannot_be_saved_is_told_after_the_server_was() {
     scene.run(&["hold"]).expect(6).says(&["is not in force"]);
     // A denial stands in the generation too.
     let upcoming = scene.upcoming();
-    scene.run(&["distrust", &upcoming]).expect(6).says(&["state_not_saved"]);
+    scene.run(&["distrust", "--yes", &upcoming]).expect(6).says(&["state_not_saved"]);
     scene.assert_serves(4, false);
 
     give_away(&scene.stage.store);

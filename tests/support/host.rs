@@ -211,6 +211,11 @@ impl Host {
         self.root(&["apply", target])
     }
 
+    /// As root, not run yet.
+    pub fn root_command(&self, arguments: &[&str]) -> Command {
+        self.command(arguments)
+    }
+
     /// The same, not run yet.
     pub fn apply_command(&self, target: &str) -> Command {
         self.command(&["apply", target])

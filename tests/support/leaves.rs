@@ -21,6 +21,7 @@ use trustsync::trust::plan::planner_state::{Hold, PlannerState};
 use trustsync::trust::plan::set::{Denial, DenialReason, Role, TrustSet};
 use trustsync::trust::plan::{self, Input, Plan};
 use trustsync::trust::values::fingerprint::Fingerprint;
+use trustsync::trust::values::said::Said;
 use trustsync::trust::values::slot::{Authority, SlotId};
 use trustsync::trust::values::timestamp::Timestamp;
 use trustsync::trust::verify::anchor::Anchors;
@@ -355,12 +356,12 @@ impl MemoryStore {
     pub fn deny(&mut self, leaf: &Leaf, reason: DenialReason) {
         let sha1 = Some(leaf.certificate.facts().sha1.clone());
         let pem_sha1 = Some(leaf.certificate.pem_sha1());
-        let denial = Denial { reason, since: day(0), sha1, pem_sha1, until: None };
+        let denial = Denial { sha1, pem_sha1, ..Denial::new(reason, day(0)) };
         self.planner.denied.insert(leaf.fingerprint, denial);
     }
 
     pub fn hold_until(&mut self, end: Timestamp) {
-        self.planner.hold = Some(Hold { until: end, reason: "test".to_owned() });
+        self.planner.hold = Some(Hold { until: end, reason: "test".to_owned(), said: Said::default() });
     }
 
     pub fn grace(&mut self, days: u32) {

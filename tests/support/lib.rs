@@ -42,6 +42,7 @@ pub mod server;
 pub mod service;
 pub mod stage;
 pub mod strace;
+pub mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

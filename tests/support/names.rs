@@ -251,7 +251,7 @@ impl Names {
         }
         let (sha1, pem_sha1) = (Some(denied.facts().sha1.clone()), Some(denied.pem_sha1()));
         let since = Timestamp::from_unix(1_700_000_000);
-        let denial = Denial { reason: DenialReason::Revoked, since, sha1, pem_sha1, until: None };
+        let denial = Denial { sha1, pem_sha1, ..Denial::new(DenialReason::Revoked, since) };
         set.denied.insert(denied.fingerprint(), denial);
         cast.push((MARKER, marker.clone(), false));
         let members = cast.into_iter().enumerate().map(|(place, (who, certificate, admitted))| {

@@ -235,11 +235,9 @@ grace = "14d"
     pub fn deny(&self, leaf: &ClientCertificate) {
         let certificate = Certificate::parse(leaf.der()).unwrap();
         let denial = Denial {
-            reason: DenialReason::Distrusted,
-            since: self.world().now(),
             sha1: Some(certificate.facts().sha1.clone()),
             pem_sha1: Some(certificate.pem_sha1()),
-            until: None,
+            ..Denial::new(DenialReason::Distrusted, self.world().now())
         };
         let mut state = self.state();
         state["memory"]["denied"][certificate.fingerprint().to_string()] = serde_json::to_value(denial).unwrap();

@@ -2,10 +2,11 @@
 //! obey.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::io::{ErrorKind, Result, Write};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::trust::values::excerpt::visible;
 
 /// As much of a stream is passed on.
 const MOST: usize = 1024 * 1024;
@@ -117,33 +118,6 @@ fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         _ => bytes.len(),
-    }
-}
-
-/// The text with everything shown that a terminal would obey, or not show: control characters but line ends and tabs,
-/// what turns the direction of writing, what has no width. They are written as JSON writes them, so that JSON stays
-/// what it was.
-fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_plain(character) {
-            shown.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _ = write!(shown, "\\u{unit:04x}");
-            }
-        }
-    }
-    shown
-}
-
-fn is_plain(character: char) -> bool {
-    match character {
-        '\n' | '\t' => true,
-        // Unicode's format characters, and its separators of lines and paragraphs.
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => false,
-        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => false,
-        other => !other.is_control(),
     }
 }
 

@@ -23,18 +23,22 @@ use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Pid, Signal, getppid, kill_process};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
-use tokio::process::{Child as Process, ChildStderr, ChildStdout, Command};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child as Process, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::signal::unix::SignalKind;
 use tokio::time::{sleep, timeout};
 
 use super::relay::Relay;
-use crate::commands::Failure;
+use crate::commands::{Failure, operator};
 use crate::exit::Exit;
 use crate::signals::Signals;
 use crate::targets::process::LAST_GRACE;
 
 /// Set for the child: the uid and gid it becomes, and its parent's pid.
 const MARK: &str = "TRUSTSYNC_AS_OWNER";
+
+/// How long root may take to answer a question.
+const ANSWERING: Duration = Duration::from_secs(600);
 
 /// How long we read on, at most, once the child has ended: what it wrote is in the pipes by then, and what it started
 /// may hold them open for ever.
@@ -113,14 +117,15 @@ const WHAT_STANDS: &str = "What servers trust is whole, the generation from befo
 pub struct Child {
     process: Process,
     owner: Owner,
+    asks: bool,
     stdout: Relay<ChildStdout, Stdout>,
     stderr: Relay<ChildStderr, Stderr>,
     signals: Signals<&'static str>,
 }
 
 impl Child {
-    /// Starts the same command again, with these variables alone.
-    pub fn start(owner: Owner, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Failure> {
+    /// Starts the same command again, with these variables alone. With `asks`, root answers its question.
+    pub fn start(owner: Owner, variables: impl Iterator<Item = (String, String)>, asks: bool) -> Result<Self, Failure> {
         let failed = |what: &str, error: io::Error| {
             let user = owner.0;
             Failure::Other(format!(
@@ -138,7 +143,9 @@ impl Child {
             .env_clear()
             .envs(variables)
             .env(MARK, format!("{user}:{group}:{}", std::process::id()))
-            .stdin(Stdio::null())
+            .env(operator::OPERATOR, operator::who())
+            .envs(asks.then_some((operator::ASKS, "1")))
+            .stdin(if asks { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -147,9 +154,13 @@ impl Child {
         let (Some(stdout), Some(stderr)) = (process.stdout.take(), process.stderr.take()) else {
             return Err(failed("its output", io::Error::from(io::ErrorKind::NotFound)));
         };
+        if let Some(to) = process.stdin.take() {
+            tokio::spawn(pass_answer_on(to));
+        }
         Ok(Self {
             process,
             owner,
+            asks,
             stdout: Relay::new(stdout, io::stdout(), "stdout"),
             stderr: Relay::new(stderr, io::stderr(), "stderr"),
             signals,
@@ -160,6 +171,7 @@ impl Child {
     /// end.
     pub async fn watch(mut self, limit: Duration) -> Result<Exit, Failure> {
         let user = self.owner.0;
+        let limit = if self.asks { limit.saturating_add(ANSWERING) } else { limit };
         let unfinished = tokio::select! {
             status = self.process.wait() => Ok(status),
             never = self.stdout.drain_on() => match never {},
@@ -209,6 +221,15 @@ impl Child {
             // Not even KILL ends one that waits for a disk that has gone away; then it is left to the kernel.
             let _ = timeout(LAST_GRACE, self.process.wait()).await;
         }
+    }
+}
+
+/// One line of root's terminal, and no more: what else is typed there is for root's shell. A child that never asks ends
+/// while this waits.
+async fn pass_answer_on(mut to: ChildStdin) {
+    if let Ok(Ok(line)) = tokio::task::spawn_blocking(operator::read_line).await {
+        // One that has ended needs no answer.
+        let _ = to.write_all(line.as_bytes()).await;
     }
 }
 

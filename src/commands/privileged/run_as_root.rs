@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::apply;
 use super::run_as_owner::{Child, Owner};
 use crate::cli::{Cli, Command, Global};
-use crate::commands::{Failure, environment};
+use crate::commands::{Failure, environment, operator};
 use crate::cycle::privileged::folder::Privileged;
 use crate::daemon;
 use crate::exit::Exit;
@@ -47,7 +47,7 @@ pub enum Duties {
     /// Answer requests meanwhile.
     Answer { helpers: Vec<(String, Privileged)>, every: Duration },
     /// Leave the command to the store's owner, who has this long for it, and answer requests meanwhile.
-    RunAsOwner { owner: Owner, secrets: Secrets, helpers: Vec<(String, Privileged)>, limit: Duration },
+    RunAsOwner { owner: Owner, secrets: Secrets, helpers: Vec<(String, Privileged)>, limit: Duration, asks: bool },
 }
 
 /// Whether a command writes into the store.
@@ -61,7 +61,8 @@ fn writes(command: &Command) -> bool {
         | Command::Hold { .. }
         | Command::Release
         | Command::Trust(_)
-        | Command::Distrust { .. }
+        | Command::Distrust(_)
+        | Command::Undistrust { .. }
         | Command::Confirm { .. }
         | Command::AcceptIssuer { .. } => true,
         Command::Status { .. }
@@ -111,7 +112,8 @@ pub fn duties(cli: &Cli) -> Result<Duties, Failure> {
             let secrets = settings.sources.iter().filter(|(name, _)| polls && concerned(name));
             let secrets = secrets.map(|(name, source)| (name.clone(), source.client_secret.clone())).collect();
             let limit = longest(cli, &stores);
-            Ok(Duties::RunAsOwner { owner: *owner, helpers, secrets, limit })
+            let asks = operator::asks(&cli.command) && operator::is_there();
+            Ok(Duties::RunAsOwner { owner: *owner, helpers, secrets, limit, asks })
         }
         Some((user, _)) if daemon => Err(Failure::Usage(format!(
             "the store belongs to uid {user}, and what root writes there its daemon could not change: run it as that \
@@ -167,10 +169,10 @@ pub async fn become_owner(
     owner: Owner,
     secrets: &Secrets,
     helpers: &[(String, Privileged)],
-    limit: Duration,
+    (limit, asks): (Duration, bool),
 ) -> Result<Exit, Failure> {
     prepare(helpers, owner.1);
-    let child = Child::start(owner, handed_on().chain(secrets_for(owner, secrets)))?;
+    let child = Child::start(owner, handed_on().chain(secrets_for(owner, secrets)), asks)?;
     beside(global, helpers, SOON, child.watch(limit)).await
 }
 

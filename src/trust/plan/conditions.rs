@@ -74,7 +74,7 @@ impl Planner<'_> {
             let Some(certificate) = self.certificates.get(key) else { continue };
             let (name, end) = (name(certificate), certificate.facts().not_after);
             if let Some(word) =
-                entry.trusted.word.filter(|word| word.until > now && entry.trusted.role == Role::Trusted)
+                entry.trusted.word.as_ref().filter(|word| word.until > now && entry.trusted.role == Role::Trusted)
             {
                 let ends_soon = word.until.since(now) <= OVERRIDE_ENDS_WARNING;
                 let severity = if ends_soon { Severity::Warning } else { Severity::Note };

@@ -45,13 +45,13 @@ impl Planner<'_> {
         let now = self.input.now;
         for (slot, held) in &mut state.slots {
             for entry in held.entries.values_mut().filter(|entry| entry.trusted.role != Role::Trusted) {
-                entry.trusted.word = entry.trusted.word.filter(|word| word.until > now || self.input.clock_doubted);
+                entry.trusted.word.take_if(|word| word.until <= now && !self.input.clock_doubted);
             }
             if self.held || self.input.clock_doubted {
                 continue;
             }
             let over = |entry: &Entry| {
-                entry.trusted.role == Role::Trusted && entry.trusted.word.is_none_or(|word| word.until <= now)
+                entry.trusted.role == Role::Trusted && entry.trusted.word.as_ref().is_none_or(|word| word.until <= now)
             };
             let mut ended: Vec<Fingerprint> =
                 held.entries.iter().filter(|(_, entry)| over(entry)).map(|(key, _)| *key).collect();

@@ -6,6 +6,7 @@ use crate::trust::plan;
 use crate::trust::plan::planner_state::{Entry, PlannerState, TrustOverride, TrustedEntry};
 use crate::trust::plan::set::{Denial, DenialReason, Role, TrustSet};
 use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::said::Said;
 use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::{Identity, Verified};
@@ -57,15 +58,61 @@ pub struct Digests {
     pub pem_sha1: Option<String>,
 }
 
-/// `distrust`: denies a certificate for good. Returns whether that is new.
-pub fn distrust(planner: &mut PlannerState, fingerprint: Fingerprint, known: Digests, now: Timestamp) -> bool {
-    let denial = planner.denied.get(&fingerprint);
-    let sha1 = denial.and_then(|denial| denial.sha1.clone()).or(known.sha1);
-    let pem_sha1 = denial.and_then(|denial| denial.pem_sha1.clone()).or(known.pem_sha1);
-    let before = denial.filter(|denial| denial.reason == DenialReason::Distrusted);
-    let since = before.map_or(now, |denial| denial.since);
-    let denial = Denial { reason: DenialReason::Distrusted, since, sha1, pem_sha1, until: None };
-    planner.denied.insert(fingerprint, denial.clone()) != Some(denial)
+/// `distrust`: denies a certificate until [`undistrust`]. Returns whether that is new.
+pub fn distrust(
+    planner: &mut PlannerState,
+    fingerprint: Fingerprint,
+    known: Digests,
+    said: Said,
+    now: Timestamp,
+) -> bool {
+    let before = planner.denied.remove(&fingerprint);
+    let is_new = before.as_ref().is_none_or(|denial| denial.reason != DenialReason::Distrusted);
+    let mut denial = match before {
+        Some(denial) if !is_new => denial,
+        revoked => {
+            let (sha1, pem_sha1) =
+                revoked.as_ref().map_or((None, None), |denial| (denial.sha1.clone(), denial.pem_sha1.clone()));
+            let revocation = revoked.map(Box::new);
+            Denial { sha1, pem_sha1, said, revocation, ..Denial::new(DenialReason::Distrusted, now) }
+        }
+    };
+    denial.sha1 = denial.sha1.or(known.sha1);
+    denial.pem_sha1 = denial.pem_sha1.or(known.pem_sha1);
+    planner.denied.insert(fingerprint, denial);
+    is_new
+}
+
+/// What `undistrust` has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undistrusted {
+    /// The operator's denial is lifted.
+    Lifted,
+    /// It is lifted, and a CA's revocation, which no operator lifts, denies the certificate still.
+    StillRevoked,
+    /// Nothing was there to lift: a CA alone denies it.
+    Revoked,
+    /// Nothing was there to lift: it is not denied.
+    NotDenied,
+}
+
+/// `undistrust`: takes an operator's denial back. The certificate enters again as any other does.
+pub fn undistrust(planner: &mut PlannerState, fingerprint: &Fingerprint) -> Undistrusted {
+    match planner.denied.get(fingerprint).map(|denial| denial.reason) {
+        None => return Undistrusted::NotDenied,
+        Some(DenialReason::Distrusted) => {}
+        Some(_) => return Undistrusted::Revoked,
+    }
+    match planner.denied.remove(fingerprint).and_then(|denial| Some((denial.revocation?, denial.sha1, denial.pem_sha1)))
+    {
+        None => Undistrusted::Lifted,
+        Some((revocation, sha1, pem_sha1)) => {
+            let revocation = *revocation;
+            let (sha1, pem_sha1) = (revocation.sha1.clone().or(sha1), revocation.pem_sha1.clone().or(pem_sha1));
+            planner.denied.insert(*fingerprint, Denial { sha1, pem_sha1, ..revocation });
+            Undistrusted::StillRevoked
+        }
+    }
 }
 
 /// `accept-issuer`: lets in what this issuer has signed, in every slot. Returns whether that is new.

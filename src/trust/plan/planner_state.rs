@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan::set::{Denial, Role, TrustSet, Witnesses};
 use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::said::Said;
 use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
 
@@ -61,8 +62,11 @@ impl PlannerState {
 pub struct Hold {
     /// When it ends by itself.
     pub until: Timestamp,
-    /// Who set it, for people: `rollback to generation 41`.
+    /// What set it, for people: `rollback to generation 41`.
     pub reason: String,
+    /// Who set it, and why.
+    #[serde(default, skip_serializing_if = "Said::is_empty")]
+    pub said: Said,
 }
 
 /// What is remembered of one slot.
@@ -97,7 +101,7 @@ pub struct Issuer {
 }
 
 /// The operator's override for a leaf that the vendor does not list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustOverride {
     /// When it was given.
     pub since: Timestamp,
@@ -106,6 +110,9 @@ pub struct TrustOverride {
     /// Whether the identity was waived.
     #[serde(default)]
     pub any_identity: bool,
+    /// Who gave it, and why.
+    #[serde(default, skip_serializing_if = "Said::is_empty")]
+    pub said: Said,
 }
 
 /// What a slot trusts by one entry, a pinned leaf or the root of a name rule; each change of it makes a generation.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::said::Said;
 use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::Timestamp;
 
@@ -127,6 +128,27 @@ pub struct Denial {
     /// When the leaf expires, where known: a revocation holds until then, a distrust for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Who distrusted it, and why.
+    #[serde(default, skip_serializing_if = "Said::is_empty")]
+    pub said: Said,
+    /// What a CA says of a leaf that the operator distrusts too: it holds on when they take their word back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Box<Denial>>,
+}
+
+impl Denial {
+    /// One of which no more is known.
+    #[must_use]
+    pub fn new(reason: DenialReason, since: Timestamp) -> Self {
+        Self { reason, since, sha1: None, pem_sha1: None, until: None, said: Said::default(), revocation: None }
+    }
+
+    /// A CA has revoked the leaf, whatever the operator says of it.
+    pub fn revoke(&mut self, revocation: impl FnOnce() -> Self) {
+        if self.reason == DenialReason::Distrusted {
+            self.revocation.get_or_insert_with(|| Box::new(revocation()));
+        }
+    }
 }
 
 /// Whom the servers may admit. *Empty* (no pin and no name rule) means deny all.

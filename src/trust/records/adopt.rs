@@ -224,13 +224,13 @@ impl Adoption<'_> {
         entry: &TrustedEntry,
         alone: bool,
     ) -> Result<(), String> {
-        let mut word = entry.word.filter(|word| word.until > self.input.now);
+        let mut word = entry.word.clone().filter(|word| word.until > self.input.now);
         if entry.role == Role::Trusted && word.is_none() {
             // As in the planner: the slot's last entry stays.
             if !alone || self.before(&rules.slot, key).is_none() {
                 return Err(format!("the operator's override for {} has ended", key.short()));
             }
-            word = entry.word;
+            word.clone_from(&entry.word);
         }
         let known = |key: &Fingerprint| self.input.certificates.get(key).cloned();
         let leaf = known(&key).ok_or_else(|| format!("{} is in none of its files", key.short()))?;
@@ -251,7 +251,7 @@ impl Adoption<'_> {
             ));
         };
         let verified = candidate.admit(identity).map_err(|refusal| {
-            let waived = word.is_some_and(|word| word.any_identity);
+            let waived = word.as_ref().is_some_and(|word| word.any_identity);
             let why = if waived { "; only the configuration here can waive its identity" } else { "" };
             format!("{refusal}{why}")
         })?;

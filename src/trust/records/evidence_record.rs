@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::said::Said;
 use crate::trust::values::timestamp::Timestamp;
 
 /// How many events one record lists; a target that owes for months, each time for another reason, must not fill the
@@ -99,6 +100,9 @@ pub struct OverrideLine {
     /// What.
     #[serde(default)]
     pub word: String,
+    /// Who, and why.
+    #[serde(flatten)]
+    pub said: Said,
 }
 
 /// Lines that the disk did not take for so long that they had no room to wait.

@@ -240,7 +240,10 @@ impl State {
         if !behind {
             self.planner.hold = before.hold;
         }
-        self.planner.denied.extend(before.denied);
+        // A denial that a newer generation lacks was taken back there.
+        if !behind {
+            self.planner.denied.extend(before.denied);
+        }
         self.planner.accepted_issuers.extend(before.accepted_issuers);
     }
 

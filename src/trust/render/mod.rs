@@ -48,8 +48,10 @@ impl<'a> Content<'a> {
         let mut text = format!("form {FORM} outputs {:?} set {}", self.outputs, self.set.digest());
         // The operator's overrides change no file but the manifest, and must be in it.
         for (slot, held) in &self.planner.slots {
-            for (key, role, word) in
-                held.entries.iter().filter_map(|(key, entry)| Some((key, entry.trusted.role, entry.trusted.word?)))
+            for (key, role, word) in held
+                .entries
+                .iter()
+                .filter_map(|(key, entry)| Some((key, entry.trusted.role, entry.trusted.word.as_ref()?)))
             {
                 let _ = write!(text, "\nword {slot} {key} {role} until {}", word.until);
             }

@@ -1,6 +1,8 @@
 //! Someone else's text (a server's, a check's, a socket's) before it is kept or shown: printable, and never longer than
 //! what keeps it can read again.
 
+use std::fmt::Write as _;
+
 const CUT: &str = "[...]";
 
 /// At most `most` characters of the beginning: of an answer, which says first what it is.
@@ -52,6 +54,34 @@ pub(crate) const SHOWN: usize = 8;
 pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a String>, most: usize) -> String {
     let names: Vec<String> = names.into_iter().take(most).map(|name| format!("\"{}\"", quoted(name))).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// The text with everything shown that a terminal would obey, or not show: control characters but line ends and tabs,
+/// what turns the direction of writing, what has no width. They are written as JSON writes them, so that JSON stays
+/// what it was.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_plain(character) {
+            shown.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        }
+    }
+    shown
+}
+
+fn is_plain(character: char) -> bool {
+    match character {
+        '\n' | '\t' => true,
+        // Unicode's format characters, and its separators of lines and paragraphs.
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => false,
+        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => false,
+        other => !other.is_control(),
+    }
 }
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 pub mod excerpt;
 pub mod fingerprint;
 pub mod marker_name;
+pub mod said;
 pub mod slot;
 pub mod timestamp;

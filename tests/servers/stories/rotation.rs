@@ -52,7 +52,7 @@ pub async fn a_whole_rotation_admits_the_right_ones_at_every_step<S: Server>(row
     assert_cast(&stage, &server, &rotated);
 
     // Distrusted by its operator, and with it nobody is left.
-    let distrust = stage.run(&["distrust", &Fingerprint::of(upcoming.der()).to_string()]).await;
+    let distrust = stage.run(&["distrust", "--yes", &Fingerprint::of(upcoming.der()).to_string()]).await;
     assert_eq!(distrust.code, 0, "{distrust:?}");
     assert!(distrust.stdout.contains(&format!("target {}: proven", S::TARGET)), "{distrust:?}");
     assert_nobody_gets_in(&stage, &server, &[&current, &upcoming]);
