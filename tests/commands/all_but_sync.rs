@@ -52,6 +52,7 @@ fn help_names_what_is_built_and_nothing_else() {
         "run",
         "status",
         "reload",
+        "snippet",
         "apply",
         "verify",
         "inspect",
