@@ -19,6 +19,7 @@
 mod log_line;
 
 mod bounded;
+mod children;
 pub mod cli;
 pub mod clock;
 pub mod commands;

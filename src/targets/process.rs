@@ -2,22 +2,27 @@
 //!
 //! What the rest of trustsync may rely on: no shell is involved; the program gets `PATH`, `LANG=C` and the
 //! `TRUSTSYNC_*` variables it was given, and no input; when its time is over, it is ended with all that it started in
-//! its process group; its output is kept up to a bound; and nothing that it leaves behind can hold us up.
+//! its process group; its output is kept up to a bound; and nothing that it leaves behind can hold us up, or is harmed
+//! by our end: a server that it started in the background goes on writing to where we read no more, and a process of
+//! its own reads that and throws it away. (A file in memory in the pipe's place would need no reader, but has to be
+//! bounded: then that server's writes fail one day, which ends those that take a failed write to heart, and a script's
+//! `>/dev/stderr`, which truncates, fails at once.)
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::children::{self, Child};
 use crate::trust::values::excerpt;
 
 /// How much of a program's output is kept, unless its caller says otherwise.
@@ -33,7 +38,10 @@ const LAST_OUTPUT: Duration = Duration::from_millis(200);
 const COMMAND_SHOWN: usize = 400;
 
 /// Where programs are found when we have no `PATH` of our own.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Where servers and their tools are, and where nobody's `PATH` need look: cron's has none of these.
+const ALWAYS_SEARCHED: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// The `TRUSTSYNC_*` variables that a program is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,24 +166,26 @@ impl Run<'_> {
 
         let (reader, writer) = io::pipe().map_err(lost)?;
         let mut output = Output {
-            from: pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(lost)?,
+            from: Some(pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(lost)?),
             kept: Vec::new(),
             bound: self.output_kept,
             cut: false,
         };
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()))
+            .env("PATH", search_path())
             .env("LANG", "C")
             .envs(&self.environment.0)
             .stdin(Stdio::null())
             .stdout(writer.try_clone().map_err(lost)?)
             .stderr(writer)
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed("started"))?;
+            .kill_on_drop(true);
+        let mut child = children::spawn(&mut command).map_err(failed("started"))?;
+        // It holds our end of its output.
+        drop(command);
         // Declared after the child, so dropped before it: as long as the child is not reaped, no other process can have
         // the group's number.
         let mut group = Group::of(&child);
@@ -189,7 +199,9 @@ impl Run<'_> {
             Some(status) => {
                 group.ended();
                 // What it started may live on for a purpose (a restarted server): it is left alone.
-                let _ = timeout(LAST_OUTPUT, output.read()).await;
+                if timeout(LAST_OUTPUT, output.read()).await.is_err() {
+                    output.leave();
+                }
                 (status, false)
             }
             None => {
@@ -211,9 +223,22 @@ impl Run<'_> {
     }
 }
 
+/// Our own, and where servers are.
+fn search_path() -> OsString {
+    let own = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&own).collect();
+    for folder in ALWAYS_SEARCHED.map(PathBuf::from) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    std::env::join_paths(folders).unwrap_or(own)
+}
+
 /// The output, read as long as there is any and kept as far as is wanted.
 struct Output {
-    from: pipe::Receiver,
+    /// None once another process reads it.
+    from: Option<pipe::Receiver>,
     kept: Vec<u8>,
     bound: usize,
     cut: bool,
@@ -222,12 +247,23 @@ struct Output {
 impl Output {
     /// Reads to the end.
     async fn read(&mut self) {
+        let Some(from) = &mut self.from else { return };
         let mut chunk = [0; 16 * 1024];
-        while let Ok(read @ 1..) = self.from.read(&mut chunk).await {
+        while let Ok(read @ 1..) = from.read(&mut chunk).await {
             let space = self.bound.saturating_sub(self.kept.len());
             self.cut |= read > space;
             self.kept.extend(chunk.iter().take(read.min(space)));
         }
+    }
+
+    /// Leaves the rest to a process that reads it to its end, however long that takes: its writers live on, and would
+    /// be ended by a pipe that nobody reads.
+    fn leave(&mut self) {
+        let Some(Ok(rest)) = self.from.take().map(pipe::Receiver::into_blocking_fd) else { return };
+        let mut reader = Command::new("cat");
+        reader.env_clear().env("PATH", search_path()).process_group(0);
+        // Where there is no such program, the writers are on their own.
+        let _ = children::spawn(reader.stdin(rest).stdout(Stdio::null()).stderr(Stdio::null()));
     }
 
     /// Reads to the end, and then waits for ever: an arm of a `select!` that only the other one ends.
@@ -242,7 +278,7 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+        Self(child.pid())
     }
 
     fn signal(&self, signal: Signal) {

@@ -6,7 +6,6 @@
 //! without a signal. What cannot be seen without doing it (`systemctl reload`, a command, a `POST`) is not judged.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,11 +66,7 @@ pub async fn obstacles(
 /// tell.
 fn denied(outcome: &CheckOutcome) -> Option<&str> {
     let (CheckOutcome::Failed { output: said } | CheckOutcome::CouldNotRun(said)) = outcome else { return None };
-    let errno = io::Error::from_raw_os_error(rustix::io::Errno::ACCESS.raw_os_error()).to_string();
-    let words = errno.split(" (").next().unwrap_or("Permission denied").to_owned();
-    let refused: Vec<&str> = said.lines().filter(|line| line.contains(&words)).collect();
-    // nginx only warns that it cannot open its log; what ended it comes last.
-    refused.last().map(|line| line.trim())
+    check::refused_access(said)
 }
 
 async fn may_connect(socket: &Path, user: Option<User>, environment: &Environment, limit: Duration) -> bool {

@@ -95,3 +95,20 @@ fn the_daemon_of_another_user_says_in_its_first_cycle_what_it_cannot_do() {
     let mut status = command(&["status"]);
     run(status.current_dir("/")).exits(1).says(&["target_out_of_reach"]);
 }
+
+#[test]
+fn what_that_user_may_not_read_is_not_told_as_a_broken_server_when_something_changes() {
+    if !is_root() {
+        return;
+    }
+    let GivenAway { sandbox, nginx, _folder } = &given_away();
+    let (_program, program) = binary_for_everyone(Path::new(env!("CARGO_BIN_EXE_trustsync")));
+    sandbox.world().set_days_left(60).unwrap();
+    let mut command = Command::new(&program);
+    command.arg("--config").arg(sandbox.path("config.toml")).arg("sync").env("PATH", "/usr/bin:/bin");
+    let ran = run(as_nobody(&command).current_dir("/")).exits(7);
+    let key = format!("{}/server.key", nginx.dir().display());
+    ran.says(&["published generation", "target_check_not_run", "EACCES", &key, "privileged = true"])
+        .never_says(&["broken elsewhere"]);
+    assert_eq!(nginx.reload_requests(), 0);
+}

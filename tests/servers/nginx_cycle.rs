@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use support::foreground::wait_until;
 use support::nginx::Nginx;
 use support::nginx_stage::{PLAIN, knock, server_block};
 use support::privilege;
@@ -176,6 +177,41 @@ async fn a_server_of_which_nothing_is_seen_is_reloaded_once_a_generation_and_whe
         stage.world().rotate().unwrap();
     }
     assert!(stage.linked("nginx") > 1, "the second round began with a generation of its own");
+}
+
+#[tokio::test]
+async fn by_the_path_of_cron_the_server_is_checked_and_told() {
+    let mut stage = Stage::begin_now().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    nginx.rewrite(&stage.wired("nginx"));
+    stage.configure(&[("nginx", &nginx, None)]);
+    let own = std::env::var("PATH").unwrap();
+    let done = stage.run_with(&["sync"], &[("PATH", "/usr/bin:/bin")]).await;
+    assert_eq!((done.code, done.stdout.contains("target nginx: proven")), (0, true), "PATH was {own}: {done:?}");
+    // Where it is nowhere, that is no refusal.
+    let missing = nginx.table("nginx", &nginx.check_command()).replace("check = [\"nginx\"", "check = [\"no-nginx\"");
+    stage.configure_targets(&missing);
+    let done = stage.run(&["reload", "nginx"]).await;
+    assert_eq!(done.code, 7, "{done:?}");
+    assert!(done.stderr.contains("target_check_not_run") && !done.stderr.contains("broken elsewhere"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_a_reload_starts_in_the_background_lives_on_and_writes_what_it_likes() {
+    let mut stage = Stage::begin_now().await;
+    let done = stage.root().join("written");
+    // More than any pipe holds, long after the command and trustsync itself have ended.
+    let server = format!(
+        "(sleep 1; i=0; while [ $i -lt 3000 ]; do echo $i 'a line of the log of a server that goes on' || exit; \
+         i=$((i+1)); done; echo $i > {}) & echo started > /dev/stderr",
+        done.display()
+    );
+    let command = ["sh", "-c", &server];
+    stage.configure_targets(&format!("[target.app]\nkind = \"generic\"\nreload = {{ command = {command:?} }}\n"));
+    let synced = stage.run(&["sync"]).await;
+    assert_eq!(synced.code, 0, "{synced:?}");
+    assert!(!done.exists(), "it has only begun");
+    wait_until("the server has written it all", || fs::read_to_string(&done).is_ok_and(|text| text == "3000\n"));
 }
 
 #[tokio::test]

@@ -109,6 +109,14 @@ async fn a_child_left_behind_with_our_pipe_holds_nobody_up_and_lives_on() {
 }
 
 #[tokio::test]
+async fn programs_are_found_where_servers_are_whatever_our_own_path_is() {
+    let ran = run(&["sh", "-c", "echo $PATH"], LONG).await;
+    for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
+        assert!(ran.output.trim().split(':').any(|found| found == folder), "{}", ran.output);
+    }
+}
+
+#[tokio::test]
 async fn a_command_whose_caller_gives_up_is_killed_with_its_children() {
     let folder = tempfile::tempdir().unwrap();
     let pidfile = folder.path().join("pid");

@@ -197,8 +197,14 @@ grace = "14d"
 
     /// The binary, on the same configuration.
     pub async fn run(&self, arguments: &[&str]) -> Done {
+        self.run_with(arguments, &[]).await
+    }
+
+    /// The same, with these variables besides.
+    pub async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Done {
         let output = tokio::process::Command::new(program())
             .args(arguments)
+            .envs(variables.iter().copied())
             .arg("--config")
             .arg(self.root.join("config.toml"))
             .env_remove("CREDENTIALS_DIRECTORY")

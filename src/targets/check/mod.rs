@@ -11,8 +11,11 @@
 pub mod canary;
 mod room;
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 pub use crate::targets::process::Environment;
 use crate::targets::process::{OUTPUT_KEPT, Ran, Run, RunError};
@@ -139,14 +142,35 @@ async fn in_view(argv: &[String], environment: &Environment, limit: Duration, mi
     }
 }
 
-/// 126 and 127 are what `exec` of a shell, and every wrapper after its model, say of a program that cannot be run.
+/// 126 and 127 are what `exec` of a shell, and every wrapper after its model, say of a program that cannot be run. One
+/// that may not read what it checks says nothing of it.
 fn verdict(ran: Ran) -> CheckOutcome {
     match ran.status.code() {
         _ if ran.timed_out => CheckOutcome::CouldNotRun(ran.describe()),
         Some(0) => CheckOutcome::Passed,
         Some(126 | 127) => CheckOutcome::CouldNotRun(ran.describe()),
-        _ => CheckOutcome::Failed { output: ran.describe() },
+        _ => {
+            let user = rustix::process::geteuid();
+            match refused_access(&ran.output) {
+                Some(line) if !user.is_root() => CheckOutcome::CouldNotRun(format!(
+                    "as uid {} it may not read what it must (EACCES), and privileged = true has root make it\n{line}",
+                    user.as_raw()
+                )),
+                _ => CheckOutcome::Failed { output: ran.describe() },
+            }
+        }
     }
+}
+
+/// The line of a failed check that says that access was refused, if that is what ended it: servers say last what broke,
+/// and before it they may warn of a log that they cannot open.
+#[must_use]
+pub fn refused_access(said: &str) -> Option<&str> {
+    let errno = io::Error::from(Errno::ACCESS).to_string();
+    let words = errno.split(" (").next().unwrap_or("Permission denied");
+    let says = |line: &&str| line.contains(words);
+    let emergency = said.lines().rfind(|line| line.contains("emerg"));
+    emergency.map_or_else(|| said.lines().rfind(says), |line| Some(line).filter(says)).map(str::trim)
 }
 
 /// Where a path leads, without symlinks.

@@ -22,6 +22,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::report::{ReloadError, ReloadReport};
 use super::systemd;
+use crate::children;
 use crate::targets::process::{Environment, printable};
 use crate::targets::ways::{Addressee, Signal};
 
@@ -300,14 +301,6 @@ fn name_of(pid: i32, wanted: &str) -> io::Result<Name> {
     Ok(Name::Comm(if is_cut { wanted.to_owned() } else { comm }))
 }
 
-/// The fourth field of /proc/PID/stat; the second, in parentheses, may hold anything (proc_pid_stat(5)).
 fn parent_of(pid: i32) -> io::Result<i32> {
-    let stat = fs::read(format!("/proc/{pid}/stat"))?;
-    let stat = String::from_utf8_lossy(&stat);
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    after_name
-        .split_whitespace()
-        .nth(1)
-        .and_then(|field| field.parse().ok())
-        .ok_or_else(|| io::Error::other("no parent"))
+    children::state_and_parent(pid).map(|(_, parent)| parent)
 }
