@@ -14,6 +14,7 @@ use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::marker_name::MarkerName;
 use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::work::Work;
 use crate::trust::verify::{self, Identity, Policy, Verdict};
 
 /// More entries and slots, and more denials, than any store of ours has: the work is bounded before it begins.
@@ -118,7 +119,7 @@ pub fn adopt(input: &Input<'_>) -> Result<Adopted, Withheld> {
     }
     let planner =
         PlannerState { denied, accepted_issuers: manifest.accepted_issuers.clone(), ..PlannerState::default() };
-    let mut adoption = Adoption { input, planner, certificates: BTreeMap::new() };
+    let mut adoption = Adoption { input, planner, certificates: BTreeMap::new(), work: Work::default() };
     let mut refused = Vec::new();
     for (slot, held) in &manifest.slots {
         let rules = input.rules.iter().find(|rules| rules.slot == *slot);
@@ -196,6 +197,8 @@ struct Adoption<'a> {
     planner: PlannerState,
     /// Those that verified, with their paths.
     certificates: BTreeMap<Fingerprint, Certificate>,
+    /// What verifying all of the giver's entries may cost.
+    work: Work<'a>,
 }
 
 impl Adoption<'_> {
@@ -236,12 +239,14 @@ impl Adoption<'_> {
         let leaf = known(&key).ok_or_else(|| format!("{} is in none of its files", key.short()))?;
         let chain = entry.chain.iter().filter(|link| **link != key).filter_map(known);
         let given = std::iter::once(leaf).chain(chain).collect();
-        let candidate = match verify::verify_certificates(given, &rules.anchors, self.input.policy, self.input.now) {
-            Verdict::Accepted(candidate) => candidate,
-            // Servers refuse it by themselves; the daemon keeps it as the last one.
-            Verdict::Expired(candidate, _) if self.input.giver == Giver::Daemon => candidate,
-            Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => return Err(refusal.to_string()),
-        };
+        let candidate =
+            match verify::verify_certificates(given, &rules.anchors, self.input.policy, self.input.now, &mut self.work)
+            {
+                Verdict::Accepted(candidate) => candidate,
+                // Servers refuse it by themselves; the daemon keeps it as the last one.
+                Verdict::Expired(candidate, _) if self.input.giver == Giver::Daemon => candidate,
+                Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => return Err(refusal.to_string()),
+            };
         let Some(identity) = identity else {
             return Err(format!(
                 "{} cannot be verified without an identity, and a seed teaches none: it enters once the vendor lists \
@@ -255,7 +260,7 @@ impl Adoption<'_> {
             let why = if waived { "; only the configuration here can waive its identity" } else { "" };
             format!("{refusal}{why}")
         })?;
-        let chain = verified.chain().iter().map(|link| self.let_in(link)).collect();
+        let chain = verified.issuers().map(|link| self.let_in(link)).collect();
         self.let_in(verified.leaf());
         let seen = TrustedEntry::seen(entry.role, entry.first_seen);
         self.remember(&rules.slot, key, TrustedEntry { chain, word, ..seen });
