@@ -95,9 +95,6 @@ pub enum Command {
     Apply {
         /// The target's name in the configuration.
         target: String,
-        /// Let go first of what the daemon has said: for a store that was made anew on purpose
-        #[arg(long)]
-        reset: bool,
     },
     /// Check a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
     Verify(Verify),
@@ -114,16 +111,7 @@ pub enum Command {
         with: Option<PathBuf>,
     },
     /// Publish an older generation's set anew, and hold it
-    Rollback {
-        /// The generation [default: the newest one with another set].
-        generation: Option<u64>,
-        /// How long the hold lasts that keeps the next cycle from undoing it.
-        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
-        hold: Duration,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
+    Rollback(Rollback),
     /// Freeze the trust set: nothing enters or leaves but by revocation and distrust
     Hold {
         /// For how long.
@@ -198,6 +186,22 @@ pub struct Sync {
     /// Exit with 10 instead of 0 if anything changed, or would
     #[arg(long)]
     pub detailed_exit_code: bool,
+}
+
+/// `trustsync rollback`.
+#[derive(Debug, Clone, Args)]
+pub struct Rollback {
+    /// The generation [default: the newest one with another set].
+    pub generation: Option<u64>,
+    /// How long the hold lasts that keeps the next cycle from undoing it.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
+    pub hold: Duration,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Even if it lacks what the vendor lists now: calls with that fail at once
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `trustsync trust`.

@@ -9,10 +9,8 @@ use super::status;
 use super::{Failure, load, open, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
-use crate::cycle::{self, Report};
+use crate::cycle::Report;
 use crate::exit::Exit;
-use crate::settings::resolved::Store;
-use crate::store::contents::Contents;
 use crate::trust::event::LogLine;
 use crate::trust::event::finding::Finding;
 use crate::trust::records::state::Alarm;
@@ -23,15 +21,15 @@ pub fn list(global: &Global) -> Exit {
 
 fn show(global: &Global) -> Result<Exit, Failure> {
     let loaded = load(global)?;
-    let of_store = |store: &Store, _: &Contents, alarms: Vec<Alarm>| (store.name.clone(), alarms);
-    let (worst, stores) = status::each(global, &loaded, SystemClock.now(), of_store)?;
-    let alarms = || stores.iter().flat_map(|(store, alarms)| alarms.iter().map(move |alarm| (store, alarm)));
+    let (exit, stores) = status::each(global, &loaded, SystemClock.now(), LogLine::AlarmsUnknown)?;
+    let alarms =
+        || stores.iter().flat_map(|(known, health)| health.alarms.iter().map(move |alarm| (&*known.store, alarm)));
     let json: Vec<_> = alarms().map(|(store, alarm)| json(store, alarm)).collect();
     print(global.output, &json, || {
         let text: String = alarms().map(|(store, alarm)| text(store, alarm)).collect();
         if text.is_empty() { "No alarms.\n".to_owned() } else { text }
     })?;
-    Ok(worst.exit())
+    Ok(exit)
 }
 
 fn json(store: &str, alarm: &Alarm) -> Value {
@@ -68,7 +66,7 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
     // Every id is checked before any alarm is ended.
     let mut known: BTreeMap<String, Alarm> = BTreeMap::new();
     for store in &stores {
-        for alarm in status::alarms(&loaded.settings, store, &cycle::read(store)?, now) {
+        for alarm in status::judge(&loaded.settings, store, now)?.1.alarms {
             let entry = known.entry(alarm.finding.alarm_id()).or_insert_with(|| alarm.clone());
             if alarm.unseen {
                 *entry = alarm;
@@ -93,9 +91,7 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
             return Err(Failure::NotSaved(why));
         }
         stand.extend(
-            status::alarms(&loaded.settings, store, &cycle::read(store)?, now)
-                .into_iter()
-                .map(|alarm| alarm.finding.alarm_id()),
+            status::judge(&loaded.settings, store, now)?.1.alarms.into_iter().map(|alarm| alarm.finding.alarm_id()),
         );
         ended.insert(store.name.clone(), seen);
     }

@@ -44,7 +44,7 @@ pub fn release(global: &Global) -> Result<Exit, Failure> {
     let each = set(global, &held, "trustsync release", None);
     let stores: Vec<&String> = each.done.keys().collect();
     print(global.output, &json!({"released": stores}), || {
-        let text = "the next cycle adds and removes again: the daemon's within two minutes, or trustsync sync.";
+        let text = "the next cycle adds and removes again: the daemon's at once, or trustsync sync.";
         stores.iter().map(|store| format!("{store}: released: {text}\n")).collect()
     })?;
     Ok(each.exit())

@@ -33,7 +33,7 @@ use clap::Parser;
 use serde::Serialize;
 
 use privileged::run_as_owner::{self, StillRoot};
-use privileged::run_as_root::{self, Duties, RootsWord};
+use privileged::run_as_root::{self, Duties};
 
 use crate::cli::{self, Cli, Command, Global, Output};
 use crate::clock::SystemClock;
@@ -93,15 +93,12 @@ async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Fai
             () = run_as_owner::asked_to_end() => Ok(Exit::Unexpected),
         };
     }
-    let (global, word) = (cli.global.clone(), RootsWord::of(&cli.command));
+    let global = cli.global.clone();
     match run_as_root::duties(&cli)? {
         Duties::Nothing => dispatch(cli).await,
-        Duties::Answer { helpers, every } => {
-            let command = run_as_root::beside(&global, &helpers, every, dispatch(cli));
-            run_as_root::with_roots_word(&global, word, &helpers, command).await
-        }
+        Duties::Answer { helpers, every } => run_as_root::beside(&global, &helpers, every, dispatch(cli)).await,
         Duties::RunAsOwner { owner, secrets, helpers, limit, asks } => {
-            run_as_root::become_owner(&global, owner, &secrets, &helpers, (limit, asks), word).await
+            run_as_root::become_owner(&global, owner, &secrets, &helpers, (limit, asks)).await
         }
     }
 }
@@ -115,14 +112,12 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Status { probe: false } => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
         Command::Snippet { target } => snippet::run(global, &target),
-        Command::Apply { target, reset } => privileged::apply::run(global, &target, reset).await,
+        Command::Apply { target } => privileged::apply::run(global, &target).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect(arguments) => inspect::run(global, &arguments),
         Command::History => history::run(global),
         Command::Diff { generation, with } => diff::run(global, generation, with.as_deref()),
-        Command::Rollback { generation, hold, reason } => {
-            rollback::run(global, generation, hold, reason.as_deref()).await
-        }
+        Command::Rollback(arguments) => rollback::run(global, &arguments).await,
         Command::Hold { length, reason } => hold::hold(global, length, reason.as_deref()),
         Command::Release => hold::release(global),
         Command::Trust(arguments) => trust::run(global, &arguments).await,

@@ -2,10 +2,9 @@
 //! feature are this cycle; what differs is the settings and the clock that it is handed.
 //!
 //! ```text
-//!  observe, judge, CRLs (no lock) ─▶ lock ─▶ contents ─▶ interpret ─▶ revocations ─▶ plan ─▶ commit ─▶ turns ─▶ state
+//!  observe, CRLs (network, no lock) ─▶ lock ─▶ contents ─▶ interpret ─▶ revocations ─▶ plan ─▶ commit ─▶ turns ─▶ state
 //! ```
-//! The network is asked, and each certificate judged, before the lock is taken: neither a slow vendor nor one that lists
-//! what is hard to judge keeps an operator waiting.
+//! The network is asked before the lock is taken, so that a slow vendor keeps no operator waiting.
 
 mod anchors;
 mod canary;
@@ -14,6 +13,7 @@ mod due;
 mod evidence;
 mod foreseen;
 mod housekeeping;
+mod look;
 mod observe;
 mod overrides;
 pub mod privileged;
@@ -30,6 +30,7 @@ mod under_way;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::clock::Clock;
@@ -42,21 +43,25 @@ use crate::trust::plan::planner_state::PlannerState;
 use crate::trust::plan::set::TrustSet;
 use crate::trust::plan::{self, Plan};
 use crate::trust::records::state::State;
-use crate::trust::records::summary::StoreSummary;
 use crate::trust::values::slot::SlotId;
 
 pub use anchors::AnchorsError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 pub use foreseen::would_refuse;
+pub use look::{meant, summary, unwritable_now};
+use observe::Assessed;
 pub use observe::{Clients, Observed, identity_rule, pin_line};
 pub use overrides::{Accepted, KnownCertificate, check_leaf, known_certificate, known_fingerprints};
 pub use probe::{Probe, probe};
 pub use reach::out_of_reach;
 pub use report::{Report, TargetReport};
-use revocation::Lists;
+pub use revocation::{Fetching, Lists};
 pub use session::{Closed, Session, Unsaved};
 
 use crate::exit::Exit;
+
+/// How long one cycle by itself waits for revocation lists in all.
+const FOR_LISTS: Duration = Duration::from_secs(10);
 
 /// How a cycle is run.
 #[derive(Debug, Clone)]
@@ -102,9 +107,10 @@ impl CycleError {
     }
 }
 
-/// What the sources answered, judged before the lock is taken, and the revocation lists for one store.
+/// What the sources answered for one store, assessed before the lock is taken, with the revocation lists for it.
 pub struct Answers {
     observed: Vec<Observed>,
+    assessed: Option<Assessed>,
     lists: Lists,
 }
 
@@ -130,14 +136,25 @@ pub async fn run(
     // The vendor may be down, and that takes its time to be known.
     let planted = if store.seed.is_some() && is_empty(store) {
         let session = Session::open(store, clock, options)?;
-        Some(act(settings, session, &unasked(settings, store, clock).await?, Turns::All).await?.0)
+        Some(act(settings, session, &unasked(settings, store, clock)?, Turns::All).await?.0)
     } else {
         None
     };
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
-    let answers = gather(settings, store, clients, observed, clock, options.deadline).await?;
-    let session = Session::open(store, clock, options)?;
+    let ends = Instant::now().checked_add(FOR_LISTS).unwrap_or_else(Instant::now);
+    let (answers, fetching) = gather(settings, store, clients, observed, clock, FOR_LISTS).await?;
+    let mut session = Session::open(store, clock, options)?;
+    session.contents.state.minder.note_one_shot();
     let (mut report, _) = act(settings, session, &answers, Turns::All).await?;
+    if let Some(fetching) = fetching {
+        // What is trusted has had its turn. Another writer takes up the lists as well: they are kept.
+        let answers = of_lists(fetching.finish(ends).await);
+        match Session::open(store, clock, options) {
+            Ok(session) => report.continues(act(settings, session, &answers, Turns::Due).await?.0),
+            Err(CycleError::Lock(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
     if let Some(planted) = planted {
         report.follows(planted);
     }
@@ -155,42 +172,48 @@ pub async fn ask(
     observe::ask(settings, &[source.to_owned()].into(), clients, clock, deadline).await
 }
 
-/// Adds the revocation lists that the answers and the store's certificates name; what is due is fetched.
+/// Adds the revocation lists that the answers and the store's certificates name; what is due is fetched, for at most
+/// `limit`. What a slow server keeps from coming in time is still under way then: it is for an act of its own.
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
     clients: &mut Clients,
     observed: Vec<Observed>,
     clock: &dyn Clock,
-    deadline: Duration,
-) -> Result<Answers, CycleError> {
+    limit: Duration,
+) -> Result<(Answers, Option<Fetching>), CycleError> {
     if settings.crl.policy == CrlPolicy::Off {
-        // Nothing of the store is needed before the lock.
-        return Ok(Answers { observed, lists: Lists::not_wanted() });
+        // Nothing of the store is needed before the lock: the answers are assessed under it.
+        return Ok((Answers { observed, assessed: None, lists: Lists::not_wanted() }, None));
     }
     let contents = read(store)?;
-    let interpreted = observe::assess(settings, &observed, &contents.state.planner)?;
-    let asked = revocation::Asked { contents: &contents, answers: &interpreted.answers, observed: &observed };
-    let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
-    Ok(Answers { observed, lists })
+    let assessed = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
+    let asked = revocation::Asked { contents: &contents, answers: &assessed.interpreted.answers, observed: &observed };
+    let (lists, fetching) = revocation::gather(settings, store, &asked, clock, clients, limit).await;
+    Ok((Answers { observed, assessed: Some(assessed), lists }, fetching))
+}
+
+/// The lists by themselves, which came after the answers were acted on.
+#[must_use]
+pub fn of_lists(lists: Lists) -> Answers {
+    Answers { observed: Vec::new(), assessed: None, lists }
 }
 
 /// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next
 /// certificate out.
 #[must_use]
 pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &CycleError) -> Answers {
-    Answers { observed, lists: Lists::unavailable(&store.name, why) }
+    Answers { observed, assessed: None, lists: Lists::unavailable(&store.name, why) }
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
-pub async fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    Ok(unasked_of(settings, store, &read(store)?, clock).await)
+pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
+    Ok(unasked_of(settings, store, &read(store)?, clock))
 }
 
-async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
+fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
     let asked = revocation::Asked { contents, answers: &[], observed: &[] };
-    let lists = revocation::gather(settings, store, &asked, clock, None).await;
-    Answers { observed: Vec::new(), lists }
+    of_lists(revocation::kept(settings, store, &asked, clock))
 }
 
 /// The part of the cycle under the lock: judges, plans, publishes, takes turns.
@@ -244,11 +267,11 @@ pub async fn rehearse(
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = read(store)?;
-    let interpreted = observe::assess(settings, &observed, &contents.state.planner)?;
-    let asked = revocation::Asked { contents: &contents, answers: &interpreted.answers, observed: &observed };
-    let lists = revocation::gather(settings, store, &asked, clock, None).await;
+    let assessed = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
+    let asked = revocation::Asked { contents: &contents, answers: &assessed.interpreted.answers, observed: &observed };
+    let lists = revocation::kept(settings, store, &asked, clock);
     let known = (&contents.state.planner, &contents.set);
-    let answers = Answers { observed, lists };
+    let answers = Answers { observed, assessed: Some(assessed), lists };
     let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;
     let mut report = Report::of(&contents, &answers.observed, &plan);
     report.rehearsed = true;
@@ -263,17 +286,11 @@ pub fn read(store: &StoreSettings) -> Result<Contents, ContentsError> {
     }
 }
 
-/// How a store stands, read without the lock.
-pub fn summary(store: &StoreSettings) -> Result<StoreSummary, ContentsError> {
-    let contents = read(store)?;
-    Ok(StoreSummary::of(&store.name, &contents.state, &contents.set))
-}
-
 fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
     (remembered, committed): (&PlannerState, &TrustSet),
-    Answers { observed, lists }: &Answers,
+    Answers { observed, assessed, lists }: &Answers,
     times: KnownTimes,
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
@@ -281,7 +298,7 @@ fn plan_with(
     let times = observe::known_times(times, observed);
     let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
-    let mut interpreted = observe::assess(settings, observed, remembered)?;
+    let mut interpreted = observe::assess(settings, observed, remembered, now, assessed.as_ref())?.interpreted;
     let mut planner = remembered.clone();
     interpreted.findings.extend(doubt);
     if !clock_doubted {

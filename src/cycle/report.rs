@@ -18,7 +18,11 @@ use crate::trust::plan::difference::Difference;
 use crate::trust::records::manifest::Manifest;
 use crate::trust::records::state::{Looked, State, TargetState};
 use crate::trust::turn::{Evidence, Owed};
+use crate::trust::values::excerpt;
 use crate::trust::values::timestamp::Timestamp;
+
+/// How much is remembered of why a cycle failed.
+const LONGEST_WHY: usize = 1_000;
 
 /// What a cycle came to.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -184,12 +188,48 @@ impl Report {
         self.findings.splice(0..0, seeds);
     }
 
+    /// The same cycle went on: what it did later is reported with what it did before.
+    pub(super) fn continues(&mut self, later: Self) {
+        self.findings
+            .extend(later.findings.into_iter().filter(|finding| !self.findings.contains(finding)).collect::<Vec<_>>());
+        self.causes.extend(later.causes);
+        self.trouble = later.trouble.or(self.trouble.take());
+        if later.committed {
+            self.committed = true;
+            (self.generation, self.deny_all) = (later.generation, later.deny_all);
+            self.difference.changes.extend(later.difference.changes);
+        }
+        for mut target in later.targets {
+            let before = self.targets.iter().position(|before| before.target == target.target);
+            match before.and_then(|at| self.targets.get_mut(at)) {
+                Some(before) => {
+                    target.reloaded |= before.reloaded;
+                    *before = target;
+                }
+                None => self.targets.push(target),
+            }
+        }
+    }
+
     pub(super) fn finish(&mut self, store: &str, state: &State) {
         if self.generation.is_none() && !state.planner.slots.is_empty() {
             let text = "Nothing has been published yet: the store waits for the first valid current certificate. What \
                         the servers run with now stays.";
             self.findings.push(Finding::new(Event::StoreEmpty, Subject::store(store), text));
         }
+    }
+
+    /// What the exit is by, in the words of the finding that leads to it; none where it is 0.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        let exit = self.exit(false);
+        if exit == Exit::Done {
+            return None;
+        }
+        let leads = |finding: &&Finding| Exit::of_finding(finding) == Some(exit);
+        let of_exit = self.findings.iter().find(leads);
+        let worst = of_exit.or_else(|| self.findings.iter().max_by_key(|finding| finding.severity));
+        worst.map(|finding| excerpt::beginning(&finding.text, LONGEST_WHY))
     }
 
     /// The exit code. `detailed`: a change has one of its own.

@@ -1,6 +1,5 @@
 //! The seed: what an empty store trusts before its first poll, so that a new machine starts while the vendor is down.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{CycleError, Report, Session, anchors, observe};
@@ -12,9 +11,7 @@ use crate::trust::event::subject::Subject;
 use crate::trust::plan::Plan;
 use crate::trust::plan::observation::SlotRules;
 use crate::trust::records::adopt::{Giver, Input, adopt};
-
-/// What a generation that came from a seed gives as its cause.
-pub const CAUSE: &str = "seed";
+use crate::trust::records::manifest::SEED_CAUSE;
 
 impl Session<'_> {
     /// Adopts the seed at `folder` as a generation. One that cannot be used is reported, and the poll goes on.
@@ -41,8 +38,6 @@ impl Session<'_> {
             certificates: &certificates,
             rules: &rules,
             earlier: None,
-            earlier_certificates: &BTreeMap::new(),
-            lists: &[],
             denied: &planner.denied,
             extra: &anchors::extra(self.store)?,
             policy: &settings.verify,
@@ -66,7 +61,7 @@ impl Session<'_> {
         }));
         let plan = Plan { set: adopted.set, planner: adopted.planner, findings: Vec::new(), answer_refused: false };
         let mut report = Report::without_poll(&self.contents);
-        if let Err(error) = self.adopt(&plan, CAUSE, &mut report) {
+        if let Err(error) = self.adopt(&plan, SEED_CAUSE, &mut report) {
             return Ok(vec![unusable(self.store, &error)]);
         }
         self.unwritten.append(&mut report.unwritten);

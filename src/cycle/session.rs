@@ -11,6 +11,7 @@ use super::{
     is_misplaced, plan_with, state_stamp, turns,
 };
 use crate::clock::Clock;
+use crate::exit::Exit;
 use crate::genesys::FetchError;
 use crate::jitter;
 use crate::settings::resolved::{OnDrift, Settings, Store as StoreSettings, Target, TurnOrder};
@@ -23,7 +24,7 @@ use crate::trust::plan::Plan;
 use crate::trust::plan::difference::Difference;
 use crate::trust::plan::schedule::{Polled, Schedule};
 use crate::trust::records::manifest::Manifest;
-use crate::trust::records::state::State;
+use crate::trust::records::state::{LastCycle, State};
 use crate::trust::records::summary::StoreSummary;
 use crate::trust::render::Content;
 use crate::trust::values::said::Said;
@@ -327,12 +328,27 @@ impl<'a> Session<'a> {
         self.tidy(report);
         report.finish(&self.store.name, &self.contents.state);
         self.contents.state.raise(&report.findings, &report.looked, self.clock.now());
+        self.note_outcome(report);
         self.save();
         self.note_unsaved(report);
-        let summary = StoreSummary::of(&self.store.name, &self.contents.state, &self.contents.set);
+        let summary = StoreSummary::of(&self.store.name, &self.contents.state, &self.contents.set)
+            .publishing(self.contents.manifest.as_ref());
         let unsaved =
             self.unsaved.is_some().then(|| Unsaved { replaces: state_stamp(self.store), state: self.contents.state });
         Closed { summary, unsaved }
+    }
+
+    /// Remembers how a cycle ended, where it asked a source or failed: else nothing would be written but a time.
+    fn note_outcome(&mut self, report: &Report) {
+        let exit = report.exit(false);
+        let known = &mut self.contents.state.last_cycle;
+        // What the vendor said, only the next poll can say otherwise.
+        let of_ours = [Exit::Store, Exit::Owed, Exit::Check].map(|exit| exit as u8);
+        let is_over = known.as_ref().is_some_and(|last| of_ours.contains(&last.exit));
+        if exit != Exit::Done || is_over || !report.looked.sources.is_empty() {
+            let ended = self.clock.now();
+            *known = Some(LastCycle { ended, exit: exit as u8, why: report.why() });
+        }
     }
 
     /// Tidies, and writes the state after a command that was not a whole cycle: what it found is added to the alarms

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::source::SourceTask;
 use super::store::StoreTask;
 use super::surroundings::Surroundings;
+use super::wake::Wake;
 use crate::cycle::{Clients, PollDue};
 use crate::report::Progress;
 use crate::settings::resolved::Settings;
@@ -20,7 +21,8 @@ pub struct Engine {
     sources: JoinSet<()>,
     stores: JoinSet<()>,
     stopping: watch::Sender<bool>,
-    poll_now: Vec<Arc<Notify>>,
+    sources_wake: BTreeMap<String, Arc<Wake>>,
+    look_again: Vec<Arc<Notify>>,
     progress: Progress,
     names: Vec<String>,
 }
@@ -34,7 +36,8 @@ impl Engine {
             sources: JoinSet::new(),
             stores: JoinSet::new(),
             stopping,
-            poll_now: Vec::new(),
+            sources_wake: settings.sources.keys().map(|name| (name.clone(), Arc::default())).collect(),
+            look_again: Vec::new(),
             progress: around.progress.clone(),
             names: Vec::new(),
         };
@@ -43,7 +46,8 @@ impl Engine {
             let (inbox, jobs) = mpsc::channel(store.sources.len().max(1));
             inboxes.insert(name, inbox);
             let look_again = Arc::new(Notify::new());
-            engine.poll_now.push(Arc::clone(&look_again));
+            engine.look_again.push(Arc::clone(&look_again));
+            let sources = store.sources.iter().filter_map(|name| engine.sources_wake.get(name).cloned()).collect();
             engine.names.push(format!("store {name}"));
             let task = StoreTask {
                 store: store.clone(),
@@ -51,11 +55,14 @@ impl Engine {
                 around: around.clone(),
                 jobs,
                 touched: Arc::new(Notify::new()),
+                written: Arc::new(Notify::new()),
                 look_again,
+                sources,
                 stopping: stopped.clone(),
                 said: BTreeMap::new(),
                 failures: 0,
-                failing_since: None,
+                failing: None,
+                unwritable: Vec::new(),
                 unsaved: None,
                 highest: 0,
                 seen: None,
@@ -69,8 +76,7 @@ impl Engine {
             if stores.is_empty() {
                 continue;
             }
-            let poll_now = Arc::new(Notify::new());
-            engine.poll_now.push(Arc::clone(&poll_now));
+            let Some(wake) = engine.sources_wake.get(name).cloned() else { continue };
             engine.names.push(format!("source {name}"));
             let task = SourceTask {
                 name: name.clone(),
@@ -79,7 +85,7 @@ impl Engine {
                 around: around.clone(),
                 stores,
                 dues: PollDue::default(),
-                poll_now,
+                wake,
             };
             engine.sources.spawn(task.live());
         }
@@ -88,7 +94,8 @@ impl Engine {
 
     /// Asks every source now, and has every target take its turn.
     pub fn poll_now(&self) {
-        self.poll_now.iter().for_each(|source| source.notify_one());
+        self.look_again.iter().for_each(|store| store.notify_one());
+        self.sources_wake.values().for_each(|source| source.poll.notify_one());
     }
 
     /// Ends: requests are dropped at once, what acts on a store gets this long to come to its end. What is cut off then

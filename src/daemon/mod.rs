@@ -15,6 +15,7 @@ mod service_manager;
 mod source;
 mod store;
 mod surroundings;
+mod wake;
 mod watch;
 
 use std::ops::ControlFlow;
@@ -31,9 +32,10 @@ use crate::clock::Clock;
 use crate::cycle::Clients;
 use crate::genesys::ClientError;
 use crate::report::http::{ListenError, Server};
-use crate::report::{Facts, Progress, Summaries};
+use crate::report::{Facts, Progress, Summaries, heartbeat};
 use crate::settings::SettingsError;
 use crate::signals::Signals;
+use crate::trust::records::minder::{self, Heartbeat, StoreSeen};
 use crate::trust::values::fingerprint::Fingerprint;
 pub use configuration::Origin;
 use configuration::{Configuration, Stamp};
@@ -116,6 +118,7 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, least_gap: Duration) -> 
         watch: Watch::start(),
         news: Arc::new(Notify::new()),
         summaries: Summaries::default(),
+        heartbeat: heartbeat::own(),
     };
     let settings = &configuration.settings;
     let facts =
@@ -126,8 +129,17 @@ pub async fn run(origin: Origin, clock: Arc<dyn Clock>, least_gap: Duration) -> 
     let engine = Engine::start(&configuration.settings, clients, &around);
     let manager = ServiceManager::default();
     notify(&[NotifyState::Ready]);
-    let mut daemon =
-        Daemon { origin, configuration, engine, around, manager, server, refused: None, stamp: Stamp::new() };
+    let mut daemon = Daemon {
+        origin,
+        configuration,
+        engine,
+        around,
+        manager,
+        server,
+        refused: None,
+        stamp: Stamp::new(),
+        heartbeat_failed: false,
+    };
     daemon.serve(&mut signals, &changed).await;
     notify(&[NotifyState::Stopping]);
     daemon.engine.stop(LAST_TURN).await;
@@ -145,6 +157,8 @@ struct Daemon {
     refused: Option<RefusedNow>,
     /// The configuration's files, as they were last looked at.
     stamp: Stamp,
+    /// Whether that was said.
+    heartbeat_failed: bool,
 }
 
 /// A configuration that is not in force.
@@ -160,6 +174,7 @@ impl Daemon {
         let mut next = self.around.rhythm.next();
         loop {
             self.say_status();
+            self.give_heartbeat();
             // Whatever else happens meanwhile, and however often.
             if next <= tokio::time::Instant::now() {
                 self.feed_watchdog();
@@ -278,15 +293,34 @@ impl Daemon {
         }
     }
 
+    /// For those who ask beside us how a store stands. As with the watchdog: who gets nowhere gives none.
+    fn give_heartbeat(&mut self) {
+        let Some(path) = self.around.heartbeat.as_ref().filter(|_| self.around.progress.stuck().is_none()) else {
+            return;
+        };
+        let stores = &self.configuration.settings.stores;
+        let seen = self.around.summaries.all().into_iter().filter_map(|summary| {
+            let path = stores.get(&summary.store)?.path.canonicalize().ok()?;
+            let seen = StoreSeen { next_poll: summary.next_poll(), failing: summary.failing };
+            Some((path.to_str()?.to_owned(), seen))
+        });
+        let (version, at) = (env!("CARGO_PKG_VERSION").to_owned(), self.around.clock.now());
+        let heartbeat = Heartbeat { schema: minder::SCHEMA, version, at, stores: seen.collect() };
+        if let Err(error) = heartbeat::give(path, &heartbeat)
+            && !std::mem::replace(&mut self.heartbeat_failed, true)
+        {
+            log_line!(HeartbeatNotGiven, "no sign of life can be given, and status may call us silent: {error}");
+        }
+    }
+
     fn say_status(&mut self) {
-        let now = self.around.clock.now();
         let mut parts = Vec::new();
         if let Some(RefusedNow { why, .. }) = &self.refused {
             let why: String =
                 why.lines().map(str::trim).collect::<Vec<_>>().join(" ").chars().take(REASON_SHOWN).collect();
             parts.push(format!("CONFIGURATION REFUSED, the one before is in force: {why}"));
         }
-        parts.extend(self.around.summaries.all().iter().map(|summary| summary.line(now)));
+        parts.extend(self.server.facts().lines());
         if parts.is_empty() {
             parts.push("at work, nothing looked at yet".to_owned());
         }

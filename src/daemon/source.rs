@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::store::Job;
 use super::surroundings::Surroundings;
+use super::wake::Wake;
 use crate::cycle::{self, Clients, PollDue};
 use crate::settings::resolved::{Settings, Store};
 use crate::trust::values::timestamp::Timestamp;
@@ -27,7 +28,7 @@ pub struct SourceTask {
     pub around: Surroundings,
     pub stores: Vec<(Store, mpsc::Sender<Job>)>,
     pub dues: PollDue,
-    pub poll_now: Arc<Notify>,
+    pub wake: Arc<Wake>,
 }
 
 /// From the end of a poll to the next one, at least, whatever clocks and operators do. The vendor allows 300 requests a
@@ -82,7 +83,8 @@ impl SourceTask {
             self.promise("waiting for its next poll", self.around.rhythm.beat());
             tokio::select! {
                 () = sleep_until(look_up) => {}
-                () = self.poll_now.notified() => {
+                () = self.wake.due.notified() => {}
+                () = self.wake.poll.notified() => {
                     sleep_until(earliest.when_asked).await;
                     return;
                 }
@@ -101,18 +103,31 @@ impl SourceTask {
         self.promise("asking the vendor", DEADLINE);
         let observed = cycle::ask(&self.settings, &self.name, &mut self.clients, &*self.around.clock, DEADLINE).await;
         let mut pending = Vec::new();
+        let mut fetching = Vec::new();
         let mut kept = true;
         for (store, jobs) in &self.stores {
             self.promise("asking for revocation lists", DEADLINE);
             let clients = &mut self.clients;
             let answers =
                 cycle::gather(&self.settings, store, clients, observed.clone(), &*self.around.clock, DEADLINE).await;
-            let answers = answers.unwrap_or_else(|error| {
+            let (answers, under_way) = answers.unwrap_or_else(|error| {
                 log_line!(ListsUnavailable, store = store.name, exit = error.exit() as u8, "{error}");
-                cycle::without_lists(store, observed.clone(), &error)
+                (cycle::without_lists(store, observed.clone(), &error), None)
             });
+            fetching.extend(under_way.map(|under_way| (jobs, under_way)));
             let (done, ended) = oneshot::channel();
             // There is room for one job of each source. A store task that is gone is being stopped, and so are we.
+            let _ = jobs.send(Job { answers, done }).await;
+            pending.push(ended);
+        }
+        // What is trusted does not wait for a server that is slow; what its lists say comes in a job of its own.
+        if !fetching.is_empty() {
+            self.promise("waiting for revocation lists", DEADLINE);
+        }
+        let ends = Instant::now().checked_add(DEADLINE).unwrap_or_else(Instant::now);
+        for (jobs, under_way) in fetching {
+            let answers = cycle::of_lists(under_way.finish(ends).await);
+            let (done, ended) = oneshot::channel();
             let _ = jobs.send(Job { answers, done }).await;
             pending.push(ended);
         }

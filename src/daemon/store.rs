@@ -9,16 +9,19 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::surroundings::Surroundings;
+use super::wake::Wake;
 use crate::clock::Clock;
 use crate::cycle::{self, Answers, CycleError, Options, Report, Session, StateStamp, Turns, Unsaved};
 use crate::log;
 use crate::settings::resolved::{Settings, Store, Target, TurnOrder};
 use crate::store::LockError;
+use crate::store::contents::Contents;
 use crate::targets::process::LAST_GRACE;
 use crate::trust::event::Event;
 use crate::trust::event::finding::Finding;
 use crate::trust::event::severity::Severity;
 use crate::trust::event::subject::Subject;
+use crate::trust::records::minder::Minder;
 use crate::trust::records::summary::StoreSummary;
 use crate::trust::values::timestamp::Timestamp;
 
@@ -52,13 +55,19 @@ pub struct StoreTask {
     pub around: Surroundings,
     pub jobs: mpsc::Receiver<Job>,
     pub touched: Arc<Notify>,
+    /// Somebody has written the state.
+    pub written: Arc<Notify>,
     pub look_again: Arc<Notify>,
+    /// Its sources.
+    pub sources: Vec<Arc<Wake>>,
     pub stopping: watch::Receiver<bool>,
     /// What was said, so that a condition that stands is not said with every turn.
     pub said: BTreeMap<String, (Severity, Instant)>,
     pub failures: u32,
-    /// Since when the disk refuses.
-    pub failing_since: Option<Timestamp>,
+    /// Since when the disk refuses, and why.
+    pub failing: Option<(Timestamp, String)>,
+    /// What could not be written at the latest look.
+    pub unwritable: Vec<Finding>,
     /// What it did not take.
     pub unsaved: Option<Unsaved>,
     /// The newest generation that we have seen.
@@ -72,7 +81,7 @@ impl StoreTask {
     pub async fn live(mut self) {
         // What a crash or a reboot left: swept, proven first, reloaded again only if unproven.
         let mut next = self.between_polls(Turns::All).await;
-        self.around.watch.store(&self.store.path, &self.touched);
+        next = self.compare(next).await;
         loop {
             let now = self.around.clock.now();
             // No turn was ever put further ahead: the clock was set back.
@@ -98,19 +107,34 @@ impl StoreTask {
                 }
                 () = self.touched.notified() => {
                     sleep(SETTLE).await;
-                    // The folder itself may be another one by now.
-                    self.around.watch.store(&self.store.path, &self.touched);
-                    // A turn that is due looks anyway. What we could not do leaves traces of its own: after a failure
-                    // the time alone decides.
-                    let is_due = next <= self.around.clock.now();
-                    let has_drifted = !is_due && self.failures == 0 && self.has_drifted();
-                    next = self.take_what_is_due(next, has_drifted).await;
+                    next = self.compare(next).await;
+                }
+                () = self.written.notified() => {
+                    if self.show_what_others_did() {
+                        next = self.next_turn();
+                    }
                 }
                 () = self.look_again.notified() => next = self.between_polls(Turns::All).await,
                 () = sleep_until(look_up) => next = self.take_what_is_due(next, false).await,
             }
         }
         self.around.progress.release(&self.subject());
+    }
+
+    /// Compares what is there with what should be, once the kernel tells of every change: what was changed before, in a
+    /// folder that is new, is seen now.
+    async fn compare(&mut self, next: Timestamp) -> Timestamp {
+        self.watch().await;
+        // A turn that is due looks anyway. What we could not do leaves traces of its own: after a failure the time alone
+        // decides.
+        let is_due = next <= self.around.clock.now();
+        let has_drifted = !is_due && self.failures == 0 && self.has_drifted();
+        self.take_what_is_due(next, has_drifted).await
+    }
+
+    /// The folder may be another one by now, and have new ones in it.
+    async fn watch(&self) {
+        self.around.watch.store(&self.store.path, &self.touched, &self.written).await;
     }
 
     /// Takes the turns that are due, or shows what others have done meanwhile; when the next turn is due.
@@ -120,13 +144,37 @@ impl StoreTask {
         } else if self.show_what_others_did() {
             self.next_turn()
         } else {
+            self.look_at_the_disk();
             next
         }
     }
 
+    /// Whether the store could be written now, which nobody may have tried for long.
+    fn look_at_the_disk(&mut self) {
+        let found = cycle::unwritable_now(&self.store);
+        if found == self.unwritable {
+            return;
+        }
+        let known = std::mem::replace(&mut self.unwritable, found.clone());
+        log::findings(
+            &found.iter().filter(|now| known.iter().all(|was| was.event != now.event)).cloned().collect::<Vec<_>>(),
+            true,
+        );
+        self.around.summaries.change(&self.store.name, |summary| {
+            summary.found.retain(|finding| !known.contains(finding));
+            summary.found.extend(found);
+        });
+        self.around.news.notify_one();
+    }
+
+    fn put(&mut self, mut summary: StoreSummary) {
+        summary.failing.clone_from(&self.failing);
+        self.around.summaries.put(summary);
+    }
+
     /// The cycle without a poll.
     async fn between_polls(&mut self, turns: Turns) -> Timestamp {
-        match cycle::unasked(&self.settings, &self.store, &*self.around.clock).await {
+        match cycle::unasked(&self.settings, &self.store, &*self.around.clock) {
             Ok(answers) => drop(self.act(&answers, turns).await),
             Err(error) => self.failed(&error),
         }
@@ -144,8 +192,12 @@ impl StoreTask {
         let settings = Arc::clone(&self.settings);
         let store = self.store.clone();
         let clock = Arc::clone(&self.around.clock);
+        let mut lost = false;
         let acted = match self.open(&store, &*clock).await {
-            Ok(session) => {
+            Ok(mut session) => {
+                lost = self.note_loss(&mut session.contents);
+                let heartbeat = self.around.heartbeat.as_ref().map(|path| path.display().to_string());
+                session.contents.state.minder = Minder::Daemon { heartbeat, one_shots: 0 };
                 // All turns, and the disk.
                 self.promise("acting", longest_turns(&store).saturating_add(Duration::from_secs(120)));
                 cycle::act(&settings, session, answers, turns).await
@@ -155,14 +207,15 @@ impl StoreTask {
         let kept = match acted {
             Ok((report, closed)) => {
                 self.say(&report, &closed.summary);
-                self.note_loss(&closed.summary);
-                self.around.summaries.put(closed.summary);
+                self.highest = closed.summary.generation();
                 self.unsaved = closed.unsaved;
-                if let Some(why) = &report.trouble {
-                    self.refused_by_the_disk(why);
-                } else {
-                    (self.failures, self.failing_since) = (0, None);
+                match &report.trouble {
+                    Some(why) => self.note_failure(why),
+                    None => (self.failures, self.failing) = (0, None),
                 }
+                self.unwritable = cycle::unwritable_now(&self.store);
+                self.put(StoreSummary { found: self.unwritable.clone(), ..closed.summary });
+                self.seen = cycle::state_stamp(&self.store);
                 report.trouble.is_none()
             }
             Err(error) => {
@@ -171,6 +224,11 @@ impl StoreTask {
             }
         };
         self.around.news.notify_one();
+        if lost {
+            // Made anew: the watch is set up again, and the vendor says at once what is to be trusted.
+            self.watch().await;
+            self.sources.iter().for_each(|source| source.poll.notify_one());
+        }
         kept
     }
 
@@ -202,29 +260,34 @@ impl StoreTask {
         self.seen = seen;
         // What cannot be read, the next cycle says in its own words.
         if let Ok(summary) = cycle::summary(&self.store) {
-            self.around.summaries.put(summary);
+            self.put(summary);
             self.around.news.notify_one();
         }
+        // They may be asked sooner by now.
+        self.sources.iter().for_each(|source| source.due.notify_one());
         true
     }
 
-    /// A store that was emptied looks like one that was never born; we know better.
-    fn note_loss(&mut self, summary: &StoreSummary) {
-        if summary.generation < self.highest {
+    /// A store that was emptied looks like one that was never born; we know better. Whether it was.
+    fn note_loss(&self, contents: &mut Contents) -> bool {
+        let generation = contents.state.generation;
+        let lost = generation < self.highest;
+        if lost {
             let text = format!(
                 "The store was at generation {:06} and is at {:06} now: somebody removed what was in it. What it had \
                  denied or held is forgotten: restore it from a backup, or say it again (trustsync distrust).",
-                self.highest, summary.generation
+                self.highest, generation
             );
-            log::findings(&[Finding::new(Event::StateLost, Subject::store(&self.store.name), text)], true);
-            self.around.watch.store(&self.store.path, &self.touched);
+            contents.findings.retain(|finding| finding.event != Event::StateLost);
+            contents.findings.push(Finding::new(Event::StateLost, Subject::store(&self.store.name), text));
         }
-        self.highest = summary.generation;
+        lost
     }
 
     fn has_drifted(&self) -> bool {
+        let was_emptied = self.highest > 0 && cycle::is_empty(&self.store);
         // What cannot be read, the cycle says in its own words.
-        cycle::has_drifted(&self.store).unwrap_or(true)
+        was_emptied || cycle::has_drifted(&self.store).unwrap_or(true)
     }
 
     fn next_turn(&self) -> Timestamp {
@@ -237,21 +300,20 @@ impl StoreTask {
     }
 
     fn failed(&mut self, error: &CycleError) {
+        self.note_failure(&error.to_string());
         // What is in place serves, whether we can work on it or not.
-        if let Ok(summary) = cycle::summary(&self.store) {
-            self.around.summaries.put(summary);
+        match cycle::summary(&self.store) {
+            Ok(summary) => self.put(summary),
+            Err(_) => self.around.summaries.fail(&self.store.name, self.failing.clone()),
         }
-        self.refused_by_the_disk(&error.to_string());
-        // Made since, or made anew: the watch is set up again.
-        self.around.watch.store(&self.store.path, &self.touched);
         log_line!(CycleFailed, store = self.store.name, exit = error.exit() as u8, "{error}");
     }
 
-    /// Puts it up, and has the next try come soon, and then less and less so.
-    fn refused_by_the_disk(&mut self, why: &str) {
+    /// Has the next try come soon, and then less and less so.
+    fn note_failure(&mut self, why: &str) {
         self.failures = self.failures.saturating_add(1);
-        let since = *self.failing_since.get_or_insert_with(|| self.around.clock.now());
-        self.around.summaries.fail(&self.store.name, why, since);
+        let since = self.failing.as_ref().map_or_else(|| self.around.clock.now(), |(since, _)| *since);
+        self.failing = Some((since, why.to_owned()));
     }
 
     /// What begins, or becomes more or less urgent, is said at once, and so is all that goes with a new generation;
@@ -269,7 +331,7 @@ impl StoreTask {
         for finding in fresh.iter().filter(|finding| finding.severity > Severity::Note) {
             self.said.insert(finding.alarm_id(), (finding.severity, now));
         }
-        let is_over = |id: &str| !summary.alarms.contains_key(id) || summary.over.contains(id);
+        let is_over = |id: &str| summary.state.alarms.get(id).is_none_or(|alarm| alarm.unseen);
         self.said.retain(|id, _| !is_over(id));
         log::cycle(&self.store.name, report, &fresh, tracing::Level::DEBUG);
     }

@@ -1,5 +1,6 @@
 //! What the tasks of the daemon share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,4 +24,6 @@ pub struct Surroundings {
     pub news: Arc<Notify>,
     /// The summary of every store.
     pub summaries: Summaries,
+    /// The file of our sign of life, where we have a runtime directory.
+    pub heartbeat: Option<PathBuf>,
 }

@@ -4,12 +4,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use std::time::{Duration, Instant};
+
 use notify::event::EventKind;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::store::contents::STATE;
 
 /// What in a store changes by our own doing in every cycle, and is judged in each anyway.
-const OWN: [&str; 4] = ["lock", "state.json", "evidence.jsonl", "crl"];
+const OWN: [&str; 4] = ["lock", STATE, "evidence.jsonl", "crl"];
+
+/// How long we wait until the kernel watches.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Who is notified of what.
 #[derive(Debug, Clone)]
@@ -17,6 +26,8 @@ struct Place {
     path: PathBuf,
     is_store: bool,
     changed: Arc<Notify>,
+    /// Is notified of a new state, which operators' commands write.
+    written: Option<Arc<Notify>>,
 }
 
 /// The watcher, if the system has one left for us. Clones share it.
@@ -37,7 +48,7 @@ impl Watch {
         let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if let Ok(event) = event {
                 let places = known.lock().unwrap_or_else(PoisonError::into_inner);
-                places.iter().filter(|place| place.concerns(&event)).for_each(|place| place.changed.notify_one());
+                places.iter().for_each(|place| place.tell(&event));
             }
         });
         match made {
@@ -56,19 +67,29 @@ impl Watch {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        self.add(folder, false, changed);
+        // What changes before the kernel watches is found at the next beat.
+        drop(self.add(folder, false, changed, None));
     }
 
-    /// Tells of changes in a store that we do not make in every cycle. Called again, it takes in new directories.
-    pub fn store(&self, root: &Path, changed: &Arc<Notify>) {
-        self.add(root, true, changed);
+    /// Tells of changes in a store that we do not make in every cycle, and of each new state. Called again, it takes in
+    /// new directories. When it returns, the kernel watches, or cannot for now.
+    pub async fn store(&self, root: &Path, changed: &Arc<Notify>, written: &Arc<Notify>) {
+        if let Some(set) = self.add(root, true, changed, Some(written)) {
+            let _ = timeout(PATIENCE, set).await;
+        }
     }
 
-    fn add(&self, path: &Path, is_store: bool, changed: &Arc<Notify>) {
-        let Some(watching) = &self.0 else { return };
+    fn add(
+        &self,
+        path: &Path,
+        is_store: bool,
+        changed: &Arc<Notify>,
+        written: Option<&Arc<Notify>>,
+    ) -> Option<JoinHandle<()>> {
+        let watching = self.0.as_ref()?;
         // Events have the path that was given; one that a symlink leads to would never be recognised.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let place = Place { path: path.clone(), is_store, changed: Arc::clone(changed) };
+        let place = Place { path: path.clone(), is_store, changed: Arc::clone(changed), written: written.cloned() };
         let mut places = watching.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.retain(|known| known.path != path || known.is_store != is_store);
         places.push(place);
@@ -76,15 +97,20 @@ impl Watch {
         drop(places);
         let mode = if is_store { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         let watching = Arc::clone(watching);
+        let changed = Arc::clone(changed);
+        let begun = Instant::now();
         // The watcher's thread takes this in between two events, and so never, in a folder where somebody writes
         // without a pause: that must not hold us up. A call that comes while it waits is made again after the next
         // cycle.
-        tokio::task::spawn_blocking(move || {
+        Some(tokio::task::spawn_blocking(move || {
             let Ok(mut watcher) = watching.watcher.try_lock() else { return };
             if let Err(error) = watcher.watch(&path, mode) {
                 say_blind(&path, &error);
+            } else if begun.elapsed() >= PATIENCE {
+                // Nobody waited for it: what was changed meanwhile is looked for now.
+                changed.notify_one();
             }
-        });
+        }))
     }
 }
 
@@ -103,6 +129,16 @@ fn say_blind(path: &Path, error: &notify::Error) {
 }
 
 impl Place {
+    fn tell(&self, event: &Event) {
+        if self.concerns(event) {
+            self.changed.notify_one();
+        }
+        let state = self.path.join(STATE);
+        if let Some(written) = self.written.as_ref().filter(|_| event.paths.contains(&state)) {
+            written.notify_one();
+        }
+    }
+
     fn concerns(&self, event: &Event) -> bool {
         // Who only reads changes nothing.
         !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| self.has(path))
@@ -126,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_every_cycle_writes_is_no_hint_and_what_readers_read_is_one() {
-        let place = Place { path: "/s".into(), is_store: true, changed: Arc::default() };
+        let place = Place { path: "/s".into(), is_store: true, changed: Arc::default(), written: None };
         for own in ["/s/lock", "/s/state.json", "/s/.state.json.new", "/s/evidence.jsonl", "/s/crl/x", "/elsewhere"] {
             assert!(!place.has(Path::new(own)), "{own}");
         }

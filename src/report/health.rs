@@ -9,7 +9,7 @@ use crate::trust::values::timestamp::Timestamp;
 
 /// Whether everything that runs makes progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Health {
+pub struct Liveness {
     /// Whether every promise is kept.
     pub healthy: bool,
     /// Who has not kept a promise, in words.
@@ -17,7 +17,7 @@ pub struct Health {
     pub stuck: Option<String>,
 }
 
-impl Health {
+impl Liveness {
     /// By who is stuck.
     #[must_use]
     pub fn of(stuck: Option<String>) -> Self {
@@ -67,12 +67,12 @@ impl Readiness {
             if let Some((since, why)) = &summary.failing {
                 failing.push(format!("store {name}: since {since}: {why}"));
             }
-            if summary.generation == 0 {
+            if summary.generation() == 0 {
                 missing.push(format!("store {name}: nothing published yet"));
                 continue;
             }
             for source in &store.sources {
-                let since = summary.sources.get(source).and_then(|known| known.last_success);
+                let since = summary.state.sources.get(source).and_then(|known| known.last_success);
                 if is_stale(settings, since, now) {
                     stale.push(Stale { store: name.clone(), source: source.clone(), since });
                 }

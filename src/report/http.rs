@@ -1,5 +1,5 @@
-//! `[listen]`: `/healthz`, `/readyz` and `/metrics`, plain and without authentication, since probes have none: the
-//! answers hold names and times, no secret and no certificate.
+//! `[listen]`: `/healthz`, `/readyz`, `/status` and `/metrics`, plain and without authentication, since probes have
+//! none: the answers hold names, times and fingerprints, as the store does for everyone; no secret and no certificate.
 //!
 //! Bounded against anyone who connects: one request a connection, a few seconds for all of it, a few connections at a
 //! time, small headers. A task in the daemon's own thread; while that one is stuck, no answer is the answer.
@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Facts;
-use super::health::{Health, Readiness};
+use super::health::{Liveness, Readiness};
 use super::metrics;
 use crate::listener::Listener;
 
@@ -43,7 +43,7 @@ const MOST_HEADERS: usize = 64;
 const JSON: &str = "application/json";
 
 /// What there is.
-const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const PATHS: [&str; 4] = ["/healthz", "/readyz", "/status", "/metrics"];
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -150,15 +150,16 @@ fn answer(facts: &Facts, method: &Method, path: &str) -> Response<Full<Bytes>> {
         return refused;
     }
     let now = facts.clock.now();
-    let health = Health::of(facts.progress.stuck());
+    let alive = Liveness::of(facts.progress.stuck());
     match path {
-        "/healthz" => in_json(yes_or_no(health.healthy), &health),
+        "/healthz" => in_json(yes_or_no(alive.healthy), &alive),
+        "/status" => in_json(StatusCode::OK, &facts.status()),
         "/readyz" => {
             let readiness = Readiness::of(&facts.in_force().settings, &facts.summaries.all(), now);
             in_json(yes_or_no(readiness.ready), &readiness)
         }
         _ => {
-            let text = metrics::render(&facts.in_force(), health.healthy, &facts.summaries.all(), now);
+            let text = metrics::render(&facts.in_force(), alive.healthy, &facts.summaries.all(), now);
             response(StatusCode::OK, metrics::CONTENT_TYPE, text)
         }
     }

@@ -1,19 +1,27 @@
 //! `/metrics`, in Prometheus' classic text format: rendered whole from how the stores stand, so that no counter has to
 //! be kept, or can be forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 
-use super::InForce;
 use super::health::is_stale;
+use super::{InForce, of_its_daemon};
 use crate::settings::resolved::Store;
 use crate::trust::event::severity::Severity;
+use crate::trust::records::health::Health;
 use crate::trust::records::state::SourceState;
 use crate::trust::records::summary::StoreSummary;
+use crate::trust::values::excerpt;
 use crate::trust::values::timestamp::Timestamp;
 
 /// The format's own media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How many alarms of a store are named, the most urgent of them.
+const MOST_ALARMS: usize = 100;
+
+/// How long the name of a subject may be; those of revocation lists are addresses.
+const LONGEST_SUBJECT: usize = 200;
 
 /// Everything, as of now. What is configured has its lines as soon as its store was read, whether anything happened to
 /// it yet or not; what never happened was at 0, and is infinitely long ago.
@@ -26,15 +34,17 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
         settings.stores.values().map(|store| ([("store", store.name.as_str())], (store, summary_of(store)))).collect();
     let known = || configured.iter().filter_map(|([label], (store, summary))| Some((*label, *store, (*summary)?)));
     let stores: Vec<_> = known().map(|(label, _, summary)| ([label], summary)).collect();
+    let health = |(label, store, summary)| ([label], Health::of(summary, &of_its_daemon(settings, store), now));
+    let healths: Vec<_> = known().map(health).collect();
     let sources: Vec<_> = known()
         .flat_map(|(label, store, summary)| {
-            store.sources.iter().map(move |name| ([label, ("source", name)], summary.sources.get(name)))
+            store.sources.iter().map(move |name| ([label, ("source", name)], summary.state.sources.get(name)))
         })
         .collect();
     let targets: Vec<_> = known()
         .flat_map(|(label, store, summary)| {
             let targets = store.targets.iter().map(|target| &target.name);
-            targets.map(move |name| ([label, ("target", name)], summary.targets.get(name)))
+            targets.map(move |name| ([label, ("target", name)], summary.state.targets.get(name)))
         })
         .collect();
     let mut text = Text::default();
@@ -49,40 +59,41 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
     text.family("config_last_reload_success_timestamp_seconds", "Since when the configuration in force is.");
     text.sample(&[], in_force.since.unix());
     text.family("ready", "Whether the store has a generation in place, as /readyz says.");
-    text.each(&configured, |(_, summary)| Some(u8::from(summary.is_some_and(|summary| summary.generation > 0))));
+    text.each(&configured, |(_, summary)| Some(u8::from(summary.is_some_and(|summary| summary.generation() > 0))));
 
     text.family("generation", "The newest committed generation, 0 before the first.");
-    text.each(&stores, |summary| Some(summary.generation));
+    text.each(&stores, |summary| Some(summary.generation()));
     text.family("deny_all", "Whether nobody at all is admitted.");
-    text.each(&stores, |summary| Some(u8::from(summary.deny_all)));
+    text.each(&stores, |summary| Some(u8::from(summary.deny_all())));
     text.family("hold", "Whether an operator's hold is in force.");
-    text.each(&stores, |summary| Some(u8::from(hold_end(summary, now).is_some())));
+    text.each(&stores, |summary| Some(u8::from(summary.hold(now).is_some())));
     text.family("hold_end_timestamp_seconds", "When the hold that is in force ends.");
-    text.each(&stores, |summary| hold_end(summary, now).map(Timestamp::unix));
+    text.each(&stores, |summary| summary.hold(now).map(|hold| hold.until.unix()));
     let help = "Whether the store cannot be read or written: nothing is added, removed, told or proven.";
     text.family("store_failing", help);
     text.each(&stores, |summary| Some(u8::from(summary.failing.is_some())));
     text.family("alarms", "Alarms that stand, by severity.");
-    for ([store], summary) in &stores {
+    for ([store], health) in &healths {
         for severity in [Severity::Warning, Severity::Critical] {
-            text.sample(&[*store, ("severity", &severity.to_string())], summary.alarms_of(severity));
+            text.sample(&[*store, ("severity", &severity.to_string())], health.alarms_of(severity));
         }
     }
-    text.family("alarms_by_event", "Alarms that stand, by event: the runbook says what each means.");
-    for ([store], summary) in &stores {
-        let mut counted: BTreeMap<_, usize> = BTreeMap::new();
-        for of in summary.alarms.values() {
-            let count = counted.entry(of).or_default();
-            *count = count.saturating_add(1);
-        }
-        for ((event, severity), count) in counted {
-            text.sample(&[*store, ("event", event.name()), ("severity", &severity.to_string())], count);
+    text.family("alarm", "Each alarm that stands: the runbook says what its event means.");
+    for ([store], health) in &healths {
+        let mut named = BTreeSet::new();
+        for alarm in health.alarms.iter().take(MOST_ALARMS) {
+            let (event, severity) = (alarm.finding.event.name(), alarm.finding.severity.to_string());
+            let subject = excerpt::beginning(&alarm.finding.subject.to_string(), LONGEST_SUBJECT);
+            // A store and a target may have one name.
+            if named.insert((event, severity.clone(), subject.clone())) {
+                text.sample(&[*store, ("event", event), ("severity", &severity), ("subject", &subject)], 1);
+            }
         }
     }
     text.family("alarms_over", "Those of them that are over, and stand until somebody has seen them.");
-    text.each(&stores, |summary| Some(summary.over.len()));
+    text.each(&healths, |health| Some(health.alarms.iter().filter(|alarm| alarm.unseen).count()));
 
-    let latest: Vec<_> = stores.iter().map(|([store], summary)| (*store, latest_ends(summary))).collect();
+    let latest: Vec<_> = stores.iter().map(|([store], summary)| (*store, summary.latest_ends())).collect();
     let ends = latest.iter().flat_map(|(store, ends)| {
         ends.iter().map(move |((slot, role), end)| ([*store, ("slot", slot.as_str()), ("role", role)], end.unix()))
     });
@@ -120,21 +131,6 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
     text.family("target_last_proof_timestamp_seconds", "When the server was last proven, 0 if never.");
     text.each(&targets, |known| Some(moment(known.and_then(|known| known.proven))));
     text.text
-}
-
-/// The end of the hold in force.
-fn hold_end(summary: &StoreSummary, now: Timestamp) -> Option<Timestamp> {
-    summary.hold.as_ref().map(|hold| hold.until).filter(|until| *until > now)
-}
-
-/// By slot and role, the end of what ends last.
-fn latest_ends(summary: &StoreSummary) -> BTreeMap<(String, String), Timestamp> {
-    let mut latest = BTreeMap::new();
-    for (slot, role, end) in &summary.ends {
-        let known = latest.entry((slot.clone(), role.to_string())).or_insert(*end);
-        *known = (*known).max(*end);
-    }
-    latest
 }
 
 fn moment(at: Option<Timestamp>) -> i64 {

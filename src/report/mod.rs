@@ -1,21 +1,33 @@
-//! What the daemon says of itself to probes and to monitoring systems, over HTTP: [`health`] and [`metrics`] are pure,
-//! [`http`] serves them. All of it is made from what the daemon has in memory: to ask touches no disk and waits for
-//! nothing.
+//! How everything stands, for whoever asks: [`status`] for people and programs; [`health`] and [`metrics`] for probes
+//! and monitoring systems, by [`http`]; a [`heartbeat`] for those who ask beside the daemon. What the daemon answers is
+//! made from what it has in memory: to ask touches no disk and waits for nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
-use crate::settings::resolved::Settings;
+use crate::cycle;
+use crate::settings::resolved::{Settings, Store};
+use crate::trust::records::health::{Health, Meant};
+use crate::trust::records::minder::StoreSeen;
+use crate::trust::records::summary::{DaemonSeen, StoreSummary};
 use crate::trust::values::timestamp::Timestamp;
 
 pub mod health;
+pub mod heartbeat;
 pub mod http;
 pub mod metrics;
 mod progress;
+pub mod status;
 mod summaries;
 
 pub use progress::Progress;
+use status::Document;
 pub use summaries::Summaries;
+
+/// What a store is meant to be, where the daemon that minds it asks.
+fn of_its_daemon<'a>(settings: &'a Settings, store: &'a Store) -> Meant<'a> {
+    Meant { by_its_daemon: true, ..cycle::meant(&settings.schedule, store) }
+}
 
 /// What answers are made from. Clones share it.
 #[derive(Clone)]
@@ -53,6 +65,39 @@ impl Facts {
     /// Whether the file holds another configuration than the one in force, which was refused.
     pub fn newer_refused(&self, refused: bool) {
         self.lock().newer_refused = refused;
+    }
+
+    /// How everything stands, as `trustsync status --output json` says it.
+    #[must_use]
+    pub fn status(&self) -> Document {
+        let now = self.clock.now();
+        let (in_force, summaries) = (self.in_force(), self.summaries.all());
+        let judged = self.judged(&in_force.settings, &summaries, now);
+        let lives = DaemonSeen { at: now, version: env!("CARGO_PKG_VERSION").to_owned(), store: StoreSeen::default() };
+        let stores = judged.iter().map(|(summary, health)| (*summary, health));
+        Document::of(&in_force.settings, stores, Some(lives), now)
+    }
+
+    /// The line of truth of each store, for the service manager.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let now = self.clock.now();
+        let (in_force, summaries) = (self.in_force(), self.summaries.all());
+        let judged = self.judged(&in_force.settings, &summaries, now);
+        judged.iter().map(|(summary, health)| health.line(summary, now)).collect()
+    }
+
+    fn judged<'a>(
+        &self,
+        settings: &Settings,
+        summaries: &'a [StoreSummary],
+        now: Timestamp,
+    ) -> Vec<(&'a StoreSummary, Health)> {
+        let health = |summary: &'a StoreSummary| {
+            let store = settings.stores.get(&summary.store)?;
+            Some((summary, Health::of(summary, &of_its_daemon(settings, store), now)))
+        };
+        summaries.iter().filter_map(health).collect()
     }
 
     fn in_force(&self) -> InForce {

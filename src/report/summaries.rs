@@ -11,16 +11,23 @@ use crate::trust::values::timestamp::Timestamp;
 pub struct Summaries(Arc<Mutex<BTreeMap<String, StoreSummary>>>);
 
 impl Summaries {
-    /// Puts up how a store stands now.
+    /// Puts up how a store stands now. Since when it cannot be worked on, and why, is the caller's to say.
     pub fn put(&self, summary: StoreSummary) {
         self.summaries().insert(summary.store.clone(), summary);
     }
 
-    /// Puts up that a store cannot be worked on, since when and why; what is known of it stays.
-    pub fn fail(&self, store: &str, why: &str, since: Timestamp) {
+    /// Puts up since when and why a store cannot be worked on; what is known of it stays.
+    pub fn fail(&self, store: &str, failing: Option<(Timestamp, String)>) {
         let mut summaries = self.summaries();
         let summary = summaries.entry(store.to_owned()).or_insert_with(|| StoreSummary::unknown(store));
-        summary.failing = Some((since, why.to_owned()));
+        summary.failing = failing;
+    }
+
+    /// Changes what is known of a store.
+    pub fn change(&self, store: &str, change: impl FnOnce(&mut StoreSummary)) {
+        if let Some(summary) = self.summaries().get_mut(store) {
+            change(summary);
+        }
     }
 
     /// Takes down what stands there of stores that are configured no longer.

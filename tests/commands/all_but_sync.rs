@@ -165,7 +165,7 @@ fn json_is_one_document_on_stdout_and_logs_go_to_stderr_alone() {
     sandbox.world().rotate().unwrap();
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(0);
-    let rolled = sandbox.run(&["rollback", "--output", "json"]).exits(0);
+    let rolled = sandbox.run(&["rollback", "--force", "--output", "json"]).exits(0);
     assert_eq!(rolled.json()["committed"], true);
     // A failure leaves standard output to those who parse it: empty, never half a document.
     let failed = sandbox.run(&["reload", "nobody", "--output", "json"]).exits(2);
@@ -253,7 +253,7 @@ fn status_as_json_has_what_a_program_needs() {
     let sandbox = Sandbox::with(|options| options.days_left = Some(60));
     sandbox.add_target("web");
     sandbox.sync(&[]).exits(0);
-    let status = sandbox.run(&["status", "--output", "json"]).exits(0).json()[0].clone();
+    let status = sandbox.run(&["status", "--output", "json"]).exits(0).json()["stores"]["main"].clone();
     assert_eq!((&status["state"], &status["generation"]), (&json!("ok"), &json!(1)));
     let trusted = status["trusted"].as_array().unwrap();
     assert_eq!(trusted.len(), 2);
@@ -294,7 +294,7 @@ fn a_region_whose_name_is_not_published_works_by_learning_and_shows_the_line_tha
     sandbox.sync(&[]).exits(0);
     sandbox.run(&["status"]).exits(0).says(&["identity learned from the vendor", &line]);
     let status = sandbox.run(&["status", "--output", "json"]).json();
-    assert_eq!(status[0]["slots"]["eu.eusc-de-east-1.digicert"]["pin_by"], json!(line));
+    assert_eq!(status["stores"]["main"]["slots"]["eu.eusc-de-east-1.digicert"]["pin_by"], json!(line));
     // A successor under another name is refused from now on.
     sandbox.world().fail(Failure::CurrentWrongName, Endpoint::Listing, None);
     sandbox.sync(&[]).exits(5).says(&["current_refused", "identity"]);
@@ -411,7 +411,7 @@ fn a_rollback_holds_until_it_is_released() {
     let new = sandbox.current_leaf();
     let both = sandbox.pins();
     let told = sandbox.reload_requests("web");
-    let ran = sandbox.run(&["rollback"]).exits(0);
+    let ran = sandbox.run(&["rollback", "--force"]).exits(0);
     ran.says(&["set of generation 000001 as generation 000003", "held until", &new, "no longer trusted"]);
     assert_eq!(sandbox.current(), Some(3));
     assert_eq!(sandbox.pins().len(), 1);
@@ -436,22 +436,22 @@ fn a_rollback_that_cannot_be_is_refused_and_changes_nothing() {
     let sandbox = Sandbox::new();
     sandbox.run(&["rollback"]).exits(11).says(&["no generation yet"]);
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["rollback"]).exits(2).says(&["no generation with another set is kept"]);
+    sandbox.run(&["rollback"]).exits(11).says(&["no generation with another set is kept"]);
     let old = sandbox.current_leaf();
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(0);
-    sandbox.run(&["rollback", "7"]).exits(2).says(&["no generation 000007", "000001, 000002"]);
+    sandbox.run(&["rollback", "7"]).exits(11).says(&["no generation 000007", "000001, 000002"]);
 
     // Denied in the meantime, as a CRL or `distrust` will do it.
     let mut state = sandbox.state();
     let denial = json!({"reason": "distrusted", "since": SystemClock.now().to_string(), "sha1": null});
     state["memory"]["denied"] = json!({old.clone(): denial});
     fs::write(sandbox.store().join("state.json"), state.to_string()).unwrap();
-    sandbox.run(&["rollback", "1"]).exits(2).says(&[&old, "is denied", "Nothing was changed"]);
+    sandbox.run(&["rollback", "1"]).exits(11).says(&[&old, "is denied", "Nothing was changed"]);
     assert_eq!(sandbox.current(), Some(2));
     sandbox.sync(&[]).says(&["denied_certificate_left"]);
     assert_eq!(sandbox.pins().into_keys().collect::<Vec<_>>(), [sandbox.current_leaf()]);
-    sandbox.run(&["rollback", "2"]).exits(2).says(&["is denied"]);
+    sandbox.run(&["rollback", "2"]).exits(11).says(&["is denied"]);
     assert!(sandbox.state()["memory"]["hold"].is_null());
 }
 
@@ -478,7 +478,7 @@ fn a_rollback_to_an_expired_certificate_is_refused() {
     sandbox.world().set_days_left(200).unwrap();
     sandbox.sync(&[]).exits(0);
     assert!(!old.contains_key(&sandbox.current_leaf()));
-    sandbox.run(&["rollback", "1"]).exits(2).says(&["has expired", "Nothing was changed"]);
+    sandbox.run(&["rollback", "1"]).exits(11).says(&["has expired", "Nothing was changed"]);
     assert_eq!(sandbox.current(), Some(2));
 }
 

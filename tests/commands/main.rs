@@ -10,5 +10,6 @@ mod overrides;
 mod secrets;
 mod snippet;
 mod sync;
+mod then_status;
 mod upload;
 mod verify;

@@ -211,7 +211,7 @@ fn metrics_tell_how_all_stands_in_a_form_that_prometheus_reads() {
     let since = at("target_owed_since_timestamp_seconds{store=\"main\",target=\"broken\"}").unwrap();
     assert!((unix - 60.0..=unix).contains(&since), "{since}");
     assert!(at("alarms{store=\"main\",severity=\"critical\"}").unwrap() >= 1.0);
-    let of_event = "alarms_by_event{store=\"main\",event=\"target_not_told\",severity=\"critical\"}";
+    let of_event = "alarm{store=\"main\",event=\"target_not_told\",severity=\"critical\",subject=\"broken\"}";
     assert_eq!(at(of_event), Some(1.0));
     let slot = sandbox.state()["memory"]["slots"].as_object().unwrap().keys().next().unwrap().clone();
     let of_role =
@@ -226,7 +226,7 @@ fn metrics_tell_how_all_stands_in_a_form_that_prometheus_reads() {
     assert_eq!((of_us("consecutive_failures"), of_us("stale")), (Some(0.0), Some(0.0)));
     assert_eq!((at("hold{store=\"main\"}"), at("hold_end_timestamp_seconds{store=\"main\"}")), (Some(0.0), None));
 
-    for path in ["/metrics", "/readyz", "/healthz"] {
+    for path in ["/metrics", "/readyz", "/healthz", "/status"] {
         let said = get(address, path).body;
         for secret in [sandbox.world().client_secret(), trustsync::simulator::world::CLIENT_ID, "BEGIN"] {
             assert!(!said.contains(secret), "{path} says {secret}");
@@ -308,7 +308,7 @@ fn only_reading_and_only_what_there_is() {
     let (sandbox, address) = listening(Sandbox::new());
     let daemon = start(&sandbox);
     ready(address);
-    for path in ["/healthz", "/readyz", "/metrics"] {
+    for path in ["/healthz", "/readyz", "/status", "/metrics"] {
         let whole = get(address, path);
         let head = ask(address, "HEAD", path).unwrap();
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
@@ -323,7 +323,7 @@ fn only_reading_and_only_what_there_is() {
         }
     }
     assert_eq!(get(address, "/metrics?name=x").status, 200);
-    for path in ["/", "/healthz/", "/status", "/../healthz", "/metrics%00"] {
+    for path in ["/", "/healthz/", "/status/", "/../healthz", "/metrics%00"] {
         let answer = get(address, path);
         assert_eq!(answer.status, 404, "{path}");
         assert!(answer.json()["error"].as_str().unwrap().contains("/readyz"));

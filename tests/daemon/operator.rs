@@ -324,7 +324,7 @@ fn a_hold_on_an_empty_store_observes_alone() {
     sandbox.run(&["alarms"]).exits(2).says(&["ends: with the hold: trustsync release"]);
     sandbox.run(&["evidence"]).exits(0).says(&["before the first", "hold until"]);
 
-    sandbox.run(&["release"]).exits(0).says(&["within two minutes"]);
+    sandbox.run(&["release"]).exits(0).says(&["at once"]);
     until("the first generation", || sandbox.current());
     until("the target being told", || (sandbox.reload_requests("edge") == 1).then_some(()));
     assert_eq!(sandbox.pins().keys().collect::<Vec<_>>(), [&leaf]);
@@ -358,7 +358,7 @@ fn overrides_and_a_rollback_reach_the_daemon_soon() {
     sandbox.sync(&[]).exits(0);
     let mut daemon = Daemon::start(&sandbox);
     daemon.says("generation 000002");
-    sandbox.run(&["rollback", "1"]).exits(0);
+    sandbox.run(&["rollback", "1", "--force"]).exits(0);
     daemon.says("generation 000003");
     daemon.says("HELD");
     let stranger = sandbox.world().impostor(trustsync::simulator::world::Impostor::Namesake).unwrap();

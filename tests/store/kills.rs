@@ -111,7 +111,7 @@ fn a_rollback_killed_at_any_call_is_done_with_its_hold_or_not_done() {
     stage.up_to_the_rotation();
     stage.sync().expect(0);
     stage.keep("rotated");
-    let calls = strace::record(&stage.command(&["rollback"]));
+    let calls = strace::record(&stage.command(&["rollback", "--force"]));
     assert_durable(&calls, &stage.store);
     assert_eq!(stage.linked("current"), Some(4));
     let mut outcomes = std::collections::BTreeSet::new();
@@ -120,7 +120,7 @@ fn a_rollback_killed_at_any_call_is_done_with_its_hold_or_not_done() {
         &[strace::RENAME, strace::SYMLINK, strace::FSYNC, strace::WRITE],
         || {
             stage.restore("rotated");
-            stage.command(&["rollback"])
+            stage.command(&["rollback", "--force"])
         },
         |point| {
             let told = point.map_or("not killed".into(), |point| point.to_string());

@@ -589,9 +589,10 @@ impl Year {
                 let observed = cycle::ask(&self.settings, "us", &mut self.clients, &self.clock, deadline).await;
                 self.seen.polls += 1;
                 self.seen.failed_polls += u64::from(observed.iter().any(|said| said.failures().next().is_some()));
-                cycle::gather(&self.settings, &store, &mut self.clients, observed, &self.clock, deadline).await.unwrap()
+                let (settings, clients) = (&self.settings, &mut self.clients);
+                cycle::gather(settings, &store, clients, observed, &self.clock, deadline).await.unwrap().0
             } else {
-                cycle::unasked(&self.settings, &store, &self.clock).await.unwrap()
+                cycle::unasked(&self.settings, &store, &self.clock).unwrap()
             };
             let options = Options { deadline: Duration::ZERO, lock_timeout: Duration::ZERO, command: "the year" };
             let session = Session::open(&store, &self.clock, &options).unwrap();
@@ -695,9 +696,9 @@ impl Year {
     fn note(&mut self, files: &Files) {
         self.seen.deny_all_hours += i64::from(files.pins.is_empty());
         self.seen.retired = u64::try_from(self.ledger.leaves.len()).unwrap() - u64::try_from(files.pins.len()).unwrap();
-        let alarms = &self.summary.as_ref().unwrap().alarms;
+        let alarms = &self.summary.as_ref().unwrap().state.alarms;
         let critical = |event: &str| {
-            alarms.iter().any(|(id, (_, severity))| id.starts_with(event) && *severity == Severity::Critical)
+            alarms.iter().any(|(id, alarm)| id.starts_with(event) && alarm.finding.severity == Severity::Critical)
         };
         self.seen.upcoming_missing |= critical("upcoming_missing:");
         self.seen.upcoming_ends_early |= alarms.keys().any(|id| id.starts_with("upcoming_ends_early:"));

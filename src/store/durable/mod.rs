@@ -37,7 +37,7 @@ mod sweep;
 pub use error::StoreError;
 pub use generation::Files;
 pub use link::{Link, LinkPath};
-pub use lock::{Lock, LockError};
+pub use lock::{LOCK, Lock, LockError};
 pub use sweep::{Swept, sweep, sweep_in};
 
 /// A trust directory that has the shape of one, and that only its owner and group can write.

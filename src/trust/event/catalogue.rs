@@ -111,6 +111,9 @@ catalogue!(
     SourceStale = row("source_stale", CRITICAL_OR_WARNING, SOURCE, End::Poll)
         .tells("No poll has succeeded for long, or ever: a rotation since then would go unseen.")
         .act("Run trustsync sync, and see why it fails; make sure that the daemon or the timer runs."),
+    PollOverdue = row("poll_overdue", CRITICAL_OR_WARNING, SOURCE, End::Judged)
+        .tells("A source was not asked when it was due: a rotation would go unseen.")
+        .act("See whether the daemon or the timer runs; systemctl status trustsync, systemctl list-timers."),
     ClocksDisagree = row("clocks_disagree", WARNING, SOURCE, End::ClocksAgree)
         .tells("Which clock is right is unknown, so this answer removes nothing.")
         .act("Look at this machine's time synchronisation."),
@@ -183,12 +186,8 @@ catalogue!(
         .act("Nothing."),
     // --- denials, overrides, holds, limits ---
     CertificateRevoked = row("certificate_revoked", CRITICAL, SLOT, End::Acknowledged)
-        .tells("A CA has revoked a certificate: it is denied until its expiry, and calls with it fail. Where an issuer was \
-                revoked, each leaf is denied that has no other path.")
+        .tells("A CA has revoked a certificate: it is denied until its expiry, and calls with it fail.")
         .act("Ask the vendor for its next certificate."),
-    RevocationLifted = row("revocation_lifted", NOTE, SLOT, End::Note)
-        .tells("A leaf that was denied because an issuer was revoked has another path now: it may enter again.")
-        .act("Nothing."),
     DeniedCertificateLeft = row("denied_certificate_left", CRITICAL, SLOT, End::Acknowledged)
         .means("A revoked or distrusted certificate left the trust set: calls with it fail from now on.")
         .act("If that is the vendor's current certificate, ask for another. trustsync status lists what is denied."),
@@ -199,6 +198,9 @@ catalogue!(
         .tells("A hold keeps a verified certificate out: calls fail once the vendor presents it.")
         .act("Run trustsync release.")
         .fails(Failure::Owed),
+    ListedNotTrusted = row("listed_not_trusted", CRITICAL, SLOT, End::Judged)
+        .tells("The vendor lists a certificate that a command has taken out, or keeps out: calls with it fail.")
+        .act("Run trustsync release, then trustsync sync; trustsync history says what took it out."),
     IssuerChanged = row("issuer_changed", CRITICAL, SLOT, End::IssuerAccepted)
         .tells("A verified certificate has another issuer than before, and verify.changed_issuer keeps it out.")
         .act("Ask the vendor; if the issuer is theirs, run trustsync accept-issuer."),
@@ -234,6 +236,9 @@ catalogue!(
     CrlNotKept = row("crl_not_kept", WARNING, STORE, End::List)
         .means("Lists are used, but not kept: they must be fetched again after a restart.")
         .act("Look at the disk and at the permissions of the store's folder crl."),
+    RevocationUnknown = row("revocation_unknown", WARNING_OR_NOTE, SLOT, End::List)
+        .tells("No list in force speaks for a certificate that is trusted: a revocation of it would go unseen.")
+        .act("Look at the list with trustsync inspect, and ask the CA which list is for this certificate."),
     TooManyCrls = row("too_many_crls", WARNING, STORE, End::List)
         .means("The certificates name more lists than are fetched; a revocation in another would go unseen.")
         .act("Look at the certificates with trustsync inspect: the vendor's name one list each."),
@@ -241,6 +246,14 @@ catalogue!(
     StoreEmpty = row("store_empty", CRITICAL, STORE, End::FirstGeneration)
         .means("The store has published nothing yet. The servers keep what they run with now.")
         .act("The alarms of its sources say why no current certificate came."),
+    StoreFailing = row("store_failing", CRITICAL, STORE, End::Judged)
+        .tells(
+            "The store cannot be written now: nothing is added, removed, reloaded or proven. What is published stays."
+        )
+        .act("Repair what the text names: a full disk, permissions, a read-only filesystem."),
+    DaemonSilent = row("daemon_silent", CRITICAL_OR_WARNING, STORE, End::Judged)
+        .tells("The daemon that minds the store gives no sign of life; critical once a poll is overdue.")
+        .act("Start it again, and see in its log why it ended: journalctl -u trustsync."),
     StoreDrift = row("store_drift", WARNING, STORE_OR_TARGET, End::Acknowledged)
         .means("Someone else changed what servers read. Anyone who can do that can change whom they trust.")
         .act("Find out who writes there. store.NAME.on_drift says whether it is repaired."),

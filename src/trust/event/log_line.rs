@@ -46,6 +46,7 @@ lines!(
     WatchUnavailable = ("watch_unavailable", WARN),
     NoProgress = ("no_progress", ERROR),
     ServiceManagerUnreachable = ("service_manager_unreachable", DEBUG),
+    HeartbeatNotGiven = ("heartbeat_not_given", WARN),
     Ending = ("ending", INFO),
     CutOff = ("cut_off", WARN),
     Ended = ("ended", INFO),
@@ -70,7 +71,6 @@ lines!(
     // --- the privileged helper ---
     PrivilegedPathUnfit = ("privileged_path_unfit", WARN),
     RequestStuck = ("request_stuck", ERROR),
-    RootsWord = ("roots_word", INFO),
     ApplyFailed = ("apply_failed", ERROR),
     // --- commands ---
     Failed = ("failed", ERROR),

@@ -74,6 +74,8 @@ pub enum End {
     Settled,
     /// The target's server was seen to refuse strangers.
     Enforced,
+    /// It is judged whenever somebody asks, and stands in no record.
+    Judged,
     /// It happened, and someone acknowledged it.
     Acknowledged,
 }
@@ -150,7 +152,7 @@ impl End {
     #[must_use]
     pub const fn observation(self) -> Observation {
         match self {
-            Self::AnyCycle | Self::Override => Observation::OfEveryCycle,
+            Self::AnyCycle | Self::Override | Self::Judged => Observation::OfEveryCycle,
             Self::List => Observation::OfLists,
             _ => Observation::OfItsSubject,
         }
@@ -170,6 +172,7 @@ impl End {
             }
             Self::FirstGeneration => "with the first generation",
             Self::Observed | Self::AnyCycle | Self::Acknowledged => "with the next cycle that no longer finds it",
+            Self::Judged => "as soon as it is no longer so: it is judged whenever it is asked for",
             Self::List => "with the next cycle that gets the list",
             Self::Settled => {
                 "with a turn that settles the target: trustsync reload {subject}, or trustsync confirm {subject}"

@@ -27,7 +27,7 @@ use crate::trust::event::Event;
 use crate::trust::event::finding::Finding;
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan::observation::{ListedStatus, SlotAnswer, SlotVerdict};
-use crate::trust::plan::planner_state::{PlannerState, SlotState};
+use crate::trust::plan::planner_state::{Listed, PlannerState, SlotState};
 use crate::trust::plan::set::{Denial, Role, TrustSet, Witnesses};
 use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::slot::{Authority, SlotId};
@@ -222,6 +222,7 @@ impl Planner<'_> {
 
         if answer.complete && all_accepted && current == CurrentListing::Valid {
             slot.last_clean = Some(now);
+            slot.listed = all_listed(answer, &roles);
             self.take_clean_answer(slot, answer, &roles, &alive);
         }
         self.let_leave(slot, answer);
@@ -263,8 +264,12 @@ impl Planner<'_> {
 /// A certificate in a sentence: subject's name, head of the fingerprint, end.
 fn name(certificate: &Certificate) -> String {
     let facts = certificate.facts();
-    let name = certificate.identity_names().first().unwrap_or(&facts.subject);
-    format!("{} ({}, until {})", name.chars().take(100).collect::<String>(), facts.fingerprint.short(), facts.not_after)
+    format!("{} ({}, until {})", short_name(certificate), facts.fingerprint.short(), facts.not_after)
+}
+
+fn short_name(certificate: &Certificate) -> String {
+    let name = certificate.identity_names().first().unwrap_or(&certificate.facts().subject);
+    name.chars().take(100).collect()
 }
 
 /// A denial by fingerprint alone learns what nginx and Apache ask for instead, once the vendor lists the certificate.
@@ -303,6 +308,21 @@ fn alive(answer: &SlotAnswer) -> BTreeSet<Fingerprint> {
 fn listed_roles(answer: &SlotAnswer) -> BTreeMap<Fingerprint, Role> {
     let of = |status, role| answer.listed(status).filter_map(SlotVerdict::fingerprint).map(move |leaf| (leaf, role));
     of(ListedStatus::Upcoming, Role::Upcoming).chain(of(ListedStatus::Current, Role::Current)).collect()
+}
+
+/// What a clean answer lists, denied or not, by the key of its entry.
+fn all_listed(answer: &SlotAnswer, roles: &BTreeMap<Fingerprint, Role>) -> BTreeMap<Fingerprint, Listed> {
+    let accepted = answer.certificates.iter().filter_map(|listed| listed.verdict.accepted());
+    let of = |verified: &Verified| {
+        let leaf = verified.leaf();
+        let role = match answer.authority {
+            Authority::DigiCert => roles.get(&leaf.fingerprint()).copied().unwrap_or(Role::Current),
+            Authority::Genesys => Role::Current,
+        };
+        let listed = Listed { role, name: short_name(leaf), until: leaf.facts().not_after };
+        (entry_key(answer.authority, verified), listed)
+    };
+    accepted.map(of).collect()
 }
 
 /// What an accepted leaf enters as: itself where leaves are pinned, its root where a name rule admits.

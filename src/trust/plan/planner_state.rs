@@ -55,6 +55,17 @@ impl PlannerState {
         }
         set
     }
+
+    /// What the vendor's last clean answers list, has not expired, and is not trusted: calls with it fail. A slot that
+    /// is no longer configured lists nothing that counts.
+    pub fn listed_not_trusted(&self, now: Timestamp) -> impl Iterator<Item = (&SlotId, &Fingerprint, &Listed)> {
+        let configured = self.slots.iter().filter(|(_, held)| held.unconfigured_since.is_none());
+        configured.flat_map(move |(slot, held)| {
+            let missing =
+                held.listed.iter().filter(move |(key, listed)| listed.until >= now && !held.entries.contains_key(key));
+            missing.map(move |(key, listed)| (slot, key, listed))
+        })
+    }
 }
 
 /// An operator's freeze: no addition or removal but revocation and distrust.
@@ -89,6 +100,20 @@ pub struct SlotState {
     /// How often the two listings of one poll contradicted each other.
     #[serde(default)]
     pub disagreements: u64,
+    /// What the last clean answer listed, trusted or not, by the key that its entry has or would have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub listed: BTreeMap<Fingerprint, Listed>,
+}
+
+/// What the vendor lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// As what it is listed.
+    pub role: Role,
+    /// Its name, for people.
+    pub name: String,
+    /// Its last valid second.
+    pub until: Timestamp,
 }
 
 /// The direct issuer of leaves.
@@ -203,6 +228,13 @@ impl Entry {
             self.trusted.role = proposal.role;
             self.proposal = None;
         }
+    }
+
+    /// The role by the latest clean answer, and how many of the [`AGREEING_ANSWERS`] that change a role have given it,
+    /// where it is another than the published one.
+    #[must_use]
+    pub fn listed_role(&self) -> (Role, Option<u32>) {
+        self.proposal.map_or((self.trusted.role, None), |proposal| (proposal.role, Some(proposal.answers)))
     }
 
     /// Whether absence has lasted long enough for it to leave.

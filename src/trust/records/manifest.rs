@@ -15,6 +15,9 @@ use crate::trust::values::timestamp::Timestamp;
 /// The schema that this version writes.
 pub const SCHEMA: u32 = 1;
 
+/// The cause of a generation that a seed brought.
+pub const SEED_CAUSE: &str = "seed";
+
 /// A generation's own account of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

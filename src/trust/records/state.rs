@@ -13,6 +13,7 @@ use crate::trust::plan::clock_doubt::KnownTimes;
 use crate::trust::plan::planner_state::{PlannerState, SlotState};
 use crate::trust::records::evidence_backlog::EvidenceBacklog;
 use crate::trust::records::manifest::{Format, Manifest, RecordError, read_record};
+use crate::trust::records::minder::Minder;
 use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{Evidence, Owed};
 use crate::trust::values::timestamp::Timestamp;
@@ -48,9 +49,27 @@ pub struct State {
     /// The generation that differed from what was written as soon as it was written: a new one would be no better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfaithful: Option<u64>,
+    /// Who minds the store.
+    #[serde(default)]
+    pub minder: Minder,
+    /// The last cycle that asked a source or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_cycle: Option<LastCycle>,
     /// Lines of evidence that the disk did not take yet.
     #[serde(default, skip_serializing_if = "EvidenceBacklog::is_empty")]
     pub evidence_backlog: EvidenceBacklog,
+}
+
+/// How a cycle ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCycle {
+    /// When.
+    pub ended: Timestamp,
+    /// With which exit code.
+    pub exit: u8,
+    /// Why, where it failed: what made it fail, the most urgent first, bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// What is known of a source.
@@ -195,6 +214,8 @@ impl State {
             targets: BTreeMap::new(),
             alarms: BTreeMap::new(),
             unfaithful: None,
+            minder: Minder::default(),
+            last_cycle: None,
             evidence_backlog: EvidenceBacklog::default(),
         }
     }

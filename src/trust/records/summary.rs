@@ -1,65 +1,97 @@
-//! A store in the few figures that a service manager, a probe and a monitoring system ask for.
+//! How a store stands, in memory: everything that `status`, probes, metrics and the service manager are answered from.
+//! Its health is judged from it at the time of asking ([`crate::trust::records::health`]).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
-use crate::trust::event::Event;
-use crate::trust::event::severity::Severity;
-use crate::trust::plan::planner_state::Hold;
-use crate::trust::plan::set::{Role, TrustSet};
-use crate::trust::records::state::{Alarm, SourceState, State, TargetState};
+use crate::trust::event::finding::Finding;
+use crate::trust::plan::planner_state::{Entry, Hold};
+use crate::trust::plan::set::{Pin, Role, TrustSet};
+use crate::trust::records::manifest::Manifest;
+use crate::trust::records::minder::StoreSeen;
+use crate::trust::records::state::State;
+use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::Timestamp;
 
-/// A store in figures.
+/// Everything that is known of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSummary {
     /// Its name in the configuration.
     pub store: String,
-    /// The newest committed generation; 0 before the first.
-    pub generation: u64,
-    /// Whether everyone is denied.
-    pub deny_all: bool,
-    /// Each pinned leaf, and each root of a name rule: the slot, its role, its last valid second.
-    pub ends: Vec<(String, Role, Timestamp)>,
-    /// What is known of each source, by its name.
-    pub sources: BTreeMap<String, SourceState>,
-    /// What is known of each target, by its name.
-    pub targets: BTreeMap<String, TargetState>,
-    /// What each alarm is and how bad, by its id.
-    pub alarms: BTreeMap<String, (Event, Severity)>,
-    /// Those of them that are over, and wait to be acknowledged.
-    pub over: BTreeSet<String>,
-    /// The operator's freeze, while it is in force.
-    pub hold: Option<Hold>,
+    /// What it remembers, with the alarms that stand.
+    pub state: State,
+    /// What it trusts.
+    pub set: TrustSet,
+    /// The newest intact generation, where there is one.
+    pub published: Option<Published>,
+    /// What the disk showed at the latest look.
+    pub found: Vec<Finding>,
     /// Since when the store cannot be read or written, and why; then nothing is added, removed, reloaded or proven.
     pub failing: Option<(Timestamp, String)>,
+    /// The sign of life of the daemon that minds it, and what that says of the store.
+    pub daemon: Option<DaemonSeen>,
+}
+
+/// What is in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its number.
+    pub generation: u64,
+    /// When it was committed.
+    pub committed: Timestamp,
+    /// Why it was made.
+    pub cause: String,
+    /// Whether everyone is denied.
+    pub deny_all: bool,
+}
+
+/// A daemon that was seen to live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonSeen {
+    /// When.
+    pub at: Timestamp,
+    /// Its version.
+    pub version: String,
+    /// What it says of the store.
+    pub store: StoreSeen,
+}
+
+/// The role of a leaf as the vendor lists it, which a slot publishes once three clean answers agree on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShownRole {
+    /// As the latest clean answer has it.
+    pub role: Role,
+    /// How many clean answers have given it so far, where it is not published yet.
+    pub confirming: Option<u32>,
+}
+
+impl From<&Manifest> for Published {
+    fn from(manifest: &Manifest) -> Self {
+        let Manifest { generation, committed, deny_all, .. } = *manifest;
+        Self { generation, committed, cause: manifest.cause.clone(), deny_all }
+    }
 }
 
 impl StoreSummary {
     /// Of a store, by its state and what it trusts.
     #[must_use]
     pub fn of(store: &str, state: &State, set: &TrustSet) -> Self {
-        let pins = set.pins.values().flat_map(|pin| {
-            let end = pin.leaf.facts().not_after;
-            pin.roles.iter().map(move |(slot, role)| (slot.to_string(), *role, end))
-        });
-        let rules = set.name_rules.iter().flat_map(|rule| {
-            let end = rule.root.facts().not_after;
-            rule.slots.iter().map(move |slot| (slot.to_string(), Role::Current, end))
-        });
-        let alarm = |(id, alarm): (&String, &Alarm)| (id.clone(), (alarm.finding.event, alarm.finding.severity));
         Self {
             store: store.to_owned(),
-            generation: state.generation,
-            deny_all: state.generation > 0 && set.is_empty(),
-            ends: pins.chain(rules).collect(),
-            sources: state.sources.clone(),
-            targets: state.targets.clone(),
-            alarms: state.alarms.iter().map(alarm).collect(),
-            over: state.alarms.iter().filter(|(_, alarm)| alarm.unseen).map(|(id, _)| id.clone()).collect(),
-            hold: state.planner.hold.clone(),
+            state: state.clone(),
+            set: set.clone(),
+            published: None,
+            found: Vec::new(),
             failing: None,
+            daemon: None,
         }
+    }
+
+    /// With the newest intact generation.
+    #[must_use]
+    pub fn publishing(mut self, manifest: Option<&Manifest>) -> Self {
+        self.published = manifest.map(Published::from);
+        self
     }
 
     /// Of a store that could not be read.
@@ -68,54 +100,77 @@ impl StoreSummary {
         Self::of(store, &State::born(String::new()), &TrustSet::default())
     }
 
-    /// How many alarms there are of a severity.
+    /// The newest committed generation; 0 before the first.
     #[must_use]
-    pub fn alarms_of(&self, severity: Severity) -> usize {
-        self.alarms.values().filter(|(_, of)| *of == severity).count()
+    pub fn generation(&self) -> u64 {
+        self.state.generation
     }
 
-    /// The end of the latest-ending leaf of a role.
+    /// Whether everyone is denied.
     #[must_use]
-    fn end_of(&self, role: Role) -> Option<Timestamp> {
-        self.ends.iter().filter(|(_, of, _)| *of == role).map(|(.., end)| *end).max()
+    pub fn deny_all(&self) -> bool {
+        self.generation() > 0 && self.set.is_empty()
     }
 
-    /// One line of truth: `main: generation 000042, current 73 days left, next poll 14:05Z, 1 owed, 1 critical`.
+    /// The operator's freeze, while it is in force.
     #[must_use]
-    pub fn line(&self, now: Timestamp) -> String {
-        let mut line = match self.generation {
-            0 => format!("{}: nothing published yet", self.store),
-            number => format!("{}: generation {number:06}", self.store),
-        };
-        if let Some((since, _)) = &self.failing {
-            let _ = write!(line, ", CANNOT BE WORKED ON since {since}");
+    pub fn hold(&self, now: Timestamp) -> Option<&Hold> {
+        self.state.planner.hold.as_ref().filter(|hold| hold.until > now)
+    }
+
+    /// When a source is asked next, as far as is known: the earliest of all.
+    #[must_use]
+    pub fn next_poll(&self) -> Option<Timestamp> {
+        self.state.sources.values().filter_map(|source| source.next_due).min()
+    }
+
+    /// What is remembered of a pinned leaf in each slot that trusts it.
+    pub fn entries<'a>(&'a self, pin: &'a Pin) -> impl Iterator<Item = (&'a SlotId, &'a Entry)> {
+        let leaf = pin.leaf.fingerprint();
+        pin.roles.keys().filter_map(move |slot| Some((slot, self.entry(slot, &leaf)?)))
+    }
+
+    fn entry(&self, slot: &SlotId, key: &Fingerprint) -> Option<&Entry> {
+        self.state.planner.slots.get(slot)?.entries.get(key)
+    }
+
+    fn role_in(&self, slot: &SlotId, leaf: &Fingerprint, published: Role) -> ShownRole {
+        let (role, confirming) = self.entry(slot, leaf).map_or((published, None), Entry::listed_role);
+        ShownRole { role, confirming }
+    }
+
+    /// The role that is shown for a pinned leaf: the vendor's latest clean word, of several slots the first in the
+    /// order of roles.
+    #[must_use]
+    pub fn shown_role(&self, pin: &Pin) -> ShownRole {
+        let leaf = pin.leaf.fingerprint();
+        let roles = pin.roles.iter().map(|(slot, role)| self.role_in(slot, &leaf, *role));
+        roles.min_by_key(|shown| shown.role).unwrap_or(ShownRole { role: Role::Retiring, confirming: None })
+    }
+
+    /// Each pinned leaf, and each root of a name rule: the slot, its role as it is listed, its last valid second.
+    #[must_use]
+    pub fn ends(&self) -> Vec<(String, Role, Timestamp)> {
+        let pins = self.set.pins.values().flat_map(|pin| {
+            let (leaf, end) = (pin.leaf.fingerprint(), pin.leaf.facts().not_after);
+            let shown = move |slot: &SlotId, role: &Role| self.role_in(slot, &leaf, *role).role;
+            pin.roles.iter().map(move |(slot, role)| (slot.to_string(), shown(slot, role), end))
+        });
+        let rules = self.set.name_rules.iter().flat_map(|rule| {
+            let end = rule.root.facts().not_after;
+            rule.slots.iter().map(move |slot| (slot.to_string(), Role::Current, end))
+        });
+        pins.chain(rules).collect()
+    }
+
+    /// By slot and role, the end of what ends last.
+    #[must_use]
+    pub fn latest_ends(&self) -> BTreeMap<(String, String), Timestamp> {
+        let mut latest = BTreeMap::new();
+        for (slot, role, end) in self.ends() {
+            let known = latest.entry((slot, role.to_string())).or_insert(end);
+            *known = (*known).max(end);
         }
-        if self.deny_all {
-            line.push_str(", DENY ALL");
-        }
-        for role in [Role::Current, Role::Upcoming] {
-            if let Some(end) = self.end_of(role) {
-                let _ = write!(line, ", {role} {} days left", now.days_until(end));
-            }
-        }
-        if self.hold.as_ref().is_some_and(|hold| hold.until > now) {
-            line.push_str(", HELD");
-        }
-        if let Some(next) = self.sources.values().filter_map(|source| source.next_due).min() {
-            // 2026-11-25T14:05:00Z
-            let next = next.to_string();
-            let _ = write!(line, ", next poll {}Z", next.get(11..16).unwrap_or(&next));
-        }
-        let owed = self.targets.values().filter(|target| target.owed_since.is_some()).count();
-        for (count, what) in [
-            (owed, "owed"),
-            (self.alarms_of(Severity::Critical), "critical"),
-            (self.alarms_of(Severity::Warning), "warning"),
-        ] {
-            if count > 0 {
-                let _ = write!(line, ", {count} {what}");
-            }
-        }
-        line
+        latest
     }
 }

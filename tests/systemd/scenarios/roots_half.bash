@@ -185,7 +185,7 @@ UNIT
     eventually 60 "root has its own files" [ -L "$root$theirs/api" ]
     apache_site "$(sed "s|/var/lib/trustsync/target/apache|$theirs/api|" deploy/apache/trustsync.conf)"
     inside systemctl kill --kill-who=main --signal=USR1 api
-    local proven='.[0] | .generation == .targets.api.serves and .targets.api.owed == null'
+    local proven='.stores[] | .generation == .targets.api.serves and .targets.api.owed == null'
     is_it_proven() { { inside trustsync status --output json || true; } | jq -e "$proven"; }
     poll_now
     eventually 60 "Apache is proven" is_it_proven

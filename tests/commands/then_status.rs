@@ -1,0 +1,381 @@
+//! Every command, and then the question how things stand: `status` (its exit, its text, its JSON), and `/metrics` and
+//! `/status` of a daemon on the same store, must say what is true after it, whatever the command could write.
+
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::privilege::{NOBODY, Tmpfs, is_root};
+use support::sandbox::Sandbox;
+use trustsync::simulator::failure::{Endpoint, Failure};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A store with two generations, of which the newer one trusts Current and Upcoming, and a target that takes whatever it
+/// is told.
+fn stage(tmpfs: Option<&Tmpfs>) -> Sandbox {
+    let sandbox = Sandbox::with(|options| {
+        options.days_left = Some(60);
+        options.rotate_at_days_left = None;
+    });
+    if let Some(tmpfs) = tmpfs {
+        let store = format!("path = \"{}\"", tmpfs.path().join("store").display());
+        sandbox.configure(&sandbox.configuration().replace("path = \"store\"", &store));
+    }
+    sandbox.add_target("web");
+    let address = SocketAddr::from(([127, 0, 0, 1], support::port::free_port()));
+    sandbox.append(&format!("\n[listen]\naddress = \"{address}\"\n"));
+    sandbox.sync(&[]).exits(0);
+    sandbox
+}
+
+/// Where the store of this sandbox is.
+fn store(sandbox: &Sandbox) -> std::path::PathBuf {
+    let configuration = sandbox.configuration();
+    let path = configuration.lines().rfind(|line| line.starts_with("path = ")).unwrap();
+    sandbox.folder.path().join(path.trim_start_matches("path = ").trim_matches('"'))
+}
+
+fn get(sandbox: &Sandbox, path: &str) -> Option<String> {
+    let configuration = sandbox.configuration();
+    let line = configuration.lines().find(|line| line.starts_with("address = ")).unwrap();
+    let address: SocketAddr = line.trim_start_matches("address = ").trim_matches('"').parse().unwrap();
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: probe\r\n\r\n").as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// A daemon that is killed when dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(sandbox: &Sandbox) -> Self {
+        let log = File::options().create(true).append(true).open(sandbox.path("log")).unwrap();
+        let mut command = sandbox.command(&["run", "--log-format", "json"]);
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[track_caller]
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// The ids of the alarms of a store, as JSON has them.
+fn alarms(document: &Value) -> Vec<String> {
+    let all = document["stores"]["main"]["alarms"].as_array().unwrap().iter();
+    all.map(|alarm| format!("{}:{}", alarm["event"].as_str().unwrap(), alarm["severity"].as_str().unwrap())).collect()
+}
+
+/// What must be said after a command.
+struct Truth {
+    /// The exit code of `status`.
+    exit: i32,
+    /// An alarm that must stand, `event:severity`, where one must.
+    alarm: Option<&'static str>,
+}
+
+const FINE: Truth = Truth { exit: 0, alarm: None };
+
+const fn warned(alarm: &'static str) -> Truth {
+    Truth { exit: 1, alarm: Some(alarm) }
+}
+
+const fn critical(alarm: &'static str) -> Truth {
+    Truth { exit: 2, alarm: Some(alarm) }
+}
+
+/// `status` by its exit, its text and its JSON.
+#[track_caller]
+fn assert_status(sandbox: &Sandbox, what: &str, truth: &Truth) {
+    let status = sandbox.run(&["status"]);
+    assert_eq!(status.code, truth.exit, "{what}: {status:?}");
+    let json = sandbox.run(&["status", "--output", "json"]);
+    assert_eq!(json.code, truth.exit, "{what}");
+    let document = json.json();
+    assert_eq!(document["schema"], 1, "{what}");
+    assert_eq!(document["version"], env!("CARGO_PKG_VERSION"), "{what}");
+    let word = ["ok", "warning", "critical"][usize::try_from(truth.exit).unwrap()];
+    assert_eq!(document["stores"]["main"]["state"], word, "{what}: {document:#}");
+    assert!(status.stdout.starts_with(&format!("main: {}", word.to_uppercase())), "{what}: {status:?}");
+    if let Some(alarm) = truth.alarm {
+        assert!(alarms(&document).contains(&alarm.to_owned()), "{what}: {document:#}");
+        assert!(status.stdout.contains(alarm.split(':').next().unwrap()), "{what}: {status:?}");
+    }
+}
+
+/// A daemon that starts on the store as it is, asked over HTTP.
+#[track_caller]
+fn assert_daemon(sandbox: &Sandbox, what: &str, truth: &Truth) {
+    let daemon = Daemon::start(sandbox);
+    let word = ["ok", "warning", "critical"][usize::try_from(truth.exit).unwrap()];
+    let named = truth.alarm.and_then(|alarm| alarm.split_once(':')).map_or_else(String::new, |(event, severity)| {
+        format!("trustsync_alarm{{store=\"main\",event=\"{event}\",severity=\"{severity}\",subject=\"")
+    });
+    let (document, metrics) = eventually(&format!("{what}: {word}, and {named}"), || {
+        let document: Value = serde_json::from_str(&get(sandbox, "/status")?).ok()?;
+        let metrics = get(sandbox, "/metrics")?;
+        (document["stores"]["main"]["state"] == word && metrics.contains(&named)).then_some((document, metrics))
+    });
+    assert!(document["stores"]["main"]["generation"].as_u64().unwrap() > 0, "{what}: {document:#}");
+    let count = |severity: &str| {
+        let name = format!("trustsync_alarms{{store=\"main\",severity=\"{severity}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(count("critical") > 0, truth.exit == 2, "{what}: {metrics}");
+    assert!(get(sandbox, "/readyz").unwrap().contains("\"ready\":true"), "{what}");
+    drop(daemon);
+}
+
+/// Fills the filesystem at `at`.
+fn fill(at: &Path) {
+    let mut file = File::create(at.join("filler")).unwrap();
+    while file.write(&[b'x'; 4096]).is_ok() {}
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let Some(tmpfs) = Tmpfs::mount("size=1m") else { return };
+    let sandbox = stage(Some(&tmpfs));
+    assert_status(&sandbox, "before", &FINE);
+    fill(tmpfs.path());
+    let truth = critical("store_failing:critical");
+    sandbox.sync(&[]).exits(6);
+    assert_status(&sandbox, "sync", &truth);
+    sandbox.run(&["hold"]).exits(6);
+    assert_status(&sandbox, "hold", &truth);
+    sandbox.run(&["release"]).exits(11);
+    assert_status(&sandbox, "release", &truth);
+    assert_daemon(&sandbox, "run", &truth);
+    // Nothing has to be repaired.
+    fs::remove_file(tmpfs.path().join("filler")).unwrap();
+    assert_status(&sandbox, "room", &FINE);
+    sandbox.sync(&[]).exits(0);
+    assert_status(&sandbox, "sync with room", &FINE);
+}
+
+#[test]
+fn a_disk_that_has_room_for_the_state_and_not_for_a_generation() {
+    let Some(tmpfs) = Tmpfs::mount("size=1m") else { return };
+    let sandbox = stage(Some(&tmpfs));
+    sandbox.world().rotate().unwrap();
+    sandbox.world().rotate().unwrap();
+    fill(tmpfs.path());
+    let filler = File::options().write(true).open(tmpfs.path().join("filler")).unwrap();
+    filler.set_len(filler.metadata().unwrap().len() - 5 * 4096).unwrap();
+    sandbox.sync(&[]).exits(6).says(&["generation_not_written"]);
+    assert_status(&sandbox, "sync", &critical("generation_not_written:critical"));
+    assert_status(&sandbox, "sync", &critical("store_failing:critical"));
+}
+
+#[test]
+fn a_disk_that_is_read_only() {
+    let Some(tmpfs) = Tmpfs::mount("size=4m") else { return };
+    let sandbox = stage(Some(&tmpfs));
+    tmpfs.remount("ro");
+    let truth = critical("store_failing:critical");
+    let commands: [(&[&str], i32); 6] = [
+        (&["sync"], 6),
+        (&["hold"], 6),
+        (&["release"], 11),
+        (&["reload", "web"], 6),
+        (&["sync", "--dry-run"], 0),
+        (&["alarms"], 2),
+    ];
+    for (command, code) in commands {
+        sandbox.run(command).exits(code);
+        assert_status(&sandbox, &command.join(" "), &truth);
+    }
+    assert_daemon(&sandbox, "run", &truth);
+    tmpfs.remount("rw");
+    assert_status(&sandbox, "written again", &FINE);
+}
+
+/// Parts of a store that its owner cannot write, while root, who asks, could.
+#[test]
+fn parts_of_a_store_that_its_owner_cannot_write() {
+    if !is_root() {
+        return;
+    }
+    let sandbox = stage(None);
+    let owns = |path: &Path, owner: u32| std::os::unix::fs::lchown(path, Some(owner), Some(owner)).unwrap();
+    let store = store(&sandbox);
+    let whole = || Command::new("chown").args(["-Rh", "65534:65534"]).arg(&store).status().unwrap();
+    assert!(whole().success());
+    assert_status(&sandbox, "given away", &FINE);
+    for (part, truth) in [
+        ("generations", critical("store_failing:critical")),
+        ("target", critical("store_failing:critical")),
+        ("evidence.jsonl", warned("evidence_not_written:warning")),
+    ] {
+        owns(&store.join(part), 0);
+        assert_status(&sandbox, part, &truth);
+        owns(&store.join(part), NOBODY);
+        assert_status(&sandbox, part, &FINE);
+    }
+    // Everybody may write: no cycle uses such a store.
+    fs::set_permissions(&store, Permissions::from_mode(0o777)).unwrap();
+    sandbox.sync(&[]).exits(6);
+    sandbox.run(&["status"]).exits(3).says(&["writable by others"]);
+}
+
+#[test]
+fn a_state_and_an_evidence_that_nobody_can_write() {
+    if !is_root() {
+        return;
+    }
+    let sandbox = stage(None);
+    let immutable = |path: &Path, flag: &str| {
+        let done = Command::new("chattr").arg(flag).arg(path).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    for (file, exit, truth) in [
+        ("state.json", 6, critical("store_failing:critical")),
+        ("evidence.jsonl", 0, warned("evidence_not_written:warning")),
+    ] {
+        let path = store(&sandbox).join(file);
+        if !immutable(&path, "+i") {
+            return support::privilege::not_run("needs a filesystem with immutable files");
+        }
+        // The evidence is written with a change alone, so that `status` must see by itself what the cycle did not.
+        let ran = sandbox.sync(&[]);
+        let status = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            assert_eq!(ran.code, exit, "{ran:?}");
+            assert_status(&sandbox, file, &truth);
+        }));
+        assert!(immutable(&path, "-i"));
+        status.unwrap();
+        assert_status(&sandbox, file, &FINE);
+    }
+}
+
+#[test]
+fn commands_of_an_operator() {
+    let sandbox = stage(None);
+    let first = sandbox.current_leaf();
+    let commands: [(&str, Vec<&str>, i32, Truth); 12] = [
+        ("an ordinary cycle", vec!["sync"], 0, FINE),
+        ("what would be done", vec!["sync", "--dry-run"], 0, FINE),
+        ("a turn taken again", vec!["reload", "web"], 0, FINE),
+        ("a confirmation", vec!["confirm", "web"], 0, FINE),
+        ("a freeze", vec!["hold"], 0, FINE),
+        ("a frozen cycle", vec!["sync"], 0, FINE),
+        ("its end", vec!["release"], 0, FINE),
+        ("what is on record", vec!["evidence"], 0, FINE),
+        ("what was", vec!["history"], 0, FINE),
+        ("an alarm that is not there", vec!["alarms", "ack", "nothing:x"], 11, FINE),
+        ("a generation that is not there", vec!["rollback", "9"], 11, FINE),
+        ("a configuration", vec!["config", "check"], 0, FINE),
+    ];
+    for (what, command, code, truth) in commands {
+        sandbox.run(&command).exits(code);
+        assert_status(&sandbox, what, &truth);
+    }
+    sandbox.world().fail(Failure::ServiceUnavailable, Endpoint::Both, None);
+    sandbox.sync(&[]).exits(4);
+    assert_status(&sandbox, "the vendor is down", &warned("source_refused_us:warning"));
+    let status = sandbox.run(&["status"]);
+    status.says(&["the last cycle failed (exit 4)", "1 failed since", "next poll"]);
+    sandbox.world().clear();
+    sandbox.world().fail(Failure::CurrentWrongName, Endpoint::Listing, None);
+    sandbox.sync(&[]).exits(5);
+    assert_status(&sandbox, "an entity is refused", &critical("current_refused:critical"));
+    sandbox.world().clear();
+    sandbox.sync(&[]).exits(0);
+    sandbox.run(&["alarms", "ack", "--all"]).exits(0);
+    assert_status(&sandbox, "all is well again", &FINE);
+    assert_daemon(&sandbox, "a daemon", &FINE);
+    assert_eq!(sandbox.current_leaf(), first);
+}
+
+/// The set of an older generation lacks what the vendor presents now: calls fail at once, and not only from the next poll.
+#[test]
+fn a_rollback_that_drops_what_the_vendor_lists() {
+    let sandbox = stage(None);
+    sandbox.world().rotate().unwrap();
+    sandbox.world().rotate().unwrap();
+    sandbox.sync(&[]).exits(0);
+    assert_status(&sandbox, "two rotations later", &FINE);
+    let now = sandbox.current_leaf();
+    sandbox.run(&["rollback", "1"]).exits(11).says(&[&now, "Nothing was changed", "--force"]);
+    assert_eq!(sandbox.current(), Some(2));
+    assert_status(&sandbox, "refused", &FINE);
+    sandbox.run(&["rollback", "1", "--force"]).exits(0).says(&["GIVEN UP", &now]);
+    let truth = critical("listed_not_trusted:critical");
+    assert_status(&sandbox, "a rollback", &truth);
+    sandbox.run(&["status"]).says(&["as current", "trustsync release"]);
+    assert_daemon(&sandbox, "a rollback, and a daemon", &critical("addition_held_back:critical"));
+    sandbox.run(&["release"]).exits(0);
+    sandbox.sync(&[]).exits(0);
+    assert_status(&sandbox, "released and asked", &FINE);
+}
+
+#[test]
+fn a_daemon_on_a_store_that_is_rolled_back_says_so_at_once() {
+    let sandbox = stage(None);
+    sandbox.world().rotate().unwrap();
+    sandbox.world().rotate().unwrap();
+    sandbox.sync(&[]).exits(0);
+    let daemon = Daemon::start(&sandbox);
+    let state = || {
+        let document: Value = serde_json::from_str(&get(&sandbox, "/status")?).ok()?;
+        document["stores"]["main"]["state"].as_str().map(str::to_owned)
+    };
+    eventually("well", || (state()? == "ok").then_some(()));
+    let asked = sandbox.world().requests().len();
+    let begun = Instant::now();
+    sandbox.run(&["rollback", "1", "--force"]).exits(0);
+    eventually("critical", || (state()? == "critical").then_some(()));
+    // By itself it would have looked up within two minutes, and asked within the hour.
+    eventually("asked", || (sandbox.world().requests().len() > asked).then_some(()));
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    // What is released is let in at once.
+    sandbox.run(&["release"]).exits(0);
+    eventually("well again", || (state()? == "ok").then_some(()));
+    assert!(sandbox.pins().contains_key(&sandbox.current_leaf()));
+    drop(daemon);
+}
+
+#[test]
+fn a_certificate_that_the_vendor_lists_is_distrusted() {
+    let sandbox = stage(None);
+    let leaf = sandbox.current_leaf();
+    sandbox.run(&["distrust", &leaf, "--yes"]).exits(0);
+    let truth = critical("denied_certificate_listed:critical");
+    assert_status(&sandbox, "distrust", &truth);
+    assert_daemon(&sandbox, "distrust, and a daemon", &truth);
+}
+
+#[test]
+fn of_two_stores_one_cannot_be_read() {
+    let sandbox = stage(None);
+    sandbox.configure(&sandbox.configuration().replace("[target.web]\n", "[target.web]\nstore = \"main\"\n"));
+    sandbox.append("\n[store.second]\npath = \"second\"\n");
+    sandbox.sync(&[]).exits(0);
+    fs::set_permissions(sandbox.path("second"), Permissions::from_mode(0o777)).unwrap();
+    let status = sandbox.run(&["status"]).exits(3).says(&["main: OK", "second is writable by others"]);
+    assert!(status.stdout.starts_with("main: OK"), "{status:?}");
+}
