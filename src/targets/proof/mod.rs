@@ -73,6 +73,9 @@ struct Place {
     address: Option<SocketAddr>,
     observer: Result<Arc<dyn Observe>, String>,
     is_on_the_wire: bool,
+    /// Which of the configured names it is an address of, where all of that name's addresses are this machine's own: a
+    /// server that listens at some of them need not at the others (`localhost` is `::1` and `127.0.0.1`).
+    alternative_of: Option<usize>,
 }
 
 /// Observes a server of this kind in every way that `methods` names (each IP of each name, both families), all at once,
@@ -87,7 +90,8 @@ pub async fn prove(kind: Kind, methods: &ProofMethods, wanted: &Wanted, patience
         let unseen = place.observer.as_ref().err().cloned().unwrap_or_else(|| NOT_OBSERVED.to_owned());
         seen.push((Proof::Unreachable(unseen).into(), 0));
         if let Ok(observer) = place.observer.clone() {
-            let mut watch = Watch { observer, settle, timeout, wanted: wanted.clone(), patience, observations: 0 };
+            let (wanted, may_be_left_out) = (wanted.clone(), place.alternative_of.is_some());
+            let mut watch = Watch { observer, settle, timeout, wanted, patience, may_be_left_out, observations: 0 };
             running.spawn(async move { (index, watch.until_settled().await, watch.observations) });
         }
     }
@@ -100,8 +104,7 @@ pub async fn prove(kind: Kind, methods: &ProofMethods, wanted: &Wanted, patience
     }
     let (wire, others) = seen.split_at(on_the_wire.min(seen.len()));
     let others: Vec<Seen> = others.iter().map(|(other, _)| other.clone()).collect();
-    // Of several addresses the worst stands: they are to show the same.
-    let wire = wire.iter().map(|(shown, _)| shown.clone()).max_by_key(Seen::rank);
+    let wire = over_addresses(places.iter().zip(wire.iter().map(|(shown, _)| shown)).collect());
     let wire = wire.map(|wire| methods.own.iter().fold(wire, |wire, own| (own.reconsider)(wire, &others)));
     let proof = together(wire.into_iter().chain(others));
     let place = |(place, (shown, observations)): (Place, (Seen, u32))| PlaceProof {
@@ -113,25 +116,63 @@ pub async fn prove(kind: Kind, methods: &ProofMethods, wanted: &Wanted, patience
     ProofReport { proof, places: places.into_iter().zip(seen).map(place).collect() }
 }
 
+/// What all addresses show: of several the worst stands, since they are to show the same. Then each is named.
+fn over_addresses(shown: Vec<(&Place, &Seen)>) -> Option<Seen> {
+    let listens = |name: usize| {
+        shown.iter().any(|(place, seen)| place.alternative_of == Some(name) && seen.caveat != Caveat::Refused)
+    };
+    let is_left_out =
+        |place: &Place, seen: &Seen| seen.caveat == Caveat::Refused && place.alternative_of.is_some_and(listens);
+    let counted: Vec<_> = shown.iter().filter(|(place, seen)| !is_left_out(place, seen)).collect();
+    let worst = counted.iter().map(|(_, seen)| *seen).max_by_key(|seen| seen.rank())?.clone();
+    if counted.iter().all(|(_, seen)| seen.rank() == worst.rank()) {
+        return Some(worst);
+    }
+    let each = counted.iter().map(|(place, seen)| match place.address {
+        Some(address) => format!("{address} is {}", seen.proof),
+        None => format!("{} is {}", place.name, seen.proof),
+    });
+    let each = each.collect::<Vec<_>>().join("; ");
+    Some(Seen { proof: worst.proof.because(each), ..worst })
+}
+
+/// Whether a configured address is a name.
+fn is_name(connect: &str) -> bool {
+    connect.parse::<SocketAddr>().is_err()
+}
+
 /// Every place, those on the wire first.
 async fn places(kind: Kind, methods: &ProofMethods) -> Vec<Place> {
     let mut places = Vec::new();
     if let Some(wire) = &methods.wire {
-        for connect in &wire.connect {
-            let place = |address, observer| Place { name: connect.clone(), address, observer, is_on_the_wire: true };
+        for (number, connect) in wire.connect.iter().enumerate() {
+            let mut alternative_of = None;
+            let place = |address, observer, alternative_of| Place {
+                name: connect.clone(),
+                address,
+                observer,
+                is_on_the_wire: true,
+                alternative_of,
+            };
             match resolve(connect).await {
                 Ok(found) => {
+                    if is_name(connect) && found.iter().all(|address| address.ip().is_loopback()) {
+                        alternative_of = Some(number);
+                    }
                     let known = places.iter().filter(|place: &&Place| place.address.is_some()).count();
                     for address in found.into_iter().take(ADDRESSES.saturating_sub(known)) {
                         let (settings, expected) = (wire.clone(), Expected::of(kind, methods));
-                        places.push(place(Some(address), Ok(Arc::new(Wire { address, settings, expected }))));
+                        let wire: Arc<dyn Observe> = Arc::new(Wire { address, settings, expected });
+                        places.push(place(Some(address), Ok(wire), alternative_of));
                     }
                 }
-                Err(reason) => places.push(place(None, Err(reason))),
+                Err(reason) => places.push(place(None, Err(reason), None)),
             }
         }
     }
-    let mut other = |name, observer| places.push(Place { name, address: None, observer, is_on_the_wire: false });
+    let mut other = |name, observer| {
+        places.push(Place { name, address: None, observer, is_on_the_wire: false, alternative_of: None });
+    };
     if let Some(argv) = &methods.command {
         other("command".to_owned(), Ok(Arc::new(Command(argv.clone()))));
     }

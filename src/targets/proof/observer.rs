@@ -53,6 +53,9 @@ impl Observe for Wire {
         Box::pin(async move {
             match shake_hands(self.address, &self.settings, limit).await {
                 Ok(handshake) => read_handshake(&handshake, wanted, &self.settings, self.expected),
+                Err(error @ WireError::Refused(_)) => {
+                    Seen::with(Proof::Unreachable(error.to_string()), Caveat::Refused)
+                }
                 Err(error @ WireError::NothingShared(_)) => {
                     Seen::with(Proof::Unverifiable(error.to_string()), Caveat::OurLimit)
                 }

@@ -49,6 +49,8 @@ pub enum Caveat {
     None,
     /// Nothing can be seen in this way by a client such as ours, so that other ways are enough.
     OurLimit,
+    /// Nobody listens there: of several addresses of one name, others may do so.
+    Refused,
     /// This very place should show the allowlist too, so no other way makes up for it.
     AllowlistMissing,
     /// The handshake asks for no certificate: what another place shows counts before what that means.

@@ -30,6 +30,8 @@ pub(super) struct Watch {
     pub(super) timeout: Duration,
     pub(super) wanted: Wanted,
     pub(super) patience: Patience,
+    /// Whether it need not answer here, where others of the same name do.
+    pub(super) may_be_left_out: bool,
     pub(super) observations: u32,
 }
 
@@ -101,6 +103,9 @@ impl Watch {
             _ if self.patience == Patience::LongRunning => true,
             _ if seen.caveat == Caveat::Kept || seen.is_wanted() => lasted >= self.settle,
             Proof::NotEnforced(_) => lasted >= self.settle,
+            Proof::Unreachable(_) if self.may_be_left_out && seen.caveat == Caveat::Refused => {
+                lasted >= LESS_THAN_HOPED.max(self.settle)
+            }
             Proof::ChainOnly(_) | Proof::NotWired(_) | Proof::Unverifiable(_) => {
                 lasted >= LESS_THAN_HOPED.max(self.settle)
             }
@@ -110,7 +115,7 @@ impl Watch {
 
     async fn explained(&self, seen: Seen) -> Seen {
         match seen.proof {
-            Proof::Unreachable(reason) => self.observer.explain(reason).await.into(),
+            Proof::Unreachable(reason) if seen.caveat != Caveat::Refused => self.observer.explain(reason).await.into(),
             _ => seen,
         }
     }

@@ -52,9 +52,12 @@ pub struct Handshake {
 /// Why nothing was seen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The address was refused, or nothing answered there.
-    #[error("no connection ({0})")]
-    Connect(String),
+    /// Nothing answered there.
+    #[error("no connection to {0} ({1})")]
+    Connect(SocketAddr, String),
+    /// Nobody listens there.
+    #[error("no connection to {0}: it is refused")]
+    Refused(SocketAddr),
     /// A connection, but no TLS handshake, and no CertificateRequest either.
     #[error("no TLS handshake ({0})")]
     Handshake(String),
@@ -146,7 +149,10 @@ async fn shake_hands_until(address: SocketAddr, settings: &WireProof, until: Ins
 }
 
 async fn connect(address: SocketAddr, settings: &WireProof) -> Result<TcpStream, WireError> {
-    let no_connection = |error: io::Error| WireError::Connect(error.to_string());
+    let no_connection = |error: io::Error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => WireError::Refused(address),
+        _ => WireError::Connect(address, error.to_string()),
+    };
     let mut connection = TcpStream::connect(address).await.map_err(no_connection)?;
     let _ = connection.set_nodelay(true);
     if let Some(version) = settings.proxy_protocol {

@@ -158,6 +158,15 @@ impl Proof {
         }
     }
 
+    /// With this reason in its place, if it has one.
+    #[must_use]
+    pub fn because(mut self, reason: String) -> Self {
+        if let Some(why) = self.reason_mut() {
+            *why = reason;
+        }
+        self
+    }
+
     /// Without its reason: two proofs are ranked by what they are, not by their texts.
     #[must_use]
     pub fn bare(mut self) -> Self {
