@@ -23,6 +23,7 @@ mod report;
 mod revocation;
 pub mod seed;
 mod session;
+mod standing_check;
 mod steps;
 mod turns;
 mod under_way;

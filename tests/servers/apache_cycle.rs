@@ -234,7 +234,7 @@ async fn as_the_servers_own_user_its_test_is_made_before_anything_moves_and_that
         assert_proven(&stage.cycle().await);
         assert_eq!((stage.linked("apache"), stage.alarms()), (2, vec!["check_unavailable:apache".to_owned()]));
         let runs = fs::read_to_string(runs).unwrap();
-        assert!(runs.lines().count() == 4 && runs.lines().all(|line| line.ends_with(" -t")), "{runs}");
+        assert!(runs.lines().count() >= 4 && runs.lines().all(|line| line.ends_with(" -t")), "{runs}");
         assert_eq!(knock(&apache, Some(&stage.world().upcoming().unwrap().unwrap())), "200");
         // By `check = []` that is as the user wants it.
         stage.configure(&[("apache", &apache, Some(Vec::new()))]);

@@ -12,9 +12,10 @@ use support::nginx::Nginx;
 use support::nginx_stage::{PLAIN, knock, server_block};
 use support::privilege;
 use support::report::{alarm, target};
-use support::server::{Server, assert_cast, assert_proven, proven};
+use support::server::{Checked, Server, assert_cast, assert_proven, proven};
 use support::stage::Stage;
 use tokio::task::LocalSet;
+use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::settings::resolved::{GenerationEvidence, WireProof};
 use trustsync::simulator::crls::Revoke;
@@ -179,6 +180,53 @@ async fn a_server_of_which_nothing_is_seen_is_reloaded_once_a_generation_and_whe
     assert!(stage.linked("nginx") > 1, "the second round began with a generation of its own");
 }
 
+/// `sync` on a machine where `both.test` is 127.0.0.1 and 127.0.0.2.
+async fn sync_where_a_name_has_two_addresses(stage: &Stage) -> std::process::Output {
+    let hosts = stage.root().join("hosts");
+    fs::write(&hosts, "127.0.0.1 localhost\n127.0.0.1 both.test\n127.0.0.2 both.test\n").unwrap();
+    let script = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+    tokio::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(hosts)
+        .arg(support::program())
+        .args(["sync", "--config"])
+        .arg(stage.root().join("config.toml"))
+        .output()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn of_one_name_of_this_machine_an_address_may_refuse_and_of_several_none() {
+    if !privilege::is_root() {
+        return;
+    }
+    let mut stage = Stage::begin_now().await;
+    let nginx = stage.serve("nginx", PLAIN);
+    nginx.rewrite(&stage.wired("nginx"));
+    let lines = nginx.table("nginx", &nginx.check_command()).replace("6s", "4s");
+    let port = nginx.port();
+    let mut outcome = async |connect: &str| {
+        stage.configure_targets(&lines.replace(&format!("\"{}\"", nginx.address()), connect));
+        let synced = sync_where_a_name_has_two_addresses(&stage).await;
+        let said = String::from_utf8_lossy(&synced.stderr).into_owned();
+        (synced.status.code().unwrap(), said)
+    };
+    let (code, said) = outcome(&format!("\"both.test:{port}\"")).await;
+    assert_eq!(code, 0, "{said}");
+    let one_by_one = format!("\"127.0.0.1:{port}\", \"127.0.0.2:{port}\"");
+    let (code, said) = outcome(&one_by_one).await;
+    assert_eq!(code, 0, "it was proven, and does not answer everywhere now: {said}");
+    for address in ["127.0.0.1", "127.0.0.2"] {
+        assert!(said.contains("target_unreachable") && said.contains(&format!("{address}:{port}")), "{said}");
+    }
+    // One that answers in another way is an answer.
+    let other = std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
+    std::thread::spawn(move || other.incoming().for_each(drop));
+    let (_, said) = outcome(&format!("\"both.test:{port}\"")).await;
+    assert!(said.contains("target_unreachable") && said.contains(&format!("127.0.0.2:{port}")), "{said}");
+}
+
 #[tokio::test]
 async fn by_the_path_of_cron_the_server_is_checked_and_told() {
     let mut stage = Stage::begin_now().await;
@@ -212,6 +260,32 @@ async fn a_server_that_a_reload_starts_in_the_background_lives_on_and_writes_wha
     assert_eq!(synced.code, 0, "{synced:?}");
     assert!(!done.exists(), "it has only begun");
     wait_until("the server has written it all", || fs::read_to_string(&done).is_ok_and(|text| text == "3000\n"));
+}
+
+#[tokio::test]
+async fn a_configuration_that_breaks_on_the_disk_while_nothing_is_owed_is_a_warning_until_it_is_mended() {
+    let (mut stage, nginx) = proven_stage().await;
+    nginx.break_elsewhere(&stage);
+    let reloads = nginx.reload_requests();
+    let warned = |report: &Report| {
+        let found = report.findings.iter().find(|finding| finding.event.name() == "target_would_not_start");
+        found.map(|finding| (finding.severity, finding.text.clone()))
+    };
+    assert_eq!(warned(&stage.cycle().await), None, "it was checked less than an hour ago");
+    stage.an_hour_later();
+    for _ in 0..2 {
+        let report = stage.cycle().await;
+        assert_eq!((report.exit(false), nginx.reload_requests()), (Exit::Done, reloads));
+        assert_eq!(target(&report, "nginx").settled, Some(Evidence::Proven));
+        let (severity, text) = warned(&report).unwrap();
+        assert_eq!(severity, Severity::Warning);
+        assert!(text.contains("restart") && text.contains(Nginx::BROKEN), "{text}");
+        assert_eq!(stage.alarms(), ["target_would_not_start:nginx"]);
+    }
+    // It is seen at once that it is mended.
+    nginx.rewrite(&stage.wired("nginx"));
+    assert_eq!(warned(&stage.cycle().await), None);
+    assert_eq!(stage.alarms(), Vec::<String>::new());
 }
 
 #[tokio::test]

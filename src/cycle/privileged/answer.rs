@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::{Privileged, Request};
 use crate::targets::enforcement::Enforcement;
 use crate::trust::event::finding::{self, Finding};
+use crate::trust::records::state::StandingCheck;
 use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{LONGEST_REASON, Owed};
 use crate::trust::values::excerpt;
@@ -37,6 +38,9 @@ pub struct ApplyOutcome {
     /// Whether the server's check sees what is wrong with a generation, as far as that is known.
     #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CheckCanary>,
+    /// What the check says as things stand, where the turn needed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing_check: Option<StandingCheck>,
     /// What else was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "finding::read_known")]
     pub findings: Vec<Finding>,
@@ -79,6 +83,7 @@ impl ApplyOutcome {
             refused: Vec::new(),
             enforcement: None,
             canary: None,
+            standing_check: None,
             findings: Vec::new(),
         }
     }

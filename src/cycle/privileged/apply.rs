@@ -18,7 +18,7 @@ use super::answer::{ApplyOutcome, Rendered, Verdict};
 use super::folder::{Privileged, Request};
 use crate::clock::Clock;
 use crate::cycle::steps::{self, Hand, Server, trusts_denied};
-use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe};
+use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe, standing_check};
 use crate::exit::Exit;
 use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError, Foreign};
@@ -242,8 +242,11 @@ impl Apply<'_> {
         };
         let forced = request.is_none_or(|request| request.reload);
         let begin = server.situation(number, linked, acknowledged, state.canary.as_ref(), forced);
-        let verdict = ByRoot::take(server, Situation { drops_denied, ..begin }).await;
+        let (verdict, reloaded) = ByRoot::take(server, Situation { drops_denied, ..begin }).await;
         let mut outcome = ApplyOutcome::new(request, now, verdict);
+        if !reloaded && matches!(outcome.verdict, Verdict::Reloaded(_)) {
+            outcome.standing_check = standing_check::make(self.target, &environment, now).await;
+        }
         if matches!(outcome.verdict, Verdict::Reloaded(_)) {
             state.reloaded = Some((number, rendered));
             unsaved = state.write(&files.state()).err();
@@ -438,11 +441,12 @@ struct ByRoot<'a> {
 }
 
 impl<'a> ByRoot<'a> {
-    async fn take(server: Server<'a>, situation: Situation) -> Verdict {
+    /// The second value is whether the server was reloaded.
+    async fn take(server: Server<'a>, situation: Situation) -> (Verdict, bool) {
         let mut hand = Self { server, how: "as it stands".to_owned() };
         match steps::take(situation, &mut hand).await {
-            (turn::TurnOutcome::Settled(_), _) => Verdict::Reloaded(hand.how),
-            (turn::TurnOutcome::Owed(owed), _) => Verdict::Owed(owed),
+            (turn::TurnOutcome::Settled(_), reloaded) => (Verdict::Reloaded(hand.how), reloaded),
+            (turn::TurnOutcome::Owed(owed), reloaded) => (Verdict::Owed(owed), reloaded),
         }
     }
 }

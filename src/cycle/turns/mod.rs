@@ -13,6 +13,7 @@ use super::evidence::{self, Unwritten};
 use super::privileged::answer::{ApplyOutcome, Verdict};
 use super::privileged::ask::PrivilegedHelper;
 use super::report::{Report, TargetReport};
+use super::standing_check;
 use super::steps::{self, Server};
 use crate::clock::Clock;
 use crate::cycle::privileged::folder::{Privileged, Purpose};
@@ -27,7 +28,7 @@ use crate::trust::event::severity::Severity;
 use crate::trust::event::subject::Subject;
 use crate::trust::records::evidence_record::Happened;
 use crate::trust::records::manifest::Manifest;
-use crate::trust::records::state::TargetState;
+use crate::trust::records::state::{StandingCheck, TargetState};
 use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{self, Evidence, Owed, Proof, Situation, TurnOutcome};
 use crate::trust::values::slot::Authority;
@@ -90,6 +91,7 @@ impl<'a> Turns<'a> {
             }
         }
         self.run_canary(&outcome, state, report).await;
+        self.check_what_stands(&outcome, reloaded, state, report).await;
         self.find_limits(report);
         self.find_denials_unknown_to_it(report);
         self.conclude(state, outcome, reloaded, forced, report);
@@ -119,6 +121,33 @@ impl<'a> Turns<'a> {
         }
         let new = before != state.canary.as_ref().map(|known| (known.check, known.verdict.clone()));
         report.findings.extend(canary::finding(self.target, state.canary.as_ref(), new));
+    }
+
+    /// Whether a server that owes nothing could start again. The privileged helper looks when it takes a turn: root is
+    /// not woken for it.
+    async fn check_what_stands(
+        &self,
+        outcome: &TurnOutcome,
+        reloaded: bool,
+        state: &mut TargetState,
+        report: &mut Report,
+    ) {
+        let now = self.clock.now();
+        match (outcome, &self.helper) {
+            (TurnOutcome::Owed(_), _) => state.standing_check = None,
+            (TurnOutcome::Settled(_), Some(helper)) => {
+                state.standing_check = helper.last().and_then(|last| last.standing_check)
+            }
+            // No server is reloaded whose check fails.
+            (TurnOutcome::Settled(_), None) if reloaded => {
+                state.standing_check = Some(StandingCheck { at: now, failed: None });
+            }
+            (TurnOutcome::Settled(_), None) if StandingCheck::is_due(state.standing_check.as_ref(), now) => {
+                state.standing_check = standing_check::make(self.target, &self.environment(), now).await;
+            }
+            (TurnOutcome::Settled(_), None) => {}
+        }
+        report.findings.extend(standing_check::finding(self.target, state.standing_check.as_ref()));
     }
 
     /// Where nothing can prove, the helper's answer that it reloaded the server for just this ends what was owed,

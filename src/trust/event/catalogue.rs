@@ -358,6 +358,9 @@ catalogue!(
         .tells("The server may be proven now, but this process may not do what the next change needs.")
         .act("Set privileged = true for the target, or run trustsync as a user who may do what the text names."),
     // --- a target's turn, where it is settled ---
+    TargetWouldNotStart = row("target_would_not_start", WARNING, TARGET, End::Observed)
+        .tells("The server serves what it should, but its configuration is broken on the disk: a restart would fail.")
+        .act("Correct what the check names; the next turn sees it."),
     TargetNotProven = row("target_not_proven", WARNING_OR_NOTE, TARGET, End::Settled)
         .means("The server was reloaded, and nothing proves that it took the change.")
         .act("Configure a proof, or check the server yourself."),

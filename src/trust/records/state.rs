@@ -2,6 +2,7 @@
 //! counters, never trust.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -116,12 +117,36 @@ pub struct TargetState {
     /// Whether its check notices a broken generation.
     #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CheckCanary>,
+    /// What its check last said of what stands there, while nothing was owed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing_check: Option<StandingCheck>,
     /// When it last took its turn.
     #[serde(default)]
     pub last_turn: Option<Timestamp>,
     /// How often the owed reload was tried.
     #[serde(default)]
     pub tries: u32,
+}
+
+/// What a server's own check said of its configuration as it stands on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingCheck {
+    /// When it was made.
+    pub at: Timestamp,
+    /// What it said, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+impl StandingCheck {
+    /// How often what passes is checked again. What failed is with every turn, so that it is known when it is mended.
+    const EVERY: Duration = Duration::from_secs(3_600);
+
+    /// Whether the check is to be made.
+    #[must_use]
+    pub fn is_due(known: Option<&Self>, now: Timestamp) -> bool {
+        known.is_none_or(|known| known.failed.is_some() || known.at > now || now.since(known.at) >= Self::EVERY)
+    }
 }
 
 impl TargetState {
@@ -137,6 +162,7 @@ impl TargetState {
             confirmed: matches!(evidence, Evidence::Confirmed(_)).then_some(wanted),
             last_turn: Some(now),
             canary: self.canary.take(),
+            standing_check: self.standing_check.take(),
             ..Self::default()
         };
     }
