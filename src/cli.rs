@@ -95,6 +95,9 @@ pub enum Command {
     Apply {
         /// The target's name in the configuration.
         target: String,
+        /// Let go first of what the daemon has said: for a store that was made anew on purpose
+        #[arg(long)]
+        reset: bool,
     },
     /// Check a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
     Verify(Verify),

@@ -33,7 +33,7 @@ use clap::Parser;
 use serde::Serialize;
 
 use privileged::run_as_owner::{self, StillRoot};
-use privileged::run_as_root::{self, Duties};
+use privileged::run_as_root::{self, Duties, RootsWord};
 
 use crate::cli::{self, Cli, Command, Global, Output};
 use crate::clock::SystemClock;
@@ -93,12 +93,15 @@ async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Fai
             () = run_as_owner::asked_to_end() => Ok(Exit::Unexpected),
         };
     }
-    let global = cli.global.clone();
+    let (global, word) = (cli.global.clone(), RootsWord::of(&cli.command));
     match run_as_root::duties(&cli)? {
         Duties::Nothing => dispatch(cli).await,
-        Duties::Answer { helpers, every } => run_as_root::beside(&global, &helpers, every, dispatch(cli)).await,
+        Duties::Answer { helpers, every } => {
+            let command = run_as_root::beside(&global, &helpers, every, dispatch(cli));
+            run_as_root::with_roots_word(&global, word, &helpers, command).await
+        }
         Duties::RunAsOwner { owner, secrets, helpers, limit, asks } => {
-            run_as_root::become_owner(&global, owner, &secrets, &helpers, (limit, asks)).await
+            run_as_root::become_owner(&global, owner, &secrets, &helpers, (limit, asks), word).await
         }
     }
 }
@@ -112,7 +115,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Status { probe: false } => Ok(status::run(global)),
         Command::Reload { target } => reload::run(global, &target).await,
         Command::Snippet { target } => snippet::run(global, &target),
-        Command::Apply { target } => privileged::apply::run(global, &target).await,
+        Command::Apply { target, reset } => privileged::apply::run(global, &target, reset).await,
         Command::Verify(arguments) => verify::run(global, &arguments),
         Command::Inspect(arguments) => inspect::run(global, &arguments),
         Command::History => history::run(global),

@@ -38,11 +38,8 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
     let at = arguments.at.unwrap_or_else(|| SystemClock.now());
     let (policy, configured) = configured(global)?;
     let names = if arguments.names.is_empty() { configured } else { arguments.names.iter().cloned().collect() };
-    let mut lists = Vec::new();
-    for file in &arguments.crls {
-        let name = file.display().to_string();
-        lists.extend(Crl::read_all(read_bounded(file)?).into_iter().map(|list| (name.clone(), list)));
-    }
+    let lists = arguments.crls.iter().map(|file| Ok((file.display().to_string(), Crl::read(read_bounded(file)?))));
+    let lists: Vec<_> = lists.collect::<Result<_, Failure>>()?;
     let judged = assess(&text, &anchors, &policy, &names, &lists, at);
     print(global.output, &judged.to_json(), || judged.to_text())?;
     Ok(if judged.refusal.is_none() { Exit::Done } else { Exit::Answer })
@@ -150,7 +147,8 @@ fn assess(
         path = std::iter::once(candidate.leaf()).chain(candidate.chain()).cloned().collect();
         notes = candidate.notes().to_vec();
         if !lists.is_empty() {
-            let answer = crl::given::ask(candidate.leaf(), candidate.chain(), lists, false, policy.clock_skew, at);
+            let issuers: Vec<Certificate> = candidate.issuers().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+            let answer = crl::given::ask(candidate.leaf(), &issuers, lists, policy.clock_skew, at);
             revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
             refusals.extend(Refusal::of_violations(Some(candidate.leaf()), answer.violations));
             notes.extend(answer.notes);
@@ -183,7 +181,7 @@ fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Ve
     };
     let not_asked = |rule: Rule| match rule {
         Rule::Identity if unnamed => Some("no --name was given, and no configuration names one"),
-        Rule::Revoked if revocation == Revocation::NotAsked => {
+        Rule::Revoked | Rule::UnusableCrl if revocation == Revocation::NotAsked => {
             Some("no --crl was given, or there is no path to ask it about")
         }
         Rule::Revoked if revocation == Revocation::Partly => Some("no --crl speaks for a part of the path, see below"),

@@ -15,7 +15,7 @@ use crate::trust::verify::anchor::Anchors;
 const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// A file of anchors cannot be read or used. Exit code 3.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the anchors in {} cannot be {what} Nothing was done; trust is unchanged.", path.display())]
 pub struct AnchorsError {
     path: PathBuf,

@@ -11,6 +11,7 @@ use crate::trust::values::excerpt::{SHOWN, quoted_list};
 use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::slot::Authority;
 use crate::trust::values::timestamp::span;
+use crate::trust::verify::work::Work;
 use crate::trust::verify::{self, Identity, Verdict};
 
 /// In a sentence each; none where the store holds nothing yet.
@@ -62,12 +63,13 @@ fn leaf(
     let leaf = &set.pins.get(&key)?.leaf;
     let chain = entry.chain.iter().filter_map(|link| set.chain.get(link));
     let given: Vec<Certificate> = std::iter::once(leaf).chain(chain).cloned().collect();
-    let candidate = match verify::verify_certificates(given, &rules.anchors, &settings.verify, clock.now()) {
-        Verdict::Accepted(candidate) => candidate,
-        // That is no fault of the configuration.
-        Verdict::Expired(..) => return None,
-        Verdict::Refused(refusal) => return Some(refusal.to_string()),
-    };
+    let candidate =
+        match verify::verify_certificates(given, &rules.anchors, &settings.verify, clock.now(), &mut Work::default()) {
+            Verdict::Accepted(candidate) => candidate,
+            // That is no fault of the configuration.
+            Verdict::Expired(..) => return None,
+            Verdict::Refused(refusal) => return Some(refusal.to_string()),
+        };
     let names = match &rules.identity {
         _ if entry.word.as_ref().is_some_and(|word| word.any_identity) => return None,
         IdentityRule::Fixed(Identity::Any) => return None,

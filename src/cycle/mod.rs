@@ -2,9 +2,10 @@
 //! feature are this cycle; what differs is the settings and the clock that it is handed.
 //!
 //! ```text
-//!  observe, CRLs (network, no lock) ─▶ lock ─▶ contents ─▶ interpret ─▶ revocations ─▶ plan ─▶ commit ─▶ turns ─▶ state
+//!  observe, judge, CRLs (no lock) ─▶ lock ─▶ contents ─▶ interpret ─▶ revocations ─▶ plan ─▶ commit ─▶ turns ─▶ state
 //! ```
-//! The network is asked before the lock is taken, so that a slow vendor keeps no operator waiting.
+//! The network is asked, and each certificate judged, before the lock is taken: neither a slow vendor nor one that lists
+//! what is hard to judge keeps an operator waiting.
 
 mod anchors;
 mod canary;
@@ -31,7 +32,6 @@ mod under_way;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::clock::Clock;
@@ -50,19 +50,15 @@ pub use anchors::AnchorsError;
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 pub use foreseen::would_refuse;
 pub use look::{meant, summary, unwritable_now};
-use observe::Assessed;
 pub use observe::{Clients, Observed, identity_rule, pin_line};
 pub use overrides::{Accepted, KnownCertificate, check_leaf, known_certificate, known_fingerprints};
 pub use probe::{Probe, probe};
 pub use reach::out_of_reach;
 pub use report::{Report, TargetReport};
-pub use revocation::{Fetching, Lists};
+use revocation::Lists;
 pub use session::{Closed, Session, Unsaved};
 
 use crate::exit::Exit;
-
-/// How long one cycle by itself waits for revocation lists in all.
-const FOR_LISTS: Duration = Duration::from_secs(10);
 
 /// How a cycle is run.
 #[derive(Debug, Clone)]
@@ -108,10 +104,9 @@ impl CycleError {
     }
 }
 
-/// What the sources answered for one store, assessed before the lock is taken, with the revocation lists for it.
+/// What the sources answered, judged before the lock is taken, and the revocation lists for one store.
 pub struct Answers {
     observed: Vec<Observed>,
-    assessed: Option<Assessed>,
     lists: Lists,
 }
 
@@ -137,25 +132,15 @@ pub async fn run(
     // The vendor may be down, and that takes its time to be known.
     let planted = if store.seed.is_some() && is_empty(store) {
         let session = Session::open(store, clock, options)?;
-        Some(act(settings, session, &unasked(settings, store, clock)?, Turns::All).await?.0)
+        Some(act(settings, session, &unasked(settings, store, clock).await?, Turns::All).await?.0)
     } else {
         None
     };
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
-    let ends = Instant::now().checked_add(FOR_LISTS).unwrap_or_else(Instant::now);
-    let (answers, fetching) = gather(settings, store, clients, observed, clock, FOR_LISTS).await?;
+    let answers = gather(settings, store, clients, observed, clock, options.deadline).await?;
     let mut session = Session::open(store, clock, options)?;
     session.contents.state.minder.note_one_shot();
     let (mut report, _) = act(settings, session, &answers, Turns::All).await?;
-    if let Some(fetching) = fetching {
-        // What is trusted has had its turn. Another writer takes up the lists as well: they are kept.
-        let answers = of_lists(fetching.finish(ends).await);
-        match Session::open(store, clock, options) {
-            Ok(session) => report.continues(act(settings, session, &answers, Turns::Due).await?.0),
-            Err(CycleError::Lock(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
     if let Some(planted) = planted {
         report.follows(planted);
     }
@@ -173,48 +158,42 @@ pub async fn ask(
     observe::ask(settings, &[source.to_owned()].into(), clients, clock, deadline).await
 }
 
-/// Adds the revocation lists that the answers and the store's certificates name; what is due is fetched, for at most
-/// `limit`. What a slow server keeps from coming in time is still under way then: it is for an act of its own.
+/// Adds the revocation lists that the answers and the store's certificates name; what is due is fetched.
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
     clients: &mut Clients,
     observed: Vec<Observed>,
     clock: &dyn Clock,
-    limit: Duration,
-) -> Result<(Answers, Option<Fetching>), CycleError> {
+    deadline: Duration,
+) -> Result<Answers, CycleError> {
     if settings.crl.policy == CrlPolicy::Off {
-        // Nothing of the store is needed before the lock: the answers are assessed under it.
-        return Ok((Answers { observed, assessed: None, lists: Lists::not_wanted() }, None));
+        // Nothing of the store is needed before the lock.
+        return Ok(Answers { observed, lists: Lists::not_wanted() });
     }
     let contents = read(store)?;
-    let assessed = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
-    let asked = revocation::Asked { contents: &contents, answers: &assessed.interpreted.answers, observed: &observed };
-    let (lists, fetching) = revocation::gather(settings, store, &asked, clock, clients, limit).await;
-    Ok((Answers { observed, assessed: Some(assessed), lists }, fetching))
-}
-
-/// The lists by themselves, which came after the answers were acted on.
-#[must_use]
-pub fn of_lists(lists: Lists) -> Answers {
-    Answers { observed: Vec::new(), assessed: None, lists }
+    let interpreted = observe::assess(settings, &observed, &contents.state.planner)?;
+    let asked = revocation::Asked { contents: &contents, answers: &interpreted.answers, observed: &observed };
+    let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
+    Ok(Answers { observed, lists })
 }
 
 /// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next
 /// certificate out.
 #[must_use]
 pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &CycleError) -> Answers {
-    Answers { observed, assessed: None, lists: Lists::unavailable(&store.name, why) }
+    Answers { observed, lists: Lists::unavailable(&store.name, why) }
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
-pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    Ok(unasked_of(settings, store, &read(store)?, clock))
+pub async fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
+    Ok(unasked_of(settings, store, &read(store)?, clock).await)
 }
 
-fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
+async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
     let asked = revocation::Asked { contents, answers: &[], observed: &[] };
-    of_lists(revocation::kept(settings, store, &asked, clock))
+    let lists = revocation::gather(settings, store, &asked, clock, None).await;
+    Answers { observed: Vec::new(), lists }
 }
 
 /// The part of the cycle under the lock: judges, plans, publishes, takes turns.
@@ -268,11 +247,11 @@ pub async fn rehearse(
 ) -> Result<Report, CycleError> {
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
     let contents = read(store)?;
-    let assessed = observe::assess(settings, &observed, &contents.state.planner, clock.now(), None)?;
-    let asked = revocation::Asked { contents: &contents, answers: &assessed.interpreted.answers, observed: &observed };
-    let lists = revocation::kept(settings, store, &asked, clock);
+    let interpreted = observe::assess(settings, &observed, &contents.state.planner)?;
+    let asked = revocation::Asked { contents: &contents, answers: &interpreted.answers, observed: &observed };
+    let lists = revocation::gather(settings, store, &asked, clock, None).await;
     let known = (&contents.state.planner, &contents.set);
-    let answers = Answers { observed, assessed: Some(assessed), lists };
+    let answers = Answers { observed, lists };
     let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;
     let mut report = Report::of(&contents, &answers.observed, &plan);
     report.rehearsed = true;
@@ -291,7 +270,7 @@ fn plan_with(
     settings: &Settings,
     store: &StoreSettings,
     (remembered, committed): (&PlannerState, &TrustSet),
-    Answers { observed, assessed, lists }: &Answers,
+    Answers { observed, lists }: &Answers,
     times: KnownTimes,
     clock: &dyn Clock,
 ) -> Result<Plan, CycleError> {
@@ -299,7 +278,7 @@ fn plan_with(
     let times = observe::known_times(times, observed);
     let (clock_doubted, doubt) = clock_doubt::doubt(now, clock.earliest(), times, &store.name);
     let extra = anchors::extra(store)?;
-    let mut interpreted = observe::assess(settings, observed, remembered, now, assessed.as_ref())?.interpreted;
+    let mut interpreted = observe::assess(settings, observed, remembered)?;
     let mut planner = remembered.clone();
     interpreted.findings.extend(doubt);
     if !clock_doubted {

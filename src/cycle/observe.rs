@@ -1,12 +1,13 @@
 //! Asks the sources, and turns their answers into those of the slots.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
-use super::{CycleError, anchors};
+use super::{AnchorsError, CycleError, anchors};
 use crate::clock::Clock;
 use crate::crl_fetch::Fetcher;
 use crate::exit::Exit;
@@ -17,12 +18,19 @@ use crate::trust::event::Event;
 use crate::trust::event::finding::Finding;
 use crate::trust::event::subject::Subject;
 use crate::trust::plan::clock_doubt::{CLOCKS_AGREE_WITHIN, KnownTimes};
-use crate::trust::plan::observation::{self, IdentityRule, Interpretation, ListedEntity, Poll, SlotRules};
+use crate::trust::plan::observation::{
+    self, IdentityRule, Interpretation, Judged, ListedEntity, Poll, SlotAnchors, SlotRules,
+};
 use crate::trust::plan::planner_state::PlannerState;
 use crate::trust::values::excerpt::quoted;
 use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::{Timestamp, span};
-use crate::trust::verify::Identity;
+use crate::trust::verify::work::Work;
+use crate::trust::verify::{self, Identity};
+
+/// An answer is judged within the deadline that its source had; one that came at the last moment gets this long. It is
+/// more than the work on any answer takes.
+const LEAST_TO_JUDGE: Duration = Duration::from_secs(1);
 
 /// A client for each source, which keeps tokens and connections from cycle to cycle; and for each store, once a
 /// revocation list is due, one for lists.
@@ -64,9 +72,16 @@ pub struct Observed {
     pub answer: Result<Fetched, FetchError>,
     /// When it was asked.
     pub asked: Timestamp,
+    /// What its slots' anchors and the policy say of the answer; `None` where none came.
+    pub judged: Option<Result<Arc<Judged>, AnchorsError>>,
 }
 
 impl Observed {
+    /// An answer that came at this time, and was not judged yet.
+    fn heard(source: &str, answer: Result<Fetched, FetchError>, asked: Timestamp) -> Self {
+        Self { source: source.to_owned(), answer, asked, judged: None }
+    }
+
     /// Whether one of its listings came at least.
     #[must_use]
     pub fn has_come(&self) -> bool {
@@ -91,6 +106,24 @@ impl Observed {
         date.since(self.asked).max(self.asked.since(date)) <= CLOCKS_AGREE_WITHIN
     }
 
+    /// Verifies what it lists.
+    fn judge(
+        &self,
+        slots: &[SlotAnchors],
+        policy: &verify::Policy,
+        now: Timestamp,
+        work: &mut Work<'_>,
+    ) -> Option<Judged> {
+        let fetched = self.answer.as_ref().ok()?;
+        let poll = Poll {
+            unfiltered: fetched.unfiltered.as_ref().ok().map(entities),
+            upcoming: fetched.upcoming.as_ref().ok().map(entities),
+            is_fresh: stale(self).is_none(),
+            incomplete: incomplete(self).is_some(),
+        };
+        Some(observation::judge(&self.source, &poll, slots, policy, now, work))
+    }
+
     /// The exit codes that its failures lead to.
     pub fn exits(&self) -> impl Iterator<Item = Exit> {
         self.failures().filter_map(|error| event_of(error).facts().failure).map(Exit::from)
@@ -109,72 +142,83 @@ pub async fn ask(
     let now = clock.now();
     for source in sources.iter().filter(|source| settings.sources.contains_key(*source)) {
         let Some(mut client) = clients.sources.remove(source) else { continue };
-        let source = source.clone();
+        let Some(configured) = settings.sources.get(source).cloned() else { continue };
+        let policy = settings.verify.clone();
         let span = tracing::info_span!("source", source);
         let asked = async move {
+            let begun = Instant::now();
             let answer = client.fetch(now, deadline).await;
-            (client, Observed { source, answer, asked: now })
+            let said = Observed::heard(&configured.name, answer, now);
+            let left = deadline.saturating_sub(begun.elapsed());
+            (configured.name.clone(), client, judge(said, configured, policy, now, left.max(LEAST_TO_JUDGE)).await)
         };
         asking.spawn(asked.instrument(span));
     }
     let mut observed = Vec::new();
     while let Some(done) = asking.join_next().await {
         // A task that panicked would be a fault of ours; its source is then silent, and contributes what it had.
-        let Ok((client, said)) = done else { continue };
-        clients.sources.insert(said.source.clone(), client);
-        observed.push(said);
+        let Ok((source, client, said)) = done else { continue };
+        clients.sources.insert(source, client);
+        observed.extend(said.ok());
     }
     observed.sort_by(|one, other| one.source.cmp(&other.source));
     observed
 }
 
-/// What the sources said, as assessed by these rules.
-#[derive(Debug)]
-pub struct Assessed {
-    rules: Vec<SlotRules>,
-    /// What came of it.
-    pub interpreted: Interpretation,
+/// Judges an answer, apart from the task that waits for it: whoever can make the vendor's endpoint list what they like
+/// must not hold up the daemon. What is not judged within the time is refused.
+async fn judge(
+    said: Observed,
+    source: Source,
+    policy: verify::Policy,
+    now: Timestamp,
+    within: Duration,
+) -> Result<Observed, JoinError> {
+    if !said.has_come() {
+        return Ok(said);
+    }
+    let slots: Result<Vec<SlotAnchors>, AnchorsError> = source
+        .slots()
+        .map(|(slot, authority)| Ok(SlotAnchors { anchors: anchors::of(&source, authority)?, slot, authority }))
+        .collect();
+    let slots = match slots {
+        Ok(slots) => slots,
+        Err(error) => return Ok(Observed { judged: Some(Err(error)), ..said }),
+    };
+    let ends = Instant::now().checked_add(within);
+    // Gone as soon as nobody waits for the verdict, such as at the daemon's end.
+    let waits = Arc::new(());
+    let waiting = Arc::downgrade(&waits);
+    let judging = tokio::task::spawn_blocking(move || {
+        let is_over = || waiting.strong_count() == 0 || ends.is_some_and(|ends| ends <= Instant::now());
+        let judged = said.judge(&slots, &policy, now, &mut Work::until(&is_over));
+        Observed { judged: judged.map(|judged| Ok(Arc::new(judged))), ..said }
+    });
+    let judged = judging.await;
+    drop(waits);
+    judged
 }
 
-/// Assesses what the sources said, by what is remembered; a source that failed is silent. What was assessed `before` is
-/// assessed again only where the rules have changed since.
+/// What the sources said, by what is remembered; a source that failed is silent.
 pub fn assess(
     settings: &Settings,
     observed: &[Observed],
     planner: &PlannerState,
-    now: Timestamp,
-    before: Option<&Assessed>,
-) -> Result<Assessed, CycleError> {
-    let rules = rules_for(settings, observed, planner)?;
-    if let Some(before) = before.filter(|before| before.rules == rules) {
-        return Ok(Assessed { rules, interpreted: before.interpreted.clone() });
-    }
+) -> Result<Interpretation, CycleError> {
     let mut interpreted = Interpretation { answers: Vec::new(), findings: Vec::new() };
     for said in observed {
         let Some(source) = settings.sources.get(&said.source) else { continue };
         interpreted.findings.extend(failed(said));
-        let Some(fetched) = said.answer.as_ref().ok().filter(|_| said.has_come()) else { continue };
-        let poll = Poll {
-            unfiltered: fetched.unfiltered.as_ref().ok().map(entities),
-            upcoming: fetched.upcoming.as_ref().ok().map(entities),
-            is_fresh: is_fresh(said, fetched, &mut interpreted.findings),
-            incomplete: is_incomplete(said, fetched, &mut interpreted.findings),
-        };
-        let slots: Vec<SlotId> = source.slots().map(|(slot, _)| slot).collect();
-        let own: Vec<SlotRules> = rules.iter().filter(|rules| slots.contains(&rules.slot)).cloned().collect();
-        let one = observation::interpret(&source.name, &poll, &own, &settings.verify, now);
+        let Some(judged) = &said.judged else { continue };
+        let judged = judged.as_ref().map_err(Clone::clone)?;
+        interpreted.findings.extend(stale(said));
+        interpreted.findings.extend(incomplete(said));
+        let rule_of = |slot: &SlotId| identity_rule(source, slot, slot.authority(), planner);
+        let one = judged.interpret(rule_of);
         interpreted.answers.extend(one.answers);
         interpreted.findings.extend(one.findings);
     }
-    Ok(Assessed { rules, interpreted })
-}
-
-/// The rules of the slots of those sources whose answers came.
-fn rules_for(settings: &Settings, observed: &[Observed], planner: &PlannerState) -> Result<Vec<SlotRules>, CycleError> {
-    let said = observed.iter().filter(|said| said.has_come());
-    let sources = said.filter_map(|said| settings.sources.get(&said.source));
-    let slots = sources.flat_map(|source| source.slots().map(move |(slot, authority)| (source, slot, authority)));
-    slots.map(|(source, slot, authority)| rules(source, slot, authority, planner)).collect()
+    Ok(interpreted)
 }
 
 fn event_of(error: &FetchError) -> Event {
@@ -205,8 +249,9 @@ fn failed(said: &Observed) -> Vec<Finding> {
     }
 }
 
-/// Whether each answer was made just now, by its `Date`; a finding where one was not, or nobody can say.
-fn is_fresh(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
+/// What is to be said where not each answer was made just now, by its `Date`, or nobody can say.
+fn stale(said: &Observed) -> Option<Finding> {
+    let fetched = said.answer.as_ref().ok()?;
     let dates = || fetched.listings().flat_map(|listing| &listing.dates).copied();
     let (event, text) = match fetched.date {
         Some(date) if !said.is_fresh(date) => {
@@ -230,16 +275,16 @@ fn is_fresh(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> 
                 let text = "One of the vendor's answers has no usable Date: nothing is removed by it.";
                 (Event::VendorClockUnknown, text.to_owned())
             }
-            None => return true,
+            None => return None,
         },
         None => (Event::VendorClockUnknown, "The answer has no usable Date: nothing is removed by it.".to_owned()),
     };
-    findings.push(Finding::new(event, Subject::source(&said.source), text));
-    false
+    Some(Finding::new(event, Subject::source(&said.source), text))
 }
 
-/// Whether a listing is visibly incomplete, and a finding that says by what.
-fn is_incomplete(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>) -> bool {
+/// What is to be said where a listing is visibly incomplete.
+fn incomplete(said: &Observed) -> Option<Finding> {
+    let fetched = said.answer.as_ref().ok()?;
     let listings = [("", &fetched.unfiltered), (" of upcoming certificates", &fetched.upcoming)];
     let signs: Vec<String> = listings
         .into_iter()
@@ -249,11 +294,10 @@ fn is_incomplete(said: &Observed, fetched: &Fetched, findings: &mut Vec<Finding>
         })
         .collect();
     if signs.is_empty() {
-        return false;
+        return None;
     }
     let text = format!("{} What it lists enters, and nothing is removed by it.", signs.join(" "));
-    findings.push(Finding::new(Event::ListingIncomplete, Subject::source(&said.source), text));
-    true
+    Some(Finding::new(Event::ListingIncomplete, Subject::source(&said.source), text))
 }
 
 /// What is known of earlier times, with what these answers say.

@@ -73,7 +73,7 @@ pub async fn probe(
     let names: BTreeSet<String> = settings.sources.keys().cloned().collect();
     let observed = observe::ask(settings, &names, clients, clock, deadline).await;
     let now = clock.now();
-    let interpreted = observe::assess(settings, &observed, &PlannerState::default(), now, None)?.interpreted;
+    let interpreted = observe::assess(settings, &observed, &PlannerState::default())?;
     let configured = settings.sources.values().flat_map(|source| source.slots().map(|(slot, _)| slot)).collect();
     let plan = plan::plan(&plan::Input {
         planner: &PlannerState::default(),

@@ -1,5 +1,6 @@
 //! The seed: what an empty store trusts before its first poll, so that a new machine starts while the vendor is down.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{CycleError, Report, Session, anchors, observe};
@@ -38,6 +39,8 @@ impl Session<'_> {
             certificates: &certificates,
             rules: &rules,
             earlier: None,
+            earlier_certificates: &BTreeMap::new(),
+            lists: &[],
             denied: &planner.denied,
             extra: &anchors::extra(self.store)?,
             policy: &settings.verify,

@@ -9,9 +9,10 @@
 //! each file must have the digest that the manifest, read once, gives it. [`crate::trust::records::adopt`] decides what
 //! of it is believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,17 @@ use crate::trust::values::fingerprint::Fingerprint;
 
 /// The largest file that is read. The largest manifest that the planner can make has some hundreds of kilobytes.
 pub const LARGEST: u64 = 8 * 1024 * 1024;
+
+/// No symlink is followed.
+const STRICTLY: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_MAGICLINKS);
+
+/// The folder of revocation lists in a store, the largest of them, and all of them together.
+const LISTS: &str = "crl";
+const LARGEST_LIST: u64 = 16 * 1024 * 1024;
+const MOST_OF_LISTS: u64 = 64 * 1024 * 1024;
+
+/// As many names are read of that folder.
+const MOST_NAMES: usize = 256;
 
 /// The most certificates in a file.
 const MOST_CERTIFICATES: usize = 1_000;
@@ -82,16 +94,40 @@ impl AdoptError {
 
 /// Reads the current generation of the store at `root`, which another user writes.
 pub fn store(root: &Path) -> Result<Foreign, AdoptError> {
+    let opened = open_strictly(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC);
+    let opened = opened.map_err(|errno| refused(root, errno))?;
+    Reader::strict().store(&File::from(opened), root)
+}
+
+/// The folder of the store itself.
+fn open_strictly(root: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     // The path to the folder may have symlinks of root's, and no others.
     let folder = root.parent().zip(root.file_name());
     let whole = folder.and_then(|(parent, name)| Some(ownership::roots_alone(parent).ok()?.join(name)));
     let whole = whole.unwrap_or_else(|| std::path::absolute(root).unwrap_or_else(|_| root.to_owned()));
-    let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let strictly = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let opened =
-        rustix::fs::openat2(CWD, &whole, path, Mode::empty(), strictly).map_err(|errno| refused(root, errno))?;
-    let strict = Reader { flags: strictly | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV, single: true };
-    strict.store(&File::from(opened), root)
+    rustix::fs::openat2(CWD, &whole, flags, Mode::empty(), STRICTLY)
+}
+
+/// Reads the revocation lists that the store at `root`, which another user writes, keeps: as many as there may be, and
+/// as far as they can be read. One that is missing revokes nobody.
+#[must_use]
+pub fn lists(root: &Path) -> Vec<Vec<u8>> {
+    let folder = root.join(LISTS);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(opened) = open_strictly(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC) else { return Vec::new() };
+    let strict = Reader::strict();
+    let Ok(opened) = rustix::fs::openat2(&opened, LISTS, flags, Mode::empty(), strict.flags) else { return Vec::new() };
+    let Ok(entries) = rustix::fs::Dir::read_from(&opened) else { return Vec::new() };
+    let names = entries.take(MOST_NAMES).filter_map(|entry| entry.ok()?.file_name().to_str().ok().map(str::to_owned));
+    let names: BTreeSet<String> = names.filter(|name| name.ends_with(".crl")).collect();
+    let opened = File::from(opened);
+    let (mut lists, mut left) = (Vec::new(), MOST_OF_LISTS);
+    for name in names {
+        let Ok(list) = strict.file(&opened, &folder, &name, left.min(LARGEST_LIST)) else { continue };
+        left = left.saturating_sub(u64::try_from(list.len()).unwrap_or(u64::MAX));
+        lists.push(list);
+    }
+    lists
 }
 
 /// Reads a seed: a store, or a copy of the folder of one generation. It is the operator's, so that its files may be
@@ -124,6 +160,11 @@ struct Reader {
 }
 
 impl Reader {
+    /// For the files of another user.
+    fn strict() -> Self {
+        Self { flags: STRICTLY | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV, single: true }
+    }
+
     fn store(&self, folder: &File, root: &Path) -> Result<Foreign, AdoptError> {
         let mut number = self.current(folder, root)?;
         for _ in 1..TRIES {
@@ -168,12 +209,12 @@ impl Reader {
     }
 
     fn generation(&self, folder: &File, at: &Path) -> Result<Foreign, AdoptError> {
-        let bytes = self.file(folder, at, "manifest.json")?;
+        let bytes = self.file(folder, at, "manifest.json", LARGEST)?;
         let manifest =
             Manifest::read(&bytes).map_err(|error| AdoptError::unfit(&at.join("manifest.json"), error.to_string()))?;
         let mut certificates = BTreeMap::new();
         for part in PARTS {
-            let bytes = self.file(folder, at, part)?;
+            let bytes = self.file(folder, at, part, LARGEST)?;
             if manifest.files.get(part) != Some(&Fingerprint::of(&bytes)) {
                 let what = "is not as its manifest says: it was changed, or replaced while it was read";
                 return Err(AdoptError::unfit(&at.join(part), what));
@@ -190,7 +231,7 @@ impl Reader {
         Ok(Foreign { manifest, certificates })
     }
 
-    fn file(&self, folder: &File, at: &Path, name: &str) -> Result<Vec<u8>, AdoptError> {
+    fn file(&self, folder: &File, at: &Path, name: &str, largest: u64) -> Result<Vec<u8>, AdoptError> {
         let path = at.join(name);
         // Without O_NONBLOCK a pipe, or a file under somebody's lease, would hang us.
         let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -208,9 +249,9 @@ impl Reader {
         if self.single && found.nlink() != 1 {
             return unfit(format!("it has {} names (hard links), and may be somebody else's file", found.nlink()));
         }
-        match file::at_most(&opened, LARGEST).map_err(failed)? {
+        match file::at_most(&opened, largest).map_err(failed)? {
             Some(bytes) => Ok(bytes),
-            None => unfit(format!("it is larger than {LARGEST} bytes")),
+            None => unfit(format!("it is larger than {largest} bytes")),
         }
     }
 }

@@ -296,13 +296,17 @@ pub fn before(root: &Path, number: u64) -> Result<TrustSet, StoreError> {
 /// The certificates that a generation holds, by fingerprint: each stands in more than one file, so that a damaged one
 /// loses none.
 pub fn certificates_of(root: &Path, number: u64) -> Result<BTreeMap<Fingerprint, Certificate>, StoreError> {
-    let named = manifest_of(root, number).ok().flatten().map(|manifest| manifest.files).unwrap_or_default();
+    certificates_in(&root.join(generation::DIRECTORY), number)
+}
+
+/// As [`certificates_of`], of a folder of generations.
+pub fn certificates_in(generations: &Path, number: u64) -> Result<BTreeMap<Fingerprint, Certificate>, StoreError> {
+    let named = manifest_in(generations, number).ok().flatten().map(|manifest| manifest.files).unwrap_or_default();
     let always = ["leaves.pem", "chain.pem"].map(str::to_owned);
     let paths: BTreeSet<String> = named.into_keys().filter(|path| path.ends_with(".pem")).chain(always).collect();
-    let generations = root.join(generation::DIRECTORY);
     let mut certificates = BTreeMap::new();
     for path in paths {
-        let bytes = generation::read_file(&generations, number, &path, LARGEST).unwrap_or_default().unwrap_or_default();
+        let bytes = generation::read_file(generations, number, &path, LARGEST).unwrap_or_default().unwrap_or_default();
         let blocks = pem::scan(&String::from_utf8_lossy(&bytes));
         let parsed = blocks.into_iter().filter_map(|block| Certificate::parse(&block.bytes.ok()?).ok());
         certificates.extend(parsed.map(|certificate| (certificate.fingerprint(), certificate)));

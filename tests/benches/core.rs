@@ -67,7 +67,7 @@ impl Listing {
     fn answers(&self) -> Vec<observation::SlotAnswer> {
         let poll =
             Poll { unfiltered: Some(self.entities()), upcoming: Some(Vec::new()), is_fresh: true, incomplete: false };
-        observation::interpret("bench", &poll, std::slice::from_ref(&self.rules), &Policy::default(), self.now).answers
+        support::leaves::interpret("bench", &poll, std::slice::from_ref(&self.rules), self.now).answers
     }
 
     fn plan(&self, answers: &[observation::SlotAnswer]) -> Plan {

@@ -1,6 +1,7 @@
 //! What decides: the pure core, what it renders, and how the configuration is read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod adoption;
 mod architecture;
 mod crl;
 mod fuzz_bounded;

@@ -2,18 +2,25 @@
 //! listed, or waived.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use support::cpu_time;
+use support::ladder::ladder;
 use support::leaves::*;
 use trustsync::exit::Exit;
 use trustsync::genesys::Region;
 use trustsync::genesys::wire::Entity;
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::trust::event::severity::Severity;
-use trustsync::trust::plan::observation::{self, IdentityRule, ListedStatus, SlotAnswer, SlotRules, SlotVerdict};
+use trustsync::trust::plan::observation::{
+    self, IdentityRule, ListedStatus, SlotAnchors, SlotAnswer, SlotRules, SlotVerdict,
+};
+use trustsync::trust::verify::refusal::Rule;
+use trustsync::trust::verify::work::Work;
 use trustsync::trust::verify::{Identity, Policy};
 
 fn hear(answer: &Answer, rules: SlotRules) -> SlotAnswer {
-    let said = observation::interpret("us", &answer.poll(), &[rules], &Policy::default(), day(0));
+    let said = interpret("us", &answer.poll(), &[rules], day(0));
     said.answers.into_iter().next().unwrap()
 }
 
@@ -234,4 +241,47 @@ mod identity {
         let text = decided.text("upcoming_refused");
         assert!(text.contains("one.example.com") && text.contains("identity = [\"two.example.com\"]"), "{text}");
     }
+}
+
+/// An answer of ladders (see `support::ladder`) with one genuine leaf among them.
+fn judge_ladders(work: &mut Work<'_>, strings: &[String], genuine: &Leaf) -> SlotAnswer {
+    let mut answer = Answer::of(&[genuine], &[]);
+    for text in strings {
+        answer = answer.and(entity("DigiCert", "Upcoming", text));
+    }
+    let rules = digicert_slot("us");
+    let slot = SlotAnchors { slot: rules.slot, authority: rules.authority, anchors: rules.anchors };
+    let judged = observation::judge("us", &answer.poll(), &[slot], &Policy::default(), day(0), work);
+    judged.interpret(|_| IdentityRule::Fixed(names([NAME]))).answers.remove(0)
+}
+
+#[test]
+fn forged_strings_cost_no_more_than_the_answers_budget_and_keep_no_genuine_one_from_its_verdict() {
+    let genuine = leaf(-200, 80);
+    let strings: Vec<String> = (0..31).map(|_| ladder()).collect();
+    let (mut work, begun) = (Work::default(), cpu_time());
+    let answer = judge_ladders(&mut work, &strings, &genuine);
+    let (taken, checked) = (cpu_time() - begun, work.signatures_checked());
+    println!("{} bytes: {checked} signatures, {taken:?}", strings.iter().map(String::len).sum::<usize>());
+    assert!((31..=1_024).contains(&checked), "{checked} signatures");
+    assert!(taken < Duration::from_secs(2), "{taken:?}");
+    assert!(answer.listed(ListedStatus::Current).all(|verdict| verdict.accepted().is_some()));
+    assert!(answer.listed(ListedStatus::Upcoming).all(|verdict| verdict.accepted().is_none()));
+
+    // The same strings again cost nothing new.
+    let mut again = Work::default();
+    let twice = [strings[..1].to_vec(), vec![format!("{}\n", strings[0])]].concat();
+    judge_ladders(&mut again, &strings[..1], &genuine);
+    let once = again.signatures_checked();
+    let mut again = Work::default();
+    judge_ladders(&mut again, &twice, &genuine);
+    assert_eq!(again.signatures_checked(), once);
+}
+
+#[test]
+fn what_nobody_waits_for_is_refused_in_words_and_the_answer_counts_for_no_removal() {
+    let genuine = leaf(-200, 80);
+    let answer = judge_ladders(&mut Work::until(&|| true), &[], &genuine);
+    let SlotVerdict::Refused(refusal) = answer.listed(ListedStatus::Current).next().unwrap() else { panic!() };
+    assert_eq!(refusal.rule(), Rule::NotJudged, "{refusal}");
 }

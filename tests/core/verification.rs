@@ -19,6 +19,7 @@ use trustsync::trust::formats::pem;
 use trustsync::trust::values::timestamp::Timestamp;
 use trustsync::trust::verify::anchor::{AnchorError, Anchors};
 use trustsync::trust::verify::refusal::{Refusal, Rule};
+use trustsync::trust::verify::work::Work;
 use trustsync::trust::verify::{Candidate, Identity, Policy, Verdict, verify_certificates, verify_string as judge};
 
 const HOUR: u64 = 3_600;
@@ -397,7 +398,9 @@ fn the_order_of_the_string_does_not_matter_and_only_the_path_is_kept() {
     assert!(doubled.notes().iter().any(|note| note.contains("more than once")), "{:?}", doubled.notes());
 
     let recorded = vec![certificate(&middle.pem), certificate(&leaf)];
-    let Verdict::Accepted(again) = verify_certificates(recorded, &root.anchors(), &Policy::default(), now()) else {
+    let Verdict::Accepted(again) =
+        verify_certificates(recorded, &root.anchors(), &Policy::default(), now(), &mut Work::default())
+    else {
         panic!("the same certificates, read before, are judged the same")
     };
     assert_eq!(again.chain(), doubled.chain());

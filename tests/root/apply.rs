@@ -295,15 +295,13 @@ fn an_older_generation_brings_nothing_back() {
     assert_eq!(host.linked("edge"), Some(2));
     let leaf = host.sandbox.current_leaf();
     host.sync().exits(0);
-    let unit = host.path_unit(&["edge"]);
-    host.daemon(&["distrust", "--yes", &leaf]).exits(0);
-    drop(unit);
+    host.root(&["distrust", "--yes", &leaf]).exits(0);
     assert_eq!(host.linked("edge"), Some(3));
     assert!(!rendered(&host, "edge").contains(&leaf));
     host.shell("ln -sfn generations/000002 current");
     host.apply("edge").exits(5).says(&["may not bring back", "000003 was adopted before"]);
     assert_eq!(host.linked("edge"), Some(3));
-    // Nor under a new number: what was denied once, stays so.
+    // Nor under a new number: what root has denied once, stays so.
     host.shell("cp -a generations/000002 generations/000009; ln -sfn generations/000009 current");
     let mut manifest = host.manifest();
     manifest["generation"] = 9.into();

@@ -4,6 +4,7 @@
 mod apache;
 mod apply;
 mod as_owner;
+mod denials;
 mod first_process;
 mod haproxy;
 mod out_of_reach;

@@ -16,7 +16,9 @@ use trustsync::store::contents::Contents;
 use trustsync::trust::event::finding::Finding;
 use trustsync::trust::event::severity::Severity;
 use trustsync::trust::formats::certificate::Certificate;
-use trustsync::trust::plan::observation::{self, IdentityRule, ListedEntity, Poll, SlotAnswer, SlotRules};
+use trustsync::trust::plan::observation::{
+    self, IdentityRule, Interpretation, ListedEntity, Poll, SlotAnchors, SlotAnswer, SlotRules,
+};
 use trustsync::trust::plan::planner_state::{Hold, PlannerState};
 use trustsync::trust::plan::set::{Denial, DenialReason, Role, TrustSet};
 use trustsync::trust::plan::{self, Input, Plan};
@@ -25,6 +27,7 @@ use trustsync::trust::values::said::Said;
 use trustsync::trust::values::slot::{Authority, SlotId};
 use trustsync::trust::values::timestamp::Timestamp;
 use trustsync::trust::verify::anchor::Anchors;
+use trustsync::trust::verify::work::Work;
 use trustsync::trust::verify::{Identity, Policy};
 
 /// The name of the slots' leaves.
@@ -211,6 +214,20 @@ pub fn names<const N: usize>(names: [&str; N]) -> Identity {
     Identity::Names(names.map(str::to_owned).into())
 }
 
+/// What one poll of a source says, judged and interpreted by these rules.
+pub fn interpret(source: &str, poll: &Poll<'_>, rules: &[SlotRules], now: Timestamp) -> Interpretation {
+    let slots: Vec<SlotAnchors> = rules
+        .iter()
+        .map(|SlotRules { slot, authority, anchors, .. }| SlotAnchors {
+            slot: slot.clone(),
+            authority: *authority,
+            anchors: anchors.clone(),
+        })
+        .collect();
+    let judged = observation::judge(source, poll, &slots, &Policy::default(), now, &mut Work::default());
+    judged.interpret(|slot| rules.iter().find(|rules| rules.slot == *slot).unwrap().identity.clone())
+}
+
 /// What one cycle decided.
 #[derive(Debug, Clone)]
 pub struct Decided {
@@ -309,7 +326,7 @@ impl MemoryStore {
                 .filter(|rules| rules.slot.source() == *source)
                 .map(|rules| self.with_what_was_learned(rules.clone()))
                 .collect();
-            let said = observation::interpret(source, &answer.poll(), &rules, &Policy::default(), now);
+            let said = interpret(source, &answer.poll(), &rules, now);
             slot_answers.extend(said.answers);
             findings.extend(said.findings);
         }
@@ -345,7 +362,7 @@ impl MemoryStore {
             }),
             None => Err(unreachable_listing()),
         };
-        Observed { source: source.to_owned(), answer, asked: now }
+        Observed { source: source.to_owned(), answer, asked: now, judged: None }
     }
 
     /// Clean answers of these Currents, one a day, on these days.

@@ -25,6 +25,7 @@ pub mod host;
 pub mod java;
 pub mod jvm;
 pub mod jvm_stage;
+pub mod ladder;
 pub mod leaves;
 pub mod load;
 pub mod names;

@@ -201,6 +201,8 @@ pub fn adopt(data: &[u8]) {
             certificates: &certificates,
             rules: &rules,
             earlier: None,
+            earlier_certificates: &BTreeMap::new(),
+            lists: &[],
             denied: &BTreeMap::new(),
             extra: &BTreeMap::new(),
             policy: &Policy::default(),

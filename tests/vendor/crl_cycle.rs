@@ -9,6 +9,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use trustsync::clock::{Clock, SimulatedClock};
@@ -17,11 +21,13 @@ use trustsync::exit::Exit;
 use trustsync::settings::resolve;
 use trustsync::settings::resolved::Settings;
 use trustsync::simulator::crls::CrlPlace;
+use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::Validity;
 use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::VendorOptions;
 use trustsync::store::contents::Contents;
 use trustsync::trust::event::severity::Severity;
+use trustsync::trust::formats::certificate::Certificate;
 use trustsync::trust::formats::pem;
 use trustsync::trust::plan::set::DenialReason;
 use trustsync::trust::values::fingerprint::Fingerprint;
@@ -39,33 +45,22 @@ struct Stage {
     clock: SimulatedClock,
     lists: Lists,
     asked: Arc<Mutex<Vec<String>>>,
-    silent: Arc<Mutex<bool>>,
+    /// Where the lists are.
+    base: String,
     settings: Settings,
     clients: Clients,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
     /// A vendor whose lists revoke nobody, under `policy`, with these authorities.
     async fn new(policy: &str, authorities: &str) -> Self {
-        Self::with(policy, authorities, None).await
-    }
-
-    /// With the lists at another place.
-    async fn with(policy: &str, authorities: &str, elsewhere: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (lists, asked) = (Lists::default(), Arc::new(Mutex::new(Vec::new())));
         let (answers, seen) = (lists.clone(), asked.clone());
-        let silent = Arc::new(Mutex::new(false));
-        let says_nothing = Arc::clone(&silent);
         tokio::spawn(async move {
-            let mut held = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
-                if *says_nothing.lock().unwrap() {
-                    held.push(stream);
-                    continue;
-                }
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
                     match stream.read_u8().await {
@@ -86,7 +81,7 @@ impl Stage {
 
         let clock = SimulatedClock::at(START.parse().unwrap());
         let mut options = VendorOptions::new(Arc::new(clock.clone()));
-        options.crls = CrlPlace::At(elsewhere.unwrap_or(base));
+        options.crls = CrlPlace::At(base.clone());
         let vendor = Vendor::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -109,7 +104,7 @@ impl Stage {
         );
         let settings = resolve::read(&folder.path().join("trustsync.toml"), &BTreeMap::new()).unwrap().settings;
         let clients = Clients::of(&settings).unwrap();
-        let stage = Self { vendor, clock, lists, asked, silent, settings, clients, _folder: folder };
+        let stage = Self { vendor, clock, lists, asked, base, settings, clients, folder };
         for name in ["digicert-root", "digicert-intermediate", "genesys-root"] {
             stage.publish(name, &[]);
         }
@@ -129,11 +124,6 @@ impl Stage {
         let week = Validity::of(since, Duration::from_secs(7 * DAY));
         let list = issuer.revocation_list(&revoked, u64::try_from(since.unix()).unwrap(), week).unwrap();
         self.lists.lock().unwrap().insert(name.to_owned(), list);
-    }
-
-    /// The lists' host accepts connections from now on, and says nothing.
-    fn silence(&self) {
-        *self.silent.lock().unwrap() = true;
     }
 
     fn outage(&self) {
@@ -251,6 +241,185 @@ async fn a_revoked_intermediate_takes_its_leaves_along() {
     assert!(report.deny_all && stage.pins().is_empty());
 }
 
+/// A CA whose list lies at the stage's server.
+struct Authority {
+    name: &'static str,
+    params: CertificateParams,
+    key: KeyPair,
+}
+
+/// Two roots, an intermediate that both have certified, and a leaf of that.
+struct CrossSigned {
+    roots: [Authority; 2],
+    intermediate: Authority,
+    /// By the root that certified it.
+    intermediates: [Vec<u8>; 2],
+    leaf: Vec<u8>,
+}
+
+impl CrossSigned {
+    /// Both roots are anchors of the stage from now on, and no list revokes anybody.
+    fn on(stage: &Stage) -> Self {
+        let dated = |mut params: CertificateParams| {
+            params.not_before = rcgen::date_time_ymd(2027, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2028, 6, 1);
+            params
+        };
+        let authority = |name| {
+            let mut params = dated(CertificateParams::default());
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            Authority { name, params, key: KeyPair::generate().unwrap() }
+        };
+        let listed_by = |mut params: CertificateParams, by: &Authority| {
+            let uris = vec![format!("{}/{}.crl", stage.base, by.name)];
+            params.crl_distribution_points = vec![CrlDistributionPoint { uris }];
+            params
+        };
+        let roots = [authority("first"), authority("second")];
+        let intermediate = authority("shared");
+        let by = |root: &Authority| {
+            let params = listed_by(intermediate.params.clone(), root);
+            params.signed_by(&intermediate.key, &root.issuer()).unwrap().der().to_vec()
+        };
+        let intermediates = roots.each_ref().map(by);
+        let leaf = CertificateParams::new(vec![stage.vendor.world().options().certificate_name.clone()]).unwrap();
+        let mut leaf = listed_by(dated(leaf), &intermediate);
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &intermediate.issuer()).unwrap().der().to_vec();
+        let anchors = stage.folder.path().join("digicert.pem");
+        let mut text = std::fs::read_to_string(&anchors).unwrap();
+        for root in &roots {
+            text.push_str(&root.params.self_signed(&root.key).unwrap().pem());
+            root.publish(stage, &[]);
+        }
+        std::fs::write(&anchors, text).unwrap();
+        intermediate.publish(stage, &[]);
+        Self { roots, intermediate, intermediates, leaf }
+    }
+
+    /// The vendor lists the leaf with these of the two intermediates.
+    fn listed_with(&self, stage: &Stage, which: &[usize]) {
+        let chain = which.iter().map(|at| &self.intermediates[*at]);
+        let path: Vec<Vec<u8>> = std::iter::once(&self.leaf).chain(chain).cloned().collect();
+        stage.vendor.world().list_besides(vec![("Upcoming", PemForm::Vendor.text(&path))]);
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.leaf)
+    }
+}
+
+impl Authority {
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.params, &self.key)
+    }
+
+    fn publish(&self, stage: &Stage, revoked: &[&[u8]]) {
+        let since = CertificateParams::default().not_before;
+        let entry = |der: &&[u8]| RevokedCertParams {
+            serial_number: Certificate::parse(der).unwrap().facts().serial_octets.clone().into(),
+            revocation_time: since,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(stage.clock.now().unix().unsigned_abs());
+        let list = CertificateRevocationListParams {
+            this_update: now,
+            next_update: now + Duration::from_secs(7 * DAY),
+            crl_number: stage.clock.now().unix().unsigned_abs().into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer()).unwrap();
+        stage.lists.lock().unwrap().insert(self.name.to_owned(), list.der().to_vec());
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_cross_sign_leaves_the_leaf_its_other_path() {
+    for revoked in [0, 1] {
+        let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+        let world = CrossSigned::on(&stage);
+        world.listed_with(&stage, &[0, 1]);
+        world.roots[revoked].publish(&stage, &[&world.intermediates[revoked]]);
+        for _ in 0..2 {
+            let report = stage.cycle().await;
+            assert!(stage.pins().contains(&world.fingerprint()), "{revoked}: {:?}", events(&report));
+            assert_eq!(severity(&report, "certificate_revoked"), None);
+            stage.later(2 * HOUR);
+        }
+        // Listed by the revoked one alone, it keeps the path that is known.
+        world.listed_with(&stage, &[revoked]);
+        stage.cycle().await;
+        assert!(stage.pins().contains(&world.fingerprint()));
+        // Then the other goes too.
+        stage.later(2 * HOUR);
+        world.roots[1 - revoked].publish(&stage, &[&world.intermediates[1 - revoked]]);
+        let report = stage.cycle().await;
+        assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical), "{:?}", events(&report));
+        assert!(!stage.pins().contains(&world.fingerprint()));
+    }
+}
+
+#[tokio::test]
+async fn what_follows_from_an_issuers_revocation_is_lifted_by_another_path_and_by_nothing_else() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    let world = CrossSigned::on(&stage);
+    world.listed_with(&stage, &[1]);
+    stage.cycle().await;
+    assert!(stage.pins().contains(&world.fingerprint()));
+    stage.later(2 * HOUR);
+    world.roots[1].publish(&stage, &[&world.intermediates[1]]);
+    stage.cycle().await;
+    assert!(!stage.pins().contains(&world.fingerprint()));
+
+    // Neither an outage of the list nor one that no longer names the issuer lifts it.
+    for revoked in [None, Some(&[][..])] {
+        stage.later(2 * HOUR);
+        match revoked {
+            None => drop(stage.lists.lock().unwrap().remove("second")),
+            Some(nobody) => world.roots[1].publish(&stage, nobody),
+        }
+        let report = stage.cycle().await;
+        assert_eq!(severity(&report, "denied_certificate_listed"), Some(Severity::Critical), "{:?}", events(&report));
+        assert!(!stage.pins().contains(&world.fingerprint()));
+    }
+
+    stage.later(2 * HOUR);
+    world.listed_with(&stage, &[0, 1]);
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "revocation_lifted"), Some(Severity::Note), "{:?}", events(&report));
+    assert!(stage.pins().contains(&world.fingerprint()));
+    assert!(!stage.contents().set.denied.contains_key(&world.fingerprint()));
+
+    // Its own serial is another matter: no path helps.
+    stage.later(2 * HOUR);
+    world.intermediate.publish(&stage, &[&world.leaf]);
+    stage.cycle().await;
+    stage.later(2 * HOUR);
+    world.intermediate.publish(&stage, &[]);
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "revocation_lifted"), None);
+    assert!(!stage.pins().contains(&world.fingerprint()));
+}
+
+#[tokio::test]
+async fn one_leaf_that_is_listed_twice_has_the_paths_of_both() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    let world = CrossSigned::on(&stage);
+    let with = |at: usize| ("Upcoming", PemForm::Vendor.text(&[world.leaf.clone(), world.intermediates[at].clone()]));
+    stage.vendor.world().list_besides(vec![with(0), with(1)]);
+    stage.cycle().await;
+    for at in [0, 1] {
+        let chain = stage.contents().set.chain;
+        assert!(chain.contains_key(&Fingerprint::of(&world.intermediates[at])), "{at}");
+    }
+}
+
 #[tokio::test]
 async fn a_revoked_leaf_never_enters() {
     let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
@@ -273,100 +442,6 @@ async fn a_revoked_genesys_witness_is_denied_while_its_root_still_admits() {
     assert!(set.denied.contains_key(&Fingerprint::of(&witness)), "{:?}", events(&report));
     assert_eq!((set.name_rules.len(), set.pins.len()), (1, 1));
     assert!(report.committed && !report.deny_all);
-}
-
-#[tokio::test]
-async fn a_list_that_is_stale_when_it_is_first_seen_revokes_whom_it_names() {
-    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
-    let revoked = stage.current();
-    stage.publish("digicert-intermediate", std::slice::from_ref(&revoked));
-    stage.later(8 * DAY);
-    stage.publish("digicert-root", &[]);
-    let report = stage.cycle().await;
-    assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical), "{:?}", events(&report));
-    assert_eq!(severity(&report, "crl_unavailable"), Some(Severity::Warning), "and it vouches for nobody");
-    assert!(stage.pins().is_empty());
-    assert_eq!(stage.contents().state.planner.denied[&Fingerprint::of(&revoked)].reason, DenialReason::Revoked);
-}
-
-#[tokio::test]
-async fn soft_says_so_where_no_list_speaks_for_a_leaf() {
-    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
-    // At the leaf's distribution point lies a list of another issuer of its path: genuine, and in force.
-    let of_root = stage.lists.lock().unwrap()["digicert-root"].clone();
-    stage.lists.lock().unwrap().insert("digicert-intermediate".to_owned(), of_root);
-    let report = stage.cycle().await;
-    assert_eq!(severity(&report, "revocation_unknown"), Some(Severity::Warning), "{:?}", events(&report));
-    assert_eq!((report.exit(false), stage.pins().len()), (Exit::Done, 1), "soft lets it in");
-    assert_eq!(report.findings.iter().filter(|one| one.event.name() == "revocation_unknown").count(), 1);
-    stage.later(2 * HOUR);
-    stage.publish("digicert-intermediate", &[]);
-    let report = stage.cycle().await;
-    assert!(severity(&report, "revocation_unknown").is_none(), "{:?}", events(&report));
-}
-
-/// A server that accepts a connection and never says a word, as a network that drops packets.
-async fn silent_host() -> (String, Arc<Mutex<usize>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&asked);
-    tokio::spawn(async move {
-        let mut held = Vec::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            *count.lock().unwrap() += 1;
-            held.push(stream);
-        }
-    });
-    (base, asked)
-}
-
-#[tokio::test]
-async fn a_silent_host_of_lists_keeps_nobody_waiting_for_long_and_is_left_alone_for_an_hour() {
-    let (base, asked) = silent_host().await;
-    let mut stage = Stage::with("soft", r#"["DigiCert"]"#, Some(base)).await;
-    let asked = || *asked.lock().unwrap();
-    let begun = std::time::Instant::now();
-    let report = stage.cycle().await;
-    let took = begun.elapsed();
-    assert!((Duration::from_secs(5)..Duration::from_secs(12)).contains(&took), "{took:?}");
-    assert_eq!(
-        (report.generation, report.exit(false)),
-        (Some(1), Exit::Done),
-        "soft lets it in: {:?}",
-        events(&report)
-    );
-    assert_eq!(severity(&report, "crl_unavailable"), Some(Severity::Warning));
-    assert!(asked() >= 1);
-
-    // Within the hour it is not asked, and the alarm stands.
-    let (before, begun) = (asked(), std::time::Instant::now());
-    stage.later(HOUR - 60);
-    stage.clients = Clients::of(&stage.settings).unwrap();
-    let report = stage.cycle().await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    assert_eq!(asked(), before, "another process remembers it too");
-    let said = report.findings.iter().find(|one| one.event.name() == "crl_unavailable").unwrap();
-    assert!(said.text.contains("did not answer") && said.text.contains("asked again after"), "{}", said.text);
-    stage.later(120);
-    stage.cycle().await;
-    assert!(asked() > before, "after the hour it is asked again");
-}
-
-#[tokio::test]
-async fn what_is_trusted_has_had_its_turn_before_a_silent_host_is_given_up() {
-    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
-    stage.cycle().await;
-    stage.later(2 * HOUR);
-    stage.silence();
-    let cycle = tokio::time::timeout(Duration::from_secs(3), stage.cycle());
-    assert!(cycle.await.is_err(), "it goes on to wait for the lists");
-    let answered = stage.contents().state.planner.slots.values().next().unwrap().last_answer;
-    assert_eq!(answered, Some(stage.clock.now()), "but the vendor's answer was acted on by then");
-    let begun = std::time::Instant::now();
-    let report = stage.cycle().await;
-    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
-    assert_eq!(severity(&report, "crl_not_refreshed"), Some(Severity::Note), "{:?}", events(&report));
 }
 
 #[tokio::test]

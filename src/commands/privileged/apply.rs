@@ -15,9 +15,10 @@ use crate::log;
 use crate::settings::resolve::PRIVILEGED_PATH;
 use crate::settings::resolved::{Settings, Store, Target};
 use crate::settings::{self, SettingsError};
-use crate::store::ownership;
+use crate::store::{Link, contents, ownership};
+use crate::trust::values::fingerprint::Fingerprint;
 
-pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
+pub async fn run(global: &Global, target: &str, reset: bool) -> Result<Exit, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::Refused(
             "apply is root's part of a privileged target's turn: run it as root (the unit trustsync-apply@.service \
@@ -25,7 +26,7 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
                 .to_owned(),
         ));
     }
-    let done = once(&global.config, target, global.lock_timeout, Asked::OrByHand).await?;
+    let done = once(&global.config, target, global.lock_timeout, Asked::OrByHand { reset }).await?;
     let Some((outcome, exit)) = done else { return Ok(Exit::Done) };
     log::findings(&outcome.found(target), true);
     print(global.output, &outcome, || outcome.line(target))?;
@@ -35,8 +36,8 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
 /// Whether there must be a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    /// None is needed: the command was run by hand.
-    OrByHand,
+    /// None is needed: the command was run by hand. `reset`: what the daemon has said is let go of first.
+    OrByHand { reset: bool },
     /// Another answerer may have been quicker: then nothing is done.
     Only,
 }
@@ -91,7 +92,8 @@ async fn once(
     });
     Ok(Some(match (problem, found) {
         (None, Some((settings, (store, found)))) => {
-            let apply = Apply { settings, store, target: found, clock: &SystemClock, lock_timeout };
+            let reset = asked == Asked::OrByHand { reset: true };
+            let apply = Apply { settings, store, target: found, clock: &SystemClock, lock_timeout, reset };
             apply.answer(request.as_ref()).await
         }
         (problem, _) => {
@@ -125,6 +127,26 @@ fn refuse(files: &Privileged, request: Option<&Request>, why: String) -> ApplyOu
     drop(files.conclude(&outcome.to_bytes()));
     files.clear();
     outcome
+}
+
+/// Takes the turn of a target whose server's files do not deny a certificate that root denies.
+pub async fn bring_about(
+    global: &Global,
+    target: &str,
+    files: &Privileged,
+    fingerprint: &Fingerprint,
+) -> Result<(), Failure> {
+    let Link::Generation(number) = files.link()?.read()? else { return Ok(()) };
+    let rendered = contents::manifest_in(&files.generations(), number)?;
+    if rendered.is_some_and(|rendered| rendered.denied.contains_key(fingerprint)) {
+        return Ok(());
+    }
+    if let Some((outcome, _)) =
+        once(&global.config, target, global.lock_timeout, Asked::OrByHand { reset: false }).await?
+    {
+        log::findings(&outcome.found(target), true);
+    }
+    Ok(())
 }
 
 /// Answers the requests of every privileged target as they come, until it is dropped.

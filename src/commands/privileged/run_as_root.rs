@@ -18,14 +18,18 @@ use std::time::Duration;
 use super::apply;
 use super::run_as_owner::{Child, Owner};
 use crate::cli::{Cli, Command, Global};
+use crate::clock::{Clock, SystemClock};
 use crate::commands::{Failure, environment, operator};
 use crate::cycle::privileged::folder::Privileged;
+use crate::cycle::privileged::state::{StateError, note_word};
 use crate::daemon;
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
 use crate::settings;
 use crate::settings::resolved::{SecretOrigin, Store};
 use crate::store::ownership;
+use crate::trust::plan::set::{Denial, DenialReason};
+use crate::trust::values::fingerprint::Fingerprint;
 
 /// How often a command looks for requests, and how often the daemon does: it is in no hurry, and idle for hours.
 const SOON: Duration = Duration::from_millis(20);
@@ -152,6 +156,68 @@ pub async fn beside<T>(
     }
 }
 
+/// What root types on a certificate, which goes to root's half directly: there it holds whatever the daemon says.
+pub enum RootsWord {
+    /// Deny it, for this reason.
+    Distrust(Fingerprint, Option<String>),
+    /// No longer deny it.
+    Undistrust(Fingerprint),
+}
+
+impl RootsWord {
+    /// What the command says of one, if it does.
+    pub fn of(command: &Command) -> Option<Self> {
+        match command {
+            Command::Distrust(arguments) => Some(Self::Distrust(arguments.fingerprint, arguments.reason.clone())),
+            Command::Undistrust { fingerprint, .. } => Some(Self::Undistrust(*fingerprint)),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the command that has this word, and sees to it that the word is kept in root's half: a denial once the command
+/// has come to its end and was not refused; the end of one before, so that nothing of root's stands against it.
+pub async fn with_roots_word(
+    global: &Global,
+    word: Option<RootsWord>,
+    helpers: &[(String, Privileged)],
+    command: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
+    let now = SystemClock.now();
+    let mut lifted = false;
+    if let Some(RootsWord::Undistrust(fingerprint)) = &word {
+        for (target, files) in helpers {
+            if note_word(files, (*fingerprint, None), now, global.lock_timeout)
+                .map_err(|error| not_kept(target, &error))?
+            {
+                log_line!(RootsWord, target, "target {target}: root no longer denies {fingerprint} by itself.");
+                lifted = true;
+            }
+        }
+    }
+    let done = command.await;
+    let exit = done.as_ref().map_or_else(Failure::exit, |exit| *exit);
+    let is_refused = matches!(exit, Exit::Refused | Exit::Usage | Exit::Configuration);
+    // The daemon's store may not have had what root denied.
+    if lifted && is_refused {
+        return Ok(Exit::Done);
+    }
+    if let Some(RootsWord::Distrust(fingerprint, reason)) = word.filter(|_| !is_refused) {
+        let denial = Denial { said: operator::said(reason.as_deref()), ..Denial::new(DenialReason::Distrusted, now) };
+        for (target, files) in helpers {
+            let noted = note_word(files, (fingerprint, Some(denial.clone())), now, global.lock_timeout);
+            noted.map_err(|error| not_kept(target, &error))?;
+            // Whoever runs as the store's owner may have done nothing of it.
+            apply::bring_about(global, target, files, &fingerprint).await?;
+        }
+    }
+    done
+}
+
+fn not_kept(target: &str, error: &StateError) -> Failure {
+    Failure::NotSaved(format!("target {target}: root's own word could not be kept: {error}"))
+}
+
 /// The longest that the command can take: for each store the lock, the vendor, the revocation lists and all turns at
 /// their limits.
 fn longest(cli: &Cli, stores: &[&Store]) -> Duration {
@@ -170,10 +236,13 @@ pub async fn become_owner(
     secrets: &Secrets,
     helpers: &[(String, Privileged)],
     (limit, asks): (Duration, bool),
+    word: Option<RootsWord>,
 ) -> Result<Exit, Failure> {
     prepare(helpers, owner.1);
-    let child = Child::start(owner, handed_on().chain(secrets_for(owner, secrets)), asks)?;
-    beside(global, helpers, SOON, child.watch(limit)).await
+    let variables = handed_on().chain(secrets_for(owner, secrets));
+    // Not started before nothing of root's stands against it.
+    let command = async { beside(global, helpers, SOON, Child::start(owner, variables, asks)?.watch(limit)).await };
+    with_roots_word(global, word, helpers, command).await
 }
 
 /// What the owner cannot read since it is root's (systemd hands a copy to the daemon): the child gets it as the daemon

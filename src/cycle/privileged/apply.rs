@@ -11,42 +11,36 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
 use super::answer::{ApplyOutcome, Rendered, Verdict};
 use super::folder::{Privileged, Request};
+use super::state::{State, StateError};
 use crate::clock::Clock;
 use crate::cycle::steps::{self, Hand, Server, trusts_denied};
 use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe, standing_check};
 use crate::exit::Exit;
-use crate::settings::resolved::{Addressee, Reload, Settings, Store as StoreSettings, Target};
+use crate::settings::resolved::{Addressee, CrlPolicy, Reload, Settings, Store as StoreSettings, Target};
 use crate::store::adopt::{self, AdoptError, Foreign};
 use crate::store::ownership::{self, NotRoots};
-use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, file, generation, sweep_in};
+use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, generation, sweep_in};
 use crate::targets::enforcement;
 use crate::targets::process::Environment;
 use crate::targets::read_back::read_back;
 use crate::trust::event;
 use crate::trust::event::finding::Finding;
 use crate::trust::event::subject::Subject;
+use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan::observation::SlotRules;
 use crate::trust::plan::planner_state::{PlannerState, SlotState};
-use crate::trust::plan::set::Denial;
 use crate::trust::records::adopt::{Adopted, Giver, Input, Withheld, adopt};
 use crate::trust::records::manifest::Manifest;
 use crate::trust::render::{Content, Label};
 use crate::trust::turn;
-use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{Event, Owed, Proof, Situation};
 use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::slot::SlotId;
-
-/// The schema that this version writes.
-const SCHEMA: u32 = 1;
-
-/// No state of the privileged helper is larger.
-const LARGEST: u64 = 8 * 1024 * 1024;
+use crate::trust::verify::crl::Crl;
 
 /// How many generations stay, besides those that are named.
 const KEPT: usize = 3;
@@ -63,6 +57,8 @@ pub struct Apply<'a> {
     pub clock: &'a dyn Clock,
     /// How long to wait for another one.
     pub lock_timeout: Duration,
+    /// Whether what the daemon has said before is let go of first: its store was made anew on purpose.
+    pub reset: bool,
 }
 
 /// Why the privileged helper took no turn. What is in place stays.
@@ -81,17 +77,8 @@ pub enum ApplyError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// What was remembered of earlier turns.
-    #[error(
-        "{} cannot be used: {why}. Whose identity was kept there is unknown: look at the disk; without the file, what \
-         the daemon says next is believed",
-        path.display()
-    )]
-    State {
-        /// The state's file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The store cannot be read.
     #[error("the daemon's store was not adopted: {0}")]
     Unreadable(#[from] AdoptError),
@@ -99,12 +86,15 @@ pub enum ApplyError {
     #[error("the daemon's store was not adopted: {0}")]
     Withheld(#[from] Withheld),
     /// It is another store, or goes backward.
-    #[error("the daemon's store {what}. If it was made anew on purpose, remove {}", state.display())]
+    #[error(
+        "the daemon's store {what}. If it was made anew on purpose: trustsync apply {target} --reset (what root itself \
+         denied or verified as revoked stays denied)"
+    )]
     NotTheSame {
         /// Compared with what was adopted before.
         what: String,
-        /// Where that is remembered.
-        state: PathBuf,
+        /// For which target.
+        target: String,
     },
 }
 
@@ -116,59 +106,10 @@ impl ApplyError {
             Self::Ownership(_) => Exit::Configuration,
             Self::Cycle(error) => error.exit(),
             Self::Lock(LockError::Held { .. }) => Exit::Locked,
-            Self::Lock(_) | Self::Store(_) | Self::State { .. } => Exit::Store,
+            Self::Lock(_) | Self::Store(_) | Self::State(_) => Exit::Store,
             Self::Unreadable(AdoptError::Nothing(_) | AdoptError::Io { .. }) => Exit::Source,
             Self::Unreadable(_) | Self::Withheld(_) | Self::NotTheSame { .. } => Exit::Answer,
         }
-    }
-}
-
-/// What the privileged helper remembers of a target between turns.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
-    schema: u32,
-    /// The store that it adopts.
-    store: Option<String>,
-    /// The newest number adopted.
-    generation: u64,
-    /// For what the server was reloaded last.
-    #[serde(rename = "told")]
-    reloaded: Option<(u64, Fingerprint)>,
-    /// Whether its check sees what is wrong with a generation.
-    #[serde(rename = "sight", default, skip_serializing_if = "Option::is_none")]
-    canary: Option<CheckCanary>,
-    /// The identity of each slot as first seen, where the configuration does not fix it.
-    identities: BTreeMap<SlotId, BTreeSet<String>>,
-    /// What was ever denied.
-    denied: BTreeMap<Fingerprint, Denial>,
-}
-
-impl State {
-    fn read(path: &Path) -> Result<Self, ApplyError> {
-        let unusable = |why: String| ApplyError::State { path: path.to_owned(), why };
-        let Some(bytes) = file::read(path, LARGEST)? else {
-            return Ok(Self { schema: SCHEMA, ..Self::default() });
-        };
-        let state: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-        if state.schema > SCHEMA {
-            return Err(unusable(format!("it has schema {}, which a newer trustsync wrote", state.schema)));
-        }
-        Ok(state)
-    }
-
-    /// Takes over what root's own last generation says of denials and identities.
-    fn remember(&mut self, earlier: Option<&Manifest>) {
-        let Some(earlier) = earlier else { return };
-        self.denied.extend(earlier.denied.clone());
-        for (slot, held) in &earlier.slots {
-            if let Some(identity) = &held.identity {
-                self.identities.entry(slot.clone()).or_insert_with(|| identity.clone());
-            }
-        }
-    }
-
-    fn write(&self, path: &Path) -> Result<(), StoreError> {
-        file::replace(path, &serde_json::to_vec_pretty(self).unwrap_or_default()).map(drop)
     }
 }
 
@@ -210,17 +151,20 @@ impl Apply<'_> {
         self.check_ownership()?;
         let _lock = Lock::acquire_at(files.lock(), "trustsync apply", now, self.lock_timeout)?;
         let mut state = State::read(&files.state())?;
+        if self.reset {
+            state.let_go();
+        }
         let given = adopt::store(&self.store.path)?;
         let number = given.manifest.generation;
-        check_same(&state, &given.manifest, files)?;
+        check_same(&state, &given.manifest, &self.target.name)?;
         let link = files.link()?;
         let (linked, foreign) = match link.read()? {
             Link::Generation(number) => (Some(number), None),
             Link::Missing => (None, None),
             Link::Foreign(found) => (None, Some(found)),
         };
-        let earlier = linked.and_then(|linked| contents::manifest_in(&files.generations(), linked).ok().flatten());
-        let adopted = self.adopt(&mut state, &given, earlier.as_ref())?;
+        let earlier = linked.and_then(|linked| Earlier::read(&files.generations(), linked));
+        let adopted = self.adopt(&mut state, &given, &earlier.unwrap_or_default())?;
         // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be
         // admitted.
         let mut unsaved = state.write(&files.state()).err();
@@ -278,19 +222,25 @@ impl Apply<'_> {
         Ok((outcome, exit))
     }
 
-    /// The daemon's set, as far as root's own policy lets it in; what it says of denials and identities is remembered.
-    fn adopt(&self, state: &mut State, given: &Foreign, earlier: Option<&Manifest>) -> Result<Adopted, ApplyError> {
+    /// The daemon's set, as far as root's own policy lets it in; what it says of identities is remembered, and what
+    /// root has found revoked by itself.
+    fn adopt(&self, state: &mut State, given: &Foreign, earlier: &Earlier) -> Result<Adopted, ApplyError> {
         if state.store.is_none() {
-            // The state was removed on purpose (a store made anew): what was denied stays so, and so do the identities.
-            state.remember(earlier);
+            state.remember(earlier.manifest.as_ref());
         }
+        let lists =
+            if self.settings.crl.policy == CrlPolicy::Off { Vec::new() } else { adopt::lists(&self.store.path) };
+        // One that cannot be read revokes nobody.
+        let lists: Vec<Crl> = lists.into_iter().filter_map(|list| Crl::read(list).ok()).collect();
         let adopted = adopt(&Input {
             giver: Giver::Daemon,
             manifest: &given.manifest,
             certificates: &given.certificates,
             rules: &self.rules(state)?,
-            earlier,
-            denied: &state.denied,
+            earlier: earlier.manifest.as_ref(),
+            earlier_certificates: &earlier.certificates,
+            denied: &state.denied(),
+            lists: &lists,
             extra: &anchors::extra(self.store).map_err(CycleError::from)?,
             policy: &self.settings.verify,
             now: self.clock.now(),
@@ -298,7 +248,7 @@ impl Apply<'_> {
         state.store = Some(given.manifest.store.clone());
         state.generation = given.manifest.generation;
         state.identities.extend(adopted.identities());
-        state.denied.clone_from(&adopted.set.denied);
+        state.keep_revoked(&adopted.revoked, self.clock.now());
         Ok(adopted)
     }
 
@@ -318,7 +268,7 @@ impl Apply<'_> {
         );
         let unsaved = unsaved.map(|error| {
             let text = format!(
-                "What the privileged helper remembers (denials, identities, what the server loaded last) could not be \
+                "What the privileged helper remembers (revocations, identities, what the server loaded last) could not be \
                  saved: {}. This turn was taken all the same; the next one begins from what was saved before.",
                 error.in_short()
             );
@@ -417,8 +367,22 @@ impl Apply<'_> {
     }
 }
 
+/// Root's own last generation.
+#[derive(Default)]
+struct Earlier {
+    manifest: Option<Manifest>,
+    certificates: BTreeMap<Fingerprint, Certificate>,
+}
+
+impl Earlier {
+    fn read(generations: &Path, number: u64) -> Option<Self> {
+        let manifest = contents::manifest_in(generations, number).ok().flatten();
+        Some(Self { manifest, certificates: contents::certificates_in(generations, number).ok()? })
+    }
+}
+
 /// Whether the daemon's store is the one that was adopted before, and has not gone backward.
-fn check_same(state: &State, given: &Manifest, files: &Privileged) -> Result<(), ApplyError> {
+fn check_same(state: &State, given: &Manifest, target: &str) -> Result<(), ApplyError> {
     let what = match &state.store {
         Some(had) if *had != given.store => {
             let given: String = given.store.chars().take(64).collect();
@@ -430,7 +394,7 @@ fn check_same(state: &State, given: &Manifest, files: &Privileged) -> Result<(),
         ),
         _ => return Ok(()),
     };
-    Err(ApplyError::NotTheSame { what, state: files.state() })
+    Err(ApplyError::NotTheSame { what, target: target.to_owned() })
 }
 
 /// Root takes each step itself, up to the reload.

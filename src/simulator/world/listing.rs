@@ -54,6 +54,8 @@ impl World {
         if self.0.options.genesys {
             listed.push(Listed::new(Authority::Genesys, form.text(&leaves.genesys.presented()), "Current"));
         }
+        let besides = state.besides.iter();
+        listed.extend(besides.map(|(status, text)| Listed::new(Authority::DigiCert, text.clone(), status)));
         for failure in
             [Failure::UnknownStatus, Failure::UnknownType, Failure::UnknownAuthority, Failure::MissingAuthority]
         {

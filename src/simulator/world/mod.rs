@@ -167,6 +167,8 @@ struct State {
     /// Leaves that are not what the vendor presents, by the name of the impostor who holds one or the failure that
     /// lists it.
     odd: BTreeMap<&'static str, ClientCertificate>,
+    /// What is listed besides: certificate strings, each with its status.
+    besides: Vec<(&'static str, String)>,
     revoked: BTreeMap<Fingerprint, Revoked>,
     published: BTreeMap<ListName, Published>,
     crls_issued: u64,
@@ -245,6 +247,7 @@ impl World {
             upcoming: None,
             genesys: pki.genesys_root.issue(VENDOR, &genesys)?,
             odd: BTreeMap::new(),
+            besides: Vec::new(),
             revoked: BTreeMap::new(),
             published: BTreeMap::new(),
             crls_issued: 0,
@@ -444,6 +447,11 @@ impl World {
     /// Sets how certificates are written.
     pub fn set_pem(&self, form: PemForm) {
         self.locked().pem = form;
+    }
+
+    /// Lists these certificate strings besides, each with its status, as DigiCert's.
+    pub fn list_besides(&self, besides: Vec<(&'static str, String)>) {
+        self.locked().besides = besides;
     }
 
     /// How certificates are written.

@@ -186,8 +186,12 @@ catalogue!(
         .act("Nothing."),
     // --- denials, overrides, holds, limits ---
     CertificateRevoked = row("certificate_revoked", CRITICAL, SLOT, End::Acknowledged)
-        .tells("A CA has revoked a certificate: it is denied until its expiry, and calls with it fail.")
+        .tells("A CA has revoked a certificate: it is denied until its expiry, and calls with it fail. Where an issuer was \
+                revoked, each leaf is denied that has no other path.")
         .act("Ask the vendor for its next certificate."),
+    RevocationLifted = row("revocation_lifted", NOTE, SLOT, End::Note)
+        .tells("A leaf that was denied because an issuer was revoked has another path now: it may enter again.")
+        .act("Nothing."),
     DeniedCertificateLeft = row("denied_certificate_left", CRITICAL, SLOT, End::Acknowledged)
         .means("A revoked or distrusted certificate left the trust set: calls with it fail from now on.")
         .act("If that is the vendor's current certificate, ask for another. trustsync status lists what is denied."),
@@ -236,9 +240,6 @@ catalogue!(
     CrlNotKept = row("crl_not_kept", WARNING, STORE, End::List)
         .means("Lists are used, but not kept: they must be fetched again after a restart.")
         .act("Look at the disk and at the permissions of the store's folder crl."),
-    RevocationUnknown = row("revocation_unknown", WARNING_OR_NOTE, SLOT, End::List)
-        .tells("No list in force speaks for a certificate that is trusted: a revocation of it would go unseen.")
-        .act("Look at the list with trustsync inspect, and ask the CA which list is for this certificate."),
     TooManyCrls = row("too_many_crls", WARNING, STORE, End::List)
         .means("The certificates name more lists than are fetched; a revocation in another would go unseen.")
         .act("Look at the certificates with trustsync inspect: the vendor's name one list each."),

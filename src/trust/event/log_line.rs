@@ -71,6 +71,7 @@ lines!(
     // --- the privileged helper ---
     PrivilegedPathUnfit = ("privileged_path_unfit", WARN),
     RequestStuck = ("request_stuck", ERROR),
+    RootsWord = ("roots_word", INFO),
     ApplyFailed = ("apply_failed", ERROR),
     // --- commands ---
     Failed = ("failed", ERROR),

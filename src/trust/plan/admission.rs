@@ -73,11 +73,11 @@ impl Planner<'_> {
         if entry.trusted.role == Role::Trusted {
             (entry.trusted.role, entry.proposal) = (role, None);
         }
-        for certificate in verified.chain() {
+        for certificate in verified.issuers() {
             self.certificates.entry(certificate.fingerprint()).or_insert_with(|| certificate.clone());
         }
         // It only grows: a vendor that lists now one cross-signed path, now another, makes no new generation each time.
-        entry.trusted.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|chain| *chain != key));
+        entry.trusted.chain.extend(verified.issuers().map(Certificate::fingerprint).filter(|chain| *chain != key));
         if authority == Authority::DigiCert {
             self.certificates.entry(key).or_insert_with(|| verified.leaf().clone());
         }

@@ -13,6 +13,7 @@ use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::anchor::Anchors;
 use crate::trust::verify::refusal::Refusal;
+use crate::trust::verify::work::Work;
 use crate::trust::verify::{self, Candidate, Identity, Policy, Verdict, Verified};
 
 /// One entity of a listing, as it was on the wire.
@@ -177,50 +178,112 @@ pub struct Interpretation {
     pub findings: Vec<Finding>,
 }
 
-/// Sorts and verifies the entities of one poll. `source` names it in findings.
+/// A slot, and the roots that it accepts chains to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotAnchors {
+    /// The slot that accepts them.
+    pub slot: SlotId,
+    /// The slot's authority.
+    pub authority: Authority,
+    /// The roots.
+    pub anchors: Anchors,
+}
+
+/// One poll, each of its entities verified by every rule but identity. That is all that costs; it needs nothing of what
+/// a store remembers.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    slots: Vec<JudgedSlot>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Clone)]
+struct JudgedSlot {
+    verdicts: Vec<(ListedStatus, Verdict)>,
+    /// Whether both listings came whole, and all that they have of the slot was judged.
+    whole: bool,
+    /// The answer, but for its certificates and the identity.
+    answer: SlotAnswer,
+}
+
+/// Sorts and verifies the entities of one poll, within `work`. `source` names it in findings.
 #[must_use]
-pub fn interpret(
+pub fn judge(
     source: &str,
     poll: &Poll<'_>,
-    rules: &[SlotRules],
+    slots: &[SlotAnchors],
     policy: &Policy,
     now: Timestamp,
-) -> Interpretation {
+    work: &mut Work<'_>,
+) -> Judged {
     let mut skipped = Skipped::default();
     let listings = [&poll.unfiltered, &poll.upcoming]
         .map(|listing| listing.as_deref().map(|entities| sort(entities, &mut skipped)));
     let mut findings = skipped.findings(source);
     let whole = !poll.incomplete
         && listings.iter().all(|listing| listing.as_ref().is_some_and(|sorted| sorted.authorities_known));
-    let mut answers = Vec::new();
-    for rules in rules {
+    let judged = slots.iter().map(|SlotAnchors { slot, authority, anchors }| {
         let [unfiltered, upcoming] = listings.each_ref().map(|listing| {
-            listing.as_ref().map(|sorted| sorted.by_authority.get(&rules.authority).cloned().unwrap_or_default())
+            listing.as_ref().map(|sorted| sorted.by_authority.get(authority).cloned().unwrap_or_default())
         });
         let disagreements = match (&unfiltered, &upcoming) {
-            (Some(unfiltered), Some(upcoming)) => disagreements(rules, unfiltered, upcoming, &mut findings),
+            (Some(unfiltered), Some(upcoming)) => disagreements(slot, unfiltered, upcoming, &mut findings),
             _ => 0,
         };
         let (entities, unjudged) = judged([unfiltered, upcoming].into_iter().flatten().flatten());
-        findings.extend((unjudged > 0).then(|| too_many(&rules.slot, unjudged)));
+        findings.extend((unjudged > 0).then(|| too_many(slot, unjudged)));
         let whole = whole && unjudged == 0;
-        let verify = |(status, text)| (status, verify::verify_string(text, &rules.anchors, policy, now));
-        let verdicts: Vec<(ListedStatus, Verdict)> = entities.into_iter().map(verify).collect();
-        let (identity, learned_now) = identity(rules, &verdicts, whole, &mut findings);
-        answers.push(SlotAnswer {
-            slot: rules.slot.clone(),
-            authority: rules.authority,
-            certificates: distinct(verdicts, identity.as_ref()),
+        let answer = SlotAnswer {
+            slot: slot.clone(),
+            authority: *authority,
+            certificates: Vec::new(),
             complete: whole && poll.is_fresh,
             unjudged,
             unfiltered_came: poll.unfiltered.is_some(),
             upcoming_came: poll.upcoming.is_some(),
-            identity,
-            learned_now,
+            identity: None,
+            learned_now: false,
             disagreements,
-        });
+        };
+        JudgedSlot { whole, verdicts: verdicts(entities, anchors, policy, now, work), answer }
+    });
+    Judged { slots: judged.collect(), findings }
+}
+
+/// Each entity verified; none takes more of the work than its share.
+fn verdicts(
+    entities: Entities<'_>,
+    anchors: &Anchors,
+    policy: &Policy,
+    now: Timestamp,
+    work: &mut Work<'_>,
+) -> Vec<(ListedStatus, Verdict)> {
+    let left = (1..=entities.len()).rev();
+    let verify = |(left, (status, text))| {
+        work.share(left);
+        (status, verify::verify_listed(text, anchors, policy, now, work))
+    };
+    left.zip(entities).map(verify).collect()
+}
+
+impl Judged {
+    /// Applies each slot's rule about identity, by the slots that were judged.
+    #[must_use]
+    pub fn interpret(&self, rule_of: impl Fn(&SlotId) -> IdentityRule) -> Interpretation {
+        let mut findings = self.findings.clone();
+        let mut answers = Vec::new();
+        for judged in &self.slots {
+            let slot = &judged.answer.slot;
+            let (identity, learned_now) = identity(slot, &rule_of(slot), &judged.verdicts, judged.whole, &mut findings);
+            answers.push(SlotAnswer {
+                certificates: distinct(&judged.verdicts, identity.as_ref()),
+                identity,
+                learned_now,
+                ..judged.answer.clone()
+            });
+        }
+        Interpretation { answers, findings }
     }
-    Interpretation { answers, findings }
 }
 
 /// Statuses and certificate strings.
@@ -327,7 +390,7 @@ fn shown(value: Option<&str>) -> String {
 /// The unfiltered listing may lack Upcoming altogether (no document says that it has them). Where it has some, they
 /// must be the filtered ones, and no certificate may have two statuses.
 fn disagreements(
-    rules: &SlotRules,
+    slot: &SlotId,
     unfiltered: &[(ListedStatus, &str)],
     filtered: &[(ListedStatus, &str)],
     findings: &mut Vec<Finding>,
@@ -351,21 +414,29 @@ fn disagreements(
             "The vendor's two listings (without filter, and status=Upcoming) contradict each other: {what}. What \
              either lists counts; the vendor says that this happens while a rotation is in progress."
         );
-        findings.push(Finding::new(Event::ListingDisagreement, &rules.slot, text));
+        findings.push(Finding::new(Event::ListingDisagreement, slot, text));
     }
     found.len() as u64
 }
 
-/// Each leaf once a status; what was refused may be listed twice.
-fn distinct(verdicts: Vec<(ListedStatus, Verdict)>, identity: Option<&Identity>) -> Vec<ListedCertificate> {
-    let mut seen = BTreeSet::new();
-    let certificates = verdicts.into_iter().map(|(status, verdict)| {
-        let verdict = with_identity(verdict, identity);
-        ListedCertificate { status, verdict }
-    });
-    certificates
-        .filter(|listed| listed.verdict.fingerprint().is_none_or(|leaf| seen.insert((listed.status, leaf))))
-        .collect()
+/// Each leaf once a status, with the paths of all its entities; what was refused may be listed twice.
+fn distinct(verdicts: &[(ListedStatus, Verdict)], identity: Option<&Identity>) -> Vec<ListedCertificate> {
+    let mut listed: Vec<ListedCertificate> = Vec::new();
+    for (status, verdict) in verdicts {
+        let (status, mut verdict) = (*status, with_identity(verdict.clone(), identity));
+        let leaf = verdict.fingerprint();
+        let mut is_listed = false;
+        for same in listed.iter_mut().filter(|same| leaf.is_some() && same.verdict.fingerprint() == leaf) {
+            if let (SlotVerdict::Accepted(one), SlotVerdict::Accepted(other)) = (&mut same.verdict, &mut verdict) {
+                one.join(other);
+            }
+            is_listed |= same.status == status;
+        }
+        if !is_listed {
+            listed.push(ListedCertificate { status, verdict });
+        }
+    }
+    listed
 }
 
 fn with_identity(verdict: Verdict, identity: Option<&Identity>) -> SlotVerdict {
@@ -385,12 +456,13 @@ fn with_identity(verdict: Verdict, identity: Option<&Identity>) -> SlotVerdict {
 
 /// The names that bind this poll, and whether they were learned from it (design, "Identity").
 fn identity(
-    rules: &SlotRules,
+    slot: &SlotId,
+    rule: &IdentityRule,
     verdicts: &[(ListedStatus, Verdict)],
     whole: bool,
     findings: &mut Vec<Finding>,
 ) -> (Option<Identity>, bool) {
-    let region_name = match &rules.identity {
+    let region_name = match rule {
         IdentityRule::Fixed(identity) => return (Some(identity.clone()), false),
         IdentityRule::Learn { learned: Some(names), .. } => return (Some(Identity::Names(names.clone())), false),
         IdentityRule::Learn { region_name, learned: None } => region_name,
@@ -435,6 +507,6 @@ fn identity(
          configuration: identity = [{}]",
         quoted_list(&agreed, usize::MAX)
     );
-    findings.push(Finding::new(Event::IdentityLearned, &rules.slot, text));
+    findings.push(Finding::new(Event::IdentityLearned, slot, text));
     (Some(learned), true)
 }

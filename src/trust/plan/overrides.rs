@@ -41,8 +41,8 @@ pub fn trust(
         trusted.role = Role::Trusted;
     }
     trusted.word = Some(word);
-    trusted.chain.extend(verified.chain().iter().map(Certificate::fingerprint).filter(|link| *link != key));
-    set.chain.extend(verified.chain().iter().map(|link| (link.fingerprint(), link.clone())));
+    trusted.chain.extend(verified.issuers().map(Certificate::fingerprint).filter(|link| *link != key));
+    set.chain.extend(verified.issuers().map(|link| (link.fingerprint(), link.clone())));
     if authority == Authority::DigiCert {
         set.pin(slot, leaf, trusted.role);
     }

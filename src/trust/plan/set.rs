@@ -134,20 +134,32 @@ pub struct Denial {
     /// What a CA says of a leaf that the operator distrusts too: it holds on when they take their word back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<Box<Denial>>,
+    /// The revoked issuers that each of its known paths leads through, where the leaf itself is not revoked: the denial
+    /// is lifted by an answer that shows a path past all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub issuers: BTreeSet<Fingerprint>,
 }
 
 impl Denial {
     /// One of which no more is known.
     #[must_use]
     pub fn new(reason: DenialReason, since: Timestamp) -> Self {
-        Self { reason, since, sha1: None, pem_sha1: None, until: None, said: Said::default(), revocation: None }
+        let (said, issuers) = (Said::default(), BTreeSet::new());
+        Self { reason, since, sha1: None, pem_sha1: None, until: None, said, revocation: None, issuers }
     }
 
-    /// A CA has revoked the leaf, whatever the operator says of it.
-    pub fn revoke(&mut self, revocation: impl FnOnce() -> Self) {
+    /// A CA has revoked the leaf or its issuers, whatever the operator says of it: what is denied by that.
+    pub fn revoke(&mut self, revocation: impl FnOnce() -> Self) -> &mut Self {
         if self.reason == DenialReason::Distrusted {
-            self.revocation.get_or_insert_with(|| Box::new(revocation()));
+            return self.revocation.get_or_insert_with(|| Box::new(revocation()));
         }
+        self
+    }
+
+    /// What follows from a CA's lists.
+    #[must_use]
+    pub fn by_a_ca(&self) -> Option<&Self> {
+        if self.reason == DenialReason::Revoked { Some(self) } else { self.revocation.as_deref() }
     }
 }
 

@@ -1,24 +1,31 @@
 //! Adopts another's manifest. Only what our own policy would have let in is believed: a leaf enters if it verifies
 //! anew, under a slot that is configured here, with the slot's identity; a name rule if its root is an anchor here and
-//! its names are the slot's. A denial is always believed: it can only take away.
+//! its names are the slot's. A denial is believed as long as it is said: it can only take away. What we know by ourselves
+//! stays denied whatever is said: our own operator's word, and whom a list revokes that an issuer of ours has signed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan::observation::{IdentityRule, SlotRules};
-use crate::trust::plan::planner_state::{Entry, PlannerState, TrustedEntry};
-use crate::trust::plan::set::{Denial, Role, TrustSet, Witnesses};
+use crate::trust::plan::planner_state::{Entry, PlannerState, TrustOverride, TrustedEntry};
+use crate::trust::plan::set::{Denial, DenialReason, Role, TrustSet, Witnesses};
 use crate::trust::records::manifest::Manifest;
 use crate::trust::values::excerpt::{SHOWN, quoted, quoted_list};
 use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::marker_name::MarkerName;
+use crate::trust::values::said::Said;
 use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::crl::{Crl, Freshest, believe, revocations};
+use crate::trust::verify::work::Work;
 use crate::trust::verify::{self, Identity, Policy, Verdict};
 
-/// More entries and slots, and more denials, than any store of ours has: the work is bounded before it begins.
+/// More entries and slots than any store of ours has: the work is bounded before it begins.
 const MOST_ENTRIES: usize = 500;
-const MOST_DENIALS: usize = 10_000;
+
+/// As many denials are taken from a giver, the newest first. Our own are not counted: nothing that others say pushes
+/// them out.
+const MOST_DENIALS: usize = 1_000;
 
 /// Whose generation is adopted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +50,14 @@ pub struct Input<'a> {
     pub rules: &'a [SlotRules],
     /// What was adopted before: a slot that is no longer configured keeps what it had, while the giver retires it.
     pub earlier: Option<&'a Manifest>,
-    /// What was denied before: a giver cannot take a denial back.
+    /// The certificates of what was adopted before, from our own files.
+    pub earlier_certificates: &'a BTreeMap<Fingerprint, Certificate>,
+    /// What is denied by our own knowledge, which no giver can take back. Neither does a clock: what the giver denies,
+    /// on the other hand, is denied while the giver says so.
     pub denied: &'a BTreeMap<Fingerprint, Denial>,
+    /// Revocation lists that stand beside it. Signed by an issuer of ours, they revoke whom they name, whatever the
+    /// giver says and however old they are.
+    pub lists: &'a [Crl],
     /// The roots of other clients, configured here.
     pub extra: &'a BTreeMap<Fingerprint, Certificate>,
     /// What a leaf and its path must satisfy.
@@ -63,6 +76,8 @@ pub struct Adopted {
     pub planner: PlannerState,
     /// What was not let in, each with the reason.
     pub refused: Vec<String>,
+    /// The leaves that a list names, as we have verified by ourselves: to be kept, whatever becomes of the list.
+    pub revoked: BTreeMap<Fingerprint, Denial>,
 }
 
 impl Adopted {
@@ -81,7 +96,7 @@ pub enum Withheld {
     /// More than we work through.
     #[error("its manifest has more than {most} {what}")]
     TooMany {
-        /// Slots and certificates, or denied certificates.
+        /// Slots and certificates.
         what: &'static str,
         /// How many we would work through.
         most: usize,
@@ -112,14 +127,14 @@ pub fn adopt(input: &Input<'_>) -> Result<Adopted, Withheld> {
     let manifest = input.manifest;
     bounded(manifest)?;
     let denied = denials(input);
-    // Those that were kept count too: else each generation could bring as many again.
-    if denied.len() > MOST_DENIALS {
-        return Err(Withheld::TooMany { what: "denied certificates", most: MOST_DENIALS });
-    }
     let planner =
         PlannerState { denied, accepted_issuers: manifest.accepted_issuers.clone(), ..PlannerState::default() };
-    let mut adoption = Adoption { input, planner, certificates: BTreeMap::new() };
+    let mut adoption = Adoption { input, planner, certificates: BTreeMap::new(), work: Work::default() };
     let mut refused = Vec::new();
+    if manifest.denied.len() > MOST_DENIALS {
+        let given = manifest.denied.len();
+        refused.push(format!("it denies {given} certificates, of which the {MOST_DENIALS} newest are taken"));
+    }
     for (slot, held) in &manifest.slots {
         let rules = input.rules.iter().find(|rules| rules.slot == *slot);
         let identity = match rules {
@@ -133,22 +148,24 @@ pub fn adopt(input: &Input<'_>) -> Result<Adopted, Withheld> {
                 Some(rules) if rules.authority == Authority::Genesys => {
                     adoption.name_rule(rules, identity.as_ref(), *key, entry)
                 }
-                Some(rules) => adoption.leaf(rules, identity.as_ref(), *key, entry, held.entries.len() == 1),
+                Some(rules) => adoption.leaf(rules, identity.as_ref(), *key, entry),
             };
             if let Err(why) = let_in {
                 refused.push(format!("{}: {why}", quoted(slot.as_str())));
             }
         }
     }
+    let revoked = adoption.revoke(&mut refused);
     let Adoption { planner, certificates, .. } = adoption;
     let set = TrustSet { extra: input.extra.clone(), ..planner.set(&certificates) };
     let mut named = manifest.slots.values().flat_map(|held| held.entries.keys()).peekable();
     let says_so = manifest.deny_all || named.peek().is_some();
-    let by_denial = input.giver == Giver::Daemon && says_so && named.all(|key| planner.denied.contains_key(key));
+    let is_denied = |key| planner.denied.contains_key(key) || manifest.denied.contains_key(key);
+    let by_denial = input.giver == Giver::Daemon && says_so && named.all(is_denied);
     if set.is_empty() && !by_denial {
         return Err(Withheld::Nothing(refused));
     }
-    Ok(Adopted { set, planner, refused })
+    Ok(Adopted { set, planner, refused, revoked })
 }
 
 fn bounded(manifest: &Manifest) -> Result<(), Withheld> {
@@ -161,32 +178,36 @@ fn bounded(manifest: &Manifest) -> Result<(), Withheld> {
         return Err(Withheld::StoreId);
     }
     let entries: usize = manifest.slots.values().map(|held| held.entries.len().max(1)).fold(0, usize::saturating_add);
-    for (count, most, what) in [
-        (entries, MOST_ENTRIES, "slots and certificates"),
-        (manifest.denied.len(), MOST_DENIALS, "denied certificates"),
-    ] {
-        if count > most {
-            return Err(Withheld::TooMany { what, most });
-        }
+    if entries > MOST_ENTRIES {
+        return Err(Withheld::TooMany { what: "slots and certificates", most: MOST_ENTRIES });
     }
     Ok(())
 }
 
-/// Those given and those kept. A SHA-1 that is not one would be text in a server's configuration.
+/// Those that are given, the newest first up to a bound, and our own. A SHA-1 that is not one would be text in a
+/// server's configuration; that of a certificate which is here is known better than by anybody's word.
 fn denials(input: &Input<'_>) -> BTreeMap<Fingerprint, Denial> {
     let is_sha1 =
         |text: &String| text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let mut denied = input.manifest.denied.clone();
-    let is_in_force = |kept: &Denial| kept.until.is_none_or(|until| until >= input.now);
-    for (key, kept) in input.denied.iter().filter(|(_, kept)| is_in_force(kept)) {
-        let given = denied.get(key);
-        let sha1 = kept.sha1.clone().or_else(|| given?.sha1.clone());
-        let pem_sha1 = kept.pem_sha1.clone().or_else(|| given?.pem_sha1.clone());
-        denied.insert(*key, Denial { sha1, pem_sha1, ..kept.clone() });
+    let mut given: Vec<(&Fingerprint, &Denial)> = input.manifest.denied.iter().collect();
+    given.sort_by_key(|(_, denial)| std::cmp::Reverse(denial.since));
+    let mut denied: BTreeMap<Fingerprint, Denial> =
+        given.into_iter().take(MOST_DENIALS).map(|(key, denial)| (*key, denial.clone())).collect();
+    for (key, own) in input.denied {
+        let given = denied.get(key).cloned();
+        let mut denial = own.clone();
+        denial.sha1 = denial.sha1.or_else(|| given.as_ref()?.sha1.clone());
+        denial.pem_sha1 = denial.pem_sha1.or_else(|| given?.pem_sha1);
+        denied.insert(*key, denial);
     }
-    for denial in denied.values_mut() {
+    for (key, denial) in &mut denied {
+        if let Some(certificate) = input.certificates.get(key).or_else(|| input.earlier_certificates.get(key)) {
+            denial.sha1 = Some(certificate.facts().sha1.clone());
+            denial.pem_sha1 = Some(certificate.pem_sha1());
+        }
         denial.sha1 = denial.sha1.take().filter(is_sha1);
         denial.pem_sha1 = denial.pem_sha1.take().filter(is_sha1);
+        denial.said = Said::new(&denial.said.by, &denial.said.why);
     }
     denied
 }
@@ -196,6 +217,8 @@ struct Adoption<'a> {
     planner: PlannerState,
     /// Those that verified, with their paths.
     certificates: BTreeMap<Fingerprint, Certificate>,
+    /// What verifying all of the giver's entries may cost.
+    work: Work<'a>,
 }
 
 impl Adoption<'_> {
@@ -222,26 +245,26 @@ impl Adoption<'_> {
         identity: Option<&Identity>,
         key: Fingerprint,
         entry: &TrustedEntry,
-        alone: bool,
     ) -> Result<(), String> {
-        let mut word = entry.word.clone().filter(|word| word.until > self.input.now);
+        // The daemon ends an override, by a clock that somebody vouches for: nobody does for ours.
+        let ended = |word: &TrustOverride| self.input.giver == Giver::Seed && word.until <= self.input.now;
+        let word = entry.word.clone().filter(|word| !ended(word));
         if entry.role == Role::Trusted && word.is_none() {
-            // As in the planner: the slot's last entry stays.
-            if !alone || self.before(&rules.slot, key).is_none() {
-                return Err(format!("the operator's override for {} has ended", key.short()));
-            }
-            word.clone_from(&entry.word);
+            return Err(format!("the operator's override for {} has ended", key.short()));
         }
         let known = |key: &Fingerprint| self.input.certificates.get(key).cloned();
         let leaf = known(&key).ok_or_else(|| format!("{} is in none of its files", key.short()))?;
         let chain = entry.chain.iter().filter(|link| **link != key).filter_map(known);
         let given = std::iter::once(leaf).chain(chain).collect();
-        let candidate = match verify::verify_certificates(given, &rules.anchors, self.input.policy, self.input.now) {
-            Verdict::Accepted(candidate) => candidate,
-            // Servers refuse it by themselves; the daemon keeps it as the last one.
-            Verdict::Expired(candidate, _) if self.input.giver == Giver::Daemon => candidate,
-            Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => return Err(refusal.to_string()),
-        };
+        let candidate =
+            match verify::verify_certificates(given, &rules.anchors, self.input.policy, self.input.now, &mut self.work)
+            {
+                Verdict::Accepted(candidate) => candidate,
+                // Servers refuse it by themselves; the daemon keeps it as the last one. As a new one it would be one of
+                // which a list may have forgotten that it was revoked.
+                Verdict::Expired(candidate, _) if self.before(&rules.slot, key).is_some() => candidate,
+                Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => return Err(refusal.to_string()),
+            };
         let Some(identity) = identity else {
             return Err(format!(
                 "{} cannot be verified without an identity, and a seed teaches none: it enters once the vendor lists \
@@ -255,7 +278,7 @@ impl Adoption<'_> {
             let why = if waived { "; only the configuration here can waive its identity" } else { "" };
             format!("{refusal}{why}")
         })?;
-        let chain = verified.chain().iter().map(|link| self.let_in(link)).collect();
+        let chain = verified.issuers().map(|link| self.let_in(link)).collect();
         self.let_in(verified.leaf());
         let seen = TrustedEntry::seen(entry.role, entry.first_seen);
         self.remember(&rules.slot, key, TrustedEntry { chain, word, ..seen });
@@ -294,6 +317,74 @@ impl Adoption<'_> {
         let seen = TrustedEntry::seen(entry.role, entry.first_seen);
         self.remember(&rules.slot, key, TrustedEntry { chain, names, witnesses, ..seen });
         Ok(())
+    }
+
+    /// Denies what the lists revoke, of what is to enter and of what was adopted before; those that a list names by
+    /// their own serial number, to be kept.
+    fn revoke(&mut self, refused: &mut Vec<String>) -> BTreeMap<Fingerprint, Denial> {
+        let mut kept = BTreeMap::new();
+        if self.input.lists.is_empty() {
+            return kept;
+        }
+        let paths = self.paths();
+        let issuers: BTreeSet<&Certificate> = paths.iter().flat_map(|(_, chain)| chain).collect();
+        let issuers: Vec<Certificate> = issuers.into_iter().cloned().collect();
+        // A list is judged as of its own day: who was revoked once, is.
+        let skew = self.input.policy.clock_skew;
+        let signed =
+            self.input.lists.iter().filter_map(|crl| believe(crl, &issuers, skew, crl.facts().this_update).ok());
+        let lists = signed.fold(Freshest::default(), |lists, crl| lists.and(Some(crl)));
+        for (leaf, chain) in paths {
+            let found = revocations(&leaf, &chain, &lists);
+            let Some(first) = found.first() else { continue };
+            let (key, facts) = (leaf.fingerprint(), leaf.facts());
+            let denial = Denial {
+                sha1: Some(facts.sha1.clone()),
+                pem_sha1: Some(leaf.pem_sha1()),
+                until: Some(facts.not_after),
+                ..Denial::new(DenialReason::Revoked, first.since)
+            };
+            if found.iter().any(|revoked| revoked.fingerprint == key) {
+                kept.insert(key, denial.clone());
+            }
+            self.planner.denied.entry(key).or_insert(denial);
+            for (slot, held) in &mut self.planner.slots {
+                if held.entries.remove(&key).is_some() {
+                    refused.push(format!("{}: {first}", quoted(slot.as_str())));
+                }
+            }
+        }
+        kept
+    }
+
+    /// The leaves that are to enter, and those that were adopted before and verify still, each with its issuers.
+    fn paths(&mut self) -> Vec<(Certificate, Vec<Certificate>)> {
+        let Adoption { input, planner, certificates, work } = self;
+        let pinned = |slot: &SlotId| slot.authority() == Authority::DigiCert;
+        let entering = planner.slots.iter().filter(|(slot, _)| pinned(slot)).flat_map(|(_, held)| &held.entries);
+        let mut paths: BTreeMap<Fingerprint, (Certificate, Vec<Certificate>)> = entering
+            .filter_map(|(key, entry)| {
+                let chain = entry.trusted.chain.iter().filter_map(|link| certificates.get(link)).cloned().collect();
+                Some((*key, (certificates.get(key)?.clone(), chain)))
+            })
+            .collect();
+        let before = input.earlier.into_iter().flat_map(|earlier| &earlier.slots);
+        for (slot, held) in before.filter(|(slot, _)| pinned(slot)) {
+            let Some(rules) = input.rules.iter().find(|rules| rules.slot == *slot) else { continue };
+            for (key, entry) in held.entries.iter().filter(|(key, _)| !paths.contains_key(*key)).collect::<Vec<_>>() {
+                let known = entry.chain.iter().chain([key]).filter_map(|key| input.earlier_certificates.get(key));
+                let mut given: Vec<Certificate> = known.cloned().collect();
+                // The leaf stands first.
+                given.reverse();
+                let verdict = verify::verify_certificates(given, &rules.anchors, input.policy, input.now, work);
+                let (Verdict::Accepted(candidate) | Verdict::Expired(candidate, _)) = verdict else { continue };
+                let Ok(verified) = candidate.admit(&Identity::Any) else { continue };
+                if verified.leaf().fingerprint() == *key {
+                    paths.insert(*key, (verified.leaf().clone(), verified.issuers().cloned().collect()));
+                }
+            }
+        }
+        paths.into_values().collect()
     }
 
     /// A slot that is no longer configured: what was adopted before stays while the giver has it.

@@ -21,6 +21,7 @@ mod path;
 pub mod refusal;
 mod rules;
 mod signed;
+pub mod work;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -32,12 +33,13 @@ use crate::trust::values::excerpt::{SHOWN, quoted, quoted_list};
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::anchor::Anchors;
 use crate::trust::verify::refusal::{Refusal, Rule, Violation};
+use crate::trust::verify::work::{Spent, Work};
 
-use path::Path;
+use path::{Path, PathSearch};
 
 /// The longest certificate string that is read. The vendor's has some six kilobytes.
 const LONGEST_TEXT: usize = 1024 * 1024;
-/// How many complete paths are verified for one leaf. Twelve certificates with the same names make more than that; the
+/// How many complete paths are looked at for one leaf. Twelve certificates with the same names make more than that; the
 /// vendor's string has one path.
 const MOST_PATHS: usize = 64;
 
@@ -84,19 +86,19 @@ impl Default for Policy {
     }
 }
 
-/// A leaf whose path to an anchor satisfies every rule but identity, which [`Candidate::admit`] checks.
+/// A leaf that has a path to an anchor which satisfies every rule but identity, which [`Candidate::admit`] checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    leaf: Certificate,
-    chain: Vec<Certificate>,
+    verified: Verified,
     notes: Vec<String>,
 }
 
-/// A leaf that policy accepted, with its path. Only this module makes one.
+/// A leaf that policy accepted, with all its paths. Only this module makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     leaf: Certificate,
-    chain: Vec<Certificate>,
+    /// What is above the leaf, by path.
+    paths: Vec<Vec<Certificate>>,
 }
 
 /// Which names a slot's leaves must carry.
@@ -122,16 +124,35 @@ pub enum Verdict {
 /// Verifies one certificate string (a leaf and its chain, in any order) by every rule but identity.
 #[must_use]
 pub fn verify_string(text: &str, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
+    verify_listed(text, anchors, policy, now, &mut Work::default())
+}
+
+/// As [`verify_string`], one string of an answer whose other strings take part in the same work.
+#[must_use]
+pub fn verify_listed(text: &str, anchors: &Anchors, policy: &Policy, now: Timestamp, work: &mut Work<'_>) -> Verdict {
+    if work.is_spent() {
+        return Verdict::Refused(Refusal::because(None, not_judged()));
+    }
     match read(text, policy) {
-        Ok((certificates, notes)) => verify_read(certificates, notes, anchors, policy, now),
+        Ok((certificates, notes)) => verify_read(certificates, notes, anchors, policy, now, work),
         Err(violation) => Verdict::Refused(Refusal::because(None, violation)),
     }
 }
 
 /// Verifies certificates that were read before, such as a recorded leaf and its chain, by the same rules.
 #[must_use]
-pub fn verify_certificates(given: Vec<Certificate>, anchors: &Anchors, policy: &Policy, now: Timestamp) -> Verdict {
-    verify_read(given, Vec::new(), anchors, policy, now)
+pub fn verify_certificates(
+    given: Vec<Certificate>,
+    anchors: &Anchors,
+    policy: &Policy,
+    now: Timestamp,
+    work: &mut Work<'_>,
+) -> Verdict {
+    verify_read(given, Vec::new(), anchors, policy, now, work)
+}
+
+fn not_judged() -> Violation {
+    Violation::of(Rule::NotJudged, "what may be spent on one answer was spent before it was judged")
 }
 
 /// Every block of the text as a certificate, or the reason why one cannot be read as such; and what was odd but not
@@ -180,6 +201,7 @@ fn verify_read(
     anchors: &Anchors,
     policy: &Policy,
     now: Timestamp,
+    work: &mut Work<'_>,
 ) -> Verdict {
     let (given, most) = (certificates.len(), policy.max_certificates);
     let distinct: BTreeSet<Certificate> = certificates.into_iter().collect();
@@ -198,20 +220,22 @@ fn verify_read(
     let others: Vec<Certificate> = distinct.into_iter().filter(|other| *other != leaf).collect();
 
     let mut violations = rules::of_leaf(&leaf, policy, now);
-    // The path is verified for the last moment at which the leaf was valid, so that "only expired" means it.
+    // The paths are verified for the last moment at which the leaf was valid, so that "only expired" means it.
     let moment = now.min(leaf.facts().not_after);
-    let chain = find_path(&leaf, &others, anchors, policy, moment).unwrap_or_else(|of_path| {
+    let paths = find_paths(&leaf, &others, anchors, policy, moment, work).unwrap_or_else(|of_path| {
         violations.extend(of_path);
         Vec::new()
     });
-    let surplus = others.iter().filter(|other| !chain.contains(other) && !anchors.0.contains(other)).count();
+    let verified = Verified { leaf, paths };
+    let on_no_path = |other: &&Certificate| !verified.issuers().any(|issuer| issuer == *other);
+    let surplus = others.iter().filter(on_no_path).filter(|other| !anchors.0.contains(other)).count();
     if surplus > 0 {
-        notes.push(format!("{surplus} certificates in it are not on the accepted path, and were left out"));
+        notes.push(format!("{surplus} certificates in it are on no accepted path, and were left out"));
     }
     let only_expired = violations.iter().all(|violation| violation.rule == Rule::Expired);
-    match Refusal::of_violations(Some(&leaf), violations) {
-        None => Verdict::Accepted(Candidate { leaf, chain, notes }),
-        Some(refusal) if only_expired => Verdict::Expired(Candidate { leaf, chain, notes }, refusal),
+    match Refusal::of_violations(Some(&verified.leaf), violations) {
+        None => Verdict::Accepted(Candidate { verified, notes }),
+        Some(refusal) if only_expired => Verdict::Expired(Candidate { verified, notes }, refusal),
         Some(refusal) => Verdict::Refused(refusal),
     }
 }
@@ -254,40 +278,75 @@ fn the_leaf(certificates: &BTreeSet<Certificate>) -> Result<&Certificate, Refusa
     }
 }
 
-/// The accepted path above the leaf, root last; or what is wrong with the path that is least wrong.
-fn find_path(
+/// The accepted paths above the leaf, each with its root last: all of them, as far as the work goes; or what is wrong
+/// with the path that is least wrong.
+fn find_paths(
     leaf: &Certificate,
     others: &[Certificate],
     anchors: &Anchors,
     policy: &Policy,
     moment: Timestamp,
-) -> Result<Vec<Certificate>, Vec<Violation>> {
-    let mut verified = 0_usize;
+    work: &mut Work<'_>,
+) -> Result<Vec<Vec<Certificate>>, Vec<Violation>> {
+    let (mut looked_at, mut spent) = (0_usize, false);
     let mut least_wrong: Option<Vec<Violation>> = None;
-    let mut accepted = None;
-    let outcome = path::walk(leaf, others, &anchors.0, policy.max_chain, &mut |candidate: &Path<'_>| {
-        verified = verified.saturating_add(1);
-        if verified > MOST_PATHS {
+    let mut accepted: Vec<Vec<Certificate>> = Vec::new();
+    let mut outcome = path::walk(leaf, others, &anchors.0, policy.max_chain, work, &mut |candidate, work| {
+        looked_at = looked_at.saturating_add(1);
+        if looked_at > MOST_PATHS {
             return ControlFlow::Break(());
         }
-        let mut violations = rules::of_path(candidate, policy, moment);
-        if violations.is_empty() {
-            violations.extend(signed::check(candidate, moment).err());
-        }
-        if violations.is_empty() {
-            accepted = Some(candidate.above().cloned().collect());
+        let Ok(violations) = wrong_with(candidate, policy, moment, work) else {
+            spent = true;
             return ControlFlow::Break(());
-        }
-        if least_wrong.as_ref().is_none_or(|least| weight(&violations) < weight(least)) {
+        };
+        if violations.is_empty() {
+            accepted.push(candidate.above().cloned().collect());
+        } else if least_wrong.as_ref().is_none_or(|least| weight(&violations) < weight(least)) {
             least_wrong = Some(violations);
         }
         ControlFlow::Continue(())
     });
-    if let Some(chain) = accepted {
-        return Ok(chain);
+    outcome.spent |= spent;
+    outcome.gave_up |= looked_at > MOST_PATHS;
+    if accepted.is_empty() {
+        return Err(without_path(leaf, least_wrong.unwrap_or_default(), &outcome, anchors, policy));
     }
-    let mut violations = least_wrong.unwrap_or_default();
-    if verified > MOST_PATHS || outcome.gave_up {
+    Ok(accepted)
+}
+
+/// What is wrong with a path. Rules come first, since they cost nothing; then each signature by itself, so that webpki,
+/// which looks for a path of its own among the certificates of this one, gets none that cannot be right.
+fn wrong_with(
+    candidate: &Path<'_>,
+    policy: &Policy,
+    moment: Timestamp,
+    work: &mut Work<'_>,
+) -> Result<Vec<Violation>, Spent> {
+    let violations = rules::of_path(candidate, policy, moment);
+    if !violations.is_empty() {
+        return Ok(violations);
+    }
+    for (child, issuer) in candidate.below.iter().zip(candidate.above()) {
+        if let Err(problem) = work.signed(child, issuer)? {
+            return Ok(vec![problem.violation(candidate.anchor)]);
+        }
+    }
+    work.signatures(candidate.below.len())?;
+    Ok(signed::check(candidate.below, candidate.anchor, moment).err().into_iter().collect())
+}
+
+/// Why there is no accepted path.
+fn without_path(
+    leaf: &Certificate,
+    mut violations: Vec<Violation>,
+    outcome: &PathSearch<'_>,
+    anchors: &Anchors,
+    policy: &Policy,
+) -> Vec<Violation> {
+    if outcome.spent {
+        violations.push(not_judged());
+    } else if outcome.gave_up {
         let what =
             "too many of its certificates have the same names: no path was found in a bounded number of attempts";
         violations.push(Violation::of(Rule::TooManyPaths, what));
@@ -302,7 +361,7 @@ fn find_path(
         );
         violations.push(Violation::of(Rule::UnknownIssuer, what));
     }
-    Err(violations)
+    violations
 }
 
 /// How far a path is from acceptance. One with a wrong signature only looked like a path, so it comes last; else fewer
@@ -313,16 +372,21 @@ fn weight(violations: &[Violation]) -> (bool, usize, Option<Rule>) {
 }
 
 impl Candidate {
+    /// What stands above the leaf on any path, roots included; some on more than one.
+    pub fn issuers(&self) -> impl Iterator<Item = &Certificate> {
+        self.verified.issuers()
+    }
+
     /// The leaf.
     #[must_use]
     pub fn leaf(&self) -> &Certificate {
-        &self.leaf
+        self.verified.leaf()
     }
 
-    /// Intermediates first, then the root, which is our anchor's own copy.
+    /// The path that is shown: intermediates first, then the root, which is our anchor's own copy.
     #[must_use]
     pub fn chain(&self) -> &[Certificate] {
-        &self.chain
+        self.verified.chain()
     }
 
     /// What was odd but not wrong: PEM that other readers stumble on, duplicates, surplus certificates.
@@ -337,13 +401,14 @@ impl Candidate {
     /// servers differ in which one they look at.
     pub fn admit(self, identity: &Identity) -> Result<Verified, Refusal> {
         let Identity::Names(expected) = identity else {
-            return Ok(Verified { leaf: self.leaf, chain: self.chain });
+            return Ok(self.verified);
         };
         let matches = |found: &String| expected.iter().any(|name| is_plain(name) && name.eq_ignore_ascii_case(found));
-        let found = self.leaf.identity_names();
-        let by_dns_name = !self.leaf.facts().dns_names.is_empty();
+        let leaf = self.leaf();
+        let found = leaf.identity_names();
+        let by_dns_name = !leaf.facts().dns_names.is_empty();
         if found.iter().any(matches) && (by_dns_name || found.iter().all(matches)) {
-            return Ok(Verified { leaf: self.leaf, chain: self.chain });
+            return Ok(self.verified);
         }
         let kind = if by_dns_name { "dNSName" } else { "CN" };
         let line = if found.is_empty() || !found.iter().all(|name| is_plain(name)) {
@@ -367,7 +432,7 @@ impl Candidate {
     }
 
     fn refused_by_identity(&self, what: String) -> Refusal {
-        Refusal::because(Some(&self.leaf), Violation::by(&self.leaf, Rule::Identity, what))
+        Refusal::because(Some(self.leaf()), Violation::by(self.leaf(), Rule::Identity, what))
     }
 }
 
@@ -386,9 +451,27 @@ impl Verified {
         &self.leaf
     }
 
-    /// Intermediates first, then the root, which is our anchor's own copy.
+    /// The first of its paths: intermediates first, then the root, which is our anchor's own copy.
     #[must_use]
     pub fn chain(&self) -> &[Certificate] {
-        &self.chain
+        self.paths.first().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Each of its paths, the shorter ways first at each step.
+    #[must_use]
+    pub fn paths(&self) -> &[Vec<Certificate>] {
+        &self.paths
+    }
+
+    /// What stands above the leaf on any path, roots included; some on more than one.
+    pub fn issuers(&self) -> impl Iterator<Item = &Certificate> {
+        self.paths.iter().flatten()
+    }
+
+    /// Gives each of two that were accepted of the same leaf the paths of both.
+    pub(crate) fn join(&mut self, other: &mut Self) {
+        let new: Vec<_> = other.paths.iter().filter(|path| !self.paths.contains(path)).cloned().collect();
+        self.paths.extend(new);
+        other.paths.clone_from(&self.paths);
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::trust::formats::certificate::Certificate;
+use crate::trust::verify::work::Work;
 
 /// How many times a next issuer is tried in all, for one leaf.
 const MOST_STEPS: usize = 4096;
@@ -30,41 +31,45 @@ impl<'a> Path<'a> {
 pub(super) struct PathSearch<'a> {
     /// A way had more issuers to try than the length allowed.
     pub(super) too_long: bool,
-    /// The work became too much.
+    /// The work on this leaf became too much.
     pub(super) gave_up: bool,
+    /// The work on the whole answer became too much.
+    pub(super) spent: bool,
     /// The highest certificate whose issuer is neither in the string nor an anchor.
     pub(super) missing: Option<&'a Certificate>,
 }
 
-struct Walk<'a, 'v> {
+struct Walk<'a, 'v, 'w> {
     others: Vec<&'a Certificate>,
     anchors: Vec<&'a Certificate>,
     longest: usize,
     steps: usize,
     depth_of_missing: usize,
     found: PathSearch<'a>,
-    visit: &'v mut dyn FnMut(&Path<'_>) -> ControlFlow<()>,
+    work: &'v mut Work<'w>,
+    visit: &'v mut dyn FnMut(&Path<'_>, &mut Work<'w>) -> ControlFlow<()>,
 }
 
 /// Shows every path of at most `longest` certificates to `visit`, the shorter ways first at each step, in an order that
 /// does not depend on the order of the string.
-pub(super) fn walk<'a>(
+pub(super) fn walk<'a, 'w>(
     leaf: &'a Certificate,
     others: &'a [Certificate],
     anchors: &'a [Certificate],
     longest: usize,
-    visit: &mut dyn FnMut(&Path<'_>) -> ControlFlow<()>,
+    work: &mut Work<'w>,
+    visit: &mut dyn FnMut(&Path<'_>, &mut Work<'w>) -> ControlFlow<()>,
 ) -> PathSearch<'a> {
     let others: Vec<&Certificate> =
         others.iter().filter(|other| other.facts().is_ca && !anchors.contains(other)).collect();
     let anchors = anchors.iter().collect();
     let mut walk =
-        Walk { others, anchors, longest, steps: 0, depth_of_missing: 0, found: PathSearch::default(), visit };
+        Walk { others, anchors, longest, steps: 0, depth_of_missing: 0, found: PathSearch::default(), work, visit };
     let _ = walk.step(&mut vec![leaf], leaf);
     walk.found
 }
 
-impl<'a> Walk<'a, '_> {
+impl<'a> Walk<'a, '_, '_> {
     fn step(&mut self, below: &mut Vec<&'a Certificate>, tip: &'a Certificate) -> ControlFlow<()> {
         let anchors = issuers_of(tip, &self.anchors, below);
         let others = issuers_of(tip, &self.others, below);
@@ -81,7 +86,7 @@ impl<'a> Walk<'a, '_> {
         }
         for anchor in anchors {
             self.count()?;
-            (self.visit)(&Path { below, anchor })?;
+            (self.visit)(&Path { below, anchor }, self.work)?;
         }
         for issuer in others {
             self.count()?;
@@ -95,11 +100,9 @@ impl<'a> Walk<'a, '_> {
 
     fn count(&mut self) -> ControlFlow<()> {
         self.steps = self.steps.saturating_add(1);
-        if self.steps <= MOST_STEPS {
-            return ControlFlow::Continue(());
-        }
-        self.found.gave_up = true;
-        ControlFlow::Break(())
+        self.found.gave_up = self.steps > MOST_STEPS;
+        self.found.spent = self.work.step().is_err();
+        if self.found.gave_up || self.found.spent { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

@@ -86,6 +86,12 @@ rules!(
         "under crl.policy = \"hard\", a CRL in force covers what enters",
         "It is verified again in every cycle; make the distribution point reachable, or set crl.policy = \"soft\".",
     ),
+    UnusableCrl = (
+        "unusable-crl",
+        "a CRL that is handed in can answer for the path",
+        "Fetch the issuer's current CRL from the address in its certificates and verify again, or leave it out.",
+    ),
+    // And not anyExtendedKeyUsage, alone or besides.
     NoClientAuth =
         ("no-client-auth", "a leaf names clientAuth, and not just any usage, among its extended key usages", VENDOR,),
     // It has digitalSignature, and never keyCertSign, where it has key usages (RFC 5280, 4.2.1.3).
@@ -123,6 +129,12 @@ rules!(
     NameConstraints = ("name-constraints", "every name is within the issuers' name constraints", VENDOR),
     BadSignature = ("bad-signature", "every signature is right", VENDOR),
     ChainTooLong = ("chain-too-long", "a path is within the policy's maximum length", POLICY),
+    NotJudged = (
+        "not-judged",
+        "all that an answer lists can be judged with a bounded amount of work",
+        "It is judged again in every cycle. The vendor's own answers need a hundredth of that work: ask the vendor what \
+         else the endpoint lists, and why.",
+    ),
     TooManyPaths = ("too-many-paths", "a path is found in a bounded number of attempts", VENDOR),
     UnknownIssuer = ("unknown-issuer", "there is a path to a configured anchor", ANCHORS),
 );
@@ -167,11 +179,6 @@ impl Violation {
     /// A violation by one certificate.
     pub(crate) fn by(certificate: &Certificate, rule: Rule, what: impl Into<String>) -> Self {
         Self { rule, certificate: Some(named(certificate)), what: what.into() }
-    }
-
-    /// No list speaks for this certificate.
-    pub(crate) fn of_unknown_revocation(certificate: &Certificate) -> Self {
-        Self::by(certificate, Rule::RevocationUnknown, "no CRL in force says whether it was revoked")
     }
 }
 
@@ -222,7 +229,8 @@ impl Refusal {
     /// The refusal of a leaf because these, itself or its issuers, have no revocation list in force.
     #[must_use]
     pub fn of_unknown_revocation(leaf: &Certificate, uncovered: &[&Certificate]) -> Option<Self> {
-        let of = |certificate: &&Certificate| Violation::of_unknown_revocation(certificate);
+        let what = "no CRL in force says whether it was revoked";
+        let of = |certificate: &&Certificate| Violation::by(certificate, Rule::RevocationUnknown, what);
         Self::of_violations(Some(leaf), uncovered.iter().map(of).collect())
     }
 

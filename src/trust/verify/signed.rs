@@ -1,5 +1,5 @@
-//! Signatures (of a path, and of a CRL) and name constraints, by rustls-webpki over ring. The only file that names
-//! webpki.
+//! Signatures (of a certificate, of a whole path, and of a CRL) and name constraints, by rustls-webpki over ring. The
+//! only file that names webpki.
 
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use x509_parser::prelude::FromDer;
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::formats::der::{self, NotDer, Reader};
 use crate::trust::values::timestamp::Timestamp;
-use crate::trust::verify::path::Path;
 use crate::trust::verify::refusal::{Rule, Violation};
 
 /// Our own rules say which extended key usages are needed; here they only have to be readable.
@@ -23,24 +22,24 @@ impl ExtendedKeyUsageValidator for Readable {
     }
 }
 
-/// Whether webpki accepts exactly this path, at a moment that our own rules have found to be within everything's
+/// Whether webpki accepts exactly this path (the leaf and what is above it, without the anchor), at a moment that our own rules have found to be within everything's
 /// validity.
-pub(super) fn check(path: &Path<'_>, moment: Timestamp) -> Result<(), Violation> {
-    let Some((leaf, intermediates)) = path.below.split_first() else {
+pub(super) fn check(below: &[&Certificate], anchor: &Certificate, moment: Timestamp) -> Result<(), Violation> {
+    let Some((leaf, intermediates)) = below.split_first() else {
         return Err(Violation::of(Rule::UnknownIssuer, "the path is empty"));
     };
     let refused = |error: Error| {
         let (rule, what) = rule_of(&error);
         // webpki does not say which certificate it was, so only the anchor or the leaf could be named wrongly.
-        Violation::of(rule, format!("{what} (on the path to {})", path.anchor.fingerprint().short()))
+        Violation::of(rule, format!("{what} (on the path to {})", anchor.fingerprint().short()))
     };
     let leaf_der = CertificateDer::from(leaf.der());
-    let anchor_der = CertificateDer::from(path.anchor.der());
+    let anchor_der = CertificateDer::from(anchor.der());
     let intermediate_ders: Vec<_> = intermediates.iter().map(|issuer| CertificateDer::from(issuer.der())).collect();
     let leaf = EndEntityCert::try_from(&leaf_der).map_err(refused)?;
-    let anchor = webpki::anchor_from_trusted_cert(&anchor_der).map_err(refused)?;
+    let trusted = webpki::anchor_from_trusted_cert(&anchor_der).map_err(refused)?;
     // The clock-skew allowance was granted already; webpki knows none.
-    let latest_beginning = path.below.iter().map(|certificate| certificate.facts().not_before).max();
+    let latest_beginning = below.iter().map(|certificate| certificate.facts().not_before).max();
     let moment = latest_beginning.map_or(moment, |beginning| beginning.max(moment));
     let seconds = u64::try_from(moment.unix()).unwrap_or(0);
     let same_path = |found: &VerifiedPath<'_>| {
@@ -49,7 +48,7 @@ pub(super) fn check(path: &Path<'_>, moment: Timestamp) -> Result<(), Violation>
     };
     leaf.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
-        &[anchor],
+        &[trusted],
         &intermediate_ders,
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
         Readable,
@@ -59,6 +58,18 @@ pub(super) fn check(path: &Path<'_>, moment: Timestamp) -> Result<(), Violation>
     .map_err(refused)?;
     Ok(())
 }
+
+/// Whether the issuer's key has signed the child.
+pub(in crate::trust) fn by_issuer(child: &Certificate, issuer: &Certificate) -> Result<(), SignatureProblem> {
+    let unreadable = |NotDer| SignatureProblem::Unsupported;
+    let mut parts = Reader::only(child.der(), der::SEQUENCE).map_err(unreadable)?.parts();
+    let signed = parts.expect(der::SEQUENCE).map_err(unreadable)?.whole;
+    let algorithm = parts.expect(der::SEQUENCE).map_err(unreadable)?.content;
+    let signature = parts.expect(der::BIT_STRING).and_then(|value| value.octets()).map_err(unreadable)?;
+    by_key_of(issuer, algorithm, signed, signature)
+}
+
+const UNSUPPORTED: &str = "a signature algorithm is unknown, alone or with the issuer's kind of key";
 
 /// webpki's error as a rule of ours and a clause.
 fn rule_of(error: &Error) -> (Rule, String) {
@@ -88,7 +99,7 @@ fn rule_of(error: &Error) -> (Rule, String) {
             (Rule::UnknownCriticalExtension, "a certificate has an unknown critical extension")
         }
         Error::UnsupportedSignatureAlgorithmContext(_) | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            (Rule::UnsupportedSignature, "a signature algorithm is unknown, alone or with the issuer's kind of key")
+            (Rule::UnsupportedSignature, UNSUPPORTED)
         }
         Error::MaximumPathBuildCallsExceeded
         | Error::MaximumPathDepthExceeded
@@ -99,13 +110,24 @@ fn rule_of(error: &Error) -> (Rule, String) {
     (rule, what.to_owned())
 }
 
-/// Why something other than a certificate is not signed by a certificate's key.
+/// Why something is not signed by a certificate's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::trust) enum SignatureProblem {
     /// The algorithm is unknown here, alone or for this kind of key.
     Unsupported,
     /// Another key made it, or what was signed has changed.
     Wrong,
+}
+
+impl SignatureProblem {
+    /// As a violation of the path to this anchor that has it.
+    pub(super) fn violation(self, anchor: &Certificate) -> Violation {
+        let (rule, what) = match self {
+            Self::Wrong => (Rule::BadSignature, "a signature is wrong"),
+            Self::Unsupported => (Rule::UnsupportedSignature, UNSUPPORTED),
+        };
+        Violation::of(rule, format!("{what} (on the path to {})", anchor.fingerprint().short()))
+    }
 }
 
 /// Whether the key of `signer` made `signature` of `message` (a CRL's), by the same algorithms as a path's

@@ -1,6 +1,6 @@
 //! Who is revoked, by verified lists alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::trust::formats::certificate::Certificate;
@@ -8,9 +8,10 @@ use crate::trust::values::excerpt::quoted;
 use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::crl::{RawEntry, Scope, VerifiedCrl};
+use crate::trust::verify::signed;
 
-/// Of each issuer and scope the freshest list that is in force, and the freshest that is not. Two distribution points of
-/// one issuer are two scopes: a fresh list of the one says nothing about the other's certificates.
+/// Of each issuer and scope the freshest list. Two distribution points of one issuer are two scopes: a fresh list of
+/// the one says nothing about the other's certificates.
 #[derive(Debug, Clone, Default)]
 pub struct Freshest(BTreeMap<Key, VerifiedCrl>);
 
@@ -19,19 +20,13 @@ struct Key {
     issuer_der: Vec<u8>,
     issuer_key: Fingerprint,
     scope: Scope,
-    in_force: bool,
 }
 
 impl Freshest {
     /// Takes a list in, unless it has a fresher one of the same issuer and scope; returns whether it did.
     pub fn add(&mut self, crl: VerifiedCrl) -> bool {
         let facts = crl.facts();
-        let key = Key {
-            issuer_der: facts.issuer_der.clone(),
-            issuer_key: crl.issuer_key,
-            scope: facts.scope.clone(),
-            in_force: crl.in_force_until().is_some(),
-        };
+        let key = Key { issuer_der: facts.issuer_der.clone(), issuer_key: crl.issuer_key, scope: facts.scope.clone() };
         if self.0.get(&key).is_some_and(|known| age(known) > age(&crl)) {
             return false;
         }
@@ -39,10 +34,10 @@ impl Freshest {
         true
     }
 
-    /// These and others.
+    /// These and, where there is one, another.
     #[must_use]
-    pub fn and(mut self, crls: impl IntoIterator<Item = VerifiedCrl>) -> Self {
-        for crl in crls {
+    pub fn and(mut self, crl: Option<VerifiedCrl>) -> Self {
+        if let Some(crl) = crl {
             self.add(crl);
         }
         self
@@ -53,18 +48,14 @@ impl Freshest {
         self.0.values()
     }
 
-    /// Those of `leaf` and `chain` (not the anchor: only the operator answers for it) for which no list
-    /// speaks that is in force.
+    /// Those of `leaf` and `chain` (not the anchor: only the operator answers for it) for which no list here speaks.
     #[must_use]
     pub fn uncovered<'a>(&self, leaf: &'a Certificate, chain: &'a [Certificate]) -> Vec<&'a Certificate> {
         std::iter::once(leaf)
             .chain(chain)
             .filter(|certificate| !certificate.facts().self_issued())
             .filter(|certificate| {
-                !self
-                    .iter()
-                    .filter(|crl| crl.in_force_until().is_some())
-                    .any(|crl| speaks_for(crl, certificate, chain) && crl.facts().scope.includes(certificate))
+                !self.iter().any(|crl| speaks_for(crl, certificate, chain) && crl.facts().scope.includes(certificate))
             })
             .collect()
     }
@@ -133,16 +124,27 @@ impl fmt::Display for Revocation {
     }
 }
 
-/// Why a leaf is revoked: empty where it is not. `chain` holds the issuers of its accepted paths, in any order, anchors
-/// included.
+/// Why a leaf is revoked: empty where it is not. `chain` holds the issuers of all its accepted paths, in any order,
+/// anchors included.
 ///
 /// A leaf is revoked with its own certificate, or when each of its paths leads through a revoked one. What is listed is
 /// revoked, whatever the reason (on hold too), and whatever the list's scope: an issuer gives a serial number once (RFC
 /// 5280, 4.1.2.2), so a list that names it means it. Only the operator revokes an anchor.
 #[must_use]
 pub fn revocations(leaf: &Certificate, chain: &[Certificate], crls: &Freshest) -> Vec<Revocation> {
+    past_revoked(leaf, chain, crls, &BTreeSet::new()).err().unwrap_or_default()
+}
+
+/// Whether a leaf has a path that leads through no revoked certificate, neither by the lists nor by what is `known` from
+/// earlier ones; if not, those of its paths that the lists revoke, itself included.
+pub fn past_revoked(
+    leaf: &Certificate,
+    chain: &[Certificate],
+    crls: &Freshest,
+    known: &BTreeSet<Fingerprint>,
+) -> Result<(), Vec<Revocation>> {
     if let Some(revoked) = revocation(leaf, chain, crls) {
-        return vec![revoked];
+        return Err(vec![revoked]);
     }
     let mut found = Vec::new();
     let mut reached = vec![leaf];
@@ -151,7 +153,7 @@ pub fn revocations(leaf: &Certificate, chain: &[Certificate], crls: &Freshest) -
         let mut above = chain.iter().filter(|issuer| issued(issuer, certificate)).peekable();
         if certificate.facts().self_issued() || above.peek().is_none() {
             // An end that can be reached past every revoked certificate: the leaf stands.
-            return Vec::new();
+            return Ok(());
         }
         for issuer in above {
             if reached.contains(&issuer) {
@@ -160,23 +162,26 @@ pub fn revocations(leaf: &Certificate, chain: &[Certificate], crls: &Freshest) -
             reached.push(issuer);
             match revocation(issuer, chain, crls) {
                 Some(revoked) => found.push(revoked),
+                None if known.contains(&issuer.fingerprint()) => {}
                 None => waiting.push(issuer),
             }
         }
     }
     found.sort_by_key(|revoked| (revoked.since, revoked.fingerprint));
-    found
+    Err(found)
 }
 
-/// Whether `issuer` can have issued `certificate`, by names and key identifiers; that it did is what its path's
-/// verification found.
+/// Whether `issuer` has issued `certificate`: two issuers may have one name, so only the signature says.
 fn issued(issuer: &Certificate, certificate: &Certificate) -> bool {
     let (above, below) = (issuer.facts(), certificate.facts());
     let keys_agree = match (&below.authority_key_id, &above.subject_key_id) {
         (Some(named), Some(own)) => named == own,
         _ => true,
     };
-    above.subject_der == below.issuer_der && keys_agree && issuer != certificate
+    above.subject_der == below.issuer_der
+        && keys_agree
+        && issuer != certificate
+        && signed::by_issuer(certificate, issuer).is_ok()
 }
 
 /// Whether a list is by the issuer of a certificate: by its name, and by a key that the certificate's path has under
@@ -188,9 +193,9 @@ fn speaks_for(crl: &VerifiedCrl, certificate: &Certificate, chain: &[Certificate
 
 fn revocation(certificate: &Certificate, chain: &[Certificate], crls: &Freshest) -> Option<Revocation> {
     let facts = certificate.facts();
-    crls.iter().filter(|crl| speaks_for(crl, certificate, chain)).find_map(|crl| {
+    crls.iter().filter(|crl| crl.facts().issuer_der == facts.issuer_der).find_map(|crl| {
         let RawEntry { since, reason } = crl.crl.entry(&facts.serial_octets)?;
-        Some(Revocation {
+        speaks_for(crl, certificate, chain).then(|| Revocation {
             fingerprint: certificate.fingerprint(),
             subject: facts.subject.clone(),
             by: crl.facts().issuer.clone(),
