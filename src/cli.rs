@@ -99,7 +99,8 @@ pub enum Command {
         #[arg(long)]
         reset: bool,
     },
-    /// Check a leaf offline by the cycle's own policy (exit 0 accepted, 5 refused)
+    /// Check a leaf offline by the cycle's own policy, anchors and identity (exit 0 accepted, 5 refused, 11 identity not
+    /// judged)
     Verify(Verify),
     /// What is in a file: certificates, CRLs and keys in PEM, DER, PKCS#12 or zip (exit 5 if nothing can be read)
     Inspect(Inspect),
@@ -266,7 +267,7 @@ fn until(text: &str) -> Result<Until, String> {
 pub struct Verify {
     /// The leaf, PEM or DER; its chain may stand in the same file
     pub leaf: Option<PathBuf>,
-    /// Roots to accept chains to, PEM or DER; they replace the built-in ones (repeatable)
+    /// Roots to accept chains to, PEM, DER or zip, instead of the source's, or the built-in ones (repeatable)
     #[arg(long = "anchor", value_name = "FILE")]
     pub anchors: Vec<PathBuf>,
     /// More certificates for the path (repeatable)
@@ -278,13 +279,18 @@ pub struct Verify {
     /// Check as of this moment [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub at: Option<Timestamp>,
-    /// A name, of which the leaf must have one (repeatable) [default: those of the configuration's one source, if there
-    /// is one]
+    /// A name, of which the leaf must have one (repeatable) [default: the identity of the source; without one exit 11]
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
-    /// Whose built-in anchors are used
-    #[arg(long, value_name = "AUTHORITY", value_parser = authority, default_value = "DigiCert")]
-    pub authority: Authority,
+    /// Judge by the other rules alone, whatever names it carries
+    #[arg(long, conflicts_with = "names")]
+    pub any_identity: bool,
+    /// The source whose leaf it is, where several are configured
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// The authority whose leaf it is [default: those of the source, else DigiCert]
+    #[arg(long, value_name = "AUTHORITY", value_parser = authority)]
+    pub authority: Option<Authority>,
     /// List the anchors in force, with fingerprint and expiry
     #[arg(long)]
     pub list_anchors: bool,

@@ -53,14 +53,14 @@ pub fn run(global: &Global, arguments: &Inspect) -> Result<Exit, Failure> {
 /// A password from its file, without the line's end.
 fn password(file: &Path) -> Result<String, Failure> {
     let text = String::from_utf8(read_bounded(file)?)
-        .map_err(|_| Failure::Usage(format!("{}: the password is not UTF-8", file.display())))?;
+        .map_err(|_| Failure::Refused(format!("{}: the password is not UTF-8", file.display())))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A file's bytes, at most 24 MiB of them.
 pub fn read_bounded(file: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = File::open(file).and_then(|file| read_at_most(file, LARGEST));
-    bytes.map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))
+    bytes.map_err(|error| Failure::Refused(format!("{} cannot be read: {error}", file.display())))
 }
 
 /// The text of a PEM file as it stands, so that its oddities are judged; DER as PEM.

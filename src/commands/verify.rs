@@ -1,21 +1,25 @@
-//! `trustsync verify`: the cycle's own policy, offline, on files. Exit 0 accepted, 5 refused.
+//! `trustsync verify`: the cycle's own policy, anchors and identity, offline, on files. Exit 0 accepted, 5 refused, 11
+//! where nobody has said whose leaf it should be.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::inspect::{read_as_pem, read_bounded};
-use super::{Failure, load, print};
+use super::{Failure, environment, print, the_one};
 use crate::cli::{Global, Verify};
 use crate::clock::{Clock, SystemClock};
+use crate::cycle;
 use crate::exit::Exit;
-use crate::settings::resolved::IdentitySetting;
+use crate::settings::resolved::{Settings, Source};
+use crate::settings::{self, SettingsError};
 use crate::trust::formats::certificate::Certificate;
+use crate::trust::plan::observation::IdentityRule;
+use crate::trust::plan::planner_state::PlannerState;
 use crate::trust::values::excerpt::quoted;
-use crate::trust::values::slot::Authority;
+use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::anchor::Anchors;
 use crate::trust::verify::crl::{self, Crl, UnreadableCrl};
@@ -23,9 +27,9 @@ use crate::trust::verify::refusal::{Refusal, Rule};
 use crate::trust::verify::{self, Identity, Policy, Verdict};
 
 pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
-    let anchors = anchors(&arguments.anchors, arguments.authority)?;
+    let slots = slots(global, arguments)?;
     if arguments.list_anchors {
-        return list(global, &anchors);
+        return list(global, &slots);
     }
     let Some(leaf) = &arguments.leaf else {
         return Err(Failure::Usage("verify needs a file with the leaf, or --list-anchors".to_owned()));
@@ -36,50 +40,109 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
         text.push_str(&read_as_pem(intermediate)?);
     }
     let at = arguments.at.unwrap_or_else(|| SystemClock.now());
-    let (policy, configured) = configured(global)?;
-    let names = if arguments.names.is_empty() { configured } else { arguments.names.iter().cloned().collect() };
     let lists = arguments.crls.iter().map(|file| Ok((file.display().to_string(), Crl::read(read_bounded(file)?))));
     let lists: Vec<_> = lists.collect::<Result<_, Failure>>()?;
-    let judged = assess(&text, &anchors, &policy, &names, &lists, at);
-    print(global.output, &judged.to_json(), || judged.to_text())?;
-    Ok(if judged.refusal.is_none() { Exit::Done } else { Exit::Answer })
-}
-
-/// With a configuration, its `[verify]`, and the names that its one source expects; without one, the defaults and none.
-fn configured(global: &Global) -> Result<(Policy, BTreeSet<String>), Failure> {
-    if !global.config.exists() {
-        return Ok((Policy::default(), BTreeSet::new()));
-    }
-    let settings = load(global)?.settings;
-    let mut sources = settings.sources.values();
-    let names = match (sources.next(), sources.next()) {
-        (Some(only), None) => match &only.identity {
-            IdentitySetting::Names(names) => names.clone(),
-            IdentitySetting::Learn => only.region_name.iter().cloned().collect(),
-            IdentitySetting::Any => BTreeSet::new(),
-        },
-        _ => BTreeSet::new(),
+    // Where the authority is not said, the one that accepts it is meant.
+    let mut judged = slots.iter().map(|slot| assess(&text, slot, &lists, at)).collect::<Vec<_>>();
+    judged.sort_by_key(|judged| judged.refusal.is_some());
+    let Some(judged) = judged.into_iter().next() else {
+        return Err(Failure::Usage("the source has no authority to judge by".to_owned()));
     };
-    Ok((settings.verify, names))
-}
-
-/// The files replace the built-in anchors.
-fn anchors(files: &[PathBuf], authority: Authority) -> Result<Anchors, Failure> {
-    if files.is_empty() {
-        return match authority {
-            Authority::DigiCert => Ok(Anchors::digicert()),
-            Authority::Genesys => Err(Failure::Usage(
-                "the Genesys root comes as a file from the vendor's page: name it with --anchor".to_owned(),
-            )),
-        };
-    }
-    files.iter().try_fold(Anchors::default(), |anchors, file| {
-        let read = Anchors::read(&read_bounded(file)?);
-        Ok(anchors.and(read.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?))
+    print(global.output, &judged.to_json(), || judged.to_text())?;
+    Ok(match (&judged.refusal, &judged.identity) {
+        (Some(_), _) => Exit::Answer,
+        (None, Expected::Unknown) => Exit::Refused,
+        (None, _) => Exit::Done,
     })
 }
 
-fn list(global: &Global, anchors: &Anchors) -> Result<Exit, Failure> {
+/// By what a leaf is judged: a slot of the configuration, or what the command line says.
+struct Slot {
+    anchors: Anchors,
+    identity: Expected,
+    policy: Policy,
+}
+
+/// Which names a leaf must carry.
+#[derive(Clone)]
+enum Expected {
+    Names(BTreeSet<String>),
+    /// None, says the operator; where it is said.
+    Waived(&'static str),
+    /// Nobody has said.
+    Unknown,
+}
+
+/// Those that are meant, at least one; without a configuration, one by the defaults.
+fn slots(global: &Global, arguments: &Verify) -> Result<Vec<Slot>, Failure> {
+    if !global.config.exists() {
+        let (authority, policy) = (arguments.authority.unwrap_or(Authority::DigiCert), Policy::default());
+        let identity = said(arguments).unwrap_or(Expected::Unknown);
+        return Ok(vec![Slot { anchors: anchors(arguments, authority, None)?, identity, policy }]);
+    }
+    // The secrets may be the daemon's alone, and no source is asked.
+    let (loaded, problems) = settings::check_without_secrets(&global.config, &environment())?;
+    if !problems.is_empty() {
+        return Err(SettingsError::Wrong { path: global.config.clone(), problems }.into());
+    }
+    let settings = &loaded.settings;
+    let sources: Vec<_> = settings.sources.iter().map(|(name, source)| (name.as_str(), source)).collect();
+    let source = the_one("source", arguments.source.as_deref(), &sources)?;
+    let planner = planner(settings, source);
+    let authorities = arguments.authority.map_or_else(|| source.authorities.clone(), |named| [named].into());
+    let slot = |authority: Authority| {
+        let of_source = || {
+            let id = SlotId::new(&source.name, &source.region, authority);
+            match cycle::identity_rule(source, &id, authority, &planner) {
+                IdentityRule::Fixed(Identity::Any) => Expected::Waived("identity = \"any\" in the configuration"),
+                IdentityRule::Fixed(Identity::Names(names)) | IdentityRule::Learn { learned: Some(names), .. } => {
+                    Expected::Names(names)
+                }
+                IdentityRule::Learn { region_name: Some(name), .. } => Expected::Names([name].into()),
+                IdentityRule::Learn { .. } => Expected::Unknown,
+            }
+        };
+        let identity = said(arguments).unwrap_or_else(of_source);
+        Ok(Slot { anchors: anchors(arguments, authority, Some(source))?, identity, policy: settings.verify.clone() })
+    };
+    authorities.into_iter().map(slot).collect()
+}
+
+/// What the command line says of the names.
+fn said(arguments: &Verify) -> Option<Expected> {
+    match arguments.names.as_slice() {
+        [] => arguments.any_identity.then_some(Expected::Waived("--any-identity")),
+        names => Some(Expected::Names(names.iter().cloned().collect())),
+    }
+}
+
+/// What a store of the source has learned, where it can be read.
+fn planner(settings: &Settings, source: &Source) -> PlannerState {
+    let stores = settings.stores.values().filter(|store| store.sources.contains(&source.name));
+    stores.filter_map(|store| cycle::read(store).ok()).map(|read| read.state.planner).next().unwrap_or_default()
+}
+
+/// The files of the command line, else the source's, else the built-in ones.
+fn anchors(arguments: &Verify, authority: Authority, source: Option<&Source>) -> Result<Anchors, Failure> {
+    let files = &arguments.anchors;
+    if !files.is_empty() {
+        return files.iter().try_fold(Anchors::default(), |anchors, file| {
+            let read = Anchors::read(&read_bounded(file)?);
+            Ok(anchors.and(read.map_err(|error| Failure::Refused(format!("{}: {error}", file.display())))?))
+        });
+    }
+    let missing =
+        || Failure::Usage("the Genesys root comes as a file from the vendor's page: name it with --anchor".to_owned());
+    match (source, authority) {
+        (Some(source), Authority::Genesys) if source.genesys_anchors.is_empty() => Err(missing()),
+        (Some(source), _) => cycle::anchors_of(source, authority).map_err(|error| Failure::Cycle(error.into())),
+        (None, Authority::DigiCert) => Ok(Anchors::digicert()),
+        (None, Authority::Genesys) => Err(missing()),
+    }
+}
+
+fn list(global: &Global, slots: &[Slot]) -> Result<Exit, Failure> {
+    let anchors = slots.iter().fold(Anchors::default(), |anchors, slot| anchors.and(slot.anchors.clone()));
     let mut held: Vec<&Certificate> = anchors.0.iter().collect();
     held.sort_by_key(|anchor| &anchor.facts().subject);
     let rows: Vec<_> = held
@@ -111,6 +174,7 @@ struct Judged {
     rules: Vec<CheckedRule>,
     notes: Vec<String>,
     refusal: Option<Refusal>,
+    identity: Expected,
 }
 
 /// A rule, how it fared, and what is to be said of it.
@@ -129,9 +193,7 @@ enum RuleStatus {
 
 fn assess(
     text: &str,
-    anchors: &Anchors,
-    policy: &Policy,
-    names: &BTreeSet<String>,
+    Slot { anchors, identity, policy }: &Slot,
     lists: &[(String, Result<Crl, UnreadableCrl>)],
     at: Timestamp,
 ) -> Judged {
@@ -153,13 +215,13 @@ fn assess(
             refusals.extend(Refusal::of_violations(Some(candidate.leaf()), answer.violations));
             notes.extend(answer.notes);
         }
-        if !names.is_empty() {
+        if let Expected::Names(names) = identity {
             refusals.extend(candidate.admit(&Identity::Names(names.clone())).err());
         }
     }
     let refusal = Refusal::all(refusals);
-    let rules = rules(refusal.as_ref(), names.is_empty(), revocation);
-    Judged { at, path, rules, notes, refusal }
+    let rules = rules(refusal.as_ref(), identity, revocation);
+    Judged { at, path, rules, notes, refusal, identity: identity.clone() }
 }
 
 /// What the lists were asked about.
@@ -173,14 +235,18 @@ enum Revocation {
     Covered,
 }
 
-fn rules(refusal: Option<&Refusal>, unnamed: bool, revocation: Revocation) -> Vec<CheckedRule> {
+fn rules(refusal: Option<&Refusal>, identity: &Expected, revocation: Revocation) -> Vec<CheckedRule> {
     let broken = |rule: Rule| {
         let violations =
             refusal.into_iter().flat_map(|refusal| std::iter::once(&*refusal.first).chain(&refusal.others));
         violations.into_iter().find(|violation| violation.rule == rule).map(|violation| violation.what.clone())
     };
     let not_asked = |rule: Rule| match rule {
-        Rule::Identity if unnamed => Some("no --name was given, and no configuration names one"),
+        Rule::Identity => match identity {
+            Expected::Names(_) => None,
+            Expected::Waived(by) => Some(*by),
+            Expected::Unknown => Some("no --name was given, and no configuration names one"),
+        },
         Rule::Revoked | Rule::UnusableCrl if revocation == Revocation::NotAsked => {
             Some("no --crl was given, or there is no path to ask it about")
         }
@@ -204,8 +270,14 @@ impl Judged {
             json!({"subject": facts.subject, "sha256": facts.fingerprint, "not_after": facts.not_after})
         };
         let rule = |(rule, outcome, says): &CheckedRule| json!({"rule": rule.name(), "outcome": outcome, "says": says});
+        let identity = match self.identity {
+            Expected::Names(_) => "judged",
+            Expected::Waived(_) => "waived",
+            Expected::Unknown => "not-judged",
+        };
         let mut json = json!({
-            "accepted": self.refusal.is_none(),
+            "accepted": self.refusal.is_none() && !matches!(self.identity, Expected::Unknown),
+            "identity": identity,
             "at": self.at,
             "path": self.path.iter().map(step).collect::<Vec<_>>(),
             "rules": self.rules.iter().map(rule).collect::<Vec<_>>(),
@@ -219,7 +291,18 @@ impl Judged {
 
     fn to_text(&self) -> String {
         let mut text = String::new();
-        let verdict = if self.refusal.is_none() { "ACCEPTED" } else { "REFUSED" };
+        let is_unknown = matches!(self.identity, Expected::Unknown);
+        if is_unknown {
+            text.push_str(
+                "IDENTITY NOT JUDGED: no --name was given, and no configuration names one. Its authority signs other \
+                 people's leaves too: give --name, or --any-identity if the names do not matter.\n",
+            );
+        }
+        let verdict = match &self.refusal {
+            Some(_) => "REFUSED",
+            None if is_unknown => "NOT REFUSED by the other rules",
+            None => "ACCEPTED",
+        };
         let _ = writeln!(text, "{verdict} at {}", self.at);
         if let Some(refusal) = &self.refusal {
             let _ = writeln!(text, "\n{refusal}");

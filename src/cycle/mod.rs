@@ -46,7 +46,7 @@ use crate::trust::plan::{self, Plan};
 use crate::trust::records::state::State;
 use crate::trust::values::slot::SlotId;
 
-pub use anchors::AnchorsError;
+pub use anchors::{AnchorsError, of as anchors_of};
 pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 pub use foreseen::would_refuse;
 pub use look::{meant, summary, unwritable_now};

@@ -343,12 +343,12 @@ fn inspect_reads_every_form_and_names_what_is_odd() {
             .says(&["neither PEM nor a DER certificate"])
             .never_says(&["\u{1b}"]);
     }
-    bare(&["inspect", "/does/not/exist"]).exits(2).says(&["/does/not/exist", "cannot be read"]);
+    bare(&["inspect", "/does/not/exist"]).exits(11).says(&["/does/not/exist", "cannot be read"]);
     let huge = sandbox.path("huge");
     fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
-    bare(&["inspect", huge.to_str().unwrap()]).exits(2).says(&["larger than"]);
+    bare(&["inspect", huge.to_str().unwrap()]).exits(11).says(&["larger than"]);
     let folder = sandbox.folder.path().to_str().unwrap();
-    bare(&["inspect", folder]).exits(2);
+    bare(&["inspect", folder]).exits(11);
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn diff_shows_what_changed_since_a_generation_or_against_a_file() {
     fs::write(&stranger, other.pem()).unwrap();
     let difference = sandbox.run(&["diff", "--with", stranger.to_str().unwrap()]).exits(0);
     difference.says(&["store only", &new, &format!("file only   sha256:{}", sandbox::fingerprint(other.der()))]);
-    sandbox.run(&["diff", "--with", "/does/not/exist"]).exits(2);
+    sandbox.run(&["diff", "--with", "/does/not/exist"]).exits(11);
 }
 
 // --- rollback, hold, release ---

@@ -287,7 +287,7 @@ fn what_is_odd_is_named() {
     inspect(&[&files.file("utf16-bom", with_bom)]).exits(5).says(&["UTF-16"]);
     let key = files.file("key.pem", files.client.key_pem());
     inspect(&[&key]).exits(5).says(&["block 1 is a PRIVATE KEY", "1 key(s)"]);
-    inspect(&[&key, "--password-file", "/no/such"]).exits(2).says(&["/no/such", "cannot be read"]);
+    inspect(&[&key, "--password-file", "/no/such"]).exits(11).says(&["/no/such", "cannot be read"]);
 }
 
 // --- whatever the bytes are ---

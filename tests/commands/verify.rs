@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::sandbox::{Ran, fingerprint, run};
+use support::sandbox::{Ran, Sandbox, fingerprint, run};
 use tempfile::TempDir;
 use trustsync::simulator::pem_form::PemForm;
 use trustsync::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, Validity, self_signed};
@@ -112,12 +112,58 @@ fn a_good_leaf_is_accepted_and_its_path_and_every_rule_are_shown() {
 }
 
 #[test]
-fn without_a_name_the_identity_is_shown_as_not_checked_and_the_other_rules_decide() {
+fn without_a_name_it_says_first_that_the_identity_was_not_judged_and_accepts_nothing() {
     let files = Files::new();
     let chain = files.chain(&files.leaf());
-    files.verify(&chain, &["--at", AT]).exits(0).says(&["not checked identity", "no --name was given"]);
+    let ran = files.verify(&chain, &["--at", AT]).exits(11);
+    let first = ran.stdout.lines().next().unwrap();
+    assert!(first.starts_with("IDENTITY NOT JUDGED: no --name was given"), "{first}");
+    let ran = ran.says(&["not checked identity", "NOT REFUSED by the other rules"]);
+    ran.never_says(&["ACCEPTED"]);
+    let judged = files.verify(&chain, &["--at", AT, "--output", "json"]).exits(11).json();
+    assert_eq!((&judged["accepted"], &judged["identity"]), (&json!(false), &json!("not-judged")));
+
+    let any = files.verify(&chain, &["--at", AT, "--any-identity"]).exits(0);
+    any.says(&["ACCEPTED at", "not checked identity", "--any-identity"]).never_says(&["NOT JUDGED"]);
+    files.verify(&chain, &["--at", AT, "--any-identity", "--name", NAME]).exits(2);
     let expired = files.chain(&files.issue(&Files::request(-30, -3)));
     files.verify(&expired, &["--at", AT]).exits(5).says(&["not checked identity", "BROKEN      expired"]);
+}
+
+#[test]
+fn with_a_configuration_its_sources_anchors_judge_and_what_a_store_has_learned() {
+    let files = Files::new();
+    let chain = files.chain(&files.leaf());
+    let region = files.pki.genesys_root.issue("Genesys", &Files::request(-10, 380)).unwrap();
+    let region = files.file("genesys.pem", region.pem());
+    let (root, genesys) = (files.root(), files.file("region.pem", files.pki.genesys_root.pem()));
+    let source = |name: &str, more: &str| {
+        // Nobody but the daemon has the secret.
+        format!("[source.{name}]\nregion = \"us-east-1\"\nclient_id = \"x\"\n{more}\n")
+    };
+    let own = format!("digicert_anchors = [\"{root}\"]\nbuiltin_anchors = false");
+    let judged = |leaf: &str, text: &str, more: &[&str]| {
+        let config = files.file("config.toml", text);
+        verify(&[&[leaf, "--at", AT, "--config", &config], more].concat())
+    };
+    judged(&chain, &source("us", ""), &[]).exits(5).says(&["unknown-issuer"]);
+    judged(&chain, &source("us", &own), &[]).exits(0).says(&["ACCEPTED", "ok          identity"]);
+    // Of both authorities, the one that accepts it.
+    let both = format!("{own}\nauthorities = [\"DigiCert\", \"Genesys\"]\ngenesys_anchors = [\"{genesys}\"]");
+    for leaf in [&chain, &region] {
+        judged(leaf, &source("us", &both), &[]).exits(0);
+    }
+    judged(&region, &source("us", &both), &["--authority", "DigiCert"]).exits(5);
+    // Of several sources, the one that is named.
+    let two = source("us", &own) + &source("other", "");
+    judged(&chain, &two, &[]).exits(2).says(&["--source", "us", "other"]);
+    judged(&chain, &two, &["--source", "us"]).exits(0);
+    judged(&chain, &two, &["--source", "other"]).exits(5);
+    let listed = judged(&chain, &source("us", &own), &["--list-anchors"]).exits(0).stdout;
+    assert!(listed.contains(&fingerprint(files.pki.digicert_root.der())) && listed.lines().count() == 1, "{listed}");
+    let more = own.replace("false", "true");
+    let listed = judged(&chain, &source("us", &more), &["--list-anchors"]).exits(0).stdout;
+    assert_eq!(listed.lines().count(), 13, "{listed}");
 }
 
 #[test]
@@ -133,9 +179,22 @@ fn with_a_configuration_its_policy_and_its_identity_judge() {
     };
     judged("").exits(0).says(&["ok          identity"]);
     judged("identity = [\"other.example\"]").exits(5).says(&["BROKEN      identity", "other.example"]);
-    judged("identity = \"any\"").exits(0).says(&["not checked identity"]);
+    judged("identity = \"any\"").exits(0).says(&["not checked identity", "identity = \"any\" in the configuration"]);
     judged("[verify]\nmax_chain = 2").exits(5).says(&["BROKEN      chain-too-long"]);
     judged("[verify]\nmax_chain = 1").exits(3).says(&["verify.max_chain"]);
+}
+
+#[test]
+fn the_names_that_a_store_has_learned_are_the_ones_that_judge() {
+    let learned = "dataactions.learned.example";
+    let sandbox = Sandbox::with(|options| options.certificate_name = learned.to_owned());
+    fs::write(sandbox.path("leaf.pem"), PemForm::Vendor.text(&sandbox.world().current().unwrap().with_issuers()))
+        .unwrap();
+    let leaf = sandbox.path("leaf.pem");
+    let verify = || sandbox.run(&["verify", leaf.to_str().unwrap()]);
+    verify().exits(5).says(&["BROKEN      identity", learned]);
+    sandbox.sync(&[]).exits(0).says(&["identity_learned"]);
+    verify().exits(0).says(&["ACCEPTED", "ok          identity"]);
 }
 
 #[test]
@@ -279,7 +338,7 @@ fn the_moment_decides_and_defaults_to_now() {
         ("2027-06-16T00:00:01Z", 5),
         ("2026-06-01T02:00:00+02:00", 2),
     ] {
-        files.verify(&chain, &["--at", at]).exits(code);
+        files.verify(&chain, &["--at", at, "--any-identity"]).exits(code);
     }
     let of_today = files.issue(&LeafRequest::client(
         NAME,
@@ -293,17 +352,17 @@ fn the_moment_decides_and_defaults_to_now() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_exit_2() {
+fn a_wrong_command_line_is_exit_2_and_a_file_that_cannot_be_used_is_exit_11() {
     let files = Files::new();
     let chain = files.chain(&files.leaf());
     verify(&[]).exits(2).says(&["verify needs a file with the leaf"]);
-    verify(&["/does/not/exist"]).exits(2).says(&["/does/not/exist", "cannot be read"]);
+    verify(&["/does/not/exist"]).exits(11).says(&["/does/not/exist", "cannot be read"]);
     files.verify(&chain, &["--at", "yesterday"]).exits(2).says(&["--at"]);
-    files.verify(&chain, &["--crl", "/no/such.crl"]).exits(2).says(&["/no/such.crl", "cannot be read"]);
+    files.verify(&chain, &["--crl", "/no/such.crl"]).exits(11).says(&["/no/such.crl", "cannot be read"]);
     let noise = files.file("noise", b"hello");
-    verify(&[&chain, "--anchor", &noise]).exits(2).says(&["noise", "contains no certificate"]);
+    verify(&[&chain, "--anchor", &noise]).exits(11).says(&["noise", "contains no certificate"]);
     let leaf = files.file("leaf.pem", files.leaf().pem());
-    verify(&[&chain, "--anchor", &leaf]).exits(2).says(&["is not a CA certificate"]);
+    verify(&[&chain, "--anchor", &leaf]).exits(11).says(&["is not a CA certificate"]);
 }
 
 // --- CRLs ---
