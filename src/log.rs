@@ -23,10 +23,8 @@ pub fn start(format: LogFormat, verbose: u8) {
     };
     let ours = Targets::new().with_target("trustsync", level);
     let registry = tracing_subscriber::registry().with(ours);
-    let text = || {
-        let terminal = std::io::stderr().is_terminal();
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(terminal)
-    };
+    let text =
+        || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(in_colour());
     // A second start (tests that call the library) leaves the first log in place.
     let _ = match format {
         LogFormat::Text => registry.with(text()).try_init(),
@@ -43,6 +41,12 @@ pub fn start(format: LogFormat, verbose: u8) {
             }
         },
     };
+}
+
+/// Whether the log is shown to somebody who did not say that they want no colour (<https://no-color.org>).
+fn in_colour() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Logs what was found: an alarm as a warning or an error; a note where something changed, else only with `-v`.

@@ -54,7 +54,7 @@ pub fn run(global: &Global, arguments: &Inspect) -> Result<Exit, Failure> {
 fn password(file: &Path) -> Result<String, Failure> {
     let text = String::from_utf8(read_bounded(file)?)
         .map_err(|_| Failure::Refused(format!("{}: the password is not UTF-8", file.display())))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A file's bytes, at most 24 MiB of them.

@@ -63,7 +63,9 @@ pub fn read_secret(origin: &SecretOrigin) -> Result<Secret, SecretError> {
             let bytes = read_at_most(file, SECRET_BYTES).map_err(|error| unreadable(error.to_string()))?;
             let text = String::from_utf8(bytes)
                 .map_err(|_| SecretError::Unusable { origin: shown.clone(), reason: "it is not UTF-8 text" })?;
-            let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+            // An editor's mark, which nobody sees, is no part of it.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
             (text.to_owned(), shown)
         }
     };
@@ -94,9 +96,13 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         let origin = SecretOrigin::File(link);
-        for (content, secret) in
-            [(&b"0123"[..], "0123"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), (b" sp ace ", " sp ace ")]
-        {
+        for (content, secret) in [
+            (&b"0123"[..], "0123"),
+            (b"hunter2\n", "hunter2"),
+            (b"hunter2\r\n", "hunter2"),
+            (b" sp ace ", " sp ace "),
+            (b"\xef\xbb\xbfhunter2\n", "hunter2"),
+        ] {
             write(content, 0o640);
             assert_eq!(read_secret(&origin).unwrap().expose(), secret);
         }

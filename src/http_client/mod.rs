@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 use url::{Host, Url};
@@ -16,6 +15,7 @@ mod exchange;
 pub(crate) mod retry;
 
 use crate::bounded::read_at_most;
+use crate::trust::formats::{archive, pem};
 use exchange::root_cause;
 pub use exchange::{ConnectionFailure, Phase, Transport};
 pub(crate) use exchange::{Stop, Stopwatch, causes, redirect, unasked_encoding};
@@ -53,8 +53,8 @@ pub enum OutboundError {
     },
     /// `ca_file` cannot be used.
     #[error(
-        "ca_file {} cannot be used: {reason}; it must be a readable PEM file of the CA certificates to believe for \
-         HTTPS",
+        "ca_file {} cannot be used: {reason}; it must be a readable file, PEM, DER or zip, of the CA certificates to \
+         believe for HTTPS",
         path.display()
     )]
     CaFile {
@@ -100,11 +100,55 @@ pub fn build(
         // Loopback alone may be asked in the open; an HTTP_PROXY would carry the token off the machine.
         builder = builder.no_proxy();
     }
+    if let Some(of_environment) = excepting_ports(for_urls)? {
+        builder = builder.no_proxy().proxy(of_environment);
+    }
     if let Some(url) = proxy {
         // Loopback in the open never goes through a proxy, so https is all that it may carry.
         builder = builder.no_proxy().proxy(proxy_for(url, reqwest::Proxy::https)?);
     }
     finish(builder)
+}
+
+/// The proxy of the environment where NO_PROXY has exceptions by port (`api.example:443`), which reqwest passes over.
+fn excepting_ports(for_urls: &[&Url]) -> Result<Option<reqwest::Proxy>, OutboundError> {
+    let set = |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok().filter(|set| !set.is_empty()));
+    let Some(exceptions) = set(["NO_PROXY", "no_proxy"]).and_then(|set| without_ports(&set, for_urls)) else {
+        return Ok(None);
+    };
+    let Some(proxy) = set(["HTTPS_PROXY", "https_proxy"]).or_else(|| set(["ALL_PROXY", "all_proxy"])) else {
+        return Ok(None);
+    };
+    let refused = |_| OutboundError::Proxy { proxy: "of the environment".into(), reason: "it is not a URL".into() };
+    let proxy = reqwest::Proxy::https(proxy).map_err(refused)?;
+    Ok(Some(proxy.no_proxy(reqwest::NoProxy::from_string(&exceptions))))
+}
+
+/// The exceptions with those by port as exceptions by host, where that host is asked at that port; `None` if there are
+/// none by port.
+fn without_ports(exceptions: &str, for_urls: &[&Url]) -> Option<String> {
+    let mut by_port = false;
+    let mut kept = Vec::new();
+    for exception in exceptions.split(',').map(str::trim) {
+        let split = exception.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        // An address of version 6 is in brackets before a port.
+        match split.filter(|(host, _)| !host.contains(':') || host.ends_with(']')) {
+            None => kept.push(exception),
+            Some((host, port)) => {
+                by_port = true;
+                let suffix = host.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
+                let is_meant = |url: &&Url| {
+                    let asked = url.host_str().unwrap_or_default();
+                    let within = asked.strip_suffix(&suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+                    url.port_or_known_default() == Some(port) && (within || host == "*")
+                };
+                if for_urls.iter().any(is_meant) {
+                    kept.push(host.trim_start_matches('[').trim_end_matches(']'));
+                }
+            }
+        }
+    }
+    by_port.then(|| kept.join(","))
 }
 
 /// What every outbound client has in common.
@@ -225,22 +269,41 @@ pub fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, OutboundError>
 /// A file of every public root there is has a quarter of this.
 const CA_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The reader below loses blocks in silence where the markers are odd, so they are counted too.
+/// As a file of anchors is read: PEM, whose other blocks are passed over, the DER of one certificate, or a zip of those.
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text =
+    let bytes =
         File::open(path).and_then(|file| read_at_most(file, CA_FILE_BYTES)).map_err(|error| error.to_string())?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("it is not well-formed PEM ({error:?})"))?;
-    let begun = text.windows(BEGIN.len()).filter(|window| window == &BEGIN).count();
-    match certificates.len() {
-        0 => Err("there is no certificate in it".into()),
-        read if read == begun => Ok(certificates),
-        read => Err(format!("only {read} of its {begun} certificates can be read: each BEGIN must start a line")),
+    let mut certificates = Vec::new();
+    if archive::is_zip(&bytes) {
+        for file in archive::files(&bytes).map_err(|error| error.to_string())? {
+            let read = read_unpacked(&file.content).map_err(|error| format!("in its file {}, {error}", file.name))?;
+            certificates.extend(read);
+        }
+    } else {
+        certificates = read_unpacked(&bytes)?;
     }
+    if certificates.is_empty() {
+        return Err("there is no certificate in it, neither as PEM nor as DER nor as a zip of them".into());
+    }
+    Ok(certificates)
 }
 
-const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+fn read_unpacked(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    // What stands between the blocks may be in any encoding.
+    let text = String::from_utf8_lossy(bytes);
+    if pem::count(&text) == 0 {
+        let is_der = bytes.first() == Some(&0x30);
+        return Ok(is_der.then(|| CertificateDer::from(bytes.to_vec())).into_iter().collect());
+    }
+    let mut certificates = Vec::new();
+    for (at, block) in pem::scan(&text).into_iter().enumerate() {
+        let der = block.bytes.map_err(|error| format!("PEM block {} cannot be read: {error}", at.saturating_add(1)))?;
+        if block.label == "CERTIFICATE" {
+            certificates.push(CertificateDer::from(der));
+        }
+    }
+    Ok(certificates)
+}
 
 #[cfg(test)]
 mod tests {
@@ -282,8 +345,8 @@ mod tests {
         for (text, reason) in [
             (String::new(), "no certificate"),
             ("not PEM at all".into(), "no certificate"),
-            (pem.replace("-----END", "----END"), "PEM"),
-            (format!("{pem} {pem}"), "only 1 of its 2"),
+            (pem.replace("-----END", "----END"), "PEM block 1 cannot be read"),
+            (format!("{pem}{}", pem.replace("-----END", "----END")), "PEM block 2 cannot be read"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), "certificate 1 cannot be a root"),
             ("x".repeat(1_100_000), "larger than"),
         ] {
@@ -295,7 +358,30 @@ mod tests {
         let missing = tls_config(Some(&folder.path().join("missing.pem"))).unwrap_err().to_string();
         assert!(missing.contains("missing.pem") && missing.contains("No such file"), "{missing}");
         let path = folder.path().join("ca.pem");
-        std::fs::write(&path, format!("{pem}{pem}")).unwrap();
-        tls_config(Some(&path)).unwrap();
+        let der = crate::trust::formats::pem::scan(&pem).remove(0).bytes.unwrap();
+        let latin = [b"# M\xfcller\n", pem.as_bytes()].concat();
+        for text in [format!("{pem}{pem}").as_bytes(), format!("\u{feff}{pem}").as_bytes(), &der, &latin] {
+            std::fs::write(&path, text).unwrap();
+            tls_config(Some(&path)).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_exception_by_port_is_one_of_the_host_where_it_is_asked_at_that_port() {
+        let (api, login) = (url("https://api.example.com"), url("https://[::1]:8443/x"));
+        let urls = [&api, &login];
+        for (exceptions, kept) in [
+            ("api.example.com", None),
+            ("::1, 10.0.0.0/8", None),
+            ("api.example.com:443", Some("api.example.com")),
+            ("a.b, example.com:443,*.c", Some("a.b,example.com,*.c")),
+            (".example.com:443", Some(".example.com")),
+            ("api.example.com:8443", Some("")),
+            ("pi.example.com:443", Some("")),
+            ("[::1]:8443", Some("::1")),
+            ("*:443", Some("*")),
+        ] {
+            assert_eq!(without_ports(exceptions, &urls).as_deref(), kept, "{exceptions}");
+        }
     }
 }

@@ -601,3 +601,24 @@ fn all_regions_are_known_and_each_can_be_configured() {
         assert!(value("source.a.login").as_str().unwrap().contains(&region.login()), "{}", region.aws);
     }
 }
+
+/// Runs `sync` on a terminal, and prints what the terminal showed.
+const ON_A_TERMINAL: &str = "import pty, sys; pty.spawn(sys.argv[1:])";
+
+#[test]
+fn the_log_on_a_terminal_is_coloured_unless_somebody_wants_no_colour() {
+    let sandbox = Sandbox::new();
+    let shown = |variables: &[(&str, &str)]| {
+        let sync = sandbox.command(&["sync"]);
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", ON_A_TERMINAL]).arg(sync.get_program()).args(sync.get_args()).env_clear();
+        command.env("PATH", "/usr/bin:/bin").envs(variables.iter().copied());
+        let ran = support::sandbox::run(&mut command);
+        assert!(ran.stdout.contains("published generation") || ran.stdout.contains("unchanged"), "{ran:?}");
+        ran.stdout.contains('\u{1b}')
+    };
+    assert!(shown(&[("TERM", "xterm")]));
+    assert!(shown(&[("TERM", "xterm"), ("NO_COLOR", "")]));
+    assert!(!shown(&[("TERM", "xterm"), ("NO_COLOR", "1")]));
+    assert!(!shown(&[("TERM", "dumb")]));
+}

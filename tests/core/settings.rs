@@ -1,6 +1,7 @@
 //! The configuration as people write it: file, environment, credentials; every mistake named, every value's origin shown.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use support::sandbox::{Sandbox, write_secret};
@@ -620,6 +621,50 @@ fn anchors_that_are_none_are_found_before_anything_is_asked() {
         sandbox.sync(&[]).exits(3).says(&[piece, "trust is unchanged"]);
     }
     assert!(!sandbox.store().join("current").exists());
+}
+
+#[test]
+fn a_byte_order_mark_hides_in_no_file_that_people_write() {
+    let sandbox = Sandbox::new();
+    let mark = |name: &str| {
+        let text = fs::read(sandbox.path(name)).unwrap();
+        fs::write(sandbox.path(name), [b"\xef\xbb\xbf", &text[..]].concat()).unwrap();
+    };
+    for name in ["client-secret", "api-ca.pem", "digicert-root.pem", "config.toml"] {
+        mark(name);
+        assert_eq!(problems(&sandbox), Vec::<String>::new(), "{name}");
+        sandbox.sync(&[]).exits(0);
+    }
+}
+
+#[test]
+fn a_ca_file_may_be_what_a_file_of_anchors_may_be() {
+    let sandbox = Sandbox::new();
+    let pem = fs::read_to_string(sandbox.path("api-ca.pem")).unwrap();
+    let der = trustsync::trust::formats::pem::scan(&pem).remove(0).bytes.unwrap();
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    archive.start_file("folder/ca.crt", zip::write::SimpleFileOptions::default()).unwrap();
+    archive.write_all(&der).unwrap();
+    let zipped = archive.finish().unwrap().into_inner();
+    for (form, bytes) in [("DER", der), ("zip", zipped), ("indented", pem.replace("-----BEGIN", "  -----BEGIN").into())]
+    {
+        fs::write(sandbox.path("api-ca.pem"), bytes).unwrap();
+        assert_eq!(problems(&sandbox), Vec::<String>::new(), "{form}");
+        sandbox.sync(&[]).exits(0);
+    }
+}
+
+#[test]
+fn no_proxy_may_name_a_host_with_its_port() {
+    let mut sandbox = Sandbox::new();
+    let port = sandbox.vendor.url.rsplit(':').next().unwrap().to_owned();
+    sandbox.set("HTTPS_PROXY", "http://127.0.0.1:1");
+    let deadline = ["--deadline", "1s"];
+    sandbox.sync(&deadline).exits(4);
+    sandbox.set("NO_PROXY", "127.0.0.1:1, other.example:443");
+    sandbox.sync(&deadline).exits(4);
+    sandbox.set("NO_PROXY", format!("other.example:443, 127.0.0.1:{port}"));
+    sandbox.sync(&deadline).exits(0);
 }
 
 #[test]
