@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::said::Said;
 use super::source::SourceTask;
 use super::store::StoreTask;
 use super::surroundings::Surroundings;
@@ -59,7 +60,7 @@ impl Engine {
                 look_again,
                 sources,
                 stopping: stopped.clone(),
-                said: BTreeMap::new(),
+                said: Said::default(),
                 failures: 0,
                 failing: None,
                 unwritable: Vec::new(),

@@ -11,6 +11,7 @@
 mod configuration;
 mod engine;
 mod rhythm;
+mod said;
 mod service_manager;
 mod source;
 mod store;

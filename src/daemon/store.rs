@@ -1,13 +1,13 @@
 //! One store's life: act on what its sources said, and between polls on what is owed, due or drifted. All of it is the
 //! one cycle; a store has one task, so that nothing of it happens twice at a time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::said::Said;
 use super::surroundings::Surroundings;
 use super::wake::Wake;
 use crate::clock::Clock;
@@ -37,9 +37,6 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// After a failure of the disk, the next try; doubled each time, up to the proof interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 
-/// What stands unchanged is said again this often.
-const SAID_AGAIN: Duration = Duration::from_secs(24 * 3_600);
-
 /// What a source said, for this store.
 pub struct Job {
     /// With the revocation lists.
@@ -62,7 +59,7 @@ pub struct StoreTask {
     pub sources: Vec<Arc<Wake>>,
     pub stopping: watch::Receiver<bool>,
     /// What was said, so that a condition that stands is not said with every turn.
-    pub said: BTreeMap<String, (Severity, Instant)>,
+    pub said: Said,
     pub failures: u32,
     /// Since when the disk refuses, and why.
     pub failing: Option<(Timestamp, String)>,
@@ -316,23 +313,16 @@ impl StoreTask {
         self.failing = Some((since, why.to_owned()));
     }
 
-    /// What begins, or becomes more or less urgent, is said at once, and so is all that goes with a new generation;
-    /// what stands, once a day: its text has the details of the moment, which differ each time.
+    /// What is new, and all that goes with a new generation.
     fn say(&mut self, report: &Report, summary: &StoreSummary) {
         let now = Instant::now();
-        let stands = |finding: &Finding| {
-            let said = self.said.get(&finding.alarm_id());
-            said.is_some_and(|(severity, at)| {
-                *severity == finding.severity && now.saturating_duration_since(*at) < SAID_AGAIN
-            })
-        };
-        let is_fresh = |finding: &&Finding| report.committed || !stands(finding);
+        let is_fresh = |finding: &&Finding| report.committed || !self.said.stands(finding, now);
         let fresh: Vec<Finding> = report.findings.iter().filter(is_fresh).cloned().collect();
         for finding in fresh.iter().filter(|finding| finding.severity > Severity::Note) {
-            self.said.insert(finding.alarm_id(), (finding.severity, now));
+            self.said.note(finding, now);
         }
         let is_over = |id: &str| summary.state.alarms.get(id).is_none_or(|alarm| alarm.unseen);
-        self.said.retain(|id, _| !is_over(id));
+        self.said.forget(is_over);
         log::cycle(&self.store.name, report, &fresh, tracing::Level::DEBUG);
     }
 

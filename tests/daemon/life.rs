@@ -543,6 +543,32 @@ fn an_alarm_that_stands_is_said_once() {
     daemon.stop();
 }
 
+/// A source that is down for one reason, and then for another, is two things to know.
+#[test]
+fn each_new_cause_of_a_sources_trouble_is_said_and_a_known_one_is_not() {
+    let sandbox = Sandbox::new();
+    let daemon = settled(&sandbox);
+    let mut failures = 0;
+    let mut fail = |failure: Failure| {
+        sandbox.world().clear();
+        sandbox.world().fail(failure, Endpoint::Both, None);
+        failures += 1;
+        daemon.signal(Signal::USR1);
+        daemon.wait_until("a failed poll", || sandbox.state()["sources"]["us"]["failures"] == failures);
+    };
+    fail(Failure::Html);
+    daemon.wait_for("answer_refused", 1);
+    fail(Failure::Html);
+    fail(Failure::MissingEntities);
+    daemon.wait_for("answer_refused", 2);
+    let html = daemon.log().into_iter().find(|line| line["event"] == "answer_refused").unwrap();
+    assert_ne!(html["message"], daemon.text("answer_refused"));
+    fail(Failure::Html);
+    daemon.wait_until("all of it done", || daemon.count("unchanged") >= 5);
+    assert_eq!(daemon.count("answer_refused"), 2, "{:#?}", daemon.log());
+    daemon.stop();
+}
+
 /// The kernel gives a user so many watchers and no more; a limit of open files does the same to one process.
 #[test]
 fn without_a_watcher_there_is_one_warning_and_the_timers_find_what_changed() {

@@ -5,10 +5,12 @@ use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use support::privilege::{NOBODY, Tmpfs, as_nobody, binary_for_everyone, is_root};
 use support::program;
 use support::rotation::{Ran, Stage, assert_status_looks, assert_whole};
+use support::sandbox::Sandbox;
 
 /// Readers see the old generation or, where the disk refused later than the commit, the new one; each whole.
 fn assert_refused(stage: &Stage, ran: Ran, words: &[&str]) {
@@ -149,4 +151,34 @@ fn a_store_that_everybody_may_write_is_refused() {
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     }
     assert_mended(&stage);
+}
+
+#[test]
+fn what_exit_6_says_of_the_generation_is_true_wherever_the_disk_refuses() {
+    let sandbox = Sandbox::new();
+    sandbox.sync(&[]).exits(0);
+    let kept = sandbox.path("kept");
+    let copy = |from: &Path, to: &Path| {
+        let _ = fs::remove_dir_all(to);
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    };
+    copy(&sandbox.store(), &kept);
+    sandbox.world().set_days_left(60).unwrap();
+    let mut moved = 0;
+    for at in 1..=60 {
+        copy(&kept, &sandbox.store());
+        let sync = sandbox.command(&["sync"]);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync"]);
+        command.args(["-e", &format!("inject=fsync:error=EIO:when={at}"), "--"]);
+        command.arg(sync.get_program()).args(sync.get_args()).env_clear().env("PATH", "/usr/bin:/bin");
+        let ran = support::sandbox::run(command.current_dir(sandbox.folder.path()));
+        // Housekeeping does not stop the work.
+        if ran.code != 0 && sandbox.current() == Some(2) {
+            let ran = ran.exits(6);
+            moved += 1;
+            ran.never_says(&["No published generation was touched", "trust is unchanged", "Nothing was published"]);
+        }
+    }
+    assert!(moved > 0, "the link never moved before a refused fsync");
 }

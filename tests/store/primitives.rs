@@ -343,7 +343,7 @@ fn assert_every_write_fails(root: &Path, said: &[&str]) {
         let error = result.expect_err(what);
         let text = error.to_string();
         println!("{what}: {text}");
-        for part in said.iter().chain(&["No published generation was touched"]) {
+        for part in said.iter().chain(&["Readers see a whole generation"]) {
             assert!(text.contains(part), "{what}: {part:?} is not in: {text}");
         }
         assert!(matches!(&error, StoreError::Io { .. }), "{what}: {error:?}");

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 pub enum StoreError {
     /// The kernel refused an operation.
     #[error(
-        "could not {operation} {}: {cause}. No published generation was touched: readers see the one in place, whole. \
+        "could not {operation} {}: {cause}. Readers see a whole generation all the same, the newest that is in place. \
          {advice}",
         .path.display()
     )]
@@ -169,7 +169,7 @@ mod tests {
         ] {
             let text = text(errno);
             assert!(text.contains(said), "{text}");
-            assert!(text.contains("No published generation was touched"), "{text}");
+            assert!(text.contains("Readers see a whole generation"), "{text}");
             assert!(["run again", "dmesg", "lsattr"].iter().any(|advice| text.contains(advice)), "{text}");
         }
     }
