@@ -7,5 +7,6 @@ mod as_owner;
 mod denials;
 mod first_process;
 mod haproxy;
+mod moved;
 mod out_of_reach;
 mod watchers;

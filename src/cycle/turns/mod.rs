@@ -20,6 +20,7 @@ use crate::cycle::privileged::folder::{Privileged, Purpose};
 use crate::settings::resolved::{ProofMethods, Store as StoreSettings, Target};
 use crate::store::{Link, LinkPath, StoreError, generation};
 use crate::targets::enforcement::{self, Configuration, Enforcement};
+use crate::targets::kind::Kind;
 use crate::targets::process::Environment;
 use crate::targets::proof::{self, Patience, Wanted};
 use crate::trust::event::Event;
@@ -28,7 +29,7 @@ use crate::trust::event::severity::Severity;
 use crate::trust::event::subject::Subject;
 use crate::trust::records::evidence_record::Happened;
 use crate::trust::records::manifest::Manifest;
-use crate::trust::records::state::{StandingCheck, TargetState};
+use crate::trust::records::state::{StandingCheck, TargetState, Wired};
 use crate::trust::turn::canary::CheckCanary;
 use crate::trust::turn::{self, Evidence, Owed, Proof, Situation, TurnOutcome};
 use crate::trust::values::slot::Authority;
@@ -45,6 +46,31 @@ pub struct Turns<'a> {
     pub clock: &'a dyn Clock,
     /// The privileged helper, where the target is privileged.
     pub(super) helper: Option<PrivilegedHelper<'a>>,
+}
+
+/// As it is remembered.
+fn name_of(link: &LinkPath) -> String {
+    link.path().display().to_string()
+}
+
+/// What a proof means of a server that was last seen to read by another link than its files are given by now.
+fn by_the_new_link(proof: Proof, before: &Wired, link: &LinkPath, wanted: &Wanted, kind: Kind) -> Proof {
+    let (old, new) = (&before.link, link.path().display());
+    match proof {
+        Proof::Refuted(why) => Proof::NotWired(format!(
+            "it reads by {old}, as it did before the target was given another link ({why}); its configuration has to name \
+             {new}"
+        )),
+        Proof::Proven | Proof::ChainOnly(_) | Proof::AllowlistOnly(_) | Proof::AllowlistUnseen(_)
+            if before.generation == wanted.generation && kind.configuration.is_none() =>
+        {
+            Proof::Unverifiable(format!(
+                "it serves the generation, but that one stands at {old} too, by which it read before the target was given \
+                 another link: whether its configuration names {new} by now shows with the next generation"
+            ))
+        }
+        proof => proof,
+    }
 }
 
 /// The link that a target's server reads by.
@@ -94,6 +120,7 @@ impl<'a> Turns<'a> {
         self.check_what_stands(&outcome, reloaded, state, report).await;
         self.find_limits(report);
         self.find_denials_unknown_to_it(report);
+        state.link = self.link().ok().map(|link| name_of(&link)).or(state.link.take());
         self.conclude(state, outcome, reloaded, forced, report);
     }
 
@@ -172,7 +199,10 @@ impl<'a> Turns<'a> {
             Err(error) => return (TurnOutcome::Owed(Owed::NotSwitched(error.in_short())), false),
         };
         let wanted = self.manifest.generation;
+        // What is remembered is of the link that was used then.
+        let is_the_same = state.link.as_ref().is_none_or(|known| *known == name_of(&link));
         let drifted = match &found {
+            Link::Generation(_) | Link::Missing if !is_the_same => None,
             Link::Generation(number) if state.acknowledged == Some(wanted) && *number != wanted => Some(format!(
                 "was moved to generation {number:06} by somebody else; it is moved back, and the server reloaded"
             )),
@@ -301,6 +331,10 @@ impl<'a> Turns<'a> {
         let patience = if reloaded || reloaded_by_root { Patience::JustReloaded } else { Patience::LongRunning };
         let kind = self.target.kind;
         let proof = proof::prove(kind, ways, &wanted, patience).await.proof;
+        let proof = match state.moved_from(&name_of(link)) {
+            Some(before) => by_the_new_link(proof, before, link, &wanted, kind),
+            None => proof,
+        };
         let Some(configuration) = kind.configuration else { return seen(proof) };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {

@@ -120,6 +120,13 @@ pub struct TargetState {
     /// What its check last said of what stands there, while nothing was owed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing_check: Option<StandingCheck>,
+    /// The link that its files were given by in its last turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// By what the server was last seen to read: once the target is another's to write (`privileged`), that is another
+    /// link, of which the server does not know yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wired: Option<Wired>,
     /// When it last took its turn.
     #[serde(default)]
     pub last_turn: Option<Timestamp>,
@@ -138,6 +145,15 @@ pub struct StandingCheck {
     pub failed: Option<String>,
 }
 
+/// What a server was seen to read by a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wired {
+    /// The link.
+    pub link: String,
+    /// The generation that it named.
+    pub generation: u64,
+}
+
 impl StandingCheck {
     /// How often what passes is checked again. What failed is with every turn, so that it is known when it is mended.
     const EVERY: Duration = Duration::from_secs(3_600);
@@ -150,19 +166,33 @@ impl StandingCheck {
 }
 
 impl TargetState {
+    /// The link by which the server was last seen to read, and what, if its files are given by another one now.
+    #[must_use]
+    pub fn moved_from(&self, link: &str) -> Option<&Wired> {
+        self.wired.as_ref().filter(|wired| wired.link != link)
+    }
+
     /// A turn ended: by this evidence the server serves the wanted generation.
     pub fn settle(&mut self, wanted: u64, evidence: &Evidence, now: Timestamp) {
         let seen = matches!(evidence, Evidence::Proven | Evidence::ChainOnly(_) | Evidence::AllowlistOnly(_));
+        let confirmed = matches!(evidence, Evidence::Confirmed(_));
+        let known = seen || confirmed;
         *self = Self {
             acknowledged: Some(wanted),
             evidence: Some(evidence.clone()),
             proven: seen.then_some(now).or(self.proven),
             reloaded: Some(wanted),
             // A proof is more than a confirmation, and holds by itself from then on.
-            confirmed: matches!(evidence, Evidence::Confirmed(_)).then_some(wanted),
+            confirmed: confirmed.then_some(wanted),
             last_turn: Some(now),
             canary: self.canary.take(),
             standing_check: self.standing_check.take(),
+            wired: if known {
+                self.link.clone().map(|link| Wired { link, generation: wanted })
+            } else {
+                self.wired.take()
+            },
+            link: self.link.take(),
             ..Self::default()
         };
     }
