@@ -40,8 +40,11 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
         text.push_str(&read_as_pem(intermediate)?);
     }
     let at = arguments.at.unwrap_or_else(|| SystemClock.now());
-    let lists = arguments.crls.iter().map(|file| Ok((file.display().to_string(), Crl::read(read_bounded(file)?))));
-    let lists: Vec<_> = lists.collect::<Result<_, Failure>>()?;
+    let mut lists = Vec::new();
+    for file in &arguments.crls {
+        let name = file.display().to_string();
+        lists.extend(Crl::read_all(read_bounded(file)?).into_iter().map(|list| (name.clone(), list)));
+    }
     // Where the authority is not said, the one that accepts it is meant.
     let mut judged = slots.iter().map(|slot| assess(&text, slot, &lists, at)).collect::<Vec<_>>();
     judged.sort_by_key(|judged| judged.refusal.is_some());
@@ -210,7 +213,7 @@ fn assess(
         notes = candidate.notes().to_vec();
         if !lists.is_empty() {
             let issuers: Vec<Certificate> = candidate.issuers().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-            let answer = crl::given::ask(candidate.leaf(), &issuers, lists, policy.clock_skew, at);
+            let answer = crl::given::ask(candidate.leaf(), &issuers, lists, false, policy.clock_skew, at);
             revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
             refusals.extend(Refusal::of_violations(Some(candidate.leaf()), answer.violations));
             notes.extend(answer.notes);
@@ -247,7 +250,7 @@ fn rules(refusal: Option<&Refusal>, identity: &Expected, revocation: Revocation)
             Expected::Waived(by) => Some(*by),
             Expected::Unknown => Some("no --name was given, and no configuration names one"),
         },
-        Rule::Revoked | Rule::UnusableCrl if revocation == Revocation::NotAsked => {
+        Rule::Revoked if revocation == Revocation::NotAsked => {
             Some("no --crl was given, or there is no path to ask it about")
         }
         Rule::Revoked if revocation == Revocation::Partly => Some("no --crl speaks for a part of the path, see below"),

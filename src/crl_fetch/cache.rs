@@ -1,7 +1,7 @@
 //! The lists that were fetched, kept in `<store>/crl/` across restarts and outages: each list as it came, beside it a
 //! record of where and when. Kept means no more than that: a list is judged anew whenever it is read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use crate::trust::values::timestamp::Timestamp;
 /// The folder in a store.
 pub const FOLDER: &str = "crl";
 const LARGEST_RECORD: u64 = 64 * 1024;
+/// The hosts that did not answer; without the extension of a list or a record.
+const SILENT: &str = "silent-hosts";
 
 /// The folder of kept lists.
 #[derive(Debug, Clone)]
@@ -100,6 +102,20 @@ impl Cache {
         let removed =
             unwanted.map(|path| fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error)));
         removed.filter_map(Result::err).collect()
+    }
+
+    /// The hosts that did not answer when they were last asked, and when that was. A file that cannot be read costs a
+    /// question.
+    #[must_use]
+    pub fn silent(&self) -> BTreeMap<String, Timestamp> {
+        let read = file::read(&self.folder.join(SILENT), LARGEST_RECORD).ok().flatten();
+        read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+    }
+
+    /// Keeps them for the next cycle.
+    pub fn keep_silent(&self, hosts: &BTreeMap<String, Timestamp>) -> Result<(), StoreError> {
+        let json = serde_json::to_vec(hosts).unwrap_or_else(|_| b"{}".to_vec());
+        file::replace(&self.folder.join(SILENT), &json).map(drop)
     }
 
     fn record(&self, record: &Record) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ mod address;
 mod cache;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -295,10 +296,30 @@ fn validators(headers: &HeaderMap) -> Validators {
 pub struct Obtained {
     /// The list in force, fetched or kept.
     pub crl: Option<VerifiedCrl>,
+    /// Lists that are not in force: they vouch for nobody, and revoke whom they name.
+    pub lapsed: Vec<VerifiedCrl>,
     /// Why nothing newer than what was kept, or nothing at all, is in force.
     pub trouble: Option<Trouble>,
     /// Why what is in force is not kept on disk as it should be: then it is fetched again.
-    pub unkept: Option<StoreError>,
+    pub unkept: Option<Arc<StoreError>>,
+}
+
+impl Obtained {
+    /// The lists that revoke.
+    pub fn lists(&self) -> impl Iterator<Item = VerifiedCrl> {
+        self.crl.iter().chain(&self.lapsed).cloned()
+    }
+
+    /// Whether the server did not answer in time.
+    #[must_use]
+    pub fn was_silent(&self) -> bool {
+        let failure = match &self.trouble {
+            Some(Trouble::Fetch { failure, .. }) => failure,
+            Some(Trouble::Silent { .. }) => return true,
+            _ => return false,
+        };
+        matches!(failure, FetchFailure::Transport(Transport::TimedOut { .. }))
+    }
 }
 
 /// Why a distribution point gave no list that is used.
@@ -311,6 +332,16 @@ pub enum Trouble {
         url: String,
         /// The last attempt's failure.
         failure: FetchFailure,
+    },
+    /// Its host is left alone, or it has not answered until now.
+    #[error("the CRL at {url} did not come: its host did not answer on {since}; it is asked again after {again}")]
+    Silent {
+        /// Where, made harmless.
+        url: String,
+        /// When it was asked.
+        since: Timestamp,
+        /// When it is asked again.
+        again: Timestamp,
     },
     /// What came is none.
     #[error("what lies at {url} is {error}")]
@@ -343,101 +374,150 @@ pub enum Trouble {
     },
 }
 
+/// How long a host that did not answer is left alone.
+pub const LEFT_ALONE: Duration = Duration::from_secs(3_600);
+
+/// The host of a URL, by which it is remembered whether it answers.
+#[must_use]
+pub fn host_of(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    url.map_or_else(String::new, |url| http_client::shown(&url))
+}
+
 /// What is kept of one distribution point's list.
-pub struct LookedUp<'a> {
+#[derive(Clone)]
+pub struct LookedUp {
     /// Whether the server is to be asked.
     pub is_due: bool,
-    issuers: &'a [Certificate],
+    url: String,
+    issuers: Arc<[Certificate]>,
     clock_skew: Duration,
     now: Timestamp,
     known: Option<VerifiedCrl>,
+    lapsed: Vec<VerifiedCrl>,
     stale: Option<Trouble>,
     record: Option<cache::Record>,
-    unkept: Option<StoreError>,
+    unkept: Option<Arc<StoreError>>,
 }
 
-impl LookedUp<'_> {
+impl LookedUp {
+    /// Where it is from.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The kept list, which is in force until it is due.
     #[must_use]
     pub fn as_it_is(self) -> Obtained {
-        Obtained { crl: self.known, trouble: None, unkept: self.unkept }
+        Obtained { crl: self.known, lapsed: self.lapsed, trouble: None, unkept: self.unkept }
     }
-}
 
-fn verify_list(
-    bytes: Bytes,
-    shown: &str,
-    issuers: &[Certificate],
-    clock_skew: Duration,
-    now: Timestamp,
-) -> Result<VerifiedCrl, Trouble> {
-    let crl = Crl::read(bytes).map_err(|error| Trouble::Unreadable { url: shown.to_owned(), error })?;
-    crl::believe(&crl, issuers, clock_skew, now).map_err(|refused| Trouble::Refused { url: shown.to_owned(), refused })
+    /// The kept list, of a host that did not answer at that time.
+    #[must_use]
+    pub fn of_silent_host(self, since: Timestamp) -> Obtained {
+        let silent = Trouble::Silent { url: quoted(&self.url), since, again: since.plus(LEFT_ALONE) };
+        Obtained { trouble: Some(silent), ..self.as_it_is() }
+    }
+
+    /// A list that came or was kept, in force; else why not, and the list itself where it revokes all the same.
+    fn verify(&self, bytes: Bytes) -> Result<VerifiedCrl, Box<(Trouble, Option<VerifiedCrl>)>> {
+        let url = quoted(&self.url);
+        let crl = match Crl::read(bytes) {
+            Ok(crl) => crl,
+            Err(error) => return Err(Box::new((Trouble::Unreadable { url, error }, None))),
+        };
+        crl::believe(&crl, &self.issuers, self.clock_skew, self.now).map_err(|refused| {
+            let lapsed = refused.problem.is_of_time().then(|| crl::lapsed(&crl, &self.issuers)).flatten();
+            Box::new((Trouble::Refused { url, refused }, lapsed))
+        })
+    }
 }
 
 /// Looks up what is kept, and whether the server is to be asked. `issuers` are the certificates of accepted paths.
 #[must_use]
-pub fn look_up<'a>(
+pub fn look_up(
     cache: &Cache,
     url: &str,
-    issuers: &'a [Certificate],
+    issuers: &Arc<[Certificate]>,
     clock_skew: Duration,
     now: Timestamp,
-) -> LookedUp<'a> {
+) -> LookedUp {
     let (kept, unkept) = match cache.read(url) {
         Ok(kept) => (kept, None),
-        Err(error) => (None, Some(error)),
+        Err(error) => (None, Some(Arc::new(error))),
     };
-    let record = kept.as_ref().and_then(|kept| kept.record.clone());
-    let shown = quoted(url);
-    let (known, stale) = match kept.map(|kept| verify_list(kept.bytes, &shown, issuers, clock_skew, now)) {
-        Some(Ok(crl)) => (Some(crl), None),
-        Some(Err(trouble)) => (None, Some(trouble)),
-        None => (None, None),
+    let mut found = LookedUp {
+        is_due: true,
+        url: url.to_owned(),
+        issuers: Arc::clone(issuers),
+        clock_skew,
+        now,
+        known: None,
+        lapsed: Vec::new(),
+        stale: None,
+        record: kept.as_ref().and_then(|kept| kept.record.clone()),
+        unkept,
     };
-    let is_due = known
-        .as_ref()
-        .is_none_or(|crl| due(record.as_ref().map(|record| record.fetched), Some(crl.next_update()), now));
-    LookedUp { is_due, issuers, clock_skew, now, known, stale, record, unkept }
+    match kept.map(|kept| found.verify(kept.bytes)) {
+        Some(Ok(crl)) => {
+            let fetched = found.record.as_ref().map(|record| record.fetched);
+            found.is_due = due(fetched, crl.in_force_until(), now);
+            found.known = Some(crl);
+        }
+        Some(Err(unusable)) => {
+            let (trouble, lapsed) = *unusable;
+            found.stale = Some(trouble);
+            found.lapsed.extend(lapsed);
+        }
+        None => {}
+    }
+    found
 }
 
 /// The list of one distribution point that is due: the server's, where a better one comes than what is kept. A list
 /// that cannot be kept is used all the same.
-pub async fn obtain(fetcher: &Fetcher, cache: &Cache, url: &str, kept: LookedUp<'_>, deadline: Duration) -> Obtained {
-    let LookedUp { issuers, clock_skew, now, known, stale, record, mut unkept, .. } = kept;
+pub async fn obtain(fetcher: &Fetcher, cache: &Cache, kept: LookedUp, deadline: Duration) -> Obtained {
+    let (url, now) = (kept.url.as_str(), kept.now);
     let shown = quoted(url);
+    let mut lapsed = kept.lapsed.clone();
+    let mut unkept = None;
     // What is kept but not believed is asked for whole; only for a stale list is it worth asking whether there is a
     // newer one.
     let is_stale = |trouble: &Trouble| match trouble {
         Trouble::Refused { refused, .. } => matches!(refused.problem, crl::Problem::Stale(_)),
         _ => false,
     };
-    let worth_confirming = known.is_some() || stale.as_ref().is_some_and(is_stale);
-    let record = record.filter(|_| worth_confirming);
+    let worth_confirming = kept.known.is_some() || kept.stale.as_ref().is_some_and(is_stale);
+    let record = kept.record.clone().filter(|_| worth_confirming);
     let validators = record.as_ref().map(|record| record.validators.clone()).unwrap_or_default();
     let trouble = match fetcher.fetch(url, &validators, deadline).await {
         Err(failure) => Some(Trouble::Fetch { url: shown, failure }),
         Ok(Answer::Unchanged) => {
             if let Some(record) = record {
-                unkept = cache.confirm(record, now).err().or(unkept);
+                unkept = cache.confirm(record, now).err().map(Arc::new);
             }
-            stale
+            kept.stale.clone()
         }
-        Ok(Answer::New(bytes, validators)) => match verify_list(bytes.clone(), &shown, issuers, clock_skew, now) {
-            Err(trouble) => Some(trouble),
+        Ok(Answer::New(bytes, validators)) => match kept.verify(bytes.clone()) {
+            Err(unusable) => {
+                let (trouble, offered) = *unusable;
+                lapsed.extend(offered);
+                Some(trouble)
+            }
             Ok(offered) => {
-                let older = known.as_ref().and_then(|known| is_older(&offered, known));
+                let older = kept.known.as_ref().and_then(|known| is_older(&offered, known));
                 if let Some(kept) = older {
                     let offered = offered.facts().this_update;
                     Some(Trouble::Older { url: shown, offered, kept })
                 } else {
-                    unkept = cache.keep(url, &bytes, validators, now).err();
-                    return Obtained { crl: Some(offered), trouble: None, unkept };
+                    unkept = cache.keep(url, &bytes, validators, now).err().map(Arc::new);
+                    return Obtained { crl: Some(offered), lapsed, trouble: None, unkept };
                 }
             }
         },
     };
-    Obtained { crl: known, trouble, unkept }
+    Obtained { crl: kept.known, lapsed, trouble, unkept: unkept.or(kept.unkept) }
 }
 
 /// The kept list's thisUpdate, where the offered one is of the same issuer and scope, and older.

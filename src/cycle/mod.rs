@@ -32,6 +32,7 @@ mod under_way;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::clock::Clock;
@@ -55,10 +56,13 @@ pub use overrides::{Accepted, KnownCertificate, check_leaf, known_certificate, k
 pub use probe::{Probe, probe};
 pub use reach::out_of_reach;
 pub use report::{Report, TargetReport};
-use revocation::Lists;
+pub use revocation::{Fetching, Lists};
 pub use session::{Closed, Session, Unsaved};
 
 use crate::exit::Exit;
+
+/// How long one cycle by itself waits for revocation lists in all.
+const FOR_LISTS: Duration = Duration::from_secs(10);
 
 /// How a cycle is run.
 #[derive(Debug, Clone)]
@@ -132,15 +136,25 @@ pub async fn run(
     // The vendor may be down, and that takes its time to be known.
     let planted = if store.seed.is_some() && is_empty(store) {
         let session = Session::open(store, clock, options)?;
-        Some(act(settings, session, &unasked(settings, store, clock).await?, Turns::All).await?.0)
+        Some(act(settings, session, &unasked(settings, store, clock)?, Turns::All).await?.0)
     } else {
         None
     };
     let observed = observe::ask(settings, &store.sources, clients, clock, options.deadline).await;
-    let answers = gather(settings, store, clients, observed, clock, options.deadline).await?;
+    let ends = Instant::now().checked_add(FOR_LISTS).unwrap_or_else(Instant::now);
+    let (answers, fetching) = gather(settings, store, clients, observed, clock, FOR_LISTS).await?;
     let mut session = Session::open(store, clock, options)?;
     session.contents.state.minder.note_one_shot();
     let (mut report, _) = act(settings, session, &answers, Turns::All).await?;
+    if let Some(fetching) = fetching {
+        // What is trusted has had its turn. Another writer takes up the lists as well: they are kept.
+        let answers = of_lists(fetching.finish(ends).await);
+        match Session::open(store, clock, options) {
+            Ok(session) => report.continues(act(settings, session, &answers, Turns::Due).await?.0),
+            Err(CycleError::Lock(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
     if let Some(planted) = planted {
         report.follows(planted);
     }
@@ -158,24 +172,31 @@ pub async fn ask(
     observe::ask(settings, &[source.to_owned()].into(), clients, clock, deadline).await
 }
 
-/// Adds the revocation lists that the answers and the store's certificates name; what is due is fetched.
+/// Adds the revocation lists that the answers and the store's certificates name; what is due is fetched, for at most
+/// `limit`. What a slow server keeps from coming in time is still under way then: it is for an act of its own.
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
     clients: &mut Clients,
     observed: Vec<Observed>,
     clock: &dyn Clock,
-    deadline: Duration,
-) -> Result<Answers, CycleError> {
+    limit: Duration,
+) -> Result<(Answers, Option<Fetching>), CycleError> {
     if settings.crl.policy == CrlPolicy::Off {
         // Nothing of the store is needed before the lock.
-        return Ok(Answers { observed, lists: Lists::not_wanted() });
+        return Ok((Answers { observed, lists: Lists::not_wanted() }, None));
     }
     let contents = read(store)?;
     let interpreted = observe::assess(settings, &observed, &contents.state.planner)?;
     let asked = revocation::Asked { contents: &contents, answers: &interpreted.answers, observed: &observed };
-    let lists = revocation::gather(settings, store, &asked, clock, Some((clients, deadline))).await;
-    Ok(Answers { observed, lists })
+    let (lists, fetching) = revocation::gather(settings, store, &asked, clock, clients, limit).await;
+    Ok((Answers { observed, lists }, fetching))
+}
+
+/// The lists by themselves, which came after the answers were acted on.
+#[must_use]
+pub fn of_lists(lists: Lists) -> Answers {
+    Answers { observed: Vec::new(), lists }
 }
 
 /// The answers by themselves, where the lists cannot be kept: a broken cache must not keep the vendor's next
@@ -186,14 +207,13 @@ pub fn without_lists(store: &StoreSettings, observed: Vec<Observed>, why: &Cycle
 }
 
 /// No source was asked: for what is owed, drifted or due between polls. The lists are those that the store keeps.
-pub async fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
-    Ok(unasked_of(settings, store, &read(store)?, clock).await)
+pub fn unasked(settings: &Settings, store: &StoreSettings, clock: &dyn Clock) -> Result<Answers, CycleError> {
+    Ok(unasked_of(settings, store, &read(store)?, clock))
 }
 
-async fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
+fn unasked_of(settings: &Settings, store: &StoreSettings, contents: &Contents, clock: &dyn Clock) -> Answers {
     let asked = revocation::Asked { contents, answers: &[], observed: &[] };
-    let lists = revocation::gather(settings, store, &asked, clock, None).await;
-    Answers { observed: Vec::new(), lists }
+    of_lists(revocation::kept(settings, store, &asked, clock))
 }
 
 /// The part of the cycle under the lock: judges, plans, publishes, takes turns.
@@ -249,7 +269,7 @@ pub async fn rehearse(
     let contents = read(store)?;
     let interpreted = observe::assess(settings, &observed, &contents.state.planner)?;
     let asked = revocation::Asked { contents: &contents, answers: &interpreted.answers, observed: &observed };
-    let lists = revocation::gather(settings, store, &asked, clock, None).await;
+    let lists = revocation::kept(settings, store, &asked, clock);
     let known = (&contents.state.planner, &contents.set);
     let answers = Answers { observed, lists };
     let plan = plan_with(settings, store, known, &answers, contents.state.known_times(), clock)?;

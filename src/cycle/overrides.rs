@@ -93,7 +93,7 @@ impl Session<'_> {
         if planner != self.contents.state.planner {
             self.note_override(word);
         }
-        let unasked = unasked_of(settings, self.store, &self.contents, self.clock).await;
+        let unasked = unasked_of(settings, self.store, &self.contents, self.clock);
         let times = self.contents.state.known_times();
         let plan = plan_with(settings, self.store, (&planner, set), &unasked, times, self.clock)?;
         let mut report = Report::of(&self.contents, &[], &plan);

@@ -188,6 +188,29 @@ impl Report {
         self.findings.splice(0..0, seeds);
     }
 
+    /// The same cycle went on: what it did later is reported with what it did before.
+    pub(super) fn continues(&mut self, later: Self) {
+        self.findings
+            .extend(later.findings.into_iter().filter(|finding| !self.findings.contains(finding)).collect::<Vec<_>>());
+        self.causes.extend(later.causes);
+        self.trouble = later.trouble.or(self.trouble.take());
+        if later.committed {
+            self.committed = true;
+            (self.generation, self.deny_all) = (later.generation, later.deny_all);
+            self.difference.changes.extend(later.difference.changes);
+        }
+        for mut target in later.targets {
+            let before = self.targets.iter().position(|before| before.target == target.target);
+            match before.and_then(|at| self.targets.get_mut(at)) {
+                Some(before) => {
+                    target.reloaded |= before.reloaded;
+                    *before = target;
+                }
+                None => self.targets.push(target),
+            }
+        }
+    }
+
     pub(super) fn finish(&mut self, store: &str, state: &State) {
         if self.generation.is_none() && !state.planner.slots.is_empty() {
             let text = "Nothing has been published yet: the store waits for the first valid current certificate. What \

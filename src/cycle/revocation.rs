@@ -8,41 +8,52 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::{Clients, CycleError, Observed, housekeeping};
 use crate::clock::Clock;
-use crate::crl_fetch::{self, Access, Cache, Fetcher, Trouble};
+use crate::crl_fetch::{self, Access, Cache, Fetcher, LEFT_ALONE, LookedUp, Obtained, Trouble};
 use crate::http_client::{Limits, OutboundError};
 use crate::settings::resolved::{CrlPolicy, Settings, Store as StoreSettings};
 use crate::store::contents::Contents;
 use crate::store::{Store, StoreError};
 use crate::trust::event::Event;
 use crate::trust::event::finding::Finding;
+use crate::trust::event::severity::Severity;
 use crate::trust::event::subject::Subject;
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan::observation::{Interpretation, SlotAnswer, SlotVerdict};
-use crate::trust::plan::planner_state::PlannerState;
+use crate::trust::plan::planner_state::{self, PlannerState};
 use crate::trust::plan::set::{Denial, DenialReason, TrustSet};
 use crate::trust::values::excerpt::quoted;
 use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::Verified;
 use crate::trust::verify::crl::{Freshest, Revocation, VerifiedCrl, past_revoked};
 use crate::trust::verify::refusal::Refusal;
 
 /// How long one distribution point may take with all attempts.
 const ONE_LIST: Duration = Duration::from_secs(30);
+/// How long a cycle waits for lists that concern what is trusted already: as long as a server takes that answers.
+const MOMENT: Duration = Duration::from_secs(1);
+/// How long a leaf that is new to its slot waits for its lists under `soft`.
+const FOR_NEW_LEAVES: Duration = Duration::from_secs(5);
 /// More distribution points than two authorities' paths have; a certificate must not make us ask the whole world.
 const MOST_LISTS: usize = 32;
 
 /// The lists in force, and what was found while asking for them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Lists {
     crls: Freshest,
     findings: Vec<Finding>,
+    /// The distribution points that gave no list in force, of which a finding tells.
+    without_list: BTreeSet<String>,
     asked_for: bool,
 }
 
@@ -62,6 +73,88 @@ impl Lists {
     /// Whether lists were asked for, and not only taken from what is kept.
     pub fn were_asked_for(&self) -> bool {
         self.asked_for
+    }
+
+    /// Takes what came of a distribution point.
+    fn take(&mut self, url: &str, obtained: &Obtained) {
+        let trouble = obtained.trouble.as_ref();
+        self.findings.extend(trouble.map(|trouble| not_fetched(url, trouble, obtained.crl.as_ref())));
+        if trouble.is_some() && obtained.crl.is_none() {
+            self.without_list.insert(url.to_owned());
+        }
+        self.crls = std::mem::take(&mut self.crls).and(obtained.lists());
+    }
+}
+
+/// Lists that are still under way when a cycle acts by those that it has.
+pub struct Fetching {
+    /// What has come so far.
+    lists: Lists,
+    /// A task a host, so that one that is silent delays no other.
+    hosts: JoinSet<(String, Vec<(String, Obtained)>)>,
+    /// What each host was asked for that has not answered yet.
+    waiting: BTreeMap<String, Vec<LookedUp>>,
+    silent: BTreeMap<String, Timestamp>,
+    unkept: Vec<Arc<StoreError>>,
+    cache: Cache,
+    /// The lists that are still wanted, where all of them are known.
+    wanted: Option<BTreeSet<String>>,
+    store: String,
+    now: Timestamp,
+}
+
+impl Fetching {
+    /// Takes in what comes until then; whether all of it came.
+    async fn wait(&mut self, until: Instant) -> bool {
+        while !self.waiting.is_empty() {
+            match timeout_at(until, self.hosts.join_next()).await {
+                Ok(Some(Ok((host, obtained)))) => self.take(&host, obtained),
+                // A task that panicked would be a fault of ours; its host is then taken for silent.
+                Ok(Some(Err(_))) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.waiting.is_empty()
+    }
+
+    fn take(&mut self, host: &str, obtained: Vec<(String, Obtained)>) {
+        self.waiting.remove(host);
+        if obtained.iter().any(|(_, obtained)| obtained.was_silent()) {
+            self.silent.insert(host.to_owned(), self.now);
+        } else {
+            self.silent.remove(host);
+        }
+        for (url, obtained) in obtained {
+            self.unkept.extend(obtained.unkept.clone());
+            self.lists.take(&url, &obtained);
+        }
+    }
+
+    /// All lists, as far as they have come by then. A host that has not answered is left alone for a while.
+    pub async fn finish(mut self, until: Instant) -> Lists {
+        self.wait(until).await;
+        self.hosts.abort_all();
+        for (host, asked) in std::mem::take(&mut self.waiting) {
+            let of_silent = |kept: LookedUp| (kept.url().to_owned(), kept.of_silent_host(self.now));
+            let obtained = asked.into_iter().map(of_silent).collect();
+            self.take(&host, obtained);
+        }
+        if self.silent != self.cache.silent() {
+            self.unkept.extend(self.cache.keep_silent(&self.silent).err().map(Arc::new));
+        }
+        if let Some(urls) = &self.wanted {
+            self.unkept.extend(self.cache.retain(urls).into_iter().map(Arc::new));
+        }
+        self.lists.findings.extend(housekeeping::finding(
+            Event::CrlNotKept,
+            Subject::store(&self.store),
+            "What is kept of revocation lists could not be read or brought up to date",
+            "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked \
+             stays out",
+            self.unkept.iter().map(|error| error.in_short()),
+        ));
+        self.lists.asked_for = true;
+        self.lists
     }
 }
 
@@ -89,80 +182,135 @@ pub struct Asked<'a> {
     pub observed: &'a [Observed],
 }
 
-/// The lists of everything that the sources said and the store has. With `fetch` (the clients, and how long it may
-/// take), what is due is fetched; without, no server is asked and nothing is written.
+/// The lists of everything that the sources said and the store has, as the store keeps them: no server is asked and
+/// nothing is written.
+pub fn kept(settings: &Settings, store: &StoreSettings, asked: &Asked<'_>, clock: &dyn Clock) -> Lists {
+    let mut lists = Lists::default();
+    if settings.crl.policy == CrlPolicy::Off {
+        return lists;
+    }
+    let cache = Cache::for_reading(&store.path);
+    let paths = paths(asked.answers, &asked.contents.state.planner, &asked.contents.set);
+    let issuers = issuers(&paths);
+    for url in distribution_points(&store.name, &paths, &mut lists.findings) {
+        let kept = crl_fetch::look_up(&cache, &url, &issuers, settings.verify.clock_skew, clock.now());
+        lists.take(&url, &kept.as_it_is());
+    }
+    lists
+}
+
+/// The same, with what is due fetched for at most `limit`. What is trusted already does not wait for servers that are
+/// slow: the lists are those that came in a moment, and what is still under way comes later. A leaf that is new waits
+/// longer; under `hard`, as long as there is time.
 // Long because each step may end it, with what was found until then.
 pub async fn gather(
     settings: &Settings,
     store: &StoreSettings,
     asked: &Asked<'_>,
     clock: &dyn Clock,
-    fetch: Option<(&mut Clients, Duration)>,
-) -> Lists {
-    let mut lists = Lists { asked_for: fetch.is_some(), ..Lists::default() };
+    clients: &mut Clients,
+    limit: Duration,
+) -> (Lists, Option<Fetching>) {
+    let mut lists = Lists { asked_for: true, ..Lists::default() };
     if settings.crl.policy == CrlPolicy::Off {
-        return lists;
+        return (lists, None);
     }
-    let now = clock.now();
+    let (now, began) = (clock.now(), Instant::now());
     let paths = paths(asked.answers, &asked.contents.state.planner, &asked.contents.set);
     let urls = distribution_points(&store.name, &paths, &mut lists.findings);
     if urls.is_empty() {
-        return lists;
+        return (lists, None);
     }
+    let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
     let mut unkept = Vec::new();
-    let cache = if fetch.is_some() {
-        let opened = Store::open(&store.path).and_then(|opened| Cache::open(opened.root()));
-        opened.unwrap_or_else(|error| {
-            unkept.push(error);
-            Cache::for_reading(&store.path)
-        })
-    } else {
+    let cache = opened.unwrap_or_else(|error| {
+        unkept.push(Arc::new(error));
         Cache::for_reading(&store.path)
+    });
+    let is_new = asked.answers.iter().any(|answer| {
+        let known = asked.contents.state.planner.slots.get(&answer.slot).map(|held| &held.entries);
+        answer.certificates.iter().any(|listed| listed.verdict.accepted().is_some_and(|leaf| !is_trusted(known, leaf)))
+    });
+    let patience = match (is_new, settings.crl.policy) {
+        (true, CrlPolicy::Hard) => limit,
+        (true, _) => FOR_NEW_LEAVES.min(limit),
+        (false, _) => MOMENT.min(limit),
     };
+    let mut silent = cache.silent();
+    silent.retain(|_, since| *since <= now && now.since(*since) < LEFT_ALONE);
     let issuers = issuers(&paths);
-    let mut fetch = fetch.map(|(clients, deadline)| (clients, Instant::now().checked_add(deadline)));
+    let mut due: BTreeMap<String, Vec<LookedUp>> = BTreeMap::new();
     for url in &urls {
         let kept = crl_fetch::look_up(&cache, url, &issuers, settings.verify.clock_skew, now);
-        let obtained = match &mut fetch {
-            Some((clients, ends)) if kept.is_due => {
-                let fetcher = match fetcher(settings, store, clients) {
-                    Ok(fetcher) => fetcher,
-                    Err(error) => {
-                        let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
-                        lists.findings.push(Finding::new(Event::CrlUnavailable, Subject::store(&store.name), text));
-                        return lists;
-                    }
-                };
-                let left = ends.map_or(ONE_LIST, |ends| ends.saturating_duration_since(Instant::now()).min(ONE_LIST));
-                crl_fetch::obtain(fetcher, &cache, url, kept, left).await
+        let host = crl_fetch::host_of(url);
+        match silent.get(&host) {
+            _ if !kept.is_due => lists.take(url, &kept.as_it_is()),
+            // What only waits for this list is worth another question.
+            Some(since) if !(is_new && settings.crl.policy == CrlPolicy::Hard) => {
+                lists.take(url, &kept.of_silent_host(*since));
             }
-            _ => kept.as_it_is(),
+            _ => due.entry(host).or_default().push(kept),
+        }
+    }
+    let mut hosts = JoinSet::new();
+    if !due.is_empty() {
+        let fetcher = match fetcher(settings, store, clients) {
+            Ok(fetcher) => fetcher,
+            Err(error) => {
+                let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
+                lists.findings.push(Finding::new(Event::CrlUnavailable, Subject::store(&store.name), text));
+                return (lists, None);
+            }
         };
-        unkept.extend(obtained.unkept);
-        lists.findings.extend(obtained.trouble.map(|trouble| not_fetched(url, &trouble, obtained.crl.as_ref())));
-        lists.crls = std::mem::take(&mut lists.crls).and(obtained.crl);
+        for (host, asked) in due.clone() {
+            hosts.spawn(ask_host(fetcher.clone(), cache.clone(), host, asked, now).in_current_span());
+        }
     }
     // While a source is silent, it is unknown which of its lists will be needed again.
-    if fetch.is_some() && asked.observed.iter().all(|said| said.failures().next().is_none()) {
-        unkept.extend(cache.retain(&urls));
+    let all_spoke = asked.observed.iter().all(|said| said.failures().next().is_none());
+    let wanted = all_spoke.then_some(urls);
+    let store = store.name.clone();
+    let mut fetching = Fetching { lists, hosts, waiting: due, silent, unkept, cache, wanted, store, now };
+    let until = |wait| began.checked_add(wait).unwrap_or(began);
+    if fetching.wait(until(patience)).await || patience == limit {
+        return (fetching.finish(Instant::now()).await, None);
     }
-    lists.findings.extend(housekeeping::finding(
-        Event::CrlNotKept,
-        Subject::store(&store.name),
-        "What is kept of revocation lists could not be read or brought up to date",
-        "What is in force is used all the same, and is fetched again in the next cycle; what was found revoked stays \
-         out",
-        unkept.iter().map(StoreError::in_short),
-    ));
-    lists
+    let mut so_far = fetching.lists.clone();
+    for kept in fetching.waiting.values().flatten() {
+        so_far.crls = so_far.crls.and(kept.clone().as_it_is().lists());
+    }
+    so_far.asked_for = false;
+    (so_far, Some(fetching))
+}
+
+/// Asks a host for its lists, one after the other; after one that it does not answer, for no more.
+async fn ask_host(
+    fetcher: Fetcher,
+    cache: Cache,
+    host: String,
+    asked: Vec<LookedUp>,
+    now: Timestamp,
+) -> (String, Vec<(String, Obtained)>) {
+    let mut all: Vec<(String, Obtained)> = Vec::new();
+    for kept in asked {
+        let url = kept.url().to_owned();
+        let is_silent = all.last().is_some_and(|(_, obtained)| obtained.was_silent());
+        let obtained = if is_silent {
+            kept.of_silent_host(now)
+        } else {
+            crl_fetch::obtain(&fetcher, &cache, kept, ONE_LIST).await
+        };
+        all.push((url, obtained));
+    }
+    (host, all)
 }
 
 /// A distribution point gave no list that is used; `kept` is the one in force all the same.
 fn not_fetched(url: &str, trouble: &Trouble, kept: Option<&VerifiedCrl>) -> Finding {
     let (event, text) = match kept {
         Some(crl) => {
-            let end = crl.next_update();
-            (Event::CrlNotRefreshed, format!("{trouble}. The kept list stays in use; it is in force until {end}."))
+            let end = crl.in_force_until().map_or_else(String::new, |end| format!("; it is in force until {end}"));
+            (Event::CrlNotRefreshed, format!("{trouble}. The kept list stays in use{end}."))
         }
         None => {
             let text = format!(
@@ -215,7 +363,7 @@ fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<
     paths.into_values().collect()
 }
 
-fn issuers(paths: &[Paths]) -> Vec<Certificate> {
+fn issuers(paths: &[Paths]) -> Arc<[Certificate]> {
     let distinct: BTreeSet<&Certificate> = paths.iter().flat_map(|path| &path.chain).collect();
     distinct.into_iter().cloned().collect()
 }
@@ -284,6 +432,43 @@ pub fn act(
     if policy == CrlPolicy::Hard {
         refuse_unknown(lists, planner, &mut interpreted.answers);
     }
+    interpreted.findings.extend(unknown(lists, planner, set, &interpreted.answers));
+}
+
+/// What is trusted, or enters, without a list that speaks for it: a list came, but for others, or none is named.
+fn unknown(lists: &Lists, planner: &PlannerState, set: &TrustSet, answers: &[SlotAnswer]) -> Vec<Finding> {
+    let is_of_store = |finding: &Finding| matches!(finding.subject, Subject::Store(_));
+    if !lists.asked_for || lists.findings.iter().any(is_of_store) {
+        return Vec::new();
+    }
+    let mut said = BTreeSet::new();
+    let mut findings = Vec::new();
+    for path in paths(answers, planner, set) {
+        if planner.denied.contains_key(&path.leaf.fingerprint()) {
+            continue;
+        }
+        for certificate in lists.crls.uncovered(&path.leaf, &path.chain()) {
+            let facts = certificate.facts();
+            let is_told = facts.crl_urls.iter().any(|url| lists.without_list.contains(url));
+            if is_told {
+                continue;
+            }
+            let (severity, why) = match facts.crl_urls.first() {
+                Some(url) => (Severity::Warning, format!("what lies at {} speaks for others", quoted(url))),
+                None => (Severity::Note, "it names no list".to_owned()),
+            };
+            let text = format!(
+                "No revocation list in force speaks for {} (sha256 {}): {why}. Whether it was revoked is unknown; what is \
+                 trusted stays, and so does what was found revoked before.",
+                quoted(&facts.subject),
+                facts.fingerprint
+            );
+            for slot in path.slots.iter().filter(|slot| said.insert(((*slot).clone(), facts.fingerprint))) {
+                findings.push(Finding::graded(severity, Event::RevocationUnknown, slot, text.clone()));
+            }
+        }
+    }
+    findings
 }
 
 /// Denies a leaf that is revoked itself, for good, or each of whose known paths leads through a revoked issuer, as long
@@ -365,9 +550,7 @@ fn refuse_unknown(lists: &Lists, planner: &PlannerState, answers: &mut [SlotAnsw
         let known = planner.slots.get(&answer.slot).map(|held| &held.entries);
         for listed in &mut answer.certificates {
             let SlotVerdict::Accepted(verified) = &listed.verdict else { continue };
-            let trusted = |key| known.is_some_and(|known| known.contains_key(&key));
-            let is_trusted = trusted(verified.leaf().fingerprint())
-                || verified.chain().last().is_some_and(|root| trusted(root.fingerprint()));
+            let is_trusted = is_trusted(known, verified);
             // One path that the lists speak for is enough: servers need no more.
             let uncovered = verified.paths().iter().map(|path| lists.crls.uncovered(verified.leaf(), path));
             let uncovered = uncovered.min_by_key(Vec::len).unwrap_or_default();
@@ -376,4 +559,10 @@ fn refuse_unknown(lists: &Lists, planner: &PlannerState, answers: &mut [SlotAnsw
             }
         }
     }
+}
+
+/// Whether a slot trusts a leaf already, or the root of its name rule.
+fn is_trusted(known: Option<&BTreeMap<Fingerprint, planner_state::Entry>>, verified: &Verified) -> bool {
+    let trusted = |certificate: &Certificate| known.is_some_and(|known| known.contains_key(&certificate.fingerprint()));
+    trusted(verified.leaf()) || verified.chain().last().is_some_and(trusted)
 }

@@ -103,18 +103,31 @@ impl SourceTask {
         self.promise("asking the vendor", DEADLINE);
         let observed = cycle::ask(&self.settings, &self.name, &mut self.clients, &*self.around.clock, DEADLINE).await;
         let mut pending = Vec::new();
+        let mut fetching = Vec::new();
         let mut kept = true;
         for (store, jobs) in &self.stores {
             self.promise("asking for revocation lists", DEADLINE);
             let clients = &mut self.clients;
             let answers =
                 cycle::gather(&self.settings, store, clients, observed.clone(), &*self.around.clock, DEADLINE).await;
-            let answers = answers.unwrap_or_else(|error| {
+            let (answers, under_way) = answers.unwrap_or_else(|error| {
                 log_line!(ListsUnavailable, store = store.name, exit = error.exit() as u8, "{error}");
-                cycle::without_lists(store, observed.clone(), &error)
+                (cycle::without_lists(store, observed.clone(), &error), None)
             });
+            fetching.extend(under_way.map(|under_way| (jobs, under_way)));
             let (done, ended) = oneshot::channel();
             // There is room for one job of each source. A store task that is gone is being stopped, and so are we.
+            let _ = jobs.send(Job { answers, done }).await;
+            pending.push(ended);
+        }
+        // What is trusted does not wait for a server that is slow; what its lists say comes in a job of its own.
+        if !fetching.is_empty() {
+            self.promise("waiting for revocation lists", DEADLINE);
+        }
+        let ends = Instant::now().checked_add(DEADLINE).unwrap_or_else(Instant::now);
+        for (jobs, under_way) in fetching {
+            let answers = cycle::of_lists(under_way.finish(ends).await);
+            let (done, ended) = oneshot::channel();
             let _ = jobs.send(Job { answers, done }).await;
             pending.push(ended);
         }

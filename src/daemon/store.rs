@@ -171,7 +171,7 @@ impl StoreTask {
 
     /// The cycle without a poll.
     async fn between_polls(&mut self, turns: Turns) -> Timestamp {
-        match cycle::unasked(&self.settings, &self.store, &*self.around.clock).await {
+        match cycle::unasked(&self.settings, &self.store, &*self.around.clock) {
             Ok(answers) => drop(self.act(&answers, turns).await),
             Err(error) => self.failed(&error),
         }

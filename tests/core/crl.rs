@@ -20,7 +20,7 @@ use trustsync::trust::formats::pem;
 use trustsync::trust::values::timestamp::Timestamp;
 use trustsync::trust::verify::anchor::Anchors;
 use trustsync::trust::verify::crl::{
-    CoveredKind, Crl, Freshest, LARGEST, Problem, Revocation, VerifiedCrl, believe as judge, revocations,
+    CoveredKind, Crl, Freshest, LARGEST, Problem, Revocation, VerifiedCrl, believe as judge, lapsed, revocations,
 };
 use trustsync::trust::verify::{self, Policy, Verdict};
 
@@ -234,7 +234,7 @@ impl World {
     fn judge(&self, crl: &Crl) -> Result<VerifiedCrl, Problem> {
         judge(crl, &self.chain(), SKEW, now()).map_err(|refused| {
             let text = refused.to_string();
-            assert!(text.contains("stays out") && text.contains(&refused.issuer), "{text}");
+            assert!(text.contains("trusted") && text.contains(&refused.issuer), "{text}");
             refused.problem
         })
     }
@@ -401,7 +401,7 @@ fn a_list_is_believed_from_this_update_to_next_update() {
     let world = World::new();
     let crl = world.intermediate.list(&[LEAF], |_| {});
     let at = |moment: &str| {
-        judge(&crl, &world.chain(), SKEW, moment.parse().unwrap()).map(|verified| verified.next_update())
+        judge(&crl, &world.chain(), SKEW, moment.parse().unwrap()).map(|verified| verified.in_force_until().unwrap())
     };
     let next = "2026-06-06T00:00:00Z".parse().unwrap();
     let problem = |moment| at(moment).unwrap_err().problem;
@@ -409,6 +409,33 @@ fn a_list_is_believed_from_this_update_to_next_update() {
     assert_eq!(at("2026-05-29T23:55:00Z"), Ok(next));
     assert_eq!(at("2026-06-06T00:00:00Z"), Ok(next));
     assert_eq!(problem("2026-06-06T00:00:01Z"), Problem::Stale(next));
+}
+
+/// A revocation is for good, so the age of a list takes nothing from whom it names; only what it does not name is unknown.
+#[test]
+fn a_list_that_is_not_in_force_revokes_whom_it_names_and_vouches_for_nobody() {
+    let world = World::new();
+    let chain = world.chain();
+    let leaf = &world.leaf;
+    let revoking = world.intermediate.list(&[LEAF], |_| {});
+    let of_root = world.root.list(&[], |_| {});
+    for moment in ["2026-05-29T23:54:59Z", "2026-06-06T00:00:01Z", "2029-06-06T00:00:01Z"] {
+        let refused = judge(&revoking, &chain, SKEW, moment.parse().unwrap()).unwrap_err();
+        assert!(refused.to_string().contains("whom it names is revoked all the same"), "{refused}");
+        let lists = Freshest::default().and(lapsed(&revoking, &chain)).and(lapsed(&of_root, &chain));
+        assert_eq!(revocations(leaf, &chain, &lists).len(), 1, "{moment}");
+        assert_eq!(lists.uncovered(leaf, &chain).len(), 2, "{moment}");
+    }
+    // Beside a list that is in force, it takes no word from it.
+    let empty = world.intermediate.list(&[], |_| {});
+    let lists =
+        freshest_of([world.judge(&empty).unwrap(), world.judge(&of_root).unwrap()]).and(lapsed(&revoking, &chain));
+    assert!(lists.uncovered(leaf, &chain).is_empty());
+    assert_eq!(revocations(leaf, &chain, &lists).len(), 1);
+    // Of a stranger's list, or one that was changed, nothing counts.
+    let mut forged = revoking.der().to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(lapsed(&Crl::parse(forged).unwrap(), &chain).is_none());
 }
 
 #[test]

@@ -47,6 +47,7 @@ struct Stage {
     asked: Arc<Mutex<Vec<String>>>,
     /// Where the lists are.
     base: String,
+    silent: Arc<Mutex<bool>>,
     settings: Settings,
     clients: Clients,
     folder: tempfile::TempDir,
@@ -55,12 +56,24 @@ struct Stage {
 impl Stage {
     /// A vendor whose lists revoke nobody, under `policy`, with these authorities.
     async fn new(policy: &str, authorities: &str) -> Self {
+        Self::with(policy, authorities, None).await
+    }
+
+    /// With the lists at another place.
+    async fn with(policy: &str, authorities: &str, elsewhere: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (lists, asked) = (Lists::default(), Arc::new(Mutex::new(Vec::new())));
         let (answers, seen) = (lists.clone(), asked.clone());
+        let silent = Arc::new(Mutex::new(false));
+        let says_nothing = Arc::clone(&silent);
         tokio::spawn(async move {
+            let mut held = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
+                if *says_nothing.lock().unwrap() {
+                    held.push(stream);
+                    continue;
+                }
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
                     match stream.read_u8().await {
@@ -81,7 +94,7 @@ impl Stage {
 
         let clock = SimulatedClock::at(START.parse().unwrap());
         let mut options = VendorOptions::new(Arc::new(clock.clone()));
-        options.crls = CrlPlace::At(base.clone());
+        options.crls = CrlPlace::At(elsewhere.unwrap_or_else(|| base.clone()));
         let vendor = Vendor::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -104,7 +117,7 @@ impl Stage {
         );
         let settings = resolve::read(&folder.path().join("trustsync.toml"), &BTreeMap::new()).unwrap().settings;
         let clients = Clients::of(&settings).unwrap();
-        let stage = Self { vendor, clock, lists, asked, base, settings, clients, folder };
+        let stage = Self { vendor, clock, lists, asked, base, silent, settings, clients, folder };
         for name in ["digicert-root", "digicert-intermediate", "genesys-root"] {
             stage.publish(name, &[]);
         }
@@ -124,6 +137,11 @@ impl Stage {
         let week = Validity::of(since, Duration::from_secs(7 * DAY));
         let list = issuer.revocation_list(&revoked, u64::try_from(since.unix()).unwrap(), week).unwrap();
         self.lists.lock().unwrap().insert(name.to_owned(), list);
+    }
+
+    /// The lists' host accepts connections from now on, and says nothing.
+    fn silence(&self) {
+        *self.silent.lock().unwrap() = true;
     }
 
     fn outage(&self) {
@@ -442,6 +460,100 @@ async fn a_revoked_genesys_witness_is_denied_while_its_root_still_admits() {
     assert!(set.denied.contains_key(&Fingerprint::of(&witness)), "{:?}", events(&report));
     assert_eq!((set.name_rules.len(), set.pins.len()), (1, 1));
     assert!(report.committed && !report.deny_all);
+}
+
+#[tokio::test]
+async fn a_list_that_is_stale_when_it_is_first_seen_revokes_whom_it_names() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    let revoked = stage.current();
+    stage.publish("digicert-intermediate", std::slice::from_ref(&revoked));
+    stage.later(8 * DAY);
+    stage.publish("digicert-root", &[]);
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical), "{:?}", events(&report));
+    assert_eq!(severity(&report, "crl_unavailable"), Some(Severity::Warning), "and it vouches for nobody");
+    assert!(stage.pins().is_empty());
+    assert_eq!(stage.contents().state.planner.denied[&Fingerprint::of(&revoked)].reason, DenialReason::Revoked);
+}
+
+#[tokio::test]
+async fn soft_says_so_where_no_list_speaks_for_a_leaf() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    // At the leaf's distribution point lies a list of another issuer of its path: genuine, and in force.
+    let of_root = stage.lists.lock().unwrap()["digicert-root"].clone();
+    stage.lists.lock().unwrap().insert("digicert-intermediate".to_owned(), of_root);
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "revocation_unknown"), Some(Severity::Warning), "{:?}", events(&report));
+    assert_eq!((report.exit(false), stage.pins().len()), (Exit::Done, 1), "soft lets it in");
+    assert_eq!(report.findings.iter().filter(|one| one.event.name() == "revocation_unknown").count(), 1);
+    stage.later(2 * HOUR);
+    stage.publish("digicert-intermediate", &[]);
+    let report = stage.cycle().await;
+    assert!(severity(&report, "revocation_unknown").is_none(), "{:?}", events(&report));
+}
+
+/// A server that accepts a connection and never says a word, as a network that drops packets.
+async fn silent_host() -> (String, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            *count.lock().unwrap() += 1;
+            held.push(stream);
+        }
+    });
+    (base, asked)
+}
+
+#[tokio::test]
+async fn a_silent_host_of_lists_keeps_nobody_waiting_for_long_and_is_left_alone_for_an_hour() {
+    let (base, asked) = silent_host().await;
+    let mut stage = Stage::with("soft", r#"["DigiCert"]"#, Some(base)).await;
+    let asked = || *asked.lock().unwrap();
+    let begun = std::time::Instant::now();
+    let report = stage.cycle().await;
+    let took = begun.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_secs(12)).contains(&took), "{took:?}");
+    assert_eq!(
+        (report.generation, report.exit(false)),
+        (Some(1), Exit::Done),
+        "soft lets it in: {:?}",
+        events(&report)
+    );
+    assert_eq!(severity(&report, "crl_unavailable"), Some(Severity::Warning));
+    assert!(asked() >= 1);
+
+    // Within the hour it is not asked, and the alarm stands.
+    let (before, begun) = (asked(), std::time::Instant::now());
+    stage.later(HOUR - 60);
+    stage.clients = Clients::of(&stage.settings).unwrap();
+    let report = stage.cycle().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(asked(), before, "another process remembers it too");
+    let said = report.findings.iter().find(|one| one.event.name() == "crl_unavailable").unwrap();
+    assert!(said.text.contains("did not answer") && said.text.contains("asked again after"), "{}", said.text);
+    stage.later(120);
+    stage.cycle().await;
+    assert!(asked() > before, "after the hour it is asked again");
+}
+
+#[tokio::test]
+async fn what_is_trusted_has_had_its_turn_before_a_silent_host_is_given_up() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    stage.cycle().await;
+    stage.later(2 * HOUR);
+    stage.silence();
+    let cycle = tokio::time::timeout(Duration::from_secs(3), stage.cycle());
+    assert!(cycle.await.is_err(), "it goes on to wait for the lists");
+    let answered = stage.contents().state.planner.slots.values().next().unwrap().last_answer;
+    assert_eq!(answered, Some(stage.clock.now()), "but the vendor's answer was acted on by then");
+    let begun = std::time::Instant::now();
+    let report = stage.cycle().await;
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    assert_eq!(severity(&report, "crl_not_refreshed"), Some(Severity::Note), "{:?}", events(&report));
 }
 
 #[tokio::test]

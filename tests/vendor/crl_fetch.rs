@@ -385,9 +385,9 @@ impl World {
 
     async fn obtain(&self, url: &str, now: &str) -> Obtained {
         let now: Timestamp = now.parse().unwrap();
-        let issuers = [self.certificate.clone()];
+        let issuers = [self.certificate.clone()].into();
         let kept = look_up(&self.cache, url, &issuers, Duration::ZERO, now);
-        if kept.is_due { obtain(&self.fetcher, &self.cache, url, kept, SECONDS_10).await } else { kept.as_it_is() }
+        if kept.is_due { obtain(&self.fetcher, &self.cache, kept, SECONDS_10).await } else { kept.as_it_is() }
     }
 
     fn kept(&self, url: &str) -> Option<Vec<u8>> {

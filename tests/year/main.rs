@@ -589,9 +589,10 @@ impl Year {
                 let observed = cycle::ask(&self.settings, "us", &mut self.clients, &self.clock, deadline).await;
                 self.seen.polls += 1;
                 self.seen.failed_polls += u64::from(observed.iter().any(|said| said.failures().next().is_some()));
-                cycle::gather(&self.settings, &store, &mut self.clients, observed, &self.clock, deadline).await.unwrap()
+                let (settings, clients) = (&self.settings, &mut self.clients);
+                cycle::gather(settings, &store, clients, observed, &self.clock, deadline).await.unwrap().0
             } else {
-                cycle::unasked(&self.settings, &store, &self.clock).await.unwrap()
+                cycle::unasked(&self.settings, &store, &self.clock).unwrap()
             };
             let options = Options { deadline: Duration::ZERO, lock_timeout: Duration::ZERO, command: "the year" };
             let session = Session::open(&store, &self.clock, &options).unwrap();

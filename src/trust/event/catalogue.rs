@@ -240,6 +240,9 @@ catalogue!(
     CrlNotKept = row("crl_not_kept", WARNING, STORE, End::List)
         .means("Lists are used, but not kept: they must be fetched again after a restart.")
         .act("Look at the disk and at the permissions of the store's folder crl."),
+    RevocationUnknown = row("revocation_unknown", WARNING_OR_NOTE, SLOT, End::List)
+        .tells("No list in force speaks for a certificate that is trusted: a revocation of it would go unseen.")
+        .act("Look at the list with trustsync inspect, and ask the CA which list is for this certificate."),
     TooManyCrls = row("too_many_crls", WARNING, STORE, End::List)
         .means("The certificates name more lists than are fetched; a revocation in another would go unseen.")
         .act("Look at the certificates with trustsync inspect: the vendor's name one list each."),

@@ -86,12 +86,6 @@ rules!(
         "under crl.policy = \"hard\", a CRL in force covers what enters",
         "It is verified again in every cycle; make the distribution point reachable, or set crl.policy = \"soft\".",
     ),
-    UnusableCrl = (
-        "unusable-crl",
-        "a CRL that is handed in can answer for the path",
-        "Fetch the issuer's current CRL from the address in its certificates and verify again, or leave it out.",
-    ),
-    // And not anyExtendedKeyUsage, alone or besides.
     NoClientAuth =
         ("no-client-auth", "a leaf names clientAuth, and not just any usage, among its extended key usages", VENDOR,),
     // It has digitalSignature, and never keyCertSign, where it has key usages (RFC 5280, 4.2.1.3).
@@ -180,6 +174,11 @@ impl Violation {
     pub(crate) fn by(certificate: &Certificate, rule: Rule, what: impl Into<String>) -> Self {
         Self { rule, certificate: Some(named(certificate)), what: what.into() }
     }
+
+    /// No list speaks for this certificate.
+    pub(crate) fn of_unknown_revocation(certificate: &Certificate) -> Self {
+        Self::by(certificate, Rule::RevocationUnknown, "no CRL in force says whether it was revoked")
+    }
 }
 
 fn named(certificate: &Certificate) -> (String, Fingerprint) {
@@ -229,8 +228,7 @@ impl Refusal {
     /// The refusal of a leaf because these, itself or its issuers, have no revocation list in force.
     #[must_use]
     pub fn of_unknown_revocation(leaf: &Certificate, uncovered: &[&Certificate]) -> Option<Self> {
-        let what = "no CRL in force says whether it was revoked";
-        let of = |certificate: &&Certificate| Violation::by(certificate, Rule::RevocationUnknown, what);
+        let of = |certificate: &&Certificate| Violation::of_unknown_revocation(certificate);
         Self::of_violations(Some(leaf), uncovered.iter().map(of).collect())
     }
 

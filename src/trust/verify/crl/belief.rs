@@ -9,13 +9,14 @@ use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::crl::{CoveredKind, Crl, CrlFacts};
 use crate::trust::verify::signed::{self, SignatureProblem};
 
-/// A list that an issuer on an accepted path signed, and that is in force. Only [`believe`] makes one.
+/// A list that an issuer on an accepted path signed. In force, it says who is revoked and who is not; not in force, only
+/// who is. [`believe`] and [`lapsed`] alone make one.
 #[derive(Debug, Clone)]
 pub struct VerifiedCrl {
     pub(super) crl: Crl,
     /// The key that signed it: of two CAs of one name, it speaks for one.
     pub(super) issuer_key: Fingerprint,
-    next_update: Timestamp,
+    in_force_until: Option<Timestamp>,
 }
 
 impl VerifiedCrl {
@@ -25,10 +26,10 @@ impl VerifiedCrl {
         self.crl.facts()
     }
 
-    /// Until when it is in force.
+    /// Until when it is in force; `None` where it is not.
     #[must_use]
-    pub fn next_update(&self) -> Timestamp {
-        self.next_update
+    pub fn in_force_until(&self) -> Option<Timestamp> {
+        self.in_force_until
     }
 }
 
@@ -80,6 +81,21 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Whether the list is signed as it should be, and only its time is not now.
+    #[must_use]
+    pub fn is_of_time(&self) -> bool {
+        matches!(self, Self::NotYetValid(_) | Self::NoNextUpdate | Self::Stale(_))
+    }
+
+    fn consequence(&self) -> &'static str {
+        if self.is_of_time() {
+            "It vouches for nothing, but whom it names is revoked all the same; what else is trusted stays."
+        } else {
+            "It revokes nothing and vouches for nothing; what is trusted stays, and what was found revoked before stays \
+             out."
+        }
+    }
+
     fn remedy(&self) -> &'static str {
         match self {
             Self::NotYetValid(_) => "Check this machine's clock; the list is read again in every cycle.",
@@ -101,9 +117,8 @@ impl Problem {
 /// A list that is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the CRL of {} (issued {this_update}) was refused: {problem}. It revokes nothing and vouches for nothing; what is \
-     trusted stays, and what was found revoked before stays out. {}",
-    quoted(.issuer), .problem.remedy()
+    "the CRL of {} (issued {this_update}) was refused: {problem}. {} {}",
+    quoted(.issuer), .problem.consequence(), .problem.remedy()
 )]
 pub struct Refused {
     /// The issuer that it names, RFC 2253 text.
@@ -124,23 +139,37 @@ pub fn believe(
 ) -> Result<VerifiedCrl, Refused> {
     let facts = crl.facts();
     let refused = |problem| Refused { issuer: facts.issuer.clone(), this_update: facts.this_update, problem };
+    let signed = signed(crl, issuers).map_err(refused)?;
+    let end = in_force(facts, clock_skew, now).map_err(refused)?;
+    Ok(VerifiedCrl { in_force_until: Some(end), ..signed })
+}
+
+/// A list that is not in force, but signed as it should be: a revocation is for good, so what it names is revoked.
+#[must_use]
+pub fn lapsed(crl: &Crl, issuers: &[Certificate]) -> Option<VerifiedCrl> {
+    signed(crl, issuers).ok()
+}
+
+/// A list that one of these signed, whatever its time.
+fn signed(crl: &Crl, issuers: &[Certificate]) -> Result<VerifiedCrl, Problem> {
+    let facts = crl.facts();
     let mut named = issuers.iter().filter(|issuer| issuer.facts().subject_der == facts.issuer_der).peekable();
     if named.peek().is_none() {
-        return Err(refused(Problem::OtherIssuer));
+        return Err(Problem::OtherIssuer);
     }
-    of_its_kind(facts).map_err(refused)?;
+    of_its_kind(facts)?;
     // Of several CAs of that name, the problem of the one that comes nearest is reported.
     let mut nearest = Problem::OtherIssuer;
     for issuer in named {
         match signed_by(crl, issuer) {
             Ok(()) => {
-                let next_update = in_force(facts, clock_skew, now).map_err(refused)?;
-                return Ok(VerifiedCrl { crl: crl.clone(), issuer_key: issuer.facts().key_fingerprint, next_update });
+                let issuer_key = issuer.facts().key_fingerprint;
+                return Ok(VerifiedCrl { crl: crl.clone(), issuer_key, in_force_until: None });
             }
             Err(problem) => nearest = nearest.max(problem),
         }
     }
-    Err(refused(nearest))
+    Err(nearest)
 }
 
 fn of_its_kind(facts: &CrlFacts) -> Result<(), Problem> {

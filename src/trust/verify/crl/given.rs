@@ -8,27 +8,31 @@ use std::time::Duration;
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::values::excerpt::quoted;
 use crate::trust::values::timestamp::Timestamp;
-use crate::trust::verify::crl::{Crl, Freshest, Problem, UnreadableCrl, believe, revocations};
+use crate::trust::verify::crl::{Crl, Freshest, Problem, UnreadableCrl, believe, lapsed, revocations};
 use crate::trust::verify::refusal::{Rule, Violation};
 
 /// What the lists say of a leaf and its path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// [`Rule::Revoked`] and [`Rule::UnusableCrl`].
+    /// [`Rule::Revoked`], and where the policy demands a list for each certificate [`Rule::RevocationUnknown`].
     pub violations: Vec<Violation>,
-    /// Lists that concern no certificate here or are not needed, and certificates below the anchor that no list covers.
+    /// Lists that cannot be used, that concern no certificate here or are not needed, and certificates below the anchor
+    /// that no list covers.
     pub notes: Vec<String>,
     /// Whether a list in force speaks for every certificate below the anchor.
     pub covered: bool,
+    /// Whether a list that cannot be used leaves one of them without an answer.
+    pub unanswered: bool,
 }
 
 /// Asks these lists, each with a name for messages, about a leaf and the issuers of its accepted path (anchor
-/// included).
+/// included), as the cycle does. `hard`: a certificate for which no list speaks is refused.
 #[must_use]
 pub fn ask(
     leaf: &Certificate,
     chain: &[Certificate],
     lists: &[(String, Result<Crl, UnreadableCrl>)],
+    hard: bool,
     clock_skew: Duration,
     now: Timestamp,
 ) -> Answer {
@@ -49,22 +53,28 @@ pub fn ask(
                     answer.notes.push(note);
                     continue;
                 }
-                Err(refused) => (Some(&crl.facts().issuer_der), refused.problem.to_string()),
+                Err(refused) => {
+                    if refused.problem.is_of_time() {
+                        freshest = freshest.and(lapsed(crl, chain));
+                    }
+                    (Some(&crl.facts().issuer_der), refused.problem.to_string())
+                }
             },
         };
         unusable.push((issuer, format!("the CRL {name} cannot be used: {problem}")));
     }
     let uncovered = freshest.uncovered(leaf, chain);
     for (issuer, what) in unusable {
-        let silent = uncovered.iter().find(|silent| issuer.is_none_or(|issuer| silent.facts().issuer_der == *issuer));
-        match silent {
-            Some(silent) => answer.violations.push(Violation::by(silent, Rule::UnusableCrl, what)),
-            None => answer.notes.push(format!("{what}; another one answers in its place")),
-        }
+        let is_missed = uncovered.iter().any(|silent| issuer.is_none_or(|issuer| silent.facts().issuer_der == *issuer));
+        answer.unanswered |= is_missed;
+        answer.notes.push(if is_missed { what } else { format!("{what}; another one answers in its place") });
     }
     for revoked in revocations(leaf, chain, &freshest) {
         let on_path = std::iter::once(leaf).chain(chain).find(|one| one.fingerprint() == revoked.fingerprint);
         answer.violations.push(Violation::by(on_path.unwrap_or(leaf), Rule::Revoked, revoked.to_string()));
+    }
+    if hard {
+        answer.violations.extend(uncovered.iter().map(|certificate| Violation::of_unknown_revocation(certificate)));
     }
     let notes = uncovered.iter().map(|one| format!("no CRL that was given tells of {}", quoted(&one.facts().subject)));
     answer.notes.extend(notes);

@@ -33,13 +33,15 @@ use crate::trust::formats::pem;
 use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::timestamp::Timestamp;
 
-pub use belief::{Problem, Refused, VerifiedCrl, believe};
+pub use belief::{Problem, Refused, VerifiedCrl, believe, lapsed};
 pub use revocation::{Freshest, Reason, Revocation, past_revoked, revocations};
 
 /// The largest list that is read. The largest that public CAs have published lie a little below ten megabytes.
 pub const LARGEST: usize = 16 * 1024 * 1024;
 /// The longest PEM of such a list: a third more for base64, and line ends.
 const LARGEST_TEXT: usize = LARGEST / 2 * 3;
+/// More lists than a file has that somebody hands in.
+const MOST_OF_A_FILE: usize = 32;
 /// More extensions than any list has.
 const MOST_EXTENSIONS: usize = 32;
 
@@ -155,6 +157,17 @@ struct RawEntry {
 }
 
 impl Crl {
+    /// Reads a file that an operator hands in: DER, or PEM with some lists. Each for itself, at least one.
+    pub fn read_all(bytes: impl Into<Bytes>) -> Vec<Result<Self, UnreadableCrl>> {
+        let bytes = bytes.into();
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let count = if bytes.first() == Some(&der::SEQUENCE) { 1 } else { pem::count(text) };
+        if !(2..=MOST_OF_A_FILE).contains(&count) {
+            return vec![Self::read(bytes)];
+        }
+        pem::scan(text).into_iter().map(Self::of_block).collect()
+    }
+
     /// Reads a list in either form: DER, or PEM with one `X509 CRL` block and nothing else that is a block.
     pub fn read(bytes: impl Into<Bytes>) -> Result<Self, UnreadableCrl> {
         let bytes = bytes.into();
@@ -171,6 +184,10 @@ impl Crl {
         let Some(block) = (count == 1).then(|| pem::scan(text)).and_then(|mut blocks| blocks.pop()) else {
             return Err(UnreadableCrl(format!("it is not DER, and has {count} PEM blocks where one is expected")));
         };
+        Self::of_block(block)
+    }
+
+    fn of_block(block: pem::Block) -> Result<Self, UnreadableCrl> {
         match block.bytes {
             Ok(_) if block.label != "X509 CRL" => {
                 Err(UnreadableCrl(format!("its PEM block is not an X509 CRL but {:?}", block.label)))

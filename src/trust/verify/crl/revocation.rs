@@ -10,8 +10,8 @@ use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::crl::{RawEntry, Scope, VerifiedCrl};
 use crate::trust::verify::signed;
 
-/// Of each issuer and scope the freshest list. Two distribution points of one issuer are two scopes: a fresh list of
-/// the one says nothing about the other's certificates.
+/// Of each issuer and scope the freshest list that is in force, and the freshest that is not. Two distribution points of
+/// one issuer are two scopes: a fresh list of the one says nothing about the other's certificates.
 #[derive(Debug, Clone, Default)]
 pub struct Freshest(BTreeMap<Key, VerifiedCrl>);
 
@@ -20,13 +20,19 @@ struct Key {
     issuer_der: Vec<u8>,
     issuer_key: Fingerprint,
     scope: Scope,
+    in_force: bool,
 }
 
 impl Freshest {
     /// Takes a list in, unless it has a fresher one of the same issuer and scope; returns whether it did.
     pub fn add(&mut self, crl: VerifiedCrl) -> bool {
         let facts = crl.facts();
-        let key = Key { issuer_der: facts.issuer_der.clone(), issuer_key: crl.issuer_key, scope: facts.scope.clone() };
+        let key = Key {
+            issuer_der: facts.issuer_der.clone(),
+            issuer_key: crl.issuer_key,
+            scope: facts.scope.clone(),
+            in_force: crl.in_force_until().is_some(),
+        };
         if self.0.get(&key).is_some_and(|known| age(known) > age(&crl)) {
             return false;
         }
@@ -34,10 +40,10 @@ impl Freshest {
         true
     }
 
-    /// These and, where there is one, another.
+    /// These and others.
     #[must_use]
-    pub fn and(mut self, crl: Option<VerifiedCrl>) -> Self {
-        if let Some(crl) = crl {
+    pub fn and(mut self, crls: impl IntoIterator<Item = VerifiedCrl>) -> Self {
+        for crl in crls {
             self.add(crl);
         }
         self
@@ -48,14 +54,18 @@ impl Freshest {
         self.0.values()
     }
 
-    /// Those of `leaf` and `chain` (not the anchor: only the operator answers for it) for which no list here speaks.
+    /// Those of `leaf` and `chain` (not the anchor: only the operator answers for it) for which no list
+    /// speaks that is in force.
     #[must_use]
     pub fn uncovered<'a>(&self, leaf: &'a Certificate, chain: &'a [Certificate]) -> Vec<&'a Certificate> {
         std::iter::once(leaf)
             .chain(chain)
             .filter(|certificate| !certificate.facts().self_issued())
             .filter(|certificate| {
-                !self.iter().any(|crl| speaks_for(crl, certificate, chain) && crl.facts().scope.includes(certificate))
+                !self
+                    .iter()
+                    .filter(|crl| crl.in_force_until().is_some())
+                    .any(|crl| speaks_for(crl, certificate, chain) && crl.facts().scope.includes(certificate))
             })
             .collect()
     }
