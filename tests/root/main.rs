@@ -9,4 +9,5 @@ mod first_process;
 mod haproxy;
 mod moved;
 mod out_of_reach;
+mod requests;
 mod watchers;

@@ -125,7 +125,8 @@ fn refuse(files: &Privileged, request: Option<&Request>, why: String) -> ApplyOu
     outcome.rendered = ApplyOutcome::last(files).and_then(|last| last.rendered);
     // Where the daemon reads it, if there is such a place.
     drop(files.conclude(&outcome.to_bytes()));
-    files.clear();
+    // What is left there the next turn that is taken removes, and reports.
+    drop(files.clear());
     outcome
 }
 

@@ -121,8 +121,9 @@ impl Apply<'_> {
             Ok(files) => files,
             Err(error) => return self.without(request, &error.into()),
         };
-        let (outcome, mut exit) =
+        let (mut outcome, mut exit) =
             self.work(&files, request).instrument(span).await.unwrap_or_else(|error| self.without(request, &error));
+        outcome.findings.extend(self.not_cleared(&files.clear()));
         let mut outcome = outcome.bounded();
         if outcome.rendered.is_none() {
             outcome.rendered = ApplyOutcome::last(&files).and_then(|last| last.rendered);
@@ -131,8 +132,17 @@ impl Apply<'_> {
             outcome.findings.push(self.finding(event::Event::OutcomeNotWritten, error.to_string()));
             exit = Exit::Store;
         }
-        files.clear();
         (outcome, exit)
+    }
+
+    fn not_cleared(&self, uncleared: &[StoreError]) -> Option<Finding> {
+        housekeeping::finding(
+            event::Event::ApplyNotSwept,
+            Subject::target(&self.target.name),
+            "What was left as a request was taken away, but could not be removed",
+            "Nothing reads it; the next turn tries again",
+            uncleared.iter().map(StoreError::in_short),
+        )
     }
 
     fn finding(&self, event: event::Event, text: String) -> Finding {

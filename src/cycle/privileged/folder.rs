@@ -15,6 +15,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::store::link::{CONSUMED, LinkPath, OUTCOMES, REQUESTS, STATE};
@@ -28,6 +29,9 @@ const RELOAD: u32 = 0o200;
 
 /// In a request's mode: the server was seen to use root's files.
 const USED: u32 = 0o040;
+
+/// As many entries of what was asked with are removed at once: a request has one.
+const MOST_REMOVED: usize = 20_000;
 
 /// No outcome is larger.
 const LARGEST: u64 = 1024 * 1024;
@@ -154,8 +158,7 @@ impl Privileged {
         let folder = self.root.join(CONSUMED);
         // Where it cannot be made, the rename says why.
         let _ = make_for_root(&folder);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let consumed = folder.join(format!("{}-{}-{}", self.target, std::process::id(), now.as_nanos()));
+        let consumed = self.unused(CONSUMED, "");
         if let Err(error) = fs::rename(&request, &consumed) {
             // The disk has no room for a name: what cannot be renamed can be removed.
             if fs::remove_file(&request).or_else(|_| fs::remove_dir_all(&request)).is_ok() {
@@ -173,28 +176,48 @@ impl Privileged {
         Ok(file::look_up(&consumed)?.as_ref().map(Request::of))
     }
 
-    /// Removes the requests that were taken, as far as that works: they disturb nothing.
-    pub fn clear(&self) {
+    /// A name of this target's alone: no target's name has an `@`.
+    fn unused(&self, folder: &str, prefix: &str) -> PathBuf {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let (process, number) = (std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
+        self.root.join(folder).join(format!("{prefix}{}@{process}-{now}-{number}", self.target))
+    }
+
+    /// Removes the requests that were taken. What could not be removed disturbs nothing, and is tried again.
+    pub fn clear(&self) -> Vec<StoreError> {
         if self.fits().is_err() {
-            return;
+            return Vec::new();
         }
-        let Ok(entries) = fs::read_dir(self.root.join(CONSUMED)) else { return };
-        let ours = format!("{}-", self.target);
-        for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&ours)) {
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let _ = if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
-        }
+        let Ok(entries) = fs::read_dir(self.root.join(CONSUMED)) else { return Vec::new() };
+        let ours = format!("{}@", self.target);
+        let taken = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&ours));
+        // All of them first: what stands in one is removed from beside it.
+        let taken: Vec<PathBuf> = taken.take(MOST_REMOVED).map(|entry| entry.path()).collect();
+        let beside = || self.unused(CONSUMED, "");
+        taken.iter().filter_map(|path| file::remove_deep(path, beside, MOST_REMOVED).err()).collect()
     }
 
     /// Asks the helper: makes the entry that it waits for, in place of one that is unanswered.
     pub fn ask(&self, purpose: Purpose) -> Result<Request, StoreError> {
         let request = self.request();
         let named = |suffix: &str| self.root.join(REQUESTS).join(format!(".new-{}{suffix}", self.target));
-        let prepared = file::free(named, file::remove_leftover)?;
+        let beside = || self.unused(REQUESTS, ".old-");
+        let prepared = file::free(named, |path| file::remove_deep(path, beside, MOST_REMOVED))?;
         let failed = |error| StoreError::io("create", &request, error);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&prepared).map_err(failed)?;
         let made = self.stamp(&file, purpose).and_then(|made| {
-            fs::rename(&prepared, &request)?;
+            match fs::rename(&prepared, &request) {
+                // Whoever left a folder there, no file can take its place.
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                    let aside = beside();
+                    fs::rename(&request, &aside)?;
+                    fs::rename(&prepared, &request)?;
+                    // It disturbs nothing there.
+                    drop(file::remove_deep(&aside, beside, MOST_REMOVED));
+                }
+                renamed => renamed?,
+            }
             Ok(made)
         });
         made.map_err(|error| {

@@ -305,6 +305,42 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
     remove(path, |path| fs::remove_dir_all(path))
 }
 
+/// Removes what stands at `path`, however deep it is, with one file open at a time: what stands in a directory is first
+/// renamed to a name that `beside` makes, in a folder of ours, or removed. So no directory is looked into but one whose
+/// name nobody else can exchange, and no symlink is followed. Never more than `most` entries at once: the rest stays at
+/// those names.
+pub(crate) fn remove_deep(path: &Path, mut beside: impl FnMut() -> PathBuf, most: usize) -> Result<(), StoreError> {
+    let failed = |path: &Path, error| StoreError::io("remove", path, error);
+    let mut left = most;
+    let mut waiting = vec![path.to_owned()];
+    while let Some(next) = waiting.pop() {
+        if left == 0 {
+            return Err(failed(path, io::Error::other(format!("it holds more than {most} entries"))));
+        }
+        left = left.saturating_sub(1);
+        if !look_up(&next)?.is_some_and(|found| found.is_dir()) {
+            remove(&next, |_| Ok(()))?;
+            continue;
+        }
+        for entry in fs::read_dir(&next).map_err(|error| failed(&next, error))?.flatten() {
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(1);
+            let inner = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let outside = beside();
+                fs::rename(&inner, &outside).map_err(|error| failed(&inner, error))?;
+                waiting.push(outside);
+            } else {
+                fs::remove_file(&inner).map_err(|error| failed(&inner, error))?;
+            }
+        }
+        fs::remove_dir(&next).map_err(|error| failed(&next, error))?;
+    }
+    Ok(())
+}
+
 fn remove(path: &Path, directory: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), StoreError> {
     // Asked first: a read-only disk refuses to remove even what is not there, and that would look like an error of
     // ours.
