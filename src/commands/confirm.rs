@@ -3,10 +3,10 @@
 
 use super::{Failure, load, open, print, published, store_of_target, the_stores};
 use crate::cli::Global;
-use crate::cycle::Report;
+use crate::cycle::{self, Report};
 use crate::exit::Exit;
 use crate::log;
-use crate::store::{Link, LinkPath};
+use crate::store::Link;
 use crate::trust::turn::Evidence;
 
 pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
@@ -15,7 +15,7 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     let store = store_of_target(&stores, target)?;
     let mut session = open(global, store, "trustsync confirm")?;
     let wanted = published(&session.contents)?.generation;
-    let named = match LinkPath::target(&store.path, target)?.read()? {
+    let named = match cycle::link_of(store, target)?.read()? {
         Link::Generation(number) if number == wanted => None,
         Link::Generation(number) => Some(format!("names generation {number:06}")),
         Link::Missing => Some("is not there yet".to_owned()),

@@ -1,6 +1,7 @@
 //! `trustsync trust`: admits a leaf that the vendor does not list, until a given end, by the same policy as any other.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::inspect::read_as_pem;
@@ -17,7 +18,7 @@ use crate::trust::values::excerpt::quoted;
 use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Identity;
-use crate::trust::verify::refusal::Refusal;
+use crate::trust::verify::refusal::{Refusal, Rule};
 
 /// What lasts longer belongs into the configuration, or to the vendor.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
@@ -43,7 +44,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     for store in &stores {
         match judge(&cycle::read(store)?)? {
             Ok(accepted) => question.push_str(&asked(store, &accepted, until, arguments.any_identity)),
-            Err(refusals) => return Ok(refused(refusals)),
+            Err(refusals) => return Ok(refused(&arguments.file, &refusals)),
         }
     }
     operator::confirm(arguments.yes, &question).await?;
@@ -54,7 +55,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let mut session = open_as(global, store, "trustsync trust", by.clone())?;
         let accepted = match judge(&session.contents)? {
             Ok(accepted) => accepted,
-            Err(refusals) => return Ok(refused(refusals)),
+            Err(refusals) => return Ok(refused(&arguments.file, &refusals)),
         };
         let mut planner = session.contents.state.planner.clone();
         let mut set = session.contents.set.clone();
@@ -94,11 +95,30 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
 }
 
 /// Why each slot refuses it.
-fn refused(refusals: Vec<(SlotId, Refusal)>) -> Exit {
+fn refused(file: &Path, refusals: &[(SlotId, Refusal)]) -> Exit {
     for (slot, refusal) in refusals {
-        log_line!(LeafRefused, slot = %slot, "{slot}: {refusal}");
+        log_line!(LeafRefused, slot = %slot, "{slot}: {}", told(file, refusal));
     }
     Exit::Refused
+}
+
+/// The vendor mends what the vendor lists; a file that is not what it should be is the operator's own.
+fn told(file: &Path, refusal: &Refusal) -> String {
+    let is_of_file = matches!(
+        refusal.rule(),
+        Rule::ForeignBlock
+            | Rule::BrokenPem
+            | Rule::TooLarge
+            | Rule::NoCertificate
+            | Rule::TooManyCertificates
+            | Rule::UnreadableCertificate
+            | Rule::SeveralLeaves
+    );
+    let text = refusal.to_string();
+    match text.strip_suffix(refusal.rule().remedy()).filter(|_| is_of_file) {
+        Some(text) => format!("{text}To see what is in the file: trustsync inspect {}", file.display()),
+        None => text,
+    }
 }
 
 /// What would be admitted.

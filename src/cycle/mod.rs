@@ -38,7 +38,7 @@ use tracing::Instrument;
 use crate::clock::Clock;
 use crate::settings::resolved::{CrlPolicy, Settings, Store as StoreSettings, Target};
 use crate::store::contents::{self, Contents, ContentsError};
-use crate::store::{Link, LockError, Store, StoreError};
+use crate::store::{Link, LinkPath, LockError, Store, StoreError};
 use crate::trust::plan::clock_doubt::{self, KnownTimes};
 use crate::trust::plan::difference::Difference;
 use crate::trust::plan::planner_state::PlannerState;
@@ -123,6 +123,14 @@ pub enum Turns {
     Due,
     /// None: more is to be committed first, and one turn does for all of it.
     Later,
+}
+
+/// The link that the server of the store's target of this name reads by.
+pub fn link_of(store: &StoreSettings, name: &str) -> Result<LinkPath, StoreError> {
+    match store.targets.iter().find(|target| target.name == name) {
+        Some(target) => turns::link_of(store, target),
+        None => LinkPath::target(&store.path, name),
+    }
 }
 
 /// Runs one cycle for one store.

@@ -8,7 +8,7 @@ use support::terminal;
 use trustsync::simulator::world::Impostor;
 
 fn status(sandbox: &Sandbox) -> Value {
-    sandbox.run(&["status", "--output", "json"]).json()
+    sandbox.run(&["status", "--output", "json"]).json()["stores"]["main"].clone()
 }
 
 /// What must not have changed where a word was refused.
@@ -179,7 +179,7 @@ fn who_and_why_stand_in_status_history_evidence_and_manifest() {
     sandbox.run(&["status"]).says(&["by the operator's override until", alice, "API down, ticket 7"]);
 
     sandbox.run(&["hold", "--for", "2h", "--reason", "année de gel\u{202e}"]).exits(0);
-    said(&status(&sandbox)[0]["hold"]["said"], "année de gel\\u202e");
+    said(&status(&sandbox)["hold"]["said"], "année de gel\\u202e");
     sandbox.run(&["status"]).says(&["HELD until", "année de gel"]).never_says(&["\u{202e}", "\u{1b}"]);
     sandbox.run(&["release"]).exits(0);
 
@@ -205,7 +205,7 @@ fn who_and_why_stand_in_status_history_evidence_and_manifest() {
     // Without sudo it is who runs it.
     sandbox.unset("SUDO_USER");
     sandbox.run(&["hold"]).exits(0);
-    let who = status(&sandbox)[0]["hold"]["said"]["by"].as_str().unwrap().to_owned();
+    let who = status(&sandbox)["hold"]["said"]["by"].as_str().unwrap().to_owned();
     assert!(who.ends_with(&format!("(uid {})", rustix::process::getuid().as_raw())), "{who}");
 }
 
@@ -220,4 +220,32 @@ fn a_hold_for_no_time_and_a_release_of_nothing_say_so() {
     sandbox.run(&["hold"]).exits(0);
     sandbox.run(&["release"]).exits(0);
     sandbox.run(&["release"]).exits(11);
+}
+
+#[test]
+fn a_file_that_is_no_leaf_is_the_operators_own_and_a_stranger_is_offered_no_way_in() {
+    let sandbox = Sandbox::new();
+    sandbox.sync(&[]).exits(0);
+    fs::write(sandbox.path("two.pem"), {
+        let leaf = |who| sandbox.world().impostor(who).unwrap().pem();
+        format!("{}{}", leaf(Impostor::Namesake), leaf(Impostor::Stranger))
+    })
+    .unwrap();
+    fs::write(sandbox.path("torn.pem"), "-----BEGIN CERTIFICATE-----\nMIIB").unwrap();
+    let path = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    for file in ["/etc/passwd".to_owned(), path("two.pem"), path("torn.pem")] {
+        let ran = sandbox.run(&["trust", &file, "--until", "14d"]).exits(11);
+        ran.says(&["was refused", &format!("trustsync inspect {file}")]).never_says(&["support case"]);
+    }
+    fs::write(sandbox.path("stranger.pem"), sandbox.world().impostor(Impostor::Stranger).unwrap().pem()).unwrap();
+    let ran = sandbox.run(&["trust", &path("stranger.pem"), "--until", "14d"]).exits(11);
+    ran.says(&["mail.stranger.example"]).never_says(&["identity = [", "any-identity"]);
+    // Nor where the vendor's own listing has one.
+    sandbox.world().fail(
+        trustsync::simulator::failure::Failure::UpcomingStranger,
+        trustsync::simulator::failure::Endpoint::Listing,
+        None,
+    );
+    sandbox.world().set_days_left(60).unwrap();
+    sandbox.sync(&[]).exits(5).says(&["upcoming_refused"]).never_says(&["identity = ["]);
 }

@@ -286,7 +286,7 @@ fn each_refusal_says_what_was_found_on_what_which_rule_that_breaks_and_what_to_d
     let stranger = LeafRequest::client("stranger.example.com", request().validity);
     refused(
         &files.issue(&stranger),
-        &["BROKEN      identity", NAME, "stranger.example.com", "identity = [\"stranger.example.com\"]"],
+        &["BROKEN      identity", NAME, "stranger.example.com", "A stranger's certificate"],
     );
     // Ranked: both hold, and the nearer one is said first.
     let forgotten = files.pki.other_root.issue("Genesys", &Files::request(-400, -3)).unwrap();

@@ -759,3 +759,20 @@ fn a_request_that_cannot_be_taken_away_is_answered_once_and_keeps_nothing_from_t
     }
     assert_eq!(host.told_by("edge").len(), told + 1);
 }
+
+#[test]
+fn a_confirmation_settles_a_privileged_target_that_nothing_can_show() {
+    let Some(host) = Host::new() else { return };
+    let base = host.sandbox.configuration();
+    let failing = "\n[target.edge]\nkind = \"generic\"\nprivileged = true\nreload = { command = [\"/bin/false\"] }\n";
+    host.sandbox.configure(&format!("{base}{failing}"));
+    host.sync().exits(7);
+    let _unit = host.path_unit(&["edge"]);
+    host.daemon(&["confirm", "edge"]).exits(0).says(&["your confirmation of generation 000001 holds"]);
+    host.daemon(&["sync"]).exits(0).says(&["confirmed by the operator"]);
+    // By root at the keyboard too, and for no other generation.
+    host.sandbox.world().set_days_left(60).unwrap();
+    host.daemon(&["sync"]).exits(7);
+    host.root(&["confirm", "edge"]).exits(0).says(&["your confirmation of generation 000002 holds"]);
+    host.owners_are_kept();
+}

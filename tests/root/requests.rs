@@ -69,8 +69,8 @@ fn what_is_too_much_to_be_removed_at_once_is_said_and_goes_in_the_end() {
     let Some(host) = settled() else { return };
     std::fs::create_dir(host.path("precious")).unwrap();
     host.shell("mkdir $ROOT/targets/requests/edge");
-    make_deep(&host, host.path("targets/requests/edge").to_str().unwrap(), 12_000);
-    host.apply("edge").exits(0).says(&["apply_not_swept", "more than 20000 entries"]);
+    make_deep(&host, host.path("targets/requests/edge").to_str().unwrap(), 2_000);
+    host.apply("edge").exits(0).says(&["apply_not_swept", "more than 5000 entries"]);
     let mut turns = 0;
     while !names(&host, "targets/consumed").is_empty() {
         turns += 1;

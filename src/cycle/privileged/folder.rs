@@ -31,7 +31,7 @@ const RELOAD: u32 = 0o200;
 const USED: u32 = 0o040;
 
 /// As many entries of what was asked with are removed at once: a request has one.
-const MOST_REMOVED: usize = 20_000;
+const MOST_REMOVED: usize = 5_000;
 
 /// No outcome is larger.
 const LARGEST: u64 = 1024 * 1024;

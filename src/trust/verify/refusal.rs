@@ -79,7 +79,8 @@ rules!(
     Identity = (
         "identity",
         "a leaf carries the identity of its slot",
-        "Compare both names with the vendor's page; only if the new one is the vendor's, set the line above.",
+        "A stranger's certificate of the same CA looks just like this. Only if the vendor's page names the new name, set the \
+         source's identity.",
     ),
     RevocationUnknown = (
         "revocation-unknown",
