@@ -379,3 +379,58 @@ fn of_two_stores_one_cannot_be_read() {
     let status = sandbox.run(&["status"]).exits(3).says(&["main: OK", "second is writable by others"]);
     assert!(status.stdout.starts_with("main: OK"), "{status:?}");
 }
+
+/// The vendor's word on a role is published once three clean answers agree on it, and shown at once.
+#[test]
+fn a_role_that_is_being_confirmed_is_shown_as_the_vendor_lists_it() {
+    let sandbox = stage(None);
+    let (departing, coming) = (sandbox.current_leaf(), sandbox.upcoming_leaf());
+    sandbox.world().rotate().unwrap();
+    assert_eq!(sandbox.current_leaf(), coming);
+    for answers in 1..=2 {
+        sandbox.sync(&[]).exits(0);
+        let document = sandbox.run(&["status", "--output", "json"]).json();
+        let trusted = document["stores"]["main"]["trusted"].as_array().unwrap().clone();
+        let of = |leaf: &str| trusted.iter().find(|held| held["sha256"] == leaf).unwrap().clone();
+        let confirming = |published: &str| serde_json::json!({"published": published, "answers": answers, "of": 3});
+        assert_eq!((&of(&coming)["role"], &of(&coming)["confirming"]), (&"current".into(), &confirming("upcoming")));
+        let departed = of(&departing);
+        assert_eq!((&departed["role"], &departed["confirming"]), (&"retiring".into(), &confirming("current")));
+        let leaves: String = departed["leaves"].as_str().unwrap().into();
+        let status = sandbox.run(&["status"]);
+        status.says(&[
+            &format!("current   {}", of(&coming)["name"].as_str().unwrap()),
+            &format!("retiring  {}", departed["name"].as_str().unwrap()),
+            &format!("confirming ({answers} of 3): published as upcoming"),
+            &format!("no longer listed; leaves {leaves}"),
+        ]);
+        assert_eq!(sandbox.pins()[&coming], "upcoming");
+    }
+    sandbox.sync(&[]).exits(0);
+    sandbox.run(&["status"]).never_says(&["confirming"]).says(&["no longer listed; leaves "]);
+    assert_eq!((&*sandbox.pins()[&coming], &*sandbox.pins()[&departing]), ("current", "retiring"));
+    // What the metrics call current is what the vendor presents, too.
+    sandbox.world().rotate().unwrap();
+    let daemon = Daemon::start(&sandbox);
+    eventually("it answers", || get(&sandbox, "/status"));
+    let asked = sandbox.world().requests().len();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&daemon.0), rustix::process::Signal::USR1).unwrap();
+    eventually("asked", || (sandbox.world().requests().len() > asked).then_some(()));
+    let remaining = || {
+        let metrics = get(&sandbox, "/metrics")?;
+        let line = metrics.lines().find(|line| {
+            line.starts_with("trustsync_certificate_remaining_seconds") && line.contains("role=\"current\"")
+        })?;
+        line.rsplit_once(' ')?.1.parse::<i64>().ok()
+    };
+    let presented = seconds_left(&sandbox);
+    eventually("the current one's own end", || (remaining()?.abs_diff(presented) < 120).then_some(()));
+}
+
+/// The seconds that the certificate has left which the vendor presents.
+fn seconds_left(sandbox: &Sandbox) -> i64 {
+    use trustsync::clock::Clock;
+    use trustsync::trust::formats::certificate::Certificate;
+    let leaf = Certificate::parse(sandbox.world().current().unwrap().der()).unwrap();
+    leaf.facts().not_after.unix() - trustsync::clock::SystemClock.now().unix()
+}

@@ -4,5 +4,6 @@
 mod forged;
 mod life;
 mod listen;
+mod minded;
 mod operator;
 mod turns_together;
