@@ -153,6 +153,7 @@ pub struct CertificateAuthority {
     path: Vec<Vec<u8>>,
     organisation: String,
     crl_url: Option<String>,
+    names_its_key: bool,
 }
 
 impl CertificateAuthority {
@@ -168,7 +169,7 @@ impl CertificateAuthority {
             .and_then(|key| CertifiedIssuer::self_signed(params, key))
             .map_err(|source| failed(common_name, source))?;
         let path = vec![issuer.der().to_vec()];
-        Ok(Self { issuer, path, organisation: organisation.to_owned(), crl_url })
+        Ok(Self { issuer, path, organisation: organisation.to_owned(), crl_url, names_its_key: true })
     }
 
     /// An intermediate below `self` that may sign leaves alone (pathlen 0).
@@ -179,7 +180,7 @@ impl CertificateAuthority {
             .and_then(|key| CertifiedIssuer::signed_by(params, key, &self.issuer))
             .map_err(|source| failed(common_name, source))?;
         let path = std::iter::once(issuer.der().to_vec()).chain(self.path.clone()).collect();
-        Ok(Self { issuer, path, organisation: self.organisation.clone(), crl_url })
+        Ok(Self { issuer, path, organisation: self.organisation.clone(), crl_url, names_its_key: true })
     }
 
     /// Signs a leaf with a key of its own.
@@ -250,8 +251,14 @@ impl CertificateAuthority {
         Self::root("Simulator", "Simulated TLS CA", Timestamp::from_unix(2_524_608_000), None)
     }
 
+    /// The same, but what it signs does not say whose key signed it.
+    #[must_use]
+    pub fn without_key_identifier(self) -> Self {
+        Self { names_its_key: false, ..self }
+    }
+
     fn mark(&self, params: &mut CertificateParams) {
-        params.use_authority_key_identifier_extension = true;
+        params.use_authority_key_identifier_extension = self.names_its_key;
         if let Some(url) = &self.crl_url {
             params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![url.clone()] }];
         }

@@ -14,7 +14,6 @@ use std::pin::Pin;
 pub mod apache;
 pub mod ca_only;
 pub mod check;
-mod der;
 pub mod endpoint;
 pub mod enforcement;
 pub mod envoy;

@@ -17,6 +17,7 @@ mod render_apache;
 mod render_envoy;
 mod render_haproxy;
 mod schedule;
+mod served;
 mod settings;
 mod turn;
 mod verification;

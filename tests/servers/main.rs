@@ -14,6 +14,7 @@ mod new_kind;
 mod nginx_cycle;
 mod nginx_names;
 mod parsers;
+mod path_builders;
 mod services;
 mod stories;
 mod target_hooks;

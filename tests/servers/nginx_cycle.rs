@@ -19,6 +19,8 @@ use trustsync::cycle::Report;
 use trustsync::exit::Exit;
 use trustsync::settings::resolved::{GenerationEvidence, WireProof};
 use trustsync::simulator::crls::Revoke;
+use trustsync::simulator::pem_form::PemForm;
+use trustsync::simulator::pki::{DAY, LeafRequest, Validity};
 use trustsync::simulator::world::Impostor;
 use trustsync::targets::proof::wire;
 use trustsync::trust::event::severity::Severity;
@@ -46,6 +48,35 @@ async fn lines_that_are_included_but_not_loaded_are_loaded_by_the_next_sync() {
     assert_proven(&stage.cycle().await);
     assert_eq!(nginx.reload_requests(), 2);
     assert_eq!(knock(&nginx, Some(&stage.world().current().unwrap())), "200");
+}
+
+/// A CA that has changed its key: two issuers of one name, and leaves that do not say whose they are. nginx takes the first
+/// one in the file.
+#[tokio::test]
+async fn of_two_issuers_of_one_name_the_current_leafs_comes_first() {
+    for _ in 0..3 {
+        let mut stage = Stage::begin().await;
+        let nginx = stage.serve("nginx", PLAIN);
+        stage.configure(&[("nginx", &nginx, None)]);
+        let world = stage.world();
+        let [current, upcoming] = [200, 300].map(|days| {
+            let issuer = world.pki().digicert_root.intermediate("Client CA", world.now(), None).unwrap();
+            let validity = Validity::of(world.now(), DAY * days);
+            let request = LeafRequest::client(&world.options().certificate_name, validity);
+            issuer.without_key_identifier().issue("Genesys", &request).unwrap()
+        });
+        let listed = [("Current", &current), ("Upcoming", &upcoming)];
+        world.list_besides(listed.map(|(status, leaf)| (status, PemForm::Vendor.text(&leaf.with_issuers()))).to_vec());
+
+        nginx.rewrite(&stage.wired("nginx"));
+        let report = stage.cycle().await;
+        let text = alarm(&report, "servers_would_refuse");
+        assert!(text.contains("(upcoming)") && text.contains("a signature is wrong"), "{text}");
+        assert_eq!(report.exit(false), Exit::Answer);
+        nginx.reload();
+        assert_eq!(knock(&nginx, Some(&stage.world().current().unwrap())), "200");
+        assert_eq!((knock(&nginx, Some(&current)).as_str(), knock(&nginx, Some(&upcoming)).as_str()), ("200", "400"));
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! alone and nobody is denied; else the leaves that the vendor lists are admitted, one by one. An empty list would
 //! admit everybody: none is ever written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_socket
 /// `envoy/sds.json`, `envoy/sds-without-marker.json`.
 pub(super) fn files(set: &TrustSet, label: &Label<'_>) -> Files {
     let admission = Admission::of(set);
-    let authorities: String = admission.authorities(set).into_values().map(Certificate::pem).collect();
+    let authorities: String = admission.authorities(set).into_iter().map(Certificate::pem).collect();
     let marker = label.marker.pem();
     let without = if authorities.is_empty() { marker.clone() } else { authorities.clone() };
     [(WITH_MARKER, format!("{marker}{authorities}")), (WITHOUT_MARKER, without)]
@@ -82,12 +82,12 @@ impl Admission {
     }
 
     /// By names, the roots of these names alone; other clients' roots never: this admission would be theirs too.
-    fn authorities<'a>(&self, set: &'a TrustSet) -> BTreeMap<Fingerprint, &'a Certificate> {
+    fn authorities<'a>(&self, set: &'a TrustSet) -> Vec<&'a Certificate> {
+        let is_root = |held: &&Certificate| set.name_rules.iter().any(|rule| rule.root == **held);
+        let is_own = |held: &&Certificate| set.chain.contains_key(&held.fingerprint());
         match self {
-            Self::Leaves(_) => set.chain.iter().map(|(key, held)| (*key, held)).collect(),
-            Self::Names(_) | Self::Issuer => {
-                set.name_rules.iter().map(|rule| (rule.root.fingerprint(), &rule.root)).collect()
-            }
+            Self::Leaves(_) => set.bundle().into_iter().filter(is_own).collect(),
+            Self::Names(_) | Self::Issuer => set.bundle().into_iter().filter(is_root).collect(),
         }
     }
 }

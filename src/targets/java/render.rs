@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::targets::der::tlv;
 use crate::trust::formats::certificate::Certificate;
-use crate::trust::formats::der;
+use crate::trust::formats::der::{self, tlv};
 use crate::trust::inspection::pkcs12;
 use crate::trust::plan::set::TrustSet;
 use crate::trust::render::{Files, Label};

@@ -214,6 +214,10 @@ catalogue!(
     TooManyPins = row("too_many_pins", CRITICAL, SLOT, End::Observed)
         .tells("The slot trusts as many certificates as it may, and the vendor lists more: those are kept out.")
         .act("Ask the vendor; if all are theirs, raise verify.max_pins."),
+    ServersWouldRefuse = row("servers_would_refuse", CRITICAL_OR_WARNING, SLOT, End::Observed)
+        .tells("Servers that use OpenSSL do not find the path by which a certificate was accepted here: they refuse it. One \
+                that would have them refuse another is kept out.")
+        .act("Show the text to the vendor: two issuers share a name, or a certificate says what it may not be used for."),
     TooManyNewLeaves = row("too_many_new_leaves", CRITICAL, SLOT, End::Observed)
         .tells("One answer brings more new certificates than an answer may add: none of them enters.")
         .act("Ask the vendor; if all are theirs, raise verify.max_new_leaves for one cycle."),

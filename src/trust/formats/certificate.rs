@@ -79,6 +79,12 @@ pub struct Facts {
     pub subject_key_id: Option<Vec<u8>>,
     /// authorityKeyIdentifier's keyIdentifier.
     pub authority_key_id: Option<Vec<u8>>,
+    /// authorityKeyIdentifier's authorityCertSerialNumber, the content octets of its DER.
+    pub authority_serial: Option<Vec<u8>>,
+    /// authorityKeyIdentifier's authorityCertIssuer, DER of the first Name in it.
+    pub authority_issuer_der: Option<Vec<u8>>,
+    /// Whether Netscape's certificate type, where it has one, has SSL client.
+    pub netscape_client: Option<bool>,
     /// Its name constraints, where it has any.
     pub name_constraints: Option<DnsConstraints>,
     /// Critical extensions that nothing here processes, by OID.
@@ -279,6 +285,9 @@ fn read_facts(der: &[u8], parsed: &X509Certificate<'_>) -> Facts {
         crl_urls: Vec::new(),
         subject_key_id: None,
         authority_key_id: None,
+        authority_serial: None,
+        authority_issuer_der: None,
+        netscape_client: None,
         name_constraints: None,
         unknown_critical_extensions: Vec::new(),
         duplicate_extensions: Vec::new(),
@@ -368,6 +377,15 @@ fn read_extension(facts: &mut Facts, extension: &X509Extension<'_>) {
         }
         ParsedExtension::AuthorityKeyIdentifier(id) => {
             facts.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+            facts.authority_serial = id.authority_cert_serial.map(<[u8]>::to_vec);
+            facts.authority_issuer_der = id.authority_cert_issuer.iter().flatten().find_map(|name| match name {
+                GeneralName::DirectoryName(name) => Some(name.as_raw().to_vec()),
+                _ => None,
+            });
+            processed = false;
+        }
+        ParsedExtension::NSCertType(kind) => {
+            facts.netscape_client = Some(kind.ssl_client());
             processed = false;
         }
         ParsedExtension::ParseError { .. } => {

@@ -11,7 +11,15 @@ use std::fmt::Write;
 use x509_parser::asn1_rs::{Any, Tag, ToDer};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
+use crate::trust::formats::der::{BMP_STRING, NotDer, OID, Reader, SEQUENCE, SET, Value, tlv};
 use crate::trust::values::fingerprint::hex;
+
+const UTF8_STRING: u8 = 0x0c;
+const PRINTABLE_STRING: u8 = 0x13;
+const TELETEX_STRING: u8 = 0x14;
+const IA5_STRING: u8 = 0x16;
+const VISIBLE_STRING: u8 = 0x1a;
+const UNIVERSAL_STRING: u8 = 0x1c;
 
 /// The whole name.
 pub(in crate::trust) fn rfc2253(name: &X509Name<'_>) -> String {
@@ -127,4 +135,48 @@ fn short_name(oid: &str) -> Option<&'static str> {
         "1.3.6.1.4.1.311.60.2.1.3" => "jurisdictionC",
         _ => return None,
     })
+}
+
+/// The form in which OpenSSL compares and hashes names (`crypto/x509/x_name.c`): the RDNs one after the other, without the
+/// sequence around them, each string as UTF-8 in lower case, without spaces at its ends and with single ones within. Lower
+/// case and spaces are ASCII's alone.
+pub(crate) fn canonical(name: &[u8]) -> Result<Vec<u8>, NotDer> {
+    let mut whole = Vec::new();
+    let mut rdns = Reader::only(name, SEQUENCE)?.parts();
+    while !rdns.is_empty() {
+        let mut attributes = rdns.expect(SET)?.parts();
+        let mut written: Vec<Vec<u8>> = Vec::new();
+        while !attributes.is_empty() {
+            let mut attribute = attributes.expect(SEQUENCE)?.parts();
+            let kind = attribute.expect(OID)?;
+            let value = attribute.next()?;
+            attribute.end()?;
+            written.push(tlv(SEQUENCE, &[kind.whole, &canonical_value(&value)]));
+        }
+        // DER's order of a SET OF.
+        written.sort();
+        whole.extend(tlv(SET, &written));
+    }
+    Ok(whole)
+}
+
+fn canonical_value(value: &Value<'_>) -> Vec<u8> {
+    let wide = |size: usize| -> Vec<u8> {
+        let number = |character: &[u8]| character.iter().fold(0_u32, |code, byte| code << 8 | u32::from(*byte));
+        let characters =
+            value.content.chunks(size).map(|character| char::from_u32(number(character)).unwrap_or('\u{fffd}'));
+        characters.collect::<String>().into_bytes()
+    };
+    let text = match value.tag {
+        UTF8_STRING => value.content.to_vec(),
+        PRINTABLE_STRING | TELETEX_STRING | IA5_STRING | VISIBLE_STRING => {
+            value.content.iter().map(|byte| char::from(*byte)).collect::<String>().into_bytes()
+        }
+        BMP_STRING => wide(2),
+        UNIVERSAL_STRING => wide(4),
+        _ => return value.whole.to_vec(),
+    };
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let words = text.split(is_space).filter(|word| !word.is_empty());
+    tlv(UTF8_STRING, &[words.map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>().join(&b' ')])
 }

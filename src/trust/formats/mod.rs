@@ -4,5 +4,5 @@
 pub mod archive;
 pub mod certificate;
 pub(crate) mod der;
-pub(in crate::trust) mod distinguished_name;
+pub(crate) mod distinguished_name;
 pub mod pem;

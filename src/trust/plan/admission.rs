@@ -208,6 +208,24 @@ impl Planner<'_> {
         false
     }
 
+    /// Keeps out what would take another's path away at the servers; whether nothing was.
+    pub(super) fn refuse_harmful(
+        &mut self,
+        slot: &SlotState,
+        answer: &SlotAnswer,
+        entering: &mut Entering<'_>,
+    ) -> bool {
+        let listed = entering.len();
+        let left_out = self.left_out;
+        entering.retain(|(key, role, verified)| {
+            let Some(why) = left_out.get(key).filter(|_| !slot.entries.contains_key(key)) else { return true };
+            let text = format!("{} verified as {role}, but it is kept out: {why}", name(verified.leaf()));
+            self.report(Event::ServersWouldRefuse, &answer.slot, text);
+            false
+        });
+        entering.len() == listed
+    }
+
     /// Remembers who issued what the vendor listed; an override for one leaf accepts no issuer.
     pub(super) fn learn_issuers(&self, slot: &mut SlotState, authority: Authority) {
         if authority == Authority::DigiCert {

@@ -18,6 +18,7 @@ pub mod observation;
 pub mod overrides;
 pub mod planner_state;
 pub mod schedule;
+mod service;
 pub mod set;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use crate::trust::event::Event;
 use crate::trust::event::finding::Finding;
+use crate::trust::event::severity::Severity;
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan::observation::{ListedStatus, SlotAnswer, SlotVerdict};
 use crate::trust::plan::planner_state::{Listed, PlannerState, SlotState};
@@ -128,15 +130,40 @@ impl Plan {
     }
 }
 
-/// Plans one cycle: pure, so the same input gives the same plan.
+/// Plans one cycle: pure, so the same input gives the same plan. It is planned anew without a new leaf that would take
+/// another's path away at the servers.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
+    let mut left_out = BTreeMap::new();
+    loop {
+        let mut plan = plan_without(input, &left_out);
+        match service::harmful(&plan, input.committed, input.now) {
+            Some((key, why)) if !left_out.contains_key(&key) => drop(left_out.insert(key, why)),
+            _ => {
+                let refused = service::refused(&plan.set, input.answers, input.now);
+                let is_told_of = |slot: &SlotId| input.answers.iter().any(|answer| answer.slot == *slot);
+                plan.answer_refused |=
+                    refused.iter().any(|(slot, finding)| finding.severity == Severity::Critical && is_told_of(slot));
+                plan.findings.extend(refused.into_iter().map(|(_, finding)| finding));
+                return plan;
+            }
+        }
+    }
+}
+
+/// Plans one cycle, in which none of these enters, for these reasons.
+fn plan_without(input: &Input<'_>, left_out: &BTreeMap<Fingerprint, String>) -> Plan {
     let mut state = input.planner.clone();
     if !input.clock_doubted && state.hold.as_ref().is_some_and(|hold| hold.until <= input.now) {
         state.hold = None;
     }
-    let mut planner =
-        Planner { input, held: state.hold.is_some(), certificates: known(input.committed), findings: Vec::new() };
+    let mut planner = Planner {
+        input,
+        left_out,
+        held: state.hold.is_some(),
+        certificates: known(input.committed),
+        findings: Vec::new(),
+    };
     let mut answer_refused = false;
 
     // First, so that what is about to leave does not let another entry leave that would be the last.
@@ -168,6 +195,8 @@ fn known(set: &TrustSet) -> BTreeMap<Fingerprint, Certificate> {
 
 struct Planner<'a> {
     input: &'a Input<'a>,
+    /// What would do harm at the servers if it entered, and which.
+    left_out: &'a BTreeMap<Fingerprint, String>,
     /// Whether a hold is in force.
     held: bool,
     certificates: BTreeMap<Fingerprint, Certificate>,
@@ -206,7 +235,7 @@ impl Planner<'_> {
             && answer.unjudged == 0
             && answer.certificates.iter().all(|listed| listed.verdict.accepted().is_some());
         // What this keeps out leaves the answer clean: else no absence would ever make room.
-        let fits = self.make_room(slot, answer, &mut entering);
+        let fits = self.make_room(slot, answer, &mut entering) & self.refuse_harmful(slot, answer, &mut entering);
         for (key, role, verified) in &entering {
             self.admit(slot, answer.authority, *key, *role, verified);
         }

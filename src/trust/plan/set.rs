@@ -10,6 +10,7 @@ use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::said::Said;
 use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::Timestamp;
+use crate::trust::verify::served;
 
 /// What a pinned leaf is to its slot. The order is the one in which a leaf of several slots is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -179,6 +180,18 @@ pub struct TrustSet {
 }
 
 impl TrustSet {
+    /// What servers read as authorities, ours and the operator's: in the order in which those servers that take the first
+    /// issuer of a name find the right one for current leaves, then for upcoming ones.
+    #[must_use]
+    pub fn bundle(&self) -> Vec<&Certificate> {
+        let extra = self.extra.iter().filter(|(key, _)| !self.chain.contains_key(*key));
+        let all = self.chain.iter().chain(extra).map(|(_, held)| held).collect();
+        let mut pins: Vec<&Pin> = self.pins.values().collect();
+        // Of two alike the elder is served already.
+        pins.sort_by_key(|pin| (pin.role(), pin.leaf.facts().not_before, pin.leaf.fingerprint()));
+        served::in_order(all, pins.into_iter().map(|pin| &pin.leaf))
+    }
+
     /// Whether everyone is to be denied.
     #[must_use]
     pub fn is_empty(&self) -> bool {

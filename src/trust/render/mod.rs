@@ -142,11 +142,7 @@ impl<'a> Content<'a> {
 
 /// Roots and intermediates, ours and the operator's; nothing where no one is admitted and no other client is served.
 fn bundle(set: &TrustSet) -> String {
-    set.chain
-        .iter()
-        .chain(set.extra.iter().filter(|(key, _)| !set.chain.contains_key(*key)))
-        .map(|(_, held)| held.pem())
-        .collect()
+    set.bundle().into_iter().map(Certificate::pem).collect()
 }
 
 /// Leaf's issuer first, as far as issuers are found; then the rest.

@@ -20,6 +20,7 @@ pub mod crl;
 mod path;
 pub mod refusal;
 mod rules;
+pub mod served;
 mod signed;
 pub mod work;
 
@@ -139,7 +140,8 @@ pub fn verify_listed(text: &str, anchors: &Anchors, policy: &Policy, now: Timest
     }
 }
 
-/// Verifies certificates that were read before, such as a recorded leaf and its chain, by the same rules.
+/// Verifies certificates that were read before, such as a recorded leaf and the chain that it had in all the years, by the
+/// same rules; how many there may be is for the caller to say.
 #[must_use]
 pub fn verify_certificates(
     given: Vec<Certificate>,
@@ -203,15 +205,11 @@ fn verify_read(
     now: Timestamp,
     work: &mut Work<'_>,
 ) -> Verdict {
-    let (given, most) = (certificates.len(), policy.max_certificates);
+    let given = certificates.len();
     let distinct: BTreeSet<Certificate> = certificates.into_iter().collect();
     let repeated = given.saturating_sub(distinct.len());
     if repeated > 0 {
         notes.push(format!("{repeated} certificates are in it more than once"));
-    }
-    if distinct.len() > most {
-        let what = format!("it has {} certificates, more than {most}", distinct.len());
-        return Verdict::Refused(Refusal::because(None, Violation::of(Rule::TooManyCertificates, what)));
     }
     let leaf = match the_leaf(&distinct) {
         Ok(leaf) => leaf.clone(),
