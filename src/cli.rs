@@ -222,6 +222,9 @@ pub struct Trust {
     /// Waive the identity: admit it whatever names it carries
     #[arg(long)]
     pub any_identity: bool,
+    /// Waive the extended key usage, where it has none at all
+    #[arg(long)]
+    pub no_usage: bool,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,

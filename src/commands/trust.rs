@@ -1,6 +1,6 @@
 //! `trustsync trust`: admits a leaf that the vendor does not list, until a given end, by the same policy as any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use super::inspect::read_as_pem;
 use super::{EachStore, Failure, load, open_as, operator, the_one, the_stores};
 use crate::cli::{Global, Trust, Until};
 use crate::clock::{Clock, SystemClock};
-use crate::cycle::{self, Accepted};
+use crate::cycle::{self, Accepted, Waived};
 use crate::exit::Exit;
 use crate::settings::resolved::{Source, Store};
 use crate::store::contents::Contents;
 use crate::trust::plan::overrides;
 use crate::trust::plan::planner_state::TrustOverride;
 use crate::trust::values::excerpt::quoted;
+use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Identity;
@@ -37,13 +38,13 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     let source = the_one("source", arguments.source.as_deref(), &sources.into_iter().collect::<Vec<_>>())?;
     let text = read_as_pem(&arguments.file)?;
     let stores: Vec<&Store> = stores.into_iter().filter(|store| store.sources.contains(&source.name)).collect();
-    let judge = |contents: &Contents| {
-        cycle::check_leaf(contents, &loaded.settings, source, &text, arguments.any_identity, SystemClock.now())
-    };
+    let waived = Waived { identity: arguments.any_identity, usage: arguments.no_usage };
+    let judge =
+        |contents: &Contents| cycle::check_leaf(contents, &loaded.settings, source, &text, waived, SystemClock.now());
     let mut question = String::new();
     for store in &stores {
         match judge(&cycle::read(store)?)? {
-            Ok(accepted) => question.push_str(&asked(store, &accepted, until, arguments.any_identity)),
+            Ok(accepted) => question.push_str(&asked(store, &accepted, until, waived)),
             Err(refusals) => return Ok(refused(&arguments.file, &refusals)),
         }
     }
@@ -62,7 +63,8 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let facts = accepted.verified.leaf().facts();
         // A name rule asks for its name all the same.
         let any_identity = arguments.any_identity && accepted.identity == Identity::Any;
-        let vouched = TrustOverride { since: now, until, any_identity, said: by.clone() };
+        let no_usage = is_waived_usage(&accepted, waived);
+        let vouched = TrustOverride { since: now, until, any_identity, no_usage, said: by.clone() };
         let Accepted { slot, identity, verified } = &accepted;
         let Some(role) = overrides::trust(&mut planner, &mut set, slot, verified, identity, vouched.clone()) else {
             log_line!(
@@ -73,7 +75,12 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
             );
             return Ok(Exit::Refused);
         };
-        let waived = if any_identity { ", identity waived" } else { "" };
+        let waived = match (any_identity, no_usage) {
+            (true, true) => ", identity and extended key usage waived",
+            (true, false) => ", identity waived",
+            (false, true) => ", extended key usage waived",
+            (false, false) => "",
+        };
         let said = format!("trust {} until {until}{waived}", facts.fingerprint);
         let mut report = session.act_on_override(&loaded.settings, planner, &set, &said).await?;
         let held = session.contents.state.planner.slots.get(&accepted.slot);
@@ -122,11 +129,16 @@ fn told(file: &Path, refusal: &Refusal) -> String {
 }
 
 /// What would be admitted.
-fn asked(store: &Store, accepted: &Accepted, until: Timestamp, any_identity: bool) -> String {
+fn asked(store: &Store, accepted: &Accepted, until: Timestamp, given: Waived) -> String {
     let Accepted { slot, identity, verified } = accepted;
     let facts = verified.leaf().facts();
-    let waived = any_identity && *identity == Identity::Any;
-    let waived = if waived { "\n  Its identity is waived: any name that it carries is admitted." } else { "" };
+    let mut waived = String::new();
+    if given.identity && *identity == Identity::Any {
+        waived.push_str("\n  Its identity is waived: any name that it carries is admitted.");
+    }
+    if is_waived_usage(accepted, given) {
+        waived.push_str("\n  It has no extended key usage, which is waived.");
+    }
     format!(
         "{}: admit {} (sha256 {}) in slot {slot} until {until}, though the vendor does not list it.\n  It was issued by \
          {} and is valid until {}.{waived}\n",
@@ -136,6 +148,19 @@ fn asked(store: &Store, accepted: &Accepted, until: Timestamp, any_identity: boo
         quoted(&facts.issuer),
         facts.not_after
     )
+}
+
+/// Whether it is the waiver by which it passes.
+fn is_waived_usage(accepted: &Accepted, given: Waived) -> bool {
+    given.usage && accepted.verified.leaf().facts().extended_key_usages.is_empty()
+}
+
+/// The leaves that are waived an absent extended key usage by this command, and until when; for root's half, where root
+/// types it. A file that cannot be used is the command's own to refuse.
+pub fn usage_waived(arguments: &Trust) -> Option<(BTreeSet<Fingerprint>, Timestamp)> {
+    let until = end(arguments.until, SystemClock.now()).ok()?;
+    let file = arguments.no_usage.then_some(&arguments.file)?;
+    Some((cycle::leaves_in(&read_as_pem(file).ok()?), until))
 }
 
 fn end(until: Until, now: Timestamp) -> Result<Timestamp, Failure> {

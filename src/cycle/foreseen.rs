@@ -63,13 +63,15 @@ fn leaf(
     let leaf = &set.pins.get(&key)?.leaf;
     let chain = entry.chain.iter().filter_map(|link| set.chain.get(link));
     let given: Vec<Certificate> = std::iter::once(leaf).chain(chain).cloned().collect();
-    let candidate =
-        match verify::verify_certificates(given, &rules.anchors, &settings.verify, clock.now(), &mut Work::default()) {
-            Verdict::Accepted(candidate) => candidate,
-            // That is no fault of the configuration.
-            Verdict::Expired(..) => return None,
-            Verdict::Refused(refusal) => return Some(refusal.to_string()),
-        };
+    let mut policy = settings.verify.clone();
+    policy.usage_waived.extend(entry.word.as_ref().filter(|word| word.no_usage).map(|_| key));
+    let candidate = match verify::verify_certificates(given, &rules.anchors, &policy, clock.now(), &mut Work::default())
+    {
+        Verdict::Accepted(candidate) => candidate,
+        // That is no fault of the configuration.
+        Verdict::Expired(..) => return None,
+        Verdict::Refused(refusal) => return Some(refusal.to_string()),
+    };
     let names = match &rules.identity {
         _ if entry.word.as_ref().is_some_and(|word| word.any_identity) => return None,
         IdentityRule::Fixed(Identity::Any) => return None,

@@ -52,7 +52,7 @@ pub use due::{PollDue, StateStamp, is_empty, state_stamp, turns_due};
 pub use foreseen::would_refuse;
 pub use look::{meant, summary, unwritable_now};
 pub use observe::{Clients, Observed, identity_rule, pin_line};
-pub use overrides::{Accepted, KnownCertificate, check_leaf, known_certificate, known_fingerprints};
+pub use overrides::{Accepted, KnownCertificate, Waived, check_leaf, known_certificate, known_fingerprints, leaves_in};
 pub use probe::{Probe, probe};
 pub use reach::out_of_reach;
 pub use report::{Report, TargetReport};

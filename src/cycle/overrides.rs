@@ -22,6 +22,22 @@ use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::refusal::{Refusal, Rule};
 use crate::trust::verify::{self, Identity, Verdict, Verified};
 
+/// What the operator waives of the policy for a leaf.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waived {
+    /// The names that it carries.
+    pub identity: bool,
+    /// That it has an extended key usage: one that it has must be the right one all the same.
+    pub usage: bool,
+}
+
+/// The certificates of a PEM text that are not CAs.
+#[must_use]
+pub fn leaves_in(text: &str) -> BTreeSet<Fingerprint> {
+    let blocks = pem::scan(text).into_iter().filter_map(|block| Certificate::parse(&block.bytes.ok()?).ok());
+    blocks.filter(|certificate| !certificate.facts().is_ca).map(|leaf| leaf.fingerprint()).collect()
+}
+
 /// A leaf that a slot would accept.
 pub struct Accepted {
     /// The first one that accepts it.
@@ -40,28 +56,32 @@ pub fn check_leaf(
     settings: &Settings,
     source: &Source,
     text: &str,
-    any_identity: bool,
+    waived: Waived,
     now: Timestamp,
 ) -> Result<Result<Accepted, Vec<(SlotId, Refusal)>>, CycleError> {
+    let mut policy = settings.verify.clone();
+    if waived.usage {
+        policy.usage_waived = leaves_in(text);
+    }
     let mut refusals = Vec::new();
     for (slot, authority) in source.slots() {
         let rules = observe::rules(source, slot, authority, &contents.state.planner)?;
         let identity = match rules.identity {
-            _ if any_identity && authority == Authority::DigiCert => Some(Identity::Any),
+            _ if waived.identity && authority == Authority::DigiCert => Some(Identity::Any),
             IdentityRule::Fixed(identity) => Some(identity),
             IdentityRule::Learn { learned: Some(names), .. } => Some(Identity::Names(names)),
             IdentityRule::Learn { region_name, learned: None } => {
                 region_name.map(|name| Identity::Names([name].into()))
             }
         };
-        let mut verdict = verify::verify_string(text, &rules.anchors, &settings.verify, now);
+        let mut verdict = verify::verify_string(text, &rules.anchors, &policy, now);
         // Who hands in a leaf without its chain means the chain that is known.
         if let Verdict::Refused(refusal) = &verdict
             && refusal.breaks(Rule::UnknownIssuer)
         {
             let known = contents.set.chain.values();
             let known: String = known.map(|link| pem::encode("CERTIFICATE", link.der())).collect();
-            match verify::verify_string(&format!("{text}\n{known}"), &rules.anchors, &settings.verify, now) {
+            match verify::verify_string(&format!("{text}\n{known}"), &rules.anchors, &policy, now) {
                 Verdict::Refused(_) => {}
                 better => verdict = better,
             }

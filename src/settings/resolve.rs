@@ -254,6 +254,8 @@ impl Resolver {
                 &OTHER_USAGES,
                 default.other_usages,
             ),
+            // Only the operator's word names such leaves.
+            usage_waived: default.usage_waived,
             // A leaf that lives for decades is a mistake or an attack; one of less than a day could not be rotated.
             max_validity: self.bounded(
                 "verify.max_validity",

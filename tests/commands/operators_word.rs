@@ -249,3 +249,75 @@ fn a_file_that_is_no_leaf_is_the_operators_own_and_a_stranger_is_offered_no_way_
     sandbox.world().set_days_left(60).unwrap();
     sandbox.sync(&[]).exits(5).says(&["upcoming_refused"]).never_says(&["identity = ["]);
 }
+
+/// A root of openssl's, and the leaves that it has signed with these extensions, as files in the sandbox.
+fn openssl_leaves(sandbox: &Sandbox, leaves: &[(&str, &str)]) {
+    let run = |script: &str| {
+        let mut shell = std::process::Command::new("/bin/sh");
+        let output = shell.args(["-ec", script]).current_dir(sandbox.path("")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc";
+    run(&format!(
+        "openssl req -x509 {key} -keyout ca.key -out ca.pem -days 3650 -subj '/O=Own/CN=Own Root' -addext \
+                  keyUsage=critical,keyCertSign,cRLSign"
+    ));
+    for (name, extensions) in leaves {
+        fs::write(
+            sandbox.path("extensions"),
+            format!(
+                "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nsubjectAltName=DNS:dataactions.prod.us-east-1.\
+                 mypurecloud.com\nauthorityKeyIdentifier=keyid\n{extensions}\n"
+            ),
+        )
+        .unwrap();
+        run(&format!(
+            "openssl req {key} -keyout {name}.key -out {name}.csr -subj '/O=Genesys/CN={name}'; openssl x509 -req \
+                      -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 100 -extfile extensions -out {name}.pem"
+        ));
+    }
+    let anchors = "digicert_anchors = [\"digicert-root.pem\", \"ca.pem\"]";
+    sandbox.configure(&sandbox.configuration().replace("digicert_anchors = [\"digicert-root.pem\"]", anchors));
+}
+
+#[test]
+fn only_an_extended_key_usage_that_is_absent_can_be_waived() {
+    let sandbox = Sandbox::new();
+    openssl_leaves(
+        &sandbox,
+        &[
+            ("none", ""),
+            ("server", "extendedKeyUsage=serverAuth"),
+            ("any", "extendedKeyUsage=anyExtendedKeyUsage"),
+            ("netscape", "nsCertType=server"),
+            ("netscape-client", "nsCertType=client"),
+        ],
+    );
+    sandbox.sync(&[]).exits(0);
+    let trust = |name: &str, more: &[&str]| {
+        let file = sandbox.path(&format!("{name}.pem")).to_str().unwrap().to_owned();
+        sandbox.run(&[&["trust", "--yes", &file, "--until", "14d"], more].concat())
+    };
+    trust("none", &[]).exits(11).says(&["it has no extended key usage"]);
+    for (name, why) in [
+        ("server", "its extended key usages are serverAuth"),
+        ("any", "anyExtendedKeyUsage"),
+        ("netscape", "its Netscape certificate type has no SSL client"),
+    ] {
+        trust(name, &["--no-usage"]).exits(11).says(&[why]);
+    }
+    assert_eq!(sandbox.pins().len(), 1);
+    trust("none", &["--no-usage"]).exits(0).says(&["extended key usage waived", "published generation 000002"]);
+    trust("netscape-client", &["--no-usage"]).exits(0);
+    assert_eq!(sandbox.pins().len(), 3);
+    // It stays by polls, and the configuration is not said to refuse it.
+    sandbox.sync(&[]).exits(0).says(&["unchanged"]);
+    sandbox.run(&["config", "check"]).exits(0).never_says(&["no extended key usage"]);
+    // Nothing else is waived with it, and one that needs no waiver has none.
+    let stranger = sandbox.world().impostor(Impostor::Stranger).unwrap();
+    fs::write(sandbox.path("stranger.pem"), stranger.pem()).unwrap();
+    trust("stranger", &["--no-usage"]).exits(11).says(&["identity"]);
+    let namesake = sandbox.world().impostor(Impostor::Namesake).unwrap();
+    fs::write(sandbox.path("namesake.pem"), namesake.pem()).unwrap();
+    trust("namesake", &["--no-usage"]).exits(0).never_says(&["waived"]);
+}

@@ -35,7 +35,7 @@ fn trust(store: &mut MemoryStore, leaf: &Leaf, now: Timestamp, until: Timestamp)
         panic!("the policy refuses {}", leaf.certificate.facts().subject)
     };
     let verified = candidate.admit(&identity).unwrap();
-    let word = TrustOverride { since: now, until, any_identity: false, said: Said::default() };
+    let word = TrustOverride { since: now, until, any_identity: false, no_usage: false, said: Said::default() };
     let role = overrides::trust(&mut store.planner, &mut store.set, &rules.slot, &verified, &identity, word);
     store.poll_each(now, &[]);
     role

@@ -30,7 +30,7 @@ fn scene(leaves: &[&Leaf]) -> Scene {
     let last = entries.get_mut(&leaves.last().unwrap().fingerprint).unwrap();
     last.role = Role::Trusted;
     let said = Said::default();
-    last.word = Some(TrustOverride { since: day(-1), until: day(30), any_identity: false, said });
+    last.word = Some(TrustOverride { since: day(-1), until: day(30), any_identity: false, no_usage: false, said });
     let manifest = serde_json::json!({
         "schema": 1, "store": "0123456789abcdef", "generation": 1, "committed": day(-1), "cause": "cycle",
         "digest": store.set.digest(), "deny_all": false, "slots": slots, "denied": {}, "chain": [], "extra": [],

@@ -3,7 +3,11 @@
 
 use serde_json::{Value, json};
 use support::host::Host;
+use support::leaves::NAME;
+use support::sandbox::fingerprint;
+use trustsync::clock::{Clock, SystemClock};
 use trustsync::simulator::crls::Revoke;
+use trustsync::simulator::pki::{DAY, LeafRequest, Validity};
 
 /// A host whose target `edge` stands at generation 1 with Current and Upcoming.
 fn settled() -> Option<Host> {
@@ -156,4 +160,35 @@ fn a_list_that_stands_beside_a_leaf_which_the_daemon_offers_all_the_same_revokes
     // What stands in crl/ and cannot be used holds nobody up and revokes nobody.
     host.shell("cd crl; for file in *.crl; do rm $file; done; mkfifo a.crl; mkdir b.crl; ln -s /dev/zero c.crl; echo > d.crl; truncate -s 6G e.crl");
     host.apply("edge").exits(5).says(&["is denied here"]);
+}
+
+#[test]
+fn an_absent_usage_is_waived_in_roots_half_only_where_root_typed_it() {
+    let Some(host) = settled() else { return };
+    let world = host.sandbox.world();
+    let validity = Validity::of(SystemClock.now(), 100 * DAY);
+    let request = LeafRequest { client_auth: false, ..LeafRequest::client(NAME, validity) };
+    let leaf = world.pki().digicert_intermediate.issue("Genesys", &request).unwrap();
+    let (file, key) = (host.path("leaf.pem"), fingerprint(leaf.der()));
+    std::fs::write(&file, leaf.pem()).unwrap();
+    let words = ["trust", "--yes", file.to_str().unwrap(), "--until", "14d", "--no-usage"];
+    let unit = host.path_unit(&["edge"]);
+    host.daemon(&words).exits(7).says(&["target_withheld", "Only root's own trust --no-usage"]);
+    drop(unit);
+    assert!(!rendered(&host).contains(&key));
+    // What root did not mean it does not waive, either.
+    host.root(&words.iter().filter(|word| **word != "--yes").copied().collect::<Vec<_>>()).exits(11);
+    host.apply("edge").exits(5);
+    assert!(!rendered(&host).contains(&key));
+    host.root(&words).exits(0);
+    assert!(rendered(&host).contains(&key));
+    host.sync().exits(0);
+    // No other one is waived with it.
+    let other = world.pki().digicert_intermediate.issue("Genesys", &request).unwrap();
+    std::fs::write(&file, other.pem()).unwrap();
+    let unit = host.path_unit(&["edge"]);
+    host.daemon(&words).exits(7);
+    drop(unit);
+    assert!(!rendered(&host).contains(&fingerprint(other.der())));
+    assert!(rendered(&host).contains(&key));
 }

@@ -760,16 +760,23 @@ async fn the_operators_override_admits_nobody_whom_a_kept_list_names() {
     let options = Options { deadline: Duration::from_secs(20), lock_timeout: Duration::from_secs(1), command: "test" };
     let mut session = cycle::Session::open(&store, &stage.clock, &options).unwrap();
     let source = &stage.settings.sources["us"];
-    let accepted =
-        cycle::check_leaf(&session.contents, &stage.settings, source, &namesake.pem(), false, stage.clock.now())
-            .unwrap()
-            .unwrap_or_else(|_| panic!());
+    let accepted = cycle::check_leaf(
+        &session.contents,
+        &stage.settings,
+        source,
+        &namesake.pem(),
+        cycle::Waived::default(),
+        stage.clock.now(),
+    )
+    .unwrap()
+    .unwrap_or_else(|_| panic!());
     let (mut planner, mut set) = (session.contents.state.planner.clone(), session.contents.set.clone());
     let now = stage.clock.now();
     let word = trustsync::trust::plan::planner_state::TrustOverride {
         since: now,
         until: now.plus(Duration::from_secs(DAY)),
         any_identity: false,
+        no_usage: false,
         said: trustsync::trust::values::said::Said::default(),
     };
     let role = trustsync::trust::plan::overrides::trust(

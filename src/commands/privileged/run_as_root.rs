@@ -19,9 +19,9 @@ use super::apply;
 use super::run_as_owner::{Child, Owner};
 use crate::cli::{Cli, Command, Global};
 use crate::clock::{Clock, SystemClock};
-use crate::commands::{Failure, environment, operator};
+use crate::commands::{Failure, environment, operator, trust};
 use crate::cycle::privileged::folder::Privileged;
-use crate::cycle::privileged::state::{StateError, note_word};
+use crate::cycle::privileged::state::{StateError, Word, note_word};
 use crate::daemon;
 use crate::exit::Exit;
 use crate::genesys::secret::read_secret;
@@ -30,6 +30,7 @@ use crate::settings::resolved::{SecretOrigin, Store};
 use crate::store::ownership;
 use crate::trust::plan::set::{Denial, DenialReason};
 use crate::trust::values::fingerprint::Fingerprint;
+use crate::trust::values::timestamp::Timestamp;
 
 /// How often a command looks for requests, and how often the daemon does: it is in no hurry, and idle for hours.
 const SOON: Duration = Duration::from_millis(20);
@@ -162,6 +163,8 @@ pub enum RootsWord {
     Distrust(Fingerprint, Option<String>),
     /// No longer deny it.
     Undistrust(Fingerprint),
+    /// Admit these without an extended key usage, until then.
+    WaiveUsage(BTreeSet<Fingerprint>, Timestamp),
 }
 
 impl RootsWord {
@@ -170,6 +173,10 @@ impl RootsWord {
         match command {
             Command::Distrust(arguments) => Some(Self::Distrust(arguments.fingerprint, arguments.reason.clone())),
             Command::Undistrust { fingerprint, .. } => Some(Self::Undistrust(*fingerprint)),
+            Command::Trust(arguments) => {
+                let (leaves, until) = trust::usage_waived(arguments)?;
+                Some(Self::WaiveUsage(leaves, until))
+            }
             _ => None,
         }
     }
@@ -184,16 +191,25 @@ pub async fn with_roots_word(
     command: impl Future<Output = Result<Exit, Failure>>,
 ) -> Result<Exit, Failure> {
     let now = SystemClock.now();
-    let mut lifted = false;
-    if let Some(RootsWord::Undistrust(fingerprint)) = &word {
+    let note = |word: Word| {
+        let mut changed = false;
         for (target, files) in helpers {
-            if note_word(files, (*fingerprint, None), now, global.lock_timeout)
-                .map_err(|error| not_kept(target, &error))?
-            {
-                log_line!(RootsWord, target, "target {target}: root no longer denies {fingerprint} by itself.");
-                lifted = true;
+            let noted = note_word(files, word.clone(), now, global.lock_timeout);
+            changed |= noted.map_err(|error| not_kept(target, &error))?;
+        }
+        Ok::<_, Failure>(changed)
+    };
+    let mut lifted = false;
+    match &word {
+        Some(RootsWord::Undistrust(fingerprint)) => {
+            lifted = note(Word::Undistrust(*fingerprint))?;
+            if lifted {
+                log_line!(RootsWord, "root no longer denies {fingerprint} by itself.");
             }
         }
+        // Before the daemon asks for it, which verifies it meanwhile; taken back if that comes to nothing.
+        Some(RootsWord::WaiveUsage(leaves, until)) => drop(note(Word::WaiveUsage(leaves.clone(), *until))?),
+        Some(RootsWord::Distrust(..)) | None => {}
     }
     let done = command.await;
     let exit = done.as_ref().map_or_else(Failure::exit, |exit| *exit);
@@ -202,14 +218,17 @@ pub async fn with_roots_word(
     if lifted && is_refused {
         return Ok(Exit::Done);
     }
-    if let Some(RootsWord::Distrust(fingerprint, reason)) = word.filter(|_| !is_refused) {
-        let denial = Denial { said: operator::said(reason.as_deref()), ..Denial::new(DenialReason::Distrusted, now) };
-        for (target, files) in helpers {
-            let noted = note_word(files, (fingerprint, Some(denial.clone())), now, global.lock_timeout);
-            noted.map_err(|error| not_kept(target, &error))?;
-            // Whoever runs as the store's owner may have done nothing of it.
-            apply::bring_about(global, target, files, &fingerprint).await?;
+    match word {
+        Some(RootsWord::Distrust(fingerprint, reason)) if !is_refused => {
+            let said = operator::said(reason.as_deref());
+            note(Word::Distrust(fingerprint, Denial { said, ..Denial::new(DenialReason::Distrusted, now) }))?;
+            for (target, files) in helpers {
+                // Whoever runs as the store's owner may have done nothing of it.
+                apply::bring_about(global, target, files, &fingerprint).await?;
+            }
         }
+        Some(RootsWord::WaiveUsage(leaves, _)) if is_refused => drop(note(Word::AskUsage(leaves))?),
+        _ => {}
     }
     done
 }

@@ -242,6 +242,8 @@ impl Apply<'_> {
             if self.settings.crl.policy == CrlPolicy::Off { Vec::new() } else { adopt::lists(&self.store.path) };
         // One that cannot be read revokes nobody.
         let lists: Vec<Crl> = lists.into_iter().filter_map(|list| Crl::read(list).ok()).collect();
+        let mut policy = self.settings.verify.clone();
+        policy.usage_waived = state.usage_waived(earlier.manifest.as_ref(), self.clock.now());
         let adopted = adopt(&Input {
             giver: Giver::Daemon,
             manifest: &given.manifest,
@@ -252,7 +254,7 @@ impl Apply<'_> {
             denied: &state.denied(),
             lists: &lists,
             extra: &anchors::extra(self.store).map_err(CycleError::from)?,
-            policy: &self.settings.verify,
+            policy: &policy,
             now: self.clock.now(),
         })?;
         state.store = Some(given.manifest.store.clone());

@@ -68,6 +68,9 @@ pub struct State {
     /// What root itself has distrusted.
     #[serde(default)]
     distrusted: BTreeMap<Fingerprint, Denial>,
+    /// Of which leaves root itself has waived an absent extended key usage, and until when.
+    #[serde(default)]
+    usage_waived: BTreeMap<Fingerprint, Timestamp>,
     /// Which leaves a list names, as root has verified by itself.
     #[serde(default)]
     revoked: BTreeMap<Fingerprint, Denial>,
@@ -113,6 +116,15 @@ impl State {
         denied
     }
 
+    /// The leaves whose extended key usage may be absent: by root's own waiver, which ends for what is not in place yet.
+    /// What is in place leaves when the daemon lets it go: nobody vouches for root's clock.
+    pub fn usage_waived(&self, in_place: Option<&Manifest>, now: Timestamp) -> BTreeSet<Fingerprint> {
+        let is_in_place =
+            |key| in_place.is_some_and(|held| held.slots.values().any(|slot| slot.entries.contains_key(key)));
+        let waived = self.usage_waived.iter().filter(|(key, until)| **until > now || is_in_place(key));
+        waived.map(|(key, _)| *key).collect()
+    }
+
     /// Keeps revocations that root has verified.
     pub fn keep_revoked(&mut self, revoked: &BTreeMap<Fingerprint, Denial>, now: Timestamp) {
         for (key, denial) in revoked {
@@ -131,23 +143,34 @@ impl State {
     }
 }
 
-/// Keeps a denial that root has typed, or with `None` lets go of one; whether that changed something.
-pub fn note_word(
-    files: &Privileged,
-    (fingerprint, word): (Fingerprint, Option<Denial>),
-    now: Timestamp,
-    lock_timeout: Duration,
-) -> Result<bool, StateError> {
+/// What root has typed.
+#[derive(Debug, Clone)]
+pub enum Word {
+    /// Deny it.
+    Distrust(Fingerprint, Denial),
+    /// No longer deny it.
+    Undistrust(Fingerprint),
+    /// Admit these without an extended key usage, until then.
+    WaiveUsage(BTreeSet<Fingerprint>, Timestamp),
+    /// No longer do so.
+    AskUsage(BTreeSet<Fingerprint>),
+}
+
+/// Keeps what root has typed; whether that changed something.
+pub fn note_word(files: &Privileged, word: Word, now: Timestamp, lock_timeout: Duration) -> Result<bool, StateError> {
     files.fits()?;
-    let _lock = Lock::acquire_at(files.lock(), "trustsync distrust", now, lock_timeout)?;
+    let _lock = Lock::acquire_at(files.lock(), "trustsync, for root", now, lock_timeout)?;
     let mut state = State::read(&files.state())?;
-    let before = state.distrusted.get(&fingerprint).cloned();
+    let before = state.clone();
     match word {
-        Some(_) if before.is_some() => return Ok(false),
-        Some(denial) => drop(state.distrusted.insert(fingerprint, denial)),
-        None if before.is_none() => return Ok(false),
-        None => drop(state.distrusted.remove(&fingerprint)),
+        Word::Distrust(key, denial) => drop(state.distrusted.entry(key).or_insert(denial)),
+        Word::Undistrust(key) => drop(state.distrusted.remove(&key)),
+        Word::WaiveUsage(keys, until) => state.usage_waived.extend(keys.into_iter().map(|key| (key, until))),
+        Word::AskUsage(keys) => state.usage_waived.retain(|key, _| !keys.contains(key)),
     }
-    state.write(&files.state())?;
-    Ok(true)
+    let is_changed = state != before;
+    if is_changed {
+        state.write(&files.state())?;
+    }
+    Ok(is_changed)
 }

@@ -135,6 +135,9 @@ pub struct TrustOverride {
     /// Whether the identity was waived.
     #[serde(default)]
     pub any_identity: bool,
+    /// Whether an absent extended key usage was waived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_usage: bool,
     /// Who gave it, and why.
     #[serde(default, skip_serializing_if = "Said::is_empty")]
     pub said: Said,

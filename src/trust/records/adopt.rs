@@ -17,6 +17,7 @@ use crate::trust::values::said::Said;
 use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::crl::{Crl, Freshest, believe, revocations};
+use crate::trust::verify::refusal::Rule;
 use crate::trust::verify::work::Work;
 use crate::trust::verify::{self, Identity, Policy, Verdict};
 
@@ -263,7 +264,11 @@ impl Adoption<'_> {
                 // Servers refuse it by themselves; the daemon keeps it as the last one. As a new one it would be one of
                 // which a list may have forgotten that it was revoked.
                 Verdict::Expired(candidate, _) if self.before(&rules.slot, key).is_some() => candidate,
-                Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => return Err(refusal.to_string()),
+                Verdict::Expired(_, refusal) | Verdict::Refused(refusal) => {
+                    let waived = word.is_some_and(|word| word.no_usage) && refusal.breaks(Rule::NoClientAuth);
+                    let why = if waived { " Only root's own trust --no-usage can waive that here." } else { "" };
+                    return Err(format!("{refusal}{why}"));
+                }
             };
         let Some(identity) = identity else {
             return Err(format!(

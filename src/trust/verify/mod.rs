@@ -31,6 +31,7 @@ use std::time::Duration;
 use crate::trust::formats::certificate::{Certificate, Curve, sound_signatures};
 use crate::trust::formats::pem::{self, BlockError};
 use crate::trust::values::excerpt::{SHOWN, quoted, quoted_list};
+use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::anchor::Anchors;
 use crate::trust::verify::refusal::{Refusal, Rule, Violation};
@@ -59,6 +60,9 @@ pub struct Policy {
     /// Whether a leaf may name extended key usages besides clientAuth. It may by default: public CAs sell one
     /// certificate for signing mail and for authentication.
     pub other_usages: bool,
+    /// Leaves of which the operator has waived an extended key usage that is absent. Servers admit them; one that has
+    /// usages without clientAuth, which servers refuse, is never waived.
+    pub usage_waived: BTreeSet<Fingerprint>,
     /// The longest validity of a leaf, notBefore to notAfter. 825 days: the longest that the CA/Browser Forum's S/MIME
     /// requirements (which govern public client certificates) still allow. No lower bound: lifetimes shrink.
     pub max_validity: Duration,
@@ -79,6 +83,7 @@ impl Default for Policy {
             curves: BTreeSet::from([Curve::P256, Curve::P384, Curve::P521]),
             signatures: sound_signatures().collect(),
             other_usages: true,
+            usage_waived: BTreeSet::new(),
             max_validity: Duration::from_secs(825 * 86_400),
             max_chain: 4,
             max_certificates: 10,

@@ -19,7 +19,12 @@ pub(super) fn of_leaf(leaf: &Certificate, policy: &Policy, now: Timestamp) -> Ve
     }
     let usages = &facts.extended_key_usages;
     let others: Vec<&str> = usages.iter().map(String::as_str).filter(|usage| *usage != "clientAuth").collect();
-    if usages.is_empty() {
+    if usages.is_empty() && policy.usage_waived.contains(&facts.fingerprint) {
+        // Netscape's type is the same in other words, and OpenSSL asks it.
+        if facts.netscape_client == Some(false) {
+            violates(Rule::NoClientAuth, "its Netscape certificate type has no SSL client".to_owned());
+        }
+    } else if usages.is_empty() {
         violates(Rule::NoClientAuth, "it has no extended key usage, and needs clientAuth".to_owned());
     } else if others.len() == usages.len() {
         let usages = usages.join(", ");
