@@ -169,6 +169,24 @@ impl Paths {
     fn chain(&self) -> Vec<Certificate> {
         self.chain.iter().cloned().collect()
     }
+
+    /// The URLs of its lists.
+    fn urls(&self) -> BTreeSet<String> {
+        let mut urls = BTreeSet::new();
+        for certificate in std::iter::once(&self.leaf).chain(&self.chain) {
+            let facts = certificate.facts();
+            if facts.self_issued() {
+                continue;
+            }
+            let http = |url: &&String| url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+            let fetchable: Vec<&String> = facts.crl_urls.iter().filter(http).collect();
+            // Where there is none that can be asked, asking says why.
+            urls.extend(
+                if fetchable.is_empty() { facts.crl_urls.iter().collect() } else { fetchable }.into_iter().cloned(),
+            );
+        }
+        urls
+    }
 }
 
 /// For what lists are asked: what the store has, and the slots' answers. It is read before the lock is taken: what the
@@ -268,7 +286,9 @@ pub async fn gather(
     }
     // While a source is silent, it is unknown which of its lists will be needed again.
     let all_spoke = asked.observed.iter().all(|said| said.failures().next().is_none());
-    let wanted = all_spoke.then_some(urls);
+    // That of a leaf that is denied is kept until its expiry: root's half checks it for itself, whenever that may be.
+    let of_denied = asked.contents.state.planner.denied.values().filter_map(Denial::by_a_ca);
+    let wanted = all_spoke.then(|| urls.into_iter().chain(of_denied.flat_map(|denial| denial.lists.clone())).collect());
     let store = store.name.clone();
     let mut fetching = Fetching { lists, hosts, waiting: due, silent, unkept, cache, wanted, store, now };
     let until = |wait| began.checked_add(wait).unwrap_or(began);
@@ -372,18 +392,7 @@ fn issuers(paths: &[Paths]) -> Arc<[Certificate]> {
 fn distribution_points(store: &str, paths: &[Paths], findings: &mut Vec<Finding>) -> BTreeSet<String> {
     let mut urls = BTreeSet::new();
     for path in paths {
-        for certificate in std::iter::once(&path.leaf).chain(&path.chain) {
-            let facts = certificate.facts();
-            if facts.self_issued() {
-                continue;
-            }
-            let http = |url: &&String| url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
-            let fetchable: Vec<&String> = facts.crl_urls.iter().filter(http).collect();
-            // Where there is none that can be asked, asking says why.
-            urls.extend(
-                if fetchable.is_empty() { facts.crl_urls.iter().collect() } else { fetchable }.into_iter().cloned(),
-            );
-        }
+        urls.extend(path.urls());
     }
     if urls.len() > MOST_LISTS {
         let text = format!(
@@ -491,6 +500,7 @@ fn judge(path: &Paths, crls: &Freshest, denied: &mut BTreeMap<Fingerprint, Denia
     let revocation = || Denial {
         until: Some(facts.not_after),
         issuers: revoked_now.clone(),
+        lists: path.urls().into_iter().take(MOST_LISTS).collect(),
         ..Denial::new(DenialReason::Revoked, first.since)
     };
     let denial = denied.entry(facts.fingerprint).or_insert_with(revocation);

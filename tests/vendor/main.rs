@@ -3,5 +3,6 @@
 
 mod crl_cycle;
 mod crl_fetch;
+mod crl_kept;
 mod failures;
 mod simulator;

@@ -139,14 +139,17 @@ pub struct Denial {
     /// is lifted by an answer that shows a path past all of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub issuers: BTreeSet<Fingerprint>,
+    /// The URLs of the lists of its paths, where a CA has revoked it: what was kept of them is kept as long as this.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lists: BTreeSet<String>,
 }
 
 impl Denial {
     /// One of which no more is known.
     #[must_use]
     pub fn new(reason: DenialReason, since: Timestamp) -> Self {
-        let (said, issuers) = (Said::default(), BTreeSet::new());
-        Self { reason, since, sha1: None, pem_sha1: None, until: None, said, revocation: None, issuers }
+        let (said, issuers, lists) = (Said::default(), BTreeSet::new(), BTreeSet::new());
+        Self { reason, since, sha1: None, pem_sha1: None, until: None, said, revocation: None, issuers, lists }
     }
 
     /// A CA has revoked the leaf or its issuers, whatever the operator says of it: what is denied by that.
