@@ -32,6 +32,7 @@ pub mod http_client;
 pub mod jitter;
 mod listener;
 pub mod log;
+mod log_fields;
 pub mod marker;
 pub mod report;
 pub mod settings;

@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
 use crate::cycle::Report;
+use crate::log_fields::Quoted;
 use crate::trust::event::End;
 use crate::trust::event::finding::Finding;
 use crate::trust::event::severity::Severity;
@@ -23,8 +24,13 @@ pub fn start(format: LogFormat, verbose: u8) {
     };
     let ours = Targets::new().with_target("trustsync", level);
     let registry = tracing_subscriber::registry().with(ours);
-    let text =
-        || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(in_colour());
+    let text = || {
+        tracing_subscriber::fmt::layer()
+            .fmt_fields(Quoted)
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(in_colour())
+    };
     // A second start (tests that call the library) leaves the first log in place.
     let _ = match format {
         LogFormat::Text => registry.with(text()).try_init(),

@@ -2,8 +2,7 @@
 //! printed record by record.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use super::{Failure, load, the_stores};
 use crate::cli::{Global, Output};
@@ -68,14 +67,30 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
     }
 }
 
+/// So much of the file is read, from its end: twenty years of it. A larger one was not written by us.
+const MOST: u64 = 64 * 1024 * 1024;
+
 /// Hands each record to `show`; the counts at the end.
 fn read(store: &Store, mut show: impl FnMut(&Record) -> io::Result<()>) -> Result<Records, Failure> {
     let path = store.path.join(EVIDENCE);
     let failed = |error| Failure::from(StoreError::io("read", &path, error));
     let mut records = Records::default();
-    let Some(opened) = file::open(&path)? else { return Ok(records) };
-    let mut lines = BufReader::new(opened);
+    let Some(mut opened) = file::open(&path)? else { return Ok(records) };
+    let excess = opened.metadata().map_err(failed)?.len().saturating_sub(MOST);
+    opened.seek(SeekFrom::Start(excess)).map_err(failed)?;
+    let mut lines = BufReader::new(opened.take(MOST));
     let mut line = Vec::new();
+    if excess > 0 {
+        log_line!(
+            EvidenceDamaged,
+            store = store.name,
+            "{} has {excess} bytes more than the {MOST} that are read: what is older is not shown. No store of ours \
+             writes so much: find out who did.",
+            path.display()
+        );
+        // The rest of a line that begins before.
+        next_line(&mut lines, &mut line).map_err(failed)?;
+    }
     while let Some(whole) = next_line(&mut lines, &mut line).map_err(failed)? {
         let closed = if whole {
             records.take(&line)
@@ -94,7 +109,7 @@ fn read(store: &Store, mut show: impl FnMut(&Record) -> io::Result<()>) -> Resul
 }
 
 /// Reads a line; whether it was no longer than we write them. `None` at the end.
-fn next_line(lines: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
+fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
     let limit = u64::try_from(file::MAX_LINE).unwrap_or(u64::MAX).saturating_add(1);
     line.clear();
     let mut whole = true;

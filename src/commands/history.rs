@@ -9,7 +9,11 @@ use crate::cli::Global;
 use crate::exit::Exit;
 use crate::store::contents;
 use crate::store::{Link, LinkPath, Store, generation, link};
+use crate::trust::values::excerpt;
 use crate::trust::values::timestamp::Timestamp;
+
+/// A cause has the operator's reason in it, which is shorter.
+const LONGEST_CAUSE: usize = 500;
 
 #[derive(Serialize)]
 struct Line {
@@ -64,7 +68,10 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
             let _ = writeln!(
                 text,
                 "{:06}  {}  {what:<11} set {}  {}{named}",
-                line.generation, line.committed, line.digest, line.cause
+                line.generation,
+                line.committed,
+                line.digest,
+                excerpt::beginning(&line.cause, LONGEST_CAUSE)
             );
         }
         if lines.is_empty() {

@@ -50,6 +50,7 @@ use crate::store::ownership::NotRoots;
 use crate::trust::event::finding::Finding;
 use crate::trust::plan::planner_state::PlannerState;
 use crate::trust::records::manifest::Manifest;
+use crate::trust::values::excerpt::visible;
 use crate::trust::values::said::Said;
 
 /// Parses the command line, runs the command, says why where it fails.
@@ -352,7 +353,8 @@ impl EachStore<Report> {
 fn print(output: Output, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match output {
-        Output::Text => out.write_all(text().as_bytes())?,
+        // A part of it comes from files that somebody else may have changed.
+        Output::Text => out.write_all(visible(&text()).as_bytes())?,
         Output::Json => {
             serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
             out.write_all(b"\n")?;

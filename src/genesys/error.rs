@@ -36,15 +36,48 @@ pub const PAGES: usize = 20;
 /// The entities of one listing. The vendor has at most a handful.
 pub const ENTITIES: usize = 1_000;
 
-/// What the vendor said when it said no: its status, and of the body only what its error format names, cleaned.
+/// The codes of refusals: of the API as its documentation has them, and of OAuth (RFC 6749, 4.1.2.1 and 5.2).
+pub const CODES: [&str; 30] = [
+    "access_denied",
+    "authentication.required",
+    "bad.credentials",
+    "bad.gateway",
+    "bad.request",
+    "conflict",
+    "credentials.expired",
+    "gateway.timeout",
+    "internal.server.error",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_token",
+    "method.not.allowed",
+    "missing.all.permissions",
+    "missing.any.permissions",
+    "missing.permissions",
+    "not.authorized",
+    "not.found",
+    "not.implemented",
+    "request.timeout",
+    "request.too.large",
+    "server_error",
+    "service.unavailable",
+    "temporarily_unavailable",
+    "too.many.requests",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+];
+
+/// What the vendor said when it said no: its status, and of the body its code alone, where it is one that we know. No
+/// free text: beside a credential's answer it may be the credential.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refused {
     /// The HTTP status.
     pub status: u16,
-    /// `code` or `error`.
-    pub code: Option<String>,
-    /// `message` or `error_description`.
-    pub message: Option<String>,
+    /// `code` or `error`, of [`CODES`].
+    pub code: Option<&'static str>,
     /// The body was an HTML page, so something else than the API may have answered.
     pub html: bool,
 }
@@ -52,11 +85,10 @@ pub struct Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
-        match (&self.code, &self.message) {
-            (Some(code), Some(message)) => write!(f, " ({code}: {message})"),
-            (Some(said), None) | (None, Some(said)) => write!(f, " ({said})"),
-            (None, None) if self.html => f.write_str(" (with an HTML page: a proxy or captive portal?)"),
-            (None, None) => Ok(()),
+        match self.code {
+            Some(code) => write!(f, " ({code})"),
+            None if self.html => f.write_str(" (with an HTML page: a proxy or captive portal?)"),
+            None => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::genesys::error::{BadAnswer, FetchError, FetchFailure, Refusal, Refused};
+use crate::genesys::error::{BadAnswer, CODES, FetchError, FetchFailure, Refusal, Refused};
 use crate::genesys::scrub::Scrub;
 use crate::http_client::{self, Limits, Stop, Stopwatch, Transport, redirect, unasked_encoding};
 use crate::trust::values::timestamp::Timestamp;
@@ -29,6 +29,9 @@ pub(super) struct Answer {
     pub body: Vec<u8>,
     headers: HeaderMap,
 }
+
+/// An id of a request is a UUID, or little longer.
+const LONGEST_ID: usize = 64;
 
 /// More of an error's body is not read.
 const ERROR_BYTES: usize = 64 * 1024;
@@ -91,7 +94,7 @@ impl Exchange<'_> {
         name: &str,
         meaning: impl FnOnce(&Refused) -> Option<Refusal>,
     ) -> FetchError {
-        let said = answer.said(self.scrub);
+        let said = answer.said();
         let failure = match (meaning(&said), said.status) {
             (Some(meaning), _) => FetchFailure::Refused(meaning, said),
             (None, 404) => FetchFailure::Refused(Refusal::NotFound, said),
@@ -151,31 +154,27 @@ impl Answer {
             .or_else(|| text("inin-ratelimit-reset").and_then(seconds))
     }
 
-    /// Of the body only the fields that the vendor's error formats name, cleaned; never the text itself.
-    fn said(&self, scrub: &Scrub) -> Refused {
+    /// Of the body only the code, where it is a known one; never the text itself.
+    fn said(&self) -> Refused {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        let field = |names: [&str; 2]| {
-            names
-                .iter()
-                .find_map(|name| body.get(name)?.as_str())
-                .map(|text| scrub.clean(text))
-                .filter(|text| !text.is_empty())
-        };
+        let mut codes = ["code", "error"].into_iter().filter_map(|name| body.get(name)?.as_str());
         Refused {
             status: self.status.as_u16(),
-            code: field(["code", "error"]),
-            message: field(["message", "error_description"]),
+            code: codes.find_map(|said| CODES.into_iter().find(|code| *code == said)),
             html: self.is_html(),
         }
     }
 }
 
+/// An id that may be shown: of the form of one, and no secret.
 fn correlation(headers: &HeaderMap, scrub: &Scrub) -> Option<String> {
     ["inin-correlation-id", "genesys-correlation-id"]
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok())
-        .map(|id| scrub.clean(id))
-        .filter(|id| !id.is_empty())
+        .filter(|id| (1..=LONGEST_ID).contains(&id.len()))
+        .filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        .filter(|id| !scrub.is_in(id.as_bytes()))
+        .map(str::to_owned)
 }
 
 fn timestamp(moment: std::time::SystemTime) -> Option<Timestamp> {

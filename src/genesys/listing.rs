@@ -22,6 +22,7 @@ use crate::genesys::oauth::authorization;
 use crate::genesys::wire::Entity;
 use crate::http_client::shown;
 use crate::settings::resolved::Secret;
+use crate::trust::formats::pem;
 use crate::trust::values::timestamp::Timestamp;
 
 /// The bytes of one listing, over all its pages.
@@ -113,8 +114,9 @@ pub(super) async fn read(
         if answer.is_html() {
             return Err(refuse(BadAnswer::Html));
         }
-        let page = read_page(&answer.body, place.url, place.path, number)
+        let mut page = read_page(&answer.body, place.url, place.path, number)
             .map_err(|failure| refuse(clean_target(failure, exchange)))?;
+        page.entities.iter_mut().for_each(|entity| withhold(entity, exchange));
         used = used.saturating_add(answer.body.len());
         pages.take(page.counts, &page.entities, &listing.entities);
         listing.entities.extend(page.entities);
@@ -187,6 +189,33 @@ fn clean_target(failure: BadAnswer, exchange: &Exchange<'_>) -> BadAnswer {
         BadAnswer::NextElsewhere(target) => BadAnswer::NextElsewhere(exchange.scrub.clean(&target)),
         other => other,
     }
+}
+
+/// Of a string of more PEM blocks, which is refused, none is shown.
+const MOST_BLOCKS: usize = 64;
+/// As far as a label goes behind its BEGIN.
+const LABEL: usize = 64;
+/// The words that an entity's fields are known to have.
+const KNOWN_WORDS: [&str; 5] = ["DigiCert", "Genesys", "Current", "Upcoming", "Client"];
+
+/// What of an entity is not known or refused is shown: so none of it may be a credential that was echoed.
+fn withhold(entity: &mut Entity, exchange: &Exchange<'_>) {
+    for text in [&mut entity.signing_authority, &mut entity.status, &mut entity.kind].into_iter().flatten() {
+        if !KNOWN_WORDS.iter().any(|known| known.eq_ignore_ascii_case(text)) {
+            *text = exchange.scrub.clean(text);
+        }
+    }
+    entity.certificate.take_if(|text| is_echo(text, exchange));
+}
+
+/// Whether a certificate's string holds a secret in what may be shown of it: labels and names. Its base64 is not, and has
+/// much in it by chance.
+fn is_echo(text: &str, exchange: &Exchange<'_>) -> bool {
+    let holds = |text: &[u8]| exchange.scrub.is_in(text);
+    let is_in_label = |after: &str| holds(after.as_bytes().get(..LABEL).unwrap_or(after.as_bytes()));
+    let is_in_content = |block: &pem::Block| block.bytes.as_ref().is_ok_and(|content| holds(content));
+    pem::count(text) <= MOST_BLOCKS
+        && (text.split("-----BEGIN").skip(1).any(is_in_label) || pem::scan(text).iter().any(is_in_content))
 }
 
 /// One page. Strict on what trust depends on; the numbers are a courtesy, whatever type they come in.

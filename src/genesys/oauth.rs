@@ -92,7 +92,7 @@ pub(super) async fn ask_token(
     let answer = exchange.ask(request, &name, url, (0, TOKEN_BYTES), ends).await?;
     if answer.status != reqwest::StatusCode::OK {
         return Err(exchange.refusal(&answer, &name, |said| {
-            let invalid_client = said.code.as_deref() == Some("invalid_client");
+            let invalid_client = said.code == Some("invalid_client");
             let client_id = exchange.scrub.clean(client_id);
             match said.status {
                 400 if invalid_client => Some(Refusal::UnknownClient(client_id)),

@@ -26,7 +26,7 @@ use super::health::{Liveness, Readiness};
 use super::metrics;
 use crate::listener::Listener;
 
-/// More at once wait in the kernel's queue.
+/// One more ends the oldest.
 const MOST_CONNECTIONS: usize = 64;
 
 /// From a connection's first byte to its last.

@@ -622,3 +622,45 @@ fn the_log_on_a_terminal_is_coloured_unless_somebody_wants_no_colour() {
     assert!(!shown(&[("TERM", "xterm"), ("NO_COLOR", "1")]));
     assert!(!shown(&[("TERM", "dumb")]));
 }
+
+// --- what somebody else wrote is shown, and does nothing ---
+
+#[test]
+fn a_check_cannot_forge_a_field_or_a_line_of_the_log() {
+    let sandbox = Sandbox::new();
+    let words = "no event=\"forged\" here\n2026-01-01T00:00:00.000000Z  INFO all is well event=\"forged\"\n";
+    fs::write(sandbox.path("words"), words).unwrap();
+    let check = format!("cat {}; exit 1", sandbox.path("words").display());
+    sandbox.append(&format!(
+        "\n[target.web]\nkind = \"generic\"\ncheck = [\"/bin/sh\", \"-c\", \"{check}\"]\nreload = {{ command = \
+         [\"/bin/true\"] }}\n"
+    ));
+    let ran = sandbox.sync(&[]);
+    assert!(ran.stderr.contains("forged"), "the check's words are shown: {}", ran.stderr);
+    for line in ran.log() {
+        assert_eq!(line.matches(" event=\"").count(), 1, "{line}");
+        assert!(!line.contains("event=\"forged\""), "{line}");
+        assert!(!line.contains("all is well") || line.contains(" event=\"target_"), "a line of its own: {line}");
+    }
+}
+
+#[test]
+fn history_and_evidence_show_what_another_hand_wrote_without_obeying_it() {
+    let sandbox = Sandbox::new();
+    sandbox.sync(&[]).exits(0);
+    let path = sandbox.store().join("generations/000001/manifest.json");
+    let manifest = fs::read_to_string(&path).unwrap();
+    let mut changed: Value = serde_json::from_str(&manifest).unwrap();
+    changed["cause"] = format!("\u{1b}[2J\u{202e}{}", "x".repeat(100_000)).into();
+    fs::write(&path, changed.to_string()).unwrap();
+    let ran = sandbox.run(&["history"]).exits(0).says(&["000001"]);
+    assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']) && ran.stdout.len() < 1_000, "{:?}", ran.stdout);
+    fs::write(&path, manifest).unwrap();
+
+    // A file of a terabyte, which takes no room on the disk.
+    let evidence = sandbox.store().join("evidence.jsonl");
+    sandbox.run(&["evidence"]).exits(0).says(&["generation 000001"]);
+    fs::OpenOptions::new().write(true).open(&evidence).unwrap().set_len(1 << 40).unwrap();
+    let ran = sandbox.run(&["evidence"]).exits(0).says(&["evidence_damaged", "bytes more than the"]);
+    assert!(ran.took < Duration::from_secs(20), "{:?}", ran.took);
+}

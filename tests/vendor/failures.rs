@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use support::privilege;
 use support::raw_server::{Ca, RawServer, Request, Step, answer, json};
 use trustsync::genesys::{Client, FailureClass, FetchError, FetchFailure, Fetched};
@@ -251,7 +251,7 @@ async fn what_the_login_service_refuses_is_said_and_never_echoed() {
             "400 Bad Request",
             echo.clone(),
             FailureClass::RefusedUs,
-            vec!["does not know the OAuth client", CLIENT_ID, "no [redacted] nor [redacted] here", "corr-1"],
+            vec!["does not know the OAuth client", CLIENT_ID, "400 (invalid_client)", "corr-1"],
         ),
         (
             "401 Unauthorized",
@@ -263,7 +263,7 @@ async fn what_the_login_service_refuses_is_said_and_never_echoed() {
             "400 Bad Request",
             r#"{"code":"bad.request","message":"what"}"#.into(),
             FailureClass::RefusedUs,
-            vec!["400 (bad.request: what)"],
+            vec!["400 (bad.request)"],
         ),
         (
             "401 Unauthorized",
@@ -298,20 +298,113 @@ async fn what_the_login_service_refuses_is_said_and_never_echoed() {
     }
 }
 
+/// A secret as a server may echo it.
+type Echo = fn(&str) -> String;
+
+const ECHOES: [(&str, Echo); 10] = [
+    ("as it is", str::to_owned),
+    ("in capitals", str::to_uppercase),
+    ("percent-encoded", |secret| secret.bytes().map(|byte| format!("%{byte:02X}")).collect()),
+    ("escaped for JSON", |secret| secret.chars().map(|letter| format!("\\u{:04x}", u32::from(letter))).collect()),
+    ("in base64", |secret| STANDARD.encode(secret)),
+    ("in base64, behind something", |secret| STANDARD.encode(format!("x{secret}"))),
+    ("in base64 for URLs, with a user", |secret| URL_SAFE.encode(format!("us{secret}"))),
+    ("in hexadecimal", |secret| secret.bytes().map(|byte| format!("{byte:02x}")).collect()),
+    ("its beginning", |secret| secret[..secret.len() - 3].to_owned()),
+    ("its end, in base64", |secret| STANDARD.encode(&secret[3..])),
+];
+
+/// What a login service or an API answers that says `echo`, where.
+fn answers_with(echo: &str) -> Vec<(&'static str, Vec<Step>)> {
+    let refused = |body: String| answer("400 Bad Request", "", &body);
+    let with = |status: &str, header: &str| answer(status, &format!("{header}: {echo}\r\n"), "{}");
+    vec![
+        ("error", refused(format!(r#"{{"error":"{echo}"}}"#))),
+        ("error_description", refused(format!(r#"{{"error":"invalid_client","error_description":"{echo}"}}"#))),
+        ("message", refused(format!(r#"{{"code":"bad.request","message":"no {echo}!","contextId":"{echo}"}}"#))),
+        ("code", refused(format!(r#"{{"code":"{echo}","messageParams":{{"{echo}":"{echo}"}}}}"#))),
+        ("text", refused(format!("no {echo}"))),
+        ("page", answer("403 Forbidden", "Content-Type: text/html\r\n", &format!("<html>{echo}</html>"))),
+        ("broken JSON", answer("200 OK", "", &format!(r#"{{"{echo}":"#))),
+        ("correlation id", with("403 Forbidden", "ININ-Correlation-Id")),
+        ("challenge", with("403 Forbidden", "WWW-Authenticate")),
+        ("retry", with("404 Not Found", "Retry-After")),
+        ("encoding", with("200 OK", "Content-Encoding")),
+        ("redirect to a host", answer("302 Found", &format!("Location: https://{echo}.example/\r\n"), "")),
+        ("redirect to a path", answer("302 Found", &format!("Location: /{echo}?{echo}\r\n"), "")),
+    ]
+}
+
+/// What an API lists that says `echo`, where.
+fn listings_with(echo: &str) -> Vec<(&'static str, Vec<Step>)> {
+    let listed = |fields: String| json(&format!(r#"{{"entities":[{{{fields}}}],"total":1}}"#));
+    let page = |next: String| json(&format!(r#"{{"entities":[{ONE}],"nextUri":"{next}"}}"#));
+    vec![
+        ("authority", listed(format!(r#""signingAuthority":"{echo}","status":"Current""#))),
+        ("status", listed(format!(r#""signingAuthority":"DigiCert","status":"{echo}""#))),
+        ("type", listed(format!(r#""signingAuthority":"DigiCert","status":"Current","type":"{echo}""#))),
+        ("certificate", listed(format!(r#""signingAuthority":"DigiCert","certificate":"-----BEGIN {echo}-----""#))),
+        ("next page on a host", page(format!("https://{echo}.example/"))),
+        ("next page at a path", page(format!("/{echo}?x={echo}"))),
+    ]
+}
+
 #[tokio::test]
-async fn what_the_api_refuses_is_said_with_code_message_and_correlation() {
+async fn a_credential_that_is_echoed_is_shown_nowhere_whatever_its_form_and_place() {
+    let world = World::new();
+    let mut runs = 0;
+    for (secret, is_token) in [(SECRET.to_owned(), false), (basic(), false), (TOKEN.to_owned(), true)] {
+        for (form, echo) in ECHOES {
+            let echo = echo(&secret);
+            let of_api = answers_with(&echo).into_iter().chain(listings_with(&echo)).map(|case| (case, true));
+            // Before it has given a token, nothing of a login service's is one.
+            let of_login = answers_with(&echo).into_iter().filter(|_| !is_token).map(|case| (case, false));
+            for ((place, steps), of_api) in of_api.chain(of_login) {
+                let script = move |request: &Request| match of_api && request.method == "POST" {
+                    true => token(),
+                    false => steps.clone(),
+                };
+                let server = world.server(script).await;
+                LOG.lock().unwrap().clear();
+                let outcome = Client::new(&world.source(&server.url()), Limits::default());
+                let outcome = outcome.unwrap().fetch(now(), MINUTE).await;
+                let mut shown = format!("{outcome:?}");
+                match &outcome {
+                    Ok(fetched) => {
+                        let errors = [&fetched.unfiltered, &fetched.upcoming].map(|listing| listing.as_ref().err());
+                        errors.into_iter().flatten().for_each(|error| shown.push_str(&error.to_string()));
+                    }
+                    Err(error) => shown.push_str(&error.to_string()),
+                }
+                // Of the log our own lines; the libraries' are never written.
+                let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+                shown.extend(log.lines().filter(|line| line.contains(" event=")));
+                let shown = shown.to_lowercase();
+                for (_, other) in ECHOES {
+                    let needle = other(&secret).to_lowercase();
+                    assert!(!shown.contains(&needle), "{form}, as {place} (API: {of_api}): {needle} in {shown}");
+                }
+                runs += 1;
+            }
+        }
+    }
+    assert!(runs > 600, "{runs}");
+}
+
+#[tokio::test]
+async fn what_the_api_refuses_is_said_with_code_and_correlation() {
     let cases: Vec<(&str, String, Vec<&str>)> = vec![
         (
             "403 Forbidden",
             format!(r#"{{"code":"missing.any.permissions","message":"{TOKEN} {SECRET} lacks it","status":403}}"#),
-            vec!["integrations:actionCertificate:view", "missing.any.permissions", "[redacted] [redacted] lacks it"],
+            vec!["integrations:actionCertificate:view", "403 (missing.any.permissions)"],
         ),
         (
             "403 Forbidden",
             r#"{"code":"not.authorized","message":"no"}"#.into(),
             vec!["integrations:actionCertificate:view"],
         ),
-        ("400 Bad Request", r#"{"code":"bad.request","message":"why"}"#.into(), vec!["400 (bad.request: why)"]),
+        ("400 Bad Request", r#"{"code":"bad.request","message":"why"}"#.into(), vec!["400 (bad.request)"]),
         ("404 Not Found", r#"{"code":"not.found"}"#.into(), vec!["404 (not.found)", "check api"]),
         ("501 Not Implemented", "{}".into(), vec!["501"]),
         ("451 Unavailable", r#"{"message":[1],"code":{}}"#.into(), vec!["451"]),
@@ -657,7 +750,7 @@ async fn redirects_are_named_and_never_followed() {
     assert_says(
         &the_error(fetch(&world.source(&same.url())).await),
         FailureClass::AnswerRefused,
-        &["[redacted].example"],
+        &["redirect (301) to [withheld"],
     );
     assert_eq!(thief.connections.load(Ordering::SeqCst), 0);
 }
