@@ -13,7 +13,7 @@ use crate::cli::{Global, Verify};
 use crate::clock::{Clock, SystemClock};
 use crate::cycle;
 use crate::exit::Exit;
-use crate::settings::resolved::{Settings, Source};
+use crate::settings::resolved::{CrlPolicy, Settings, Source};
 use crate::settings::{self, SettingsError};
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan::observation::IdentityRule;
@@ -64,6 +64,8 @@ struct Slot {
     anchors: Anchors,
     identity: Expected,
     policy: Policy,
+    /// Whether the cycle lets nothing new in without a list that speaks for it.
+    hard: bool,
 }
 
 /// Which names a leaf must carry.
@@ -81,7 +83,8 @@ fn slots(global: &Global, arguments: &Verify) -> Result<Vec<Slot>, Failure> {
     if !global.config.exists() {
         let (authority, policy) = (arguments.authority.unwrap_or(Authority::DigiCert), Policy::default());
         let identity = said(arguments).unwrap_or(Expected::Unknown);
-        return Ok(vec![Slot { anchors: anchors(arguments, authority, None)?, identity, policy }]);
+        let anchors = anchors(arguments, authority, None)?;
+        return Ok(vec![Slot { anchors, identity, policy, hard: false }]);
     }
     // The secrets may be the daemon's alone, and no source is asked.
     let (loaded, problems) = settings::check_without_secrets(&global.config, &environment())?;
@@ -106,7 +109,9 @@ fn slots(global: &Global, arguments: &Verify) -> Result<Vec<Slot>, Failure> {
             }
         };
         let identity = said(arguments).unwrap_or_else(of_source);
-        Ok(Slot { anchors: anchors(arguments, authority, Some(source))?, identity, policy: settings.verify.clone() })
+        let anchors = anchors(arguments, authority, Some(source))?;
+        let hard = settings.crl.policy == CrlPolicy::Hard;
+        Ok(Slot { anchors, identity, policy: settings.verify.clone(), hard })
     };
     authorities.into_iter().map(slot).collect()
 }
@@ -196,7 +201,7 @@ enum RuleStatus {
 
 fn assess(
     text: &str,
-    Slot { anchors, identity, policy }: &Slot,
+    Slot { anchors, identity, policy, hard }: &Slot,
     lists: &[(String, Result<Crl, UnreadableCrl>)],
     at: Timestamp,
 ) -> Judged {
@@ -213,7 +218,7 @@ fn assess(
         notes = candidate.notes().to_vec();
         if !lists.is_empty() {
             let issuers: Vec<Certificate> = candidate.issuers().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-            let answer = crl::given::ask(candidate.leaf(), &issuers, lists, false, policy.clock_skew, at);
+            let answer = crl::given::ask(candidate.leaf(), &issuers, lists, *hard, policy.clock_skew, at);
             revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
             refusals.extend(Refusal::of_violations(Some(candidate.leaf()), answer.violations));
             notes.extend(answer.notes);
@@ -223,7 +228,7 @@ fn assess(
         }
     }
     let refusal = Refusal::all(refusals);
-    let rules = rules(refusal.as_ref(), identity, revocation);
+    let rules = rules(refusal.as_ref(), identity, revocation, *hard);
     Judged { at, path, rules, notes, refusal, identity: identity.clone() }
 }
 
@@ -238,7 +243,7 @@ enum Revocation {
     Covered,
 }
 
-fn rules(refusal: Option<&Refusal>, identity: &Expected, revocation: Revocation) -> Vec<CheckedRule> {
+fn rules(refusal: Option<&Refusal>, identity: &Expected, revocation: Revocation, hard: bool) -> Vec<CheckedRule> {
     let broken = |rule: Rule| {
         let violations =
             refusal.into_iter().flat_map(|refusal| std::iter::once(&*refusal.first).chain(&refusal.others));
@@ -254,7 +259,10 @@ fn rules(refusal: Option<&Refusal>, identity: &Expected, revocation: Revocation)
             Some("no --crl was given, or there is no path to ask it about")
         }
         Rule::Revoked if revocation == Revocation::Partly => Some("no --crl speaks for a part of the path, see below"),
-        Rule::RevocationUnknown => Some("a rule of the cycle under crl.policy = \"hard\""),
+        Rule::RevocationUnknown if !hard => Some("a rule of crl.policy = \"hard\", which is not set"),
+        Rule::RevocationUnknown if revocation == Revocation::NotAsked => {
+            Some("no --crl was given: the cycle asks for the lists that the certificates name")
+        }
         _ => None,
     };
     let unbroken = if refusal.is_none() { RuleStatus::Holds } else { RuleStatus::NotBroken };

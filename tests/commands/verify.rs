@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use support::sandbox::{Ran, Sandbox, fingerprint, run};
 use tempfile::TempDir;
 use trustsync::simulator::pem_form::PemForm;
-use trustsync::simulator::pki::{ClientCertificate, DAY, LeafRequest, Pki, Validity, self_signed};
+use trustsync::simulator::pki::{
+    CertificateAuthority, ClientCertificate, DAY, LeafRequest, Pki, Validity, self_signed,
+};
 use trustsync::trust::formats::pem;
 use trustsync::trust::values::timestamp::Timestamp;
 
@@ -420,6 +422,34 @@ fn lists_that_revoke_others_leave_it_accepted_and_what_they_do_not_cover_is_said
     let other = files.file("other.crl", other);
     let ran = files.verify(&chain, &[&ASKED[..], &["--crl", &other]].concat()).exits(0);
     ran.says(&["note: the CRL ", "other.crl concerns nobody here", "Some Other Root"]);
+}
+
+#[test]
+fn under_hard_a_leaf_needs_a_list_for_each_of_its_path_as_in_the_cycle() {
+    let sandbox = Sandbox::new();
+    let current = sandbox.world().current().unwrap();
+    let chain = sandbox.path("chain.pem");
+    fs::write(&chain, PemForm::Canonical.text(&current.with_issuers())).unwrap();
+    let now = sandbox.world().now();
+    let list = |name: &str, issuer: &CertificateAuthority| {
+        let der = issuer.revocation_list(&[], 1, Validity::of(now, DAY)).unwrap();
+        fs::write(sandbox.path(name), der).unwrap();
+        sandbox.path(name).to_str().unwrap().to_owned()
+    };
+    let of_leaves = list("leaves.crl", &sandbox.world().pki().digicert_intermediate);
+    let of_root = list("root.crl", &sandbox.world().pki().digicert_root);
+    let verify = |lists: &[&str]| {
+        let lists = lists.iter().flat_map(|list| ["--crl", *list]);
+        sandbox.run(&["verify", chain.to_str().unwrap()].into_iter().chain(lists).collect::<Vec<_>>())
+    };
+    for (policy, one, says) in
+        [("soft", 0, "note: no CRL that was given tells of"), ("hard", 5, "BROKEN      revocation-unknown")]
+    {
+        sandbox.configure(&sandbox.configuration().replace("policy = \"off\"", "policy = \"soft\""));
+        sandbox.configure(&sandbox.configuration().replace("policy = \"soft\"", &format!("policy = \"{policy}\"")));
+        verify(&[&of_leaves]).exits(one).says(&[says]);
+        verify(&[&of_leaves, &of_root]).exits(0).says(&["ACCEPTED", "ok          revoked"]);
+    }
 }
 
 #[test]
