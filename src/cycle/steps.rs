@@ -88,6 +88,7 @@ impl Server<'_> {
             linked,
             acknowledged,
             reloaded: None,
+            reload_again: true,
             checkable: target.check.is_some(),
             checkable_privately: !canary::is_blind(target, canary),
             checkable_in_place: !target.kind.reads_at_requests,

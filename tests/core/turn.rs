@@ -2,6 +2,7 @@
 //! is, through every situation, against what must hold on all of them.
 
 use trustsync::trust::event::subject::Subject;
+use trustsync::trust::plan::schedule::reload_is_due;
 use trustsync::trust::records::state::TargetState;
 use trustsync::trust::turn::{Event, Evidence, Owed, Proof, Situation, Step, Turn, TurnOutcome};
 use trustsync::trust::values::timestamp::Timestamp;
@@ -16,6 +17,7 @@ fn situation() -> Situation {
         linked: Some(OLD),
         acknowledged: Some(OLD),
         reloaded: None,
+        reload_again: true,
         checkable: true,
         checkable_privately: true,
         checkable_in_place: true,
@@ -368,13 +370,19 @@ fn however_a_server_shows_itself_it_is_told_once_a_generation_unless_telling_can
                 rest /= seen.len();
                 let (acknowledged, reloaded) = (state.acknowledged, state.reloaded);
                 let again = linked == Some(NEW) && (reloaded == Some(NEW) || acknowledged == Some(NEW));
-                let (mut turn, mut step) = Turn::begin(Situation { linked, acknowledged, reloaded, ..situation() });
+                let reload_again = reload_is_due(state.reloads, state.last_reload, now);
+                let begin = Situation { linked, acknowledged, reloaded, reload_again, ..situation() };
+                let (mut turn, mut step) = Turn::begin(begin);
                 let outcome = loop {
                     let event = match &step {
                         Step::Finish(outcome) => break outcome.clone(),
                         Step::Prove { reloaded } => {
-                            can_help +=
-                                u32::from(!reloaded && again && is_of_another_or_not_loaded(shown, acknowledged));
+                            let helps = match shown {
+                                Event::Proof(Proof::Refuted(_)) => reload_again,
+                                Event::NotLoaded(_) => acknowledged != Some(NEW),
+                                _ => false,
+                            };
+                            can_help += u32::from(!reloaded && again && helps);
                             shown.clone()
                         }
                         Step::Switch(number) => {
@@ -383,6 +391,7 @@ fn however_a_server_shows_itself_it_is_told_once_a_generation_unless_telling_can
                         }
                         Step::Reload => {
                             reloads += 1;
+                            state.reload(now);
                             ok()
                         }
                         _ => ok(),
@@ -401,12 +410,16 @@ fn however_a_server_shows_itself_it_is_told_once_a_generation_unless_telling_can
     assert!(sequences > 100_000, "only {sequences}");
 }
 
-fn is_of_another_or_not_loaded(event: &Event, acknowledged: Option<u64>) -> bool {
-    match event {
-        Event::Proof(Proof::Refuted(_)) => true,
-        Event::NotLoaded(_) => acknowledged != Some(NEW),
-        _ => false,
-    }
+#[test]
+fn one_that_no_reload_brings_to_the_generation_is_only_looked_at_for_a_while() {
+    let refuted = || proof(Proof::Refuted(why()));
+    let again = Situation { acknowledged: None, reloaded: Some(NEW), ..placed() };
+    assert_eq!(Turn::begin(again.clone()).0.on(refuted()), Step::ReadBack);
+    let waits = Situation { reload_again: false, ..again };
+    assert_eq!(play(waits, &[(FIRST, refuted())]), TurnOutcome::Owed(Owed::Unproven(Proof::Refuted(why()))));
+    // Where the server was never reloaded for this one, it always is.
+    let next = Situation { linked: Some(NEW), reload_again: false, ..situation() };
+    assert_eq!(Turn::begin(next).0.on(refuted()), Step::ReadBack);
 }
 
 #[test]
@@ -632,6 +645,7 @@ fn every_situation() -> Vec<Situation> {
                         linked,
                         acknowledged,
                         reloaded,
+                        reload_again: true,
                         checkable: bit(0),
                         can_be_reloaded: bit(1),
                         provable: bit(2),

@@ -27,6 +27,7 @@ use crate::trust::event::Event;
 use crate::trust::event::finding::Finding;
 use crate::trust::event::severity::Severity;
 use crate::trust::event::subject::Subject;
+use crate::trust::plan::schedule::reload_is_due;
 use crate::trust::records::evidence_record::Happened;
 use crate::trust::records::manifest::Manifest;
 use crate::trust::records::state::{StandingCheck, TargetState, Wired};
@@ -231,6 +232,7 @@ impl<'a> Turns<'a> {
         let begin = server.situation(wanted, linked, state.acknowledged, state.canary.as_ref(), forced);
         let situation = Situation {
             reloaded: state.reloaded,
+            reload_again: reload_is_due(state.reloads, state.last_reload, self.clock.now()),
             checkable: self.helper.is_none() && begin.checkable,
             can_be_reloaded: self.helper.is_some() || begin.can_be_reloaded,
             provable: proof.is_some(),
@@ -421,6 +423,9 @@ impl<'a> Turns<'a> {
         report: &mut Report,
     ) {
         let (target, wanted) = (self.target.name.clone(), self.manifest.generation);
+        if reloaded {
+            state.reload(self.clock.now());
+        }
         let mut line = TargetReport { target, wanted, settled: None, owed: None, reloaded, to_add: None };
         // What a server answers is kept from here on.
         match outcome.bounded() {

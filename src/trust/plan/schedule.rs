@@ -18,6 +18,16 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(30);
 /// The first wait after a target's turn that left its reload owed; doubled with each further one.
 const FIRST_TRY: Duration = Duration::from_secs(10);
 
+/// So many reloads are made one after the other of a server that serves another generation still; what those do not
+/// mend, the next ones hardly will.
+const RELOADS_IN_A_ROW: u32 = 3;
+
+/// Then the next one waits so long, and twice as long each time.
+const FIRST_WAIT_FOR_RELOAD: Duration = Duration::from_secs(15 * 60);
+
+/// And no longer than this.
+const LONGEST_WAIT_FOR_RELOAD: Duration = Duration::from_secs(24 * 3_600);
+
 /// How many intervals without a successful poll make what is known stale.
 const STALE_INTERVALS: u32 = 3;
 
@@ -132,6 +142,14 @@ impl Schedule {
     }
 }
 
+/// Whether it is time to reload a server once more that was reloaded so often, the last time then.
+#[must_use]
+pub fn reload_is_due(reloads: u32, last: Option<Timestamp>, now: Timestamp) -> bool {
+    let Some(more) = reloads.checked_sub(RELOADS_IN_A_ROW).filter(|more| *more > 0) else { return true };
+    let wait = doubled(FIRST_WAIT_FOR_RELOAD, more).min(LONGEST_WAIT_FOR_RELOAD);
+    last.filter(|last| *last <= now).is_none_or(|last| last.plus(wait) <= now)
+}
+
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1).min(20)))
 }
@@ -181,6 +199,22 @@ mod tests {
         assert_eq!(schedule.turn_due(Some(at(100)), None, at(110)), at(1_000));
         assert_eq!(schedule.turn_due(Some(at(100)), Some(2), at(110)), at(120));
         assert_eq!(schedule.turn_due(None, None, at(10)), at(10));
+    }
+
+    #[test]
+    fn a_server_that_no_reload_helps_is_reloaded_ten_times_on_the_first_day_and_then_once_a_day() {
+        let (mut reloads, mut last) = (0, None);
+        let mut of_day = [0; 4];
+        for minute in 0..4 * 24 * 60 {
+            let now = at(minute * 60);
+            if reload_is_due(reloads, last, now) {
+                (reloads, last) = (reloads + 1, Some(now));
+                of_day[usize::try_from(minute).unwrap() / (24 * 60)] += 1;
+            }
+        }
+        assert_eq!(of_day, [10, 1, 1, 1]);
+        assert!(reload_is_due(u32::MAX, Some(at(100)), at(0)), "a clock that was set back stalls nothing");
+        assert!(!reload_is_due(u32::MAX, Some(at(0)), at(100)));
     }
 
     #[test]

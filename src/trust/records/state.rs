@@ -111,6 +111,12 @@ pub struct TargetState {
     /// The generation for which the server was last reloaded, or which it was seen to serve.
     #[serde(default)]
     pub reloaded: Option<u64>,
+    /// How often the server was reloaded since it last owed nothing.
+    #[serde(default)]
+    pub reloads: u32,
+    /// When it was last.
+    #[serde(default)]
+    pub last_reload: Option<Timestamp>,
     /// The generation that the server serves by the operator's confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<u64>,
@@ -170,6 +176,12 @@ impl TargetState {
     #[must_use]
     pub fn moved_from(&self, link: &str) -> Option<&Wired> {
         self.wired.as_ref().filter(|wired| wired.link != link)
+    }
+
+    /// The server was reloaded.
+    pub fn reload(&mut self, now: Timestamp) {
+        self.reloads = self.reloads.saturating_add(1);
+        self.last_reload = Some(now);
     }
 
     /// A turn ended: by this evidence the server serves the wanted generation.

@@ -10,8 +10,8 @@
 //!  link = wanted:  prove ─▶ unproven, and a reload can help: check (as above, against what the server has loaded)
 //!                           ─▶ reload ─▶ prove
 //! ```
-//! A reload can help where the server was not reloaded for the generation yet, was seen to serve another one, or has
-//! lines in its configuration that it has not loaded. Else it is only looked at: whatever is seen there, telling it
+//! A reload can help where the server was not reloaded for the generation yet, was seen to serve another one (then less
+//! and less often, if it does not help), or has lines in its configuration that it has not loaded. Else it is only looked at: whatever is seen there, telling it
 //! again would change nothing, and each reload costs something.
 //!
 //! The link of a server that reads some files at each request is not switched only to check: where its check fails
@@ -38,6 +38,8 @@ pub struct Situation {
     pub acknowledged: Option<Number>,
     /// The generation for which the server was last reloaded, or which it was seen to serve.
     pub reloaded: Option<Number>,
+    /// Whether it is time for another reload of one that was reloaded and serves another generation still.
+    pub reload_again: bool,
     /// Whether the server has a configuration test.
     pub checkable: bool,
     /// Whether the test is worth running in private. It is not where it is known to be blind to our files: it can then
@@ -392,7 +394,7 @@ impl Turn {
         });
         match (evidence, &proof) {
             (Some(evidence), _) => self.finish(TurnOutcome::Settled(evidence)),
-            (None, Proof::Refuted(_)) => self.reload_from_the_start(),
+            (None, Proof::Refuted(_)) if self.situation.reload_again || !reloaded => self.reload_from_the_start(),
             // It is loaded as it is.
             (None, Proof::NotEnforced(_)) => self.owe(Owed::Unproven(proof)),
             (None, _) if reloaded => self.owe(Owed::Unproven(proof)),

@@ -166,7 +166,8 @@ fn unproven(proof: &Proof) -> Row {
             Event::TargetRefuted,
             "it serves another generation",
             "The server was asked to load {new}, and still serves another one: {why} Did it refuse the reload (see its \
-             own log), or does it read a copy of the files? {again}",
+             own log), or does it read a copy of the files? It is looked at in every cycle, and reloaded again three times, \
+             then less and less often, down to once a day; `trustsync reload {target}` reloads it at once.",
         ),
         Proof::NotYet(_) => (
             Event::TargetNotYet,
