@@ -13,10 +13,11 @@ use crate::cycle::Report;
 use crate::exit::Exit;
 use crate::trust::event::LogLine;
 use crate::trust::event::finding::Finding;
+use crate::trust::records::health::Health;
 use crate::trust::records::state::Alarm;
 
 pub fn list(global: &Global) -> Exit {
-    status::or_unknown(show(global), LogLine::AlarmsUnknown)
+    status::or_unknown(global, show(global), LogLine::AlarmsUnknown)
 }
 
 fn show(global: &Global) -> Result<Exit, Failure> {
@@ -24,7 +25,10 @@ fn show(global: &Global) -> Result<Exit, Failure> {
     let (exit, stores) = status::each(global, &loaded, SystemClock.now(), LogLine::AlarmsUnknown)?;
     let alarms =
         || stores.iter().flat_map(|(known, health)| health.alarms.iter().map(move |alarm| (&*known.store, alarm)));
-    let json: Vec<_> = alarms().map(|(store, alarm)| json(store, alarm)).collect();
+    let of_store = |health: &Health| json!({"alarms": health.alarms.iter().map(json).collect::<Vec<_>>()});
+    let by_store: BTreeMap<&str, Value> =
+        stores.iter().map(|(known, health)| (&*known.store, of_store(health))).collect();
+    let json = json!({"stores": by_store});
     print(global.output, &json, || {
         let text: String = alarms().map(|(store, alarm)| text(store, alarm)).collect();
         if text.is_empty() { "No alarms.\n".to_owned() } else { text }
@@ -32,10 +36,9 @@ fn show(global: &Global) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn json(store: &str, alarm: &Alarm) -> Value {
+fn json(alarm: &Alarm) -> Value {
     let facts = alarm.finding.event.facts();
     json!({
-        "store": store,
         "id": alarm.finding.alarm_id(),
         "severity": alarm.finding.severity,
         "since": alarm.since,
@@ -95,7 +98,8 @@ pub fn acknowledge(global: &Global, ids: &[String]) -> Result<Exit, Failure> {
         );
         ended.insert(store.name.clone(), seen);
     }
-    print(global.output, &ended, || {
+    let by_store: BTreeMap<&String, Value> = ended.iter().map(|(store, ids)| (store, json!({"ended": ids}))).collect();
+    print(global.output, &json!({"stores": by_store}), || {
         let lines = ended.iter().flat_map(|(store, ids)| ids.iter().map(move |id| format!("{store}: ended: {id}\n")));
         let mut text: String = lines.collect();
         if text.is_empty() {

@@ -1,8 +1,9 @@
 //! `trustsync config check` and `config show`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, environment, load, options, print};
 use crate::cli::{Config, Global};
@@ -125,9 +126,9 @@ fn privileged(global: &Global, settings: &Settings) -> Vec<String> {
 
 fn show(global: &Global, loaded: &Loaded) -> Result<Exit, Failure> {
     let rows = || loaded.shown.iter().map(|(key, value)| (key, value, loaded.origins.of(key)));
-    let json: Vec<_> =
-        rows().map(|(key, value, origin)| json!({"key": key, "value": value, "origin": origin})).collect();
-    print(global.output, &json, || {
+    let json: BTreeMap<&String, Value> =
+        rows().map(|(key, value, origin)| (key, json!({"value": value, "origin": origin}))).collect();
+    print(global.output, &json!({"settings": json}), || {
         rows().map(|(key, value, origin)| format!("{key} = {value}  # {origin}\n")).collect()
     })?;
     Ok(Exit::Done)

@@ -1,7 +1,7 @@
 //! `trustsync confirm TARGET`: the operator confirms that the target's server serves the wanted generation. It ends an
 //! owed reload where nothing can prove; a proof of the contrary overrides it.
 
-use super::{Failure, load, open, print, published, store_of_target, the_stores};
+use super::{Failure, load, of_store, open, print, published, store_of_target, the_stores};
 use crate::cli::Global;
 use crate::cycle::{self, Report};
 use crate::exit::Exit;
@@ -31,7 +31,7 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     session.confirm(target, &mut report).await;
     session.close_between(&mut report);
     log::findings(&report.findings, true);
-    print(global.output, &report.targets, || {
+    print(global.output, &of_store(store, &report), || {
         let said = report.targets.iter().map(|turn| {
             let said = match (&turn.settled, &turn.owed) {
                 (Some(Evidence::Confirmed(_)), _) => {
@@ -40,10 +40,9 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
                          otherwise.\n"
                     )
                 }
-                (None, Some(_)) => format!(
-                    "target {target}: your confirmation does not hold; the reload \
-                                            stays owed.\n"
-                ),
+                (None, Some(_)) => {
+                    format!("target {target}: your confirmation does not hold; the reload stays owed.\n")
+                }
                 // Proven: then it needed no confirmation.
                 _ => String::new(),
             };

@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::json;
 
 use super::inspect::read_bounded;
-use super::{Failure, load, print, published, the_store};
+use super::{Failure, load, of_store, print, published, the_store};
 use crate::cli::Global;
 use crate::cycle;
 use crate::exit::Exit;
+use crate::settings::resolved::Store;
 use crate::store::contents;
 use crate::store::generation;
 use crate::trust::formats::certificate::Certificate;
@@ -23,7 +24,7 @@ pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<
     let held = cycle::read(store)?;
     let current = published(&held)?;
     if let Some(file) = with {
-        return against_file(global, &held.set, file);
+        return against_file(global, store, &held.set, file);
     }
     let on_disk = generation::list(&store.path)?;
     let before = match number.or_else(|| on_disk.range(..current.generation).next_back().copied()) {
@@ -35,14 +36,14 @@ pub fn run(global: &Global, number: Option<u64>, with: Option<&Path>) -> Result<
         }
     };
     let difference = Difference::between(&before, &held.set);
-    print(global.output, &difference, || {
+    print(global.output, &of_store(store, &difference), || {
         if difference.is_empty() { "no difference\n".to_owned() } else { difference.to_text() }
     })?;
     Ok(Exit::Done)
 }
 
 /// Which certificates are only in the store, and which only in the file.
-fn against_file(global: &Global, set: &TrustSet, file: &Path) -> Result<Exit, Failure> {
+fn against_file(global: &Global, store: &Store, set: &TrustSet, file: &Path) -> Result<Exit, Failure> {
     let bytes = read_bounded(file)?;
     let theirs: BTreeSet<Fingerprint> =
         super::inspect::certificates(&bytes).iter().map(Certificate::fingerprint).collect();
@@ -56,7 +57,7 @@ fn against_file(global: &Global, set: &TrustSet, file: &Path) -> Result<Exit, Fa
         "only_in_store": only_here.iter().map(|certificate| certificate.fingerprint()).collect::<Vec<_>>(),
         "only_in_file": only_there,
     });
-    print(global.output, &value, || {
+    print(global.output, &of_store(store, value), || {
         let here = only_here
             .iter()
             .map(|held| format!("store only  sha256:{} {}\n", held.fingerprint(), held.facts().subject));

@@ -1,9 +1,13 @@
 //! `trustsync evidence`: the record of each generation for an auditor. The file may be years long, so it is read and
 //! printed record by record.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
+use serde_json::Value;
+
+use super::output::head;
 use super::{Failure, load, the_stores};
 use crate::cli::{Global, Output};
 use crate::exit::Exit;
@@ -18,16 +22,21 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
     let mut out = io::stdout().lock();
     let json = global.output == Output::Json;
     let mut shown = 0_usize;
+    let mut exits = BTreeSet::new();
     if json {
         out.write_all(b"{")?;
+        for (key, value) in head() {
+            write!(out, "{}: {value}, ", Value::from(key))?;
+        }
+        out.write_all(b"\"stores\": {")?;
     }
     for (at, store) in the_stores(global, &loaded)?.into_iter().enumerate() {
         if json {
             let comma = if at > 0 { "," } else { "" };
-            write!(out, "{comma}\n{}: {{\"generations\": [", serde_json::Value::from(store.name.as_str()))?;
+            write!(out, "{comma}\n{}: {{\"generations\": [", Value::from(store.name.as_str()))?;
         }
         let mut of_store = 0_usize;
-        let records = read(store, |record| {
+        let read = read(store, |record| {
             if generation.is_some() && record.generation != generation {
                 return Ok(());
             }
@@ -38,7 +47,17 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
             } else {
                 out.write_all(text(&store.name, record).as_bytes())
             }
-        })?;
+        });
+        let records = match read {
+            Err(failure) if json && !matches!(failure, Failure::Output(_)) => {
+                let exit = super::fail(&failure);
+                let error = super::output::error(exit, failure);
+                write!(out, "\n], \"error\": {}}}", error.get("error").unwrap_or(&Value::Null))?;
+                exits.insert(exit);
+                continue;
+            }
+            read => read?,
+        };
         if json {
             write!(out, "\n], \"lines\": {}, \"unreadable\": {}}}", records.lines, records.unreadable)?;
         } else if of_store == 0 && generation.is_none() {
@@ -58,12 +77,16 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
         shown = shown.saturating_add(of_store);
     }
     if json {
-        out.write_all(b"\n}\n")?;
+        out.write_all(b"\n}}\n")?;
     }
     out.flush()?;
     match generation {
-        Some(number) if shown == 0 => Err(Failure::Refused(format!("nothing is on record of generation {number:06}"))),
-        _ => Ok(Exit::Done),
+        Some(number) if shown == 0 && exits.is_empty() => {
+            // The document is printed, and says as much by its empty lists.
+            let failure = Failure::Refused(format!("nothing is on record of generation {number:06}"));
+            Ok(super::fail(&failure))
+        }
+        _ => Ok(Exit::of(&exits)),
     }
 }
 

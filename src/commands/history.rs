@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use serde::Serialize;
+use serde_json::json;
 
-use super::{Failure, load, print, the_store};
+use super::{Failure, load, of_store, print, the_store};
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::store::contents;
@@ -59,7 +60,7 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
             }
         }
     }
-    print(global.output, &lines, || {
+    print(global.output, &of_store(store, json!({"generations": lines})), || {
         let mut text = String::new();
         for line in &lines {
             let named =

@@ -25,7 +25,7 @@ pub fn hold(global: &Global, length: Duration, reason: Option<&str>) -> Result<E
     let loaded = load(global)?;
     let each = set(global, &the_stores(global, &loaded)?, "trustsync hold", Some(&hold));
     let stores: Vec<&String> = each.done.keys().collect();
-    print(global.output, &json!({"held": stores, "until": until}), || {
+    print(global.output, &each.to_json(|()| json!({"held_until": until})), || {
         let text = "nothing enters or leaves but by revocation and distrust. End it with: trustsync release";
         stores.iter().map(|store| format!("{store}: held until {until}: {text}\n")).collect()
     })?;
@@ -43,7 +43,7 @@ pub fn release(global: &Global) -> Result<Exit, Failure> {
     }
     let each = set(global, &held, "trustsync release", None);
     let stores: Vec<&String> = each.done.keys().collect();
-    print(global.output, &json!({"released": stores}), || {
+    print(global.output, &each.to_json(|()| json!({"released": true})), || {
         let text = "the next cycle adds and removes again: the daemon's at once, or trustsync sync.";
         stores.iter().map(|store| format!("{store}: released: {text}\n")).collect()
     })?;

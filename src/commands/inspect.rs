@@ -43,7 +43,7 @@ pub fn run(global: &Global, arguments: &Inspect) -> Result<Exit, Failure> {
         inspections.push((file.display().to_string(), inspection));
     }
     let json: Vec<Value> = inspections.iter().map(|(file, inspection)| inspector.json(file, inspection)).collect();
-    print(global.output, &json, || {
+    print(global.output, &json!({"files": json}), || {
         inspections.iter().map(|(file, inspection)| inspector.text(file, inspection, "")).collect()
     })?;
     let readable = inspections.iter().all(|(_, inspection)| inspection.found_something());

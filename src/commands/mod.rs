@@ -12,6 +12,7 @@ mod history;
 mod hold;
 mod inspect;
 mod operator;
+mod output;
 mod privileged;
 mod probe;
 mod regions;
@@ -27,15 +28,16 @@ mod undistrust;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io;
 
 use clap::Parser;
-use serde::Serialize;
+use serde_json::{Value, json};
 
+use output::{print, print_error};
 use privileged::run_as_owner::{self, StillRoot};
 use privileged::run_as_root::{self, Duties, RootsWord};
 
-use crate::cli::{self, Cli, Command, Global, Output};
+use crate::cli::{self, Cli, Command, Global};
 use crate::clock::SystemClock;
 use crate::cycle::{CycleError, Options, Report, Session};
 use crate::daemon::DaemonError;
@@ -50,7 +52,6 @@ use crate::store::ownership::NotRoots;
 use crate::trust::event::finding::Finding;
 use crate::trust::plan::planner_state::PlannerState;
 use crate::trust::records::manifest::Manifest;
-use crate::trust::values::excerpt::visible;
 use crate::trust::values::said::Said;
 
 /// Parses the command line, runs the command, says why where it fails.
@@ -64,6 +65,14 @@ pub fn main() -> Exit {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             // A reader that has gone away needs no help text.
             let _ = error.print();
+            let words: Vec<String> = std::env::args().collect();
+            let wants_json = words.iter().any(|word| word == "--output=json")
+                || words.windows(2).any(|pair| {
+                    pair.first().is_some_and(|key| key == "--output") && pair.last().is_some_and(|word| word == "json")
+                });
+            if wants_json && exit != Exit::Done {
+                print_error(cli::Output::Json, exit, error);
+            }
             return exit;
         }
     };
@@ -78,7 +87,15 @@ pub fn main() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::Other(format!("the runtime could not be started: {error}"))),
     };
-    let exit = runtime.block_on(start(cli, is_owners)).unwrap_or_else(|failure| fail(&failure));
+    let output = cli.global.output;
+    let exit = runtime.block_on(start(cli, is_owners)).unwrap_or_else(|failure| {
+        let exit = fail(&failure);
+        // A document that cannot be printed is followed by none.
+        if !matches!(failure, Failure::Output(_)) {
+            print_error(output, exit, failure);
+        }
+        exit
+    });
     // A name that is being looked up on a thread of its own must not keep us.
     runtime.shutdown_background();
     exit
@@ -264,6 +281,11 @@ fn store_of_target<'a>(stores: &[&'a Store], target: &str) -> Result<&'a Store, 
     the_one("target", Some(target), &stores.iter().flat_map(targets).collect::<Vec<_>>())
 }
 
+/// A result of one store, in its place.
+fn of_store(store: &Store, value: impl serde::Serialize) -> Value {
+    json!({"stores": {store.name.as_str(): value}})
+}
+
 /// The newest generation's manifest.
 fn published(contents: &Contents) -> Result<&Manifest, Failure> {
     let missing = || Failure::Refused("the store has no generation yet: run trustsync sync first".to_owned());
@@ -289,24 +311,35 @@ fn open_as<'a>(global: &Global, store: &'a Store, command: &str, said: Said) -> 
 /// What a command came to in each store. A failure in one store stops no other.
 struct EachStore<T> {
     done: BTreeMap<String, T>,
+    failed: BTreeMap<String, Value>,
     exits: BTreeSet<Exit>,
 }
 
 impl<T> EachStore<T> {
     fn new() -> Self {
-        Self { done: BTreeMap::new(), exits: BTreeSet::new() }
+        Self { done: BTreeMap::new(), failed: BTreeMap::new(), exits: BTreeSet::new() }
     }
 
     /// Keeps what came of it in this store; a failure is reported at once.
     fn note(&mut self, store: &Store, outcome: Result<T, Failure>) {
         match outcome {
             Ok(done) => drop(self.done.insert(store.name.clone(), done)),
-            Err(failure) => drop(self.exits.insert(fail(&failure))),
+            Err(failure) => {
+                let exit = fail(&failure);
+                self.exits.insert(exit);
+                self.failed.insert(store.name.clone(), output::error(exit, failure));
+            }
         }
     }
 
     fn exit(&self) -> Exit {
         Exit::of(&self.exits)
+    }
+
+    /// What came of it by store, as JSON.
+    fn to_json(&self, done: impl Fn(&T) -> Value) -> Value {
+        let done = self.done.iter().map(|(store, of_store)| (store.clone(), done(of_store)));
+        json!({"stores": done.chain(self.failed.clone()).collect::<BTreeMap<String, Value>>()})
     }
 }
 
@@ -344,21 +377,7 @@ impl EachStore<Report> {
         }
         let text =
             |(store, report): (&String, &Report)| format!("{}{}", said(store, report), sync::text(store, report));
-        print(global.output, &self.done, || self.done.iter().map(text).collect())?;
+        print(global.output, &self.to_json(|report| json!(report)), || self.done.iter().map(text).collect())?;
         Ok(self.exit())
     }
-}
-
-/// Prints the result: text for people, or the value as JSON.
-fn print(output: Output, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match output {
-        // A part of it comes from files that somebody else may have changed.
-        Output::Text => out.write_all(visible(&text()).as_bytes())?,
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
-            out.write_all(b"\n")?;
-        }
-    }
-    out.flush()
 }

@@ -1,6 +1,8 @@
 //! `trustsync regions`: the table of regions.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::{Failure, print};
 use crate::cli::Global;
@@ -10,7 +12,6 @@ use crate::genesys::Region;
 pub fn run(global: &Global) -> Result<Exit, Failure> {
     let row = |region: &Region| {
         json!({
-            "region": region.aws,
             "domain": region.domain,
             "api": region.api(),
             "login": region.login(),
@@ -21,7 +22,7 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
         let name = region.certificate_name.unwrap_or("(name not published: identity is learned)");
         format!("{:<15} {:<24} {name}\n", region.aws, region.domain)
     };
-    let rows: Vec<_> = Region::ALL.iter().map(row).collect();
-    print(global.output, &rows, || Region::ALL.iter().map(line).collect())?;
+    let rows: BTreeMap<&str, Value> = Region::ALL.iter().map(|region| (region.aws, row(region))).collect();
+    print(global.output, &json!({"regions": rows}), || Region::ALL.iter().map(line).collect())?;
     Ok(Exit::Done)
 }

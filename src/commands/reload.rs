@@ -1,6 +1,6 @@
 //! `trustsync reload TARGET`: takes a target's turn again from the beginning.
 
-use super::{Failure, load, open, print, published, store_of_target, the_stores};
+use super::{Failure, load, of_store, open, print, published, store_of_target, the_stores};
 use crate::cli::Global;
 use crate::cycle::Report;
 use crate::exit::Exit;
@@ -16,6 +16,6 @@ pub async fn run(global: &Global, target: &str) -> Result<Exit, Failure> {
     session.take_turn_again(target, &mut report).await;
     session.close_between(&mut report);
     log::findings(&report.findings, true);
-    print(global.output, &report.targets, || report.targets.iter().map(super::status::turn_text).collect())?;
+    print(global.output, &of_store(store, &report), || report.targets.iter().map(super::status::turn_text).collect())?;
     Ok(report.exit(false))
 }

@@ -1,7 +1,7 @@
 //! `trustsync rollback`: publishes an older generation's set anew, under a new number, and holds it. One that lacks what
 //! the vendor lists now would be an outage at once: it takes `--force`.
 
-use super::{Failure, load, open_as, operator, print, published, the_store};
+use super::{Failure, load, of_store, open_as, operator, print, published, the_store};
 use crate::cli::{Global, Rollback};
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::Report;
@@ -51,7 +51,7 @@ pub async fn run(global: &Global, arguments: &Rollback) -> Result<Exit, Failure>
     session.take_turns(&mut report).await;
     session.close_between(&mut report);
     log::findings(&report.findings, true);
-    print(global.output, &report, || {
+    print(global.output, &of_store(store, &report), || {
         let gone = report.difference.changes.iter().filter(|change| change.action == Action::Removed).count();
         let given_up = given_up.iter().map(|what| format!("GIVEN UP, and the vendor lists it: {what}: calls fail.\n"));
         format!(

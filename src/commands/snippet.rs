@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::{Failure, environment, print, store_of_target, the_stores};
+use super::{Failure, environment, of_store, print, store_of_target, the_stores};
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::settings::{self, SettingsError};
@@ -34,7 +34,6 @@ pub fn run(global: &Global, name: &str) -> Result<Exit, Failure> {
         );
     }
     let found = json!({"kind": target.kind.name, "path": link, "lines": lines, "replaces": replaces});
-    let value = json!({"stores": {store.name.as_str(): {"targets": {name: found}}}});
-    print(global.output, &value, || lines)?;
+    print(global.output, &of_store(store, json!({"targets": {name: found}})), || lines)?;
     Ok(Exit::Done)
 }

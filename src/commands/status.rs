@@ -27,14 +27,15 @@ const TIMELINE: i64 = 60;
 
 /// A status that cannot be had is unknown (3), whatever the reason: another code would be taken for a verdict.
 pub fn run(global: &Global) -> Exit {
-    or_unknown(show(global), LogLine::StatusUnknown)
+    or_unknown(global, show(global), LogLine::StatusUnknown)
 }
 
 /// The exit, or "unknown" and why.
-pub fn or_unknown(judged: Result<Exit, Failure>, line: LogLine) -> Exit {
+pub fn or_unknown(global: &Global, judged: Result<Exit, Failure>, line: LogLine) -> Exit {
     judged.unwrap_or_else(|failure| {
         if !super::is_broken_pipe(&failure) {
             say_unknown(line, &failure);
+            super::print_error(global.output, UNKNOWN, failure);
         }
         UNKNOWN
     })

@@ -1,7 +1,9 @@
 //! `trustsync sync`: one cycle, then exit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+
+use serde_json::{Value, json};
 
 use super::{Failure, load, options, print, the_stores};
 use crate::cli::{Global, Sync};
@@ -17,7 +19,7 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let mut clients = Clients::of(&loaded.settings)?;
     let options = Options { deadline: arguments.deadline, ..options(global, "trustsync sync") };
-    let mut reports = Vec::new();
+    let (mut reports, mut failed) = (Vec::new(), BTreeMap::new());
     let mut exits = BTreeSet::new();
     for store in the_stores(global, &loaded)? {
         let settings = &loaded.settings;
@@ -41,11 +43,12 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
             Err(error) => {
                 log_line!(CycleFailed, store = store.name, exit = error.exit() as u8, "{error}");
                 exits.insert(error.exit());
+                failed.insert(store.name.clone(), super::output::error(error.exit(), error));
             }
         }
     }
-    let json: serde_json::Map<String, serde_json::Value> =
-        reports.iter().filter_map(|(name, report)| Some((name.clone(), serde_json::to_value(report).ok()?))).collect();
+    let done = reports.iter().map(|(name, report)| (name.clone(), json!(report)));
+    let json = json!({"stores": done.chain(failed).collect::<BTreeMap<String, Value>>()});
     print(global.output, &json, || reports.iter().map(|(name, report)| text(name, report)).collect())?;
     Ok(Exit::of(&exits))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::inspect::read_as_pem;
-use super::{EachStore, Failure, load, open_as, operator, the_one, the_stores};
+use super::{EachStore, Failure, load, open_as, operator, print_error, the_one, the_stores};
 use crate::cli::{Global, Trust, Until};
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, Accepted, Waived};
@@ -45,7 +45,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
     for store in &stores {
         match judge(&cycle::read(store)?)? {
             Ok(accepted) => question.push_str(&asked(store, &accepted, until, waived)),
-            Err(refusals) => return Ok(refused(&arguments.file, &refusals)),
+            Err(refusals) => return Ok(refused(global, &arguments.file, &refusals)),
         }
     }
     operator::confirm(arguments.yes, &question).await?;
@@ -56,7 +56,7 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         let mut session = open_as(global, store, "trustsync trust", by.clone())?;
         let accepted = match judge(&session.contents)? {
             Ok(accepted) => accepted,
-            Err(refusals) => return Ok(refused(&arguments.file, &refusals)),
+            Err(refusals) => return Ok(refused(global, &arguments.file, &refusals)),
         };
         let mut planner = session.contents.state.planner.clone();
         let mut set = session.contents.set.clone();
@@ -102,10 +102,13 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
 }
 
 /// Why each slot refuses it.
-fn refused(file: &Path, refusals: &[(SlotId, Refusal)]) -> Exit {
+fn refused(global: &Global, file: &Path, refusals: &[(SlotId, Refusal)]) -> Exit {
     for (slot, refusal) in refusals {
         log_line!(LeafRefused, slot = %slot, "{slot}: {}", told(file, refusal));
     }
+    let reasons: Vec<String> =
+        refusals.iter().map(|(slot, refusal)| format!("{slot}: {}", told(file, refusal))).collect();
+    print_error(global.output, Exit::Refused, reasons.join(" "));
     Exit::Refused
 }
 

@@ -160,7 +160,7 @@ fn list(global: &Global, slots: &[Slot]) -> Result<Exit, Failure> {
             json!({"subject": facts.subject, "sha256": facts.fingerprint, "not_after": facts.not_after})
         })
         .collect();
-    print(global.output, &rows, || {
+    print(global.output, &json!({"anchors": rows}), || {
         let line = |anchor: &&Certificate| {
             format!(
                 "{}  until {}  {}\n",

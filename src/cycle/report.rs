@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::evidence::Unwritten;
 use super::{CycleError, Observed};
@@ -39,7 +39,8 @@ pub struct Report {
     pub difference: Difference,
     /// What was found.
     pub findings: Vec<Finding>,
-    /// Each target's turn.
+    /// Each target's turn; by its name in JSON.
+    #[serde(serialize_with = "by_name")]
     pub targets: Vec<TargetReport>,
     /// Why the exit is not 0.
     #[serde(skip)]
@@ -61,6 +62,7 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize)]
 pub struct TargetReport {
     /// The target's name.
+    #[serde(skip)]
     pub target: String,
     /// The generation that it should serve.
     pub wanted: u64,
@@ -76,6 +78,10 @@ pub struct TargetReport {
     /// What the user should add to the server's configuration; shown once a generation, and when asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_add: Option<String>,
+}
+
+fn by_name<S: Serializer>(targets: &[TargetReport], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(targets.iter().map(|turn| (&turn.target, turn)))
 }
 
 impl Report {

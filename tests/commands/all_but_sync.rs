@@ -149,12 +149,20 @@ fn json_is_one_document_on_stdout_and_logs_go_to_stderr_alone() {
         (&["diff", "--with", leaf], 0),
         (&["hold"], 0),
         (&["release"], 0),
+        (&["alarms"], 0),
+        (&["alarms", "ack", "--all"], 0),
+        (&["evidence"], 0),
+        (&["snippet", "web"], 0),
+        (&["confirm", "web"], 0),
+        (&["verify", leaf, "--any-identity"], 5),
+        (&["verify", "--list-anchors"], 0),
         (&["regions"], 0),
         (&["config", "check"], 0),
+        (&["config", "check", "--probe"], 0),
         (&["config", "show"], 0),
     ] {
         let ran = sandbox.run(&[arguments, &["--output", "json", "--log-format", "json", "-vv"]].concat()).exits(code);
-        assert!(ran.json().is_object() || ran.json().is_array(), "{arguments:?}");
+        assert_is_of_the_one_shape(&ran.json(), arguments);
         for line in ran.json_log() {
             assert!(line.is_object(), "{line}");
             assert!(line["event"].as_str().is_some_and(|event| !event.is_empty()), "no event name: {line}");
@@ -166,13 +174,66 @@ fn json_is_one_document_on_stdout_and_logs_go_to_stderr_alone() {
     sandbox.world().rotate().unwrap();
     sandbox.sync(&[]).exits(0);
     let rolled = sandbox.run(&["rollback", "--force", "--output", "json"]).exits(0);
-    assert_eq!(rolled.json()["committed"], true);
-    // A failure leaves standard output to those who parse it: empty, never half a document.
-    let failed = sandbox.run(&["reload", "nobody", "--output", "json"]).exits(2);
-    assert_eq!(failed.stdout, "");
+    assert_eq!(rolled.json()["stores"]["main"]["committed"], true);
+}
+
+/// `deploy/JSON.md`: what every document has, and how certificates and times are named in it.
+fn assert_is_of_the_one_shape(document: &Value, arguments: &[&str]) {
+    assert_eq!(document["schema"], 1, "{arguments:?}: {document:#}");
+    assert_eq!(document["version"], env!("CARGO_PKG_VERSION"), "{arguments:?}");
+    let mut open = vec![(String::from("now"), document["now"].clone()), (String::new(), document.clone())];
+    while let Some((key, value)) = open.pop() {
+        assert!(!["fingerprint", "main", "store"].contains(&&*key) || value.is_object(), "{arguments:?}: {key}");
+        let is_time = ["now", "since", "until", "at", "committed_at", "not_after", "not_before", "proven"];
+        if is_time.contains(&&*key) && !value.is_null() {
+            let text = value.as_str().unwrap_or_else(|| panic!("{arguments:?}: {key} is {value}"));
+            assert!(
+                text.parse::<trustsync::trust::values::timestamp::Timestamp>().is_ok(),
+                "{arguments:?}: {key} {text}"
+            );
+        }
+        match value {
+            Value::Object(fields) => open.extend(fields),
+            Value::Array(items) => open.extend(items.into_iter().map(|item| (String::new(), item))),
+            _ => {}
+        }
+    }
+    for of_store in document["stores"].as_object().into_iter().flatten().map(|(_, of_store)| of_store) {
+        assert!(of_store.is_object(), "{arguments:?}");
+        assert!(of_store["targets"].is_null() || of_store["targets"].is_object(), "{arguments:?}: {of_store:#}");
+    }
+}
+
+#[test]
+fn failures_are_json_documents_too_with_the_exit_and_the_text_of_the_log() {
+    let sandbox = Sandbox::new();
+    let leaf = sandbox.path("leaf.pem");
+    fs::write(&leaf, sandbox.world().current().unwrap().pem()).unwrap();
+    let leaf = leaf.to_str().unwrap();
+    let failed = |arguments: &[&str], code: i32, piece: &str| {
+        let ran = sandbox.run(&[arguments, &["--output", "json"]].concat()).exits(code);
+        let document = ran.json();
+        assert_is_of_the_one_shape(&document, arguments);
+        assert_eq!(document["error"]["exit"], code, "{arguments:?}");
+        let text = document["error"]["text"].as_str().unwrap();
+        assert!(text.contains(piece), "{arguments:?}: {text}");
+    };
+    failed(&["reload", "nobody"], 2, "there is no target");
+    failed(&["synk"], 2, "synk");
+    failed(&["diff"], 11, "no generation yet");
+    failed(&["inspect", "/does/not/exist"], 11, "cannot be read");
+    // The listing stands aside: nothing leads from it to an anchor.
+    failed(&["trust", leaf, "--until", "1d", "--yes"], 11, "us.us-east-1.digicert");
+    sandbox.configure(&sandbox.configuration().replace("store\"", "file/store\""));
+    fs::write(sandbox.path("file"), "").unwrap();
+    let ran = sandbox.sync(&["--output", "json"]).exits(6);
+    assert_eq!(ran.json()["stores"]["main"]["error"]["exit"], 6, "{ran:?}");
     fs::write(sandbox.path("config.toml"), "nonsense").unwrap();
-    let failed = sandbox.run(&["config", "check", "--output", "json"]).exits(3);
-    assert_eq!(failed.json()["ok"], false);
+    failed(&["history"], 3, "line 1");
+    failed(&["status"], 3, "line 1");
+    failed(&["alarms"], 3, "line 1");
+    let check = sandbox.run(&["config", "check", "--output", "json"]).exits(3);
+    assert_eq!(check.json()["ok"], false);
 }
 
 #[test]
@@ -331,7 +392,7 @@ fn inspect_reads_every_form_and_names_what_is_odd() {
     let der = file("leaf.der", vendor.der());
     bare(&["inspect", &der]).exits(0).says(&[&leaf, "1 certificate(s)", "days left", "clientAuth"]);
     let json = bare(&["inspect", &der, "--output", "json"]).exits(0).json();
-    assert_eq!(json[0]["certificates"][0]["sha256"], json!(leaf));
+    assert_eq!(json["files"][0]["certificates"][0]["sha256"], json!(leaf));
 
     let twice = file("twice.pem", format!("{}{}", vendor.pem(), vendor.pem()).as_bytes());
     bare(&["inspect", &twice]).exits(0).says(&["block 2 is a duplicate"]);
@@ -583,7 +644,7 @@ fn all_regions_are_known_and_each_can_be_configured() {
     let regions = bare(&["regions"]).exits(0);
     assert_eq!(regions.stdout.lines().count(), 18);
     let json = bare(&["regions", "--output", "json"]).exits(0).json();
-    assert_eq!(json.as_array().unwrap().len(), 18);
+    assert_eq!(json["regions"].as_object().unwrap().len(), 18);
     let sandbox = Sandbox::new();
     for region in Region::ALL {
         assert!(regions.stdout.contains(region.aws), "{}", region.aws);
@@ -594,9 +655,7 @@ fn all_regions_are_known_and_each_can_be_configured() {
         ));
         sandbox.run(&["config", "check"]).exits(0);
         let shown = sandbox.run(&["config", "show", "--output", "json"]).exits(0).json();
-        let value = |key: &str| -> Value {
-            shown.as_array().unwrap().iter().find(|row| row["key"] == key).map(|row| row["value"].clone()).unwrap()
-        };
+        let value = |key: &str| shown["settings"][key]["value"].clone();
         assert!(value("source.a.api").as_str().unwrap().contains(&region.api()), "{}", region.aws);
         assert!(value("source.a.login").as_str().unwrap().contains(&region.login()), "{}", region.aws);
     }

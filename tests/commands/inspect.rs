@@ -102,8 +102,8 @@ fn a_chain_shows_names_validity_keys_usages_and_who_issued_whom() {
         "EC P-256, signed with SHA-256 with ECDSA, a CA",
     ]);
     let json = inspect(&[&chain, "--output", "json"]).exits(0).json();
-    assert_eq!(json[0]["form"], "PEM");
-    let first = &json[0]["certificates"][0];
+    assert_eq!(json["files"][0]["form"], "PEM");
+    let first = &json["files"][0]["certificates"][0];
     assert_eq!((&first["sha256"], &first["days_left"]), (&json!(fingerprint(leaf)), &json!(100)));
     let by_openssl = Command::new("openssl")
         .args(["x509", "-noout", "-fingerprint", "-sha1", "-in", &files.file("leaf.pem", files.client.pem())])
@@ -139,8 +139,11 @@ fn a_revocation_list_shows_its_issuer_time_number_entries_scope_and_signature() 
         inspect(&[list, &issuer]).exits(0).says(&["signed by its issuer, which is here, and in force"]);
     }
     let json = inspect(&[&der, "--output", "json"]).exits(0).json();
-    assert_eq!((&json[0]["crls"][0]["entries"], &json[0]["crls"][0]["days_left"]), (&json!(1), &json!(6)));
-    assert!(json[0]["crls"][0]["number"].is_string());
+    assert_eq!(
+        (&json["files"][0]["crls"][0]["entries"], &json["files"][0]["crls"][0]["days_left"]),
+        (&json!(1), &json!(6))
+    );
+    assert!(json["files"][0]["crls"][0]["number"].is_string());
 
     let mut forged = list.clone();
     *forged.last_mut().unwrap() ^= 1;
@@ -180,7 +183,7 @@ fn pkcs12_by_openssl_old_and_new_is_opened_and_its_key_is_named_and_never_shown(
         let ran = ran.says(&pieces).says(&["(not shown)", " here)", "(itself)"]);
         ran.never_says(&[&key[1], "correct horse", "\u{1b}"]);
         let json = inspect(&[&file, "--password-file", &password, "--output", "json"]).exits(0).json();
-        assert_eq!(json[0]["certificates"].as_array().unwrap().len(), 3, "{name}");
+        assert_eq!(json["files"][0]["certificates"].as_array().unwrap().len(), 3, "{name}");
         inspect(&[&file]).exits(5).says(&["none of the passwords that were tried", "--password-file"]);
     }
     let wrong = files.file("wrong", "wrong");

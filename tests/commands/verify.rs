@@ -246,13 +246,14 @@ fn anchors_may_be_pem_der_or_zip_and_replace_the_built_in_ones() {
     verify(&[&[&chain, "--anchor", &other], &ASKED[..]].concat()).exits(5).says(&["unknown-issuer"]);
     let vendor = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digicert-assured-id-root-g2.pem");
     let listed = verify(&["--list-anchors", "--anchor", &other, "--output", "json"]).exits(0).json();
-    assert_eq!(listed.as_array().unwrap().len(), 1);
-    assert_eq!(listed[0]["sha256"], json!(fingerprint(files.pki.other_root.der())));
+    assert_eq!(listed["anchors"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["anchors"][0]["sha256"], json!(fingerprint(files.pki.other_root.der())));
 
     // Built in are DigiCert's, the one of the vendor's sample among them.
     let built_in = verify(&["--list-anchors", "--output", "json"]).exits(0).json();
     let sample = pem::scan(&fs::read_to_string(vendor).unwrap()).remove(0).bytes.unwrap();
-    let sample = built_in.as_array().unwrap().iter().find(|row| row["sha256"] == fingerprint(&sample)).unwrap();
+    let sample =
+        built_in["anchors"].as_array().unwrap().iter().find(|row| row["sha256"] == fingerprint(&sample)).unwrap();
     assert_eq!(sample["not_after"], "2038-01-15T12:00:00Z");
     verify(&["--list-anchors"]).exits(0).says(&["DigiCert Assured ID Root G2", "until 2038-01-15T12:00:00Z"]);
 }

@@ -162,7 +162,7 @@ fn alarms_are_listed_and_those_that_are_over_end_when_seen() {
         "What happened.",
         &format!("trustsync alarms ack {id}"),
     ]);
-    let listed = sandbox.run(&["alarms", "--output", "json"]).exits(1).json();
+    let listed = sandbox.run(&["alarms", "--output", "json"]).exits(1).json()["stores"]["main"]["alarms"].clone();
     assert_eq!(listed[0]["id"], id);
     assert_eq!((&listed[0]["state"], &listed[0]["severity"]), (&"over".into(), &"warning".into()));
     sandbox.run(&["status"]).exits(1).says(&[&format!("end the alarm with: trustsync alarms ack {id}")]);
@@ -178,7 +178,7 @@ fn alarms_are_listed_and_those_that_are_over_end_when_seen() {
     sandbox.run(&["alarms"]).exits(1);
 
     let ended = sandbox.run(&["alarms", "ack", id, "--output", "json"]).exits(0).json();
-    assert_eq!(ended["main"][0], id);
+    assert_eq!(ended["stores"]["main"]["ended"][0], id);
     sandbox.run(&["alarms"]).exits(0).says(&["No alarms."]);
     daemon.says_no_more("warning");
     assert!(evidence_lines(&sandbox).iter().any(|line| line["word"] == format!("alarms ack {id}")));
@@ -228,7 +228,7 @@ fn a_confirmation_settles_a_reload_that_nothing_can_make_or_show() {
     said.says(&["your confirmation of generation 000001 holds", "confirmed by the operator (no proof is configured)"]);
     daemon.says_no_more("owed");
     sandbox.run(&["status"]).exits(0).says(&["target edge: serves 000001; confirmed by the operator"]);
-    sandbox.run(&["confirm", "edge", "--output", "json"]).exits(0).json()[0]["settled"]["confirmed"].as_str().unwrap();
+    sandbox.run(&["confirm", "edge", "--output", "json"]).exits(0).json()["stores"]["main"]["targets"]["edge"]["settled"]["confirmed"].as_str().unwrap();
     daemon.lives();
     drop(daemon);
 
@@ -382,7 +382,7 @@ fn evidence_says_of_each_generation_when_and_by_what() {
     sandbox.append(SELDOM);
     sandbox.run(&["evidence"]).exits(0).says(&["nothing is on record yet"]);
     let nothing = sandbox.run(&["evidence", "--output", "json"]).exits(0).json();
-    assert_eq!(nothing["main"]["generations"].as_array().unwrap().len(), 0);
+    assert_eq!(nothing["stores"]["main"]["generations"].as_array().unwrap().len(), 0);
     sandbox.add_target("edge");
     sandbox.sync(&[]).exits(0);
     sandbox.run(&["hold"]).exits(0);
@@ -393,15 +393,18 @@ fn evidence_says_of_each_generation_when_and_by_what() {
     until("the target being told", || (sandbox.reload_requests("edge") == 2).then_some(()));
     let record = until("the record of it", || {
         let record = sandbox.run(&["evidence", "2", "--output", "json"]);
-        let record = record.json()["main"]["generations"][0].clone();
+        let record = record.json()["stores"]["main"]["generations"][0].clone();
         record["targets"]["edge"]["settled"].is_object().then_some(record)
     });
     drop(daemon);
 
     let all = sandbox.run(&["evidence", "--output", "json"]).exits(0).json();
-    assert_eq!((&all["main"]["unreadable"], all["main"]["generations"].as_array().unwrap().len()), (&0.into(), 2));
-    assert_eq!(all["main"]["generations"][1], record);
-    let first = &all["main"]["generations"][0];
+    assert_eq!(
+        (&all["stores"]["main"]["unreadable"], all["stores"]["main"]["generations"].as_array().unwrap().len()),
+        (&0.into(), 2)
+    );
+    assert_eq!(all["stores"]["main"]["generations"][1], record);
+    let first = &all["stores"]["main"]["generations"][0];
     for (record, leaf) in [(first, None), (&record, Some(sandbox.current_leaf()))] {
         let time = |value: &Value| value.as_str().unwrap_or_default().parse::<Timestamp>().unwrap();
         let committed = &record["committed"];
@@ -438,7 +441,7 @@ fn evidence_knows_a_target_whose_allowlist_alone_was_proven() {
         r#"{"event":"allowlist_proven","time":"2026-01-01T00:00:00Z","generation":1,"target":"edge","detail":"x"}"#;
     fs::write(&path, format!("{}{proven}\n", fs::read_to_string(&path).unwrap())).unwrap();
     let all = sandbox.run(&["evidence", "--output", "json"]).exits(0).json();
-    assert_eq!(all["main"]["unreadable"], 0, "{all:#}");
+    assert_eq!(all["stores"]["main"]["unreadable"], 0, "{all:#}");
     sandbox.run(&["evidence"]).exits(0).says(&["target edge: allowlist proven"]);
 }
 
@@ -459,15 +462,19 @@ fn damaged_evidence_is_counted_and_costs_nothing_else() {
     drop(file);
     let ran = sandbox.run(&["evidence", "--output", "json"]).exits(0);
     let all = ran.json();
-    assert_eq!(all["main"]["generations"].as_array().unwrap().len(), 2, "with one that an older version wrote");
+    assert_eq!(
+        all["stores"]["main"]["generations"].as_array().unwrap().len(),
+        2,
+        "with one that an older version wrote"
+    );
     // Neither UTF-8, nor with its fields, nor an object, nor known, too long, torn.
-    assert_eq!((&all["main"]["unreadable"], &all["main"]["lines"]), (&6.into(), &8.into()));
+    assert_eq!((&all["stores"]["main"]["unreadable"], &all["stores"]["main"]["lines"]), (&6.into(), &8.into()));
     ran.says(&["6 of 8 lines", "what is trusted does not depend on them"]);
     // The torn one spoils nothing but itself.
     sandbox.run(&["hold"]).exits(0);
     let all = sandbox.run(&["evidence", "--output", "json"]).exits(0).json();
-    assert_eq!(all["main"]["unreadable"], 6);
-    assert_eq!(all["main"]["generations"][1]["words"].as_array().unwrap().len(), 1);
+    assert_eq!(all["stores"]["main"]["unreadable"], 6);
+    assert_eq!(all["stores"]["main"]["generations"][1]["words"].as_array().unwrap().len(), 1);
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     sandbox.run(&["evidence"]).exits(6).says(&["not a regular file"]);

@@ -353,7 +353,7 @@ fn what_the_child_says_reaches_root_escaped_and_json_stays_json() {
     let ran = host.root(&["sync", "--output", "json", "--log-format", "json"]).exits(7);
     assert!(!ran.all().contains('\u{202e}'), "{ran:?}");
     assert!(ran.events().contains(&"target_not_told".to_owned()), "{ran:?}");
-    let target = &ran.json()["main"]["targets"][0];
+    let target = &ran.json()["stores"]["main"]["targets"]["own"];
     assert!(target["owed"].to_string().contains("broken \u{202e}txt.exe"), "{target}");
 }
 

@@ -22,6 +22,7 @@ pub struct Change {
     /// To what: `current`, `upcoming`, `trusted`, `retiring`, `chain`, `name rule`, `denied`, `extra anchor`.
     pub what: String,
     /// SHA-256 of the certificate.
+    #[serde(rename = "sha256")]
     pub fingerprint: Fingerprint,
     /// RFC 2253 text; empty where only the fingerprint is known.
     pub subject: String,
