@@ -1,8 +1,8 @@
 //! `trustsync status --probe`: whether the daemon lives and a generation is in place, in a line; for health checks of
 //! containers, which have no curl. Exits 0 or 1.
 //!
-//! With `[listen]` the daemon is asked. Without, the probe goes by what it leaves behind: a store whose sources' next
-//! polls lie long in the past has no daemon.
+//! With `[listen]` the daemon is asked. Without, the probe goes by what it leaves behind: its sign of life, and a store
+//! whose sources' next polls lie long in the past has no daemon.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,14 +13,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::status::judge;
 use super::{Failure, load, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::exit::Exit;
 use crate::report::health::Readiness;
-use crate::settings::resolved::Store;
-use crate::store::contents;
+use crate::settings::resolved::{Settings, Store};
 use crate::targets::process::printable;
+use crate::trust::event::Event;
+use crate::trust::records::health::{DAEMON_SILENT, POLL_LATE};
 use crate::trust::values::timestamp::{Timestamp, span};
 
 /// How long one answer may take.
@@ -28,9 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// No answer is longer.
 const LARGEST_ANSWER: u64 = 64 * 1024;
-
-/// How late a poll may be. Asking, revocation lists and slow targets take their time.
-const LATEST: Duration = Duration::from_secs(10 * 60);
 
 /// What cannot be found out counts as "no".
 pub async fn run(global: &Global) -> Exit {
@@ -56,7 +55,8 @@ async fn check(global: &Global) -> Result<String, String> {
     }
     let now = SystemClock.now();
     let stores = the_stores(global, &loaded).map_err(failed)?;
-    let said: Vec<String> = stores.into_iter().map(|store| by_state(store, now)).collect::<Result<_, _>>()?;
+    let said: Vec<String> =
+        stores.into_iter().map(|store| by_state(&loaded.settings, store, now)).collect::<Result<_, _>>()?;
     Ok(said.join("; "))
 }
 
@@ -107,20 +107,30 @@ async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     parsed.ok_or_else(|| io::Error::other("what answers there is no HTTP server; is it another program's port?"))
 }
 
-fn by_state(store: &Store, now: Timestamp) -> Result<String, String> {
+/// By what is in place, and by what a daemon leaves behind.
+fn by_state(settings: &Settings, store: &Store, now: Timestamp) -> Result<String, String> {
     let name = &store.name;
-    let state = contents::state_of(&store.path)
-        .ok_or_else(|| format!("store {name}: nothing readable in {} yet", store.path.display()))?;
-    if state.generation == 0 {
-        return Err(format!("store {name}: nothing published yet"));
+    let (summary, health) =
+        judge(settings, store, now).map_err(|failure| format!("store {name}: {}", one_line(&failure.to_string())))?;
+    let Some(published) = &summary.published else {
+        let what = if store.path.exists() { "nothing published yet" } else { "nothing there yet" };
+        return Err(format!("store {name}: {what} in {}", store.path.display()));
+    };
+    if let Some(silent) = health.alarms.iter().find(|alarm| alarm.finding.event == Event::DaemonSilent) {
+        return Err(format!("store {name}: {}", silent.finding.text));
+    }
+    let generation = published.generation;
+    // Where nothing can be saved, a daemon that lives leaves no due times.
+    if let Some(seen) = summary.daemon.filter(|seen| now.since(seen.at) <= DAEMON_SILENT) {
+        return Ok(format!("store {name}: generation {generation:06}, the daemon was seen {}", seen.at));
     }
     for source in &store.sources {
-        let due = state.sources.get(source).and_then(|known| known.next_due);
-        if let Some(due) = due.filter(|due| now.since(*due) > LATEST) {
+        let due = summary.state.sources.get(source).and_then(|known| known.next_due);
+        if let Some(due) = due.filter(|due| now.since(*due) > POLL_LATE) {
             return Err(format!(
                 "store {name}: source {source} was due on {due} and was not asked; is the daemon alive?"
             ));
         }
     }
-    Ok(format!("store {name}: generation {:06}, no poll overdue", state.generation))
+    Ok(format!("store {name}: generation {generation:06}, no poll overdue"))
 }

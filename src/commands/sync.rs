@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Failure, load, options, print, the_stores};
 use crate::cli::{Global, Sync};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, Clients, Options, Report};
 use crate::exit::Exit;
 use crate::log;
+use crate::report::heartbeat;
 use crate::settings::resolved::Store;
 use crate::trust::event::Event;
 use tracing::Level;
@@ -29,6 +30,13 @@ pub async fn run(global: &Global, arguments: &Sync) -> Result<Exit, Failure> {
         } else {
             cycle::run(settings, store, &mut clients, &SystemClock, &options).await
         };
+        let trouble = match &report {
+            Ok(report) => report.trouble.clone(),
+            Err(error) => (error.exit() == Exit::Store).then(|| error.to_string()),
+        };
+        if !arguments.dry_run {
+            heartbeat::leave(&store.path, trouble.as_deref(), SystemClock.now());
+        }
         match report {
             Ok(report) => {
                 log::cycle(&store.name, &report, &report.findings, Level::INFO);

@@ -434,3 +434,26 @@ fn seconds_left(sandbox: &Sandbox) -> i64 {
     let leaf = Certificate::parse(sandbox.world().current().unwrap().der()).unwrap();
     leaf.facts().not_after.unix() - trustsync::clock::SystemClock.now().unix()
 }
+
+/// A disk that fails as soon as something is to be made durable: nothing that can be looked at shows it.
+#[test]
+fn a_disk_that_fails_only_when_it_is_written() {
+    let mut sandbox = stage(None);
+    let runtime = sandbox.path("runtime");
+    fs::create_dir(&runtime).unwrap();
+    sandbox.set("RUNTIME_DIRECTORY", runtime.to_str().unwrap());
+    assert_status(&sandbox, "before", &FINE);
+    let state = store(&sandbox).join(".state.json.new");
+    let sync = sandbox.command(&["sync"]);
+    let mut failing = Command::new("strace");
+    failing.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO", "-P"]).arg(&state);
+    failing.arg(sync.get_program()).args(sync.get_args()).env_clear().current_dir(sandbox.folder.path());
+    failing.envs(sync.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    support::sandbox::run(&mut failing).exits(6).says(&["state_not_saved"]);
+    let truth = critical("store_failing:critical");
+    assert_status(&sandbox, "sync", &truth);
+    sandbox.run(&["status"]).says(&["Input/output error"]);
+    assert_status(&sandbox, "asked again", &truth);
+    sandbox.sync(&[]).exits(0);
+    assert_status(&sandbox, "a sync that could save", &FINE);
+}

@@ -442,13 +442,19 @@ fn the_probe_tells_a_daemon_that_is_stopped_or_gone_by_asking() {
 #[test]
 fn without_listen_the_probe_judges_by_what_the_store_remembers() {
     let sandbox = Sandbox::new();
-    sandbox.run(&["status", "--probe"]).exits(1).says(&["store main: nothing readable in"]);
+    sandbox.run(&["status", "--probe"]).exits(1).says(&["store main: nothing there yet in"]);
     sandbox.world().fail(Failure::ServiceUnavailable, Endpoint::Both, None);
     sandbox.sync(&["--deadline", "1s"]).exits(4);
     sandbox.run(&["status", "--probe"]).exits(1).says(&["store main: nothing published yet"]);
     sandbox.world().clear();
     sandbox.sync(&[]).exits(0);
     sandbox.run(&["status", "--probe"]).exits(0).says(&["generation 000001"]);
+    // What is in place serves, though what the store remembers is lost.
+    let state = sandbox.store().join("state.json");
+    let kept = fs::read(&state).unwrap();
+    fs::remove_file(&state).unwrap();
+    sandbox.run(&["status", "--probe"]).exits(0).says(&["generation 000001"]);
+    fs::write(&state, kept).unwrap();
     remember(&sandbox, "next_due", ago(Duration::from_secs(5 * 60)));
     sandbox.run(&["status", "--probe"]).exits(0);
     remember(&sandbox, "next_due", ago(Duration::from_secs(11 * 60)));

@@ -84,10 +84,12 @@ fn a_daemon_that_was_killed_is_missed_after_three_minutes_and_critically_once_a_
 
     // Nothing says yet that it will not be back in a moment.
     status(&sandbox).exits(0).says(&["the daemon was last seen"]);
+    sandbox.run(&["status", "--probe"]).exits(0).says(&["the daemon was seen"]);
     last_seen(&sandbox, MINUTE * 2);
     status(&sandbox).exits(0);
     last_seen(&sandbox, MINUTE * 4);
     status(&sandbox).exits(1).says(&["daemon_silent:main", "systemctl status trustsync"]);
+    sandbox.run(&["status", "--probe"]).exits(1).says(&["no sign of life since"]);
     remember(&sandbox, "next_due", ago(MINUTE * 4));
     status(&sandbox).exits(2).says(&["daemon_silent:main", "is overdue since"]);
     // The folder outlives a daemon; its file may not.
