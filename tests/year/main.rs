@@ -34,8 +34,11 @@ use trustsync::simulator::vendor::Vendor;
 use trustsync::simulator::world::{Impostor, VendorOptions, World};
 use trustsync::trust::event::severity::Severity;
 use trustsync::trust::formats::pem;
+use trustsync::trust::plan::overrides::{self, Undistrusted};
+use trustsync::trust::plan::planner_state::Hold;
 use trustsync::trust::records::summary::StoreSummary;
 use trustsync::trust::values::fingerprint::{Fingerprint, hex};
+use trustsync::trust::values::said::Said;
 use trustsync::trust::values::timestamp::Timestamp;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -108,6 +111,13 @@ enum Act {
     /// Its API cannot be had.
     Down(Failure),
     Up,
+    /// The operator distrusts what the vendor presents: it was the wrong fingerprint.
+    Distrust,
+    /// And takes that back.
+    Undistrust,
+    /// The operator freezes the store for so many hours, and forgets it; or releases it.
+    Hold(i64),
+    Release,
 }
 
 /// What a part of the year is about.
@@ -196,6 +206,7 @@ impl Script {
                     self.at(begin + jitter.between(DAY, 4 * DAY), Act::Steady(flap));
                 }
                 self.at(end - jitter.between(1, 3 * DAY), Act::Rotate);
+                self.operator_errs(jitter, end);
             }
             Chapter::Late => {
                 self.at(begin, Act::Hide(jitter.of(&HIDDEN)));
@@ -246,6 +257,19 @@ impl Script {
         }
     }
 
+    /// After a rotation, while the old leaf is in its grace.
+    fn operator_errs(&mut self, jitter: &mut Jitter, begin: i64) {
+        let held = begin + jitter.between(0, DAY);
+        self.at(held, Act::Hold(60));
+        self.at(held + jitter.between(6, 40), Act::Release);
+        let distrusted = held + 2 * DAY + jitter.between(0, DAY);
+        self.at(distrusted, Act::Distrust);
+        let back = distrusted + jitter.between(1, 2 * DAY);
+        self.at(back, Act::Undistrust);
+        // One that nobody ends.
+        self.at(back + DAY, Act::Hold(jitter.between(5, 30)));
+    }
+
     fn outage(&mut self, jitter: &mut Jitter, begin: i64, least: i64, most: i64) {
         self.at(begin, Act::Down(jitter.of(&OUTAGES)));
         self.at(begin + jitter.between(least, most), Act::Up);
@@ -270,6 +294,8 @@ struct Known {
     absent_since: Option<i64>,
     /// For how many hours it has been revoked.
     revoked: Option<i64>,
+    /// Whether the operator distrusts it.
+    distrusted: bool,
 }
 
 impl Known {
@@ -286,6 +312,8 @@ struct Ledger {
     hidden: Option<Failure>,
     down: bool,
     flaps: BTreeSet<Failure>,
+    /// The hour at which the operator's hold ends.
+    held_until: Option<i64>,
 }
 
 impl Ledger {
@@ -304,18 +332,22 @@ impl Ledger {
                 listed: hour,
                 absent_since: None,
                 revoked: None,
+                distrusted: false,
             });
         }
+        self.held_until = self.held_until.filter(|end| hour < *end);
+        let held = self.held_until.is_some();
         let current = &self.leaves[&Fingerprint::of(presented.der())];
         let odd = self.hidden.is_some_and(|how| how != Failure::EmptyUpcoming);
+        // While a hold stands, nothing leaves by absence.
         let is_clean =
-            !self.down && !odd && self.flaps.is_empty() && !current.expired(now) && current.revoked.is_none();
+            !held && !self.down && !odd && self.flaps.is_empty() && !current.expired(now) && current.revoked.is_none();
         self.clean = if is_clean { self.clean + 1 } else { 0 };
         let needed = if self.flaps.is_empty() { HEARD } else { HEARD_FLAPPING };
         for (name, known) in &mut self.leaves {
             known.revoked = known.revoked.map(|hours| hours + 1);
             if names.contains(name) {
-                known.heard = if self.down { 0 } else { known.heard + 1 };
+                known.heard = if self.down || held || known.distrusted { 0 } else { known.heard + 1 };
                 known.may_be_seen |= !self.down;
                 // An expired one is listed, and enters no more.
                 known.must_be_seen |= known.heard >= needed && !known.expired(now);
@@ -338,6 +370,9 @@ impl Ledger {
         if known.revoked.is_some_and(|hours| hours > HEARD) {
             return Some("it was revoked");
         }
+        if known.distrusted {
+            return Some("the operator distrusts it");
+        }
         if self.clean >= GONE && known.absent_since.is_some_and(|since| hour - since > GRACE + GONE) {
             return Some("it has not been listed for longer than its grace");
         }
@@ -348,7 +383,7 @@ impl Ledger {
     /// Whether it must be in: from when it was seen until a grace after it was last listed.
     fn must_be_in(known: &Known, hour: i64, now: Timestamp) -> bool {
         let in_grace = hour - known.listed < GRACE;
-        known.must_be_seen && known.revoked.is_none() && !known.expired(now) && in_grace
+        known.must_be_seen && known.revoked.is_none() && !known.distrusted && !known.expired(now) && in_grace
     }
 }
 
@@ -443,6 +478,9 @@ struct Seen {
     upcoming_ends_early: bool,
     last_expired: bool,
     revoked: bool,
+    /// How often a distrust was taken back, and the leaf pinned again.
+    forgiven: u64,
+    held_hours: i64,
 }
 
 impl Year {
@@ -500,7 +538,10 @@ impl Year {
         for hour in 0..YEAR {
             self.clock.set(BEGIN.plus(HOUR * u32::try_from(hour).unwrap()));
             for act in script.acts.get(&hour).into_iter().flatten() {
-                self.act(*act);
+                match act {
+                    Act::Distrust | Act::Undistrust | Act::Hold(_) | Act::Release => self.operate(*act, hour).await,
+                    act => self.act(*act),
+                }
             }
             self.work_until(BEGIN.plus(HOUR * u32::try_from(hour + 1).unwrap())).await;
             let presented = self.world.current().unwrap();
@@ -553,6 +594,7 @@ impl Year {
                 world.fail(failure, Endpoint::Listing, None);
                 self.ledger.down = true;
             }
+            Act::Distrust | Act::Undistrust | Act::Hold(_) | Act::Release => unreachable!("the operator's"),
             // One cause ends; the others go on.
             Act::Show | Act::Steady(_) | Act::Up => {
                 match act {
@@ -571,6 +613,50 @@ impl Year {
                 going_on.into_iter().for_each(|failure| world.fail(failure, Endpoint::Listing, None));
             }
         }
+    }
+
+    /// As the operator's commands do, at the store that the daemon minds.
+    async fn operate(&mut self, act: Act, hour: i64) {
+        let store = self.settings.stores.values().next().unwrap().clone();
+        let options = Options { deadline: Duration::ZERO, lock_timeout: Duration::ZERO, command: "the operator" };
+        let mut session = Session::open(&store, &self.clock, &options).unwrap();
+        session.said = Said::new("alice (uid 1000)", "it seemed right");
+        let presented = Fingerprint::of(self.world.current().unwrap().der());
+        let mut planner = session.contents.state.planner.clone();
+        let now = self.clock.now();
+        match act {
+            Act::Distrust => {
+                // One that nobody knows yet, nobody distrusts by mistake.
+                let Some(known) = self.ledger.leaves.get_mut(&presented) else { return };
+                let of = cycle::known_certificate(&store, &session.contents, &presented);
+                let Some(digests) = of.map(|known| known.digests) else { return };
+                known.distrusted = true;
+                assert!(overrides::distrust(&mut planner, presented, digests, session.said.clone(), now));
+            }
+            Act::Undistrust => {
+                let mut distrusted = self.ledger.leaves.iter_mut().filter(|(_, known)| known.distrusted);
+                let Some((name, known)) = distrusted.next() else { return };
+                assert_eq!(overrides::undistrust(&mut planner, name), Undistrusted::Lifted);
+                // From now on it is to be heard again; where it was pinned, it is no longer.
+                (known.distrusted, known.must_be_seen, known.heard) = (false, false, 0);
+                self.seen.forgiven += 1;
+            }
+            Act::Hold(hours) => {
+                let until = now.plus(HOUR * u32::try_from(hours).unwrap());
+                planner.hold = Some(Hold { until, reason: "the operator".to_owned(), said: session.said.clone() });
+                self.ledger.held_until = Some(hour + hours);
+                self.seen.held_hours += hours;
+            }
+            _ => {
+                planner.hold = None;
+                self.ledger.held_until = None;
+            }
+        }
+        let set = session.contents.set.clone();
+        let word = format!("{act:?}");
+        let mut report = session.act_on_override(&self.settings, planner, &set, &word).await.unwrap();
+        session.close_between(&mut report);
+        self.due.0 = now;
     }
 
     /// As the daemon does: it polls when the store says that a poll is due, and in between pays what is owed or due.
@@ -614,7 +700,7 @@ impl Year {
             let known = known.unwrap_or_else(|| panic!("{what}: {sha256} is pinned, and never was the vendor's"));
             assert_eq!(*sha1, known.sha1, "{what}");
             // The last one stays, in spite of its end or absence; a revoked one never.
-            let is_last = files.pins.len() == 1 && known.revoked.is_none() && known.may_be_seen;
+            let is_last = files.pins.len() == 1 && known.revoked.is_none() && !known.distrusted && known.may_be_seen;
             if let Some(why) = self.ledger.must_be_out(known, hour, now).filter(|_| !is_last) {
                 panic!("{what}: {sha256} is pinned, but {why}");
             }
@@ -639,14 +725,14 @@ impl Year {
         let names: BTreeSet<String> = files.pins.keys().cloned().collect();
         let was = std::mem::replace(&mut self.pinned, names);
         if files.pins.is_empty() && !was.is_empty() {
-            let revoked = |known: &Known| known.revoked.is_some();
+            let revoked = |known: &Known| known.revoked.is_some() || known.distrusted;
             let emptied =
                 self.ledger.leaves.iter().any(|(name, known)| revoked(known) && was.contains(&name.to_string()));
-            assert!(emptied, "{what}: nobody is admitted any more, and nobody was revoked");
+            assert!(emptied, "{what}: nobody is admitted any more, and nobody was revoked or distrusted");
         }
 
         let known = &self.ledger.leaves[&Fingerprint::of(presented.der())];
-        if known.expired(now) || known.revoked.is_some() {
+        if known.expired(now) || known.revoked.is_some() || known.distrusted {
             self.seen.hopeless_hours += 1;
         } else if !files.pins(presented) {
             assert!(!known.must_be_seen, "{what}");
@@ -778,6 +864,7 @@ fn play(life: i64, seeds: &[u64]) {
         assert!(seen.rotations >= 2 && seen.retired >= 6 && seen.deny_all_hours > 0, "{seen:?}");
         assert!(seen.upcoming_missing && seen.last_expired && seen.revoked && seen.hopeless_hours > 0, "{seen:?}");
         assert!(seen.upcoming_ends_early && seen.unknown_hours < 200, "{seen:?}");
+        assert!(seen.forgiven > 0 && seen.held_hours > 60, "{seen:?}");
     }
 }
 
