@@ -180,7 +180,9 @@ fn store_text(name: &str, status: &Status, settings: &Settings, now: Timestamp) 
         let _ = writeln!(text, "\n  name rule {rule}");
     }
     for (fingerprint, denial) in &status.denied {
-        let why = format!("{:?}", denial.reason).to_lowercase();
+        let by_issuers = !denial.issuers.is_empty();
+        let why =
+            if by_issuers { "its issuer is revoked".to_owned() } else { format!("{:?}", denial.reason).to_lowercase() };
         let (since, said) = (denial.since, denial.said.suffix());
         let _ = writeln!(text, "\n  denied    sha256 {fingerprint}\n            {why}, since {since}{said}");
     }

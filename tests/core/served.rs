@@ -5,7 +5,10 @@ use support::leaves::*;
 use trustsync::exit::Exit;
 use trustsync::simulator::pki::{CertificateAuthority, LeafRequest, Validity};
 use trustsync::trust::event::severity::Severity;
+use trustsync::trust::formats::certificate::Certificate;
+use trustsync::trust::plan::observation::SlotRules;
 use trustsync::trust::plan::set::Role;
+use trustsync::trust::verify::anchor::Anchors;
 use trustsync::trust::verify::served;
 
 /// One name with a key of its own each time, as a CA has it after a change of keys: nothing in its leaves says whose they
@@ -79,4 +82,23 @@ fn issuers_of_one_name_that_leaves_tell_apart_are_all_found() {
     let decided = store.poll(day(0), &Answer::of(&[&current], &[&upcoming]));
     assert_eq!(decided.said("servers_would_refuse"), None);
     assert!(is_served(&store, &current) && is_served(&store, &upcoming));
+}
+
+#[test]
+fn a_leaf_that_a_name_rule_should_admit_is_judged_as_well() {
+    for _ in 0..10 {
+        // A private root that was made anew under its old name.
+        let root =
+            || CertificateAuthority::root("Genesys", "Cloud Root", day(0), None).unwrap().without_key_identifier();
+        let roots = [root(), root()];
+        let anchors = Anchors::of(roots.iter().map(|root| Certificate::parse(root.der()).unwrap()).collect());
+        let leaves = roots.each_ref().map(|root| leaf_of(root, -10, 300));
+        let mut store = MemoryStore::new([SlotRules { anchors, ..genesys_slot("us") }]);
+        let decided = store.poll(day(0), &Answer::genesys(&[&leaves[0], &leaves[1]]));
+        assert_eq!(store.set.name_rules.len(), 2);
+        let told: Vec<_> = decided.findings.iter().filter(|f| f.event.name() == "servers_would_refuse").collect();
+        let unserved: Vec<_> = leaves.iter().filter(|leaf| !is_served(&store, leaf)).collect();
+        assert_eq!((told.len(), unserved.len()), (1, 1), "{told:?}");
+        assert!(told[0].text.contains(&unserved[0].fingerprint.short()), "{told:?}");
+    }
 }

@@ -247,6 +247,8 @@ fn what_is_said_to_be_served_is_what_openssl_and_java_accept() {
             [of_role(&|_| true), of_role(&|one| one.ours.is_ok()), of_role(&|one| one.unordered)];
         println!("{role}: {all}, served {ours}; in the order of fingerprints {unordered}");
     }
+    let current = |holds: &dyn Fn(&Judged) -> bool| count(&|one| one.role == Role::Current && holds(one));
+    assert!(current(&|one| one.ours.is_ok()) > current(&|one| one.unordered), "the order helps");
     // The order never costs a current leaf its path.
     assert_eq!(count(&|one| one.role == Role::Current && one.unordered && one.ours.is_err()), 0);
     // Both sides of the question come up often enough to mean something.
