@@ -8,6 +8,7 @@ mod denials;
 mod first_process;
 mod haproxy;
 mod moved;
+mod operator_errs;
 mod out_of_reach;
 mod requests;
 mod watchers;
