@@ -116,7 +116,11 @@ pub(super) async fn read(
         }
         let mut page = read_page(&answer.body, place.url, place.path, number)
             .map_err(|failure| refuse(clean_target(failure, exchange)))?;
-        page.entities.iter_mut().for_each(|entity| withhold(entity, exchange));
+        for entity in &mut page.entities {
+            withhold(entity, exchange);
+            // Of megabytes, that takes long enough to be felt by probes.
+            tokio::task::yield_now().await;
+        }
         used = used.saturating_add(answer.body.len());
         pages.take(page.counts, &page.entities, &listing.entities);
         listing.entities.extend(page.entities);

@@ -21,6 +21,8 @@ const WITHHELD: &str = "[withheld: a part of a secret is in it]";
 #[derive(Clone, Default)]
 pub struct Scrub {
     parts: HashSet<[u8; PART]>,
+    /// Whether a part begins with these two bytes: nearly all that is looked up is not a part, and a listing is large.
+    heads: Vec<bool>,
 }
 
 impl Scrub {
@@ -37,6 +39,12 @@ impl Scrub {
         for form in forms(secret.as_bytes()) {
             self.parts.extend(parts(&lower(&form)));
             self.parts.extend(parts(&bare(&form)));
+        }
+        self.heads.resize(1 << 16, false);
+        for part in &self.parts {
+            if let Some(head) = self.heads.get_mut(head(part)) {
+                *head = true;
+            }
         }
     }
 
@@ -80,6 +88,11 @@ fn bare(text: &[u8]) -> Vec<u8> {
 
 fn parts(text: &[u8]) -> impl Iterator<Item = [u8; PART]> {
     text.windows(PART).filter_map(|part| part.try_into().ok())
+}
+
+fn head(part: &[u8; PART]) -> usize {
+    let [first, second, ..] = *part;
+    usize::from(u16::from_be_bytes([first, second]))
 }
 
 fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
