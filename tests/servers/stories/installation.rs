@@ -26,7 +26,7 @@ pub async fn a_new_installation_is_synced_then_wired_then_proven<S: Server>(row:
     assert!(first.stdout.contains("OWED: not wired"), "{}", first.stdout);
     let not_wired: Vec<&str> = first.stderr.lines().filter(|line| line.contains("target_not_wired")).collect();
     assert_eq!(not_wired.len(), 1, "{}", first.stderr);
-    for words in ["does not use this store's files", &format!("trustsync reload {target}")] {
+    for words in ["does not use this store's files", &format!("trustsync snippet {target}")] {
         assert!(not_wired[0].contains(words), "{words} in {not_wired:?}");
     }
     assert_eq!(server.reload_requests(&stage), once);
