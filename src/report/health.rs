@@ -66,6 +66,8 @@ impl Readiness {
             };
             if let Some((since, why)) = &summary.failing {
                 failing.push(format!("store {name}: since {since}: {why}"));
+            } else if let Some(why) = summary.unwritable() {
+                failing.push(format!("store {name}: {why}"));
             }
             if summary.generation() == 0 {
                 missing.push(format!("store {name}: nothing published yet"));

@@ -71,7 +71,7 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
     text.each(&stores, |summary| summary.hold(now).map(|hold| hold.until.unix()));
     let help = "Whether the store cannot be read or written: nothing is added, removed, told or proven.";
     text.family("store_failing", help);
-    text.each(&stores, |summary| Some(u8::from(summary.failing.is_some())));
+    text.each(&stores, |summary| Some(u8::from(summary.failing.is_some() || summary.unwritable().is_some())));
     text.family("alarms", "Alarms that stand, by severity.");
     for ([store], health) in &healths {
         for severity in [Severity::Warning, Severity::Critical] {

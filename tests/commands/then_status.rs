@@ -147,6 +147,8 @@ fn assert_daemon(sandbox: &Sandbox, what: &str, truth: &Truth) {
     };
     assert_eq!(count("critical") > 0, truth.exit == 2, "{what}: {metrics}");
     assert!(get(sandbox, "/readyz").unwrap().contains("\"ready\":true"), "{what}");
+    let failing = truth.alarm == Some("store_failing:critical");
+    assert!(metrics.contains(&format!("trustsync_store_failing{{store=\"main\"}} {}", u8::from(failing))), "{what}");
     drop(daemon);
 }
 
@@ -433,6 +435,26 @@ fn seconds_left(sandbox: &Sandbox) -> i64 {
     use trustsync::trust::formats::certificate::Certificate;
     let leaf = Certificate::parse(sandbox.world().current().unwrap().der()).unwrap();
     leaf.facts().not_after.unix() - trustsync::clock::SystemClock.now().unix()
+}
+
+/// Nobody has tried to write since; the daemon looks at its next beat, which a watchdog makes come often.
+#[test]
+fn a_disk_that_turns_read_only_under_a_daemon() {
+    let Some(tmpfs) = Tmpfs::mount("size=4m") else { return };
+    let mut sandbox = stage(Some(&tmpfs));
+    sandbox.set("WATCHDOG_USEC", "12000000");
+    let _daemon = Daemon::start(&sandbox);
+    let says = |path: &str, word: &str| get(&sandbox, path).is_some_and(|text| text.contains(word)).then_some(());
+    let state = |word: &str| says("/status", &format!("\"state\":\"{word}\""));
+    eventually("well", || state("ok"));
+    tmpfs.remount("ro");
+    assert_status(&sandbox, "at once", &critical("store_failing:critical"));
+    eventually("critical", || state("critical"));
+    says("/readyz", "is read-only").unwrap();
+    says("/metrics", "trustsync_store_failing{store=\"main\"} 1").unwrap();
+    tmpfs.remount("rw");
+    eventually("well again", || state("ok"));
+    says("/metrics", "trustsync_store_failing{store=\"main\"} 0").unwrap();
 }
 
 /// A disk that fails as soon as something is to be made durable: nothing that can be looked at shows it.

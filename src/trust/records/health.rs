@@ -136,6 +136,8 @@ impl Health {
         };
         if let Some((since, _)) = &summary.failing {
             let _ = write!(line, ", CANNOT BE WORKED ON since {since}");
+        } else if summary.unwritable().is_some() {
+            line.push_str(", CANNOT BE WRITTEN");
         }
         if summary.deny_all() {
             line.push_str(", DENY ALL");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::trust::event::Event;
 use crate::trust::event::finding::Finding;
 use crate::trust::plan::planner_state::{Entry, Hold};
 use crate::trust::plan::set::{Pin, Role, TrustSet};
@@ -110,6 +111,13 @@ impl StoreSummary {
     #[must_use]
     pub fn deny_all(&self) -> bool {
         self.generation() > 0 && self.set.is_empty()
+    }
+
+    /// That the store could not be written at the latest look, and why; nobody may have tried since.
+    #[must_use]
+    pub fn unwritable(&self) -> Option<&str> {
+        let found = self.found.iter().find(|finding| finding.event == Event::StoreFailing);
+        found.map(|finding| finding.text.as_str())
     }
 
     /// The operator's freeze, while it is in force.
