@@ -53,7 +53,7 @@ fn a_request_that_is_deeper_than_files_may_be_open_is_removed_and_nothing_it_poi
     std::fs::create_dir(host.path("precious")).unwrap();
     std::fs::write(host.path("precious/file"), "precious").unwrap();
     host.shell("mkdir $ROOT/targets/requests/edge");
-    make_deep(&host, host.path("targets/requests/edge").to_str().unwrap(), 1_500);
+    make_deep(&host, host.path("targets/requests/edge").to_str().unwrap(), 1_100);
     let apply = host.apply_command("edge");
     let mut limited = Command::new("prlimit");
     limited.args(["--nofile=64:64", "--"]).arg(apply.get_program()).args(apply.get_args());
