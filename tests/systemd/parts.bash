@@ -152,5 +152,5 @@ answers() { # CERTIFICATE CODE
 is_proven() {
     # Its exit code is its verdict of everything; here one line of it is asked for.
     { inside trustsync status --output json || true; } |
-        jq -e '.[0] | .generation == .targets.nginx.serves and .targets.nginx.owed == null'
+        jq -e '.stores.main | .generation == .targets.nginx.serves and .targets.nginx.owed == null'
 }
