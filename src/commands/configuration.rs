@@ -58,7 +58,7 @@ fn problems(global: &Global) -> (Option<Settings>, Vec<String>) {
     }
 }
 
-/// What is no mistake by itself, and may not be what was meant.
+/// What is not a mistake by itself, and may not be what was meant.
 async fn warnings(settings: &Settings) -> Vec<String> {
     let mut found = Vec::new();
     for store in settings.stores.values() {

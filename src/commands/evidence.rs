@@ -131,7 +131,7 @@ fn read(store: &Store, mut show: impl FnMut(&Record) -> io::Result<()>) -> Resul
     Ok(records)
 }
 
-/// Reads a line; whether it was no longer than we write them. `None` at the end.
+/// Reads a line; whether it is as short as we write them. `None` at the end.
 fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
     let limit = u64::try_from(file::MAX_LINE).unwrap_or(u64::MAX).saturating_add(1);
     line.clear();

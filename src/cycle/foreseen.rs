@@ -68,7 +68,7 @@ fn leaf(
     let candidate = match verify::verify_certificates(given, &rules.anchors, &policy, clock.now(), &mut Work::default())
     {
         Verdict::Accepted(candidate) => candidate,
-        // That is no fault of the configuration.
+        // That is not a fault of the configuration.
         Verdict::Expired(..) => return None,
         Verdict::Refused(refusal) => return Some(refusal.to_string()),
     };

@@ -155,10 +155,10 @@ impl Report {
         self.targets.push(TargetReport { target, wanted, settled, owed: Some(owed), reloaded, to_add });
     }
 
-    /// The set that was planned could not be published.
+    /// The set that was planned was not published to the end: the disk may refuse before `current` moves, or after.
     pub(super) fn not_committed(&mut self, store: &str, error: &CycleError) {
         self.difference = Difference::default();
-        let text = format!("The next generation could not be published: {error}");
+        let text = format!("Publishing the next generation did not come to its end: {error}");
         self.findings.push(Finding::new(Event::GenerationNotWritten, Subject::store(store), text));
         self.causes.insert(error.exit());
         self.trouble = Some(error.to_string());

@@ -40,7 +40,7 @@ pub enum Incomplete {
     /// A page lists again what an earlier one listed.
     #[error("its page {0} repeats what an earlier page lists")]
     RepeatedPage(usize),
-    /// A count that is no number.
+    /// A count that is not a number.
     #[error("its {0} is not a number that it can have")]
     NotANumber(&'static str),
 }

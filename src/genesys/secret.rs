@@ -63,7 +63,7 @@ pub fn read_secret(origin: &SecretOrigin) -> Result<Secret, SecretError> {
             let bytes = read_at_most(file, SECRET_BYTES).map_err(|error| unreadable(error.to_string()))?;
             let text = String::from_utf8(bytes)
                 .map_err(|_| SecretError::Unusable { origin: shown.clone(), reason: "it is not UTF-8 text" })?;
-            // An editor's mark, which nobody sees, is no part of it.
+            // An editor's mark, which nobody sees, is not a part of it.
             let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
             let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
             (text.to_owned(), shown)

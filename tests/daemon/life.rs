@@ -416,7 +416,7 @@ fn whatever_is_changed_behind_our_back_is_found_at_once_and_repaired_by_a_new_ge
         assert!(sandbox.published("trust-bundle.pem").contains("BEGIN CERTIFICATE"), "{word}");
     }
     assert!(sandbox.pins().contains_key(&sandbox.current_leaf()));
-    // Our own writes are no drift.
+    // Our own writes are not drift.
     let repaired = sandbox.current();
     for _ in 0..3 {
         poll_now(&daemon);

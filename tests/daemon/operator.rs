@@ -343,7 +343,7 @@ fn hold_and_release_reach_the_daemon_soon_and_it_polls_again() {
     sandbox.run(&["hold"]).exits(0);
     daemon.says("HELD");
     sandbox.world().rotate().unwrap();
-    assert_eq!(count_requests(&sandbox), asked, "a hold is no reason to ask");
+    assert_eq!(count_requests(&sandbox), asked, "a hold is not a reason to ask");
     sandbox.run(&["release"]).exits(0);
     daemon.says_no_more("HELD");
     until("the poll after the release", || (count_requests(&sandbox) > asked).then_some(()));

@@ -42,7 +42,7 @@ fn whatever_the_operator_does_and_takes_back_the_server_has_in_the_end_what_the_
     host.daemon(&["sync"]);
     assert!(pinned().contains(&host.sandbox.current_leaf()));
 
-    // The target is root's from now on: what the daemon's half had is no drift, and root's half begins.
+    // The target is root's from now on: what the daemon's half had is not drift, and root's half begins.
     host.sandbox.configure(&format!("{base}{target}privileged = true\n"));
     host.sync();
     host.sync().exits(0);

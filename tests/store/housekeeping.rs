@@ -184,7 +184,7 @@ fn what_cannot_be_tidied_or_recorded_keeps_neither_an_addition_nor_a_denial_from
 fn mend(scene: &Scene, path: &str) {
     let at = scene.at(path);
     match path {
-        // The administrator moves away what was no file of ours.
+        // The administrator moves away what was not a file of ours.
         "evidence.jsonl" if at.is_dir() => {
             fs::remove_dir_all(&at).unwrap();
             fs::copy(scene.stage.dir.path().join("before/evidence.jsonl"), &at).unwrap();

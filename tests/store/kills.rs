@@ -55,7 +55,7 @@ fn rotation_killed_in(families: &[Family]) {
             assert_readers_see_one_of(&stage, &[2, 3]);
             stage.sync().expect(0);
             assert_converged(&stage, 3, true);
-            assert_eq!(stage.state()["alarms"], serde_json::json!({}), "a crash that was survived is no alarm");
+            assert_eq!(stage.state()["alarms"], serde_json::json!({}), "a crash that was survived is not an alarm");
             // Proven first, told again only if unproven: one that was told before the kill is not told again.
             assert_eq!(stage.reloads.count(), 1, "{told}: told once, before the kill or after");
         },
@@ -99,7 +99,7 @@ fn the_very_first_sync_killed_at_any_call() {
             assert_readers_see_one_of(&stage, &[0, 1]);
             stage.sync().expect(0).says_not(&["state_lost"]);
             assert_converged(&stage, 1, true);
-            assert_eq!(stage.state()["alarms"], serde_json::json!({}), "a crash that was survived is no alarm");
+            assert_eq!(stage.state()["alarms"], serde_json::json!({}), "a crash that was survived is not an alarm");
             assert_eq!(stage.reloads.count(), 1);
         },
     );

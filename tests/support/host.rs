@@ -179,7 +179,7 @@ impl Host {
             let mut runs = 0;
             while !stopped.load(Ordering::SeqCst) {
                 for (request, command) in &mut watched {
-                    // As PathExists= does: a symlink that leads nowhere is no path.
+                    // As PathExists= does: a symlink that leads nowhere is not a path.
                     if request.exists() {
                         runs += 1;
                         command.output().unwrap();
@@ -256,7 +256,7 @@ impl Host {
         self.forge(&manifest);
     }
 
-    /// Whoever is no root owns all of the store and nothing of the privileged folder.
+    /// Whoever is not root owns all of the store and nothing of the privileged folder.
     #[track_caller]
     pub fn owners_are_kept(&self) {
         for (root, owner, except) in [(self.sandbox.store(), NOBODY, None), (self.path("targets"), 0, Some("requests"))]

@@ -95,7 +95,7 @@ pub fn kill_points(
 
 pub fn run_killed(command: &Command, follow: Follow, point: KillPoint) -> Output {
     let KillPoint { syscall, when } = point;
-    // `?`: a call that this machine does not have (aarch64 has no rename) is no error, it is just never made.
+    // `?`: a call that this machine does not have (aarch64 has no rename) is not an error, it is just never made.
     let trace = format!("trace=?{syscall}");
     let inject = format!("inject=?{syscall}:signal=SIGKILL:when={when}");
     let mut options = vec!["-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
@@ -265,7 +265,7 @@ pub fn parse(log: &str) -> Vec<Call> {
 }
 
 fn parse_call(pid: u32, text: &str) -> Option<Call> {
-    // Lines such as `+++ exited with 0 +++` and `--- SIGCHLD ---` are no calls.
+    // Lines such as `+++ exited with 0 +++` and `--- SIGCHLD ---` are not calls.
     let (name, rest) = text.split_once('(')?;
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return None;

@@ -50,7 +50,7 @@ const ADDRESSES: usize = 64;
 pub struct PlaceProof {
     /// As configured.
     pub place: String,
-    /// What that resolved to; none if it did not, or is no address.
+    /// What that resolved to; none if it did not, or is not an address.
     pub address: Option<SocketAddr>,
     /// What it proves.
     pub proof: Proof,

@@ -82,7 +82,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Takes one record; none if this is no handshake.
+    /// Takes one record; none if this is not a handshake.
     fn take(&mut self, record: &[u8]) -> Option<Option<Said>> {
         self.taken = self.taken.saturating_add(record.len());
         self.held.extend_from_slice(record);

@@ -303,7 +303,7 @@ const BEYOND_OURS: [SignatureScheme; 9] = [
     SignatureScheme::RSA_PKCS1_SHA1,
 ];
 
-/// Accepts any server: see the head of this file for why that is no hole.
+/// Accepts any server: see the head of this file for why that is not a hole.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

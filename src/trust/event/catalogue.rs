@@ -278,7 +278,7 @@ catalogue!(
         .tells("Trusted certificates are missing from the disk. What is published stays until the vendor answers.")
         .act("Look at the disk, and run trustsync sync."),
     GenerationNotWritten = row("generation_not_written", CRITICAL, STORE, End::Observed)
-        .means("Servers keep the previous generation; what is new does not reach them.")
+        .means("What is new may not reach the servers. What they read is whole: the previous generation, or the new one.")
         .act("Repair what the text names: a full disk, permissions, a read-only filesystem.")
         .fails(Failure::Store),
     StateNotSaved = row("state_not_saved", CRITICAL, STORE, End::Observed)

@@ -52,7 +52,7 @@ impl fmt::Debug for Block {
 /// Why a block could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// The text after `-----BEGIN` was no label and five dashes.
+    /// The text after `-----BEGIN` was not a label and five dashes.
     #[error("its BEGIN marker is not of the form -----BEGIN LABEL-----")]
     BrokenMarker,
     /// No `-----END` before the next BEGIN or the end of the text.

@@ -316,7 +316,7 @@ impl State {
                 let Some(known) = known.entries.get(key) else { continue };
                 entry.trusted.first_seen = known.trusted.first_seen;
                 (entry.last_seen, entry.absence, entry.proposal) = (known.last_seen, known.absence, known.proposal);
-                // Another leaf of a name rule is no new generation, but where leaves are admitted one by one.
+                // Another leaf of a name rule is not a new generation, but where leaves are admitted one by one.
                 if !behind {
                     entry.trusted.witnesses.leaves.clone_from(&known.trusted.witnesses.leaves);
                 }
