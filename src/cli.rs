@@ -159,6 +159,9 @@ pub enum Command {
     AcceptIssuer {
         /// The SHA-256 of the issuer's certificate, with or without colons.
         fingerprint: Fingerprint,
+        /// Accept one that nothing waits for
+        #[arg(long)]
+        unknown: bool,
     },
     /// Check or show the configuration
     Config {

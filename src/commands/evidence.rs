@@ -15,7 +15,7 @@ use crate::settings::resolved::Store;
 use crate::store::contents::EVIDENCE;
 use crate::store::{StoreError, file};
 use crate::trust::records::evidence_record::{Committed, Record, Records, TargetRecord};
-use crate::trust::values::excerpt::quoted;
+use crate::trust::values::excerpt::{quoted, visible};
 
 pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
     let loaded = load(global)?;
@@ -43,7 +43,7 @@ pub fn run(global: &Global, generation: Option<u64>) -> Result<Exit, Failure> {
             of_store = of_store.saturating_add(1);
             if json {
                 out.write_all(if of_store > 1 { b",\n" } else { b"\n" })?;
-                serde_json::to_writer(&mut out, record).map_err(io::Error::from)
+                out.write_all(visible(&serde_json::to_string(record).map_err(io::Error::from)?).as_bytes())
             } else {
                 out.write_all(text(&store.name, record).as_bytes())
             }

@@ -10,7 +10,7 @@ use crate::cli::Global;
 use crate::exit::Exit;
 use crate::store::contents;
 use crate::store::{Link, LinkPath, Store, generation, link};
-use crate::trust::values::excerpt;
+use crate::trust::values::excerpt::{self, visible};
 use crate::trust::values::timestamp::Timestamp;
 
 /// A cause has the operator's reason in it, which is shorter.
@@ -72,7 +72,7 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
                 line.generation,
                 line.committed,
                 line.digest,
-                excerpt::beginning(&line.cause, LONGEST_CAUSE)
+                one_line(&line.cause)
             );
         }
         if lines.is_empty() {
@@ -84,4 +84,9 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
         log_line!(GenerationDamaged, "{what}");
     }
     Ok(Exit::Done)
+}
+
+/// Somebody else may have edited the manifest: a line end in its cause does not make a generation of its own.
+fn one_line(cause: &str) -> String {
+    excerpt::beginning(&visible(cause).replace(['\n', '\t'], " "), LONGEST_CAUSE)
 }

@@ -20,6 +20,7 @@ use crate::trust::values::excerpt::quoted;
 use crate::trust::values::fingerprint::hex;
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::crl::{self, CoveredKind, Crl, Problem, Scope};
+use crate::trust::verify::refusal::{Refusal, Rule};
 
 /// More of a file is not read: the longest CRL as PEM.
 const LARGEST: u64 = 24 * 1024 * 1024;
@@ -61,6 +62,26 @@ fn password(file: &Path) -> Result<String, Failure> {
 pub fn read_bounded(file: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = File::open(file).and_then(|file| read_at_most(file, LARGEST));
     bytes.map_err(|error| Failure::Refused(format!("{} cannot be read: {error}", file.display())))
+}
+
+/// Why a file's leaf is refused. The vendor mends what the vendor lists; a file that is not what it should be is the
+/// operator's own.
+pub fn told(file: &Path, refusal: &Refusal) -> String {
+    let is_of_file = matches!(
+        refusal.rule(),
+        Rule::ForeignBlock
+            | Rule::BrokenPem
+            | Rule::TooLarge
+            | Rule::NoCertificate
+            | Rule::TooManyCertificates
+            | Rule::UnreadableCertificate
+            | Rule::SeveralLeaves
+    );
+    let text = refusal.to_string();
+    match text.strip_suffix(refusal.rule().remedy()).filter(|_| is_of_file) {
+        Some(text) => format!("{text}To see what is in the file: trustsync inspect {}", file.display()),
+        None => text,
+    }
 }
 
 /// The text of a PEM file as it stands, so that its oddities are judged; DER as PEM.

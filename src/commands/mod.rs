@@ -148,7 +148,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Alarms { command: None } => Ok(alarms::list(global)),
         Command::Alarms { command: Some(cli::Alarms::Ack { ids, .. }) } => alarms::acknowledge(global, &ids),
         Command::Evidence { generation } => evidence::run(global, generation),
-        Command::AcceptIssuer { fingerprint } => accept_issuer::run(global, fingerprint).await,
+        Command::AcceptIssuer { fingerprint, unknown } => accept_issuer::run(global, fingerprint, unknown).await,
         Command::Config { command } => configuration::run(global, command).await,
         Command::Regions => regions::run(global),
         Command::Simulate(arguments) => simulate::run(arguments).await,

@@ -27,8 +27,9 @@ pub fn print(output: Output, value: &impl Serialize, text: impl FnOnce() -> Stri
                     fields.entry(key).or_insert(value);
                 }
             }
-            serde_json::to_writer_pretty(&mut out, &value).map_err(io::Error::from)?;
-            out.write_all(b"\n")?;
+            // What is written another way stays the same text to whoever reads it as JSON.
+            let document = serde_json::to_string_pretty(&value).map_err(io::Error::from)?;
+            writeln!(out, "{}", visible(&document))?;
         }
     }
     out.flush()

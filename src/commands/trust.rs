@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::inspect::read_as_pem;
+use super::inspect::{read_as_pem, told};
 use super::{EachStore, Failure, load, open_as, operator, print_error, the_one, the_stores};
 use crate::cli::{Global, Trust, Until};
 use crate::clock::{Clock, SystemClock};
@@ -19,7 +19,7 @@ use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Identity;
-use crate::trust::verify::refusal::{Refusal, Rule};
+use crate::trust::verify::refusal::Refusal;
 
 /// What lasts longer belongs into the configuration, or to the vendor.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
@@ -110,25 +110,6 @@ fn refused(global: &Global, file: &Path, refusals: &[(SlotId, Refusal)]) -> Exit
         refusals.iter().map(|(slot, refusal)| format!("{slot}: {}", told(file, refusal))).collect();
     print_error(global.output, Exit::Refused, reasons.join(" "));
     Exit::Refused
-}
-
-/// The vendor mends what the vendor lists; a file that is not what it should be is the operator's own.
-fn told(file: &Path, refusal: &Refusal) -> String {
-    let is_of_file = matches!(
-        refusal.rule(),
-        Rule::ForeignBlock
-            | Rule::BrokenPem
-            | Rule::TooLarge
-            | Rule::NoCertificate
-            | Rule::TooManyCertificates
-            | Rule::UnreadableCertificate
-            | Rule::SeveralLeaves
-    );
-    let text = refusal.to_string();
-    match text.strip_suffix(refusal.rule().remedy()).filter(|_| is_of_file) {
-        Some(text) => format!("{text}To see what is in the file: trustsync inspect {}", file.display()),
-        None => text,
-    }
 }
 
 /// What would be admitted.

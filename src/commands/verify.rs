@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::inspect::{read_as_pem, read_bounded};
+use super::inspect::{read_as_pem, read_bounded, told};
 use super::{Failure, environment, print, the_one};
 use crate::cli::{Global, Verify};
 use crate::clock::{Clock, SystemClock};
@@ -24,6 +25,7 @@ use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::anchor::Anchors;
 use crate::trust::verify::crl::{self, Crl, UnreadableCrl};
 use crate::trust::verify::refusal::{Refusal, Rule};
+use crate::trust::verify::served::{self, Unserved};
 use crate::trust::verify::{self, Identity, Policy, Verdict};
 
 pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
@@ -46,16 +48,16 @@ pub fn run(global: &Global, arguments: &Verify) -> Result<Exit, Failure> {
         lists.extend(Crl::read_all(read_bounded(file)?).into_iter().map(|list| (name.clone(), list)));
     }
     // Where the authority is not said, the one that accepts it is meant.
-    let mut judged = slots.iter().map(|slot| assess(&text, slot, &lists, at)).collect::<Vec<_>>();
-    judged.sort_by_key(|judged| judged.refusal.is_some());
+    let mut judged = slots.iter().map(|slot| assess((leaf, &text), slot, &lists, at)).collect::<Vec<_>>();
+    judged.sort_by_key(|judged| (judged.refusal.is_some(), judged.unserved.is_some()));
     let Some(judged) = judged.into_iter().next() else {
         return Err(Failure::Usage("the source has no authority to judge by".to_owned()));
     };
     print(global.output, &judged.to_json(), || judged.to_text())?;
-    Ok(match (&judged.refusal, &judged.identity) {
-        (Some(_), _) => Exit::Answer,
-        (None, Expected::Unknown) => Exit::Refused,
-        (None, _) => Exit::Done,
+    Ok(match judged.identity {
+        _ if judged.refusal.is_some() || judged.unserved.is_some() => Exit::Answer,
+        Expected::Unknown => Exit::Refused,
+        _ => Exit::Done,
     })
 }
 
@@ -176,12 +178,15 @@ fn list(global: &Global, slots: &[Slot]) -> Result<Exit, Failure> {
 
 /// The verdict on a leaf, and what led to it.
 struct Judged {
+    file: PathBuf,
     at: Timestamp,
     /// Leaf, intermediates, anchor.
     path: Vec<Certificate>,
     rules: Vec<CheckedRule>,
     notes: Vec<String>,
     refusal: Option<Refusal>,
+    /// Why servers would refuse it, though policy does not.
+    unserved: Option<Unserved>,
     identity: Expected,
 }
 
@@ -200,7 +205,7 @@ enum RuleStatus {
 }
 
 fn assess(
-    text: &str,
+    (file, text): (&Path, &str),
     Slot { anchors, identity, policy, hard }: &Slot,
     lists: &[(String, Result<Crl, UnreadableCrl>)],
     at: Timestamp,
@@ -212,10 +217,12 @@ fn assess(
         Verdict::Refused(refusal) => (None, Some(refusal)),
     };
     let mut revocation = Revocation::NotAsked;
+    let mut unserved = None;
     let mut refusals: Vec<Refusal> = refusal.into_iter().collect();
     if let Some(candidate) = candidate {
         path = std::iter::once(candidate.leaf()).chain(candidate.chain()).cloned().collect();
         notes = candidate.notes().to_vec();
+        unserved = served::path(candidate.leaf(), &candidate.issuers().collect::<Vec<_>>(), at).err();
         if !lists.is_empty() {
             let issuers: Vec<Certificate> = candidate.issuers().cloned().collect::<BTreeSet<_>>().into_iter().collect();
             let answer = crl::given::ask(candidate.leaf(), &issuers, lists, *hard, policy.clock_skew, at);
@@ -229,7 +236,7 @@ fn assess(
     }
     let refusal = Refusal::all(refusals);
     let rules = rules(refusal.as_ref(), identity, revocation, *hard);
-    Judged { at, path, rules, notes, refusal, identity: identity.clone() }
+    Judged { file: file.to_owned(), at, path, rules, notes, refusal, unserved, identity: identity.clone() }
 }
 
 /// What the lists were asked about.
@@ -287,7 +294,7 @@ impl Judged {
             Expected::Unknown => "not-judged",
         };
         let mut json = json!({
-            "accepted": self.refusal.is_none() && !matches!(self.identity, Expected::Unknown),
+            "accepted": self.refusal.is_none() && self.unserved.is_none() && !matches!(self.identity, Expected::Unknown),
             "identity": identity,
             "at": self.at,
             "path": self.path.iter().map(step).collect::<Vec<_>>(),
@@ -295,7 +302,10 @@ impl Judged {
             "notes": self.notes,
         });
         if let (Some(refusal), Some(fields)) = (&self.refusal, json.as_object_mut()) {
-            fields.insert("refusal".to_owned(), refusal.to_string().into());
+            fields.insert("refusal".to_owned(), told(&self.file, refusal).into());
+        }
+        if let (Some(unserved), Some(fields)) = (&self.unserved, json.as_object_mut()) {
+            fields.insert("unserved".to_owned(), unserved.to_string().into());
         }
         json
     }
@@ -311,12 +321,16 @@ impl Judged {
         }
         let verdict = match &self.refusal {
             Some(_) => "REFUSED",
+            None if self.unserved.is_some() => "NOT REFUSED by policy, but servers that use OpenSSL would refuse it",
             None if is_unknown => "NOT REFUSED by the other rules",
             None => "ACCEPTED",
         };
         let _ = writeln!(text, "{verdict} at {}", self.at);
         if let Some(refusal) = &self.refusal {
-            let _ = writeln!(text, "\n{refusal}");
+            let _ = writeln!(text, "\n{}", told(&self.file, refusal));
+        }
+        if let Some(unserved) = &self.unserved {
+            let _ = writeln!(text, "\nnginx, HAProxy and Apache would refuse it: {unserved}.");
         }
         if !self.path.is_empty() {
             text.push_str("\npath\n");

@@ -62,7 +62,7 @@ pub use session::{Closed, Session, Unsaved};
 use crate::exit::Exit;
 
 /// How long one cycle by itself waits for revocation lists in all.
-const FOR_LISTS: Duration = Duration::from_secs(10);
+pub const FOR_LISTS: Duration = Duration::from_secs(10);
 
 /// How a cycle is run.
 #[derive(Debug, Clone)]

@@ -248,7 +248,7 @@ fn next_page(
     match next_uri {
         Loose::Text(next) if !next.trim().is_empty() => {
             let Ok(next) = url.join(next.trim()) else {
-                return Err(BadAnswer::NextElsewhere("an address that is no URL".into()));
+                return Err(BadAnswer::NextElsewhere("an address that is not a URL".into()));
             };
             let same_server = next.scheme() == url.scheme()
                 && next.host() == url.host()

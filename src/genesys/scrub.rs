@@ -13,7 +13,11 @@ const SHOWN: usize = 300;
 /// So much of a secret gives it away: half of the shortest that an OAuth server makes. Less of it is in any text by
 /// chance.
 const PART: usize = 8;
-/// What stands in the place of a text.
+/// A longer text is not looked through, and so not shown.
+const LONGEST: usize = 64 * 1024;
+/// What stands in its place.
+const TOO_LONG: &str = "[withheld: longer than anything that is shown]";
+/// What stands in the place of a text that gives a secret away.
 const WITHHELD: &str = "[withheld: a part of a secret is in it]";
 
 /// Knows the secrets of the moment in every form that an answer may echo them in: as they are, in base64 at any
@@ -51,6 +55,9 @@ impl Scrub {
     /// `text` on one line, at most 300 characters of it; withheld where a part of a secret is in it.
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
+        if text.len() > LONGEST {
+            return TOO_LONG.to_owned();
+        }
         let mut text = plain(text);
         if self.is_in(text.as_bytes()) {
             return WITHHELD.to_owned();
@@ -64,15 +71,18 @@ impl Scrub {
     /// Whether a part of a secret is in a text, in whatever form.
     #[must_use]
     pub fn is_in(&self, text: &[u8]) -> bool {
-        let holds =
-            |text: &[u8]| self.is_plainly_in(text) || parts(&lower(text)).any(|part| self.parts.contains(&part));
+        let holds = |text: &[u8]| self.is_plainly_in(text) || parts(&lower(text)).any(|part| self.has(&part));
         holds(text) || holds(&percent_decoded(text)) || holds(&json_unescaped(text))
     }
 
     /// Whether a part of a secret is in a text by its letters and digits alone, whatever stands between them.
     #[must_use]
     pub fn is_plainly_in(&self, text: &[u8]) -> bool {
-        !self.parts.is_empty() && parts(&bare(text)).any(|part| self.parts.contains(&part))
+        !self.parts.is_empty() && parts(&bare(text)).any(|part| self.has(&part))
+    }
+
+    fn has(&self, part: &[u8; PART]) -> bool {
+        self.heads.get(head(part)) == Some(&true) && self.parts.contains(part)
     }
 }
 
@@ -192,6 +202,7 @@ mod tests {
         }
         assert_eq!(scrub.clean("a\u{202e}b\u{1b}[c"), "ab[c");
         assert_eq!(scrub.clean(&"y".repeat(5_000)).len(), 303);
+        assert_eq!(scrub.clean(&"y".repeat(LONGEST + 1)), TOO_LONG);
         assert!(!Scrub::default().is_in(b"anything at all"));
     }
 }

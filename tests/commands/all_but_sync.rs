@@ -710,10 +710,15 @@ fn history_and_evidence_show_what_another_hand_wrote_without_obeying_it() {
     let path = sandbox.store().join("generations/000001/manifest.json");
     let manifest = fs::read_to_string(&path).unwrap();
     let mut changed: Value = serde_json::from_str(&manifest).unwrap();
-    changed["cause"] = format!("\u{1b}[2J\u{202e}{}", "x".repeat(100_000)).into();
+    changed["cause"] =
+        format!("\u{1b}[2J\u{202e}\u{9b}\n000009  2026-01-01T00:00:00Z  DENY ALL {}", "x".repeat(100_000)).into();
     fs::write(&path, changed.to_string()).unwrap();
     let ran = sandbox.run(&["history"]).exits(0).says(&["000001"]);
-    assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']) && ran.stdout.len() < 1_000, "{:?}", ran.stdout);
+    assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}', '\u{9b}']) && ran.stdout.len() < 1_000, "{:?}", ran.stdout);
+    assert_eq!(ran.stdout.lines().count(), 1, "{:?}", ran.stdout);
+    let ran = sandbox.run(&["history", "--output", "json"]).exits(0);
+    assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{:?}", ran.stdout);
+    assert_eq!(ran.json()["stores"]["main"]["generations"][0]["cause"], changed["cause"]);
     fs::write(&path, manifest).unwrap();
 
     // A file of a terabyte, which takes no room on the disk.

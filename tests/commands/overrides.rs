@@ -614,7 +614,9 @@ fn accept_issuer_is_recorded_in_state_manifest_and_evidence() {
     let sandbox = Sandbox::new();
     sandbox.sync(&[]).exits(0);
     let issuer = sandbox::fingerprint(sandbox.world().pki().other_root.der());
-    sandbox.run(&["accept-issuer", &issuer]).exits(0).says(&[&issuer, "trustsync sync"]);
+    sandbox.run(&["accept-issuer", &issuer]).exits(11).says(&["nothing waits for", "--unknown"]);
+    assert!(manifest(&sandbox)["accepted_issuers"][&issuer].is_null());
+    sandbox.run(&["accept-issuer", &issuer, "--unknown"]).exits(0).says(&[&issuer, "trustsync sync"]);
     assert!(manifest(&sandbox)["accepted_issuers"][&issuer].is_string());
     assert!(sandbox.state()["memory"]["accepted_issuers"][&issuer].is_string());
     assert!(evidence(&sandbox).iter().any(|line| line["word"] == format!("accept-issuer {issuer}")));
@@ -788,7 +790,7 @@ fn a_store_that_cannot_be_worked_on_keeps_no_other_from_a_denial() {
     // The first of them, by name.
     fs::remove_file(another.join("lock")).unwrap();
     fs::create_dir(another.join("lock")).unwrap();
-    for word in [&["hold"][..], &["accept-issuer", &leaf], &["distrust", "--yes", &leaf]] {
+    for word in [&["hold"][..], &["accept-issuer", "--unknown", &leaf], &["distrust", "--yes", &leaf]] {
         sandbox.run(word).exits(6).says(&["main: ", another.join("lock").to_str().unwrap()]);
     }
     assert_eq!(manifest(&sandbox)["denied"][&leaf]["reason"], "distrusted");

@@ -5,6 +5,10 @@ use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
 use serde_json::{Value, json};
 use support::sandbox::{Ran, Sandbox, fingerprint, run};
 use tempfile::TempDir;
@@ -512,4 +516,50 @@ fn a_list_that_cannot_be_used_is_named_with_its_reason_and_refuses_nothing_as_in
         let ran = files.verify(&chain, &with_others).exits(0);
         ran.says(&["ACCEPTED", "note: the CRL ", reason, "another one answers in its place"]);
     }
+}
+
+#[test]
+fn what_policy_accepts_and_openssl_refuses_is_not_called_accepted() {
+    let files = Files::new();
+    let mut root = CertificateParams::new(Vec::new()).unwrap();
+    root.distinguished_name.push(DnType::CommonName, "A root");
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let key = KeyPair::generate().unwrap();
+    let root_file = files.file("own-root.pem", root.self_signed(&key).unwrap().pem());
+    let issuer = Issuer::from_params(&root, &key);
+    let leaf = |kind: Option<u8>| {
+        let mut leaf = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        (leaf.not_before, leaf.not_after) = (date_time_ymd(2026, 5, 1), date_time_ymd(2027, 5, 1));
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        // Netscape's certificate type, a BIT STRING.
+        let kind = kind.map(|bits| {
+            CustomExtension::from_oid_content(&[2, 16, 840, 1, 113_730, 1, 1], vec![0x03, 0x02, 0x06, bits])
+        });
+        leaf.custom_extensions.extend(kind);
+        leaf.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap().pem()
+    };
+    for (kind, code) in [(None, 0), (Some(0x80), 0), (Some(0x40), 5)] {
+        let file = files.file("own-leaf.pem", leaf(kind));
+        let asked = [&[file.as_str(), "--anchor", &root_file], &ASKED[..]].concat();
+        let ran = verify(&asked).exits(code);
+        assert_eq!(
+            ran.stdout.contains("\nACCEPTED") || ran.stdout.starts_with("ACCEPTED"),
+            code == 0,
+            "{}",
+            ran.stdout
+        );
+        let judged = verify(&[&asked[..], &["--output", "json"]].concat()).exits(code).json();
+        assert_eq!((&judged["accepted"], judged["unserved"].is_string()), (&json!(code == 0), code != 0), "{judged}");
+        // As those say who are meant.
+        let openssl = ["verify", "-attime", "1780272000", "-purpose", "sslclient", "-CAfile", &root_file, &file];
+        assert_eq!(Command::new("openssl").args(openssl).output().unwrap().status.success(), code == 0);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_a_leaf_is_the_operators_own_not_the_vendors() {
+    let files = Files::new();
+    let several = files.file("several.pem", [files.leaf().pem(), files.leaf().pem()].concat());
+    files.verify(&several, &ASKED).exits(5).says(&["trustsync inspect", &several]).never_says(&["support case"]);
 }

@@ -177,7 +177,12 @@ fn what_exit_6_says_of_the_generation_is_true_wherever_the_disk_refuses() {
         if ran.code != 0 && sandbox.current() == Some(2) {
             let ran = ran.exits(6);
             moved += 1;
-            ran.never_says(&["No published generation was touched", "trust is unchanged", "Nothing was published", "could not be published"]);
+            ran.never_says(&[
+                "No published generation was touched",
+                "trust is unchanged",
+                "Nothing was published",
+                "could not be published",
+            ]);
         }
     }
     assert!(moved > 0, "the link never moved before a refused fsync");

@@ -20,6 +20,7 @@ use super::run_as_owner::{Child, Owner};
 use crate::cli::{Cli, Command, Global};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{Failure, environment, operator, trust};
+use crate::cycle::FOR_LISTS;
 use crate::cycle::privileged::folder::Privileged;
 use crate::cycle::privileged::state::{StateError, Word, note_word};
 use crate::daemon;
@@ -243,7 +244,9 @@ fn longest(cli: &Cli, stores: &[&Store]) -> Duration {
     let asking = if let Command::Sync(arguments) = &cli.command { arguments.deadline } else { ASKING };
     let of = |store: &&Store| {
         let turns = daemon::longest_turns(store);
-        cli.global.lock_timeout.saturating_add(asking.saturating_mul(2)).saturating_add(turns)
+        // Lists that come late have an act of their own, with the lock and the turns once more.
+        let once = cli.global.lock_timeout.saturating_add(asking).saturating_add(turns);
+        once.saturating_mul(2).saturating_add(FOR_LISTS)
     };
     stores.iter().map(of).fold(SLACK, Duration::saturating_add)
 }
