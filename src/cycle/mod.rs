@@ -17,6 +17,7 @@ mod housekeeping;
 mod look;
 mod observe;
 mod overrides;
+mod paths;
 pub mod privileged;
 mod probe;
 mod reach;
@@ -53,6 +54,7 @@ pub use foreseen::would_refuse;
 pub use look::{meant, summary, unwritable_now};
 pub use observe::{Clients, Observed, identity_rule, pin_line};
 pub use overrides::{Accepted, KnownCertificate, Waived, check_leaf, known_certificate, known_fingerprints, leaves_in};
+use paths::Judging;
 pub use probe::{Probe, probe};
 pub use reach::out_of_reach;
 pub use report::{Report, TargetReport};
@@ -312,7 +314,8 @@ fn plan_with(
     if !clock_doubted {
         revocation::forget_expired(&mut planner, now);
     }
-    revocation::act(lists, settings.crl.policy, &mut planner, committed, &mut interpreted);
+    let remembered = Judging { settings, store, now: (!clock_doubted).then_some(now) };
+    revocation::act(lists, settings.crl.policy, &remembered, &mut planner, committed, &mut interpreted);
     let configured: BTreeSet<SlotId> = settings.slots_of(store).map(|(_, slot, _)| slot).collect();
     let policy = plan::Policy { grace: store.grace, ..settings.plan.clone() };
     let mut plan = plan::plan(&plan::Input {

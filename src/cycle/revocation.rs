@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
+use super::paths::{Judging, Paths, issuers, paths};
 use super::{Clients, CycleError, Observed, housekeeping};
 use crate::clock::Clock;
 use crate::crl_fetch::{self, Access, Cache, Fetcher, LEFT_ALONE, LookedUp, Obtained, Trouble};
@@ -37,6 +38,7 @@ use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Verified;
 use crate::trust::verify::crl::{Freshest, Revocation, VerifiedCrl, past_revoked};
 use crate::trust::verify::refusal::Refusal;
+use crate::trust::verify::work::Work;
 
 /// How long one distribution point may take with all attempts.
 const ONE_LIST: Duration = Duration::from_secs(30);
@@ -155,37 +157,6 @@ impl Fetching {
         ));
         self.lists.asked_for = true;
         self.lists
-    }
-}
-
-/// A leaf that is trusted, or may become so, and what stands above it on all its known paths.
-struct Paths {
-    slots: BTreeSet<SlotId>,
-    leaf: Certificate,
-    chain: BTreeSet<Certificate>,
-}
-
-impl Paths {
-    fn chain(&self) -> Vec<Certificate> {
-        self.chain.iter().cloned().collect()
-    }
-
-    /// The URLs of its lists.
-    fn urls(&self) -> BTreeSet<String> {
-        let mut urls = BTreeSet::new();
-        for certificate in std::iter::once(&self.leaf).chain(&self.chain) {
-            let facts = certificate.facts();
-            if facts.self_issued() {
-                continue;
-            }
-            let http = |url: &&String| url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
-            let fetchable: Vec<&String> = facts.crl_urls.iter().filter(http).collect();
-            // Where there is none that can be asked, asking says why.
-            urls.extend(
-                if fetchable.is_empty() { facts.crl_urls.iter().collect() } else { fetchable }.into_iter().cloned(),
-            );
-        }
-        urls
     }
 }
 
@@ -355,39 +326,6 @@ fn fetcher<'a>(
     }
 }
 
-/// Every leaf that was listed and accepted, and every pin, with the certificates of all its paths: those that the
-/// answers show, and those that are remembered.
-fn paths(answers: &[SlotAnswer], planner: &PlannerState, set: &TrustSet) -> Vec<Paths> {
-    let mut paths: BTreeMap<Fingerprint, Paths> = BTreeMap::new();
-    let mut known = |slot: &SlotId, leaf: &Certificate, chain: &mut dyn Iterator<Item = &Certificate>| {
-        let of_leaf = paths.entry(leaf.fingerprint()).or_insert_with(|| Paths {
-            slots: BTreeSet::new(),
-            leaf: leaf.clone(),
-            chain: BTreeSet::new(),
-        });
-        of_leaf.slots.insert(slot.clone());
-        of_leaf.chain.extend(chain.cloned());
-    };
-    for answer in answers {
-        for verified in answer.certificates.iter().filter_map(|listed| listed.verdict.accepted()) {
-            known(&answer.slot, verified.leaf(), &mut verified.issuers());
-        }
-    }
-    for (slot, held) in &planner.slots {
-        for (key, entry) in &held.entries {
-            // The entry of a name rule is its root, which has no list above it.
-            let Some(pin) = set.pins.get(key) else { continue };
-            known(slot, &pin.leaf, &mut entry.trusted.chain.iter().filter_map(|link| set.chain.get(link)));
-        }
-    }
-    paths.into_values().collect()
-}
-
-fn issuers(paths: &[Paths]) -> Arc<[Certificate]> {
-    let distinct: BTreeSet<&Certificate> = paths.iter().flat_map(|path| &path.chain).collect();
-    distinct.into_iter().cloned().collect()
-}
-
 /// The URLs that the certificates name, each once: of one that has http and others, those that can be asked.
 fn distribution_points(store: &str, paths: &[Paths], findings: &mut Vec<Finding>) -> BTreeSet<String> {
     let mut urls = BTreeSet::new();
@@ -426,6 +364,7 @@ pub fn forget_expired(planner: &mut PlannerState, now: Timestamp) {
 pub fn act(
     lists: &Lists,
     policy: CrlPolicy,
+    remembered: &Judging<'_>,
     planner: &mut PlannerState,
     set: &TrustSet,
     interpreted: &mut Interpretation,
@@ -434,8 +373,9 @@ pub fn act(
         return;
     }
     interpreted.findings.extend(lists.findings.iter().cloned());
+    let mut work = Work::default();
     for path in paths(&interpreted.answers, planner, set) {
-        let findings = judge(&path, &lists.crls, &mut planner.denied);
+        let findings = judge(&path, &lists.crls, &mut planner.denied, || remembered.ways(&path, &mut work));
         interpreted.findings.extend(findings);
     }
     if policy == CrlPolicy::Hard {
@@ -482,11 +422,16 @@ fn unknown(lists: &Lists, planner: &PlannerState, set: &TrustSet, answers: &[Slo
 
 /// Denies a leaf that is revoked itself, for good, or each of whose known paths leads through a revoked issuer, as long
 /// as that is so; lifts what followed from an issuer's revocation once there is a path past it.
-fn judge(path: &Paths, crls: &Freshest, denied: &mut BTreeMap<Fingerprint, Denial>) -> Vec<Finding> {
+fn judge(
+    path: &Paths,
+    crls: &Freshest,
+    denied: &mut BTreeMap<Fingerprint, Denial>,
+    ways: impl FnOnce() -> Vec<Certificate>,
+) -> Vec<Finding> {
     let facts = path.leaf.facts();
     let before = denied.get(&facts.fingerprint).and_then(Denial::by_a_ca);
     let remembered = before.map(|denial| denial.issuers.clone()).unwrap_or_default();
-    let found = match past_revoked(&path.leaf, &path.chain(), crls, &remembered) {
+    let found = match past_revoked(&path.leaf, &path.chain(), ways, crls, &remembered) {
         Ok(()) if remembered.is_empty() => return Vec::new(),
         Ok(()) => {
             lift(denied, facts.fingerprint);

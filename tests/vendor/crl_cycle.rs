@@ -278,6 +278,11 @@ struct CrossSigned {
 impl CrossSigned {
     /// Both roots are anchors of the stage from now on, and no list revokes anybody.
     fn on(stage: &Stage) -> Self {
+        Self::with_second_until(stage, 2028)
+    }
+
+    /// The second root's certificate of the intermediate ends in June of that year.
+    fn with_second_until(stage: &Stage, year: i32) -> Self {
         let dated = |mut params: CertificateParams| {
             params.not_before = rcgen::date_time_ymd(2027, 1, 1);
             params.not_after = rcgen::date_time_ymd(2028, 6, 1);
@@ -298,7 +303,10 @@ impl CrossSigned {
         let roots = [authority("first"), authority("second")];
         let intermediate = authority("shared");
         let by = |root: &Authority| {
-            let params = listed_by(intermediate.params.clone(), root);
+            let mut params = listed_by(intermediate.params.clone(), root);
+            if root.name == "second" {
+                params.not_after = rcgen::date_time_ymd(year, 6, 1);
+            }
             params.signed_by(&intermediate.key, &root.issuer()).unwrap().der().to_vec()
         };
         let intermediates = roots.each_ref().map(by);
@@ -423,6 +431,38 @@ async fn what_follows_from_an_issuers_revocation_is_lifted_by_another_path_and_b
     let report = stage.cycle().await;
     assert_eq!(severity(&report, "revocation_lifted"), None);
     assert!(!stage.pins().contains(&world.fingerprint()));
+}
+
+#[tokio::test]
+async fn a_remembered_path_that_has_ended_leads_past_nobody_who_is_revoked() {
+    for ended in ["expired", "not an anchor any more"] {
+        let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+        let world = CrossSigned::with_second_until(&stage, if ended == "expired" { 2027 } else { 2028 });
+        world.listed_with(&stage, &[0, 1]);
+        stage.cycle().await;
+        assert!(stage.pins().contains(&world.fingerprint()), "{ended}");
+        if ended == "expired" {
+            stage.later(100 * DAY);
+        } else {
+            let anchors = stage.folder.path().join("digicert.pem");
+            let text = std::fs::read_to_string(&anchors).unwrap();
+            // The second root is the last one in the file.
+            std::fs::write(&anchors, &text[..text.rfind("-----BEGIN").unwrap()]).unwrap();
+            stage.later(2 * HOUR);
+        }
+        let report = stage.cycle().await;
+        assert!(stage.pins().contains(&world.fingerprint()), "{ended}: {:?}", events(&report));
+        stage.later(2 * HOUR);
+        world.roots[0].publish(&stage, &[&world.intermediates[0]]);
+        let report = stage.cycle().await;
+        assert_eq!(
+            severity(&report, "certificate_revoked"),
+            Some(Severity::Critical),
+            "{ended}: {:?}",
+            events(&report)
+        );
+        assert!(!stage.pins().contains(&world.fingerprint()), "{ended}");
+    }
 }
 
 #[tokio::test]

@@ -158,6 +158,20 @@ pub fn verify_certificates(
     verify_read(given, Vec::new(), anchors, policy, now, work)
 }
 
+/// The paths of a leaf that was judged before, among what was ever known above it, that are valid now (or were when the
+/// leaf expired), by the same rules; what the leaf itself must satisfy plays no part.
+#[must_use]
+pub fn valid_paths(
+    leaf: &Certificate,
+    known: &[Certificate],
+    anchors: &Anchors,
+    policy: &Policy,
+    now: Timestamp,
+    work: &mut Work<'_>,
+) -> Vec<Vec<Certificate>> {
+    find_paths(leaf, known, anchors, policy, now.min(leaf.facts().not_after), work).unwrap_or_default()
+}
+
 fn not_judged() -> Violation {
     Violation::of(Rule::NotJudged, "what may be spent on one answer was spent before it was judged")
 }

@@ -142,14 +142,17 @@ impl fmt::Display for Revocation {
 /// 5280, 4.1.2.2), so a list that names it means it. Only the operator revokes an anchor.
 #[must_use]
 pub fn revocations(leaf: &Certificate, chain: &[Certificate], crls: &Freshest) -> Vec<Revocation> {
-    past_revoked(leaf, chain, crls, &BTreeSet::new()).err().unwrap_or_default()
+    past_revoked(leaf, chain, Vec::new, crls, &BTreeSet::new()).err().unwrap_or_default()
 }
 
 /// Whether a leaf has a path that leads through no revoked certificate, neither by the lists nor by what is `known` from
-/// earlier ones; if not, those of its paths that the lists revoke, itself included.
+/// earlier ones; if not, those of its paths that the lists revoke, itself included. `chain` is all that was ever known
+/// above it, `ways` what is on its paths that are valid now: where there are any, only these lead past somebody. They are
+/// asked for only where somebody above the leaf is revoked.
 pub fn past_revoked(
     leaf: &Certificate,
     chain: &[Certificate],
+    ways: impl FnOnce() -> Vec<Certificate>,
     crls: &Freshest,
     known: &BTreeSet<Fingerprint>,
 ) -> Result<(), Vec<Revocation>> {
@@ -161,6 +164,8 @@ pub fn past_revoked(
     if !chain.iter().any(is_revoked) {
         return Ok(());
     }
+    let ways = Some(ways()).filter(|ways| !ways.is_empty());
+    let chain = ways.as_deref().unwrap_or(chain);
     let mut found = Vec::new();
     let mut reached = vec![leaf];
     let mut waiting = vec![leaf];
