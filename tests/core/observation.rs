@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use support::cpu_time;
-use support::ladder::ladder;
+use support::ladder::{broad_ladder, ladder};
 use support::leaves::*;
 use trustsync::exit::Exit;
 use trustsync::genesys::Region;
@@ -276,6 +276,28 @@ fn forged_strings_cost_no_more_than_the_answers_budget_and_keep_no_genuine_one_f
     let mut again = Work::default();
     judge_ladders(&mut again, &twice, &genuine);
     assert_eq!(again.signatures_checked(), once);
+}
+
+#[test]
+fn what_one_authority_is_made_to_list_keeps_nothing_of_the_other_from_its_verdict() {
+    let (current, witness) = (leaf(-200, 80), genesys_leaf("Genesys", NAME, &[NAME], -200, 80));
+    let mut answer = Answer::of(&[&current], &[]).and(entity("Genesys", "Current", &witness.text));
+    for _ in 0..31 {
+        answer = answer.and(entity("DigiCert", "Upcoming", &broad_ladder()));
+    }
+    let slots = [digicert_slot("us"), genesys_slot("us")].map(|rules| SlotAnchors {
+        slot: rules.slot,
+        authority: rules.authority,
+        anchors: rules.anchors,
+    });
+    let mut work = Work::default();
+    let judged = observation::judge("us", &answer.poll(), &slots, &Policy::default(), day(0), &mut work);
+    let answers = judged.interpret(|_| IdentityRule::Fixed(names([NAME]))).answers;
+    println!("{} signatures", work.signatures_checked());
+    for answer in &answers {
+        let mut current = answer.listed(ListedStatus::Current);
+        assert!(current.all(|verdict| verdict.accepted().is_some()), "{}: {:?}", answer.slot, outcomes(answer));
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! keys, each signed by the next. By names, every order of them leads to the anchor.
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use trustsync::trust::formats::pem;
+use trustsync::trust::values::fingerprint::Fingerprint;
 
 /// How many certificates a string has, leaf included: as many as are read by default.
 const LENGTH: usize = 10;
@@ -17,24 +19,47 @@ fn anchors_name() -> DistinguishedName {
 
 /// One string, every certificate of which is another than in every other string.
 pub fn ladder() -> String {
+    let keys: Vec<KeyPair> = (1..LENGTH).map(|_| KeyPair::generate().unwrap()).collect();
+    let rung = |(at, key): (usize, &KeyPair)| rung(key, &keys[(at + 1) % keys.len()]);
+    std::iter::once(leaf(&keys[0])).chain(keys.iter().enumerate().map(rung)).collect()
+}
+
+/// The same, with three certificates of each key, the lower rungs first by their fingerprints: as many signatures on the
+/// ways that are tried first are right, so that more are checked.
+pub fn broad_ladder() -> String {
+    let keys: Vec<KeyPair> = (0..4).map(|_| KeyPair::generate().unwrap()).collect();
+    let rungs = keys.iter().zip(&keys[1..]).enumerate().flat_map(|(level, (key, next))| {
+        let made = std::iter::repeat_with(|| rung(key, next));
+        made.filter(move |text| {
+            let der = pem::scan(text).remove(0).bytes.unwrap();
+            let first = Fingerprint::of(&der).to_string();
+            usize::from(u8::from_str_radix(&first[..2], 16).unwrap()) * 3 / 256 == level
+        })
+        .take(3)
+    });
+    std::iter::once(leaf(&keys[0])).chain(rungs).collect()
+}
+
+fn params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = anchors_name();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let keys: Vec<KeyPair> = (1..LENGTH).map(|_| KeyPair::generate().unwrap()).collect();
-    let issuer = |key| Issuer::from_params(&params, key);
-    let rung = |(at, key): (usize, &KeyPair)| {
-        let next = &keys[(at + 1) % keys.len()];
-        params.signed_by(key, &issuer(next)).unwrap().pem()
-    };
+    params
+}
+
+fn rung(key: &KeyPair, next: &KeyPair) -> String {
+    params().signed_by(key, &Issuer::from_params(&params(), next)).unwrap().pem()
+}
+
+fn leaf(by: &KeyPair) -> String {
     let mut leaf = CertificateParams::new(vec![crate::leaves::NAME.to_owned()]).unwrap();
     leaf.distinguished_name = DistinguishedName::new();
     leaf.not_before = rcgen::date_time_ymd(2026, 1, 1);
     leaf.not_after = rcgen::date_time_ymd(2027, 12, 31);
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer(&keys[0])).unwrap().pem();
-    std::iter::once(leaf).chain(keys.iter().enumerate().map(rung)).collect()
+    leaf.signed_by(&KeyPair::generate().unwrap(), &Issuer::from_params(&params(), by)).unwrap().pem()
 }
 
 /// A listing's worth of them: at least so many bytes.

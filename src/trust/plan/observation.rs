@@ -222,7 +222,8 @@ pub fn judge(
     let mut findings = skipped.findings(source);
     let whole = !poll.incomplete
         && listings.iter().all(|listing| listing.as_ref().is_some_and(|sorted| sorted.authorities_known));
-    let judged = slots.iter().map(|SlotAnchors { slot, authority, anchors }| {
+    let mut sorted = Vec::new();
+    for SlotAnchors { slot, authority, anchors } in slots {
         let [unfiltered, upcoming] = listings.each_ref().map(|listing| {
             listing.as_ref().map(|sorted| sorted.by_authority.get(authority).cloned().unwrap_or_default())
         });
@@ -245,25 +246,20 @@ pub fn judge(
             learned_now: false,
             disagreements,
         };
-        JudgedSlot { whole, verdicts: verdicts(entities, anchors, policy, now, work), answer }
-    });
-    Judged { slots: judged.collect(), findings }
-}
-
-/// Each entity verified; none takes more of the work than its share.
-fn verdicts(
-    entities: Entities<'_>,
-    anchors: &Anchors,
-    policy: &Policy,
-    now: Timestamp,
-    work: &mut Work<'_>,
-) -> Vec<(ListedStatus, Verdict)> {
-    let left = (1..=entities.len()).rev();
-    let verify = |(left, (status, text))| {
+        sorted.push((entities, anchors, whole, answer));
+    }
+    // None takes more of the work than its share, and no slot that of another.
+    let mut left: usize = sorted.iter().map(|(entities, ..)| entities.len()).sum();
+    let mut verdict = |status, text, anchors| {
         work.share(left);
+        left = left.saturating_sub(1);
         (status, verify::verify_listed(text, anchors, policy, now, work))
     };
-    left.zip(entities).map(verify).collect()
+    let judged = sorted.into_iter().map(|(entities, anchors, whole, answer)| {
+        let verdicts = entities.into_iter().map(|(status, text)| verdict(status, text, anchors)).collect();
+        JudgedSlot { verdicts, whole, answer }
+    });
+    Judged { slots: judged.collect(), findings }
 }
 
 impl Judged {
