@@ -74,6 +74,19 @@ fn what_would_take_the_path_of_one_that_is_no_less_important_is_kept_out() {
 }
 
 #[test]
+fn what_is_kept_out_for_the_sake_of_another_makes_nobody_leave_a_full_slot() {
+    let (current, retiring) = (leaf_of(&rekeyed(), -100, 180), leaf(-300, 100));
+    let mut store = MemoryStore::trusting(&[&current, &retiring], -4);
+    store.policy.max_pins = 2;
+    store.days(-3..=-1, &Answer::of(&[&current], &[]));
+    assert_eq!(store.role(&retiring), Some(Role::Retiring));
+    let elder = leaf_of(&rekeyed(), -200, 80);
+    let decided = store.poll(day(0), &Answer::of(&[&current, &elder], &[]));
+    assert_eq!(decided.said("servers_would_refuse"), Some(Severity::Critical));
+    assert!(!store.trusts(&elder) && store.trusts(&retiring), "{:?}", decided.said("certificate_left"));
+}
+
+#[test]
 fn issuers_of_one_name_that_leaves_tell_apart_are_all_found() {
     let other = WORLD.pki.digicert_root.intermediate("Client CA", day(0), None).unwrap();
     let another = WORLD.pki.digicert_root.intermediate("Client CA", day(0), None).unwrap();

@@ -234,8 +234,10 @@ impl Planner<'_> {
         let all_accepted = entering.len() == listed
             && answer.unjudged == 0
             && answer.certificates.iter().all(|listed| listed.verdict.accepted().is_some());
-        // What this keeps out leaves the answer clean: else no absence would ever make room.
-        let fits = self.make_room(slot, answer, &mut entering) & self.refuse_harmful(slot, answer, &mut entering);
+        // What these keep out leaves the answer clean: else no absence would ever make room. Nobody makes room for what
+        // is kept out all the same.
+        let harmless = self.refuse_harmful(slot, answer, &mut entering);
+        let fits = self.make_room(slot, answer, &mut entering) && harmless;
         for (key, role, verified) in &entering {
             self.admit(slot, answer.authority, *key, *role, verified);
         }
