@@ -22,8 +22,8 @@ impl ExtendedKeyUsageValidator for Readable {
     }
 }
 
-/// Whether webpki accepts exactly this path (the leaf and what is above it, without the anchor), at a moment that our own rules have found to be within everything's
-/// validity.
+/// Whether webpki accepts exactly this path (the leaf and what is above it, without the anchor), at a moment that our own
+/// rules have found to be within everything's validity.
 pub(super) fn check(below: &[&Certificate], anchor: &Certificate, moment: Timestamp) -> Result<(), Violation> {
     let Some((leaf, intermediates)) = below.split_first() else {
         return Err(Violation::of(Rule::UnknownIssuer, "the path is empty"));
