@@ -335,6 +335,79 @@ fn a_rollback_that_drops_what_the_vendor_lists() {
     assert_status(&sandbox, "released and asked", &FINE);
 }
 
+/// The text of `status` names these leaves, and none of those.
+#[track_caller]
+fn assert_names(sandbox: &Sandbox, what: &str, event: &str, named: &[&str], not_named: &[&str]) {
+    let document = sandbox.run(&["status", "--output", "json"]).json();
+    let all = document["stores"]["main"]["alarms"].as_array().unwrap();
+    let texts: Vec<&str> =
+        all.iter().filter(|alarm| alarm["event"] == event).map(|alarm| alarm["text"].as_str().unwrap()).collect();
+    let text = texts.join("\n");
+    for leaf in named {
+        assert!(text.contains(&leaf[..8]), "{what}: {leaf} in {document:#}");
+    }
+    for leaf in not_named {
+        assert!(!text.contains(&leaf[..8]), "{what}: {leaf} in {text}");
+    }
+    // What calls come with now is what is read first.
+    let places: Vec<Option<usize>> = named.iter().map(|leaf| text.find(&leaf[..8])).collect();
+    assert!(places.is_sorted(), "{what}: {text}");
+}
+
+/// One leaf of a slot is denied, another is lost by a rollback: the alarm of the one hides no other.
+#[test]
+fn each_leaf_that_is_kept_out_is_named_whatever_else_is_said_of_its_slot() {
+    let sandbox = stage(None);
+    sandbox.world().rotate().unwrap();
+    sandbox.world().rotate().unwrap();
+    sandbox.world().set_days_left(60).unwrap();
+    sandbox.sync(&[]).exits(0);
+    let (current, upcoming) = (sandbox.current_leaf(), sandbox.upcoming_leaf());
+    sandbox.run(&["distrust", &upcoming, "--yes"]).exits(0);
+    sandbox.sync(&[]);
+    assert_names(&sandbox, "denied", "denied_certificate_listed", &[&upcoming], &[&current]);
+    sandbox.run(&["rollback", "1", "--force"]).exits(0);
+    assert_names(&sandbox, "rolled back", "listed_not_trusted", &[&current], &[&upcoming]);
+    assert_names(&sandbox, "rolled back", "denied_certificate_listed", &[&upcoming], &[&current]);
+    sandbox.run(&["status"]).exits(2).says(&["Calls with the current one fail now"]);
+    // A poll finds it, too.
+    sandbox.sync(&[]);
+    assert_names(&sandbox, "polled", "addition_held_back", &[&current], &[&upcoming]);
+    assert_names(&sandbox, "polled", "listed_not_trusted", &[], &[&current, &upcoming]);
+    // What the operator says since then counts at once.
+    sandbox.run(&["undistrust", &upcoming, "--reason", "a mistake"]).exits(0);
+    assert_names(&sandbox, "undistrusted", "denied_certificate_listed", &[], &[&current, &upcoming]);
+    assert_names(&sandbox, "undistrusted", "listed_not_trusted", &[&upcoming], &[&current]);
+    sandbox.run(&["release"]).exits(0);
+    assert_names(&sandbox, "released", "addition_held_back", &[], &[&current, &upcoming]);
+    assert_names(&sandbox, "released", "listed_not_trusted", &[&current, &upcoming], &[]);
+    sandbox.run(&["status"]).exits(2).says(&["trustsync sync"]).never_says(&["trustsync release"]);
+    sandbox.sync(&[]).exits(0);
+    sandbox.run(&["alarms", "ack", "--all"]).exits(0);
+    assert_status(&sandbox, "asked", &FINE);
+}
+
+/// An alarm is one of its event and its slot: it names every leaf, and first the one that calls come with.
+#[test]
+fn an_alarm_of_a_slot_names_both_of_its_leaves() {
+    let sandbox = stage(None);
+    sandbox.world().rotate().unwrap();
+    sandbox.world().rotate().unwrap();
+    sandbox.world().set_days_left(60).unwrap();
+    sandbox.sync(&[]).exits(0);
+    let (current, upcoming) = (sandbox.current_leaf(), sandbox.upcoming_leaf());
+    sandbox.run(&["rollback", "1", "--force"]).exits(0);
+    assert_names(&sandbox, "rolled back", "listed_not_trusted", &[&current, &upcoming], &[]);
+    sandbox.sync(&[]);
+    assert_names(&sandbox, "polled", "addition_held_back", &[&current, &upcoming], &[]);
+    for leaf in [&upcoming, &current] {
+        sandbox.run(&["distrust", leaf, "--yes"]);
+    }
+    assert_names(&sandbox, "distrusted", "denied_certificate_listed", &[&current, &upcoming], &[]);
+    sandbox.sync(&[]);
+    assert_names(&sandbox, "distrusted and polled", "denied_certificate_listed", &[&current, &upcoming], &[]);
+}
+
 #[test]
 fn a_daemon_on_a_store_that_is_rolled_back_says_so_at_once() {
     let sandbox = stage(None);

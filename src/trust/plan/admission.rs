@@ -6,7 +6,7 @@ use super::{ChangedIssuer, CurrentListing, Entering, Planner, entry_key, name, r
 use crate::trust::event::Event;
 use crate::trust::formats::certificate::Certificate;
 use crate::trust::plan::observation::{ListedStatus, SlotAnswer};
-use crate::trust::plan::planner_state::{Entry, Issuer, SlotState, TrustedEntry};
+use crate::trust::plan::planner_state::{Entry, Issuer, SlotState, TrustedEntry, kept_out};
 use crate::trust::plan::set::Role;
 use crate::trust::values::excerpt::quoted;
 use crate::trust::values::fingerprint::Fingerprint;
@@ -24,9 +24,9 @@ impl Planner<'_> {
         current: CurrentListing,
         roles: &BTreeMap<Fingerprint, Role>,
     ) -> (Entering<'a>, bool) {
-        let (mut entering, mut denied_listed) = (Vec::new(), false);
+        let (mut entering, mut denied_listed, mut held_back) = (Vec::new(), Vec::new(), Vec::new());
         if current == CurrentListing::RefusedOrAbsent && slot.entries.is_empty() {
-            return (entering, denied_listed);
+            return (entering, false);
         }
         let may_enter =
             |status: ListedStatus| answer.authority == Authority::DigiCert || status == ListedStatus::Current;
@@ -37,24 +37,34 @@ impl Planner<'_> {
             .collect();
         let denied = &self.input.planner.denied;
         for (fingerprint, verified) in leaves {
-            let (key, leaf) = (entry_key(answer.authority, verified), name(verified.leaf()));
+            let key = entry_key(answer.authority, verified);
             let Some(role) = roles.get(&fingerprint).copied() else { continue };
+            // Health finds a leaf in the text by what it enters as.
+            let by = if key == fingerprint { String::new() } else { format!(" by the root {}", key.short()) };
+            let leaf = format!("{}{by}", name(verified.leaf()));
             if denied.contains_key(&fingerprint) || denied.contains_key(&key) {
-                denied_listed = true;
-                let text =
-                    format!("The vendor lists {leaf}, which is denied here (revoked or distrusted): it stays out.");
-                self.report(Event::DeniedCertificateListed, &answer.slot, text);
+                denied_listed.push((role, leaf));
             } else if self.held && !slot.entries.contains_key(&key) {
-                let text = format!(
-                    "{leaf} verified as {role}, but a hold keeps it out. Calls will fail once the vendor presents it. \
-                     To let it in: trustsync release"
-                );
-                self.report(Event::AdditionHeldBack, &answer.slot, text);
+                held_back.push((role, leaf));
             } else {
                 entering.push((key, role, verified));
             }
         }
-        (entering, denied_listed)
+        let is_denied = !denied_listed.is_empty();
+        if is_denied {
+            let (leaves, means) = kept_out(denied_listed);
+            let text = format!("The vendor lists {leaves}, denied here (revoked or distrusted) and kept out. {means}");
+            self.report(Event::DeniedCertificateListed, &answer.slot, text);
+        }
+        if !held_back.is_empty() {
+            let (leaves, means) = kept_out(held_back);
+            let text = format!(
+                "The vendor lists {leaves}, verified, but a hold keeps out what is new. {means} To let it in: \
+                 trustsync release"
+            );
+            self.report(Event::AdditionHeldBack, &answer.slot, text);
+        }
+        (entering, is_denied)
     }
 
     pub(super) fn admit(

@@ -116,6 +116,26 @@ pub struct Listed {
     pub until: Timestamp,
 }
 
+/// Leaves that the vendor lists and that are kept out, for people: the one that it presents now comes first; and what
+/// that means for calls.
+#[must_use]
+pub fn kept_out(mut leaves: Vec<(Role, String)>) -> (String, &'static str) {
+    leaves.sort();
+    let means = match leaves.first() {
+        Some((Role::Current, _)) => "Calls with the current one fail now.",
+        _ => "Calls will fail once the vendor presents it.",
+    };
+    let mut words: Vec<String> =
+        leaves.iter().take(MOST_IN_WORDS).map(|(role, name)| format!("{name} as {role}")).collect();
+    if let Some(more) = leaves.len().checked_sub(MOST_IN_WORDS).filter(|more| *more > 0) {
+        words.push(format!("{more} more"));
+    }
+    (words.join(" and "), means)
+}
+
+/// How many leaves a sentence names.
+const MOST_IN_WORDS: usize = 10;
+
 /// The direct issuer of leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issuer {

@@ -9,7 +9,7 @@
 //! Nothing is good because it once was: a cycle that could not save its outcome, a daemon that is gone, and a
 //! certificate that the operator took out while the vendor presents it are all seen here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::trust::event::Event;
 use crate::trust::event::finding::Finding;
 use crate::trust::event::severity::Severity;
 use crate::trust::event::subject::Subject;
-use crate::trust::plan::planner_state::Listed;
+use crate::trust::plan::planner_state::{Listed, kept_out};
 use crate::trust::plan::schedule::Schedule;
 use crate::trust::plan::set::Role;
 use crate::trust::records::manifest::SEED_CAUSE;
@@ -27,6 +27,7 @@ use crate::trust::records::minder::Minder;
 use crate::trust::records::state::Alarm;
 use crate::trust::records::summary::StoreSummary;
 use crate::trust::values::excerpt::quoted;
+use crate::trust::values::fingerprint::Fingerprint;
 use crate::trust::values::slot::SlotId;
 use crate::trust::values::timestamp::{Timestamp, span};
 
@@ -100,7 +101,8 @@ impl Health {
     #[must_use]
     pub fn of(summary: &StoreSummary, meant: &Meant<'_>, now: Timestamp) -> Self {
         let judge = Judge { summary, meant, now };
-        let mut alarms: Vec<Alarm> = summary.state.alarms.values().cloned().collect();
+        let standing = summary.state.alarms.values().filter(|alarm| alarm.unseen || judge.still_holds(alarm));
+        let mut alarms: Vec<Alarm> = standing.cloned().collect();
         let found = summary.found.iter().cloned();
         let found = found.chain(judge.failing()).chain(judge.stale()).chain(judge.expired());
         let found = found.chain(judge.behind()).chain(judge.unminded()).chain(judge.overdue());
@@ -108,7 +110,9 @@ impl Health {
             match alarms.iter_mut().find(|alarm| alarm.finding.alarm_id() == finding.alarm_id()) {
                 Some(known) => {
                     known.unseen = false;
-                    if known.finding.severity < finding.severity {
+                    // What is denied now counts, not what was at the last poll.
+                    let is_newer = finding.event == Event::DeniedCertificateListed;
+                    if is_newer || known.finding.severity < finding.severity {
                         known.finding = finding;
                     }
                 }
@@ -335,43 +339,64 @@ impl Judge<'_> {
         Some(Finding::graded(severity, Event::PollOverdue, Subject::source(source), text))
     }
 
-    /// What the vendor lists and the operator has taken out, or keeps out.
+    /// What the vendor lists and the operator has taken out, or keeps out: one finding of each kind a slot, since an
+    /// alarm is one of its event and subject.
     fn given_up(&self) -> Vec<Finding> {
-        let state = &self.summary.state;
-        let said = |slot: &SlotId| {
-            state.alarms.values().any(|Alarm { finding, unseen, .. }| {
-                let event = finding.event;
-                finding.subject == Subject::from(slot)
-                    && !unseen
-                    && matches!(event, Event::DeniedCertificateListed | Event::AdditionHeldBack | Event::TooManyPins)
-            })
-        };
+        let planner = &self.summary.state.planner;
         if self.summary.generation() == 0 {
             return Vec::new();
         }
-        let missing = state.planner.listed_not_trusted(self.now).filter(|(slot, ..)| !said(slot));
-        missing
-            .map(|(slot, key, listed)| {
-                let Listed { role, name, until } = listed;
-                let (name, short) = (quoted(name), key.short());
-                if state.planner.denied.contains_key(key) {
-                    let text = format!("{name} ({short}, until {until}) is listed as {role} and denied here.");
-                    return Finding::new(Event::DeniedCertificateListed, slot, text);
-                }
-                let remedy = match self.summary.hold(self.now) {
-                    Some(hold) => format!(
-                        "It is kept out by the hold until {} ({}): trustsync release lets it in.",
-                        hold.until,
-                        quoted(&hold.reason)
-                    ),
-                    None => "The next poll lets it in: trustsync sync.".to_owned(),
-                };
-                let text = format!(
-                    "The vendor's last clean answer lists {name} ({short}, until {until}) as {role}, and it is not \
-                     trusted: calls with it fail. {remedy}"
-                );
-                Finding::new(Event::ListedNotTrusted, slot, text)
-            })
-            .collect()
+        let mut given_up: BTreeMap<(&SlotId, bool), Vec<(Role, String)>> = BTreeMap::new();
+        for (slot, key, Listed { role, name, until }) in planner.listed_not_trusted(self.now) {
+            let denied = planner.denied.contains_key(key);
+            if denied || !self.is_said(slot, key) {
+                let leaf = format!("{} ({}, until {until})", quoted(name), key.short());
+                given_up.entry((slot, denied)).or_default().push((*role, leaf));
+            }
+        }
+        let remedy = match self.summary.hold(self.now) {
+            Some(hold) => format!(
+                "It is kept out by the hold until {} ({}): trustsync release lets it in.",
+                hold.until,
+                quoted(&hold.reason)
+            ),
+            None => "The next poll lets it in: trustsync sync.".to_owned(),
+        };
+        let finding = |((slot, denied), leaves): ((&SlotId, bool), Vec<(Role, String)>)| {
+            let (leaves, means) = kept_out(leaves);
+            if denied {
+                let text =
+                    format!("The vendor lists {leaves}, denied here (revoked or distrusted) and kept out. {means}");
+                return Finding::new(Event::DeniedCertificateListed, slot, text);
+            }
+            let text =
+                format!("The vendor's last clean answer lists {leaves}, and it is not trusted. {means} {remedy}");
+            Finding::new(Event::ListedNotTrusted, slot, text)
+        };
+        given_up.into_iter().map(finding).collect()
+    }
+
+    /// Whether an alarm of the slot that stands says of this very leaf why it is kept out.
+    fn is_said(&self, slot: &SlotId, key: &Fingerprint) -> bool {
+        let says_why = |event| {
+            use Event::{AdditionHeldBack, DeniedCertificateListed, ServersWouldRefuse, TooManyPins};
+            matches!(event, AdditionHeldBack | DeniedCertificateListed | ServersWouldRefuse | TooManyPins)
+        };
+        let of_slot = |alarm: &&Alarm| alarm.finding.subject == Subject::from(slot) && says_why(alarm.finding.event);
+        let standing = self.summary.state.alarms.values().filter(of_slot);
+        let mut standing = standing.filter(|alarm| !alarm.unseen && self.still_holds(alarm));
+        standing.any(|alarm| alarm.finding.text.contains(&key.short()))
+    }
+
+    /// Whether the operator's word since the last poll has left an alarm its cause.
+    fn still_holds(&self, alarm: &Alarm) -> bool {
+        match alarm.finding.event {
+            Event::AdditionHeldBack => self.summary.hold(self.now).is_some(),
+            Event::DeniedCertificateListed => {
+                let mut denied = self.summary.state.planner.denied.keys();
+                denied.any(|key| alarm.finding.text.contains(&key.short()))
+            }
+            _ => true,
+        }
     }
 }
