@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::status;
-use super::{Failure, load, open, print, the_stores};
+use super::status::{self, Judged};
+use super::{Failure, load, open, output, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::Report;
@@ -22,15 +22,18 @@ pub fn list(global: &Global) -> Exit {
 
 fn show(global: &Global) -> Result<Exit, Failure> {
     let loaded = load(global)?;
-    let (exit, stores) = status::each(global, &loaded, SystemClock.now(), LogLine::AlarmsUnknown)?;
+    let Judged { exit, judged: stores, unknown } =
+        status::each(global, &loaded, SystemClock.now(), LogLine::AlarmsUnknown)?;
     let alarms =
         || stores.iter().flat_map(|(known, health)| health.alarms.iter().map(move |alarm| (&*known.store, alarm)));
     let of_store = |health: &Health| json!({"alarms": health.alarms.iter().map(json).collect::<Vec<_>>()});
-    let by_store: BTreeMap<&str, Value> =
-        stores.iter().map(|(known, health)| (&*known.store, of_store(health))).collect();
+    let judged = stores.iter().map(|(known, health)| (&*known.store, of_store(health)));
+    let unread = unknown.iter().map(|(store, failure)| (&**store, output::error(status::UNKNOWN, failure)));
+    let by_store: BTreeMap<&str, Value> = judged.chain(unread).collect();
     let json = json!({"stores": by_store});
     print(global.output, &json, || {
-        let text: String = alarms().map(|(store, alarm)| text(store, alarm)).collect();
+        let unread = unknown.iter().map(status::unknown_text);
+        let text: String = alarms().map(|(store, alarm)| text(store, alarm)).chain(unread).collect();
         if text.is_empty() { "No alarms.\n".to_owned() } else { text }
     })?;
     Ok(exit)

@@ -4,7 +4,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Failure, load, print, the_stores};
+use serde_json::Value;
+
+use super::{Failure, load, output, print, the_stores};
 use crate::cli::Global;
 use crate::clock::{Clock, SystemClock};
 use crate::cycle::{self, TargetReport};
@@ -46,7 +48,7 @@ fn say_unknown(line: LogLine, failure: &Failure) {
 }
 
 /// Monitoring plugins' "unknown".
-const UNKNOWN: Exit = Exit::Configuration;
+pub const UNKNOWN: Exit = Exit::Configuration;
 
 /// As a monitoring plugin exits.
 fn exit(verdict: Verdict) -> Exit {
@@ -61,22 +63,39 @@ fn exit(verdict: Verdict) -> Exit {
 fn show(global: &Global) -> Result<Exit, Failure> {
     let loaded = load(global)?;
     let now = SystemClock.now();
-    let (exit, judged) = each(global, &loaded, now, LogLine::StatusUnknown)?;
+    let Judged { exit, judged, unknown } = each(global, &loaded, now, LogLine::StatusUnknown)?;
     let shown = judged.iter().map(|(summary, health)| (summary, health));
     let document = Document::of(&loaded.settings, shown, None, now);
-    print(global.output, &document, || text(&document, &loaded.settings))?;
+    let mut json = serde_json::to_value(&document).map_err(|error| Failure::Refused(error.to_string()))?;
+    if let Some(stores) = json.get_mut("stores").and_then(Value::as_object_mut) {
+        stores.extend(unknown.iter().map(|(store, failure)| (store.clone(), output::error(UNKNOWN, failure))));
+    }
+    print(global.output, &json, || {
+        let unknown: String = unknown.iter().map(unknown_text).collect();
+        text(&document, &loaded.settings, &unknown)
+    })?;
     Ok(exit)
 }
 
-/// How each store that is meant stands, and the worst of all. One that cannot be read is unknown, and hides no other.
-pub fn each(
-    global: &Global,
-    loaded: &Loaded,
-    now: Timestamp,
-    line: LogLine,
-) -> Result<(Exit, Vec<(StoreSummary, Health)>), Failure> {
+/// How the stores that are meant stand.
+pub struct Judged {
+    /// The worst of all.
+    pub exit: Exit,
+    /// Those that could be read.
+    pub judged: Vec<(StoreSummary, Health)>,
+    /// By name: why the others could not.
+    pub unknown: Vec<(String, Failure)>,
+}
+
+/// A store that could not be read, in a line.
+pub fn unknown_text((store, failure): &(String, Failure)) -> String {
+    format!("{store}: UNKNOWN - {failure}\n")
+}
+
+/// How each store that is meant stands. One that cannot be read is unknown, and hides no other.
+pub fn each(global: &Global, loaded: &Loaded, now: Timestamp, line: LogLine) -> Result<Judged, Failure> {
     let mut worst = Verdict::Ok;
-    let mut judged = Vec::new();
+    let (mut judged, mut unknown) = (Vec::new(), Vec::new());
     for store in the_stores(global, loaded)? {
         match judge(&loaded.settings, store, now) {
             Ok((summary, health)) => {
@@ -86,10 +105,11 @@ pub fn each(
             Err(failure) => {
                 say_unknown(line, &failure);
                 worst = worst.max(Verdict::Unknown);
+                unknown.push((store.name.clone(), failure));
             }
         }
     }
-    Ok((exit(worst), judged))
+    Ok(Judged { exit: exit(worst), judged, unknown })
 }
 
 /// How a store stands now, by what it shows and what a daemon says of it.
@@ -108,10 +128,11 @@ pub fn turn_text(turn: &TargetReport) -> String {
     text
 }
 
-fn text(document: &Document, settings: &Settings) -> String {
+fn text(document: &Document, settings: &Settings, unknown: &str) -> String {
     let now = document.now;
     let mut text: String =
         document.stores.iter().map(|(name, status)| store_text(name, status, settings, now)).collect();
+    text.push_str(unknown);
     let _ = write!(text, "\n  trustsync {}, {now}", document.version);
     if let Some(seen) = document.daemon.seen {
         let version = document.daemon.version.as_deref().filter(|version| *version != document.version);

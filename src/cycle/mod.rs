@@ -255,6 +255,7 @@ pub async fn act(
             // What was owed before is owed still; and the sources are asked again soon, as if they had not answered.
             report.not_committed(&session.store.name, &error);
             session.contents.state.sources = sources;
+            session.remember_uncommitted(&plan, &answers.observed);
         }
         if let Some(manifest) = session.contents.manifest.as_ref().filter(|_| !seeded.is_empty()) {
             report.committed(manifest, Difference::between(&unseeded, &session.contents.set));

@@ -230,6 +230,22 @@ impl<'a> Session<'a> {
         self.save();
     }
 
+    /// What the vendor lists is remembered though it could not be published: it is missing until that is done, and its
+    /// sources are asked at once.
+    pub(super) fn remember_uncommitted(&mut self, plan: &Plan, observed: &[Observed]) {
+        let state = &mut self.contents.state;
+        for (slot, known) in &mut state.planner.slots {
+            if let Some(planned) = plan.planner.slots.get(slot) {
+                known.listed.clone_from(&planned.listed);
+            }
+        }
+        for said in observed {
+            if let Some(source) = state.sources.get_mut(&said.source) {
+                source.next_due = None;
+            }
+        }
+    }
+
     /// Takes every target's turn.
     pub async fn take_turns(&mut self, report: &mut Report) {
         self.take_turns_that(Turns::All, &Schedule::default(), report).await;

@@ -76,6 +76,13 @@ pub struct StoreTask {
 impl StoreTask {
     /// Acts until it is asked to stop; what has begun is brought to its end.
     pub async fn live(mut self) {
+        // What is in place serves, however long the first turn takes.
+        if let Ok(summary) = cycle::summary(&self.store)
+            && summary.published.is_some()
+        {
+            self.put(summary);
+            self.around.news.notify_one();
+        }
         // What a crash or a reboot left: swept, proven first, reloaded again only if unproven.
         let mut next = self.between_polls(Turns::All).await;
         next = self.compare(next).await;

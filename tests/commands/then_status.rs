@@ -191,6 +191,16 @@ fn a_disk_that_has_room_for_the_state_and_not_for_a_generation() {
     sandbox.sync(&[]).exits(6).says(&["generation_not_written"]);
     assert_status(&sandbox, "sync", &critical("generation_not_written:critical"));
     assert_status(&sandbox, "sync", &critical("store_failing:critical"));
+    drop(filler);
+    // The disk is mended, and nobody asks the vendor: what it listed is missing still, and it is asked at once.
+    fs::remove_file(tmpfs.path().join("filler")).unwrap();
+    sandbox.run(&["reload", "web"]).exits(0);
+    assert_status(&sandbox, "a turn with room", &critical("listed_not_trusted:critical"));
+    assert_names(&sandbox, "a turn with room", "listed_not_trusted", &[&sandbox.current_leaf()], &[]);
+    let state: Value = serde_json::from_slice(&fs::read(store(&sandbox).join("state.json")).unwrap()).unwrap();
+    assert_eq!(state["sources"]["us"]["next_due"], Value::Null);
+    sandbox.sync(&[]).exits(0);
+    assert_status(&sandbox, "asked with room", &FINE);
 }
 
 #[test]
@@ -335,6 +345,24 @@ fn a_rollback_that_drops_what_the_vendor_lists() {
     assert_status(&sandbox, "released and asked", &FINE);
 }
 
+/// A store that serves is ready, however long its server takes over the first turn of a daemon.
+#[test]
+fn a_daemon_whose_first_turn_takes_long_is_ready_at_once() {
+    let sandbox = stage(None);
+    let hook = "test -e long || exit 1; sleep 25";
+    let script = format!("cd '{}' && {hook}", sandbox.folder.path().display());
+    sandbox.append(&format!(
+        "\n[target.slow]\nkind = \"generic\"\nreload = {{ command = [\"/bin/sh\", \"-c\", {script:?}] }}\n"
+    ));
+    sandbox.sync(&[]);
+    File::create(sandbox.path("long")).unwrap();
+    let begun = Instant::now();
+    let _daemon = Daemon::start(&sandbox);
+    let ready = || serde_json::from_str::<Value>(&get(&sandbox, "/readyz")?).ok()?["ready"].as_bool();
+    eventually("ready", || ready()?.then_some(()));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
 /// The text of `status` names these leaves, and none of those.
 #[track_caller]
 fn assert_names(sandbox: &Sandbox, what: &str, event: &str, named: &[&str], not_named: &[&str]) {
@@ -453,6 +481,16 @@ fn of_two_stores_one_cannot_be_read() {
     fs::set_permissions(sandbox.path("second"), Permissions::from_mode(0o777)).unwrap();
     let status = sandbox.run(&["status"]).exits(3).says(&["main: OK", "second is writable by others"]);
     assert!(status.stdout.starts_with("main: OK"), "{status:?}");
+    let unknown = |text: &str| text.lines().any(|line| line.starts_with("second: UNKNOWN - "));
+    assert!(unknown(&status.stdout), "{status:?}");
+    let alarms = sandbox.run(&["alarms"]).exits(3).never_says(&["No alarms"]).stdout.clone();
+    assert!(unknown(&alarms), "{alarms}");
+    for command in ["status", "alarms"] {
+        let document = sandbox.run(&[command, "--output", "json"]).exits(3).json();
+        assert!(document["stores"]["main"]["alarms"].is_array(), "{document:#}");
+        let error = &document["stores"]["second"]["error"];
+        assert!(error["exit"] == 3 && error["text"].as_str().unwrap().contains("writable by others"), "{document:#}");
+    }
 }
 
 /// The vendor's word on a role is published once three clean answers agree on it, and shown at once.
