@@ -181,6 +181,11 @@ fn store_text(name: &str, status: &Status, settings: &Settings, now: Timestamp) 
         }
         if held.role == Role::Retiring {
             let _ = match held.leaves {
+                Some(leaves) if leaves <= now => writeln!(
+                    text,
+                    "            no longer listed; leaves with the next clean answer without it, on {} at the latest",
+                    held.not_after
+                ),
                 Some(leaves) => {
                     writeln!(text, "            no longer listed; leaves {leaves}, if no answer lists it again")
                 }

@@ -44,7 +44,8 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
     let targets: Vec<_> = known()
         .flat_map(|(label, store, summary)| {
             let targets = store.targets.iter().map(|target| &target.name);
-            targets.map(move |name| ([label, ("target", name)], summary.state.targets.get(name)))
+            let known = |name| (summary.state.targets.get(name), summary.owes(name));
+            targets.map(move |name| ([label, ("target", name)], known(name)))
         })
         .collect();
     let mut text = Text::default();
@@ -123,13 +124,13 @@ pub fn render(in_force: &InForce, healthy: bool, summaries: &[StoreSummary], now
     text.each(&sources, |known| Some(known.map_or(0, |known| known.failures)));
 
     text.family("target_generation", "The generation that the server is known to serve, 0 if none.");
-    text.each(&targets, |known| Some(known.and_then(|known| known.acknowledged).unwrap_or(0)));
+    text.each(&targets, |known| Some(known.0.and_then(|known| known.acknowledged).unwrap_or(0)));
     text.family("target_owed", "Whether the server does not, as far as is known, serve the newest generation.");
-    text.each(&targets, |known| Some(u8::from(known.is_none_or(|known| known.owed_since.is_some()))));
+    text.each(&targets, |(_, owes)| Some(u8::from(*owes)));
     text.family("target_owed_since_timestamp_seconds", "Since when it does not.");
-    text.each(&targets, |known| Some((*known)?.owed_since?.unix()));
+    text.each(&targets, |known| Some(known.0?.owed_since?.unix()));
     text.family("target_last_proof_timestamp_seconds", "When the server was last proven, 0 if never.");
-    text.each(&targets, |known| Some(moment(known.and_then(|known| known.proven))));
+    text.each(&targets, |known| Some(moment(known.0.and_then(|known| known.proven))));
     text.text
 }
 

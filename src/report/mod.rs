@@ -84,7 +84,12 @@ impl Facts {
         let now = self.clock.now();
         let (in_force, summaries) = (self.in_force(), self.summaries.all());
         let judged = self.judged(&in_force.settings, &summaries, now);
-        judged.iter().map(|(summary, health)| health.line(summary, now)).collect()
+        let line = |(summary, health): &(&StoreSummary, Health)| {
+            let store = in_force.settings.stores.get(&summary.store);
+            let targets = store.into_iter().flat_map(|store| &store.targets).map(|target| target.name.as_str());
+            health.line(summary, targets, now)
+        };
+        judged.iter().map(line).collect()
     }
 
     fn judged<'a>(

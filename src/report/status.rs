@@ -226,7 +226,11 @@ impl Trusted {
             not_after: facts.not_after,
             days_left: now.days_until(facts.not_after),
             slots: pin.roles.keys().map(ToString::to_string).collect(),
-            leaves: (shown.role == Role::Retiring).then(|| leaves(store, summary, pin, now)).flatten(),
+            // What is due leaves with the next clean answer.
+            leaves: (shown.role == Role::Retiring)
+                .then(|| leaves(store, summary, pin, now))
+                .flatten()
+                .map(|leaves| leaves.max(now)),
             word: words.max_by_key(|word| word.until).cloned(),
         }
     }

@@ -356,11 +356,18 @@ fn a_daemon_whose_first_turn_takes_long_is_ready_at_once() {
     ));
     sandbox.sync(&[]);
     File::create(sandbox.path("long")).unwrap();
+    // Nothing is recorded as owed: the cycle could not save what came of the turn.
+    let mut state = sandbox.state();
+    let slow = state["targets"]["slow"].as_object_mut().unwrap();
+    assert!(slow.remove("owed").is_some() && slow.remove("owed_since").is_some());
+    fs::write(sandbox.path("store/state.json"), serde_json::to_vec_pretty(&state).unwrap()).unwrap();
     let begun = Instant::now();
     let _daemon = Daemon::start(&sandbox);
     let ready = || serde_json::from_str::<Value>(&get(&sandbox, "/readyz")?).ok()?["ready"].as_bool();
     eventually("ready", || ready()?.then_some(()));
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    let metrics = get(&sandbox, "/metrics").unwrap();
+    assert!(metrics.contains("trustsync_target_owed{store=\"main\",target=\"slow\"} 1"), "{metrics}");
 }
 
 /// The text of `status` names these leaves, and none of those.
@@ -491,6 +498,29 @@ fn of_two_stores_one_cannot_be_read() {
         let error = &document["stores"]["second"]["error"];
         assert!(error["exit"] == 3 && error["text"].as_str().unwrap().contains("writable by others"), "{document:#}");
     }
+}
+
+/// The grace is over, and no clean answer has come since.
+#[test]
+fn a_retiring_leaf_whose_grace_is_over_leaves_at_no_time_that_is_past() {
+    let sandbox = stage(None);
+    let departing = sandbox.current_leaf();
+    sandbox.world().rotate().unwrap();
+    sandbox.sync(&[]).exits(0);
+    let mut state = sandbox.state();
+    for slot in state["memory"]["slots"].as_object_mut().unwrap().values_mut() {
+        if let Some(entry) = slot["entries"].get_mut(&departing) {
+            assert!(entry["absence"]["first"].is_string(), "{entry:#}");
+            entry["absence"]["first"] = "2026-01-01T00:00:00Z".into();
+        }
+    }
+    fs::write(sandbox.path("store/state.json"), serde_json::to_vec_pretty(&state).unwrap()).unwrap();
+    let document = sandbox.run(&["status", "--output", "json"]).json();
+    let trusted = document["stores"]["main"]["trusted"].as_array().unwrap();
+    let held = trusted.iter().find(|held| held["sha256"] == departing).unwrap();
+    assert_eq!((&held["role"], &held["leaves"]), (&"retiring".into(), &document["now"]));
+    let end = held["not_after"].as_str().unwrap();
+    sandbox.run(&["status"]).says(&[&format!("leaves with the next clean answer without it, on {end} at the latest")]);
 }
 
 /// The vendor's word on a role is published once three clean answers agree on it, and shown at once.

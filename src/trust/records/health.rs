@@ -133,7 +133,7 @@ impl Health {
 
     /// One line of truth: `main: generation 000042, current 73 days left, next poll 14:05Z, 1 owed, 1 critical`.
     #[must_use]
-    pub fn line(&self, summary: &StoreSummary, now: Timestamp) -> String {
+    pub fn line<'a>(&self, summary: &StoreSummary, targets: impl Iterator<Item = &'a str>, now: Timestamp) -> String {
         let mut line = match summary.generation() {
             0 => format!("{}: nothing published yet", summary.store),
             number => format!("{}: generation {number:06}", summary.store),
@@ -159,7 +159,7 @@ impl Health {
             let next = next.to_string();
             let _ = write!(line, ", next poll {}Z", next.get(11..16).unwrap_or(&next));
         }
-        let owed = summary.state.targets.values().filter(|target| target.owed_since.is_some()).count();
+        let owed = targets.filter(|target| summary.owes(target)).count();
         for (count, what) in [
             (owed, "owed"),
             (self.alarms_of(Severity::Critical), "critical"),

@@ -126,6 +126,16 @@ impl StoreSummary {
         self.state.planner.hold.as_ref().filter(|hold| hold.until > now)
     }
 
+    /// Whether a target's server is not known to serve the newest generation, for whatever reason.
+    #[must_use]
+    pub fn owes(&self, target: &str) -> bool {
+        let wanted = self.published.as_ref().map(|published| published.generation);
+        self.state
+            .targets
+            .get(target)
+            .is_none_or(|known| known.owed.is_some() || known.acknowledged.is_none() || known.acknowledged != wanted)
+    }
+
     /// When a source is asked next, as far as is known: the earliest of all.
     #[must_use]
     pub fn next_poll(&self) -> Option<Timestamp> {
