@@ -196,14 +196,7 @@ impl Run<'_> {
             never = output.read_and_wait() => match never {},
         };
         let (status, timed_out) = match in_time {
-            Some(status) => {
-                group.ended();
-                // What it started may live on for a purpose (a restarted server): it is left alone.
-                if timeout(LAST_OUTPUT, output.read()).await.is_err() {
-                    output.leave();
-                }
-                (status, false)
-            }
+            Some(status) => (status, false),
             None => {
                 group.signal(Signal::TERM);
                 let _ = timeout(LAST_GRACE, async {
@@ -214,11 +207,14 @@ impl Run<'_> {
                 })
                 .await;
                 group.signal(Signal::KILL);
-                let status = child.wait().await;
-                group.ended();
-                (status, true)
+                (child.wait().await, true)
             }
         };
+        group.ended();
+        // What it started may live on for a purpose (a restarted server): it is left alone.
+        if timeout(LAST_OUTPUT, output.read()).await.is_err() {
+            output.leave();
+        }
         Ok(Ran { status: status.map_err(lost)?, output: printable(&output.kept), output_cut: output.cut, timed_out })
     }
 }

@@ -109,6 +109,20 @@ async fn a_child_left_behind_with_our_pipe_holds_nobody_up_and_lives_on() {
 }
 
 #[tokio::test]
+async fn a_server_that_a_command_started_before_its_time_was_over_lives_on_and_writes_what_it_likes() {
+    let root = tempfile::tempdir().unwrap();
+    let done = root.path().join("written");
+    let server = format!(
+        "sleep 4; i=0; while [ $i -lt 3000 ]; do echo $i 'a line of the log of a server that goes on' || exit; \
+         i=$((i+1)); done; echo $i > {}",
+        done.display()
+    );
+    let ran = run(&["sh", "-c", "setsid sh -c \"$1\" & sleep 60", "sh", &server], Duration::from_millis(200)).await;
+    assert!(ran.timed_out && !done.exists(), "{ran:?}");
+    wait_until("the server has written it all", || fs::read_to_string(&done).is_ok_and(|text| text == "3000\n"));
+}
+
+#[tokio::test]
 async fn programs_are_found_where_servers_are_whatever_our_own_path_is() {
     let ran = run(&["sh", "-c", "echo $PATH"], LONG).await;
     for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
