@@ -124,7 +124,7 @@ fn over_addresses(shown: Vec<(&Place, &Seen)>) -> Option<Seen> {
     let is_left_out =
         |place: &Place, seen: &Seen| seen.caveat == Caveat::Refused && place.alternative_of.is_some_and(listens);
     let counted: Vec<_> = shown.iter().filter(|(place, seen)| !is_left_out(place, seen)).collect();
-    let worst = counted.iter().map(|(_, seen)| *seen).max_by_key(|seen| seen.rank())?.clone();
+    let worst = worst(counted.iter().map(|(_, seen)| *seen))?.clone();
     if counted.iter().all(|(_, seen)| seen.rank() == worst.rank()) {
         return Some(worst);
     }
@@ -134,6 +134,12 @@ fn over_addresses(shown: Vec<(&Place, &Seen)>) -> Option<Seen> {
     });
     let each = each.collect::<Vec<_>>().join("; ");
     Some(Seen { proof: worst.proof.because(each), ..worst })
+}
+
+/// The one of the highest rank. A place that cannot see does not outvote one that sees something missing.
+fn worst<'a>(shown: impl Iterator<Item = &'a Seen> + Clone) -> Option<&'a Seen> {
+    let lacks = shown.clone().any(Seen::lacks_something);
+    shown.filter(|seen| !(lacks && seen.is_unseen())).max_by_key(|seen| seen.rank())
 }
 
 /// Whether a configured address is a name.
@@ -196,7 +202,7 @@ fn together(ways: impl Iterator<Item = Seen>) -> Proof {
     let complete = chain && allowlist && !ways.iter().any(|seen| seen.caveat == Caveat::AllowlistMissing);
     // A way that cannot see does not outvote those that see it all.
     let counts = |seen: &Seen| !(complete && seen.caveat == Caveat::OurLimit);
-    match ways.into_iter().filter(counts).max_by_key(Seen::rank).map(|worst| worst.proof) {
+    match worst(ways.iter().filter(|seen| counts(seen))).map(|worst| worst.proof.clone()) {
         Some(Proof::ChainOnly(_) | Proof::AllowlistOnly(_) | Proof::AllowlistUnseen(_)) if complete => Proof::Proven,
         Some(worst) => worst,
         None => Proof::Unverifiable("no address to observe is configured".into()),
@@ -246,6 +252,38 @@ mod tests {
             assert_eq!(of(&[chain(), bad.clone().into(), proven()]), bad);
         }
         assert!(matches!(of(&[]), Proof::Unverifiable(_)));
+    }
+
+    #[test]
+    fn a_place_that_cannot_see_does_not_outvote_one_that_sees_something_missing() {
+        let place = || Place {
+            name: "a".to_owned(),
+            address: None,
+            observer: Err(String::new()),
+            is_on_the_wire: true,
+            alternative_of: None,
+        };
+        for lacking in [
+            Seen::with(Proof::ChainOnly("lacking".into()), Caveat::AllowlistMissing),
+            Seen::with(Proof::NotWired("lacking".into()), Caveat::NotAsked),
+            Seen::with(Proof::NotWired("lacking".into()), Caveat::OtherNames),
+        ] {
+            for blind in [
+                Proof::Unverifiable("blind".into()).into(),
+                Seen::with(Proof::Unverifiable("blind".into()), Caveat::OurLimit),
+                Proof::AllowlistUnseen("blind".into()).into(),
+            ] {
+                let (one, other) = (place(), place());
+                let over = over_addresses(vec![(&one, &lacking), (&other, &blind)]).unwrap();
+                assert_eq!(over.rank(), lacking.rank(), "{blind:?}");
+                let (Proof::ChainOnly(why) | Proof::NotWired(why)) = over.proof else { panic!("{over:?}") };
+                assert!(why.contains("blind"), "each is named: {why}");
+                assert_eq!(together([lacking.clone(), blind].into_iter()), lacking.proof);
+            }
+            // What is worse stands all the same.
+            let worse: Seen = Proof::Unreachable(String::new()).into();
+            assert_eq!(together([lacking, worse.clone()].into_iter()), worse.proof);
+        }
     }
 
     #[test]

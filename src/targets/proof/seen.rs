@@ -99,6 +99,19 @@ impl Seen {
         (proof, self.caveat)
     }
 
+    /// Something that this very place should show is missing there.
+    #[must_use]
+    pub fn lacks_something(&self) -> bool {
+        let lacks = matches!(self.caveat, Caveat::AllowlistMissing | Caveat::NotAsked | Caveat::OtherNames);
+        lacks && !self.is_unseen()
+    }
+
+    /// What is looked for cannot be seen from here, or not all of it.
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        matches!(self.proof, Proof::Unverifiable(_) | Proof::AllowlistUnseen(_))
+    }
+
     /// The wanted generation, in all that can be seen there.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
