@@ -43,7 +43,7 @@ pub trait Hand {
     async fn prove(&mut self, reloaded: bool) -> Event;
 }
 
-/// Takes a turn to its end; the second value is whether a reload was tried.
+/// Takes a turn to its end; the second value is whether the server was reloaded.
 pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, bool) {
     let wanted = situation.wanted;
     let (mut turn, mut step) = Turn::begin(situation);
@@ -58,13 +58,13 @@ pub async fn take(situation: Situation, hand: &mut impl Hand) -> (TurnOutcome, b
             Step::CheckPrivately(number) => hand.server().check_privately(number).await,
             Step::Check => hand.server().check(View::AsItStands).await,
             Step::Switch(number) => hand.switch(number),
-            Step::Reload => {
-                reloaded = true;
-                match hand.reload().await {
-                    Ok(event) => event,
-                    Err(owed) => return (TurnOutcome::Owed(owed), reloaded),
+            Step::Reload => match hand.reload().await {
+                Ok(event) => {
+                    reloaded |= event == Event::Succeeded;
+                    event
                 }
-            }
+                Err(owed) => return (TurnOutcome::Owed(owed), reloaded),
+            },
             Step::Prove { reloaded } => hand.prove(reloaded).await,
         };
         step = turn.on(event);
@@ -88,6 +88,7 @@ impl Server<'_> {
             linked,
             acknowledged,
             reloaded: None,
+            unenforced: false,
             reload_again: true,
             checkable: target.check.is_some(),
             checkable_privately: !canary::is_blind(target, canary),

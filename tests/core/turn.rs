@@ -17,6 +17,7 @@ fn situation() -> Situation {
         linked: Some(OLD),
         acknowledged: Some(OLD),
         reloaded: None,
+        unenforced: false,
         reload_again: true,
         checkable: true,
         checkable_privately: true,
@@ -371,7 +372,8 @@ fn however_a_server_shows_itself_it_is_told_once_a_generation_unless_telling_can
                 let (acknowledged, reloaded) = (state.acknowledged, state.reloaded);
                 let again = linked == Some(NEW) && (reloaded == Some(NEW) || acknowledged == Some(NEW));
                 let reload_again = reload_is_due(state.reloads, state.last_reload, now);
-                let begin = Situation { linked, acknowledged, reloaded, reload_again, ..situation() };
+                let unenforced = state.unenforced;
+                let begin = Situation { linked, acknowledged, reloaded, unenforced, reload_again, ..situation() };
                 let (mut turn, mut step) = Turn::begin(begin);
                 let outcome = loop {
                     let event = match &step {
@@ -380,6 +382,10 @@ fn however_a_server_shows_itself_it_is_told_once_a_generation_unless_telling_can
                             let helps = match shown {
                                 Event::Proof(Proof::Refuted(_)) => reload_again,
                                 Event::NotLoaded(_) => acknowledged != Some(NEW),
+                                // All that settles.
+                                Event::Proof(Proof::Proven | Proof::AllowlistUnseen(_) | Proof::Unverifiable(_)) => {
+                                    unenforced
+                                }
                                 _ => false,
                             };
                             can_help += u32::from(!reloaded && again && helps);
@@ -497,6 +503,67 @@ fn the_allowlist_alone_settles_only_where_the_chain_cannot_show_itself() {
 fn an_allowlist_that_is_never_asked_is_owed_and_telling_again_would_not_help() {
     let outcome = play(placed(), &[(FIRST, proof(Proof::NotEnforced("a server".into())))]);
     assert_eq!(outcome, TurnOutcome::Owed(Owed::Unproven(Proof::NotEnforced("a server".into()))));
+}
+
+#[test]
+fn one_that_was_seen_not_to_enforce_is_acquitted_by_a_reload_alone_whatever_happens_in_between() {
+    let now = Timestamp::from_unix(0);
+    let in_between = [
+        Owed::CheckFailed(why()),
+        Owed::NotReloaded(why()),
+        Owed::Unanswered(why()),
+        Owed::Withheld(why()),
+        Owed::Unproven(Proof::Unreachable(why())),
+    ];
+    for between in in_between {
+        let mut state = TargetState::default();
+        state.owe(NEW, &Owed::Unproven(Proof::NotEnforced(why())), now);
+        state.owe(NEW, &between, now);
+        for good in [Proof::Proven, Proof::AllowlistUnseen(why()), Proof::Unverifiable(why())] {
+            let next = Situation {
+                acknowledged: state.acknowledged,
+                reloaded: state.reloaded,
+                unenforced: state.unenforced,
+                ..placed()
+            };
+            assert_eq!(Turn::begin(next).0.on(proof(good)), Step::ReadBack, "{between:?}");
+        }
+        state.settle(NEW, &Evidence::Proven, now);
+        assert!(!state.unenforced, "and is a server like any other from then on");
+    }
+}
+
+#[test]
+fn what_has_not_loaded_the_generation_is_reloaded_before_it_is_called_not_enforced() {
+    let not_enforced = || proof(Proof::NotEnforced("a server".into()));
+    let next = Situation { linked: Some(NEW), reloaded: Some(OLD), ..situation() };
+    let script = [
+        (FIRST, not_enforced()),
+        (Step::ReadBack, ok()),
+        (Step::CheckPrivately(NEW), ok()),
+        (Step::Reload, ok()),
+        (RELOADED, not_enforced()),
+    ];
+    let owed = TurnOutcome::Owed(Owed::Unproven(Proof::NotEnforced("a server".into())));
+    assert_eq!(play(next, &script), owed);
+    let again = Situation { acknowledged: None, reloaded: Some(NEW), ..placed() };
+    assert_eq!(play(again, &[(FIRST, not_enforced())]), owed, "and once is enough");
+}
+
+#[test]
+fn a_reload_that_failed_settles_nothing_by_an_earlier_one() {
+    let now = Timestamp::from_unix(0);
+    let mut state = TargetState::default();
+    state.settle(NEW, &Evidence::Proven, now);
+    assert_eq!(state.reloaded, Some(NEW));
+    state.owe(NEW, &Owed::Unproven(Proof::Refuted(why())), now);
+    assert_eq!(state.reloaded, Some(NEW), "it was loaded once");
+    state.owe(NEW, &Owed::NotReloaded(why()), now);
+    let next = Situation { acknowledged: state.acknowledged, reloaded: state.reloaded, ..placed() };
+    assert_eq!(Turn::begin(next).0.on(proof(Proof::Unverifiable(why()))), Step::ReadBack);
+    state.reloaded = Some(OLD);
+    state.owe(NEW, &Owed::NotReloaded(why()), now);
+    assert_eq!(state.reloaded, Some(OLD), "of another one nothing was said");
 }
 
 #[test]
@@ -635,7 +702,7 @@ fn answers_to(step: &Step) -> Vec<Event> {
 
 fn every_situation() -> Vec<Situation> {
     let mut situations = Vec::new();
-    for bits in 0..2048_u32 {
+    for bits in 0..4096_u32 {
         let bit = |at: u32| bits & (1 << at) != 0;
         for linked in [None, Some(OLD), Some(NEW), Some(NEW + 1)] {
             for acknowledged in [None, Some(OLD), Some(NEW)] {
@@ -645,6 +712,7 @@ fn every_situation() -> Vec<Situation> {
                         linked,
                         acknowledged,
                         reloaded,
+                        unenforced: bit(11),
                         reload_again: true,
                         checkable: bit(0),
                         can_be_reloaded: bit(1),
@@ -818,6 +886,10 @@ fn whatever_happens_every_path_of_every_situation_keeps_its_promises() {
             match outcome {
                 TurnOutcome::Settled(evidence) => {
                     assert_eq!(link, Some(NEW), "{}", shown());
+                    let is_acquitted =
+                        reloaded || !situation.unenforced || !situation.can_be_reloaded || situation.confirmed;
+                    // Nothing is seen of one without a proof, nor was it ever seen not to enforce.
+                    assert!(is_acquitted || !situation.provable, "without a reload: {}", shown());
                     match evidence {
                         Evidence::Proven => assert_eq!(last_proof, Some(&Proof::Proven), "{}", shown()),
                         Evidence::ChainOnly(_) => {

@@ -294,6 +294,21 @@ async fn a_server_that_a_reload_starts_in_the_background_lives_on_and_writes_wha
 }
 
 #[tokio::test]
+async fn a_reload_that_fails_is_not_counted_as_one() {
+    let mut stage = Stage::begin_now().await;
+    let command =
+        |program: &str| format!("[target.app]\nkind = \"generic\"\nreload = {{ command = [\"{program}\"] }}\n");
+    stage.configure_targets(&command("false"));
+    for _ in 0..5 {
+        let report = stage.cycle().await;
+        assert!(matches!(target(&report, "app").owed, Some(Owed::NotReloaded(_))), "{report:?}");
+        assert!(!target(&report, "app").reloaded, "{report:?}");
+    }
+    stage.configure_targets(&command("true"));
+    assert!(target(&stage.cycle().await, "app").reloaded);
+}
+
+#[tokio::test]
 async fn a_configuration_that_breaks_on_the_disk_while_nothing_is_owed_is_a_warning_until_it_is_mended() {
     let (mut stage, nginx) = proven_stage().await;
     nginx.break_elsewhere(&stage);
@@ -313,6 +328,11 @@ async fn a_configuration_that_breaks_on_the_disk_while_nothing_is_owed_is_a_warn
         assert!(text.contains("restart") && text.contains(Nginx::BROKEN), "{text}");
         assert_eq!(stage.alarms(), ["target_would_not_start:nginx"]);
     }
+    // A check that cannot be run says nothing of it.
+    let table = nginx.table("nginx", &nginx.check_command());
+    stage.configure_targets(&table.replace("check = [\"nginx\"", "check = [\"no-nginx\""));
+    assert!(warned(&stage.cycle().await).is_some(), "nobody has seen that it was mended");
+    stage.configure(&[("nginx", &nginx, None)]);
     // It is seen at once that it is mended.
     nginx.rewrite(&stage.wired("nginx"));
     assert_eq!(warned(&stage.cycle().await), None);
@@ -365,6 +385,31 @@ async fn an_allowlist_that_is_never_asked_is_critical_until_it_is_asked_and_load
     assert_eq!(nginx.reload_requests(), reloads + 1);
     assert_eq!(knock(&nginx, Some(&stranger)), "403");
     assert_eq!(stage.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_allowlist_that_was_never_asked_stays_owed_until_the_reload_whatever_fails_in_between() {
+    let (mut stage, nginx) = proven_stage().await;
+    let stranger = stage.world().impostor(Impostor::Stranger).unwrap();
+    nginx.rewrite(
+        &stage.wired_with("nginx", |server| server.replace("if ($trustsync_admit = \"\") {\n    return 403;\n}", "")),
+    );
+    nginx.reload();
+    assert_eq!(stage.cycle().await.exit(false), Exit::Owed);
+    let reloads = nginx.reload_requests();
+
+    // The operator adds the lines, and a typo: what nginx has loaded is still open, whatever the wire shows.
+    nginx.break_elsewhere(&stage);
+    for _ in 0..3 {
+        let report = stage.cycle().await;
+        assert!(target(&report, "nginx").owed.is_some(), "{report:?}");
+        assert_eq!((knock(&nginx, Some(&stranger)).as_str(), nginx.reload_requests()), ("200", reloads));
+    }
+    nginx.rewrite(&stage.wired("nginx"));
+    assert_proven(&stage.cycle().await);
+    assert_eq!((knock(&nginx, Some(&stranger)).as_str(), nginx.reload_requests()), ("403", reloads + 1));
+    assert_proven(&stage.cycle().await);
+    assert_eq!(nginx.reload_requests(), reloads + 1, "once");
 }
 
 #[tokio::test]

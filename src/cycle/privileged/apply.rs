@@ -199,7 +199,8 @@ impl Apply<'_> {
         let (verdict, reloaded) = ByRoot::take(server, Situation { drops_denied, ..begin }).await;
         let mut outcome = ApplyOutcome::new(request, now, verdict);
         if !reloaded && matches!(outcome.verdict, Verdict::Reloaded(_)) {
-            outcome.standing_check = standing_check::make(self.target, &environment, now).await;
+            let known = ApplyOutcome::last(files).and_then(|last| last.standing_check);
+            outcome.standing_check = standing_check::make(self.target, known.as_ref(), &environment, now).await;
         }
         if matches!(outcome.verdict, Verdict::Reloaded(_)) {
             state.reloaded = Some((number, rendered));

@@ -171,7 +171,8 @@ impl<'a> Turns<'a> {
                 state.standing_check = Some(StandingCheck { at: now, failed: None });
             }
             (TurnOutcome::Settled(_), None) if StandingCheck::is_due(state.standing_check.as_ref(), now) => {
-                state.standing_check = standing_check::make(self.target, &self.environment(), now).await;
+                state.standing_check =
+                    standing_check::make(self.target, state.standing_check.as_ref(), &self.environment(), now).await;
             }
             (TurnOutcome::Settled(_), None) => {}
         }
@@ -232,6 +233,8 @@ impl<'a> Turns<'a> {
         let begin = server.situation(wanted, linked, state.acknowledged, state.canary.as_ref(), forced);
         let situation = Situation {
             reloaded: state.reloaded,
+            // Elsewhere the server itself says whether it asks.
+            unenforced: state.unenforced && self.target.kind.configuration.is_some(),
             reload_again: reload_is_due(state.reloads, state.last_reload, self.clock.now()),
             checkable: self.helper.is_none() && begin.checkable,
             can_be_reloaded: self.helper.is_some() || begin.can_be_reloaded,
@@ -340,10 +343,6 @@ impl<'a> Turns<'a> {
         let Some(configuration) = kind.configuration else { return seen(proof) };
         match proof {
             Proof::Proven | Proof::AllowlistOnly(_) => match self.enforced(configuration, link, report).await {
-                // The test stands in the configuration now; nginx may have loaded the one before.
-                Proof::Proven if matches!(state.owed, Some(Owed::Unproven(Proof::NotEnforced(_)))) => {
-                    turn::Event::NotLoaded(proof)
-                }
                 Proof::Proven => seen(proof),
                 otherwise => seen(otherwise),
             },

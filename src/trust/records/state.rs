@@ -16,7 +16,7 @@ use crate::trust::records::evidence_backlog::EvidenceBacklog;
 use crate::trust::records::manifest::{Format, Manifest, RecordError, read_record};
 use crate::trust::records::minder::Minder;
 use crate::trust::turn::canary::CheckCanary;
-use crate::trust::turn::{Evidence, Owed};
+use crate::trust::turn::{Evidence, Owed, Proof};
 use crate::trust::values::timestamp::Timestamp;
 
 /// The schema that this version writes.
@@ -111,6 +111,10 @@ pub struct TargetState {
     /// The generation for which the server was last reloaded, or which it was seen to serve.
     #[serde(default)]
     pub reloaded: Option<u64>,
+    /// Whether it was seen to have loaded a configuration that does not ask the allowlist, and nothing was settled
+    /// since. The wire does not show that it asks by now: only a reload loads what stands in the files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unenforced: bool,
     /// How often the server was reloaded since it last owed nothing.
     #[serde(default)]
     pub reloads: u32,
@@ -211,10 +215,13 @@ impl TargetState {
 
     /// A turn ended: the wanted generation is owed.
     pub fn owe(&mut self, wanted: u64, owed: &Owed, now: Timestamp) {
-        // No turn ends as unproven before the server was reloaded, or was seen to have loaded it.
-        if let Owed::Unproven(_) = owed {
-            self.reloaded = Some(wanted);
-        }
+        // No turn ends as unproven before the server was reloaded, or was seen to have loaded it. What ends otherwise
+        // owes a reload, which none of before makes up for.
+        self.reloaded = match owed {
+            Owed::Unproven(_) => Some(wanted),
+            _ => self.reloaded.filter(|reloaded| *reloaded != wanted),
+        };
+        self.unenforced |= matches!(owed, Owed::Unproven(Proof::NotEnforced(_)));
         // What it served once, or as the operator confirmed, it may no longer serve: only a proof, a success or a new
         // confirmation says so again.
         self.acknowledged = self.acknowledged.filter(|acknowledged| *acknowledged != wanted);

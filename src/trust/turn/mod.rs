@@ -10,9 +10,13 @@
 //!  link = wanted:  prove ─▶ unproven, and a reload can help: check (as above, against what the server has loaded)
 //!                           ─▶ reload ─▶ prove
 //! ```
-//! A reload can help where the server was not reloaded for the generation yet, was seen to serve another one (then less
-//! and less often, if it does not help), or has lines in its configuration that it has not loaded. Else it is only looked at: whatever is seen there, telling it
-//! again would change nothing, and each reload costs something.
+//! A reload can help where the server
+//! - was not reloaded for the generation yet,
+//! - was seen to serve another one (then less and less often, if it does not help),
+//! - has lines in its configuration that it has not loaded, or
+//! - was last seen to admit strangers, and has not been reloaded since.
+//!
+//! Else it is only looked at: whatever is seen there, another reload would change nothing, and each costs something.
 //!
 //! The link of a server that reads some files at each request is not switched only to check: where its check fails
 //! before anything has moved, the link stays, and where it fails after, the link goes back once. No server is reloaded
@@ -38,6 +42,9 @@ pub struct Situation {
     pub acknowledged: Option<Number>,
     /// The generation for which the server was last reloaded, or which it was seen to serve.
     pub reloaded: Option<Number>,
+    /// Whether the server was seen to have loaded a configuration that does not ask the allowlist, so that nothing but
+    /// a reload settles the turn.
+    pub unenforced: bool,
     /// Whether it is time for another reload of one that was reloaded and serves another generation still.
     pub reload_again: bool,
     /// Whether the server has a configuration test.
@@ -393,10 +400,9 @@ impl Turn {
             _ => None,
         });
         match (evidence, &proof) {
+            (Some(_), _) if self.situation.unenforced && !self.situation.confirmed => self.reload_from_the_start(),
             (Some(evidence), _) => self.finish(TurnOutcome::Settled(evidence)),
             (None, Proof::Refuted(_)) if self.situation.reload_again || !reloaded => self.reload_from_the_start(),
-            // It is loaded as it is.
-            (None, Proof::NotEnforced(_)) => self.owe(Owed::Unproven(proof)),
             (None, _) if reloaded => self.owe(Owed::Unproven(proof)),
             (None, _) => self.reload_from_the_start(),
         }
