@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
@@ -33,7 +34,7 @@ use crate::trust::plan::planner_state::{self, PlannerState};
 use crate::trust::plan::set::{Denial, DenialReason, TrustSet};
 use crate::trust::values::excerpt::quoted;
 use crate::trust::values::fingerprint::Fingerprint;
-use crate::trust::values::slot::SlotId;
+use crate::trust::values::slot::{Authority, SlotId};
 use crate::trust::values::timestamp::Timestamp;
 use crate::trust::verify::Verified;
 use crate::trust::verify::crl::{Freshest, Revocation, VerifiedCrl, past_revoked};
@@ -88,13 +89,22 @@ impl Lists {
     }
 }
 
+/// What came of a host's distribution point.
+struct Come {
+    host: String,
+    url: String,
+    obtained: Obtained,
+}
+
 /// Lists that are still under way when a cycle acts by those that it has.
 pub struct Fetching {
     /// What has come so far.
     lists: Lists,
     /// A task a host, so that one that is silent delays no other.
-    hosts: JoinSet<(String, Vec<(String, Obtained)>)>,
-    /// What each host was asked for that has not answered yet.
+    hosts: JoinSet<()>,
+    /// What they say of each list, as it comes.
+    coming: mpsc::UnboundedReceiver<Come>,
+    /// What each host was asked for that has not come yet.
     waiting: BTreeMap<String, Vec<LookedUp>>,
     silent: BTreeMap<String, Timestamp>,
     unkept: Vec<Arc<StoreError>>,
@@ -109,27 +119,30 @@ impl Fetching {
     /// Takes in what comes until then; whether all of it came.
     async fn wait(&mut self, until: Instant) -> bool {
         while !self.waiting.is_empty() {
-            match timeout_at(until, self.hosts.join_next()).await {
-                Ok(Some(Ok((host, obtained)))) => self.take(&host, obtained),
+            match timeout_at(until, self.coming.recv()).await {
+                Ok(Some(come)) => self.take(&come),
                 // A task that panicked would be a fault of ours; its host is then taken for silent.
-                Ok(Some(Err(_))) => {}
                 Ok(None) | Err(_) => break,
             }
         }
         self.waiting.is_empty()
     }
 
-    fn take(&mut self, host: &str, obtained: Vec<(String, Obtained)>) {
-        self.waiting.remove(host);
-        if obtained.iter().any(|(_, obtained)| obtained.was_silent()) {
-            self.silent.insert(host.to_owned(), self.now);
+    fn take(&mut self, Come { host, url, obtained }: &Come) {
+        if let Some(waiting) = self.waiting.get_mut(host) {
+            waiting.retain(|asked| asked.url() != url);
+            if waiting.is_empty() {
+                self.waiting.remove(host);
+            }
+        }
+        // After one that it does not answer, a host is asked no more: its last one says whether it is silent.
+        if obtained.was_silent() {
+            self.silent.insert(host.clone(), self.now);
         } else {
             self.silent.remove(host);
         }
-        for (url, obtained) in obtained {
-            self.unkept.extend(obtained.unkept.clone());
-            self.lists.take(&url, &obtained);
-        }
+        self.unkept.extend(obtained.unkept.clone());
+        self.lists.take(url, obtained);
     }
 
     /// All lists, as far as they have come by then. A host that has not answered is left alone for a while.
@@ -137,9 +150,10 @@ impl Fetching {
         self.wait(until).await;
         self.hosts.abort_all();
         for (host, asked) in std::mem::take(&mut self.waiting) {
-            let of_silent = |kept: LookedUp| (kept.url().to_owned(), kept.of_silent_host(self.now));
-            let obtained = asked.into_iter().map(of_silent).collect();
-            self.take(&host, obtained);
+            for kept in asked {
+                let url = kept.url().to_owned();
+                self.take(&Come { host: host.clone(), url, obtained: kept.of_silent_host(self.now) });
+            }
         }
         if self.silent != self.cache.silent() {
             self.unkept.extend(self.cache.keep_silent(&self.silent).err().map(Arc::new));
@@ -216,10 +230,7 @@ pub async fn gather(
         unkept.push(Arc::new(error));
         Cache::for_reading(&store.path)
     });
-    let is_new = asked.answers.iter().any(|answer| {
-        let known = asked.contents.state.planner.slots.get(&answer.slot).map(|held| &held.entries);
-        answer.certificates.iter().any(|listed| listed.verdict.accepted().is_some_and(|leaf| !is_trusted(known, leaf)))
-    });
+    let is_new = may_become_new(asked, now);
     let patience = match (is_new, settings.crl.policy) {
         (true, CrlPolicy::Hard) => limit,
         (true, _) => FOR_NEW_LEAVES.min(limit),
@@ -242,26 +253,32 @@ pub async fn gather(
         }
     }
     let mut hosts = JoinSet::new();
+    let (come, coming) = mpsc::unbounded_channel();
     if !due.is_empty() {
         let fetcher = match fetcher(settings, store, clients) {
             Ok(fetcher) => fetcher,
             Err(error) => {
-                let text = format!("No CRL can be fetched: {error}. What is trusted stays.");
+                let text = format!("No CRL can be fetched: {error}. What is kept counts, and what is trusted stays.");
+                for kept in due.into_values().flatten() {
+                    lists.crls = lists.crls.and(kept.as_it_is().lists());
+                }
                 lists.findings.push(Finding::new(Event::CrlUnavailable, Subject::store(&store.name), text));
                 return (lists, None);
             }
         };
         for (host, asked) in due.clone() {
-            hosts.spawn(ask_host(fetcher.clone(), cache.clone(), host, asked, now).in_current_span());
+            let by = (fetcher.clone(), cache.clone());
+            hosts.spawn(ask_host(by, host, asked, now, come.clone()).in_current_span());
         }
     }
+    drop(come);
     // While a source is silent, it is unknown which of its lists will be needed again.
     let all_spoke = asked.observed.iter().all(|said| said.failures().next().is_none());
     // That of a leaf that is denied is kept until its expiry: root's half checks it for itself, whenever that may be.
     let of_denied = asked.contents.state.planner.denied.values().filter_map(Denial::by_a_ca);
     let wanted = all_spoke.then(|| urls.into_iter().chain(of_denied.flat_map(|denial| denial.lists.clone())).collect());
     let store = store.name.clone();
-    let mut fetching = Fetching { lists, hosts, waiting: due, silent, unkept, cache, wanted, store, now };
+    let mut fetching = Fetching { lists, hosts, coming, waiting: due, silent, unkept, cache, wanted, store, now };
     let until = |wait| began.checked_add(wait).unwrap_or(began);
     if fetching.wait(until(patience)).await || patience == limit {
         return (fetching.finish(Instant::now()).await, None);
@@ -274,26 +291,45 @@ pub async fn gather(
     (so_far, Some(fetching))
 }
 
+/// Whether a leaf is listed that is not trusted yet, and that neither a denial nor a hold keeps out whatever a list says.
+fn may_become_new(asked: &Asked<'_>, now: Timestamp) -> bool {
+    let PlannerState { slots, denied, hold, .. } = &asked.contents.state.planner;
+    if hold.as_ref().is_some_and(|hold| hold.until > now) {
+        return false;
+    }
+    asked.answers.iter().any(|answer| {
+        let known = slots.get(&answer.slot).map(|held| &held.entries);
+        let is_new = |leaf: &Verified| {
+            let is_denied = |one: &Certificate| denied.contains_key(&one.fingerprint());
+            // A name rule is denied by its root.
+            let is_rule_denied = answer.authority == Authority::Genesys && leaf.chain().last().is_some_and(is_denied);
+            !is_trusted(known, leaf) && !is_denied(leaf.leaf()) && !is_rule_denied
+        };
+        answer.certificates.iter().filter_map(|listed| listed.verdict.accepted()).any(is_new)
+    })
+}
+
 /// Asks a host for its lists, one after the other; after one that it does not answer, for no more.
 async fn ask_host(
-    fetcher: Fetcher,
-    cache: Cache,
+    (fetcher, cache): (Fetcher, Cache),
     host: String,
     asked: Vec<LookedUp>,
     now: Timestamp,
-) -> (String, Vec<(String, Obtained)>) {
-    let mut all: Vec<(String, Obtained)> = Vec::new();
+    come: mpsc::UnboundedSender<Come>,
+) {
+    let mut is_silent = false;
     for kept in asked {
         let url = kept.url().to_owned();
-        let is_silent = all.last().is_some_and(|(_, obtained)| obtained.was_silent());
         let obtained = if is_silent {
             kept.of_silent_host(now)
         } else {
             crl_fetch::obtain(&fetcher, &cache, kept, ONE_LIST).await
         };
-        all.push((url, obtained));
+        is_silent = obtained.was_silent();
+        if come.send(Come { host: host.clone(), url, obtained }).is_err() {
+            return;
+        }
     }
-    (host, all)
 }
 
 /// A distribution point gave no list that is used; `kept` is the one in force all the same.

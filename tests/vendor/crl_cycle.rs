@@ -48,6 +48,8 @@ struct Stage {
     /// Where the lists are.
     base: String,
     silent: Arc<Mutex<bool>>,
+    /// The one list of which it says nothing.
+    held_back: Arc<Mutex<Option<&'static str>>>,
     settings: Settings,
     clients: Clients,
     folder: tempfile::TempDir,
@@ -67,6 +69,8 @@ impl Stage {
         let (answers, seen) = (lists.clone(), asked.clone());
         let silent = Arc::new(Mutex::new(false));
         let says_nothing = Arc::clone(&silent);
+        let held_back: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let says_nothing_of = Arc::clone(&held_back);
         tokio::spawn(async move {
             let mut held = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -84,7 +88,12 @@ impl Stage {
                 let head = String::from_utf8(head).unwrap();
                 let name = head.split(' ').nth(1).unwrap_or_default().trim_matches('/').to_owned();
                 let list = answers.lock().unwrap().get(name.trim_end_matches(".crl")).cloned();
+                let is_held_back = *says_nothing_of.lock().unwrap() == Some(name.trim_end_matches(".crl"));
                 seen.lock().unwrap().push(name);
+                if is_held_back {
+                    held.push(stream);
+                    continue;
+                }
                 let (status, body) = list.map_or(("404 Not Found", Vec::new()), |list| ("200 OK", list));
                 let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
                 let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
@@ -117,7 +126,7 @@ impl Stage {
         );
         let settings = resolve::read(&folder.path().join("trustsync.toml"), &BTreeMap::new()).unwrap().settings;
         let clients = Clients::of(&settings).unwrap();
-        let stage = Self { vendor, clock, lists, asked, base, silent, settings, clients, folder };
+        let stage = Self { vendor, clock, lists, asked, base, silent, held_back, settings, clients, folder };
         for name in ["digicert-root", "digicert-intermediate", "genesys-root"] {
             stage.publish(name, &[]);
         }
@@ -594,6 +603,47 @@ async fn what_is_trusted_has_had_its_turn_before_a_silent_host_is_given_up() {
     let report = stage.cycle().await;
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     assert_eq!(severity(&report, "crl_not_refreshed"), Some(Severity::Note), "{:?}", events(&report));
+}
+
+#[tokio::test]
+async fn a_list_that_came_counts_at_once_although_the_next_of_its_host_is_late() {
+    let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
+    stage.cycle().await;
+    stage.later(2 * HOUR);
+    stage.publish("digicert-intermediate", &[stage.current()]);
+    *stage.held_back.lock().unwrap() = Some("digicert-root");
+    let cycle = tokio::time::timeout(Duration::from_secs(3), stage.cycle());
+    assert!(cycle.await.is_err(), "it goes on to wait for the other list");
+    assert!(stage.pins().is_empty(), "but whom the first one names has left");
+}
+
+#[tokio::test]
+async fn a_listed_leaf_that_is_denied_makes_no_cycle_wait_for_lists() {
+    let mut stage = Stage::new("hard", r#"["DigiCert"]"#).await;
+    stage.publish("digicert-intermediate", &[stage.current()]);
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "certificate_revoked"), Some(Severity::Critical));
+    stage.later(2 * HOUR);
+    stage.silence();
+    stage.cycle().await;
+    stage.later(HOUR / 2);
+    let begun = std::time::Instant::now();
+    let report = stage.cycle().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}: {:?}", begun.elapsed(), events(&report));
+}
+
+#[tokio::test]
+async fn kept_lists_vouch_while_no_client_for_new_ones_can_be_made() {
+    let mut stage = Stage::new("hard", r#"["DigiCert"]"#).await;
+    stage.cycle().await;
+    assert_eq!(stage.pins().len(), 1);
+    stage.later(2 * HOUR);
+    stage.vendor.world().rotate().unwrap();
+    stage.clients = Clients::of(&stage.settings).unwrap();
+    std::fs::write(stage.folder.path().join("api-ca.pem"), "nothing").unwrap();
+    let report = stage.cycle().await;
+    assert_eq!(severity(&report, "crl_unavailable"), Some(Severity::Warning), "{:?}", events(&report));
+    assert_eq!(stage.pins().len(), 2, "{:?}", events(&report));
 }
 
 #[tokio::test]
