@@ -224,8 +224,7 @@ fn assess(
         notes = candidate.notes().to_vec();
         unserved = served::path(candidate.leaf(), &candidate.issuers().collect::<Vec<_>>(), at).err();
         if !lists.is_empty() {
-            let issuers: Vec<Certificate> = candidate.issuers().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-            let answer = crl::given::ask(candidate.leaf(), &issuers, lists, *hard, policy.clock_skew, at);
+            let answer = crl::given::ask(candidate.leaf(), candidate.paths(), lists, *hard, policy.clock_skew, at);
             revocation = if answer.covered { Revocation::Covered } else { Revocation::Partly };
             refusals.extend(Refusal::of_violations(Some(candidate.leaf()), answer.violations));
             notes.extend(answer.notes);

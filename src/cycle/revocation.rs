@@ -542,9 +542,7 @@ fn refuse_unknown(lists: &Lists, planner: &PlannerState, answers: &mut [SlotAnsw
         for listed in &mut answer.certificates {
             let SlotVerdict::Accepted(verified) = &listed.verdict else { continue };
             let is_trusted = is_trusted(known, verified);
-            // One path that the lists speak for is enough: servers need no more.
-            let uncovered = verified.paths().iter().map(|path| lists.crls.uncovered(verified.leaf(), path));
-            let uncovered = uncovered.min_by_key(Vec::len).unwrap_or_default();
+            let uncovered = lists.crls.uncovered_at_best(verified.leaf(), verified.paths());
             if !is_trusted && let Some(refusal) = Refusal::of_unknown_revocation(verified.leaf(), &uncovered) {
                 listed.verdict = SlotVerdict::Refused(refusal);
             }

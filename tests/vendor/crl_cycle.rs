@@ -606,6 +606,40 @@ async fn what_is_trusted_has_had_its_turn_before_a_silent_host_is_given_up() {
 }
 
 #[tokio::test]
+async fn verify_under_hard_is_content_with_one_path_that_the_lists_speak_for_as_the_cycle_is() {
+    let mut stage = Stage::new("hard", r#"["DigiCert"]"#).await;
+    let world = CrossSigned::on(&stage);
+    world.listed_with(&stage, &[0, 1]);
+    stage.lists.lock().unwrap().remove("second");
+    stage.cycle().await;
+    assert!(stage.pins().contains(&world.fingerprint()));
+
+    let write = |name: &str, bytes: &[u8]| std::fs::write(stage.folder.path().join(name), bytes).unwrap();
+    let [first, second] = &world.intermediates;
+    write("leaf.pem", PemForm::Vendor.text(&[world.leaf.clone(), first.clone(), second.clone()]).as_bytes());
+    for name in ["shared", "first"] {
+        write(name, &stage.lists.lock().unwrap()[name].clone());
+    }
+    let verify = |lists: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trustsync"));
+        command.current_dir(stage.folder.path()).args([
+            "verify",
+            "leaf.pem",
+            "--config",
+            "trustsync.toml",
+            "--at",
+            START,
+        ]);
+        let ran = command.args(lists.iter().flat_map(|list| ["--crl", *list])).output().unwrap();
+        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr))
+    };
+    let (code, said) = verify(&["shared", "first"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = verify(&["shared"]);
+    assert!(code == Some(5) && said.contains("revocation-unknown"), "{said}");
+}
+
+#[tokio::test]
 async fn a_list_that_came_counts_at_once_although_the_next_of_its_host_is_late() {
     let mut stage = Stage::new("soft", r#"["DigiCert"]"#).await;
     stage.cycle().await;

@@ -394,6 +394,12 @@ impl Candidate {
         self.verified.issuers()
     }
 
+    /// Each of its paths.
+    #[must_use]
+    pub fn paths(&self) -> &[Vec<Certificate>] {
+        self.verified.paths()
+    }
+
     /// The leaf.
     #[must_use]
     pub fn leaf(&self) -> &Certificate {

@@ -69,6 +69,14 @@ impl Freshest {
             })
             .collect()
     }
+
+    /// Of a leaf's paths the one for which the lists speak best: whom on it none covers. One path that the lists speak for
+    /// is enough, since servers need no more.
+    #[must_use]
+    pub fn uncovered_at_best<'a>(&self, leaf: &'a Certificate, paths: &'a [Vec<Certificate>]) -> Vec<&'a Certificate> {
+        let uncovered = paths.iter().map(|path| self.uncovered(leaf, path));
+        uncovered.min_by_key(Vec::len).unwrap_or_default()
+    }
 }
 
 /// By thisUpdate, then by number; of two that still agree, the one that revokes more is the safer.
