@@ -9,10 +9,10 @@ use crate::exit::Exit;
 use crate::log;
 use crate::store::contents::{self, Contents};
 use crate::store::generation;
-use crate::trust::plan::Plan;
 use crate::trust::plan::difference::Action;
 use crate::trust::plan::planner_state::{Hold, PlannerState, SlotState};
 use crate::trust::plan::set::TrustSet;
+use crate::trust::plan::{self, Plan};
 use crate::trust::records::manifest::Manifest;
 use crate::trust::values::excerpt::quoted;
 use crate::trust::values::timestamp::Timestamp;
@@ -46,7 +46,9 @@ pub async fn run(global: &Global, arguments: &Rollback) -> Result<Exit, Failure>
     session.contents.state.sources.values_mut().for_each(|source| source.next_due = None);
 
     let mut report = Report::without_poll(&session.contents);
-    let plan = Plan { set, planner, findings: Vec::new(), answer_refused: false };
+    let findings = plan::servers_would_refuse(&set, now);
+    report.findings.extend(findings.iter().cloned());
+    let plan = Plan { set, planner, findings, answer_refused: false };
     session.adopt(&plan, &cause, &mut report)?;
     session.take_turns(&mut report).await;
     session.close_between(&mut report);

@@ -15,7 +15,7 @@ use trustsync::genesys::Region;
 use trustsync::settings;
 use trustsync::simulator::failure::{Endpoint, Failure};
 use trustsync::simulator::pem_form::PemForm;
-use trustsync::simulator::pki::DAY;
+use trustsync::simulator::pki::{DAY, LeafRequest, Validity};
 use trustsync::simulator::tls_server::TlsServer;
 
 fn bare(arguments: &[&str]) -> Ran {
@@ -490,6 +490,23 @@ fn a_rollback_holds_until_it_is_released() {
     assert_eq!(sandbox.pins().keys().collect::<Vec<_>>(), both.keys().collect::<Vec<_>>());
     sandbox.run(&["status"]).exits(0).never_says(&["HELD"]);
     assert_eq!(sandbox.generations(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_rollback_says_whom_servers_would_refuse_in_what_it_publishes() {
+    let sandbox = Sandbox::new();
+    let (world, now) = (sandbox.world(), SystemClock.now());
+    // The same name as the other intermediate, another key, and nothing in the leaf says which of them signed it.
+    let namesake = "Simulated DigiCert Assured ID Client CA G2";
+    let rekeyed = world.pki().digicert_root.intermediate(namesake, now, None).unwrap().without_key_identifier();
+    let request = LeafRequest::client(&world.options().certificate_name, Validity::of(now, 200 * DAY));
+    let refused = rekeyed.issue("Genesys", &request).unwrap();
+    world.list_besides(vec![("Upcoming", PemForm::Vendor.text(&refused.presented()))]);
+    sandbox.sync(&[]).exits(5).says(&["servers_would_refuse"]);
+    world.rotate().unwrap();
+    sandbox.sync(&[]).exits(5);
+    sandbox.run(&["rollback", "1", "--force"]).exits(0).says(&["servers_would_refuse"]);
+    sandbox.run(&["status"]).exits(2).says(&["servers_would_refuse"]);
 }
 
 #[test]

@@ -151,6 +151,13 @@ pub fn plan(input: &Input<'_>) -> Plan {
     }
 }
 
+/// What servers would make of a set that no answer speaks of, such as an older generation's: a finding for each pin that
+/// they would refuse.
+#[must_use]
+pub fn servers_would_refuse(set: &TrustSet, now: Timestamp) -> Vec<Finding> {
+    service::refused(set, &[], now).into_iter().map(|(_, finding)| finding).collect()
+}
+
 /// Plans one cycle, in which none of these enters, for these reasons.
 fn plan_without(input: &Input<'_>, left_out: &BTreeMap<Fingerprint, String>) -> Plan {
     let mut state = input.planner.clone();
