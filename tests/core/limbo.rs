@@ -74,7 +74,7 @@ fn verdict(case: &Case) -> Verdict {
     let lists: Vec<_> = case.crls.iter().map(|text| (case.id.clone(), Crl::read(text.clone().into_bytes()))).collect();
     // As `trustsync verify --crl` asks them; there a list that cannot be used is a note, and decides under `hard`. The
     // corpus knows no lists for issuers.
-    let ask = |hard| given::ask(candidate.leaf(), candidate.chain(), &lists, hard, Duration::ZERO, moment(case));
+    let ask = |hard| given::ask(candidate.leaf(), candidate.paths(), &lists, hard, Duration::ZERO, moment(case));
     let answer = ask(ask(false).unanswered);
     Refusal::of_violations(Some(candidate.leaf()), answer.violations).map_or(verdict, Verdict::Refused)
 }
