@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// The most that is read of a server: its certificates, and the names of 64 KiB.
 const MOST: usize = 256 * 1024;
 
+/// What stands before each record: its kind, its version, its length.
+const RECORD_HEADER: usize = 5;
+
 /// The longest record (RFC 5246 §6.2.3).
 const LONGEST_RECORD: usize = 16 * 1024 + 2_048;
 
@@ -54,13 +57,15 @@ pub(super) enum Said {
 /// for none.
 pub(super) async fn ask(mut connection: impl AsyncRead + AsyncWrite + Unpin, name: Option<&str>) -> Option<Said> {
     connection.write_all(&client_hello(name)?).await.ok()?;
-    let mut reader = Reader::default();
+    let (mut reader, mut taken) = (Reader::default(), 0_usize);
     loop {
-        let mut header = [0; 5];
+        let mut header = [0; RECORD_HEADER];
         connection.read_exact(&mut header).await.ok()?;
         let [kind, _, _, high, low] = header;
         let length = usize::from(u16::from_be_bytes([high, low]));
-        if kind != HANDSHAKE || length > LONGEST_RECORD || reader.taken.saturating_add(length) > MOST {
+        taken = taken.saturating_add(RECORD_HEADER).saturating_add(length);
+        // No handshake has empty records (RFC 5246 §6.2.1).
+        if kind != HANDSHAKE || length == 0 || length > LONGEST_RECORD || taken > MOST {
             return None;
         }
         let mut record = vec![0; length];
@@ -76,7 +81,6 @@ pub(super) async fn ask(mut connection: impl AsyncRead + AsyncWrite + Unpin, nam
 struct Reader {
     /// What is not a whole message yet.
     held: Vec<u8>,
-    taken: usize,
     version: u16,
     names: Option<Vec<Vec<u8>>>,
 }
@@ -84,13 +88,16 @@ struct Reader {
 impl Reader {
     /// Takes one record; none if this is not a handshake.
     fn take(&mut self, record: &[u8]) -> Option<Option<Said>> {
-        self.taken = self.taken.saturating_add(record.len());
         self.held.extend_from_slice(record);
+        // Most short records end no message: what is held is not copied for each.
+        if Input(&self.held).message().is_none() {
+            return Some(None);
+        }
         let held = std::mem::take(&mut self.held);
         let mut input = Input(&held);
         loop {
             let begins = input.0;
-            let Some((kind, message)) = input.byte().and_then(|kind| Some((kind, input.sized(3)?))) else {
+            let Some((kind, message)) = input.message() else {
                 self.held = begins.to_vec();
                 return Some(None);
             };
@@ -131,6 +138,11 @@ impl<'a> Input<'a> {
 
     fn byte(&mut self) -> Option<u8> {
         self.bytes(1)?.first().copied()
+    }
+
+    /// A whole handshake message, and its kind.
+    fn message(&mut self) -> Option<(u8, &'a [u8])> {
+        Some((self.byte()?, self.sized(3)?))
     }
 
     /// A number of at most two bytes.
@@ -263,6 +275,31 @@ mod tests {
         // Zeroes are messages of kind 0 and length 0, which are skipped.
         let (said, sent) = tokio::join!(ask(ours, Some("api.example.com")), floods);
         assert!(said.is_none() && sent <= MOST + LONGEST_RECORD, "{sent}");
+    }
+
+    /// What is taken of records of this length, at most so many, until the server is left.
+    async fn taken_of_records(length: usize, most: usize) -> usize {
+        let (ours, mut theirs) = tokio::io::duplex(1_024);
+        let floods = async move {
+            // The beginning of a message that is longer than what is read.
+            let record = [vec![HANDSHAKE, 3, 3], sized(2, vec![0xff; length]).unwrap()].concat();
+            let mut sent = 0;
+            while sent < most && theirs.write_all(&record).await.is_ok() {
+                sent += record.len();
+            }
+            sent
+        };
+        let (said, sent) = tokio::join!(ask(ours, None), floods);
+        assert!(said.is_none());
+        sent
+    }
+
+    #[tokio::test]
+    async fn records_that_bring_little_or_nothing_are_bounded_too() {
+        let sent = taken_of_records(0, 10_000).await;
+        assert!(sent < 2_000, "empty records: {sent}");
+        let sent = taken_of_records(1, 2 * MOST).await;
+        assert!(sent < MOST + 2_000, "records of one byte: {sent}");
     }
 
     #[test]
