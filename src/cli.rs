@@ -136,7 +136,7 @@ pub enum Command {
         /// Its SHA-256, with or without colons
         fingerprint: Fingerprint,
         /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
     },
     /// Say that a target's server serves the wanted generation, where no proof can show it
@@ -252,6 +252,15 @@ pub struct Distrust {
     pub yes: bool,
 }
 
+impl Command {
+    /// What is to be denied is known, though no generation of a store has it.
+    pub fn deny_known(&mut self) {
+        if let Self::Distrust(arguments) = self {
+            arguments.unknown = true;
+        }
+    }
+}
+
 /// When a certificate that is trusted by an override leaves again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
@@ -259,6 +268,11 @@ pub enum Until {
     At(Timestamp),
     /// After this time.
     After(Duration),
+}
+
+/// A reason that says something.
+fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("it is empty: say why, for the record".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 fn until(text: &str) -> Result<Until, String> {

@@ -102,9 +102,12 @@ pub fn main() -> Exit {
 }
 
 /// Root leaves to the store's owner what is the owner's, and does what only root may.
-async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Failure> {
+async fn start(mut cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Failure> {
     if is_owners.map_err(Failure::other)? {
         operator::is_roots_child();
+        if operator::is_known_to_root() {
+            cli.command.deny_known();
+        }
         return tokio::select! {
             done = dispatch(cli) => done,
             // Root says why.
@@ -115,6 +118,9 @@ async fn start(cli: Cli, is_owners: Result<bool, StillRoot>) -> Result<Exit, Fai
     match run_as_root::duties(&cli)? {
         Duties::Nothing => dispatch(cli).await,
         Duties::Answer { helpers, every } => {
+            if run_as_root::knows(word.as_ref(), &helpers) {
+                cli.command.deny_known();
+            }
             let command = run_as_root::beside(&global, &helpers, every, dispatch(cli));
             run_as_root::with_roots_word(&global, word, &helpers, command).await
         }

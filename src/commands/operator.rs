@@ -16,6 +16,9 @@ pub const OPERATOR: &str = "TRUSTSYNC_OPERATOR";
 /// Set for the child where root sits at a terminal, which stays root's: a line of it comes by standard input.
 pub const ASKS: &str = "TRUSTSYNC_ASKS";
 
+/// Set for the child of a denial whose certificate root's own files trust.
+pub const KNOWN: &str = "TRUSTSYNC_KNOWN";
+
 /// Whether root has started this process as its child, and has set these.
 static IS_ROOTS_CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -28,6 +31,11 @@ fn from_root(name: &str) -> Option<String> {
     IS_ROOTS_CHILD.load(Ordering::Relaxed).then(|| std::env::var(name).ok()).flatten()
 }
 
+/// Whether root's own files trust what is to be denied.
+pub fn is_known_to_root() -> bool {
+    from_root(KNOWN).is_some()
+}
+
 /// No answer is longer.
 const LONGEST_ANSWER: u64 = 1024;
 
@@ -37,13 +45,15 @@ pub fn said(reason: Option<&str>) -> Said {
 }
 
 /// The login name and uid of whoever types this command. Where root's process does it by a child that is the store's
-/// owner, the parent says who it was.
+/// owner, the parent says who it was. What sudo says is believed in root's own process alone: anybody can set a variable,
+/// and a service even its loginuid.
 pub fn who() -> String {
     if let Some(who) = from_root(OPERATOR) {
         return who;
     }
     let uid = rustix::process::getuid();
-    let by_sudo = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let is_root = rustix::process::geteuid().is_root();
+    let by_sudo = |name: &str| std::env::var(name).ok().filter(|value| is_root && !value.is_empty());
     if let (Some(user), Some(uid)) = (by_sudo("SUDO_USER"), by_sudo("SUDO_UID")) {
         return format!("{user} (uid {uid}), by sudo");
     }

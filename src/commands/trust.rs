@@ -37,6 +37,13 @@ pub async fn run(global: &Global, arguments: &Trust) -> Result<Exit, Failure> {
         .collect();
     let source = the_one("source", arguments.source.as_deref(), &sources.into_iter().collect::<Vec<_>>())?;
     let text = read_as_pem(&arguments.file)?;
+    if arguments.no_usage && cycle::leaves_in(&text).len() > 1 {
+        return Err(Failure::Refused(format!(
+            "{} holds more than one leaf, and --no-usage waives the extended key usage of one: put each into a file of \
+             its own. Nothing was changed.",
+            arguments.file.display()
+        )));
+    }
     let stores: Vec<&Store> = stores.into_iter().filter(|store| store.sources.contains(&source.name)).collect();
     let waived = Waived { identity: arguments.any_identity, usage: arguments.no_usage };
     let judge =
@@ -140,11 +147,12 @@ fn is_waived_usage(accepted: &Accepted, given: Waived) -> bool {
 }
 
 /// The leaves that are waived an absent extended key usage by this command, and until when; for root's half, where root
-/// types it. A file that cannot be used is the command's own to refuse.
+/// types it. A file that cannot be used, or that holds several, is the command's own to refuse.
 pub fn usage_waived(arguments: &Trust) -> Option<(BTreeSet<Fingerprint>, Timestamp)> {
     let until = end(arguments.until, SystemClock.now()).ok()?;
     let file = arguments.no_usage.then_some(&arguments.file)?;
-    Some((cycle::leaves_in(&read_as_pem(file).ok()?), until))
+    let leaves = cycle::leaves_in(&read_as_pem(file).ok()?);
+    (leaves.len() == 1).then_some((leaves, until))
 }
 
 fn end(until: Until, now: Timestamp) -> Result<Timestamp, Failure> {

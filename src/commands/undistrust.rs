@@ -12,9 +12,6 @@ use crate::trust::plan::set::DenialReason;
 use crate::trust::values::fingerprint::Fingerprint;
 
 pub async fn run(global: &Global, fingerprint: Fingerprint, reason: &str) -> Result<Exit, Failure> {
-    if reason.trim().is_empty() {
-        return Err(Failure::Usage("--reason is empty: say why, for the record. Nothing was changed.".to_owned()));
-    }
     let loaded = load(global)?;
     let mut denials = Vec::new();
     for store in the_stores(global, &loaded)? {

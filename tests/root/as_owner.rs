@@ -401,3 +401,16 @@ fn root_is_asked_at_its_own_terminal_and_named_as_who_said_it() {
     assert!(forged.output().unwrap().status.success());
     assert_eq!(host.sandbox.state()["memory"]["hold"]["said"]["by"], "root (uid 0)");
 }
+
+#[test]
+fn who_gives_a_word_is_what_the_kernel_says_unless_root_runs_it() {
+    let Some(mut host) = Host::new() else { return };
+    host.add_target("edge", "");
+    host.sync().exits(0);
+    host.sandbox.set("SUDO_USER", "boss");
+    host.sandbox.set("SUDO_UID", "1");
+    host.daemon(&["hold"]).exits(0);
+    host.daemon(&["status"]).says(&["HELD until", "(uid 65534)"]).never_says(&["boss"]);
+    host.root(&["hold"]).exits(0);
+    host.daemon(&["status"]).says(&["boss (uid 1), by sudo"]);
+}

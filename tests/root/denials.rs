@@ -192,3 +192,126 @@ fn an_absent_usage_is_waived_in_roots_half_only_where_root_typed_it() {
     assert!(!rendered(&host).contains(&fingerprint(other.der())));
     assert!(rendered(&host).contains(&key));
 }
+
+#[test]
+fn what_root_denies_leaves_its_own_files_though_the_daemons_store_cannot_be_adopted() {
+    let Some(host) = settled() else { return };
+    let (current, upcoming) = (host.sandbox.current_leaf(), host.sandbox.upcoming_leaf());
+    // Servers of other kinds read other files.
+    let others = ["nginx", "envoy"];
+    for kind in others {
+        host.sandbox.append(&format!(
+            "\n[target.{kind}]\nkind = \"{kind}\"\nprivileged = true\ncheck = []\nreload_timeout = \"1s\"\nreload = {{ command = [\"/bin/true\"] \
+             }}\n"
+        ));
+        host.apply(kind).exits(0);
+    }
+    // A second name for a file is enough for it not to be adopted.
+    host.daemon(&["distrust", "--yes", &current]);
+    host.shell("ln current/leaves.pem kept");
+    let told = host.told_by("edge").len();
+    host.root(&["distrust", "--yes", &current]).says(&["taken out all the same"]);
+    assert_eq!(rendered(&host), std::slice::from_ref(&upcoming));
+    for target in others.into_iter().chain(["edge"]) {
+        let manifest = std::fs::read(host.link(target).join("manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        assert!(manifest["denied"].as_object().unwrap().contains_key(&current), "{target}");
+        let slots = manifest["slots"].as_object().unwrap().values();
+        let trusted: Vec<&String> = slots.flat_map(|slot| slot["entries"].as_object().unwrap().keys()).collect();
+        assert_eq!(trusted, [&upcoming], "{target}");
+    }
+    assert!(host.told_by("edge").len() > told, "and the server is told");
+    // Once is enough, and nothing enters by this way.
+    let told = host.told_by("edge").len();
+    host.apply("edge").exits(5).never_says(&["taken out all the same"]);
+    assert_eq!((rendered(&host), host.told_by("edge").len()), (vec![upcoming], told));
+    // Whole again, the store is followed again.
+    host.shell("rm kept");
+    host.apply("edge").exits(0);
+    assert_eq!(host.linked("edge"), Some(2));
+}
+
+#[test]
+fn a_denial_is_in_force_in_roots_files_though_the_daemons_store_is_another_or_trusts_nothing_else() {
+    let Some(host) = settled() else { return };
+    let (current, upcoming) = (host.sandbox.current_leaf(), host.sandbox.upcoming_leaf());
+    // Nobody has attacked: the store was emptied.
+    host.shell("rm -rf current generations state.json evidence.jsonl target");
+    host.root(&["distrust", "--unknown", "--yes", &current]);
+    assert_eq!(rendered(&host), std::slice::from_ref(&upcoming));
+    // Root's own files know it, whatever the store has lost.
+    host.root(&["distrust", "--yes", &upcoming]).never_says(&["is the SHA-256 of no certificate"]);
+    assert!(rendered(&host).is_empty());
+    // One that nobody knows is a typo still.
+    host.root(&["distrust", "--yes", &"ab".repeat(32)]).exits(11).says(&["is the SHA-256 of no certificate"]);
+}
+
+#[test]
+fn a_denial_that_root_could_not_bring_about_does_not_end_in_success() {
+    let Some(host) = settled() else { return };
+    let current = host.sandbox.current_leaf();
+    // Root acts by what root alone can change: now it does not.
+    let configuration = host.sandbox.configuration();
+    let script = host.path("tell");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let command = format!("reload = {{ command = [\"{}\"] }} #", script.display());
+    host.sandbox.configure(&configuration.replace("reload = { command", &command));
+    host.shell("rm -rf current generations state.json evidence.jsonl target");
+    host.root(&["distrust", "--unknown", "--yes", &current]).exits(7).says(&["root's files still admit it"]);
+    assert!(rendered(&host).contains(&current));
+}
+
+#[test]
+fn an_operator_who_gives_no_reason_lifts_nothing() {
+    let Some(host) = settled() else { return };
+    let upcoming = host.sandbox.upcoming_leaf();
+    host.root(&["distrust", "--yes", &upcoming]).exits(0);
+    host.root(&["undistrust", &upcoming, "--reason", " "]).exits(2).never_says(&["root no longer denies"]);
+    // Nor does one whose child cannot use the configuration.
+    let configuration = host.path("config.toml");
+    let may_read = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&configuration, mode).unwrap();
+    };
+    may_read(0o600);
+    host.root(&["undistrust", &upcoming, "--reason", "found again"]).exits(3).never_says(&["root no longer denies"]);
+    may_read(0o644);
+    offer_again(&host, 1, 9, |_| ());
+    host.apply("edge").exits(5).says(&["is denied here"]);
+    assert!(!rendered(&host).contains(&upcoming));
+}
+
+#[test]
+fn a_waiver_that_comes_to_nothing_leaves_the_one_before_it() {
+    let Some(host) = settled() else { return };
+    let world = host.sandbox.world();
+    let validity = Validity::of(SystemClock.now(), 100 * DAY);
+    let request = LeafRequest { client_auth: false, ..LeafRequest::client(NAME, validity) };
+    let leaf = world.pki().digicert_intermediate.issue("Genesys", &request).unwrap();
+    let (file, key) = (host.path("leaf.pem"), fingerprint(leaf.der()));
+    std::fs::write(&file, leaf.pem()).unwrap();
+    let words = |until: &'static str| ["trust", file.to_str().unwrap(), "--until", until, "--no-usage", "--yes"];
+    host.root(&words("14d")).exits(0);
+    assert!(rendered(&host).contains(&key));
+    // The same again, without being meant.
+    host.root(&words("30d")[..5]).exits(11).says(&["Nothing was changed"]);
+    offer_again(&host, host.linked("edge").unwrap(), 9, |_| ());
+    host.apply("edge").exits(0);
+    assert!(rendered(&host).contains(&key));
+    // Another writer holds the store: nothing was trusted, and nothing is waived.
+    let other = world.pki().digicert_intermediate.issue("Genesys", &request).unwrap();
+    let waived = || -> Value {
+        let state = std::fs::read(host.path("targets").join("state/edge.json")).unwrap();
+        serde_json::from_slice::<Value>(&state).unwrap()["usage_waived"].clone()
+    };
+    let before = waived();
+    std::fs::write(&file, format!("{}{}", other.pem(), leaf.pem())).unwrap();
+    host.root(&words("60d")).exits(11);
+    assert_eq!(waived(), before, "a file of two leaves");
+    std::fs::write(&file, other.pem()).unwrap();
+    let lock = std::fs::File::open(host.sandbox.store().join("lock")).unwrap();
+    lock.lock().unwrap();
+    host.root(&[&["--lock-timeout", "0s"][..], &words("60d")[..]].concat()).exits(8);
+    assert_eq!(waived(), before, "a store that is locked");
+}

@@ -130,24 +130,46 @@ fn refuse(files: &Privileged, request: Option<&Request>, why: String) -> ApplyOu
     outcome
 }
 
-/// Takes the turn of a target whose server's files do not deny a certificate that root denies.
+/// Whether root's own files trust this certificate.
+pub fn is_trusted(files: &Privileged, fingerprint: &Fingerprint) -> bool {
+    let linked = files.link().and_then(|link| link.read());
+    let Ok(Link::Generation(number)) = linked else { return false };
+    let rendered = contents::manifest_in(&files.generations(), number).ok().flatten();
+    rendered.is_some_and(|rendered| rendered.slots.values().any(|held| held.entries.contains_key(fingerprint)))
+}
+
+/// Whether root's own files do not deny this certificate yet; there is nothing to deny where there are none.
+fn is_admitted(files: &Privileged, fingerprint: &Fingerprint) -> Result<bool, Failure> {
+    let Link::Generation(number) = files.link()?.read()? else { return Ok(false) };
+    let rendered = contents::manifest_in(&files.generations(), number)?;
+    Ok(rendered.is_none_or(|rendered| !rendered.denied.contains_key(fingerprint)))
+}
+
+/// Takes the turn of a target whose server's files do not deny a certificate that root denies. How that ended.
 pub async fn bring_about(
     global: &Global,
     target: &str,
     files: &Privileged,
     fingerprint: &Fingerprint,
-) -> Result<(), Failure> {
-    let Link::Generation(number) = files.link()?.read()? else { return Ok(()) };
-    let rendered = contents::manifest_in(&files.generations(), number)?;
-    if rendered.is_some_and(|rendered| rendered.denied.contains_key(fingerprint)) {
-        return Ok(());
+) -> Result<Exit, Failure> {
+    if !is_admitted(files, fingerprint)? {
+        return Ok(Exit::Done);
     }
-    if let Some((outcome, _)) =
-        once(&global.config, target, global.lock_timeout, Asked::OrByHand { reset: false }).await?
-    {
-        log::findings(&outcome.found(target), true);
+    let asked = Asked::OrByHand { reset: false };
+    let Some((outcome, exit)) = once(&global.config, target, global.lock_timeout, asked).await? else {
+        return Ok(Exit::Done);
+    };
+    log::findings(&outcome.found(target), true);
+    if !is_admitted(files, fingerprint)? {
+        return Ok(exit);
     }
-    Ok(())
+    log_line!(
+        RootsDenialNotInForce,
+        target,
+        "root denies {fingerprint}, and the denial is kept, but root's files still admit it: the target's server may go \
+         on to admit calls with it. The lines above say why; once that is mended: trustsync apply {target}"
+    );
+    Ok(Exit::Owed)
 }
 
 /// Answers the requests of every privileged target as they come, until it is dropped.

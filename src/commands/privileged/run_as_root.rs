@@ -43,6 +43,9 @@ const ASKING: Duration = Duration::from_secs(60);
 /// How much longer than all its parts together a command may take: a slow disk is not a reason to end it.
 const SLACK: Duration = Duration::from_secs(30);
 
+/// A privileged target, by its name.
+type Helper = (String, Privileged);
+
 /// Where the secret of each source is.
 type Secrets = BTreeMap<String, SecretOrigin>;
 
@@ -183,6 +186,12 @@ impl RootsWord {
     }
 }
 
+/// Whether root's own files trust what is to be denied: then it is known, whatever the store has lost.
+pub fn knows(word: Option<&RootsWord>, helpers: &[(String, Privileged)]) -> bool {
+    let Some(RootsWord::Distrust(fingerprint, _)) = word else { return false };
+    helpers.iter().any(|(_, files)| apply::is_trusted(files, fingerprint))
+}
+
 /// Runs the command that has this word, and sees to it that the word is kept in root's half: a denial once the command
 /// has come to its end and was not refused; the end of one before, so that nothing of root's stands against it.
 pub async fn with_roots_word(
@@ -192,46 +201,75 @@ pub async fn with_roots_word(
     command: impl Future<Output = Result<Exit, Failure>>,
 ) -> Result<Exit, Failure> {
     let now = SystemClock.now();
-    let note = |word: Word| {
-        let mut changed = false;
-        for (target, files) in helpers {
-            let noted = note_word(files, word.clone(), now, global.lock_timeout);
-            changed |= noted.map_err(|error| not_kept(target, &error))?;
-        }
-        Ok::<_, Failure>(changed)
-    };
-    let mut lifted = false;
-    match &word {
-        Some(RootsWord::Undistrust(fingerprint)) => {
-            lifted = note(Word::Undistrust(*fingerprint))?;
-            if lifted {
-                log_line!(RootsWord, "root no longer denies {fingerprint} by itself.");
-            }
-        }
+    let early = match &word {
+        Some(RootsWord::Undistrust(fingerprint)) => Some(Word::Undistrust(*fingerprint)),
         // Before the daemon asks for it, which verifies it meanwhile; taken back if that comes to nothing.
-        Some(RootsWord::WaiveUsage(leaves, until)) => drop(note(Word::WaiveUsage(leaves.clone(), *until))?),
-        Some(RootsWord::Distrust(..)) | None => {}
-    }
+        Some(RootsWord::WaiveUsage(leaves, until)) => {
+            Some(Word::Usage(leaves.iter().map(|leaf| (*leaf, Some(*until))).collect()))
+        }
+        Some(RootsWord::Distrust(..)) | None => None,
+    };
+    let back = early.map(|word| note(global, helpers, &word, now)).transpose()?.unwrap_or_default();
     let done = command.await;
     let exit = done.as_ref().map_or_else(Failure::exit, |exit| *exit);
-    let is_refused = matches!(exit, Exit::Refused | Exit::Usage | Exit::Configuration);
-    // The daemon's store may not have had what root denied.
-    if lifted && is_refused {
-        return Ok(Exit::Done);
-    }
+    let is_invalid = matches!(exit, Exit::Usage | Exit::Configuration);
+    let is_refused = is_invalid || exit == Exit::Refused;
     match word {
         Some(RootsWord::Distrust(fingerprint, reason)) if !is_refused => {
             let said = operator::said(reason.as_deref());
-            note(Word::Distrust(fingerprint, Denial { said, ..Denial::new(DenialReason::Distrusted, now) }))?;
+            let denial = Denial { said, ..Denial::new(DenialReason::Distrusted, now) };
+            note(global, helpers, &Word::Distrust(fingerprint, denial), now)?;
+            let mut causes = BTreeSet::new();
             for (target, files) in helpers {
                 // Whoever runs as the store's owner may have done nothing of it.
-                apply::bring_about(global, target, files, &fingerprint).await?;
+                causes.insert(apply::bring_about(global, target, files, &fingerprint).await?);
+            }
+            causes.insert(done?);
+            return Ok(Exit::of(&causes));
+        }
+        Some(RootsWord::Undistrust(_)) if is_invalid => take_back(global, back, now)?,
+        Some(RootsWord::Undistrust(fingerprint)) if !back.is_empty() => {
+            log_line!(RootsWord, "root no longer denies {fingerprint} by itself.");
+            // The daemon's store may not have had what root denied.
+            if exit == Exit::Refused {
+                return Ok(Exit::Done);
             }
         }
-        Some(RootsWord::WaiveUsage(leaves, _)) if is_refused => drop(note(Word::AskUsage(leaves))?),
+        // The leaf stands, or may: a list or a server refuses it.
+        Some(RootsWord::WaiveUsage(..)) if matches!(exit, Exit::Done | Exit::Changed | Exit::Owed | Exit::Answer) => {}
+        Some(RootsWord::WaiveUsage(..)) => take_back(global, back, now)?,
         _ => {}
     }
     done
+}
+
+/// Keeps the word in each target's half, or in none. What takes it back, where it changed something.
+fn note<'a>(
+    global: &Global,
+    helpers: &'a [Helper],
+    word: &Word,
+    now: Timestamp,
+) -> Result<Vec<(&'a Helper, Word)>, Failure> {
+    let mut back = Vec::new();
+    for helper in helpers {
+        match note_word(&helper.1, word.clone(), now, global.lock_timeout) {
+            Ok(changed) => back.extend(changed.map(|word| (helper, word))),
+            // A denial stays where it was kept.
+            Err(error) if matches!(word, Word::Distrust(..)) => return Err(not_kept(&helper.0, &error)),
+            Err(error) => {
+                take_back(global, back, now)?;
+                return Err(not_kept(&helper.0, &error));
+            }
+        }
+    }
+    Ok(back)
+}
+
+fn take_back(global: &Global, back: Vec<(&Helper, Word)>, now: Timestamp) -> Result<(), Failure> {
+    for ((target, files), word) in back {
+        note_word(files, word, now, global.lock_timeout).map_err(|error| not_kept(target, &error))?;
+    }
+    Ok(())
 }
 
 fn not_kept(target: &str, error: &StateError) -> Failure {
@@ -263,6 +301,8 @@ pub async fn become_owner(
     prepare(helpers, owner.1);
     let variables = handed_on().chain(secrets_for(owner, secrets));
     // Not started before nothing of root's stands against it.
+    let is_known = knows(word.as_ref(), helpers).then(|| (operator::KNOWN.to_owned(), "1".to_owned()));
+    let variables = variables.chain(is_known);
     let command = async { beside(global, helpers, SOON, Child::start(owner, variables, asks)?.watch(limit)).await };
     with_roots_word(global, word, helpers, command).await
 }

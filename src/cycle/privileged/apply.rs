@@ -5,6 +5,8 @@
 //!  request consumed ─▶ lock ─▶ adopt the daemon's store ─▶ render, under its number ─▶ read back · check · switch · reload
 //!  whatever it is                bounded, verified anew                                  ─▶ outcome, for the daemon
 //! ```
+//! Where nothing can be adopted, what root itself denies leaves root's own files all the same: they are rendered again
+//! under their own number, without it. Nothing enters by this way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -21,7 +23,7 @@ use crate::cycle::steps::{self, Hand, Server, trusts_denied};
 use crate::cycle::{CycleError, anchors, canary, commit, housekeeping, observe, standing_check};
 use crate::exit::Exit;
 use crate::settings::resolved::{Addressee, CrlPolicy, Reload, Settings, Store as StoreSettings, Target};
-use crate::store::adopt::{self, AdoptError, Foreign};
+use crate::store::adopt::{self, AdoptError};
 use crate::store::ownership::{self, NotRoots};
 use crate::store::{Link, Lock, LockError, StoreError, Swept, contents, generation, sweep_in};
 use crate::targets::enforcement;
@@ -44,6 +46,9 @@ use crate::trust::verify::crl::Crl;
 
 /// How many generations stay, besides those that are named.
 const KEPT: usize = 3;
+
+/// What no server may read, and we do: the certificates of what was adopted before.
+const KEPT_FOR_US: [&str; 2] = ["leaves.pem", "chain.pem"];
 
 /// The privileged helper of one target.
 pub struct Apply<'a> {
@@ -164,27 +169,34 @@ impl Apply<'_> {
         if self.reset {
             state.let_go();
         }
-        let given = adopt::store(&self.store.path)?;
-        let number = given.manifest.generation;
-        check_same(&state, &given.manifest, &self.target.name)?;
         let link = files.link()?;
         let (linked, foreign) = match link.read()? {
             Link::Generation(number) => (Some(number), None),
             Link::Missing => (None, None),
             Link::Foreign(found) => (None, Some(found)),
         };
-        let earlier = linked.and_then(|linked| Earlier::read(&files.generations(), linked));
-        let adopted = self.adopt(&mut state, &given, &earlier.unwrap_or_default())?;
+        let earlier = linked.and_then(|linked| Earlier::read(&files.generations(), linked)).unwrap_or_default();
+        let (given, adopted, withheld) = match self.adopt_store(&mut state, &earlier) {
+            Ok((given, adopted)) => (given, adopted, None),
+            Err(error) => {
+                // What a reset lets go of stays until a store was adopted.
+                state = State::read(&files.state())?;
+                let Some((given, adopted)) = self.without_denied(&state, earlier) else { return Err(error) };
+                (given, adopted, Some(error))
+            }
+        };
+        let number = given.generation;
         // What is remembered protects the next turn. This one does not wait for it: a denied leaf may still be
         // admitted.
         let mut unsaved = state.write(&files.state()).err();
 
         let outputs = self.store.outputs();
         let content = Content::of(&adopted.set, &adopted.planner, &outputs);
-        let rendered = self.render(files, &content, &given.manifest)?;
-        let environment = self.environment(number, &given.manifest.store);
         let old = linked.into_iter().chain(state.reloaded.map(|(number, _)| number));
+        // Before what is linked may be exchanged.
         let drops_denied = trusts_denied(&files.generations(), old, &adopted.planner.denied);
+        let rendered = self.render(files, &content, &given)?;
+        let environment = self.environment(number, &given.store);
         // Of these very files: an apply that died after it had exchanged them has reloaded nothing.
         let acknowledged = state.reloaded.filter(|(_, digest)| *digest == rendered).map(|(number, _)| number);
         let server = Server {
@@ -207,8 +219,7 @@ impl Apply<'_> {
             unsaved = state.write(&files.state()).err();
         }
         if link.read().is_ok_and(|found| found == Link::Generation(number)) {
-            let store = given.manifest.store.clone();
-            outcome.rendered = Some(Rendered { store, generation: number, digest: rendered });
+            outcome.rendered = Some(Rendered { store: given.store, generation: number, digest: rendered });
         }
         if let (Some(configuration), Some(argv)) = (self.target.kind.configuration, &self.target.check) {
             let (link, limit) = (link.path(), self.target.check_timeout);
@@ -224,6 +235,14 @@ impl Apply<'_> {
         outcome.refused = adopted.refused;
         let named = [linked, Some(number), state.reloaded.map(|(number, _)| number)];
         outcome.findings.extend(self.findings(foreign, &self.sweep(files, &named), unsaved.as_ref()));
+        if let Some(error) = withheld {
+            let owed = if let Verdict::Owed(owed) = &outcome.verdict { Some(owed) } else { None };
+            outcome.findings.extend(owed.map(|owed| owed.finding(&self.target.name, number)));
+            let exit = if unsaved.is_some() { Exit::Store } else { error.exit() };
+            let what = "What root itself denies was taken out all the same";
+            outcome.verdict = Verdict::Withheld(format!("{error}. {what}"));
+            return Ok((outcome, exit));
+        }
         let exit = match &outcome.verdict {
             _ if unsaved.is_some() => Exit::Store,
             Verdict::Owed(owed) => owed.event().facts().failure.map_or(Exit::Owed, Exit::from),
@@ -235,7 +254,9 @@ impl Apply<'_> {
 
     /// The daemon's set, as far as root's own policy lets it in; what it says of identities is remembered, and what
     /// root has found revoked by itself.
-    fn adopt(&self, state: &mut State, given: &Foreign, earlier: &Earlier) -> Result<Adopted, ApplyError> {
+    fn adopt_store(&self, state: &mut State, earlier: &Earlier) -> Result<(Manifest, Adopted), ApplyError> {
+        let given = adopt::store(&self.store.path)?;
+        check_same(state, &given.manifest, &self.target.name)?;
         if state.store.is_none() {
             state.remember(earlier.manifest.as_ref());
         }
@@ -262,7 +283,50 @@ impl Apply<'_> {
         state.generation = given.manifest.generation;
         state.identities.extend(adopted.identities());
         state.keep_revoked(&adopted.revoked, self.clock.now());
-        Ok(adopted)
+        Ok((given.manifest, adopted))
+    }
+
+    /// Root's own last generation without what root itself denies, if that has not left it yet, or if the server was
+    /// not reloaded since. Nothing is verified anew, and so nothing else leaves.
+    fn without_denied(&self, state: &State, earlier: Earlier) -> Option<(Manifest, Adopted)> {
+        let (manifest, denied) = (earlier.manifest?, state.denied());
+        let is_whole = denied.keys().all(|key| manifest.denied.contains_key(key));
+        if denied.is_empty() || (is_whole && state.reloaded == Some((manifest.generation, manifest.digest))) {
+            return None;
+        }
+        let adopted = adopt(&Input {
+            giver: Giver::Daemon,
+            manifest: &manifest,
+            certificates: &earlier.certificates,
+            // Without a rule, a slot keeps what it has.
+            rules: &[],
+            earlier: Some(&manifest),
+            earlier_certificates: &earlier.certificates,
+            denied: &denied,
+            lists: &[],
+            extra: &manifest
+                .extra
+                .iter()
+                .filter_map(|key| Some((*key, earlier.certificates.get(key)?.clone())))
+                .collect(),
+            policy: &self.settings.verify,
+            now: self.clock.now(),
+        });
+        let mut adopted = adopted.ok()?;
+        // As far as a file of root's own is damaged, more would leave than root denies.
+        let stays =
+            |slot: &SlotId, key| adopted.planner.slots.get(slot).is_some_and(|held| held.entries.contains_key(key));
+        let mut entries =
+            manifest.slots.iter().flat_map(|(slot, held)| held.entries.keys().map(move |key| (slot, key)));
+        if !entries.all(|(slot, key)| denied.contains_key(key) || stays(slot, key)) {
+            return None;
+        }
+        for (slot, held) in &manifest.slots {
+            adopted.planner.slots.entry(slot.clone()).or_default().identity.clone_from(&held.identity);
+        }
+        // What is left out here was not offered by anybody.
+        adopted.refused.clear();
+        Some((manifest, adopted))
     }
 
     /// What is to be reported besides the verdict: a `foreign` link that was replaced, and what the disk refused.
@@ -343,7 +407,8 @@ impl Apply<'_> {
             cause: "adopted",
             marker: &marker,
         };
-        let files = content.render_those(&label, |path| self.target.kind.reads(path));
+        let reads = |path: &str| self.target.kind.reads(path) || KEPT_FOR_US.contains(&path);
+        let files = content.render_those(&label, reads);
         if std::fs::symlink_metadata(generations.join(generation::name(number))).is_ok() {
             generation::exchange_in(&generations, number, &files)?;
         } else {

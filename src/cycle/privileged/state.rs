@@ -150,27 +150,51 @@ pub enum Word {
     Distrust(Fingerprint, Denial),
     /// No longer deny it.
     Undistrust(Fingerprint),
-    /// Admit these without an extended key usage, until then.
-    WaiveUsage(BTreeSet<Fingerprint>, Timestamp),
-    /// No longer do so.
-    AskUsage(BTreeSet<Fingerprint>),
+    /// Admit each of these without an extended key usage until then, or no longer.
+    Usage(BTreeMap<Fingerprint, Option<Timestamp>>),
 }
 
-/// Keeps what root has typed; whether that changed something.
-pub fn note_word(files: &Privileged, word: Word, now: Timestamp, lock_timeout: Duration) -> Result<bool, StateError> {
+/// Keeps what root has typed. If that changed something: the word that takes it back.
+pub fn note_word(
+    files: &Privileged,
+    word: Word,
+    now: Timestamp,
+    lock_timeout: Duration,
+) -> Result<Option<Word>, StateError> {
     files.fits()?;
     let _lock = Lock::acquire_at(files.lock(), "trustsync, for root", now, lock_timeout)?;
     let mut state = State::read(&files.state())?;
     let before = state.clone();
-    match word {
-        Word::Distrust(key, denial) => drop(state.distrusted.entry(key).or_insert(denial)),
-        Word::Undistrust(key) => drop(state.distrusted.remove(&key)),
-        Word::WaiveUsage(keys, until) => state.usage_waived.extend(keys.into_iter().map(|key| (key, until))),
-        Word::AskUsage(keys) => state.usage_waived.retain(|key, _| !keys.contains(key)),
+    let back = state.note(word);
+    if state == before {
+        return Ok(None);
     }
-    let is_changed = state != before;
-    if is_changed {
-        state.write(&files.state())?;
+    state.write(&files.state())?;
+    Ok(Some(back))
+}
+
+impl State {
+    /// Takes the word in; the one that takes it back.
+    fn note(&mut self, word: Word) -> Word {
+        match word {
+            Word::Distrust(key, denial) => {
+                self.distrusted.entry(key).or_insert(denial);
+                Word::Undistrust(key)
+            }
+            Word::Undistrust(key) => match self.distrusted.remove(&key) {
+                Some(denial) => Word::Distrust(key, denial),
+                None => Word::Undistrust(key),
+            },
+            Word::Usage(given) => {
+                let before = given.keys().map(|key| (*key, self.usage_waived.get(key).copied())).collect();
+                for (key, until) in given {
+                    match until {
+                        Some(until) => drop(self.usage_waived.insert(key, until)),
+                        None => drop(self.usage_waived.remove(&key)),
+                    }
+                }
+                Word::Usage(before)
+            }
+        }
     }
-    Ok(is_changed)
 }

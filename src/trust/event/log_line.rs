@@ -72,6 +72,7 @@ lines!(
     PrivilegedPathUnfit = ("privileged_path_unfit", WARN),
     RequestStuck = ("request_stuck", ERROR),
     RootsWord = ("roots_word", INFO),
+    RootsDenialNotInForce = ("roots_denial_not_in_force", ERROR),
     ApplyFailed = ("apply_failed", ERROR),
     // --- commands ---
     Failed = ("failed", ERROR),
