@@ -480,7 +480,7 @@ fn a_rollback_holds_until_it_is_released() {
     assert_eq!(sandbox.reload_requests("web"), told + 1);
 
     let held = sandbox.sync(&[]).exits(7);
-    held.says(&["addition_held_back", "trustsync release", "Calls will fail"]);
+    held.says(&["addition_held_back", "trustsync release", "Calls with the current one fail now"]);
     assert_eq!(sandbox.current(), Some(3));
     sandbox.run(&["status"]).exits(2).says(&["HELD until", "rollback to generation 000001", "addition_held_back"]);
     sandbox.sync(&["--dry-run"]).exits(7);

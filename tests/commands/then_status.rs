@@ -197,6 +197,13 @@ fn a_disk_that_has_room_for_the_state_and_not_for_a_generation() {
     sandbox.run(&["reload", "web"]).exits(0);
     assert_status(&sandbox, "a turn with room", &critical("listed_not_trusted:critical"));
     assert_names(&sandbox, "a turn with room", "listed_not_trusted", &[&sandbox.current_leaf()], &[]);
+    // It is true since what is in place was committed, whenever somebody asks.
+    let manifest = store(&sandbox).join("current/manifest.json");
+    let manifest: Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+    let document = sandbox.run(&["status", "--output", "json"]).json();
+    let alarms = document["stores"]["main"]["alarms"].as_array().unwrap();
+    let alarm = alarms.iter().find(|alarm| alarm["event"] == "listed_not_trusted").unwrap();
+    assert_eq!(alarm["since"], manifest["committed"]);
     let state: Value = serde_json::from_slice(&fs::read(store(&sandbox).join("state.json")).unwrap()).unwrap();
     assert_eq!(state["sources"]["us"]["next_due"], Value::Null);
     sandbox.sync(&[]).exits(0);

@@ -116,7 +116,10 @@ impl Health {
                         known.finding = finding;
                     }
                 }
-                None => alarms.push(Alarm { finding, since: now, unseen: false }),
+                None => {
+                    let since = judge.began(&finding).unwrap_or(now).min(now);
+                    alarms.push(Alarm { finding, since, unseen: false });
+                }
             }
         }
         alarms
@@ -185,11 +188,34 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// Since when a finding of ours is true, where that can be known: it must not seem new whenever somebody asks.
+    fn began(&self, finding: &Finding) -> Option<Timestamp> {
+        let schedule = self.meant.schedule;
+        match (finding.event, &finding.subject) {
+            (Event::StoreFailing, _) => self.failing_since().map(|(since, _)| *since),
+            (Event::DaemonSilent, _) => Some(self.last_sign()?.plus(DAEMON_SILENT)),
+            (Event::PollOverdue, _) => self.first_overdue(Duration::ZERO).map(|(_, due)| due),
+            (Event::SourceStale, Subject::Source(source)) => {
+                Some(self.last_success(source)?.plus(schedule.stale_after()))
+            }
+            (Event::LastCertificateExpired, _) => {
+                self.summary.set.pins.values().map(|pin| pin.leaf.facts().not_after).max()
+            }
+            (Event::TargetBehind | Event::ListedNotTrusted, _) => {
+                self.summary.published.as_ref().map(|published| published.committed)
+            }
+            _ => None,
+        }
+    }
+
+    fn failing_since(&self) -> Option<&(Timestamp, String)> {
+        let seen = self.summary.daemon.as_ref().filter(|_| !self.is_silent());
+        self.summary.failing.as_ref().or_else(|| seen?.store.failing.as_ref())
+    }
+
     /// The store cannot be worked on: as whoever tries to has found.
     fn failing(&self) -> Option<Finding> {
-        let said =
-            self.summary.daemon.as_ref().filter(|_| !self.is_silent()).and_then(|seen| seen.store.failing.as_ref());
-        let (since, why) = self.summary.failing.as_ref().or(said)?;
+        let (since, why) = self.failing_since()?;
         let text = format!(
             "Since {since} the store cannot be worked on: {why} Nothing is added, removed, reloaded or proven until \
              that is mended; what is published stays."
