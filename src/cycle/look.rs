@@ -37,6 +37,10 @@ pub fn unwritable_now(store: &StoreSettings) -> Vec<Finding> {
         );
         findings.push(Finding::new(Event::StoreFailing, Subject::store(&store.name), text));
     }
+    if let Some(what) = found.scarce {
+        let text = format!("The next generation may not have room at {what}. What is published stays.");
+        findings.push(Finding::new(Event::StoreNearlyFull, Subject::store(&store.name), text));
+    }
     for (name, problem) in found.besides {
         let (event, text) = if name == LISTS {
             (Event::CrlNotKept, format!("Revocation lists cannot be kept: {problem}."))

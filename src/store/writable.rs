@@ -16,6 +16,8 @@ use super::durable::{LOCK, Store, StoreError, file, generation, link};
 pub struct Unwritable {
     /// Nothing new can be published or remembered.
     pub store: Vec<String>,
+    /// The state has room, and another generation may have none.
+    pub scarce: Option<String>,
     /// These files alone lag behind, by their names.
     pub besides: Vec<(String, String)>,
 }
@@ -35,9 +37,13 @@ pub fn unwritable(root: &Path, state: &str, besides: &[&str]) -> Unwritable {
     }
     // Another process wrote it: whoever asks may be another user.
     let Ok(owner) = fs::metadata(root).map(|root| root.uid()) else { return found };
-    if let Some(problem) = filesystem(root, state, owner) {
-        found.store.push(problem);
-        return found;
+    match filesystem(root, state, owner) {
+        Some(Room::None(problem)) => {
+            found.store.push(problem);
+            return found;
+        }
+        Some(Room::Little(what)) => found.scarce = Some(what),
+        None => {}
     }
     for path in [root.to_owned(), root.join(generation::DIRECTORY), root.join(link::TARGETS)] {
         found.store.extend(refused(&path, owner));
@@ -56,12 +62,20 @@ pub fn unwritable(root: &Path, state: &str, besides: &[&str]) -> Unwritable {
     found
 }
 
-/// A read-only filesystem, or one without room for another generation and the state.
-fn filesystem(root: &Path, state: &str, owner: u32) -> Option<String> {
+/// What a filesystem has no room for.
+enum Room {
+    /// For nothing: it is full, or read-only.
+    None(String),
+    /// For another generation, by what the one in place takes: an estimate.
+    Little(String),
+}
+
+/// A read-only filesystem, or one without room for the state, or for another generation.
+fn filesystem(root: &Path, state: &str, owner: u32) -> Option<Room> {
     let found = rustix::fs::statvfs(root).ok()?;
     let say = |errno: Errno| StoreError::io("write", root, errno.into()).in_short();
     if found.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Some(say(Errno::ROFS));
+        return Some(Room::None(say(Errno::ROFS)));
     }
     let block = found.f_frsize.max(1);
     let needed = needed(root, state, block);
@@ -69,21 +83,25 @@ fn filesystem(root: &Path, state: &str, owner: u32) -> Option<String> {
     let (blocks, inodes) = if owner == 0 { (found.f_bfree, found.f_ffree) } else { (found.f_bavail, found.f_favail) };
     // Filesystems without a fixed number of inodes report f_files = 0.
     if found.f_files > 0 && inodes < needed.inodes {
-        return Some(format!(
-            "could not write {}: its filesystem has {inodes} inodes left, and the next generation needs {} (remove \
-             files from that filesystem: their number counts, not their size)",
+        let text = format!(
+            "{}: its filesystem has {inodes} inodes left, and the next generation may need {} (remove files from that \
+             filesystem: their number counts, not their size)",
             root.display(),
             needed.inodes
-        ));
+        );
+        return Some(if inodes < INODES_OF_STATE { Room::None(text) } else { Room::Little(text) });
     }
     if found.f_blocks > 0 && blocks < needed.blocks {
-        return Some(format!(
-            "could not write {}: the disk is full ({} bytes left, and the next generation needs about {}; free space on \
-             that filesystem)",
-            root.display(),
-            blocks.saturating_mul(block),
-            needed.blocks.saturating_mul(block)
-        ));
+        let (left, may_need) = (blocks.saturating_mul(block), needed.blocks.saturating_mul(block));
+        let root = root.display();
+        return Some(if blocks < needed.blocks_of_state {
+            Room::None(format!("could not write {root}: the disk is full ({left} bytes left; free space there)"))
+        } else {
+            Room::Little(format!(
+                "{root}: its filesystem has {left} bytes left, and the next generation may need {may_need} (free space \
+                 there)"
+            ))
+        });
     }
     None
 }
@@ -91,16 +109,22 @@ fn filesystem(root: &Path, state: &str, owner: u32) -> Option<String> {
 /// What another generation and another state take, with the old ones beside them.
 struct Needed {
     blocks: u64,
+    blocks_of_state: u64,
     inodes: u64,
 }
 
 fn needed(root: &Path, state: &str, block: u64) -> Needed {
-    let mut needed = Needed { blocks: 2, inodes: 4 };
+    let mut needed = Needed { blocks: 2, blocks_of_state: 0, inodes: 4 };
     let mut add = |found: &Metadata| {
         needed.blocks = needed.blocks.saturating_add(found.len().div_ceil(block).max(1));
         needed.inodes = needed.inodes.saturating_add(1);
     };
     let _ = fs::symlink_metadata(root.join(state)).map(|found| add(&found));
+    needed.blocks_of_state = needed.blocks;
+    let mut add = |found: &Metadata| {
+        needed.blocks = needed.blocks.saturating_add(found.len().div_ceil(block).max(1));
+        needed.inodes = needed.inodes.saturating_add(1);
+    };
     let mut open: Vec<PathBuf> = fs::canonicalize(root.join(link::CURRENT)).into_iter().collect();
     // A generation has a folder a server, and none within these.
     while let Some(folder) = open.pop() {
@@ -117,6 +141,9 @@ fn needed(root: &Path, state: &str, block: u64) -> Needed {
     needed.blocks = needed.blocks.saturating_add(needed.blocks.div_ceil(4));
     needed
 }
+
+/// The state is written beside the old one, and so is what is kept of the lists.
+const INODES_OF_STATE: u64 = 2;
 
 /// No folder of a generation holds more.
 const MOST_ENTRIES: usize = 1_000;

@@ -190,7 +190,7 @@ fn a_disk_that_has_room_for_the_state_and_not_for_a_generation() {
     filler.set_len(filler.metadata().unwrap().len() - 5 * 4096).unwrap();
     sandbox.sync(&[]).exits(6).says(&["generation_not_written"]);
     assert_status(&sandbox, "sync", &critical("generation_not_written:critical"));
-    assert_status(&sandbox, "sync", &critical("store_failing:critical"));
+    assert_status(&sandbox, "sync", &critical("store_nearly_full:warning"));
     drop(filler);
     // The disk is mended, and nobody asks the vendor: what it listed is missing still, and it is asked at once.
     fs::remove_file(tmpfs.path().join("filler")).unwrap();

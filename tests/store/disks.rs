@@ -135,6 +135,13 @@ fn another_users_store() {
     assert!(given.success());
     nobody(&["sync"]).expect(0);
     assert_eq!(assert_whole(&stage.store.join("target/server")), Some(3));
+
+    // Its own file, by a mode that refuses even its owner: that file is named, and what mends it.
+    let evidence = stage.store.join("evidence.jsonl");
+    fs::set_permissions(&evidence, Permissions::from_mode(0o444)).unwrap();
+    let named = format!("{} belongs to uid {NOBODY}, gid {NOBODY} (mode 0444)", evidence.display());
+    let status = nobody(&["status"]);
+    assert!(status.out.contains(&named) && status.out.contains("chmod u+rwX"), "{status:?}");
     stage.assert_served(3, true);
     stage.assert_no_leftovers();
 }

@@ -121,7 +121,10 @@ fn behind(path: &Path, error: &io::Error) -> (String, &'static str) {
             let refused_by = refusing(path, euid);
             let Ok(found) = fs::symlink_metadata(&refused_by) else { return unknown() };
             let (owner, group, mode) = (found.uid(), found.gid(), found.mode() & 0o7777);
-            let advice = if owner == euid || euid == 0 {
+            let needed = if found.is_dir() { 0o700 } else { 0o600 };
+            let advice = if owner == euid && euid != 0 && mode & needed != needed {
+                "Its mode refuses its owner: chmod u+rwX, and run again"
+            } else if owner == euid || euid == 0 {
                 "Owner and mode allow it: look for something in it that is another user's, an immutable file (lsattr), \
                  a mount"
             } else {
@@ -134,10 +137,14 @@ fn behind(path: &Path, error: &io::Error) -> (String, &'static str) {
         _ => unknown(),
     }
 }
-/// A regular file of another user refuses by itself; for everything else the directory refuses in which it stands.
+/// A regular file refuses by itself where it is another user's, or its own mode refuses and its directory's does not;
+/// for everything else the directory refuses in which it stands.
 fn refusing(path: &Path, euid: u32) -> PathBuf {
+    let refuses_owner = |found: &fs::Metadata, needed: u32| found.uid() == euid && found.mode() & needed != needed;
+    let is_folder_open = || fs::metadata(nearest_directory(path)).is_ok_and(|found| !refuses_owner(&found, 0o300));
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() && found.uid() != euid => path.to_owned(),
+        Ok(found) if found.is_file() && refuses_owner(&found, 0o600) && is_folder_open() => path.to_owned(),
         _ => nearest_directory(path),
     }
 }

@@ -254,6 +254,9 @@ catalogue!(
     StoreEmpty = row("store_empty", CRITICAL, STORE, End::FirstGeneration)
         .means("The store has published nothing yet. The servers keep what they run with now.")
         .act("The alarms of its sources say why no current certificate came."),
+    StoreNearlyFull = row("store_nearly_full", WARNING, STORE, End::Judged)
+        .means("A rotation may find no room on the disk, and then does not reach the servers.")
+        .act("Free space on the filesystem of the store, or give it more."),
     StoreFailing = row("store_failing", CRITICAL, STORE, End::Judged)
         .tells(
             "The store cannot be written now: nothing is added, removed, reloaded or proven. What is published stays."
