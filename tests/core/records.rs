@@ -256,15 +256,33 @@ mod alarms {
     }
 
     #[test]
-    fn notes_are_no_alarms_and_of_two_the_more_urgent_stands() {
+    fn notes_are_not_alarms_and_of_two_both_are_told_the_more_urgent_first() {
         let mut state = state();
         let finding = |severity, text: &str| Finding { severity, ..Finding::new(Event::RootEnds, &slot("us"), text) };
         state.raise(
-            &[finding(Severity::Note, "0"), finding(Severity::Critical, "1"), finding(Severity::Warning, "2")],
+            &[
+                finding(Severity::Note, "0"),
+                finding(Severity::Warning, "2"),
+                finding(Severity::Critical, "1"),
+                finding(Severity::Critical, "1"),
+            ],
             &Looked::default(),
             day(0),
         );
-        assert_eq!(state.alarms.values().map(|alarm| alarm.finding.text.as_str()).collect::<Vec<_>>(), ["1"]);
+        let told = |state: &State| {
+            let alarms = state.alarms.values().map(|alarm| (alarm.finding.severity, alarm.finding.text.clone()));
+            alarms.collect::<Vec<_>>()
+        };
+        assert_eq!(told(&state), [(Severity::Critical, "1 2".to_owned())]);
+        // Of several leaves of a slot each is named; one that is well again is not.
+        state.raise(
+            &[finding(Severity::Critical, "one leaf"), finding(Severity::Critical, "another")],
+            &Looked::default(),
+            day(1),
+        );
+        assert_eq!(told(&state), [(Severity::Critical, "one leaf another".to_owned())]);
+        state.raise(&[finding(Severity::Critical, "another")], &Looked::default(), day(2));
+        assert_eq!(told(&state), [(Severity::Critical, "another".to_owned())]);
     }
 
     #[test]

@@ -16,7 +16,8 @@ use crate::trust::records::evidence_backlog::EvidenceBacklog;
 use crate::trust::records::manifest::{Format, Manifest, RecordError, read_record};
 use crate::trust::records::minder::Minder;
 use crate::trust::turn::canary::CheckCanary;
-use crate::trust::turn::{Evidence, Owed, Proof};
+use crate::trust::turn::{Evidence, LONGEST_REASON, Owed, Proof};
+use crate::trust::values::excerpt;
 use crate::trust::values::timestamp::Timestamp;
 
 /// The schema that this version writes.
@@ -376,14 +377,20 @@ impl State {
         seen
     }
 
-    /// Adds alarms to those that stand: what was found about a target replaces what stood about it.
+    /// Adds alarms to those that stand: what was found about a subject replaces what stood about it, and what was found
+    /// of several of its parts, such as a slot's leaves, is one alarm that names them all.
     pub fn raise_besides(&mut self, findings: &[Finding], now: Timestamp) {
+        let mut raised = BTreeSet::new();
         for finding in findings.iter().filter(|finding| finding.severity > Severity::Note) {
             let id = finding.alarm_id();
-            let known = self.alarms.get(&id);
-            if known.is_none_or(|known| known.finding.severity <= finding.severity) {
-                let since = known.map_or(now, |known| known.since);
-                self.alarms.insert(id, Alarm { finding: finding.clone(), since, unseen: false });
+            match self.alarms.get_mut(&id) {
+                Some(known) if raised.contains(&id) => known.finding = joined(&known.finding, finding),
+                known if known.as_ref().is_none_or(|known| known.finding.severity <= finding.severity) => {
+                    let since = known.map_or(now, |known| known.since);
+                    raised.insert(id.clone());
+                    self.alarms.insert(id, Alarm { finding: finding.clone(), since, unseen: false });
+                }
+                _ => {}
             }
         }
     }
@@ -409,6 +416,16 @@ impl State {
         };
         self.alarms.retain(|_, alarm| !is_settled(&alarm.finding));
     }
+}
+
+/// Two findings of one cycle in one alarm, the more urgent one first.
+fn joined(one: &Finding, other: &Finding) -> Finding {
+    let (first, second) = if other.severity > one.severity { (other, one) } else { (one, other) };
+    if first.text.contains(&second.text) {
+        return first.clone();
+    }
+    let text = excerpt::beginning(&format!("{} {}", first.text, second.text), LONGEST_REASON);
+    Finding { text, ..first.clone() }
 }
 
 /// Reads those alarms that this version knows. What another version said of a condition, the next cycle says anew; lost
