@@ -34,7 +34,7 @@ pub async fn with_the_only_leaf_denied_every_output_says_deny_all_and_nobody_get
     // And it stays so.
     let report = stage.cycle().await;
     assert!(report.deny_all && !report.committed);
-    assert!(alarm(&report, "denied_certificate_listed").contains("stays out"));
+    assert!(alarm(&report, "denied_certificate_listed").contains("kept out"));
     let status = stage.run(&["status"]).await;
     assert!(status.code == 2 && status.stdout.contains("DENY ALL: nobody is admitted"), "{status:?}");
     assert_eq!(report.exit(false), Exit::Answer);
